@@ -1,0 +1,31 @@
+"""Colours as red, green and blue in 0 to 255, and how one bird's colours vary together."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+Colour = tuple[int, int, int]
+Tint = Callable[[Colour], Colour]
+
+
+def blend(first: Colour, second: Colour, share: float) -> Colour:
+    """Mix two colours; `share` 0 gives the first, 1 the second."""
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    return red, green, blue
+
+
+def random_tint(rng: np.random.Generator) -> Tint:
+    """A small change of hue, saturation and brightness, the same for every colour of one bird."""
+    hue, saturation, value = rng.uniform(-0.018, 0.018), rng.uniform(0.84, 1.08), rng.uniform(0.86, 1.07)
+
+    @cache
+    def tint(colour: Colour) -> Colour:
+        h, s, v = colorsys.rgb_to_hsv(*(part / 255 for part in colour))
+        red, green, blue = colorsys.hsv_to_rgb((h + hue) % 1, min(1, s * saturation), min(1, v * value))
+        return round(red * 255), round(green * 255), round(blue * 255)
+
+    return tint
