@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .geometry import Frame, Points, blade, curve, joined, turn
-from .species import Species
+from dreambirds.data.drawn.geometry import Frame, Points, blade, curve, joined, turn
+from dreambirds.data.drawn.species import Species
 
 # Upper contour from the mantle to the tail base, then along the belly to the breast.
 _TORSO = np.array(

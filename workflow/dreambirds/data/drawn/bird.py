@@ -7,14 +7,14 @@ import difflib
 import numpy as np
 from PIL import Image
 
-from .anatomy import Pose, songbird
-from .geometry import Points, turn
-from .heron import Heron, heron, paint_heron
-from .perch import Perch, draw_perch
-from .plumage import paint_songbird
-from .scenery import draw_background
-from .species import SPECIES, Species
-from .stage import Light, Stage
+from dreambirds.data.drawn.anatomy import Pose, songbird
+from dreambirds.data.drawn.geometry import Points, turn
+from dreambirds.data.drawn.heron import Heron, heron, paint_heron
+from dreambirds.data.drawn.perch import Perch, draw_perch
+from dreambirds.data.drawn.plumage import paint_songbird
+from dreambirds.data.drawn.scenery import draw_background
+from dreambirds.data.drawn.species import SPECIES, Species
+from dreambirds.data.drawn.stage import Light, Stage
 
 MARGIN = 0.02
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .anatomy import Pose
-from .colour import Colour, Tint, blend, random_tint
-from .geometry import Frame, Points, blade, curve, disc, ribbon
-from .plumage import paint_eye
-from .species import Species
-from .stage import Stage
+from dreambirds.data.drawn.anatomy import Pose
+from dreambirds.data.drawn.colour import Colour, Tint, blend, random_tint
+from dreambirds.data.drawn.geometry import Frame, Points, blade, curve, disc, ribbon
+from dreambirds.data.drawn.plumage import paint_eye
+from dreambirds.data.drawn.species import Species
+from dreambirds.data.drawn.stage import Stage
 
 _BODY = ((0.46, 0.3), (0.2, 0.92), (-0.15, 0.86), (-0.5, 0.36), (-0.62, 0.0), (-0.4, -0.5), (0.0, -0.95), (0.32, -0.7))
 _NECK_WIDTHS = (0.16, 0.125, 0.085, 0.068, 0.06, 0.062)

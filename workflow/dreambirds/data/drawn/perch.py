@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .colour import Colour, blend
-from .geometry import curve, disc, joined, ribbon
-from .stage import Stage
+from dreambirds.data.drawn.colour import Colour, blend
+from dreambirds.data.drawn.geometry import curve, disc, joined, ribbon
+from dreambirds.data.drawn.stage import Stage
 
 _WOODS: tuple[Colour, ...] = ((110, 84, 66), (128, 104, 84), (90, 76, 70), (148, 128, 108), (82, 62, 52))
 _LEAVES: tuple[Colour, ...] = ((104, 150, 74), (74, 122, 66), (214, 150, 54), (196, 70, 48), (224, 190, 70))

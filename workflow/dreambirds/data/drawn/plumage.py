@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .anatomy import Songbird
-from .colour import Colour, Tint, blend, random_tint
-from .geometry import blade, curve, disc, joined, ribbon
-from .species import Species
-from .stage import Stage
-from .wings import folded_wing, open_wing
+from dreambirds.data.drawn.anatomy import Songbird
+from dreambirds.data.drawn.colour import Colour, Tint, blend, random_tint
+from dreambirds.data.drawn.geometry import blade, curve, disc, joined, ribbon
+from dreambirds.data.drawn.species import Species
+from dreambirds.data.drawn.stage import Stage
+from dreambirds.data.drawn.wings import folded_wing, open_wing
 
 _UPPER = ((-0.8, 0.0), (-0.4, 0.0), (0.0, 0.12), (0.3, 0.3), (0.42, 0.9), (0.2, 1.7), (-0.8, 1.5))
 _TOES = tuple(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .colour import Colour
-from .geometry import curve
+from dreambirds.data.drawn.colour import Colour
+from dreambirds.data.drawn.geometry import curve
 
 _COARSE = 96
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .colour import Colour
+from dreambirds.data.drawn.colour import Colour
 
 Shape = tuple[tuple[float, float], ...]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFilter
 
-from .geometry import Points
+from dreambirds.data.drawn.geometry import Points
 
 OVERSAMPLE = 3
 

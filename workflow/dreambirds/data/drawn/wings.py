@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .anatomy import Songbird, open_arm, open_feather
-from .colour import Tint, blend
-from .geometry import curve, ribbon
-from .species import Species
-from .stage import Stage
+from dreambirds.data.drawn.anatomy import Songbird, open_arm, open_feather
+from dreambirds.data.drawn.colour import Tint, blend
+from dreambirds.data.drawn.geometry import curve, ribbon
+from dreambirds.data.drawn.species import Species
+from dreambirds.data.drawn.stage import Stage
 
 _SCALE = np.array([(0.0, 0.09), (0.032, 0.06), (0.04, 0.0), (0.032, -0.06), (0.0, -0.09)])
 _SCALE_PLACES = np.array(

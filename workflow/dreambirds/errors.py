@@ -1,0 +1,22 @@
+"""The one exception that is meant for a reader: its message is a whole sentence, and no traceback follows it."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class StudyError(ValueError):
+    """Something that the user can mend: what is wrong, where, and what is allowed."""
+
+
+def nearest(word: object, allowed: Iterable[str]) -> str:
+    """Return the sentence end that names the closest of the allowed words, and all of them if they are few."""
+    allowed = sorted(map(str, allowed))
+    if not allowed:
+        return "nothing is allowed here"
+    folded = {name.casefold(): name for name in reversed(allowed)}
+    close = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.5)
+    hint = [f"did you mean '{folded[close[0]]}'?"] if close else []
+    if len(allowed) <= 16 or not hint:
+        shown = ", ".join(allowed[:16]) + (f", … ({len(allowed)} in all)" if len(allowed) > 16 else "")
+        hint.append(f"allowed: {shown}")
+    return " ".join(hint)

@@ -1,0 +1,1 @@
+"""Classifiers from timm: how they are built, stored, and made ready to dream."""

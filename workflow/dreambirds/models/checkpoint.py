@@ -1,0 +1,65 @@
+"""Checkpoints: safetensors files that say themselves which model they hold. Nothing is ever unpickled."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from dreambirds.errors import StudyError
+from dreambirds.models.build import Classifier, build
+
+KEY = "dreambirds"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint holds: a timm architecture and its options, its classes in order, its run and epoch."""
+
+    model: str
+    model_options: dict
+    labels: list[str]
+    run: str
+    epoch: int
+    image_size: int
+
+
+def save_checkpoint(path: Path, classifier: Classifier, card: Card) -> None:
+    """Write the network's weights, with the card in the file's metadata; the same weights give the same bytes."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.network.state_dict().items()}
+    save_file(state, path, metadata={KEY: json.dumps(asdict(card), sort_keys=True)})
+
+
+def load_checkpoint(path: Path) -> tuple[Classifier, Card]:
+    """Return the classifier of a checkpoint, on the CPU and in eval mode, and its card.
+
+    Raises StudyError if the file is damaged or no checkpoint of this project.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            card = Card(**json.loads((file.metadata() or {})[KEY]))
+            state = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise StudyError(f"'{path}' is not a whole checkpoint ({error!r}); delete it to train that epoch again") from error
+    classifier = build(card.model, len(card.labels), card.model_options)
+    try:
+        classifier.network.load_state_dict(state)
+    except RuntimeError as error:
+        raise StudyError(f"'{path}' does not hold the weights of '{card.model}'; delete it to train again") from error
+    return classifier.eval(), card
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict) -> None:
+    """Write tensors and JSON facts into one safetensors file."""
+    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, path, {KEY: json.dumps(facts)})
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """Return what `save_tensors` wrote. Raises StudyError if the file is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()[KEY])
+    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise StudyError(f"'{path}' is damaged ({error!r}); delete it to train that epoch again") from error

@@ -1,0 +1,1 @@
+"""What people look at: the pictures of dreams, montages, films and curves."""

@@ -1,0 +1,49 @@
+"""Type for montages and films: DejaVu Sans, which ships with matplotlib and has the letters of most languages."""
+
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
+
+PAPER = "#faf8f4"
+INK = "#22262b"
+FAINT = "#6b7078"
+
+
+@cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return the typeface at a height of `size` pixels."""
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), size)
+
+
+def fold(text: str, width: int, face: ImageFont.FreeTypeFont) -> list[str]:
+    """Return the lines of a text that fit into `width` pixels; a word that is too long alone is shortened."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and face.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(_shorten(word, width, face))
+    return lines
+
+
+def write(page: Image.Image, text: str, box: tuple[int, int, int, int], face, align: str, fill: str = INK) -> None:
+    """Write a text into a box (left, top, right, bottom), folded, centred in height; `align` is left, right or middle."""
+    left, top, right, bottom = box
+    lines = fold(text, right - left, face)
+    height = round(face.size * 1.25)
+    x, anchor = {"left": (left, "lm"), "right": (right, "rm"), "middle": ((left + right) / 2, "mm")}[align]
+    y = (top + bottom) / 2 - (len(lines) - 1) * height / 2
+    draw = ImageDraw.Draw(page)
+    for number, line in enumerate(lines):
+        draw.text((x, y + number * height), line, font=face, fill=fill, anchor=anchor)
+
+
+def _shorten(word: str, width: int, face: ImageFont.FreeTypeFont) -> str:
+    if face.getlength(word) <= width:
+        return word
+    while len(word) > 1 and face.getlength(f"{word}…") > width:
+        word = word[:-1]
+    return f"{word}…"

@@ -1,0 +1,25 @@
+"""Training as a chain: which checkpoint a job goes on from, and what decides its weights."""
+
+from dreambirds.errors import StudyError, nearest
+from dreambirds.study.paths import epoch_name
+from dreambirds.study.plan import Plan
+
+
+def link(plan: Plan, run: str, epoch: int) -> dict[str, str]:
+    """Return the files that the training job of one checkpoint goes on from, by name; none for the first one.
+
+    Raises StudyError if the run does not keep that epoch.
+    """
+    if epoch not in plan.epochs(run):
+        raise StudyError(f"the run '{run}' keeps no checkpoint of epoch {epoch}; {nearest(epoch, plan.epochs(run))}")
+    weights = plan.config["runs"][run]["weights"]
+    earlier = [kept for kept in plan.epochs(run) if kept < epoch]
+    if earlier:
+        stem = f"results/{plan.study}/runs/{run}/{epoch_name(earlier[-1])}"
+        return {"before": f"{stem}.safetensors", "before_state": f"{stem}.state.safetensors"}
+    return {} if weights in (None, "hub") else {"pretrained": weights}
+
+
+def settings(plan: Plan, run: str) -> dict:
+    """Return what decides a run's weights: its section without the list of kept epochs, so that it may grow."""
+    return {key: value for key, value in plan.config["runs"][run].items() if key != "epochs"}

@@ -1,0 +1,113 @@
+"""The study as one table: a row for every picture that is dreamt of, (run, epoch, recipe, label, step).
+
+The column `last` tells a recipe's last step. Targets, montage axes and file names all come from this table.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from dreambirds.data.labels import Label, choose, list_labels
+from dreambirds.errors import StudyError, nearest
+from dreambirds.study.models import check_model
+from dreambirds.study.paths import picture_path
+from dreambirds.study.recipes import spread_all
+from dreambirds.study.schema import check
+
+COLUMNS = ["run", "epoch", "recipe", "label", "step", "last"]
+NUMBERS = ("epoch", "step")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked config with all defaults, its classes, its recipes spread out, and the table of its dreams."""
+
+    config: dict
+    labels: list[Label]
+    dreamt: list[Label]
+    recipes: dict[str, dict]
+    dreams: pd.DataFrame
+
+    @property
+    def study(self) -> str:
+        """The study's name."""
+        return self.config["study"]
+
+    def epochs(self, run: str) -> list[int]:
+        """Return the epochs whose checkpoints a run keeps, ascending."""
+        return self.config["runs"][run]["epochs"]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The labels that are dreamt of, with their names for people."""
+        return {label.label: label.name for label in self.dreamt}
+
+    def select(self, **wanted) -> pd.DataFrame:
+        """Return the dreams whose columns have the wanted values; other keys are ignored, digits become numbers.
+
+        Raises StudyError if there are none, since then a file was asked for that the study does not make.
+        """
+        chosen = self.dreams
+        for column in COLUMNS:
+            if column in wanted:
+                value = int(wanted[column]) if column in NUMBERS else wanted[column]
+                if value not in set(chosen[column]):
+                    hint = nearest(value, chosen[column].unique())
+                    raise StudyError(f"the study '{self.study}' has no {column} '{value}'; {hint}")
+                chosen = chosen[chosen[column] == value]
+        return chosen
+
+    def pictures(self, view: str, **wanted) -> list[str]:
+        """Return the paths of the selected dreams in one view."""
+        return [picture_path(self.study, dream, view) for dream in self.select(**wanted).itertuples()]
+
+    def digest(self, recipe: str) -> str:
+        """Return a digest of all that the config says about a recipe's dreams, but for which labels are dreamt of."""
+        text = json.dumps([recipe, self.recipes[recipe], self.names], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def look(self) -> dict:
+        """What montages and films depend on beside the pictures: their settings, and the names of the classes."""
+        return {**self.config["pictures"], "names": list(self.names.values())}
+
+
+def make_plan(config: dict) -> Plan:
+    """Return the plan of a study. `config` is what the YAML file holds; it is not changed.
+
+    Raises StudyError with one sentence for anything in it that cannot be run.
+    """
+    config = _copy(config)
+    check(config, "config")
+    for name, run in config["runs"].items():
+        if run["epochs"] != sorted(run["epochs"]):
+            raise StudyError(f"runs.{name}.epochs: must be ascending, not {run['epochs']}")
+        check_model(run["model"], f"runs.{name}.model")
+        if run["weights"] not in (None, "hub") and not Path(run["weights"]).expanduser().is_file():
+            raise StudyError(f"runs.{name}.weights: '{run['weights']}' is not a file (nor null, nor 'hub')")
+    recipes = spread_all(config["dreams"]["recipes"])
+    labels = list_labels(config["dataset"])
+    dreamt = choose(labels, config["dreams"]["labels"], "dreams.labels")
+    return Plan(config, labels, dreamt, recipes, _table(config, recipes, dreamt))
+
+
+def _table(config: dict, recipes: dict[str, dict], labels: list[Label]) -> pd.DataFrame:
+    rows = [
+        (run, epoch, recipe, label.label, step, step == parameters["steps"][-1])
+        for run, training in config["runs"].items()
+        for epoch in training["epochs"]
+        for recipe, parameters in recipes.items()
+        for label in labels
+        for step in parameters["steps"]
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _copy(value):
+    """Return plain nested dicts and lists: Snakemake hands out ordered ones, and a shared default must stay whole."""
+    if isinstance(value, dict):
+        return {key: _copy(entry) for key, entry in value.items()}
+    return [_copy(entry) for entry in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,92 @@
+"""Check a config against its JSON schema, fill in the defaults, and say in one sentence what is wrong."""
+
+from functools import cache
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from dreambirds.errors import StudyError, nearest
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+
+
+@cache
+def load_schema(name: str) -> dict:
+    """Return the schema called ``config`` or ``recipe``."""
+    return yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text())
+
+
+def check(values: dict, name: str, where: str = "") -> None:
+    """Fill the schema's defaults into `values`, in place, and check them; `where` is put before every key.
+
+    Raises StudyError with one sentence: the key's full path, what is wrong, what is allowed.
+    """
+    validator = _FillingValidator(load_schema(name), format_checker=None)
+    errors = sorted(validator.iter_errors(values), key=lambda error: [str(part) for part in error.absolute_path])
+    if errors:
+        raise StudyError(_sentence(errors[0], where))
+
+
+def _with_defaults(validator_class):
+    check_properties = validator_class.VALIDATORS["properties"]
+
+    def fill_then_check(validator, properties, instance, schema):
+        if isinstance(instance, dict):
+            for key, subschema in properties.items():
+                if "default" in subschema:
+                    default = subschema["default"]
+                    instance.setdefault(key, dict(default) if isinstance(default, dict) else default)
+        yield from check_properties(validator, properties, instance, schema)
+
+    checker = validator_class.TYPE_CHECKER.redefine("number", _is_finite_number)
+    return jsonschema.validators.extend(validator_class, {"properties": fill_then_check}, type_checker=checker)
+
+
+def _is_finite_number(_, value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+_FillingValidator = _with_defaults(jsonschema.Draft202012Validator)
+
+
+def _sentence(error: jsonschema.ValidationError, where: str) -> str:
+    path = ".".join([where, *map(str, error.absolute_path)] if where else map(str, error.absolute_path)) or "config"
+    describe = _WORDS.get(error.validator, lambda error: error.message)
+    return f"{path}: {describe(error)}"
+
+
+def _unknown_key(error: jsonschema.ValidationError) -> str:
+    allowed = error.schema["properties"]
+    unknown = sorted(str(key) for key in error.instance if key not in allowed)[0]
+    return f"unknown key '{unknown}'; {nearest(unknown, allowed)}"
+
+
+def _wrong_type(error: jsonschema.ValidationError) -> str:
+    kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
+    hint = ""
+    if isinstance(error.instance, str) and {"number", "integer"} & set(kinds):
+        try:
+            hint = f"; YAML read it as text, write {float(error.instance)}"
+        except ValueError:
+            pass
+    return f"must be {' or '.join(kinds)}, not {error.instance!r}{hint}"
+
+
+_WORDS = {
+    "additionalProperties": _unknown_key,
+    "type": _wrong_type,
+    "enum": lambda error: f"unknown value {error.instance!r}; {nearest(error.instance, error.validator_value)}",
+    "pattern": lambda error: (
+        f"the name {error.instance!r} must be 1 to 64 letters, digits, '_' or '-', beginning with a letter or digit"
+    ),
+    "required": lambda error: f"the key {error.message.split(' is a required')[0]} is missing",
+    "minimum": lambda error: f"must be at least {error.validator_value}, not {error.instance}",
+    "maximum": lambda error: f"must be at most {error.validator_value}, not {error.instance}",
+    "exclusiveMinimum": lambda error: f"must be greater than {error.validator_value}, not {error.instance}",
+    "minItems": lambda error: f"must hold at least {error.validator_value} value(s), not {error.instance}",
+    "maxItems": lambda error: f"must hold at most {error.validator_value} values, not {error.instance}",
+    "minProperties": lambda error: "must not be empty",
+    "uniqueItems": lambda error: f"must not repeat a value, not {error.instance}",
+    "oneOf": lambda error: f"must be {error.schema['description']}, not {error.instance!r}",
+}

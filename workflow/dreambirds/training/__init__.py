@@ -1,0 +1,1 @@
+"""Training as a chain: every kept checkpoint comes from the one before it."""

@@ -1,0 +1,65 @@
+"""Optimiser and schedule from timm's factories, and their state as plain tensors."""
+
+import timm.optim
+import torch
+from timm.scheduler import create_scheduler_v2
+from timm.scheduler.scheduler import Scheduler
+from torch import nn
+
+from dreambirds.errors import StudyError, nearest
+
+LOWEST_RATE = 0.01
+STEP_DECAY = 0.1
+
+
+def make_optimizer(run: dict, network: nn.Module) -> torch.optim.Optimizer:
+    """Return the run's optimiser over the parameters that need a gradient.
+
+    Raises StudyError, naming the nearest, where timm has no optimiser of that name.
+    """
+    if run["optimizer"] not in timm.optim.list_optimizers():
+        hint = nearest(run["optimizer"], timm.optim.list_optimizers())
+        raise StudyError(f"optimizer: timm has no optimiser '{run['optimizer']}'; {hint}")
+    return timm.optim.create_optimizer_v2(
+        network, opt=run["optimizer"], lr=run["learning_rate"], weight_decay=run["weight_decay"]
+    )
+
+
+def make_schedule(run: dict, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> Scheduler:
+    """Return the run's schedule; call ``step_update(n)`` after n updates. It never looks at the last epoch asked for.
+
+    After `schedule_epochs` a cosine stays at a hundredth of the learning rate; a step schedule drops to a tenth every
+    `schedule_epochs`; all begin with a linear warm-up.
+    """
+    schedule, _ = create_scheduler_v2(
+        optimizer,
+        sched=run["schedule"],
+        num_epochs=run["schedule_epochs"],
+        decay_epochs=run["schedule_epochs"],
+        decay_rate=STEP_DECAY,
+        min_lr=LOWEST_RATE * run["learning_rate"],
+        warmup_lr=LOWEST_RATE * run["learning_rate"],
+        warmup_epochs=run["warmup_epochs"],
+        step_on_epochs=False,
+        updates_per_epoch=updates_per_epoch,
+    )
+    return schedule
+
+
+def pack(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict]:
+    """Return the optimiser's state as tensors called ``<parameter>.<key>`` and as JSON facts."""
+    tensors, scalars = {}, {}
+    for parameter, entries in optimizer.state_dict()["state"].items():
+        for key, value in entries.items():
+            target = tensors if isinstance(value, torch.Tensor) else scalars
+            target[f"{parameter}.{key}"] = value
+    return tensors, {"scalars": scalars}
+
+
+def unpack(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], facts: dict) -> None:
+    """Give a fresh optimiser the state that `pack` took from another one."""
+    state: dict[int, dict] = {}
+    for name, value in {**tensors, **facts["scalars"]}.items():
+        parameter, key = name.split(".", 1)
+        state.setdefault(int(parameter), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

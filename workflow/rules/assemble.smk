@@ -1,0 +1,99 @@
+montages = f"{results}/montages/{{run}}"
+films = f"{results}/films/{{run}}/{{recipe}}"
+
+
+rule class_by_epoch:
+    input:
+        pictures=lambda wildcards: plan.pictures(**dict(wildcards.items())),
+        images=rules.dataset.output.images,
+        table=rules.dataset.output.table,
+        code=stage_code("montages"),
+    output:
+        f"{montages}/{{recipe}}/class-by-epoch_step-{{step}}_{{view}}.png",
+    params:
+        rows="label",
+        columns="epoch",
+        look=plan.look,
+    message:
+        "Montage {output[0]}"
+    log:
+        f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/class-by-epoch_step-{{step}}_{{view}}.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/montage.py"
+
+
+use rule class_by_epoch as class_by_step with:
+    input:
+        pictures=lambda wildcards: plan.pictures(**dict(wildcards.items())),
+        code=stage_code("montages"),
+    output:
+        f"{montages}/{{recipe}}/class-by-step_epoch-{{epoch}}_{{view}}.png",
+    params:
+        rows="label",
+        columns="step",
+        look=plan.look,
+    log:
+        f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/class-by-step_epoch-{{epoch}}_{{view}}.log",
+
+
+use rule class_by_step as epoch_by_step with:
+    output:
+        f"{montages}/{{recipe}}/epoch-by-step_{{label}}_{{view}}.png",
+    params:
+        rows="epoch",
+        columns="step",
+        look=plan.look,
+    log:
+        f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/epoch-by-step_{{label}}_{{view}}.log",
+
+
+use rule class_by_step as recipe_by_class with:
+    input:
+        pictures=lambda wildcards: plan.pictures(last=True, **dict(wildcards.items())),
+        code=stage_code("montages"),
+    output:
+        f"{montages}/recipe-by-class_epoch-{{epoch}}_{{view}}.png",
+    params:
+        rows="recipe",
+        columns="label",
+        only={"last": True},
+        look=plan.look,
+    log:
+        f"results/logs/{plan.study}/montages/{{run}}/recipe-by-class_epoch-{{epoch}}_{{view}}.log",
+
+
+rule film_over_epochs:
+    input:
+        pictures=lambda wildcards: plan.pictures(**dict(wildcards.items())),
+        code=stage_code("films"),
+    output:
+        f"{films}/epochs_step-{{step}}_{{view}}.gif",
+    params:
+        moments="epoch",
+        look=plan.look,
+    message:
+        "Film {output[0]}"
+    log:
+        f"results/logs/{plan.study}/films/{{run}}/{{recipe}}/epochs_step-{{step}}_{{view}}.log",
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/film.py"
+
+
+use rule film_over_epochs as film_over_steps with:
+    output:
+        f"{films}/steps_epoch-{{epoch}}_{{view}}.gif",
+    params:
+        moments="step",
+        look=plan.look,
+    log:
+        f"results/logs/{plan.study}/films/{{run}}/{{recipe}}/steps_epoch-{{epoch}}_{{view}}.log",

@@ -1,0 +1,24 @@
+from dreambirds.study.sources import fingerprint
+
+
+rule dataset:
+    input:
+        code=stage_code("dataset"),
+    output:
+        images=directory(f"{results}/dataset/images"),
+        table=f"{results}/dataset/images.csv",
+        labels=f"{results}/dataset/labels.csv",
+    params:
+        dataset=plan.config["dataset"],
+        photographs=lambda wildcards: fingerprint(plan),
+    message:
+        "Prepare the pictures"
+    log:
+        f"results/logs/{plan.study}/dataset.log",
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/dataset.py"
