@@ -40,14 +40,14 @@ include: "workflow/rules/assemble.smk"
 
 rule all:
     default_target: True
-    message:
-        "The study is complete"
     input:
         targets.curves(plan),
         targets.dreams(plan),
         targets.montages(plan),
         targets.films(plan),
         f"{results}/recipes.csv",
+    message:
+        "The study is complete"
 
 
 rule dataset_only:

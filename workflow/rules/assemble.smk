@@ -10,19 +10,19 @@ rule class_by_epoch:
         code=stage_code("montages"),
     output:
         f"{montages}/{{recipe}}/class-by-epoch_step-{{step}}_{{view}}.png",
+    log:
+        f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/class-by-epoch_step-{{step}}_{{view}}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         rows="label",
         columns="epoch",
         look=plan.look,
     message:
         "Montage {output[0]}"
-    log:
-        f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/class-by-epoch_step-{{step}}_{{view}}.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        "../../environment.yml"
     script:
         "../scripts/montage.py"
 
@@ -33,23 +33,23 @@ use rule class_by_epoch as class_by_step with:
         code=stage_code("montages"),
     output:
         f"{montages}/{{recipe}}/class-by-step_epoch-{{epoch}}_{{view}}.png",
+    log:
+        f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/class-by-step_epoch-{{epoch}}_{{view}}.log",
     params:
         rows="label",
         columns="step",
         look=plan.look,
-    log:
-        f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/class-by-step_epoch-{{epoch}}_{{view}}.log",
 
 
 use rule class_by_step as epoch_by_step with:
     output:
         f"{montages}/{{recipe}}/epoch-by-step_{{label}}_{{view}}.png",
+    log:
+        f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/epoch-by-step_{{label}}_{{view}}.log",
     params:
         rows="epoch",
         columns="step",
         look=plan.look,
-    log:
-        f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/epoch-by-step_{{label}}_{{view}}.log",
 
 
 use rule class_by_step as recipe_by_class with:
@@ -58,13 +58,13 @@ use rule class_by_step as recipe_by_class with:
         code=stage_code("montages"),
     output:
         f"{montages}/recipe-by-class_epoch-{{epoch}}_{{view}}.png",
+    log:
+        f"results/logs/{plan.study}/montages/{{run}}/recipe-by-class_epoch-{{epoch}}_{{view}}.log",
     params:
         rows="recipe",
         columns="label",
         only={"last": True},
         look=plan.look,
-    log:
-        f"results/logs/{plan.study}/montages/{{run}}/recipe-by-class_epoch-{{epoch}}_{{view}}.log",
 
 
 rule film_over_epochs:
@@ -73,18 +73,18 @@ rule film_over_epochs:
         code=stage_code("films"),
     output:
         f"{films}/epochs_step-{{step}}_{{view}}.gif",
+    log:
+        f"results/logs/{plan.study}/films/{{run}}/{{recipe}}/epochs_step-{{step}}_{{view}}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         moments="epoch",
         look=plan.look,
     message:
         "Film {output[0]}"
-    log:
-        f"results/logs/{plan.study}/films/{{run}}/{{recipe}}/epochs_step-{{step}}_{{view}}.log",
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        "../../environment.yml"
     script:
         "../scripts/film.py"
 
@@ -92,8 +92,8 @@ rule film_over_epochs:
 use rule film_over_epochs as film_over_steps with:
     output:
         f"{films}/steps_epoch-{{epoch}}_{{view}}.gif",
+    log:
+        f"results/logs/{plan.study}/films/{{run}}/{{recipe}}/steps_epoch-{{epoch}}_{{view}}.log",
     params:
         moments="step",
         look=plan.look,
-    log:
-        f"results/logs/{plan.study}/films/{{run}}/{{recipe}}/steps_epoch-{{epoch}}_{{view}}.log",

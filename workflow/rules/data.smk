@@ -8,17 +8,17 @@ rule dataset:
         images=directory(f"{results}/dataset/images"),
         table=f"{results}/dataset/images.csv",
         labels=f"{results}/dataset/labels.csv",
+    log:
+        f"results/logs/{plan.study}/dataset.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1500,
+        runtime=60,
     params:
         dataset=plan.config["dataset"],
         photographs=lambda wildcards: fingerprint(plan),
     message:
         "Prepare the pictures"
-    log:
-        f"results/logs/{plan.study}/dataset.log",
-    resources:
-        mem_mb=1500,
-        runtime=60,
-    conda:
-        "../../environment.yml"
     script:
         "../scripts/dataset.py"

@@ -1,6 +1,5 @@
 from dreambirds.study.sources import starts
 
-
 # One rule a recipe, since a rule's outputs can't depend on a wildcard; one job dreams of all labels, as one batch.
 for recipe in plan.recipes:
 
@@ -13,20 +12,20 @@ for recipe in plan.recipes:
             code=stage_code("dreaming"),
         output:
             targets.job_files(plan, "{run}", "{epoch}", recipe),
-        params:
-            recipe=recipe,
-            digest=plan.digest(recipe),
-        message:
-            f"Dream of {recipe} at epoch {{wildcards.epoch}} of {{wildcards.run}}"
         log:
             f"results/logs/{plan.study}/dream/{{run}}/epoch-{{epoch}}/{recipe}.log",
+        conda:
+            "../../environment.yml"
         threads: plan.config["threads"]["dream"]
         resources:
             gpu=plan.config["gpu"],
             mem_mb=4000,
             runtime=240,
-        conda:
-            "../../environment.yml"
+        params:
+            recipe=recipe,
+            digest=plan.digest(recipe),
+        message:
+            f"Dream of {recipe} at epoch {{wildcards.epoch}} of {{wildcards.run}}"
         script:
             "../scripts/dream.py"
 
@@ -34,14 +33,14 @@ for recipe in plan.recipes:
 rule recipes:
     output:
         f"{results}/recipes.csv",
-    params:
-        recipes=[plan.digest(recipe) for recipe in plan.recipes],
-    message:
-        "List the recipes"
     log:
         f"results/logs/{plan.study}/recipes.log",
     localrule: True
     conda:
         "../../environment.yml"
+    params:
+        recipes=[plan.digest(recipe) for recipe in plan.recipes],
+    message:
+        "List the recipes"
     script:
         "../scripts/recipes.py"

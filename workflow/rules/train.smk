@@ -12,20 +12,20 @@ rule train:
         weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
         state=f"{results}/runs/{{run}}/epoch-{{epoch}}.state.safetensors",
         history=f"{results}/runs/{{run}}/epoch-{{epoch}}.csv",
-    params:
-        settings=lambda wildcards: settings(plan, wildcards.run),
-    message:
-        "Train {wildcards.run} to epoch {wildcards.epoch}"
     log:
         f"results/logs/{plan.study}/train/{{run}}/epoch-{{epoch}}.log",
-    threads: plan.config["threads"]["train"]
     priority: 10
+    conda:
+        "../../environment.yml"
+    threads: plan.config["threads"]["train"]
     resources:
         gpu=plan.config["gpu"],
         mem_mb=4000,
         runtime=240,
-    conda:
-        "../../environment.yml"
+    params:
+        settings=lambda wildcards: settings(plan, wildcards.run),
+    message:
+        "Train {wildcards.run} to epoch {wildcards.epoch}"
     script:
         "../scripts/train.py"
 
@@ -40,16 +40,16 @@ rule curves:
     output:
         history=f"{results}/runs/{{run}}/history.csv",
         plot=f"{results}/runs/{{run}}/curves.png",
+    log:
+        f"results/logs/{plan.study}/curves/{{run}}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=500,
+        runtime=10,
     params:
         epochs=lambda wildcards: plan.epochs(wildcards.run),
     message:
         "Plot how {wildcards.run} trained"
-    log:
-        f"results/logs/{plan.study}/curves/{{run}}.log",
-    resources:
-        mem_mb=500,
-        runtime=10,
-    conda:
-        "../../environment.yml"
     script:
         "../scripts/curves.py"

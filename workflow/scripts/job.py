@@ -1,4 +1,4 @@
-"""What every script shares: the package on the path, a log on the terminal and in the rule's file, one-sentence errors."""
+"""What scripts share: the package on the path, a log on the terminal and in the rule's file, one-sentence errors."""
 
 import logging
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dreambirds.errors import StudyError  # noqa: E402  (the path comes first)
+from dreambirds.errors import StudyError
 
 
 @contextmanager

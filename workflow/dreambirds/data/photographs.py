@@ -7,6 +7,7 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as v2
 
+
 def read_photograph(path: Path) -> Image.Image:
     """Return an upright RGB picture, transparency laid on white.
 

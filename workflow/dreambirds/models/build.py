@@ -66,7 +66,7 @@ def _load_backbone(network: nn.Module, path: Path) -> None:
     unfit = {name for name in expected if name not in state or state[name].shape != expected[name].shape}
     if unfit - head or set(state) - set(expected):
         wrong = sorted(unfit - head | set(state) - set(expected))
-        raise StudyError(f"weights: '{path}' does not fit the model: {len(wrong)} tensors differ, the first is {wrong[0]}")
+        raise StudyError(f"weights: '{path}' does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
     kept = head if unfit else set()
     network.load_state_dict({name: expected[name] if name in kept else state[name].float() for name in expected})
 

@@ -42,7 +42,7 @@ def load_checkpoint(path: Path) -> tuple[Classifier, Card]:
             card = Card(**json.loads((file.metadata() or {})[KEY]))
             state = {name: file.get_tensor(name) for name in file.keys()}
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise StudyError(f"'{path}' is not a whole checkpoint ({error!r}); delete it to train that epoch again") from error
+        raise StudyError(f"'{path}' is no whole checkpoint ({error!r}); delete it to train that epoch again") from error
     classifier = build(card.model, len(card.labels), card.model_options)
     try:
         classifier.network.load_state_dict(state)

@@ -35,7 +35,7 @@ def write_montage(plan: Plan, wanted: dict, rows: str, columns: str, path: Path,
 
 
 def write_film(plan: Plan, wanted: dict, moments: str, path: Path) -> None:
-    """Write the film of the dreams that `wanted` selects: all their classes, frame by frame over the column `moments`."""
+    """Write the film of the dreams that `wanted` selects: all their classes, over the column `moments`."""
     dreams = _with_paths(plan, wanted)
     grid = dreams.pivot(index=moments, columns="label", values="path")
     grid = grid.reindex(columns=dreams["label"].unique())

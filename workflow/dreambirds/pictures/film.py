@@ -18,7 +18,7 @@ LAST_FRAME_RESTS = 3
 
 @dataclass(frozen=True)
 class Film:
-    """What a film shows: `frames` is a list of moments, each a path for every name; `moments` and `names` label them."""
+    """What a film shows: a frame for each of `moments`, which holds a path for each of `names`."""
 
     frames: Sequence[Sequence[Path]]
     moments: Sequence[str]

@@ -14,7 +14,7 @@ Cell = Path | None
 
 @dataclass(frozen=True)
 class Grid:
-    """What a montage shows: `cells` is a list of rows of paths (None leaves a cell blank), each row and column named."""
+    """What a montage shows: `cells` is a list of rows of paths (None leaves a blank), rows and columns named."""
 
     cells: Sequence[Sequence[Cell]]
     rows: Sequence[str]
@@ -33,7 +33,13 @@ def montage(grid: Grid, cell: int) -> Image.Image:
     width = max(width, round(font(round(letters * 1.3), True).getlength(grid.title)) + 2 * margin)
     page = Image.new("RGB", (width, height), PAPER)
     edge = width - margin
-    write(page, grid.title, (margin, margin // 2, edge, margin // 2 + letters * 2), font(round(letters * 1.3), True), "left")
+    write(
+        page,
+        grid.title,
+        (margin, margin // 2, edge, margin // 2 + letters * 2),
+        font(round(letters * 1.3), True),
+        "left",
+    )
     write(page, grid.subtitle, (margin, letters * 3, edge, letters * 4 + margin // 2), font(letters), "left", FAINT)
     top = head + round(letters * 2.8)
     for number, name in enumerate(grid.columns):

@@ -1,7 +1,7 @@
 """How much of a study is there already."""
 
-import os
 import sys
+from pathlib import Path
 
 from dreambirds.study.paths import picture_path
 from dreambirds.study.plan import Plan
@@ -9,7 +9,7 @@ from dreambirds.study.plan import Plan
 
 def count_present(plan: Plan) -> int:
     """Return how many of the study's dreams have their raw picture on disk."""
-    return sum(os.path.exists(picture_path(plan.study, dream)) for dream in plan.dreams.itertuples())
+    return sum(Path(picture_path(plan.study, dream)).exists() for dream in plan.dreams.itertuples())
 
 
 def announce(plan: Plan) -> None:

@@ -1,5 +1,6 @@
 """Check a config against its JSON schema, fill in the defaults, and say in one sentence what is wrong."""
 
+import contextlib
 from functools import cache
 from pathlib import Path
 
@@ -66,11 +67,9 @@ def _wrong_type(error: jsonschema.ValidationError) -> str:
     kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
     hint = ""
     if isinstance(error.instance, str) and {"number", "integer"} & set(kinds):
-        try:
+        with contextlib.suppress(ValueError):
             hint = f"; YAML read it as text, write {float(error.instance)}"
-        except ValueError:
-            pass
-    return f"must be {' or '.join(kinds)}, not {error.instance!r}{hint}"
+    return f"must be of type {' or '.join(kinds)}, not {error.instance!r}{hint}"
 
 
 _WORDS = {

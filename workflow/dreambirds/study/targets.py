@@ -8,13 +8,17 @@ def job_files(plan: Plan, run: str, epoch: int | str, recipe: str) -> list[str]:
     """Return every file of one dream job; `run` and `epoch` may be wildcards."""
     folder = job_folder(plan.study, run, epoch, recipe)
     steps = plan.recipes[recipe]["steps"]
-    pictures = [picture_name(label, step, view) for label in plan.names for step in steps for view in ("raw", "rescaled")]
+    pictures = [
+        picture_name(label, step, view) for label in plan.names for step in steps for view in ("raw", "rescaled")
+    ]
     return [f"{folder}/{name}" for name in pictures + [trace_name(label) for label in plan.names]]
 
 
 def dreams(plan: Plan) -> list[str]:
     """Return every picture and trace."""
-    jobs = ((run, epoch, recipe) for run in plan.config["runs"] for epoch in plan.epochs(run) for recipe in plan.recipes)
+    jobs = (
+        (run, epoch, recipe) for run in plan.config["runs"] for epoch in plan.epochs(run) for recipe in plan.recipes
+    )
     return [file for job in jobs for file in job_files(plan, *job)]
 
 
