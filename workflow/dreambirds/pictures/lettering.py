@@ -30,7 +30,7 @@ def fold(text: str, width: int, face: ImageFont.FreeTypeFont) -> list[str]:
 
 
 def write(page: Image.Image, text: str, box: tuple[int, int, int, int], face, align: str, fill: str = INK) -> None:
-    """Write a text into a box (left, top, right, bottom), folded and centred in height; `align`: left, right, middle."""
+    """Write text into a box (left, top, right, bottom), folded, centred in height; `align`: left, right, middle."""
     left, top, right, bottom = box
     lines = fold(text, right - left, face)
     height = round(face.size * 1.25)

@@ -1,4 +1,4 @@
-"""Which models timm knows, without the seconds that importing it costs."""
+"""Which models and optimisers timm knows, without the seconds that importing it costs."""
 
 import re
 from functools import cache
@@ -7,14 +7,20 @@ from pathlib import Path
 
 from dreambirds.errors import StudyError, nearest
 
-_REGISTERED = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
+_MODEL = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
+_OPTIMISER = re.compile(r"^\s+name='(\w+)'", re.MULTILINE)
 
 
 @cache
 def model_names() -> frozenset[str]:
     """Return the names of timm's models, read from the source of the installed timm."""
-    folder = Path(find_spec("timm").origin).parent / "models"
-    return frozenset(name for file in folder.glob("*.py") for name in _REGISTERED.findall(file.read_text()))
+    return _names("models", _MODEL)
+
+
+@cache
+def optimiser_names() -> frozenset[str]:
+    """Return the names of timm's optimisers, read likewise."""
+    return _names("optim", _OPTIMISER)
 
 
 def check_model(name: str, where: str) -> None:
@@ -22,3 +28,14 @@ def check_model(name: str, where: str) -> None:
     architecture = name.partition(".")[0]
     if architecture not in model_names():
         raise StudyError(f"{where}: timm has no model '{name}'; {nearest(architecture, model_names())}")
+
+
+def check_optimiser(name: str, where: str) -> None:
+    """Raise StudyError, naming the nearest optimiser, unless timm has this one."""
+    if name not in optimiser_names():
+        raise StudyError(f"{where}: timm has no optimiser '{name}'; {nearest(name, optimiser_names())}")
+
+
+def _names(folder: str, pattern: re.Pattern) -> frozenset[str]:
+    sources = (Path(find_spec("timm").origin).parent / folder).glob("*.py")
+    return frozenset(name for file in sources for name in pattern.findall(file.read_text()))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dreambirds.data.labels import Label, choose, list_labels
 from dreambirds.errors import StudyError, nearest
-from dreambirds.study.models import check_model
+from dreambirds.study.models import check_model, check_optimiser
 from dreambirds.study.paths import picture_path
 from dreambirds.study.recipes import spread_all
 from dreambirds.study.schema import check
@@ -86,6 +86,7 @@ def make_plan(config: dict) -> Plan:
         if run["epochs"] != sorted(run["epochs"]):
             raise StudyError(f"runs.{name}.epochs: must be ascending, not {run['epochs']}")
         check_model(run["model"], f"runs.{name}.model")
+        check_optimiser(run["optimizer"], f"runs.{name}.optimizer")
         if run["weights"] not in (None, "hub") and not Path(run["weights"]).expanduser().is_file():
             raise StudyError(f"runs.{name}.weights: '{run['weights']}' is not a file (nor null, nor 'hub')")
     recipes = spread_all(config["dreams"]["recipes"])

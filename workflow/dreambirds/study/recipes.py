@@ -50,7 +50,7 @@ def spread_all(recipes: dict[str, dict]) -> dict[str, dict]:
 def _check_axes(axes: dict[str, list], where: str) -> None:
     for key, values in axes.items():
         if key not in load_schema("recipe")["properties"]:
-            check({key: values, "steps": [1]}, "recipe", where)
+            check({key: values}, "recipe", where)
         if not values:
             raise StudyError(f"{where}.{key}: must hold at least 1 value(s), not []")
         if len({repr(value) for value in values}) < len(values):

@@ -1,6 +1,7 @@
 """Check a config against its JSON schema, fill in the defaults, and say in one sentence what is wrong."""
 
 import contextlib
+import copy
 from functools import cache
 from pathlib import Path
 
@@ -36,8 +37,7 @@ def _with_defaults(validator_class):
         if isinstance(instance, dict):
             for key, subschema in properties.items():
                 if "default" in subschema:
-                    default = subschema["default"]
-                    instance.setdefault(key, dict(default) if isinstance(default, dict) else default)
+                    instance.setdefault(key, copy.deepcopy(subschema["default"]))
         yield from check_properties(validator, properties, instance, schema)
 
     checker = validator_class.TYPE_CHECKER.redefine("number", _is_finite_number)

@@ -1,0 +1,161 @@
+"""A config becomes a table of dreams, or one clear sentence."""
+
+import math
+
+import pytest
+import timm
+import timm.optim
+
+from dreambirds.errors import StudyError, nearest
+from dreambirds.study import targets
+from dreambirds.study.chain import link, settings
+from dreambirds.study.manual import manual
+from dreambirds.study.models import model_names, optimiser_names
+from dreambirds.study.plan import make_plan
+from dreambirds.study.recipes import spread
+from dreambirds.study.schema import SCHEMAS
+
+
+def config(**changes) -> dict:
+    """Return a small study; ``dataset__seed=3`` changes a nested key."""
+    study = {
+        "dataset": {"labels": ["blue_jay", "northern_cardinal"]},
+        "runs": {"scratch": {"model": "test_resnet", "epochs": [0, 1, 4]}},
+        "dreams": {"recipes": {"study": {"steps": [2, 5]}}},
+    }
+    for path, value in changes.items():
+        *parents, key = path.split("__")
+        place = study
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[key] = value
+    return study
+
+
+def test_the_table_has_a_row_for_every_dream_and_defaults_are_filled_in():
+    plan = make_plan(config(runs__other={"model": "test_vit", "epochs": [3]}))
+    assert len(plan.dreams) == (3 + 1) * 1 * 2 * 2
+    assert list(plan.dreams.columns) == ["run", "epoch", "recipe", "label", "step", "last"]
+    assert plan.dreams["last"].sum() == len(plan.dreams) / 2
+    assert plan.config["runs"]["other"]["label_smoothing"] == 0.1
+    assert plan.config["runs"]["other"]["augmentation"]["flip"] == 0.5
+    assert plan.recipes["study"]["objective"] == "logit"
+    assert list(plan.names.values()) == ["Northern Cardinal", "Blue Jay"], "the data set decides the order"
+
+
+def test_defaults_are_not_shared_between_studies():
+    first = make_plan(config())
+    first.config["runs"]["scratch"]["augmentation"]["flip"] = 0.0
+    assert make_plan(config()).config["runs"]["scratch"]["augmentation"]["flip"] == 0.5
+
+
+def test_lists_make_a_grid_of_readable_names_and_steps_do_not():
+    widths = [0.25, {"random": [0.1, 1.0]}, {"from": 2, "to": 0.5, "over": 80}]
+    points = spread("blur", {"steps": [1, 2], "blur_sigma": widths, "objective": ["logit", "probability"]})
+    assert len(points) == 6
+    assert points["blur-blur_sigma-0.25-objective-logit"]["steps"] == [1, 2]
+    assert points["blur-blur_sigma-random-0.1-1-objective-probability"]["blur_sigma"] == {"random": [0.1, 1.0]}
+    assert "blur-blur_sigma-from-2-to-0.5-over-80-objective-logit" in points
+
+
+REFUSED = {
+    "unknown key 'epoch'; did you mean 'epochs'?": {"runs__scratch__epoch": [1]},
+    "config: unknown key 'run'": {"run": {}},
+    "runs.scratch.model: timm has no model 'resnet81'; did you mean 'resnet18'?": {"runs__scratch__model": "resnet81"},
+    "runs.scratch.optimizer: timm has no optimiser 'adamww'; did you mean 'adamw'?": {
+        "runs__scratch__optimizer": "adamww"
+    },
+    "runs.scratch.epochs: must be ascending, not [2, 1]": {"runs__scratch__epochs": [2, 1]},
+    "runs.scratch.epochs: must not repeat a value": {"runs__scratch__epochs": [1, 1]},
+    "runs.scratch.epochs: must hold at least 1 value(s)": {"runs__scratch__epochs": []},
+    "runs.scratch.epochs.0: must be at least 0, not -1": {"runs__scratch__epochs": [-1]},
+    "runs.scratch.learning_rate: must be of type number, not '1e-3'; YAML read it as text, write 0.001": {
+        "runs__scratch__learning_rate": "1e-3"
+    },
+    "runs.scratch.learning_rate: must be greater than 0": {"runs__scratch__learning_rate": 0},
+    "runs.scratch.learning_rate: must be of type number, not nan": {"runs__scratch__learning_rate": math.nan},
+    "runs.scratch.weights: 'nowhere.safetensors' is not a file": {"runs__scratch__weights": "nowhere.safetensors"},
+    "runs: the name 'a/b' must be": {"runs__a/b": {"model": "test_resnet", "epochs": [0]}},
+    "study: the name '..' must be": {"study": ".."},
+    "dataset.labels: unknown label 'blue_joy'; did you mean 'blue_jay'?": {"dataset__labels": ["blue_joy"]},
+    "dreams.labels: unknown label 'scarlet_tanager'": {"dreams__labels": ["scarlet_tanager"]},
+    "dataset.source: unknown value 'drawm'; did you mean 'drawn'?": {"dataset__source": "drawm"},
+    "dataset.path: must name a folder": {"dataset__source": "folder"},
+    "dataset.path: 'nowhere' is not a folder": {"dataset": {"source": "folder", "path": "nowhere"}},
+    "dreams.recipes.study.objective: unknown value 'logits'; did you mean 'logit'?": {
+        "dreams__recipes__study__objective": "logits"
+    },
+    "dreams.recipes.study: unknown key 'blur'": {"dreams__recipes__study__blur": 1},
+    "dreams.recipes.study.steps: must be ascending": {"dreams__recipes__study__steps": [5, 2]},
+    "dreams.recipes.study.steps.0: must be at least 1": {"dreams__recipes__study__steps": [0]},
+    "dreams: the key 'recipes' is missing": {"dreams": {}},
+    "dreams.recipes.study.blur_sigma: must be a number, {random: [low, high]}": {
+        "dreams__recipes__study__blur_sigma": {"randm": [0, 1]}
+    },
+    "dreams.recipes.study.seed: must not repeat a value": {"dreams__recipes__study__seed": [1, 1]},
+    "dreams.recipes.study.seed: must hold at least 1": {"dreams__recipes__study__seed": []},
+    "dreams.recipes.study: a grid of 1000000000 recipes": {
+        "dreams__recipes__study": {"steps": [1], **{key: list(range(1000)) for key in ("seed", "jitter", "step_size")}}
+    },
+    "'twin' is the same recipe as 'study'": {"dreams__recipes__twin": {"steps": [2, 5]}},
+    "dreams.recipes.study.start_path: is only used with": {"dreams__recipes__study__start_path": "x.jpg"},
+    "pictures.view: unknown value 'rescale'; did you mean 'rescaled'?": {"pictures__view": "rescale"},
+}
+
+
+@pytest.mark.parametrize("sentence", REFUSED)
+def test_bad_configs_are_refused_in_one_sentence(sentence):
+    with pytest.raises(StudyError) as refusal:
+        make_plan(config(**REFUSED[sentence]))
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_models_read_from_source_are_those_that_timm_lists():
+    assert set(timm.list_models()) <= model_names()
+    assert model_names() - set(timm.list_models(include_tags=False)) <= set(timm.models._registry._deprecated_models)
+
+
+def test_the_optimisers_read_from_source_are_timm_s_but_for_aliases_and_those_of_bitsandbytes():
+    missing = set(timm.optim.list_optimizers()) - optimiser_names()
+    assert optimiser_names() <= set(timm.optim.list_optimizers())
+    assert {name for name in missing if not name.startswith("bnb")} == {"nesterov", "nesterovw"}
+
+
+def test_the_nearest_word_ignores_case_and_a_far_one_lists_what_is_allowed():
+    assert nearest("NORTHERN", ["northern", "x"]).startswith("did you mean 'northern'?")
+    assert nearest("zzz", ["a", "b"]) == "allowed: a, b"
+
+
+def test_a_checkpoint_goes_on_from_the_one_before_and_its_settings_do_not_know_the_last_epoch():
+    plan = make_plan(config())
+    assert link(plan, "scratch", 0) == {}
+    assert link(plan, "scratch", 4)["before"] == "results/default/runs/scratch/epoch-0001.safetensors"
+    assert "epochs" not in settings(plan, "scratch")
+    with pytest.raises(StudyError, match="keeps no checkpoint of epoch 2"):
+        link(plan, "scratch", 2)
+
+
+def test_selecting_what_a_study_does_not_make_says_what_it_makes():
+    with pytest.raises(StudyError, match="the study 'default' has no step '3'; allowed: 2, 5"):
+        make_plan(config()).select(step="0003")
+
+
+def test_a_label_is_wanted_by_its_name_too_and_the_digest_of_a_recipe_knows_what_decides_it():
+    plan = make_plan(config(dreams__labels=["Blue Jay"]))
+    assert list(plan.names) == ["blue_jay"]
+    other = make_plan(config(dreams__labels=["Blue Jay"], dreams__recipes__study__seed=1))
+    looks = make_plan(config(dreams__labels=["Blue Jay"], pictures__cell=50))
+    assert plan.digest("study") == looks.digest("study") != other.digest("study")
+
+
+def test_targets_name_each_montage_and_film_once_and_skip_films_of_a_single_frame():
+    plan = make_plan(config())
+    files = targets.montages(plan) + targets.films(plan)
+    assert len(files) == len(set(files)) == 4 + 2
+    assert "results/default/montages/scratch/study/class-by-epoch_step-0005_rescaled.png" in files
+    assert targets.films(make_plan(config(dreams__recipes__study__steps=[2], runs__scratch__epochs=[1]))) == []
+
+
+def test_the_manual_is_made_from_the_schema():
+    assert (SCHEMAS.parents[1] / "config" / "README.md").read_text() == manual()

@@ -1,0 +1,142 @@
+"""Pictures of any kind become square RGB, split and listed; what can't be read is listed with its reason."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from dreambirds.data.labels import list_labels
+from dreambirds.data.loading import Pictures
+from dreambirds.data.photographs import read_photograph, square, to_rgb
+from dreambirds.data.prepare import prepare
+from dreambirds.data.split import split
+from dreambirds.data.tables import example_pictures, read_images, read_labels
+from dreambirds.errors import StudyError
+from dreambirds.study.schema import check
+
+
+def settings(**changes) -> dict:
+    """Return a whole dataset section."""
+    config = {"dataset": changes, "runs": {"a": {}}, "dreams": {"recipes": {"a": {}}}}
+    check(config, "config")
+    return config["dataset"]
+
+
+def orange(width: int = 40, height: int = 20) -> Image.Image:
+    """Return a picture whose left half is orange and whose right half is blue."""
+    picture = Image.new("RGB", (width, height), (230, 120, 20))
+    picture.paste((20, 40, 200), (width // 2, 0, width, height))
+    return picture
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Return a folder of two classes with pictures of many kinds, and some that can't be read."""
+    first, second = tmp_path / "in" / "001.Blue Bird's", tmp_path / "in" / "Other"
+    first.mkdir(parents=True)
+    second.mkdir()
+    orange().save(first / "a.jpg", quality=95)
+    orange().convert("L").save(first / "grey.png")
+    orange().quantize(16).save(first / "palette.png")
+    orange().convert("CMYK").save(first / "cmyk.jpg", quality=95)
+    orange().convert("RGBA").save(first / "rgba.webp", lossless=True)
+    (first / "empty.jpg").touch()
+    (first / "text.jpg").write_text("not a picture")
+    (first / "notes.txt").write_text("not meant as one")
+    whole = (first / "a.jpg").read_bytes()
+    (second / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    for number in range(4):
+        orange(30 + number, 50).save(second / f"{number}.png")
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+def test_every_mode_becomes_rgb_of_the_same_colours():
+    expected = np.asarray(orange()).astype(int)
+    sixteen = Image.fromarray((np.asarray(orange().convert("L")).astype(np.uint16)) * 257)
+    for picture in (orange().convert("CMYK"), orange().convert("RGBA"), orange().convert("P", palette=1, colors=64)):
+        assert np.abs(np.asarray(to_rgb(picture)).astype(int) - expected).max() <= 3, picture.mode
+    assert np.array_equal(np.asarray(to_rgb(sixteen))[..., 0], np.asarray(orange().convert("L")))
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    assert to_rgb(clear).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_photograph_taken_sideways_is_put_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate 90 degrees clockwise to see it upright
+    orange().save(tmp_path / "a.png", exif=exif)
+    upright = read_photograph(tmp_path / "a.png")
+    assert upright.size == (20, 40)
+    assert upright.getpixel((10, 5)) == (230, 120, 20), "the left half came to the top"
+
+
+def test_squares_keep_proportions_and_the_centre():
+    wide = Image.new("RGB", (300, 100), "black")
+    wide.paste("white", (100, 0, 200, 100))
+    assert np.asarray(square(wide, 50)).min() > 200, "only the white middle is left"
+    assert square(orange(20, 20), 20).tobytes() == orange(20, 20).tobytes()
+
+
+def test_a_folder_is_prepared_and_what_cannot_be_read_is_listed(photographs, caplog):
+    dataset = settings(source="folder", path=str(photographs / "in"), image_size=32, validation_fraction=0.25)
+    prepare(dataset, list_labels(dataset), photographs / "out")
+    images, labels = read_images(photographs / "out"), read_labels(photographs / "out")
+    assert list(labels["label"]) == ["001_Blue_Bird_s", "Other"]
+    assert list(labels["name"]) == ["001.Blue Bird's", "Other"]
+    assert labels[["train", "validation"]].to_numpy().tolist() == [[4, 1], [3, 1]]
+    problems = {
+        path.rpartition("/")[2]: problem for path, problem in images[["source", "problem"]].to_numpy() if problem
+    }
+    assert problems["empty.jpg"] == "the file is empty"
+    assert problems["text.jpg"] == "not a picture that can be read"
+    assert "truncated" in problems["cut.jpg"].lower()
+    assert len(problems) == 3 and all(name in caplog.text for name in problems)
+    for path, digest in images.loc[images["problem"] == "", ["path", "sha256"]].to_numpy():
+        picture = Image.open(photographs / "out" / path)
+        assert (picture.mode, picture.size) == ("RGB", (32, 32))
+        assert hashlib.sha256(picture.tobytes()).hexdigest() == digest
+    assert set(images.loc[images["problem"] == "", "size"]) == {"40x20", "30x50", "31x50", "32x50", "33x50"}
+    assert set(example_pictures(photographs / "out")) == {"001_Blue_Bird_s", "Other"}
+    assert len(Pictures(photographs / "out", "train")) == 7
+
+
+def test_a_class_without_readable_pictures_is_named(photographs):
+    for path in (photographs / "in" / "Other").glob("?.png"):
+        path.unlink()
+    dataset = settings(source="folder", path=str(photographs / "in"))
+    with pytest.raises(StudyError, match=r"class 'Other' in .* has 0 readable picture\(s\)"):
+        prepare(dataset, list_labels(dataset), photographs / "out")
+
+
+def test_labels_stay_apart_when_their_safe_names_would_be_the_same(tmp_path):
+    for name in ("a b", "a_b", "A.b", ".hidden", "x/"):
+        (tmp_path / name).mkdir()
+    labels = list_labels(settings(source="folder", path=str(tmp_path)))
+    assert [label.label for label in labels] == ["A_b", "a_b_2", "a_b_3", "x"]
+    assert [label.folder for label in labels] == ["A.b", "a b", "a_b", "x"]
+
+
+def test_drawn_birds_depend_on_the_seed_and_not_on_the_other_classes(tmp_path):
+    digests = []
+    for number, (seed, wanted) in enumerate([(0, None), (0, ["blue_jay", "great_blue_heron"]), (1, None)]):
+        dataset = settings(image_size=16, images_per_label=4, seed=seed, labels=wanted)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        prepare(dataset, list_labels(dataset), folder)
+        images = read_images(folder)
+        digests.append(images.loc[images["label"] == "blue_jay", ["sha256", "split"]].to_numpy().tolist())
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.2, 0.5, 0.9])
+def test_the_split_is_stratified_and_every_class_can_train(fraction):
+    labels = pd.Series(["a"] * 50 + ["b"] * 7 + ["c"] * 2)
+    parts = split(labels, fraction, seed=3)
+    for label, count in (("a", 50), ("b", 7), ("c", 2)):
+        validating = (parts[labels == label] == "validation").sum()
+        expected = min(max(round(fraction * count), 1 if fraction else 0), count - 1)
+        assert validating == expected
+    assert parts.equals(split(labels, fraction, seed=3))
+    assert fraction < 0.2 or not parts.equals(split(labels, fraction, seed=4))

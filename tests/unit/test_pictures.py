@@ -1,0 +1,105 @@
+"""Views, provenance, montages and films, looked at pixel by pixel."""
+
+import json
+
+import imageio.v3 as imageio
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image, ImageColor
+
+from dreambirds.pictures.curves import plot_curves
+from dreambirds.pictures.film import Film, film, save_gif
+from dreambirds.pictures.lettering import PAPER, fold, font
+from dreambirds.pictures.montage import GAP, Grid, montage
+from dreambirds.pictures.provenance import read_facts, save_png
+from dreambirds.pictures.views import rescale, to_picture, views
+
+
+def test_rescaling_fills_the_range_without_listening_to_single_pixels_or_changing_hues():
+    random = np.random.default_rng(0)
+    values = 0.5 + 0.01 * random.standard_normal((3, 40, 40)).astype(np.float32)
+    values[:, 0, 0] = (0.0, 1.0, 0.0)
+    got = rescale(torch.from_numpy(values)).numpy()
+    ordered = np.sort(values, axis=None).astype(float)
+    place = np.array([0.005, 0.995]) * (ordered.size - 1)
+    low, high = np.interp(place, np.arange(ordered.size), ordered)
+    assert np.allclose(got, np.clip((values - low) / (high - low), 0, 1), atol=1e-4)
+    assert got.std() > 0.15, "a faint picture becomes visible"
+    assert np.all(rescale(torch.full((3, 4, 4), 0.3)).numpy() == 0.5)
+
+
+def test_pictures_round_to_the_nearest_of_256_values():
+    image = torch.tensor([0.0, 0.4999 / 255, 0.5001 / 255, 1.0]).view(1, 2, 2).expand(3, 2, 2)
+    assert np.asarray(to_picture(image))[..., 0].flatten().tolist() == [0, 0, 1, 255]
+    assert set(views(image)) == {"raw", "rescaled"}
+
+
+def test_a_png_and_a_gif_carry_their_facts(tmp_path):
+    facts = {"run": "a", "label": "naïve <b>", "parameters": {"steps": [1, 2]}, "long": "x" * 1000}
+    save_png(Image.new("RGB", (4, 4)), tmp_path / "deep" / "a.png", "Blue Jay", facts)
+    save_gif([Image.new("RGB", (8, 8), "red")] * 2, tmp_path / "b.gif", 0.5, json.dumps(facts))
+    assert read_facts(tmp_path / "deep" / "a.png") == facts
+    assert read_facts(tmp_path / "b.gif") == facts
+    assert Image.open(tmp_path / "deep" / "a.png").text["Title"] == "Blue Jay"
+
+
+@pytest.fixture
+def squares(tmp_path):
+    """Return files of single colours, by the colour's name."""
+    colours = ("red", "lime", "blue", "black", "white", "orange")
+    for colour in colours:
+        Image.new("RGB", (8, 8), colour).save(tmp_path / f"{colour}.png")
+    return {colour: tmp_path / f"{colour}.png" for colour in colours}
+
+
+def find(page: Image.Image, colour: str) -> tuple[int, int, int, int]:
+    """Return the box of a colour in a picture."""
+    return Image.fromarray(np.all(np.asarray(page) == ImageColor.getrgb(colour), axis=-1)).getbbox()
+
+
+def test_a_montage_puts_each_cell_under_its_column_and_beside_its_row(squares):
+    cells = [[squares["red"], squares["lime"], None], [squares["blue"], None, squares["orange"]]]
+    grid = Grid(cells, ["Black-capped Chickadee", "b"], ["epoch 0", "epoch 1", "epoch 2"], "Title", "subtitle")
+    page = montage(grid, 40)
+    boxes = {colour: find(page, colour) for colour in ("red", "lime", "blue", "orange")}
+    assert all(right - left == bottom - top == 40 for left, top, right, bottom in boxes.values())
+    assert boxes["lime"][0] - boxes["red"][0] == boxes["blue"][1] - boxes["red"][1] == 40 + GAP
+    assert boxes["orange"][0] == boxes["red"][0] + 2 * (40 + GAP)
+    left = page.crop((0, boxes["red"][1], boxes["red"][0], boxes["red"][3]))
+    above = page.crop((boxes["red"][0], boxes["red"][1] - 30, boxes["red"][2], boxes["red"][1]))
+    assert np.asarray(left).min() < 80 and np.asarray(above).min() < 80, "both labels are written"
+    blank = np.asarray(page.crop((boxes["orange"][0], boxes["red"][1], boxes["orange"][2], boxes["red"][3])))
+    assert (blank == np.array(ImageColor.getrgb(PAPER))).mean() > 0.8, "a missing cell stays blank"
+
+
+def test_text_is_folded_and_long_words_are_shortened():
+    face = font(12)
+    lines = fold("Black-capped Chickadee and Donaudampfschifffahrtsgesellschaft", 100, face)
+    assert len(lines) > 2 and all(face.getlength(line) <= 100 for line in lines)
+    assert lines[-1].endswith("…")
+
+
+def test_a_film_shows_its_moments_in_order_and_what_stands_still_does_not_flicker(squares, tmp_path):
+    frames = [[squares[colour], squares["orange"]] for colour in ("red", "lime", "blue")]
+    script = Film(frames, ["epoch 0", "epoch 1", "epoch 2"], ["Bird", "Other"], "run a")
+    save_gif(film(script, 40), tmp_path / "a.gif", 0.5, "facts")
+    read = imageio.imread(tmp_path / "a.gif")
+    assert len(read) == 3
+    dominant = [frame[:, : frame.shape[1] // 2].reshape(-1, frame.shape[-1])[:, :3] for frame in read]
+    for pixels, colour in zip(dominant, ("red", "lime", "blue"), strict=True):
+        assert np.all(np.abs(pixels - np.array(ImageColor.getrgb(colour), dtype=int)) <= 8, axis=1).sum() > 1000
+    right = read[:, 40:, read.shape[2] // 2 :]
+    assert np.array_equal(right[0], right[1]) and np.array_equal(right[1], right[2])
+    with Image.open(tmp_path / "a.gif") as gif:
+        durations = [gif.info["duration"] for place in range(3) if gif.seek(place) is None]
+        assert durations == [500, 500, 1500] and gif.info["loop"] == 0
+
+
+def test_curves_are_drawn_also_when_epoch_0_has_no_training_loss(tmp_path):
+    rows = {"run": ["a", "a"], "epoch": [0, 2], "train_loss": [None, 1.0], "train_accuracy": [None, 0.5]}
+    history = pd.DataFrame({**rows, "validation_loss": [2.0, 1.5], "validation_accuracy": [0.1, 0.4]})
+    plot_curves(history, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as plot:
+        assert plot.width > 800 and len(plot.convert("RGB").getcolors(1 << 20)) > 10

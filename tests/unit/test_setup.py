@@ -1,0 +1,49 @@
+"""The project's own files agree with each other."""
+
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def pins(name: str) -> list[str]:
+    """Return the pins of a requirements file."""
+    lines = (ROOT / name).read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_conda_and_pip_pin_the_same_versions():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    (from_pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert from_pip == pins("requirements.txt")
+    assert "python=3.11" in environment["dependencies"]
+
+
+def test_every_direct_dependency_is_pinned():
+    every = pins("requirements.txt") + pins("requirements-test.txt")
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9.]+", pin) for pin in every)
+    names = {pin.partition("==")[0].lower() for pin in pins("requirements.txt")}
+    package = {"PIL": "pillow", "yaml": "pyyaml"}
+    sources = "\n".join(path.read_text() for path in (ROOT / "workflow").rglob("*.py"))
+    imported = set(re.findall(r"^\s*(?:import|from) (\w+)", sources, re.MULTILINE))
+    theirs = imported - {"dreambirds", "job"} - set(sys.stdlib_module_names)
+    assert {package.get(name, name) for name in theirs} <= names
+
+
+def test_no_file_of_the_package_is_too_long_to_read():
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "workflow").rglob("*.py")}
+    assert {path: length for path, length in lengths.items() if length > 300} == {}
+
+
+def test_no_stage_imports_a_later_one():
+    order = ["errors", "data", "study", "models", "training", "dreaming", "pictures"]
+    package = ROOT / "workflow" / "dreambirds"
+    for stage in order:
+        files = (package / stage).rglob("*.py") if (package / stage).is_dir() else [package / f"{stage}.py"]
+        for path in files:
+            imported = re.findall(r"^\s*(?:from|import) dreambirds\.(\w+)", path.read_text(), re.MULTILINE)
+            later = {name for name in imported if order.index(name) > order.index(stage)}
+            assert not later, f"{path.relative_to(package)} imports {later}"

@@ -1,0 +1,124 @@
+"""The whole workflow on a tiny study: what it makes, and what it does not make twice. The tests build on each other."""
+
+import copy
+import json
+import re
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from dreambirds.pictures.provenance import read_facts
+from dreambirds.study import targets
+from dreambirds.study.plan import make_plan
+
+
+def jobs(said: str) -> dict[str, int]:
+    """Return how many jobs of each rule a dry run or a run announced."""
+    table = re.search(r"^Job stats:\njob +count\n[- ]+\n(.*?)^total", said, re.MULTILINE | re.DOTALL)
+    return {name: int(count) for name, count in re.findall(r"^(\S+) +(\d+)$", table[1], re.MULTILINE)} if table else {}
+
+
+def test_a_dry_run_says_how_many_dreams_there_are(study):
+    said = study.run("-n")
+    assert "Study 'tiny': 12 dreams asked for (2 checkpoints of 1 run(s), 1 recipes, 3 labels" in said
+    assert "0 there already" in said
+    assert jobs(said)["dream_study"] == 2 and jobs(said)["train"] == 2
+
+
+def test_a_single_result_is_made_by_its_name_and_nothing_else(study):
+    name = "results/tiny/dreams/scratch/epoch-0000/study/blue_jay/step-0003.png"
+    study.run(name)
+    assert (study.folder / name).exists()
+    assert not (study.results / "montages").exists() and not (study.results / "runs/scratch/epoch-0001.csv").exists()
+
+
+def test_the_study_makes_everything_it_promises(study):
+    said = study.run()
+    plan = make_plan(study.config)
+    wanted = targets.dreams(plan) + targets.montages(plan) + targets.films(plan) + targets.curves(plan)
+    assert len(wanted) == 12 * 2 + 6 + 4 + 2 + 1
+    assert [name for name in wanted if not (study.folder / name).stat().st_size] == []
+    assert re.search(r"scratch epoch 1: loss [\d.]+, validation accuracy [\d.]+", said), "progress is seen"
+    log = (study.folder / "results/logs/tiny/train/scratch/epoch-0001.log").read_text()
+    assert "scratch epoch 1: loss" in log, "and kept in the log"
+    history = pd.read_csv(study.results / "runs/scratch/history.csv")
+    assert list(history["epoch"]) == [0, 1] and history["validation_accuracy"].between(0, 1).all()
+    recipes = pd.read_csv(study.results / "recipes.csv")
+    assert json.loads(recipes.loc[0, "steps"]) == [1, 3] and recipes.loc[0, "objective"] == "logit"
+
+
+def test_nothing_is_to_be_done_on_a_finished_study(study):
+    said = study.run()
+    assert "Nothing to be done" in said and "12 there already" in said
+
+
+def test_pictures_carry_their_provenance(study):
+    folder = study.results / "dreams/scratch/epoch-0001/study/yellow_warbler"
+    facts = read_facts(folder / "step-0003-rescaled.png")
+    expected = {"run": "scratch", "epoch": 1, "label": "yellow_warbler", "recipe": "study", "step": 3, "seed": 0}
+    assert {key: facts[key] for key in expected} == expected and facts["view"] == "rescaled"
+    assert facts["parameters"]["blur_sigma"] == 0.5 and set(facts["versions"]) >= {"torch", "timm", "dreambirds"}
+    montage = read_facts(study.results / "montages/scratch/study/class-by-epoch_step-0003_rescaled.png")
+    assert montage["checkpoints"]["scratch/1"] == facts["checkpoint_sha256"]
+    assert montage["recipes"]["study"] == facts["parameters"]
+    film = read_facts(study.results / "films/scratch/study/epochs_step-0003_rescaled.gif")
+    assert film["checkpoints"] == montage["checkpoints"]
+
+
+def test_the_trace_tells_every_step_and_the_pictures_differ(study):
+    folder = study.results / "dreams/scratch/epoch-0001/study"
+    trace = pd.read_csv(folder / "blue_jay/trace.csv")
+    assert list(trace.columns) == ["step", "loss", "logit", "probability", "top1", "change"]
+    assert list(trace["step"]) == [0, 1, 2, 3] and trace["change"].is_monotonic_increasing
+    assert set(trace["top1"]) <= set(study.config["dataset"]["labels"])
+    pixels = [np.asarray(Image.open(folder / label / "step-0003.png")) for label in ("blue_jay", "yellow_warbler")]
+    assert not np.array_equal(*pixels) and pixels[0].shape == (32, 32, 3)
+
+
+def test_a_montage_option_changes_pictures_only(study):
+    study.config["pictures"]["cell"] = 40
+    assert set(jobs(study.run("-n"))) == {"all", "class_by_epoch", "class_by_step", "recipe_by_class"} | {
+        "film_over_epochs",
+        "film_over_steps",
+    }
+
+
+def test_two_more_epochs_cost_two_epochs_and_end_in_the_bits_of_one_go(study, tmp_path):
+    before = {path: path.read_bytes() for path in (study.results / "runs/scratch").glob("epoch-0001*")}
+    study.config["runs"]["scratch"]["epochs"] = [0, 1, 3]
+    said = study.run()
+    assert jobs(said)["train"] == 1 and jobs(said)["dream_study"] == 1
+    assert "scratch epoch 2" in said and "scratch epoch 3" in said and "scratch epoch 1:" not in said
+    assert {path: path.read_bytes() for path in before} == before
+    name = "results/tiny/runs/scratch/epoch-0003.safetensors"
+    other = type(study)(tmp_path, copy.deepcopy(study.config))
+    other.config["runs"]["scratch"]["epochs"] = [3]
+    other.run(name)
+    assert (other.folder / name).read_bytes() == (study.folder / name).read_bytes()
+
+
+def test_another_recipe_dreams_of_that_recipe_only(study):
+    study.config["dreams"]["recipes"]["other"] = {"steps": [2], "start": "photograph", "objective": "probability"}
+    said = jobs(study.run("-n"))
+    assert said["dream_other"] == 3 and "train" not in said and "dream_study" not in said
+
+
+def test_less_is_asked_for_and_nothing_runs_again_but_what_shows_it(study):
+    study.config["dreams"]["recipes"].pop("other")
+    study.config["runs"]["scratch"]["epochs"] = [0, 1]
+    assert not {"train", "dataset", "dream_study"} & set(jobs(study.run("-n")))
+
+
+def test_bad_input_is_one_sentence_before_any_job(fresh):
+    fresh.config["runs"]["scratch"]["model"] = "test_resnat"
+    result = fresh.snakemake()
+    assert result.returncode != 0
+    assert "runs.scratch.model: timm has no model 'test_resnat'; did you mean 'test_resnet'?" in result.stdout
+    assert "Traceback" not in result.stdout
+    assert not (fresh.folder / "results").exists()
+
+
+def test_a_file_that_no_run_makes_is_refused_with_what_there_is(fresh):
+    result = fresh.snakemake("results/tiny/montages/scratch/study/class-by-epoch_step-0004_raw.png")
+    assert result.returncode != 0 and "has no step '4'; allowed: 1, 3" in result.stdout

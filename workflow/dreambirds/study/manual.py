@@ -1,0 +1,78 @@
+"""Make config/README.md from the schemas: ``python -m dreambirds.study.manual``."""
+
+import json
+import sys
+from collections.abc import Iterator
+
+from dreambirds.study.schema import load_schema
+
+INTRODUCTION = """\
+# The config: one YAML file a study
+
+`default.yaml` is what `make` runs. Copy it, change it, and run `make CONFIG=my.yaml` or
+`snakemake --cores all --configfile my.yaml`. A key that is left out has the default given here; a key, model, label or
+value that is not allowed is refused, with the nearest allowed one, before any job starts.
+
+*This page is made from `workflow/schemas/` by `make manual`; a test compares them.*
+"""
+GRIDS = """
+Any recipe key but `steps` may hold a **list**: each combination of listed values becomes a recipe of its own, named
+after what varies (`blur-blur_sigma-0.25`); `results/<study>/recipes.csv` lists them all with every parameter. A width such as
+`blur_sigma` is a number, `{random: [low, high]}` (drawn anew each step) or `{from: a, to: b, over: steps}` (falling or
+rising, then staying).
+"""
+
+
+def manual() -> str:
+    """Return the text of config/README.md."""
+    config, recipe = load_schema("config"), load_schema("recipe")
+    sections = [
+        ("The study", "", {key: config["properties"][key] for key in ("study", "gpu")}),
+        ("`dataset`: what the models learn from", "dataset.", config["properties"]["dataset"]["properties"]),
+        ("`runs.<name>`: ways to train", "", config["$defs"]["run"]["properties"]),
+        ("`dreams`", "dreams.", config["properties"]["dreams"]["properties"]),
+        ("`dreams.recipes.<name>`: ways to dream", "", recipe["properties"]),
+        ("`pictures`: how montages and films look", "pictures.", config["properties"]["pictures"]["properties"]),
+        ("`threads`", "threads.", config["properties"]["threads"]["properties"]),
+    ]
+    parts = [INTRODUCTION]
+    for title, prefix, properties in sections:
+        rows = [row for key, schema in properties.items() for row in _rows(f"{prefix}{key}", schema, config, recipe)]
+        parts.append(
+            "\n".join([f"\n## {title}\n", "| key | allowed | default | meaning |", "|---|---|---|---|", *rows, ""])
+        )
+        if "recipes.<name>" in title:
+            parts.append(GRIDS)
+    return "".join(parts)
+
+
+def _rows(key: str, schema: dict, *schemas: dict) -> Iterator[str]:
+    described = _resolve(schema, schemas)
+    if "properties" in described:
+        for name, inner in described["properties"].items():
+            yield from _rows(f"{key}.{name}", inner, *schemas)
+        return
+    default = f"`{json.dumps(schema['default'])}`" if "default" in schema else "must be given"
+    yield f"| `{key}` | {_allowed(described)} | {default} | {schema['description']} |"
+
+
+def _resolve(schema: dict, schemas: tuple[dict, ...]) -> dict:
+    if "$ref" not in schema:
+        return schema
+    name = schema["$ref"].rpartition("/")[2]
+    return next(each["$defs"][name] for each in schemas if name in each["$defs"])
+
+
+def _allowed(schema: dict) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "oneOf" in schema:
+        return "a width"
+    kind = schema["type"] if isinstance(schema["type"], str) else " or ".join(schema["type"])
+    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
+    more = "" if low is None else f" {'>' if 'exclusiveMinimum' in schema else '≥'} {low}"
+    return kind + more + ("" if high is None else f", ≤ {high}")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(manual())
