@@ -245,3 +245,24 @@ def test_curves_pass_through_their_knots() -> None:
 def test_a_ribbon_is_as_wide_as_asked() -> None:
     outline = ribbon([(0.0, 0.0), (1.0, 0.0), (2.0, 0.0)], [0.1, 0.2, 0.1])
     assert np.isclose(outline[:, 1].max(), 0.2) and np.isclose(outline[:, 1].min(), -0.2)
+
+
+def bill_side(facing: str, seed: int) -> tuple[float, np.ndarray]:
+    """How far right of the middle of a chickadee its black cap lies, in bird widths, and where the bird is."""
+    stage, _, _ = bird.compose("black_capped_chickadee", np.random.default_rng(seed), 64, facing)
+    cover = np.asarray(stage.cover) == 255
+    dark = cover & (np.asarray(stage.image.convert("L")) < 60)
+    columns = np.flatnonzero(cover.any(axis=0))
+    middle = (columns[0] + columns[-1]) / 2
+    return (np.nonzero(dark)[1].mean() - middle) / len(columns), cover
+
+
+def test_birds_face_the_way_that_is_asked_for() -> None:
+    for seed in range(20):
+        (left, left_cover), (right, right_cover), (_, either) = (
+            bill_side(facing, seed) for facing in ("left", "right", "both")
+        )
+        assert left < 0 < right, f"the head is on the wrong side at seed {seed}"
+        assert np.array_equal(either, left_cover) != np.array_equal(either, right_cover)
+    turned = sum(bill_side("both", seed)[0] < 0 for seed in range(40))
+    assert 8 < turned < 32

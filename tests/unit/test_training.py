@@ -32,7 +32,11 @@ def train(folder, dataset, run, epochs) -> Files:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"optimizer": "sgd", "schedule": "step", "schedule_epochs": 2}, {"optimizer": "adopt", "adversarial": 0.5}],
+    [
+        {},
+        {"optimizer": "sgd", "schedule": "step", "schedule_epochs": 2},
+        {"optimizer": "adopt", "adversarial": {"length": 0.5}},
+    ],
     ids=["adamw cosine", "sgd step", "adversarial"],
 )
 def test_a_chain_cut_in_three_gives_the_bits_of_one_run(tmp_path, dataset, run, changes):
@@ -93,24 +97,43 @@ def test_the_schedule_is_a_closed_form_that_ignores_the_last_epoch(run):
     assert rates(run(learning_rate=0.1, schedule="constant", warmup_epochs=0), 3) == pytest.approx([0.1] * 15)
 
 
-def test_hardening_moves_along_the_gradient_by_its_length():
-    class Linear(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = torch.randn(3, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+class Linear(nn.Module):
+    """A model whose gradient is known."""
 
-        def forward(self, images):
-            return images.flatten(1) @ self.weight.T
+    weight = torch.randn(3, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
+    def forward(self, images):
+        return images.flatten(1) @ self.weight.T
+
+    def slope(self, flat, targets):
+        """Return the cross-entropy's gradient, by hand."""
+        return ((flat @ self.weight.T).softmax(1) - functional.one_hot(targets, 3)) @ self.weight
+
+
+def test_hardening_moves_along_the_gradient_by_a_random_length():
     model, targets = Linear(), torch.tensor([2, 0])
     images = torch.full((2, 3, 2, 2), 0.5, dtype=torch.float64)
-    moved = harden(model, images, targets, 0.2)
-    chances = (images.flatten(1) @ model.weight.T).softmax(1) - functional.one_hot(targets, 3)
-    gradient = chances @ model.weight
-    expected = images.flatten(1) + 0.2 * gradient / gradient.norm(dim=1, keepdim=True)
-    assert torch.allclose(moved.flatten(1), expected)
-    lengths = (moved - images).flatten(1).norm(dim=1)
-    assert torch.allclose(lengths, torch.full_like(lengths, 0.2)), "no value left the range here"
+    torch.manual_seed(3)
+    moved = harden(model, images, targets, 0.4, 1).flatten(1)
+    torch.manual_seed(3)
+    reach = 0.4 * torch.rand(2, dtype=torch.float64)
+    gradient = model.slope(images.flatten(1), targets)
+    expected = images.flatten(1) + reach[:, None] * gradient / gradient.norm(dim=1, keepdim=True)
+    assert torch.allclose(moved, expected)
+
+
+def test_several_hardening_steps_stay_within_the_length_and_find_a_larger_loss():
+    model, targets = Linear(), torch.arange(3).repeat(20)
+    images = 0.4 + 0.2 * torch.rand(60, 3, 2, 2, dtype=torch.float64)
+    loss = {}
+    for steps in (1, 5):
+        torch.manual_seed(3)
+        moved = harden(model, images, targets, 0.4, steps)
+        torch.manual_seed(3)
+        reach = 0.4 * torch.rand(60, dtype=torch.float64)
+        assert ((moved - images).flatten(1).norm(dim=1) <= reach + 1e-9).all()
+        loss[steps] = functional.cross_entropy(model(moved), targets)
+    assert loss[5] > loss[1] > functional.cross_entropy(model(images), targets)
 
 
 def test_head_only_training_changes_nothing_else(tmp_path, dataset, run):

@@ -76,7 +76,7 @@ def _picture(source: Source, dataset: dict) -> Image.Image:
         return read_photograph(source.origin)
     species = int.from_bytes(hashlib.sha256(source.label.label.encode()).digest()[:4], "big")
     stream = np.random.default_rng([dataset["seed"], species, source.origin])
-    return draw_bird(source.label.label, stream, dataset["image_size"])
+    return draw_bird(source.label.label, stream, dataset["image_size"], dataset["facing"])
 
 
 def _check_counts(images: pd.DataFrame, labels: list[Label], path: str | None) -> None:

@@ -17,9 +17,10 @@ value that is not allowed is refused, with the nearest allowed one, before any j
 """
 GRIDS = """
 Any recipe key but `steps` may hold a **list**: each combination of listed values becomes a recipe of its own, named
-after what varies (`blur-blur_sigma-0.25`); `results/<study>/recipes.csv` lists them all with every parameter. A width such as
-`blur_sigma` is a number, `{random: [low, high]}` (drawn anew each step) or `{from: a, to: b, over: steps}` (falling or
-rising, then staying).
+after what varies (`blur-blur_sigma-0.25`); `results/<study>/recipes.csv` lists them all with every parameter.
+
+A width such as `blur_sigma` is a number, `{random: [low, high]}` (drawn anew each step) or
+`{from: a, to: b, over: steps}` (moving from a to b, then staying).
 """
 
 

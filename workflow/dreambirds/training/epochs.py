@@ -14,6 +14,7 @@ from dreambirds.errors import StudyError
 from dreambirds.models.build import Classifier, head_parameters
 
 MIX = 1_000_003
+TINY = 1e-12
 
 
 @dataclass
@@ -67,8 +68,8 @@ def train_epoch(classifier, run: dict, loader: DataLoader, optimizer, schedule, 
     for images, targets in tqdm(loader, desc=f"epoch {epoch}", disable=None, leave=False):
         images = images.to(device, memory_format=torch.channels_last)
         targets = targets.to(device)
-        if run["adversarial"]:
-            images = harden(classifier, images, targets, run["adversarial"])
+        if run["adversarial"]["length"]:
+            images = harden(classifier, images, targets, **run["adversarial"])
         set_training_mode(classifier, run)
         logits = classifier(images)
         losses = functional.cross_entropy(logits, targets, label_smoothing=run["label_smoothing"], reduction="none")
@@ -87,17 +88,27 @@ def train_epoch(classifier, run: dict, loader: DataLoader, optimizer, schedule, 
     return tally
 
 
-def harden(classifier, images: torch.Tensor, targets: torch.Tensor, length: float) -> torch.Tensor:
-    """Return the images (B, 3, H, W) moved by `length`, in L2, to where the model finds them harder.
+def harden(classifier, images: torch.Tensor, targets: torch.Tensor, length: float, steps: int) -> torch.Tensor:
+    """Return the images (B, 3, H, W) moved to where the model finds them harder, each by a random L2 distance.
 
-    Training on these gives gradients that people recognise: Santurkar et al., Image Synthesis with a Single (Robust)
-    Classifier, NeurIPS 2019. One step, after Goodfellow et al., 2015.
+    No distance is over `length`. Projected gradient ascent on the loss, after Madry et al., 2018. Training on these
+    gives gradients that people recognise: Santurkar et al., Image Synthesis with a Single (Robust) Classifier, 2019.
     """
     classifier.eval()
-    images = images.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(functional.cross_entropy(classifier(images), targets, reduction="sum"), images)
-    norm = gradient.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
-    return (images.detach() + length * gradient / norm).clamp_(0, 1)
+    reach = length * torch.rand(len(images), device=images.device, dtype=images.dtype)
+    moved = images.detach()
+    for _ in range(steps):
+        moved.requires_grad_(True)
+        loss = functional.cross_entropy(classifier(moved), targets, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, moved)
+        change = moved.detach() - images + _of_length(gradient, reach * min(1.0, 1.5 / steps))
+        too_long = (reach / change.flatten(1).norm(dim=1).clamp(min=TINY)).clamp(max=1)
+        moved = images + change * too_long.view(-1, 1, 1, 1)
+    return moved.clamp_(0, 1)
+
+
+def _of_length(vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    return vectors * (lengths / vectors.flatten(1).norm(dim=1).clamp(min=TINY)).view(-1, 1, 1, 1)
 
 
 @torch.no_grad()

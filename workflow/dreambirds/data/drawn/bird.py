@@ -19,18 +19,21 @@ from dreambirds.data.drawn.stage import Light, Stage
 MARGIN = 0.02
 
 
-def draw_bird(label: str, rng: np.random.Generator, size: int) -> Image.Image:
+def draw_bird(label: str, rng: np.random.Generator, size: int, facing: str = "both") -> Image.Image:
     """Draw one bird of the species `label` in a random pose, place and light.
 
-    Returns an RGB image of size x size pixels that depends on `rng` alone. The scene and the
+    Returns an RGB image of size x size pixels that depends on `rng` alone. The bird faces ``left``, ``right`` or, by
+    chance, ``both`` ways. The scene and the
     perch come from their own streams, so they say nothing about the species.
     Raises ValueError for an unknown label, naming the nearest one, and for a size below 8.
     """
-    stage, light, paint = compose(label, rng, size)
+    stage, light, paint = compose(label, rng, size, facing)
     return stage.finish(light, paint)
 
 
-def compose(label: str, rng: np.random.Generator, size: int) -> tuple[Stage, Light, np.random.Generator]:
+def compose(
+    label: str, rng: np.random.Generator, size: int, facing: str = "both"
+) -> tuple[Stage, Light, np.random.Generator]:
     """Everything but the last step of `draw_bird`: the painted stage, its light, and the grain's stream."""
     species = _find(label)
     if size < 8:
@@ -40,7 +43,7 @@ def compose(label: str, rng: np.random.Generator, size: int) -> tuple[Stage, Lig
     light, perch = Light.random(scene), Perch.random(ground)
     pose = Pose.random(posing, perch.grounded)
     bird = heron(species, pose) if species.wader else songbird(species, pose)
-    matrix, offset = _placement(bird.extent(), pose, posing)
+    matrix, offset = _placement(bird.extent(), pose, posing, facing)
     draw_perch(stage, perch, float(offset[0]), float(offset[1]), ground)
     stage.place(matrix, offset)
     if isinstance(bird, Heron):
@@ -57,9 +60,10 @@ def _find(label: str) -> Species:
     return SPECIES[label]
 
 
-def _placement(extent: Points, pose: Pose, rng: np.random.Generator) -> tuple[Points, Points]:
+def _placement(extent: Points, pose: Pose, rng: np.random.Generator, facing: str) -> tuple[Points, Points]:
     """The map from bird units (y up) to the frame (y down), and where the feet land in it."""
-    flip = -1.0 if rng.random() < 0.5 else 1.0
+    turned = rng.random() < 0.5  # drawn in any case, so that nothing else of the picture depends on `facing`
+    flip = -1.0 if facing == "left" or (facing == "both" and turned) else 1.0
     shape = np.diag([flip * pose.narrow, -1.0])
     # The columns of a map are where it sends the axes, so turning them turns the whole bird.
     matrix = turn(shape.T, rng.uniform(-4, 4)).T
