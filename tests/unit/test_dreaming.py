@@ -13,12 +13,12 @@ from dreambirds.dreaming.loop import Recipe, dream
 from dreambirds.dreaming.objective import OBJECTIVES
 from dreambirds.dreaming.schedule import width_at
 from dreambirds.dreaming.starts import Starts, stream
-from dreambirds.dreaming.transform import Views, blur, falloff, normalise
+from dreambirds.dreaming.transform import Views, blur, normalise
 
 SIZE = 12
 PLAIN = Recipe(steps=(1, 4, 6), step_size=0.05, blur_sigma=0.5, flip=0.5)
 FALLING, RANDOM = {"from": 1.5, "to": 0.5, "over": 4}, {"random": [0.2, 1.0]}
-RICH = replace(PLAIN, jitter=2, gradient_blur_sigma=RANDOM, gradient_falloff=1.0, blur_sigma=FALLING)
+RICH = replace(PLAIN, jitter=2, gradient_blur_sigma=RANDOM, blur_sigma=FALLING)
 
 
 @pytest.fixture(scope="module")
@@ -105,16 +105,6 @@ def test_normalisation_divides_each_gradient_by_its_own_size():
         expected = gradient.numpy() / size[:, None, None, None]
         assert np.allclose(normalise(gradient, how).numpy(), expected, atol=1e-5), how
     assert normalise(torch.zeros(1, 3, 2, 2), "std").abs().max() == 0
-
-
-def test_falloff_divides_each_wave_by_its_frequency():
-    size = 16
-    rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
-    for down, across in [(0, 1), (3, 0), (2, 5), (4, -3)]:
-        wave = torch.cos(2 * math.pi * (down * rows + across * columns) / size + 0.3).double().expand(2, 3, -1, -1)
-        for power in (0.0, 0.5, 1.0):
-            assert torch.allclose(falloff(wave, power), wave / math.hypot(down, across) ** power, atol=1e-6)
-    assert torch.allclose(falloff(torch.ones(1, 1, 4, 6), 2.0), torch.ones(1, 1, 4, 6)), "the mean stays"
 
 
 def test_widths_are_fixed_drawn_or_fall_over_their_own_length():

@@ -24,7 +24,6 @@ class Recipe:
     step_size: float = 0.05
     gradient_normalisation: str = "std"
     gradient_blur_sigma: Width = 0.0
-    gradient_falloff: float = 0.0
     blur_sigma: Width = 0.5
     jitter: int = 0
     flip: float = 0.5
@@ -60,7 +59,6 @@ class Dreamer:
         (gradient,) = torch.autograd.grad(self.score(logits, self.targets).sum(), images)
         with torch.no_grad():
             gradient = transform.blur(gradient, self._widths(self.recipe.gradient_blur_sigma, number))
-            gradient = transform.falloff(gradient, self.recipe.gradient_falloff)
             gradient = transform.normalise(gradient, self.recipe.gradient_normalisation)
             moved = (images + self.recipe.step_size * gradient).clamp_(0, 1)
             return transform.blur(moved, self._widths(self.recipe.blur_sigma, number)), logits.detach()

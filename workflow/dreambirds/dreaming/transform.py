@@ -50,20 +50,6 @@ class Views:
         return torch.stack(views)
 
 
-def falloff(gradient: torch.Tensor, power: float) -> torch.Tensor:
-    """Weight the spectrum of (B, C, H, W) by frequency ** -power, which favours large shapes over fine patterns.
-
-    Frequencies are in cycles a picture, those below one count as one; the weights are those of Lucid's Fourier images
-    (Olah et al., Feature Visualization, 2017), used on the gradient.
-    """
-    if not power:
-        return gradient
-    height, width = gradient.shape[-2:]
-    down, across = torch.fft.fftfreq(height, 1 / height), torch.fft.rfftfreq(width, 1 / width)
-    weights = torch.hypot(down[:, None], across).clamp(min=1) ** -power
-    return torch.fft.irfft2(torch.fft.rfft2(gradient) * weights.to(gradient), s=(height, width))
-
-
 def normalise(gradient: torch.Tensor, how: str) -> torch.Tensor:
     """Scale each image's gradient, (B, C, H, W), by its own size: ``none``, ``std``, ``mean_abs`` or ``l2``."""
     return gradient / (NORMALISATIONS[how](gradient) + EPSILON)
