@@ -13,7 +13,7 @@ from dreambirds.models.build import Classifier, build
 from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.training import optimisation
 from dreambirds.training.augment import augmentation
-from dreambirds.training.epochs import harden, set_training_mode, train_epoch
+from dreambirds.training.epochs import adversarial_length, harden, set_training_mode, train_epoch
 from dreambirds.training.segment import HISTORY, Files, train_segment
 
 CPU = torch.device("cpu")
@@ -35,7 +35,7 @@ def train(folder, dataset, run, epochs) -> Files:
     [
         {},
         {"optimizer": "sgd", "schedule": "step", "schedule_epochs": 2},
-        {"optimizer": "adopt", "adversarial": {"length": 0.5}},
+        {"optimizer": "adopt", "adversarial": {"length": 0.5, "ramp_epochs": 3}},
     ],
     ids=["adamw cosine", "sgd step", "adversarial"],
 )
@@ -120,6 +120,12 @@ def test_hardening_moves_along_the_gradient_by_a_random_length():
     gradient = model.slope(images.flatten(1), targets)
     expected = images.flatten(1) + reach[:, None] * gradient / gradient.norm(dim=1, keepdim=True)
     assert torch.allclose(moved, expected)
+
+
+def test_the_adversarial_length_grows_over_its_ramp(run):
+    settings = run(adversarial={"length": 4.0, "ramp_epochs": 2})["adversarial"]
+    assert [adversarial_length(settings, epoch) for epoch in (0, 0.5, 1, 2, 9)] == [0, 1, 2, 4, 4]
+    assert adversarial_length({**settings, "ramp_epochs": 0}, 0) == 4.0
 
 
 def test_several_hardening_steps_stay_within_the_length_and_find_a_larger_loss():

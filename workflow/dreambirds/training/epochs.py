@@ -68,8 +68,8 @@ def train_epoch(classifier, run: dict, loader: DataLoader, optimizer, schedule, 
     for images, targets in tqdm(loader, desc=f"epoch {epoch}", disable=None, leave=False):
         images = images.to(device, memory_format=torch.channels_last)
         targets = targets.to(device)
-        if run["adversarial"]["length"]:
-            images = harden(classifier, images, targets, **run["adversarial"])
+        if length := adversarial_length(run["adversarial"], updates / len(loader)):
+            images = harden(classifier, images, targets, length, run["adversarial"]["steps"])
         set_training_mode(classifier, run)
         logits = classifier(images)
         losses = functional.cross_entropy(logits, targets, label_smoothing=run["label_smoothing"], reduction="none")
@@ -86,6 +86,12 @@ def train_epoch(classifier, run: dict, loader: DataLoader, optimizer, schedule, 
             )
     tally.seconds = time.perf_counter() - started
     return tally
+
+
+def adversarial_length(settings: dict, epoch: float) -> float:
+    """Return the greatest length of an adversarial step after so many (fractions of) epochs, growing over its ramp."""
+    ramp = settings["ramp_epochs"]
+    return settings["length"] * (min(1.0, epoch / ramp) if ramp else 1.0)
 
 
 def harden(classifier, images: torch.Tensor, targets: torch.Tensor, length: float, steps: int) -> torch.Tensor:
