@@ -3,9 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CONFIG ?= config/default.yaml
 CORES ?= all
 BIN := .venv/bin
-STUDY = $(or $(shell sed -n 's/^study: *\([A-Za-z0-9_-]*\).*/\1/p' $(CONFIG)),default)
+STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" $(CONFIG)),default)
 
-.PHONY: study test lint clean distclean
+.PHONY: study test lint manual clean distclean
 
 study: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
@@ -19,6 +19,10 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+manual: .venv/installed
+	PYTHONPATH=workflow $(BIN)/python -m dreambirds.study.manual > config/README.new
+	mv config/README.new config/README.md
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'

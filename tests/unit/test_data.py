@@ -1,6 +1,7 @@
 """Pictures of any kind become square RGB, split and listed; what can't be read is listed with its reason."""
 
 import hashlib
+import os
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,8 @@ def photographs(tmp_path):
     orange().convert("RGBA").save(first / "rgba.webp", lossless=True)
     (first / "empty.jpg").touch()
     (first / "text.jpg").write_text("not a picture")
+    (first / "link.jpg").symlink_to("nowhere.jpg")
+    (first / os.fsdecode(b"caf\xe9.jpg")).write_text("a name that is no UTF-8")
     (first / "notes.txt").write_text("not meant as one")
     whole = (first / "a.jpg").read_bytes()
     (second / "cut.jpg").write_bytes(whole[: len(whole) // 2])
@@ -92,7 +95,9 @@ def test_a_folder_is_prepared_and_what_cannot_be_read_is_listed(photographs, cap
     assert problems["empty.jpg"] == "the file is empty"
     assert problems["text.jpg"] == "not a picture that can be read"
     assert "truncated" in problems["cut.jpg"].lower()
-    assert len(problems) == 3 and all(name in caplog.text for name in problems)
+    assert problems["link.jpg"] == "the link leads nowhere"
+    assert problems["caf\\xe9.jpg"] == "not a picture that can be read"
+    assert len(problems) == 5 and all(name in caplog.text for name in problems)
     for path, digest in images.loc[images["problem"] == "", ["path", "sha256"]].to_numpy():
         picture = Image.open(photographs / "out" / path)
         assert (picture.mode, picture.size) == ("RGB", (32, 32))
@@ -100,6 +105,21 @@ def test_a_folder_is_prepared_and_what_cannot_be_read_is_listed(photographs, cap
     assert set(images.loc[images["problem"] == "", "size"]) == {"40x20", "30x50", "31x50", "32x50", "33x50"}
     assert set(example_pictures(photographs / "out")) == {"001_Blue_Bird_s", "Other"}
     assert len(Pictures(photographs / "out", "train")) == 7
+
+
+def test_files_damaged_at_random_are_refused_with_a_reason_or_read(tmp_path):
+    random = np.random.default_rng(0)
+    for suffix in ("jpg", "png", "webp"):
+        orange().save(tmp_path / f"whole.{suffix}")
+        whole = np.frombuffer((tmp_path / f"whole.{suffix}").read_bytes(), np.uint8)
+        for _ in range(100):
+            damaged = whole.copy()
+            damaged[random.integers(len(whole), size=5)] = random.integers(256, size=5)
+            (tmp_path / "damaged").write_bytes(damaged[: random.integers(1, len(whole) + 1)].tobytes())
+            try:
+                assert read_photograph(tmp_path / "damaged").mode == "RGB"
+            except ValueError as reason:
+                assert str(reason)
 
 
 def test_a_class_without_readable_pictures_is_named(photographs):
@@ -116,6 +136,14 @@ def test_labels_stay_apart_when_their_safe_names_would_be_the_same(tmp_path):
     labels = list_labels(settings(source="folder", path=str(tmp_path)))
     assert [label.label for label in labels] == ["A_b", "a_b_2", "a_b_3", "x"]
     assert [label.folder for label in labels] == ["A.b", "a b", "a_b", "x"]
+
+
+def test_a_folder_s_own_name_wins_over_the_safe_and_the_readable_name_of_another(tmp_path):
+    for name in ("a b", "a_b", "c"):
+        (tmp_path / name).mkdir()
+    for wanted in ("a b", "a_b"):
+        chosen = list_labels(settings(source="folder", path=str(tmp_path), labels=[wanted, "c"]))
+        assert [label.folder for label in chosen] == [wanted, "c"]
 
 
 def test_drawn_birds_depend_on_the_seed_and_not_on_the_other_classes(tmp_path):

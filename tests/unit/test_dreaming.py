@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -14,6 +15,7 @@ from dreambirds.dreaming.objective import OBJECTIVES
 from dreambirds.dreaming.schedule import width_at
 from dreambirds.dreaming.starts import Starts, stream
 from dreambirds.dreaming.transform import Views, blur, normalise
+from dreambirds.errors import StudyError
 
 SIZE = 12
 PLAIN = Recipe(steps=(1, 4, 6), step_size=0.05, blur_sigma=0.5, flip=0.5)
@@ -211,11 +213,12 @@ def test_starts_come_through_a_data_loader_and_belong_to_their_dream():
     assert (red.diff(dim=1) > 0).all() and (green.diff(dim=0) > 0).all() and (blue.diff(dim=1) < 0).all()
 
 
-def test_photographs_are_handed_out_in_turn(tmp_path):
-    from PIL import Image
-
-    for number, colour in enumerate(("red", "lime")):
-        Image.new("RGB", (20, 10), colour).save(tmp_path / f"{number}.png")
-    given = Starts("photograph", 8, streams("a", "b", "c"), [tmp_path / "0.png", tmp_path / "1.png"])
-    colours = [given[place][0].mean(dim=(1, 2)).tolist() for place in range(3)]
-    assert colours == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
+def test_each_dream_starts_from_its_photograph_and_a_broken_one_is_named(tmp_path):
+    for colour in ("red", "lime"):
+        Image.new("RGB", (20, 10), colour).save(tmp_path / f"{colour}.png")
+    (tmp_path / "empty.png").touch()
+    files = [tmp_path / name for name in ("lime.png", "red.png", "empty.png")]
+    given = Starts("photograph", 8, streams("a", "b", "c"), files)
+    assert [given[place][0].mean(dim=(1, 2)).tolist() for place in range(2)] == [[0, 1, 0], [1, 0, 0]]
+    with pytest.raises(StudyError, match=r"the start photograph '.*empty\.png' can't be read: the file is empty"):
+        given[2]

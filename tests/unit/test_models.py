@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dreambirds.errors import StudyError
-from dreambirds.models.build import build, head_parameters
+from dreambirds.models.build import build, head_parameters, probe
 from dreambirds.models.checkpoint import Card, load_checkpoint, save_checkpoint
 from dreambirds.models.frozen import freeze
 
@@ -93,6 +93,25 @@ def test_weights_from_a_file_keep_the_backbone_and_replace_a_head_of_another_siz
 def test_options_that_a_model_does_not_know_are_named():
     with pytest.raises(StudyError, match=r"model_options {'pad_typo': 'same'} do not fit the model 'test_resnet'"):
         build("test_resnet", 2, {"pad_typo": "same"})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "size", "sentence"),
+    [
+        ("vit_tiny_patch16_224", {}, 96, r"does not take pictures of 96x96 pixels .* model_options: {img_size: 96}"),
+        ("test_resnet", {"in_chans": 1}, 32, "does not take pictures of 32x32"),
+        ("test_resnet", {"features_only": True}, 32, "can't be built|gives list"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_pictures_is_named(name, options, size, sentence):
+    with pytest.raises(StudyError, match=sentence):
+        probe(build(name, 3, options), size, 3)
+    probe(build("vit_tiny_patch16_224", 3, {"img_size": 96}), 96, 3)
+
+
+def test_an_unknown_tag_is_a_sentence():
+    with pytest.raises(StudyError, match=r"the model 'test_resnet\.nosuchtag' can't be built"):
+        build("test_resnet.nosuchtag", 3, {})
 
 
 def test_a_hub_that_cannot_be_reached_says_how_to_go_on(monkeypatch):

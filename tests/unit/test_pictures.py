@@ -11,7 +11,7 @@ from PIL import Image, ImageColor
 
 from dreambirds.pictures.curves import plot_curves
 from dreambirds.pictures.film import Film, film, save_gif
-from dreambirds.pictures.lettering import PAPER, fold, font
+from dreambirds.pictures.lettering import fold, font
 from dreambirds.pictures.montage import GAP, Grid, montage
 from dreambirds.pictures.provenance import read_facts, save_png
 from dreambirds.pictures.views import rescale, to_picture, views
@@ -60,7 +60,7 @@ def find(page: Image.Image, colour: str) -> tuple[int, int, int, int]:
 
 
 def test_a_montage_puts_each_cell_under_its_column_and_beside_its_row(squares):
-    cells = [[squares["red"], squares["lime"], None], [squares["blue"], None, squares["orange"]]]
+    cells = [[squares[colour] for colour in row] for row in (("red", "lime", "white"), ("blue", "black", "orange"))]
     grid = Grid(cells, ["Black-capped Chickadee", "b"], ["epoch 0", "epoch 1", "epoch 2"], "Title", "subtitle")
     page = montage(grid, 40)
     boxes = {colour: find(page, colour) for colour in ("red", "lime", "blue", "orange")}
@@ -70,8 +70,6 @@ def test_a_montage_puts_each_cell_under_its_column_and_beside_its_row(squares):
     left = page.crop((0, boxes["red"][1], boxes["red"][0], boxes["red"][3]))
     above = page.crop((boxes["red"][0], boxes["red"][1] - 30, boxes["red"][2], boxes["red"][1]))
     assert np.asarray(left).min() < 80 and np.asarray(above).min() < 80, "both labels are written"
-    blank = np.asarray(page.crop((boxes["orange"][0], boxes["red"][1], boxes["orange"][2], boxes["red"][3])))
-    assert (blank == np.array(ImageColor.getrgb(PAPER))).mean() > 0.8, "a missing cell stays blank"
 
 
 def test_text_is_folded_and_long_words_are_shortened():

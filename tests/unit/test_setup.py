@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from dreambirds.study.code import ENTRIES, PACKAGE, stage_modules
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -47,3 +49,23 @@ def test_no_stage_imports_a_later_one():
             imported = re.findall(r"^\s*(?:from|import) dreambirds\.(\w+)", path.read_text(), re.MULTILINE)
             later = {name for name in imported if order.index(name) > order.index(stage)}
             assert not later, f"{path.relative_to(package)} imports {later}"
+
+
+def test_the_code_of_a_stage_is_all_that_it_imports_and_no_later_stage():
+    names = {stage: {str(path.relative_to(PACKAGE)) for path in stage_modules(stage)} for stage in ENTRIES}
+    assert {"data/labels.py", "data/split.py", "data/drawn/heron.py"} <= names["dataset"]
+    assert {"models/build.py", "data/tables.py", "training/augment.py"} <= names["training"]
+    assert {"dreaming/objective.py", "dreaming/transform.py", "pictures/views.py"} <= names["dreaming"]
+    assert {"pictures/montage.py", "pictures/film.py"} <= names["assembly"] and "pictures/dreams.py" not in names[
+        "assembly"
+    ]
+    assert not any(name.startswith(("training", "pictures")) for name in names["dataset"])
+    assert not any(name.startswith(("dreaming", "pictures")) for name in names["training"])
+    assert not any(name.startswith("training") or "montage" in name for name in names["dreaming"])
+
+
+def test_the_readme_shows_pictures_that_are_there_and_has_no_gap():
+    text = (ROOT / "README.md").read_text()
+    linked = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert len(linked) > 4 and [link for link in linked if not (ROOT / link).exists()] == []
+    assert "@@" not in text

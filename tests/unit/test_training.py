@@ -35,9 +35,11 @@ def train(folder, dataset, run, epochs) -> Files:
     [
         {},
         {"optimizer": "sgd", "schedule": "step", "schedule_epochs": 2},
+        {"optimizer": "lamb"},
+        {"optimizer": "adan"},
         {"optimizer": "adopt", "adversarial": {"length": 0.5, "ramp_epochs": 3}},
     ],
-    ids=["adamw cosine", "sgd step", "adversarial"],
+    ids=["adamw cosine", "sgd step", "lamb", "adan", "adversarial"],
 )
 def test_a_chain_cut_in_three_gives_the_bits_of_one_run(tmp_path, dataset, run, changes):
     whole = train(tmp_path, dataset, run(**changes), [4])
@@ -66,6 +68,7 @@ def test_training_learns_two_birds(tmp_path, dataset, run):
     files = train(tmp_path, dataset, run(learning_rate=0.01), [12])
     rows = pd.read_csv(files.history)
     assert rows["train_loss"].iloc[-1] < 0.6 * rows["train_loss"].iloc[1]
+    assert rows["learning_rate"].iloc[-1] == pytest.approx(rates(run(learning_rate=0.01), 12, updates=2)[-1], rel=1e-4)
     assert rows["images_per_second"].iloc[-1] == pytest.approx(16 / rows["seconds"].iloc[-1], rel=1e-3)
 
 

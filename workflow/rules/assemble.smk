@@ -4,10 +4,9 @@ films = f"{results}/films/{{run}}/{{recipe}}"
 
 rule class_by_epoch:
     input:
-        pictures=lambda wildcards: plan.pictures(**dict(wildcards.items())),
+        pictures=plainly(plan.pictures),
         images=rules.dataset.output.images,
         table=rules.dataset.output.table,
-        code=stage_code("montages"),
     output:
         f"{montages}/{{recipe}}/class-by-epoch_step-{{step}}_{{view}}.png",
     log:
@@ -18,6 +17,7 @@ rule class_by_epoch:
         mem_mb=1000,
         runtime=10,
     params:
+        code=stage_code("assembly"),
         rows="label",
         columns="epoch",
         look=plan.look,
@@ -29,13 +29,13 @@ rule class_by_epoch:
 
 use rule class_by_epoch as class_by_step with:
     input:
-        pictures=lambda wildcards: plan.pictures(**dict(wildcards.items())),
-        code=stage_code("montages"),
+        pictures=plainly(plan.pictures),
     output:
         f"{montages}/{{recipe}}/class-by-step_epoch-{{epoch}}_{{view}}.png",
     log:
         f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/class-by-step_epoch-{{epoch}}_{{view}}.log",
     params:
+        code=stage_code("assembly"),
         rows="label",
         columns="step",
         look=plan.look,
@@ -47,6 +47,7 @@ use rule class_by_step as epoch_by_step with:
     log:
         f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/epoch-by-step_{{label}}_{{view}}.log",
     params:
+        code=stage_code("assembly"),
         rows="epoch",
         columns="step",
         look=plan.look,
@@ -54,13 +55,13 @@ use rule class_by_step as epoch_by_step with:
 
 use rule class_by_step as recipe_by_class with:
     input:
-        pictures=lambda wildcards: plan.pictures(last=True, **dict(wildcards.items())),
-        code=stage_code("montages"),
+        pictures=plainly(plan.pictures, last=True),
     output:
         f"{montages}/recipe-by-class_epoch-{{epoch}}_{{view}}.png",
     log:
         f"results/logs/{plan.study}/montages/{{run}}/recipe-by-class_epoch-{{epoch}}_{{view}}.log",
     params:
+        code=stage_code("assembly"),
         rows="recipe",
         columns="label",
         only={"last": True},
@@ -69,8 +70,7 @@ use rule class_by_step as recipe_by_class with:
 
 rule film_over_epochs:
     input:
-        pictures=lambda wildcards: plan.pictures(**dict(wildcards.items())),
-        code=stage_code("films"),
+        pictures=plainly(plan.pictures),
     output:
         f"{films}/epochs_step-{{step}}_{{view}}.gif",
     log:
@@ -81,8 +81,10 @@ rule film_over_epochs:
         mem_mb=1000,
         runtime=10,
     params:
+        code=stage_code("assembly"),
         moments="epoch",
         look=plan.look,
+        seconds=plan.config["pictures"]["seconds_per_frame"],
     message:
         "Film {output[0]}"
     script:
@@ -95,5 +97,7 @@ use rule film_over_epochs as film_over_steps with:
     log:
         f"results/logs/{plan.study}/films/{{run}}/{{recipe}}/steps_epoch-{{epoch}}_{{view}}.log",
     params:
+        code=stage_code("assembly"),
         moments="step",
         look=plan.look,
+        seconds=plan.config["pictures"]["seconds_per_frame"],

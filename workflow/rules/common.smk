@@ -8,3 +8,15 @@ wildcard_constraints:
     epoch=r"\d\d\d\d+",
     step=r"\d\d\d\d+",
     view="raw|rescaled",
+
+
+def plainly(function, **known):
+    """Return an input function that calls this one with the wildcards, and whose StudyError is one plain sentence."""
+
+    def ask(wildcards):
+        try:
+            return function(**known, **dict(wildcards.items()))
+        except StudyError as error:
+            raise WorkflowError(str(error)) from None
+
+    return ask

@@ -2,8 +2,6 @@ from dreambirds.study.sources import fingerprint
 
 
 rule dataset:
-    input:
-        code=stage_code("dataset"),
     output:
         images=directory(f"{results}/dataset/images"),
         table=f"{results}/dataset/images.csv",
@@ -16,6 +14,7 @@ rule dataset:
         mem_mb=1500,
         runtime=60,
     params:
+        code=stage_code("dataset"),
         dataset=plan.config["dataset"],
         photographs=lambda wildcards: fingerprint(plan),
     message:

@@ -9,7 +9,6 @@ for recipe in plan.recipes:
         input:
             weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
             photographs=starts(plan, recipe),
-            code=stage_code("dreaming"),
         output:
             targets.job_files(plan, "{run}", "{epoch}", recipe),
         log:
@@ -22,6 +21,7 @@ for recipe in plan.recipes:
             mem_mb=4000,
             runtime=240,
         params:
+            code=stage_code("dreaming"),
             recipe=recipe,
             digest=plan.digest(recipe),
         message:
@@ -39,6 +39,7 @@ rule recipes:
     conda:
         "../../environment.yml"
     params:
+        code=stage_code("dreaming"),
         recipes=[plan.digest(recipe) for recipe in plan.recipes],
     message:
         "List the recipes"

@@ -3,11 +3,10 @@ from dreambirds.study.chain import link, settings
 
 rule train:
     input:
-        unpack(lambda wildcards: link(plan, wildcards.run, int(wildcards.epoch))),
+        unpack(plainly(link, plan=plan)),
         images=rules.dataset.output.images,
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
-        code=stage_code("training"),
     output:
         weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
         state=f"{results}/runs/{{run}}/epoch-{{epoch}}.state.safetensors",
@@ -23,6 +22,7 @@ rule train:
         mem_mb=4000,
         runtime=240,
     params:
+        code=stage_code("training"),
         settings=lambda wildcards: settings(plan, wildcards.run),
     message:
         "Train {wildcards.run} to epoch {wildcards.epoch}"
@@ -36,7 +36,6 @@ rule curves:
             f"{results}/runs/{wildcards.run}/epoch-{epoch:04d}.csv"
             for epoch in plan.epochs(wildcards.run)
         ],
-        code=stage_code("curves"),
     output:
         history=f"{results}/runs/{{run}}/history.csv",
         plot=f"{results}/runs/{{run}}/curves.png",
@@ -48,6 +47,7 @@ rule curves:
         mem_mb=500,
         runtime=10,
     params:
+        code=stage_code("curves"),
         epochs=lambda wildcards: plan.epochs(wildcards.run),
     message:
         "Plot how {wildcards.run} trained"

@@ -23,15 +23,23 @@ def list_labels(dataset: dict) -> list[Label]:
     `dataset` is the config's section. Raises StudyError if its path holds no class folders or a wanted label is
     not there. Reads folder names only.
     """
+    if dataset["source"] == "drawn" and dataset["path"] is not None:
+        raise StudyError("dataset.path: is only used with 'source: folder', not 'source: drawn'")
     found = _drawn() if dataset["source"] == "drawn" else _folders(dataset["path"])
-    return choose(found, dataset["labels"], "dataset.labels")
+    chosen = choose(found, dataset["labels"], "dataset.labels")
+    if len(chosen) < 2:
+        raise StudyError("dataset.labels: must name at least 2 classes, since a classifier has to tell them apart")
+    return chosen
 
 
 def choose(labels: list[Label], wanted: list[str] | None, where: str) -> list[Label]:
-    """Return those of `labels` that are wanted, by label, name or folder, in the order of `labels`; None wants all."""
+    """Return those of `labels` that are wanted, by folder, label or name, in the order of `labels`; None wants all."""
     if wanted is None:
         return labels
-    known = {word: label for label in labels for word in (label.folder, label.name, label.label) if word}
+    known: dict[str, Label] = {}
+    for kind in ("folder", "label", "name"):
+        for label in labels:
+            known.setdefault(getattr(label, kind), label)
     for word in wanted:
         if word not in known:
             raise StudyError(f"{where}: unknown label '{word}'; {nearest(word, [label.label for label in labels])}")

@@ -19,7 +19,7 @@ def read_photograph(path: Path) -> Image.Image:
             with Image.open(path) as file:
                 file.load()
                 return to_rgb(ImageOps.exif_transpose(file))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Exception as error:  # a damaged file makes decoders fail in many ways
         raise ValueError(_reason(path, error)) from error
 
 
@@ -46,10 +46,12 @@ def to_tensor(picture: Image.Image) -> torch.Tensor:
 
 
 def _reason(path: Path, error: Exception) -> str:
+    if not path.exists():
+        return "the link leads nowhere" if path.is_symlink() else "the file is gone"
     if path.stat().st_size == 0:
         return "the file is empty"
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a picture that can be read"
     if isinstance(error, PermissionError):
         return "no permission to read the file"
-    return str(error)
+    return str(error) or type(error).__name__

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +58,11 @@ def _sources(dataset: dict, labels: list[Label]) -> Iterator[Source]:
 
 
 def _prepare_one(source: Source, dataset: dict, folder: Path) -> tuple:
-    origin = "" if isinstance(source.origin, int) else str(source.origin)
+    origin = "" if isinstance(source.origin, int) else os.fsencode(source.origin).decode(errors="backslashreplace")
     try:
         picture = _picture(source, dataset)
     except ValueError as problem:
-        log.warning("left out %s: %s", source.origin, problem)
+        log.warning("left out %s: %s", origin, problem)
         return "", source.label.label, "", "", "", origin, str(problem)
     size = f"{picture.width}x{picture.height}"
     picture = square(picture, dataset["image_size"])

@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from dreambirds.data.photographs import read_photograph, square, to_tensor
+from dreambirds.errors import StudyError
 
 NOISE = 0.1
 
@@ -21,7 +22,7 @@ class Starts(Dataset):
     """One start image a dream, float32 (3, size, size) in [0, 1], with the dream's place; for a ``DataLoader``."""
 
     def __init__(self, kind: str, size: int, streams: list[torch.Generator], photographs: list[Path] = ()):
-        """Take ``grey``, ``noise``, ``gradient`` or ``photograph``; photographs go to the dreams in turn."""
+        """Take ``grey``, ``noise``, ``gradient`` or ``photograph``, and then a photograph a dream."""
         self.kind, self.size, self.streams, self.photographs = kind, size, streams, list(photographs)
 
     def __len__(self) -> int:
@@ -29,7 +30,10 @@ class Starts(Dataset):
 
     def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
         if self.kind == "photograph":
-            picture = read_photograph(self.photographs[place % len(self.photographs)])
+            try:
+                picture = read_photograph(self.photographs[place])
+            except ValueError as error:
+                raise StudyError(f"the start photograph '{self.photographs[place]}' can't be read: {error}") from error
             return to_tensor(square(picture, self.size)).float() / 255, place
         return _DRAWN[self.kind](self.size, self.streams[place]), place
 

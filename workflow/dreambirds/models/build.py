@@ -38,16 +38,36 @@ def build(name: str, classes: int, options: dict, weights: str | None = None) ->
         network = timm.create_model(name, pretrained=weights == "hub", num_classes=classes, **options)
     except TypeError as error:
         raise StudyError(f"model_options {options} do not fit the model '{name}': {error}") from error
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ArithmeticError) as error:
         if weights != "hub":
-            raise
+            raise StudyError(f"the model '{name}' can't be built with {options}: {_first_line(error)}") from error
         raise StudyError(
             f"the pretrained weights of '{name}' can't be had from the hub ({_first_line(error)}); set weights to a "
             "safetensors file, or HF_HUB_OFFLINE=1 if they are in the hub's cache already"
         ) from error
     if weights not in (None, "hub"):
         _load_backbone(network, Path(weights).expanduser())
+    elif weights == "hub" and network.pretrained_cfg["num_classes"] != classes:
+        network.reset_classifier(classes)
     return Classifier(network)
+
+
+def probe(classifier: Classifier, size: int, classes: int) -> None:
+    """Raise StudyError unless the classifier takes pictures of (size, size) and gives a logit for each class."""
+    name = classifier.network.pretrained_cfg.get("architecture", "model")
+    training = classifier.training
+    try:
+        with torch.no_grad():
+            logits = classifier.eval()(torch.zeros(1, 3, size, size))
+        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise StudyError(
+            f"the model '{name}' does not take pictures of {size}x{size} pixels ({_first_line(error)}); change "
+            f"dataset.image_size, or tell a model of fixed size with model_options: {{img_size: {size}}}"
+        ) from error
+    if found != (1, classes):
+        raise StudyError(f"the model '{name}' gives {found} where logits of {classes} classes were expected")
+    classifier.train(training)
 
 
 def head_parameters(network: nn.Module) -> list[nn.Parameter]:
@@ -69,6 +89,8 @@ def _load_backbone(network: nn.Module, path: Path) -> None:
         raise StudyError(f"weights: '{path}' does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
     kept = head if unfit else set()
     network.load_state_dict({name: expected[name] if name in kept else state[name].float() for name in expected})
+    if unfit:  # some architectures begin with a head so large that it drowns what the backbone knows
+        network.reset_classifier(network.num_classes)
 
 
 def _head_names(network: nn.Module) -> list[str]:

@@ -23,7 +23,7 @@ def write_montage(plan: Plan, wanted: dict, rows: str, columns: str, path: Path,
     dreams = _with_paths(plan, wanted)
     grid = dreams.pivot(index=rows, columns=columns, values="path")
     grid = grid.reindex(index=dreams[rows].unique(), columns=dreams[columns].unique())
-    cells = [[path if isinstance(path, str) else None for path in row] for row in grid.to_numpy()]
+    cells = grid.to_numpy().tolist()
     names = [_say(plan, columns, value) for value in grid.columns]
     if dataset is not None:
         examples = example_pictures(dataset)

@@ -26,7 +26,7 @@ def dream_all(checkpoint: Path, name: str, parameters: dict, names: dict[str, st
     """Let a checkpoint dream of every label under one recipe; write pictures and traces into `folder`.
 
     `parameters` is the recipe called `name` with all its values; `names` maps the labels to dream of to their names
-    for people; `photographs` are the files that dreams start from, in turn, if the recipe asks for photographs.
+    for people; `photographs` maps them to the files that their dreams start from, if the recipe asks for photographs.
     Raises StudyError if the checkpoint is damaged or a dream leaves the numbers.
     """
     classifier, card = load_checkpoint(checkpoint)
@@ -36,7 +36,8 @@ def dream_all(checkpoint: Path, name: str, parameters: dict, names: dict[str, st
     labels = list(names)
     streams = [stream(parameters["seed"], label) for label in labels]
     facts = _facts(checkpoint, card, name, parameters, device)
-    for starts, places in DataLoader(Starts(parameters["start"], size, streams, photographs), BATCH):
+    files = [photographs[label] for label in labels] if photographs else []
+    for starts, places in DataLoader(Starts(parameters["start"], size, streams, files), BATCH):
         batch = [labels[place] for place in places]
         targets = torch.tensor([card.labels.index(label) for label in batch], device=device)
         began = time.perf_counter()
@@ -44,7 +45,8 @@ def dream_all(checkpoint: Path, name: str, parameters: dict, names: dict[str, st
         seconds = time.perf_counter() - began
         _check(dreams, name, recipe)
         for place, label in enumerate(batch):
-            _write(dreams, place, label, names[label], card, facts, folder)
+            about = {**facts, "label": label, **_start_facts(photographs.get(label))}
+            _write(dreams, place, names[label], card, about, folder)
         speed = 1000 * seconds / len(batch) / recipe.steps[-1]
         log.info("%s epoch %d, %s: %d dreams, %.1f ms a step", card.run, card.epoch, name, len(batch), speed)
 
@@ -69,6 +71,12 @@ def _facts(checkpoint: Path, card: Card, name: str, parameters: dict, device) ->
     }
 
 
+def _start_facts(photograph: Path | None) -> dict:
+    if photograph is None:
+        return {}
+    return {"start": photograph.name, "start_sha256": hashlib.sha256(photograph.read_bytes()).hexdigest()}
+
+
 def _check(dreams: Dreams, name: str, recipe: Recipe) -> None:
     for step, images in dreams.snapshots.items():
         if not images.isfinite().all():
@@ -78,12 +86,12 @@ def _check(dreams: Dreams, name: str, recipe: Recipe) -> None:
             )
 
 
-def _write(dreams: Dreams, place: int, label: str, name: str, card: Card, facts: dict, folder: Path) -> None:
+def _write(dreams: Dreams, place: int, name: str, card: Card, facts: dict, folder: Path) -> None:
     for step, images in dreams.snapshots.items():
         for view, picture in views(images[place]).items():
             title = f"{name}, dreamt at epoch {card.epoch}, step {step}"
-            about = {**facts, "label": label, "step": step, "view": view}
-            save_png(picture, folder / picture_name(label, step, view), title, about)
+            path = folder / picture_name(facts["label"], step, view)
+            save_png(picture, path, title, {**facts, "step": step, "view": view})
     trace = pd.DataFrame({measure: values[place].numpy() for measure, values in dreams.trace.items()})
     trace["top1"] = [card.labels[int(index)] for index in trace["top1"]]
-    trace.to_csv(folder / trace_name(label), index_label="step", float_format="%.6g")
+    trace.to_csv(folder / trace_name(facts["label"]), index_label="step", float_format="%.6g")

@@ -4,19 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from dreambirds.pictures.lettering import FAINT, PAPER, font, write
 
 GAP = 4
-Cell = Path | None
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What a montage shows: `cells` is a list of rows of paths (None leaves a blank), rows and columns named."""
+    """What a montage shows: `cells` is a list of rows of paths; rows and columns are named."""
 
-    cells: Sequence[Sequence[Cell]]
+    cells: Sequence[Sequence[Path]]
     rows: Sequence[str]
     columns: Sequence[str]
     title: str
@@ -49,7 +48,7 @@ def montage(grid: Grid, cell: int) -> Image.Image:
         y = top + number * (cell + GAP)
         write(page, name, (GAP, y, stub - 2 * GAP, y + cell), font(letters), "right")
         for column, path in enumerate(grid.cells[number]):
-            _place(page, path, stub + column * (cell + GAP), y, cell)
+            page.paste(load_cell(path, cell), (stub + column * (cell + GAP), y))
     return page
 
 
@@ -57,12 +56,3 @@ def load_cell(path: Path, cell: int) -> Image.Image:
     """Return a picture as RGB at cell x cell pixels."""
     with Image.open(path) as picture:
         return picture.convert("RGB").resize((cell, cell), Image.Resampling.LANCZOS)
-
-
-def _place(page: Image.Image, path: Cell, left: int, top: int, cell: int) -> None:
-    if path is not None:
-        page.paste(load_cell(path, cell), (left, top))
-        return
-    draw = ImageDraw.Draw(page)
-    draw.rectangle((left, top, left + cell - 1, top + cell - 1), outline="#ddd8cf")
-    draw.line((left, top + cell - 1, left + cell - 1, top), fill="#ddd8cf")

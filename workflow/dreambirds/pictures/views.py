@@ -5,7 +5,6 @@ import torch
 from PIL import Image
 
 TAIL = 0.5
-VIEWS = ("raw", "rescaled")
 
 
 def rescale(image: torch.Tensor) -> torch.Tensor:

@@ -1,26 +1,53 @@
-"""Which modules each stage is made of, so that editing one runs its stage again and no stage before it."""
+"""Code counts as input: a digest of the modules that a stage is made of.
 
+Editing one runs its stage again, and no stage before it. The modules are found by following imports, so that none is
+forgotten; those of `study` only say what is asked for, which each rule carries in its parameters.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-_PICTURES = ["pictures/lettering.py", "pictures/montage.py", "pictures/provenance.py"]
-STAGES = {
-    "dataset": ["data/files.py", "data/prepare.py", "data/split.py", "data/photographs.py", "data/drawn/*.py"],
-    "training": ["data/loading.py", "data/tables.py", "models/build.py", "models/checkpoint.py", "training/*.py"],
-    "dreaming": [
-        "data/photographs.py",
-        "dreaming/*.py",
-        "models/*.py",
-        "pictures/dreams.py",
-        "pictures/provenance.py",
-        "pictures/views.py",
-    ],
-    "montages": [*_PICTURES, "pictures/assembly.py"],
-    "films": [*_PICTURES, "pictures/assembly.py", "pictures/film.py"],
+ENTRIES = {
+    "dataset": ["data/prepare.py"],
+    "training": ["training/segment.py", "device.py"],
+    "dreaming": ["pictures/dreams.py", "device.py"],
+    "assembly": ["pictures/assembly.py"],
     "curves": ["pictures/curves.py"],
 }
 
 
-def stage_code(stage: str) -> list[str]:
-    """Return the files of the package that decide what a stage makes."""
-    return [str(path) for pattern in STAGES[stage] for path in sorted(PACKAGE.glob(pattern))]
+@cache
+def stage_code(stage: str) -> str:
+    """Return the digest of a stage's modules: of their contents, not of where they lie or when they were written."""
+    digest = hashlib.sha256()
+    for path in stage_modules(stage):
+        digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def stage_modules(stage: str) -> list[Path]:
+    """Return the files of all modules that a stage imports, directly or not, in order."""
+    found: set[Path] = set()
+    waiting = [PACKAGE / entry for entry in ENTRIES[stage]]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _imported(path)
+    return sorted(found)
+
+
+def _imported(path: Path) -> Iterator[Path]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dreambirds"):
+            parts = node.module.split(".")[1:]
+            for candidate in (parts, *([*parts, alias.name] for alias in node.names)):
+                file = PACKAGE.joinpath(*candidate).with_suffix(".py") if candidate else PACKAGE / "__init__.py"
+                if file.is_file() and candidate[:1] != ["study"]:
+                    yield file
+                if (PACKAGE.joinpath(*candidate) / "__init__.py").is_file() and candidate[:1] != ["study"]:
+                    yield PACKAGE.joinpath(*candidate) / "__init__.py"

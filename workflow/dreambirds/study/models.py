@@ -19,8 +19,10 @@ def model_names() -> frozenset[str]:
 
 @cache
 def optimiser_names() -> frozenset[str]:
-    """Return the names of timm's optimisers, read likewise."""
-    return _names("optim", _OPTIMISER)
+    """Return the names of timm's optimisers, read likewise, but for those whose state is no plain numbers or that
+    need a second derivative, a GPU or a further library."""
+    names = _names("optim", _OPTIMISER)
+    return frozenset(name for name in names if not name.startswith(("kron", "adahessian", "fused", "bnb")))
 
 
 def check_model(name: str, where: str) -> None:

@@ -14,7 +14,7 @@ from dreambirds.data.labels import Label, choose, list_labels
 from dreambirds.errors import StudyError, nearest
 from dreambirds.study.models import check_model, check_optimiser
 from dreambirds.study.paths import picture_path
-from dreambirds.study.recipes import spread_all
+from dreambirds.study.recipes import spread_all, start_files
 from dreambirds.study.schema import check
 
 COLUMNS = ["run", "epoch", "recipe", "label", "step", "last"]
@@ -66,13 +66,13 @@ class Plan:
 
     def digest(self, recipe: str) -> str:
         """Return a digest of all that the config says about a recipe's dreams, but for which labels are dreamt of."""
-        text = json.dumps([recipe, self.recipes[recipe], self.names], sort_keys=True)
+        text = json.dumps([recipe, self.recipes[recipe]], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def look(self) -> dict:
-        """What montages and films depend on beside the pictures: their settings, and the names of the classes."""
-        return {**self.config["pictures"], "names": list(self.names.values())}
+        """What montages depend on beside the pictures: the size of a cell, and the names of the classes."""
+        return {"cell": self.config["pictures"]["cell"], "names": list(self.names.values())}
 
 
 def make_plan(config: dict) -> Plan:
@@ -90,6 +90,10 @@ def make_plan(config: dict) -> Plan:
         if run["weights"] not in (None, "hub") and not Path(run["weights"]).expanduser().is_file():
             raise StudyError(f"runs.{name}.weights: '{run['weights']}' is not a file (nor null, nor 'hub')")
     recipes = spread_all(config["dreams"]["recipes"])
+    for name, recipe in recipes.items():
+        start_files(recipe, name)
+        if recipe["jitter"] >= (recipe["size"] or config["dataset"]["image_size"]):
+            raise StudyError(f"dreams.recipes.{name}.jitter: must be below the picture's side, not {recipe['jitter']}")
     labels = list_labels(config["dataset"])
     dreamt = choose(labels, config["dreams"]["labels"], "dreams.labels")
     return Plan(config, labels, dreamt, recipes, _table(config, recipes, dreamt))

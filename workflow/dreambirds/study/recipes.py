@@ -1,5 +1,6 @@
 """A recipe whose values are lists is a grid: spread it out into named recipes of single values."""
 
+import hashlib
 import itertools
 import json
 import math
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from dreambirds.data.files import find_photographs, is_photograph
 from dreambirds.errors import StudyError
 from dreambirds.study.schema import check, load_schema
 
 MOST_RECIPES = 10_000
+LONGEST_NAME = 120
 
 
 def spread(name: str, recipe: dict) -> dict[str, dict]:
@@ -28,7 +31,10 @@ def spread(name: str, recipe: dict) -> dict[str, dict]:
         point = {**recipe, **varied}
         check(point, "recipe", where)
         _check_point(point, where)
-        points["-".join([name, *(f"{key}-{_word(value)}" for key, value in varied.items())])] = point
+        word = _shorten("-".join([name, *(f"{key}-{_word(value)}" for key, value in varied.items())]))
+        if word in points:
+            raise StudyError(f"{where}: two values give recipes of the same name, '{word}'")
+        points[word] = point
     return points
 
 
@@ -47,13 +53,28 @@ def spread_all(recipes: dict[str, dict]) -> dict[str, dict]:
     return spread_out
 
 
+def start_files(parameters: dict, recipe: str) -> list[Path]:
+    """Return the photographs that a recipe's `start_path` names; none if it names nothing.
+
+    Raises StudyError if it is neither a photograph nor a folder that holds some.
+    """
+    if parameters["start_path"] is None:
+        return []
+    path = Path(parameters["start_path"]).expanduser()
+    found = find_photographs(path) if path.is_dir() else [path] if path.is_file() and is_photograph(path) else []
+    if not found:
+        where, named = f"dreams.recipes.{recipe}.start_path", parameters["start_path"]
+        raise StudyError(f"{where}: '{named}' is no JPEG, PNG or WebP, nor a folder of them")
+    return found
+
+
 def _check_axes(axes: dict[str, list], where: str) -> None:
     for key, values in axes.items():
         if key not in load_schema("recipe")["properties"]:
             check({key: values}, "recipe", where)
         if not values:
             raise StudyError(f"{where}.{key}: must hold at least 1 value(s), not []")
-        if len({repr(value) for value in values}) < len(values):
+        if any(value in values[:place] for place, value in enumerate(values)):
             raise StudyError(f"{where}.{key}: must not repeat a value, not {values}")
     size = math.prod(map(len, axes.values()))
     if size > MOST_RECIPES:
@@ -73,8 +94,15 @@ def _word(value: object) -> str:
         return "random-" + "-".join(map(_word, value["random"]))
     if isinstance(value, dict):
         return f"from-{_word(value['from'])}-to-{_word(value['to'])}-over-{value['over']}"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     return "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in text)
+
+
+def _shorten(name: str) -> str:
+    """Return a name that a file system takes: a very long one ends in a digest, and recipes.csv tells what it means."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def write_recipes(recipes: dict[str, dict], path: Path) -> None:

@@ -40,12 +40,16 @@ def _with_defaults(validator_class):
                     instance.setdefault(key, copy.deepcopy(subschema["default"]))
         yield from check_properties(validator, properties, instance, schema)
 
-    checker = validator_class.TYPE_CHECKER.redefine("number", _is_finite_number)
+    checker = validator_class.TYPE_CHECKER.redefine("number", _is_finite_number).redefine("integer", _is_whole_number)
     return jsonschema.validators.extend(validator_class, {"properties": fill_then_check}, type_checker=checker)
 
 
 def _is_finite_number(_, value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def _is_whole_number(_, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 _FillingValidator = _with_defaults(jsonschema.Draft202012Validator)

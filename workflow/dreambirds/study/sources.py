@@ -3,47 +3,43 @@
 import hashlib
 from pathlib import Path
 
-from dreambirds.data.files import find_photographs, is_photograph
+from dreambirds.data.files import find_photographs
 from dreambirds.data.tables import example_pictures
-from dreambirds.errors import StudyError
 from dreambirds.study.plan import Plan
+from dreambirds.study.recipes import start_files
 
 
 def fingerprint(plan: Plan) -> str:
-    """Return a digest of the names and sizes of all photographs, or nothing for drawn birds."""
+    """Return a digest of the names, sizes and times of all photographs, or nothing for drawn birds."""
     if plan.config["dataset"]["source"] == "drawn":
         return ""
     root, digest = Path(plan.config["dataset"]["path"]).expanduser(), hashlib.sha256()
     for label in plan.labels:
         for path in find_photographs(root / label.folder):
-            digest.update(f"{label.folder}/{path.name}\0{path.stat().st_size}\n".encode(errors="surrogateescape"))
+            about = path.lstat()
+            line = f"{label.folder}/{path.name}\0{about.st_size} {about.st_mtime_ns}\n"
+            digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
-def start_photographs(plan: Plan, recipe: str) -> list[Path]:
-    """Return the photographs that the dreams of a recipe start from, in turn; the dataset stage must be done.
+def start_photographs(plan: Plan, recipe: str) -> dict[str, Path]:
+    """Return the photograph that each label's dream starts from, if the recipe asks for them; the dataset is prepared.
 
-    Without a `start_path` each label's dream starts from a prepared picture of its own class.
+    Without a `start_path` it is a prepared picture of the label's own class; the photographs of a folder go to the
+    classes of the data set in turn, so that which labels are dreamt of changes nothing.
     """
-    files = [Path(file) for file in starts(plan, recipe)]
-    if not files or plan.recipes[recipe]["start_path"] is not None:
-        return files
-    examples = example_pictures(files[0].parent)
-    return [examples[label] for label in plan.names]
+    parameters = plan.recipes[recipe]
+    if parameters["start"] != "photograph":
+        return {}
+    if parameters["start_path"] is None:
+        return example_pictures(Path(f"results/{plan.study}/dataset"))
+    files = start_files(parameters, recipe)
+    return {label.label: files[place % len(files)] for place, label in enumerate(plan.labels)}
 
 
 def starts(plan: Plan, recipe: str) -> list[str]:
-    """Return the files that a recipe's dreams start from, beside those that the data set provides.
-
-    Raises StudyError if its `start_path` is neither a photograph nor a folder that holds some.
-    """
-    named = plan.recipes[recipe]["start_path"]
-    if plan.recipes[recipe]["start"] != "photograph":
-        return []
-    if named is None:
+    """Return the files that must be there before a recipe's dreams can start."""
+    parameters = plan.recipes[recipe]
+    if parameters["start"] == "photograph" and parameters["start_path"] is None:
         return [f"results/{plan.study}/dataset/images.csv", f"results/{plan.study}/dataset/images"]
-    path = Path(named).expanduser()
-    found = find_photographs(path) if path.is_dir() else [path] if path.is_file() and is_photograph(path) else []
-    if not found:
-        raise StudyError(f"dreams.recipes.{recipe}.start_path: '{named}' is no JPEG, PNG or WebP, nor a folder of them")
-    return [str(photograph) for photograph in found]
+    return [str(path) for path in start_files(parameters, recipe)]

@@ -16,41 +16,34 @@ def job_files(plan: Plan, run: str, epoch: int | str, recipe: str) -> list[str]:
 
 def dreams(plan: Plan) -> list[str]:
     """Return every picture and trace."""
-    jobs = (
-        (run, epoch, recipe) for run in plan.config["runs"] for epoch in plan.epochs(run) for recipe in plan.recipes
-    )
-    return [file for job in jobs for file in job_files(plan, *job)]
+    jobs = plan.dreams[["run", "epoch", "recipe"]].drop_duplicates()
+    return [file for job in jobs.itertuples(index=False) for file in job_files(plan, *job)]
 
 
 def montages(plan: Plan) -> list[str]:
     """Return the montages: class by epoch and class by step for each run and recipe, recipe by class for each run."""
-    view = plan.config["pictures"]["view"]
+    view, root = plan.config["pictures"]["view"], f"results/{plan.study}/montages"
     files = []
-    for run in plan.config["runs"]:
-        folder, last = f"results/{plan.study}/montages/{run}", epoch_name(plan.epochs(run)[-1])
-        for recipe, parameters in plan.recipes.items():
-            step = step_name(parameters["steps"][-1])
-            files += [f"{folder}/{recipe}/class-by-epoch_{step}_{each}.png" for each in ("raw", "rescaled")]
-            files.append(f"{folder}/{recipe}/class-by-step_{last}_{view}.png")
-        files.append(f"{folder}/recipe-by-class_{last}_{view}.png")
-    return files
+    for (run, recipe), rows in plan.dreams.groupby(["run", "recipe"], sort=False):
+        step, epoch = step_name(rows["step"].max()), epoch_name(rows["epoch"].max())
+        files += [f"{root}/{run}/{recipe}/class-by-epoch_{step}_{each}.png" for each in ("raw", "rescaled")]
+        files.append(f"{root}/{run}/{recipe}/class-by-step_{epoch}_{view}.png")
+    last = plan.dreams.groupby("run", sort=False)["epoch"].max()
+    return files + [f"{root}/{run}/recipe-by-class_{epoch_name(epoch)}_{view}.png" for run, epoch in last.items()]
 
 
 def films(plan: Plan) -> list[str]:
     """Return the films of all classes, over epochs and over steps, where there is more than one moment to show."""
-    view = plan.config["pictures"]["view"]
-    files = []
-    for run in plan.config["runs"]:
-        epochs = plan.epochs(run)
-        for recipe, parameters in plan.recipes.items():
-            folder, steps = f"results/{plan.study}/films/{run}/{recipe}", parameters["steps"]
-            if len(epochs) > 1:
-                files.append(f"{folder}/epochs_{step_name(steps[-1])}_{view}.gif")
-            if len(steps) > 1:
-                files.append(f"{folder}/steps_{epoch_name(epochs[-1])}_{view}.gif")
+    view, files = plan.config["pictures"]["view"], []
+    for (run, recipe), rows in plan.dreams.groupby(["run", "recipe"], sort=False):
+        folder = f"results/{plan.study}/films/{run}/{recipe}"
+        if rows["epoch"].nunique() > 1:
+            files.append(f"{folder}/epochs_{step_name(rows['step'].max())}_{view}.gif")
+        if rows["step"].nunique() > 1:
+            files.append(f"{folder}/steps_{epoch_name(rows['epoch'].max())}_{view}.gif")
     return files
 
 
 def curves(plan: Plan) -> list[str]:
     """Return the training curves of every run."""
-    return [f"results/{plan.study}/runs/{run}/curves.png" for run in plan.config["runs"]]
+    return [f"results/{plan.study}/runs/{run}/curves.png" for run in plan.dreams["run"].unique()]

@@ -19,12 +19,13 @@ TINY = 1e-12
 
 @dataclass
 class Tally:
-    """Running sums of loss and hits over pictures, and the seconds that training on them took."""
+    """Running sums of loss and hits over pictures; the seconds that training took, and its last learning rate."""
 
     loss: float = 0.0
     hits: int = 0
     count: int = 0
     seconds: float = 0.0
+    rate: float = 0.0
 
     def add(self, losses: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
         """Count one batch: losses (B,), logits (B, C), targets (B,)."""
@@ -75,6 +76,7 @@ def train_epoch(classifier, run: dict, loader: DataLoader, optimizer, schedule, 
         losses = functional.cross_entropy(logits, targets, label_smoothing=run["label_smoothing"], reduction="none")
         optimizer.zero_grad()
         losses.mean().backward()
+        tally.rate = optimizer.param_groups[0]["lr"]
         optimizer.step()
         updates += 1
         schedule.step_update(updates)

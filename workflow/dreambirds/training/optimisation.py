@@ -8,6 +8,7 @@ from torch import nn
 
 LOWEST_RATE = 0.01
 STEP_DECAY = 0.1
+RATES = ("lr", "initial_lr")
 
 
 def make_optimizer(run: dict, network: nn.Module) -> torch.optim.Optimizer:
@@ -39,19 +40,34 @@ def make_schedule(run: dict, optimizer: torch.optim.Optimizer, updates_per_epoch
 
 
 def pack(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict]:
-    """Return the optimiser's state as tensors called ``<parameter>.<key>`` and as JSON facts."""
+    """Return the optimiser's state as tensors and JSON facts: ``<parameter>.<key>``, and ``group<n>.<key>``.
+
+    What a group itself counts, such as the steps of lamb and adan, belongs to the state; rates belong to the schedule.
+    """
+    owners = {str(parameter): entries for parameter, entries in optimizer.state_dict()["state"].items()}
+    owners |= {f"group{number}": group for number, group in enumerate(optimizer.param_groups)}
     tensors, scalars = {}, {}
-    for parameter, entries in optimizer.state_dict()["state"].items():
+    for owner, entries in owners.items():
         for key, value in entries.items():
-            target = tensors if isinstance(value, torch.Tensor) else scalars
-            target[f"{parameter}.{key}"] = value
-    return tensors, {"scalars": scalars}
+            if isinstance(value, torch.Tensor):
+                tensors[f"{owner}.{key}"] = value
+            elif isinstance(value, (bool, int, float)) and key not in RATES:
+                scalars[f"{owner}.{key}"] = value
+    return tensors, scalars
 
 
-def unpack(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], facts: dict) -> None:
+def unpack(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], scalars: dict) -> None:
     """Give a fresh optimiser the state that `pack` took from another one."""
-    state: dict[int, dict] = {}
-    for name, value in {**tensors, **facts["scalars"]}.items():
-        parameter, key = name.split(".", 1)
-        state.setdefault(int(parameter), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    fresh = optimizer.state_dict()["param_groups"]
+    owners: dict[str, dict] = {f"group{number}": dict(group) for number, group in enumerate(fresh)}
+    for name, value in {**tensors, **scalars}.items():
+        owner, key = name.split(".", 1)
+        owners.setdefault(owner, {})[key] = value
+    groups = [owners.pop(f"group{number}") for number in range(len(fresh))]
+    state = {int(parameter): entries for parameter, entries in owners.items()}
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, entries in optimizer.state.items():
+        for key, value in entries.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                # sums run in memory's order, so the layout decides the last bits
+                entries[key] = torch.empty_like(parameter, dtype=value.dtype).detach().copy_(value)

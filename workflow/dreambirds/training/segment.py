@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from dreambirds.data.loading import Pictures
 from dreambirds.data.tables import read_labels
-from dreambirds.models.build import Classifier, build
+from dreambirds.models.build import Classifier, build, probe
 from dreambirds.models.checkpoint import Card, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from dreambirds.training import optimisation
 from dreambirds.training.augment import as_float, augmentation
@@ -51,6 +51,7 @@ def train_segment(name: str, run: dict, dataset: Path, epoch: int, before: Files
     torch.manual_seed(run["seed"])
     if before is None:
         classifier, done = build(run["model"], len(labels), run["model_options"], run["weights"]), -1
+        probe(classifier, image_size, len(labels))
     else:
         classifier, card = load_checkpoint(before.weights)
         done = card.epoch
@@ -60,10 +61,10 @@ def train_segment(name: str, run: dict, dataset: Path, epoch: int, before: Files
     if before is not None:
         optimisation.unpack(optimizer, *load_tensors(before.state))
     schedule = optimisation.make_schedule(run, optimizer, len(train))
-    rows = [] if done >= 0 else [_row(name, 0, None, evaluate(classifier, validation), optimizer)]
+    rows = [] if done >= 0 else [_row(name, 0, None, evaluate(classifier, validation))]
     for number in range(max(done, 0) + 1, epoch + 1):
         tally = train_epoch(classifier, run, train, optimizer, schedule, number)
-        rows.append(_row(name, number, tally, evaluate(classifier, validation), optimizer))
+        rows.append(_row(name, number, tally, evaluate(classifier, validation)))
     _write(to, classifier, Card(run["model"], run["model_options"], labels, name, epoch, image_size), optimizer, rows)
 
 
@@ -78,10 +79,10 @@ def _loaders(dataset: Path, run: dict) -> tuple[DataLoader, DataLoader]:
     )
 
 
-def _row(name: str, epoch: int, train: Tally | None, validation: Tally, optimizer) -> dict:
+def _row(name: str, epoch: int, train: Tally | None, validation: Tally) -> dict:
     loss, accuracy = train.means if train else (None, None)
     speed, seconds = (train.count / train.seconds, train.seconds) if train else (None, 0.0)
-    rate = optimizer.param_groups[0]["lr"] if train else 0.0
+    rate = train.rate if train else None
     row = dict(zip(HISTORY, [name, epoch, loss, accuracy, *validation.means, rate, speed, seconds], strict=True))
     described = f"loss {loss:.3f}, " if train else ""
     log.info("%s epoch %d: %svalidation accuracy %.3f, %.1f s", name, epoch, described, validation.means[1], seconds)
