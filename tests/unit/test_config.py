@@ -92,7 +92,7 @@ REFUSED = {
     "runs.scratch.epochs: must not repeat a value": {"runs__scratch__epochs": [1, 1]},
     "runs.scratch.epochs: must hold at least 1 value(s)": {"runs__scratch__epochs": []},
     "runs.scratch.epochs.0: must be at least 0, not -1": {"runs__scratch__epochs": [-1]},
-    "runs.scratch.learning_rate: must be of type number, not '1e-3'; YAML read it as text, write 0.001": {
+    "runs.scratch.learning_rate: must be of type number, not '1e-3'; it was read as text, write 0.001": {
         "runs__scratch__learning_rate": "1e-3"
     },
     "runs.scratch.learning_rate: must be greater than 0": {"runs__scratch__learning_rate": 0},

@@ -16,7 +16,8 @@ def plot_curves(history: pd.DataFrame, path: Path) -> None:
     for axis, measure in zip(axes, ("loss", "accuracy"), strict=True):
         for part, colour, mark in (("train", TRAIN, "o"), ("validation", VALIDATION, "s")):
             column = history[f"{part}_{measure}"]
-            axis.plot(history["epoch"], column, color=colour, marker=mark, markersize=4, label=part)
+            label = f"{part}, as augmented" if part == "train" else part
+            axis.plot(history["epoch"], column, color=colour, marker=mark, markersize=4, label=label)
         axis.set_xlabel("training epoch")
         axis.set_ylabel(measure)
         axis.grid(alpha=0.3)

@@ -72,7 +72,8 @@ def _wrong_type(error: jsonschema.ValidationError) -> str:
     hint = ""
     if isinstance(error.instance, str) and {"number", "integer"} & set(kinds):
         with contextlib.suppress(ValueError):
-            hint = f"; YAML read it as text, write {float(error.instance)}"
+            number = float(error.instance)
+            hint = f"; it was read as text, write {int(number) if number.is_integer() else number}"
     return f"must be of type {' or '.join(kinds)}, not {error.instance!r}{hint}"
 
 
