@@ -168,3 +168,10 @@ def test_the_split_is_stratified_and_every_class_can_train(fraction):
         assert validating == expected
     assert parts.equals(split(labels, fraction, seed=3))
     assert fraction < 0.2 or not parts.equals(split(labels, fraction, seed=4))
+
+
+def test_classes_are_split_by_streams_of_their_own():
+    labels = pd.Series(["a"] * 40 + ["b"] * 40)
+    parts = split(labels, 0.25, seed=3)
+    assert parts[:40].tolist() != parts[40:].tolist()
+    assert parts[40:].equals(split(labels[40:], 0.25, seed=3)), "without the other class nothing moves"

@@ -148,6 +148,17 @@ def test_a_dream_is_the_original_algorithm_with_mirrorings_undone(model):
     assert np.allclose(got.numpy(), image.numpy(), atol=1e-5)
 
 
+def test_the_gradient_is_blurred_before_it_is_normalised(model):
+    recipe = Recipe(steps=(3,), step_size=0.05, gradient_blur_sigma=0.8, blur_sigma=0.0, flip=0.0)
+    image = starts(1)
+    for _ in range(3):
+        image = image.requires_grad_(True)
+        model(image)[0, 0].backward()
+        slope = torch.from_numpy(blur_by_hand(image.grad[0].numpy(), 0.8))
+        image = (image.detach() + 0.05 * slope / (slope.std() + 1e-8)).clamp(0, 1)
+    assert np.allclose(run(model, recipe, "a").snapshots[3].numpy(), image.numpy(), atol=1e-5)
+
+
 @pytest.mark.parametrize("recipe", [PLAIN, RICH], ids=["plain", "rich"])
 def test_a_dream_does_not_depend_on_its_batch_mates(model, recipe):
     together = run(model, recipe, "abc")

@@ -39,7 +39,6 @@ rule recipes:
     conda:
         "../../environment.yml"
     params:
-        code=stage_code("dreaming"),
         recipes=[plan.digest(recipe) for recipe in plan.recipes],
     message:
         "List the recipes"

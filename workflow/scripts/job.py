@@ -13,7 +13,7 @@ from dreambirds.errors import StudyError
 @contextmanager
 def job(snakemake):
     """Log to the terminal and to the rule's log; end on a StudyError with its sentence, on others with a traceback."""
-    handlers = [logging.StreamHandler(), logging.FileHandler(snakemake.log[0], mode="w")]
+    handlers = [logging.StreamHandler(), logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8")]
     handlers[1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers, force=True)
     logging.captureWarnings(True)
