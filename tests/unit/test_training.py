@@ -11,7 +11,7 @@ from torch.nn import functional
 from dreambirds.errors import StudyError
 from dreambirds.models.build import Classifier, build
 from dreambirds.models.checkpoint import load_checkpoint
-from dreambirds.training import optimisation
+from dreambirds.training import epochs, optimisation
 from dreambirds.training.augment import augmentation
 from dreambirds.training.epochs import adversarial_length, harden, set_training_mode, train_epoch
 from dreambirds.training.segment import HISTORY, Files, train_segment
@@ -123,6 +123,24 @@ def test_hardening_moves_along_the_gradient_by_a_random_length():
     gradient = model.slope(images.flatten(1), targets)
     expected = images.flatten(1) + reach[:, None] * gradient / gradient.norm(dim=1, keepdim=True)
     assert torch.allclose(moved, expected)
+
+
+def test_the_model_learns_from_the_hardened_pictures(run, monkeypatch):
+    seen = []
+
+    class Watched(Classifier):
+        def forward(self, images):
+            seen.append(images.detach().clone())
+            return super().forward(images).mean((2, 3))
+
+    monkeypatch.setattr(epochs, "harden", lambda _, images, targets, length, steps: images * 0 + length / 100)
+    classifier = Watched(nn.Sequential(nn.Conv2d(3, 2, 1)))
+    for length in (0.0, 25.0):
+        settings = run(adversarial={"length": length})
+        optimizer = optimisation.make_optimizer(settings, classifier.network)
+        schedule = optimisation.make_schedule(settings, optimizer, 1)
+        train_epoch(classifier, settings, [(torch.ones(2, 3, 4, 4), torch.tensor([0, 1]))], optimizer, schedule, 1)
+    assert [images.mean().item() for images in seen] == [1.0, 0.25]
 
 
 def test_the_adversarial_length_grows_over_its_ramp(run):
