@@ -38,18 +38,6 @@ include: "workflow/rules/dream.smk"
 include: "workflow/rules/assemble.smk"
 
 
-rule all:
-    default_target: True
-    input:
-        targets.curves(plan),
-        targets.dreams(plan),
-        targets.montages(plan),
-        targets.films(plan),
-        f"{results}/recipes.csv",
-    message:
-        "The study is complete"
-
-
 rule dataset_only:
     input:
         f"{results}/dataset/labels.csv",
@@ -63,3 +51,15 @@ rule training_only:
 rule dreams_only:
     input:
         targets.dreams(plan),
+
+
+rule all:
+    default_target: True
+    input:
+        rules.training_only.input,
+        rules.dreams_only.input,
+        targets.montages(plan),
+        targets.films(plan),
+        f"{results}/recipes.csv",
+    message:
+        "The study is complete"

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from dreambirds.data.chance import label_stream
 from dreambirds.data.drawn import draw_bird
 from dreambirds.data.files import find_photographs
 from dreambirds.data.labels import Label
@@ -75,8 +75,7 @@ def _prepare_one(source: Source, dataset: dict, folder: Path) -> tuple:
 def _picture(source: Source, dataset: dict) -> Image.Image:
     if isinstance(source.origin, Path):
         return read_photograph(source.origin)
-    species = int.from_bytes(hashlib.sha256(source.label.label.encode()).digest()[:4], "big")
-    stream = np.random.default_rng([dataset["seed"], species, source.origin])
+    stream = label_stream(dataset["seed"], source.label.label, source.origin)
     return draw_bird(source.label.label, stream, dataset["image_size"], dataset["facing"])
 
 

@@ -1,9 +1,8 @@
 """Divide the pictures between training and validation."""
 
-import hashlib
-
-import numpy as np
 import pandas as pd
+
+from dreambirds.data.chance import label_stream
 
 
 def split(labels: pd.Series, validation_fraction: float, seed: int) -> pd.Series:
@@ -16,7 +15,6 @@ def split(labels: pd.Series, validation_fraction: float, seed: int) -> pd.Series
     parts = pd.Series("train", index=labels.index)
     for label, members in labels.groupby(labels, sort=True):
         count = min(max(round(validation_fraction * len(members)), validation_fraction > 0), len(members) - 1)
-        name = int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "big")
-        chosen = np.random.default_rng([seed, name]).permutation(len(members))[:count]
+        chosen = label_stream(seed, label).permutation(len(members))[:count]
         parts[members.index[chosen]] = "validation"
     return parts

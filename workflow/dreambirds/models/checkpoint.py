@@ -28,8 +28,7 @@ class Card:
 
 def save_checkpoint(path: Path, classifier: Classifier, card: Card) -> None:
     """Write the network's weights, with the card in the file's metadata; the same weights give the same bytes."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.network.state_dict().items()}
-    save_file(state, path, metadata={KEY: json.dumps(asdict(card), sort_keys=True)})
+    save_tensors(path, classifier.network.state_dict(), asdict(card))
 
 
 def load_checkpoint(path: Path) -> tuple[Classifier, Card]:
@@ -37,12 +36,11 @@ def load_checkpoint(path: Path) -> tuple[Classifier, Card]:
 
     Raises StudyError if the file is damaged or no checkpoint of this project.
     """
+    state, facts = load_tensors(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            card = Card(**json.loads((file.metadata() or {})[KEY]))
-            state = {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise StudyError(f"'{path}' is no whole checkpoint ({error!r}); delete it to train that epoch again") from error
+        card = Card(**facts)
+    except TypeError as error:
+        raise StudyError(f"'{path}' is no whole checkpoint ({error}); delete it to train that epoch again") from error
     classifier = build(card.model, len(card.labels), card.model_options)
     try:
         classifier.network.load_state_dict(state)
@@ -53,13 +51,15 @@ def load_checkpoint(path: Path) -> tuple[Classifier, Card]:
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict) -> None:
     """Write tensors and JSON facts into one safetensors file."""
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, path, {KEY: json.dumps(facts)})
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, path, metadata={KEY: json.dumps(facts, sort_keys=True)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """Return what `save_tensors` wrote. Raises StudyError if the file is damaged."""
+    """Return what `save_tensors` wrote. Raises StudyError if the file is damaged or another's."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()[KEY])
+            facts = json.loads((file.metadata() or {})[KEY])
+            return {name: file.get_tensor(name) for name in file.keys()}, facts
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise StudyError(f"'{path}' is damaged ({error!r}); delete it to train that epoch again") from error
+        raise StudyError(f"'{path}' is no whole checkpoint ({error!r}); delete it to train that epoch again") from error

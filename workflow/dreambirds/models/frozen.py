@@ -19,7 +19,7 @@ def freeze(classifier: Classifier, size: int, device: torch.device) -> Classifie
     Batch norms are folded into the convolutions before them where the graph can be traced and the logits stay within
     1e-4 of their scale; else the network is left as it is.
     """
-    frozen = copy.deepcopy(classifier).eval().requires_grad_(False)
+    frozen = copy.deepcopy(classifier).eval()
     frozen.network = _folded(frozen, size)
     return frozen.to(device, memory_format=torch.channels_last).requires_grad_(False)
 

@@ -65,7 +65,7 @@ def _facts(checkpoint: Path, card: Card, name: str, parameters: dict, device) ->
         "recipe": name,
         "parameters": parameters,
         "seed": parameters["seed"],
-        "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "checkpoint_sha256": _digest(checkpoint),
         "versions": versions(),
         "device": str(device),
     }
@@ -74,7 +74,11 @@ def _facts(checkpoint: Path, card: Card, name: str, parameters: dict, device) ->
 def _start_facts(photograph: Path | None) -> dict:
     if photograph is None:
         return {}
-    return {"start": photograph.name, "start_sha256": hashlib.sha256(photograph.read_bytes()).hexdigest()}
+    return {"start": photograph.name, "start_sha256": _digest(photograph)}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _check(dreams: Dreams, name: str, recipe: Recipe) -> None:

@@ -43,11 +43,10 @@ def stage_modules(stage: str) -> list[Path]:
 
 def _imported(path: Path) -> Iterator[Path]:
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dreambirds"):
-            parts = node.module.split(".")[1:]
-            for candidate in (parts, *([*parts, alias.name] for alias in node.names)):
-                file = PACKAGE.joinpath(*candidate).with_suffix(".py") if candidate else PACKAGE / "__init__.py"
-                if file.is_file() and candidate[:1] != ["study"]:
-                    yield file
-                if (PACKAGE.joinpath(*candidate) / "__init__.py").is_file() and candidate[:1] != ["study"]:
-                    yield PACKAGE.joinpath(*candidate) / "__init__.py"
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("dreambirds"):
+            continue
+        parts = node.module.split(".")[1:]
+        if parts[:1] != ["study"]:
+            for name in (parts, *([*parts, alias.name] for alias in node.names)):
+                base = PACKAGE.joinpath(*name)
+                yield from (file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file())

@@ -1,6 +1,6 @@
 """Where every result lies: names in paths, and paths from names."""
 
-SUFFIX = {"raw": "", "rescaled": "-rescaled"}
+VIEWS = {"raw": "", "rescaled": "-rescaled"}
 
 
 def epoch_name(epoch: int) -> str:
@@ -21,7 +21,7 @@ def job_folder(study: str, run: str, epoch: int | str, recipe: str) -> str:
 
 def picture_name(label: str, step: int, view: str = "raw") -> str:
     """Return where in that folder one picture lies."""
-    return f"{label}/{step_name(step)}{SUFFIX[view]}.png"
+    return f"{label}/{step_name(step)}{VIEWS[view]}.png"
 
 
 def trace_name(label: str) -> str:

@@ -1,6 +1,6 @@
 """What a study makes when nobody asks for anything in particular."""
 
-from dreambirds.study.paths import epoch_name, job_folder, picture_name, step_name, trace_name
+from dreambirds.study.paths import VIEWS, epoch_name, job_folder, picture_name, step_name, trace_name
 from dreambirds.study.plan import Plan
 
 
@@ -8,9 +8,7 @@ def job_files(plan: Plan, run: str, epoch: int | str, recipe: str) -> list[str]:
     """Return every file of one dream job; `run` and `epoch` may be wildcards."""
     folder = job_folder(plan.study, run, epoch, recipe)
     steps = plan.recipes[recipe]["steps"]
-    pictures = [
-        picture_name(label, step, view) for label in plan.names for step in steps for view in ("raw", "rescaled")
-    ]
+    pictures = [picture_name(label, step, view) for label in plan.names for step in steps for view in VIEWS]
     return [f"{folder}/{name}" for name in pictures + [trace_name(label) for label in plan.names]]
 
 
@@ -26,7 +24,7 @@ def montages(plan: Plan) -> list[str]:
     files = []
     for (run, recipe), rows in plan.dreams.groupby(["run", "recipe"], sort=False):
         step, epoch = step_name(rows["step"].max()), epoch_name(rows["epoch"].max())
-        files += [f"{root}/{run}/{recipe}/class-by-epoch_{step}_{each}.png" for each in ("raw", "rescaled")]
+        files += [f"{root}/{run}/{recipe}/class-by-epoch_{step}_{each}.png" for each in VIEWS]
         files.append(f"{root}/{run}/{recipe}/class-by-step_{epoch}_{view}.png")
     last = plan.dreams.groupby("run", sort=False)["epoch"].max()
     return files + [f"{root}/{run}/recipe-by-class_{epoch_name(epoch)}_{view}.png" for run, epoch in last.items()]
