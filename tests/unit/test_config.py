@@ -59,6 +59,30 @@ def test_lists_make_a_grid_of_readable_names_and_steps_do_not():
     assert "blur-blur_sigma-from-2-to-0.5-over-80-objective-logit" in points
 
 
+def test_a_recipe_is_a_preset_and_what_overrides_it_and_the_original_if_none_is_named():
+    (lucid,) = spread("a", {"preset": "lucid", "steps": [3], "pad": 0}).values()
+    assert lucid["image"] == "fourier" and lucid["optimizer"] == "adam" and lucid["flip"] == 0
+    assert lucid["steps"] == [3] and lucid["pad"] == 0 and lucid["jitter"] == 6
+    (plain,) = spread("a", {}).values()
+    assert plain["preset"] == "original" and plain["flip"] == 0.5 and plain["steps"] == [200, 500, 1000, 2000]
+    both = spread("a", {"preset": ["lucid", "original"], "steps": [3]})
+    assert both["a-preset-lucid"]["image"] == "fourier" and both["a-preset-original"]["image"] == "pixels"
+
+
+def test_a_folder_of_start_photographs_is_a_grid_of_them_all(tmp_path):
+    for name in ("b.jpg", "a x.png", "notes.txt"):
+        (tmp_path / name).touch()
+    points = spread("a", {"start": "photograph", "start_path": str(tmp_path)})
+    assert {name: point["start_path"] for name, point in points.items()} == {
+        "a-start_path-a_x.png": str(tmp_path / "a x.png"),
+        "a-start_path-b.jpg": str(tmp_path / "b.jpg"),
+    }
+    (tmp_path / "none").mkdir()
+    for wrong in ("notes.txt", "none"):
+        with pytest.raises(StudyError, match="is no JPEG, PNG or WebP, nor a folder of them"):
+            make_plan(config(dreams__recipes__study={"start": "photograph", "start_path": str(tmp_path / wrong)}))
+
+
 def test_close_numbers_and_very_long_grids_keep_their_recipes_apart():
     assert len(spread("a", {"step_size": [0.12345671, 0.12345672]})) == 2
     keys = ("step_size", "jitter", "seed", "flip", "gradient_blur_sigma", "blur_sigma", "objective")
@@ -105,14 +129,14 @@ REFUSED = {
     "dataset.source: unknown value 'drawm'; did you mean 'drawn'?": {"dataset__source": "drawm"},
     "dataset.path: must name a folder": {"dataset__source": "folder"},
     "dataset.path: 'nowhere' is not a folder": {"dataset": {"source": "folder", "path": "nowhere"}},
-    "dreams.recipes.study.objective: unknown value 'logits'; did you mean 'logit'?": {
+    "dreams.recipes.study.objective: unknown objective 'logits'; did you mean 'logit'?": {
         "dreams__recipes__study__objective": "logits"
     },
     "dreams.recipes.study: unknown key 'blur'": {"dreams__recipes__study__blur": 1},
     "dreams.recipes.study.steps: must be ascending": {"dreams__recipes__study__steps": [5, 2]},
     "dreams.recipes.study.steps.0: must be at least 1": {"dreams__recipes__study__steps": [0]},
     "dreams: the key 'recipes' is missing": {"dreams": {}},
-    "dreams.recipes.study.blur_sigma: must be a number, {random: [low, high]}": {
+    "dreams.recipes.study.blur_sigma: must be a number from 0 to 100, {random: [low, high]}": {
         "dreams__recipes__study__blur_sigma": {"randm": [0, 1]}
     },
     "dreams.recipes.study.seed: must not repeat a value": {"dreams__recipes__study__seed": [1, 1]},
@@ -126,7 +150,45 @@ REFUSED = {
         "dreams__recipes__study__start_path": "nowhere.jpg",
         "dreams__recipes__study__start": "photograph",
     },
-    "dreams.recipes.study.jitter: must be below the picture's side, not 96": {"dreams__recipes__study__jitter": 96},
+    "dreams.recipes.study.jitter: must be below the picture's side, 96, not 96": {"dreams__recipes__study__jitter": 96},
+    "dreams.recipes.study.preset: unknown value 'lucit'; did you mean 'lucid'?": {
+        "dreams__recipes__study__preset": "lucit"
+    },
+    "dreams.recipes.study.objective: the objective 'channel:layer1' must be written channel:LAYER:CHANNEL": {
+        "dreams__recipes__study__objective": "channel:layer1"
+    },
+    "dreams.recipes.study.objective: must not be empty": {"dreams__recipes__study__objective": {}},
+    "dreams.recipes.study.objective.logit: must be of type number": {
+        "dreams__recipes__study__objective": {"logit": "much"}
+    },
+    "dreams.recipes.study.blur_sigma: is only used with 'image: pixels', not 'image: fourier'": {
+        "dreams__recipes__study__image": "fourier"
+    },
+    "dreams.recipes.study.start: 'grey' has no phases for 'image: maco'": {
+        "dreams__recipes__study": {"image": "maco", "blur_sigma": 0.0}
+    },
+    "dreams.recipes.study.momentum: is only used with 'optimizer: ascent', not 'optimizer: adam'": {
+        "dreams__recipes__study": {"optimizer": "adam", "momentum": 0.5}
+    },
+    "dreams.recipes.study.weight_decay: is only used with 'optimizer: adam, adamw or nadam'": {
+        "dreams__recipes__study__weight_decay": 0.1
+    },
+    "dreams.recipes.study.tile: shows tiles of the whole picture, it can't go with 'crops'": {
+        "dreams__recipes__study": {"tile": 64, "crops": 2}
+    },
+    "dreams.recipes.study.octaves: the first of 6 would be 13 pixels wide": {
+        "dreams__recipes__study": {"octaves": 6, "octave_scale": 1.5}
+    },
+    "dreams.recipes.study.rotate: must go from the lower to the higher, not [10, -10]": {
+        "dreams__recipes__study__rotate": {"random": [10, -10]}
+    },
+    "dreams.recipes.study.start_colour: must be a colour, \"#rrggbb\", not 'red'": {
+        "dreams__recipes__study__start_colour": "red"
+    },
+    "dreams.recipes.study.step_size: must be a number above 0, up to 10000": {
+        "dreams__recipes__study__step_size": {"random": [1, 2]}
+    },
+    "dreams.recipes.study.momentum: must be less than 1, not 1": {"dreams__recipes__study__momentum": 1},
     "dreams.recipes.study.step_size: must not repeat a value": {"dreams__recipes__study__step_size": [1, 1.0]},
     "two values give recipes of the same name, 'study-start_path-a_b.jpg'": {
         "dreams__recipes__study__start_path": ["a b.jpg", "a_b.jpg"],

@@ -10,7 +10,8 @@ import torch
 from PIL import Image, ImageColor
 
 from dreambirds.pictures.curves import plot_curves
-from dreambirds.pictures.film import Film, film, save_gif
+from dreambirds.pictures.film import Film, film
+from dreambirds.pictures.gif import save_gif
 from dreambirds.pictures.lettering import fold, font
 from dreambirds.pictures.montage import GAP, Grid, montage
 from dreambirds.pictures.provenance import read_facts, save_png

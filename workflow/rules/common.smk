@@ -8,6 +8,7 @@ wildcard_constraints:
     epoch=r"\d\d\d\d+",
     step=r"\d\d\d\d+",
     view="raw|rescaled",
+    size=r"\d+",
 
 
 def plainly(function, **known):

@@ -21,3 +21,24 @@ rule dataset:
         "Prepare the pictures"
     script:
         "../scripts/dataset.py"
+
+
+rule statistics:
+    input:
+        images=rules.dataset.output.images,
+        table=rules.dataset.output.table,
+    output:
+        f"{results}/dataset/statistics-{{size}}.safetensors",
+    log:
+        f"results/logs/{plan.study}/statistics-{{size}}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=stage_code("statistics"),
+    message:
+        "Average the pictures"
+    script:
+        "../scripts/data_statistics.py"

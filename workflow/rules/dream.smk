@@ -1,4 +1,4 @@
-from dreambirds.study.sources import starts
+from dreambirds.study.sources import starts, statistics
 
 # One rule a recipe, since a rule's outputs can't depend on a wildcard; one job dreams of all labels, as one batch.
 for recipe in plan.recipes:
@@ -9,6 +9,7 @@ for recipe in plan.recipes:
         input:
             weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
             photographs=starts(plan, recipe),
+            statistics=statistics(plan, recipe),
         output:
             targets.job_files(plan, "{run}", "{epoch}", recipe),
         log:

@@ -1,32 +1,23 @@
-"""The dream itself: many small steps uphill, from a start image towards what the model calls the class."""
+"""The dream itself: many small steps uphill, from a start image towards what the objective calls better."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from dreambirds.dreaming import objective, transform
-from dreambirds.dreaming.schedule import Width, width_at
+from dreambirds.dreaming import filters, objective, penalties
+from dreambirds.dreaming.going import Going
+from dreambirds.dreaming.images import make_space
+from dreambirds.dreaming.layers import Watched
+from dreambirds.dreaming.octaves import Octaves, resize
+from dreambirds.dreaming.optimise import make_optimiser
+from dreambirds.dreaming.precision import computing, resolve_precision
+from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.schedule import Value, value_at
+from dreambirds.dreaming.tiles import tiled
+from dreambirds.dreaming.transform import Views
 
 MEASURES = ("loss", "logit", "probability", "top1", "change")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to dream: every parameter that decides the pixels but for the model, the classes and the start images.
-
-    `steps` are the moments to keep, ascending; `step_size` is in units of the picture's range [0, 1] after the
-    gradient's normalisation; blur widths and `jitter` are in pixels; `flip` is a probability a step.
-    """
-
-    objective: str = "logit"
-    steps: tuple[int, ...] = (200,)
-    step_size: float = 0.05
-    gradient_normalisation: str = "std"
-    gradient_blur_sigma: Width = 0.0
-    blur_sigma: Width = 0.5
-    jitter: int = 0
-    flip: float = 0.5
 
 
 @dataclass
@@ -35,62 +26,185 @@ class Dreams:
 
     `trace` maps each of MEASURES to (B, last step + 1); column s is measured on the picture after s steps: the loss
     that was minimised, the target's logit and probability, the class with the largest logit, and the mean absolute
-    change from the start. Before the last step they are taken through the step's own flip and jitter.
+    change from the start. Before a kept step they are taken through the step's own view; where a layer's objective
+    stops the model before its logits, these are NaN but for kept steps. `ended` (B,) holds the steps that each dream
+    has done, fewer than the last where it stopped; `failed` (B,) the step at which it ran to infinity, or 0. `frames`
+    are the pictures of a film, uint8 (B, 3, H, W) each.
     """
 
     snapshots: dict[int, torch.Tensor] = field(default_factory=dict)
     trace: dict[str, torch.Tensor] = field(default_factory=dict)
+    ended: torch.Tensor | None = None
+    failed: torch.Tensor | None = None
+    frames: list[torch.Tensor] = field(default_factory=list)
 
 
 class Dreamer:
     """The ascent of one batch of images under one recipe."""
 
-    def __init__(self, model, targets: torch.Tensor, starts: torch.Tensor, recipe: Recipe, streams: Sequence):
-        """Take a frozen model of images in [0, 1]; targets (B,); starts (B, 3, H, W); a torch.Generator an image."""
-        self.model, self.targets, self.recipe, self.streams = model, targets, recipe, list(streams)
-        self.starts = starts.contiguous(memory_format=torch.channels_last)
-        self.views = transform.Views(len(starts), recipe.jitter, recipe.flip)
-        self.score = objective.OBJECTIVES[recipe.objective]
+    def __init__(self, model, targets, starts, recipe: Recipe, streams: Sequence, spectrum=None, precision="float32"):
+        """Take what `dream` takes."""
+        self.targets, self.recipe, self.streams, self.spectrum = targets, recipe, list(streams), spectrum
+        self.score = objective.Objective(recipe.objective)
+        needed = self.score.logits or recipe.stop_confidence is not None
+        self.seen = Watched(model, self.score.layers, needed, statistics=recipe.batch_norm_prior > 0)
+        self.whole = Watched(model, self.score.layers, statistics=recipe.batch_norm_prior > 0)
+        self.precision = resolve_precision(precision, starts.device)
+        self.views = Views(recipe, self.streams)
+        self.octaves = Octaves(recipe, starts)
+        self.going = Going(len(starts), recipe, starts.device)
+        self._begin(self.octaves.first())
 
-    def step(self, images: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the images after one more step, and the logits that they had before it."""
-        images = images.detach().requires_grad_(True)
-        logits = self.model(self.views(images, self.streams))
-        (gradient,) = torch.autograd.grad(self.score(logits, self.targets).sum(), images)
+    def pictures(self) -> torch.Tensor:
+        """Return the pictures as they are now, at their whole size: (B, 3, H, W) in [0, 1]."""
+        return resize(self._images(), self.octaves.sides[-1]).clamp(0, 1)
+
+    def step(self, number: int) -> torch.Tensor:
+        """Take one step; return the measures (5, B) of the pictures before it."""
+        self._grow(number)
+        parameters = self.parameters.detach().requires_grad_(True)
+        images = self.space.decode(parameters)
+        views = self.views(images, number)
+        uphill, score, logits = self._climb(views)
+        penalty = self._penalty(images)
+        held, slopes = ([-penalty], [torch.ones_like(penalty)]) if penalty.requires_grad else ([], [])
+        (gradient,) = torch.autograd.grad([views, *held], parameters, [uphill, *slopes])
         with torch.no_grad():
-            gradient = transform.blur(gradient, self._widths(self.recipe.gradient_blur_sigma, number))
-            gradient = transform.normalise(gradient, self.recipe.gradient_normalisation)
-            moved = (images + self.recipe.step_size * gradient).clamp_(0, 1)
-            return transform.blur(moved, self._widths(self.recipe.blur_sigma, number)), logits.detach()
+            score = score - penalty
+            measures = self._measure(images, score, logits)
+            self.going.arrive(measures[MEASURES.index("probability")], score)
+            moved = self._move(self.parameters, gradient, number)
+            if logits is None and number in self.recipe.steps:
+                measures = self.look()
+            self.parameters = self.going.keep(number, self.parameters, moved, gradient, score)
+        return measures
 
-    def measure(self, images: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        """Return (5, B): one row for each of MEASURES."""
-        score = self.score(logits, self.targets)
-        change = (images - self.starts).abs().mean(dim=(1, 2, 3))
+    def look(self) -> torch.Tensor:
+        """Return the measures (5, B) of the pictures as they are, seen plainly and by the whole model."""
+        images = self._images()
+        with torch.no_grad():
+            with computing(self.precision, images.device):
+                seen = self.whole(images)
+            score = self.score(seen, self.targets) - self._strangeness(seen) - self._penalty(images)
+            return self._measure(images, score, seen.logits)
+
+    def _images(self) -> torch.Tensor:
+        with torch.no_grad():
+            return self.space.decode(self.parameters)
+
+    def _begin(self, images: torch.Tensor) -> None:
+        side, recipe = images.shape[-1], self.recipe
+        self.base = self.octaves.base(images)
+        self.space = make_space(recipe.image, side, self.spectrum)
+        self.parameters = self.space.encode(images)
+        self.optimiser = make_optimiser(
+            recipe.optimizer, recipe.momentum, recipe.beta1, recipe.beta2, recipe.weight_decay
+        )
+
+    def _grow(self, number: int) -> None:
+        if self.recipe.image == "pixels":
+            grown = self.octaves.grow(self.parameters, number)
+            if grown is not self.parameters:
+                self._begin(grown)
+
+    def _measure(self, images: torch.Tensor, score: torch.Tensor, logits: torch.Tensor | None) -> torch.Tensor:
+        change = (images - self.base).abs().mean(dim=(1, 2, 3))
+        if logits is None:
+            nothing = torch.full_like(change, torch.nan)
+            return torch.stack([-score, nothing, nothing, nothing, change])
         chance = objective.probability(logits, self.targets)
         return torch.stack([-score, objective.logit(logits, self.targets), chance, logits.argmax(dim=1), change])
 
-    def _widths(self, width: Width, number: int) -> list[float]:
-        return [width_at(width, number, stream) for stream in self.streams]
+    def _climb(self, views: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Return the score's gradient by the views, each dream's mean score, and its mean logits if they are seen."""
+        views, tile = views.detach(), self.recipe.tile
+        gradient, score, *logits = tiled(self._gradient, views, tile, self.streams) if tile else self._gradient(views)
+        return gradient, score, logits[0] if logits else None
+
+    def _gradient(self, views: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        views = views.contiguous(memory_format=torch.channels_last).requires_grad_(True)
+        each = (len(self.targets), -1)
+        targets = self.targets.repeat_interleave(len(views) // len(self.targets))
+        with computing(self.precision, views.device):
+            seen = self.seen(views)
+        score = (self.score(seen, targets) - self._strangeness(seen)).unflatten(0, each).mean(dim=1)
+        (gradient,) = torch.autograd.grad(score.sum(), views)
+        logits = [] if seen.logits is None else [seen.logits.detach().unflatten(0, each).mean(dim=1)]
+        return gradient.contiguous(), score.detach(), *logits
+
+    def _strangeness(self, seen: objective.Seen) -> torch.Tensor | float:
+        return 0.0 if seen.statistics is None else self.recipe.batch_norm_prior * seen.statistics
+
+    def _penalty(self, images: torch.Tensor) -> torch.Tensor:
+        penalty = images.new_zeros(len(images))
+        if self.recipe.total_variation:
+            penalty = penalty + self.recipe.total_variation * penalties.total_variation(images)
+        if self.recipe.l2:
+            penalty = penalty + self.recipe.l2 * penalties.length(images)
+        return penalty
+
+    def _move(self, parameters: torch.Tensor, gradient: torch.Tensor, number: int) -> torch.Tensor:
+        recipe = self.recipe
+        gradient = filters.blur(gradient, self._each(recipe.gradient_blur_sigma, number))
+        if recipe.gradient_clip is not None:
+            gradient = filters.clip(gradient, recipe.gradient_clip)
+        gradient = filters.normalise(gradient, recipe.gradient_normalisation)
+        moved = self.optimiser(parameters, gradient, value_at(recipe.step_size, number))
+        if recipe.image != "pixels":
+            return moved
+        return filters.blur(moved.clamp_(0, 1), self._each(recipe.blur_sigma, number))
+
+    def _each(self, value: Value, number: int) -> list[float]:
+        return [value_at(value, number, stream) for stream in self.streams]
 
 
-def dream(model, targets: torch.Tensor, starts: torch.Tensor, recipe: Recipe, streams: Sequence) -> Dreams:
+def dream(
+    model,
+    targets: torch.Tensor,
+    starts: torch.Tensor,
+    recipe: Recipe,
+    streams: Sequence,
+    *,
+    spectrum: torch.Tensor | None = None,
+    precision: str = "float32",
+    film_every: int | None = None,
+) -> Dreams:
     """Let a frozen model dream of one class an image, and keep the pictures of every step in ``recipe.steps``.
 
     `model` maps images (B, 3, H, W) in [0, 1] to logits (B, C), in eval mode, its parameters needing no gradient;
-    `targets` are (B,) class numbers; `starts` are in [0, 1]; `streams` holds a CPU ``torch.Generator`` an image, which
-    is advanced. An image meets no other of its batch: its dream is the same alone, to rounding.
+    layers of objectives are looked up in its attribute `network`, or in itself. `targets` are (B,) class numbers;
+    `starts` are square and in [0, 1]; `streams` holds a CPU ``torch.Generator`` an image, which is advanced.
+    `spectrum` (3, H, W // 2 + 1) is what ``image="maco"`` needs; `precision` is one of `precision.PRECISIONS`; with
+    `film_every`, a frame is kept every so many steps. An image meets no other of its batch: its dream is the same
+    alone, to rounding. Raises StudyError where the recipe does not fit the model.
     """
-    dreamer = Dreamer(model, targets, starts, recipe, streams)
-    result, rows, images = Dreams(), [], dreamer.starts
+    dreamer = Dreamer(model, targets, starts, recipe, streams, spectrum, precision)
+    result, rows = Dreams(), []
     for number in range(max(recipe.steps)):
-        before = images
-        images, logits = dreamer.step(before, number)
-        rows.append(dreamer.measure(before.detach(), logits))
+        if film_every and number % film_every == 0:
+            result.frames.append(_to_host(_eight_bits(dreamer.pictures())))
+        rows.append(dreamer.step(number))
         if number + 1 in recipe.steps:
-            result.snapshots[number + 1] = images.cpu().float().contiguous()
-    with torch.no_grad():
-        rows.append(dreamer.measure(images, model(images)))
-    table = torch.stack(rows, dim=-1).cpu()
+            result.snapshots[number + 1] = _to_host(dreamer.pictures().float())
+        if not dreamer.going.anywhere(number + 1):
+            break
+    rows.append(dreamer.look())
+    last = dreamer.pictures().float()
+    if film_every:
+        result.frames.append(_to_host(_eight_bits(last)))
+    table = torch.stack(rows, dim=-1).cpu()  # everything on its way to the host has arrived after this
+    result.snapshots = {step: result.snapshots.get(step, last.cpu()) for step in recipe.steps}
     result.trace = dict(zip(MEASURES, table, strict=True))
+    result.ended, result.failed = dreamer.going.ended.cpu(), dreamer.going.failed.cpu()
     return result
+
+
+def _eight_bits(images: torch.Tensor) -> torch.Tensor:
+    return (images * 255).round().to(torch.uint8)
+
+
+def _to_host(images: torch.Tensor) -> torch.Tensor:
+    """Copy to the host's memory, from a GPU without waiting for it."""
+    if images.device.type == "cpu":
+        return images.clone(memory_format=torch.contiguous_format)
+    return torch.empty(images.shape, dtype=images.dtype, pin_memory=True).copy_(images, non_blocking=True)

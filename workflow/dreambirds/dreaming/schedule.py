@@ -1,23 +1,32 @@
-"""Blur widths that are fixed, drawn at random, or fall along the dream."""
+"""Values that are fixed, drawn at random, or move along the dream: blur widths, step sizes, angles, scales."""
 
+import math
 from collections.abc import Mapping
 
 import torch
 
-Width = float | int | Mapping
+Value = float | int | Mapping
 
 
-def width_at(width: Width, step: int, stream: torch.Generator) -> float:
-    """Return the standard deviation (pixels, >= 0) that a width asks for at one step.
+def value_at(value: Value, step: int, stream: torch.Generator | None = None) -> float:
+    """Return what a value is at one step.
 
-    `width` is a number (fixed), ``{"random": [low, high]}`` (uniform, one draw from `stream` a step) or
-    ``{"from": a, "to": b, "over": n}`` (linear over the first n steps, then b). A schedule depends on its own length
-    and never on the last step of the dream, so that a longer dream passes through the shorter one.
+    `value` is a number (fixed), ``{"random": [low, high]}`` (uniform, one draw from `stream` a step) or
+    ``{"from": a, "to": b, "over": n}`` (over the first n steps, then b; linear, or with ``"shape": "cosine"`` along
+    half a wave). A schedule depends on its own length and never on the last step of the dream, so that a longer dream
+    passes through the shorter one.
     """
-    if not isinstance(width, Mapping):
-        return float(width)
-    if "random" in width:
-        low, high = width["random"]
+    if not isinstance(value, Mapping):
+        return float(value)
+    if "random" in value:
+        low, high = value["random"]
         return low + (high - low) * torch.rand((), generator=stream).item()
-    progress = min(1.0, step / width["over"])
-    return width["from"] + (width["to"] - width["from"]) * progress
+    progress = min(1.0, step / value["over"])
+    if value.get("shape") == "cosine":
+        progress = (1 - math.cos(math.pi * progress)) / 2
+    return value["from"] + (value["to"] - value["from"]) * progress
+
+
+def is_always(value: Value, constant: float) -> bool:
+    """Tell whether a value is this number at every step."""
+    return not isinstance(value, Mapping) and value == constant

@@ -1,15 +1,19 @@
 """Where dreams begin: start images, and the random stream that each dream keeps for itself."""
 
 import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset
 
 from dreambirds.data.photographs import read_photograph, square, to_tensor
+from dreambirds.dreaming.filters import blur
+from dreambirds.dreaming.images import Fourier
 from dreambirds.errors import StudyError
 
-NOISE = 0.1
+GREY = 128 / 255
+SPECTRAL_DEVIATION = 0.01
 
 
 def stream(seed: int, key: str) -> torch.Generator:
@@ -18,41 +22,85 @@ def stream(seed: int, key: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
+@dataclass(frozen=True)
+class Start:
+    """How dreams begin: `kind` is one of KINDS; `colour` is ``#rrggbb``; `noise` a standard deviation in [0, 1];
+    `blur_sigma` is in pixels of the start image; `photographs` holds a file, `means` an image, a dream."""
+
+    kind: str = "grey"
+    colour: str = "#808080"
+    noise: float = 0.1
+    blur_sigma: float = 0.0
+    photographs: list[Path] = field(default_factory=list)
+    means: list[torch.Tensor] = field(default_factory=list)
+
+
 class Starts(Dataset):
     """One start image a dream, float32 (3, size, size) in [0, 1], with the dream's place; for a ``DataLoader``."""
 
-    def __init__(self, kind: str, size: int, streams: list[torch.Generator], photographs: list[Path] = ()):
-        """Take ``grey``, ``noise``, ``gradient`` or ``photograph``, and then a photograph a dream."""
-        self.kind, self.size, self.streams, self.photographs = kind, size, streams, list(photographs)
+    def __init__(self, start: Start, size: int, streams: list[torch.Generator]):
+        """Take how to begin, the side in pixels, and a stream a dream."""
+        self.start, self.size, self.streams = start, size, streams
 
     def __len__(self) -> int:
         return len(self.streams)
 
     def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
-        if self.kind == "photograph":
-            try:
-                picture = read_photograph(self.photographs[place])
-            except ValueError as error:
-                raise StudyError(f"the start photograph '{self.photographs[place]}' can't be read: {error}") from error
-            return to_tensor(square(picture, self.size)).float() / 255, place
-        return _DRAWN[self.kind](self.size, self.streams[place]), place
+        image = KINDS[self.start.kind](self.start, self.size, self.streams[place], place)
+        return blur(image[None], [self.start.blur_sigma])[0], place
 
 
-def grey(size: int, _: torch.Generator) -> torch.Tensor:
+def grey(_start: Start, size: int, _random: torch.Generator, _place: int) -> torch.Tensor:
     """Return the original study's start: (128, 128, 128) of 255."""
-    return torch.full((3, size, size), 128 / 255)
+    return torch.full((3, size, size), GREY)
 
 
-def noise(size: int, random: torch.Generator) -> torch.Tensor:
-    """Return grey with Gaussian noise of standard deviation 0.1."""
-    return (0.5 + NOISE * torch.randn((3, size, size), generator=random)).clamp(0, 1)
+def colour(start: Start, size: int, _random: torch.Generator, _place: int) -> torch.Tensor:
+    """Return one colour everywhere."""
+    values = bytes.fromhex(start.colour.lstrip("#"))
+    return (torch.tensor(list(values)) / 255).view(3, 1, 1).expand(3, size, size).clone()
 
 
-def gradient(size: int, _: torch.Generator) -> torch.Tensor:
+def noise(start: Start, size: int, random: torch.Generator, _place: int) -> torch.Tensor:
+    """Return grey with Gaussian noise."""
+    return (0.5 + start.noise * torch.randn((3, size, size), generator=random)).clamp(0, 1)
+
+
+def spectral_noise(_start: Start, size: int, random: torch.Generator, _place: int) -> torch.Tensor:
+    """Return Lucid's start: coefficients of `images.Fourier` with a standard deviation of 0.01."""
+    space = Fourier(size, size)
+    shape = (1, 3, size, size // 2 + 1, 2)
+    return space.decode(SPECTRAL_DEVIATION * torch.randn(shape, generator=random))[0]
+
+
+def gradient(_start: Start, size: int, _random: torch.Generator, _place: int) -> torch.Tensor:
     """Return a colour gradient: red grows to the right and green downwards, blue falls to the right."""
     ramp = torch.linspace(0.2, 0.8, size)
     across, down = ramp.expand(size, size), ramp[:, None].expand(size, size)
     return torch.stack([across, down, across.flip(-1)])
 
 
-_DRAWN = {"grey": grey, "noise": noise, "gradient": gradient}
+def photograph(start: Start, size: int, _random: torch.Generator, place: int) -> torch.Tensor:
+    """Return the middle of the dream's photograph. Raises StudyError if it can't be read."""
+    path = start.photographs[place]
+    try:
+        picture = read_photograph(path)
+    except ValueError as error:
+        raise StudyError(f"the start photograph '{path}' can't be read: {error}") from error
+    return to_tensor(square(picture, size)).float() / 255
+
+
+def class_mean(start: Start, _size: int, _random: torch.Generator, place: int) -> torch.Tensor:
+    """Return the mean image of the dream's class."""
+    return start.means[place]
+
+
+KINDS = {
+    "grey": grey,
+    "colour": colour,
+    "noise": noise,
+    "spectral_noise": spectral_noise,
+    "gradient": gradient,
+    "photograph": photograph,
+    "class_mean": class_mean,
+}

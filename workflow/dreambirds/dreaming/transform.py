@@ -1,63 +1,99 @@
-"""What is done to pictures and gradients between two steps; every image draws from a random stream of its own."""
+"""What the model is shown at a step: the picture moved, mirrored, turned, enlarged, cropped, and made noisy.
+
+Every image draws from a random stream of its own. Gradients flow back to the image as it stands.
+"""
+
+import math
 
 import torch
 from torch.nn import functional
-from torchvision.transforms.v2 import functional as v2
 
-SMALLEST_SIGMA = 0.05
-EPSILON = 1e-8
+from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.schedule import is_always, value_at
 
-
-def blur(images: torch.Tensor, sigmas: list[float]) -> torch.Tensor:
-    """Blur each image of (B, C, H, W) with its own Gaussian; sigmas are in pixels, below 0.05 nothing is done."""
-    if max(sigmas) < SMALLEST_SIGMA:
-        return images
-    if len(set(sigmas)) == 1:
-        return v2.gaussian_blur(images, _kernel_size(sigmas[0], images), [sigmas[0]] * 2)
-    return torch.cat([blur(image[None], [sigma]) for image, sigma in zip(images, sigmas, strict=True)])
-
-
-def _kernel_size(sigma: float, images: torch.Tensor) -> list[int]:
-    """Return an odd kernel size of three sigmas each way that reflection can pad in these images."""
-    return [min(2 * round(3 * sigma + 0.5) + 1, 2 * side - 1) for side in images.shape[:-3:-1]]
+GREY = 0.5
+CROP_DEVIATION = 0.15  # of the side, as in Horama and Xplique
 
 
 class Views:
-    """What the model is shown at one step: every image mirrored or not, and moved by its own random offset.
+    """The views of one batch under one recipe, step after step.
 
     The original study mirrors the picture itself at random after every step. Mirroring the view instead, by the
     parity of the mirrorings so far, is the same ascent in a frame that stays put, so that films do not jump.
     """
 
-    def __init__(self, count: int, jitter: int, flip: float):
-        """Prepare for `count` images; `jitter` is in pixels, `flip` the probability of a mirroring a step."""
-        self.jitter = jitter
-        self.flip = flip
-        self.mirrored = [False] * count
+    def __init__(self, recipe: Recipe, streams: list[torch.Generator]):
+        """Take a recipe and a stream an image."""
+        self.recipe, self.streams = recipe, streams
+        self.mirrored = [False] * len(streams)
+        still = is_always(recipe.scale, 1) and is_always(recipe.rotate, 0) and recipe.scale_width is None
+        self.warps = bool(recipe.crops) or not still
 
-    def __call__(self, images: torch.Tensor, streams: list[torch.Generator]) -> torch.Tensor:
-        """Return views of (B, C, H, W) of the same shape; gradients flow back to the unmoved images."""
-        if not self.jitter and not self.flip:
-            return images
-        padded = functional.pad(images, [self.jitter] * 4, mode="reflect") if self.jitter else images
+    def __call__(self, images: torch.Tensor, number: int) -> torch.Tensor:
+        """Return views of images (B, 3, H, W) at a step: (B, 3, H + 2 pad, W + 2 pad), or with crops
+        (B x crops, 3, view, view), image after image."""
+        recipe = self.recipe
+        if recipe.pad:
+            images = functional.pad(images, [recipe.pad] * 4, value=GREY)
+        if recipe.roll:
+            images = torch.stack(
+                [self._rolled(image, stream) for image, stream in zip(images, self.streams, strict=True)]
+            )
+        if recipe.jitter:
+            images = self._jittered(images)
+        if self.warps:
+            images = self._warped(images, number)
+        if recipe.flip:
+            images = self._mirrored(images)
+        if recipe.noise:
+            images = images + recipe.noise * self._noise(images)
+        return images
+
+    def _rolled(self, image: torch.Tensor, stream: torch.Generator) -> torch.Tensor:
+        shifts = torch.randint(-self.recipe.roll, self.recipe.roll + 1, (2,), generator=stream).tolist()
+        return image.roll(shifts, dims=(-2, -1))
+
+    def _jittered(self, images: torch.Tensor) -> torch.Tensor:
         height, width = images.shape[-2:]
+        padded = functional.pad(images, [self.recipe.jitter] * 4, mode="reflect")
         views = []
-        for index, stream in enumerate(streams):
-            top, left = torch.randint(0, 2 * self.jitter + 1, (2,), generator=stream).tolist()
-            view = padded[index, :, top : top + height, left : left + width]
-            views.append(view.flip(-1) if self.mirrored[index] else view)
-            self.mirrored[index] ^= torch.rand((), generator=stream).item() < self.flip
+        for image, stream in zip(padded, self.streams, strict=True):
+            top, left = torch.randint(0, 2 * self.recipe.jitter + 1, (2,), generator=stream).tolist()
+            views.append(image[:, top : top + height, left : left + width])
         return torch.stack(views)
 
+    def _mirrored(self, images: torch.Tensor) -> torch.Tensor:
+        each = images.unflatten(0, (len(self.streams), -1))
+        views = torch.stack([image.flip(-1) if odd else image for image, odd in zip(each, self.mirrored, strict=True)])
+        for place, stream in enumerate(self.streams):
+            self.mirrored[place] ^= torch.rand((), generator=stream).item() < self.recipe.flip
+        return views.flatten(0, 1)
 
-def normalise(gradient: torch.Tensor, how: str) -> torch.Tensor:
-    """Scale each image's gradient, (B, C, H, W), by its own size: ``none``, ``std``, ``mean_abs`` or ``l2``."""
-    return gradient / (NORMALISATIONS[how](gradient) + EPSILON)
+    def _warped(self, images: torch.Tensor, number: int) -> torch.Tensor:
+        count = max(1, self.recipe.crops)
+        plans = [self._plan(number, stream) for stream in self.streams for _ in range(count)]
+        side = self.recipe.crop_view if self.recipe.crops else None
+        size = (len(plans), images.shape[1], side or images.shape[-2], side or images.shape[-1])
+        grid = functional.affine_grid(torch.tensor(plans).to(images), size, align_corners=False)
+        return functional.grid_sample(
+            images.repeat_interleave(count, dim=0), grid, padding_mode="reflection", align_corners=False
+        )
 
+    def _plan(self, number: int, stream: torch.Generator) -> list[list[float]]:
+        """Return the affine map from a view to its image, in units of half a side, for one view."""
+        recipe = self.recipe
+        high = value_at(recipe.scale, number, stream)
+        wide = high if recipe.scale_width is None else value_at(recipe.scale_width, number, stream)
+        angle = math.radians(value_at(recipe.rotate, number, stream))
+        box, down, across = 1.0, 0.0, 0.0
+        if recipe.crops:
+            box = value_at(recipe.crop_size, number, stream)
+            middle = 2 * CROP_DEVIATION * torch.randn(2, generator=stream)
+            down, across = middle.clamp(box - 1, 1 - box).tolist()
+        cosine, sine = math.cos(angle) * box, math.sin(angle) * box
+        return [[cosine / wide, sine / wide, across], [-sine / high, cosine / high, down]]
 
-NORMALISATIONS = {
-    "none": lambda gradient: 1.0,
-    "std": lambda gradient: gradient.std(dim=(1, 2, 3), keepdim=True),
-    "mean_abs": lambda gradient: gradient.abs().mean(dim=(1, 2, 3), keepdim=True),
-    "l2": lambda gradient: gradient.square().sum(dim=(1, 2, 3), keepdim=True).sqrt(),
-}
+    def _noise(self, images: torch.Tensor) -> torch.Tensor:
+        shape = (images.shape[0] // len(self.streams), *images.shape[1:])
+        each = [torch.randn(shape, generator=stream, dtype=images.dtype) for stream in self.streams]
+        return torch.cat(each).to(images.device)

@@ -2,10 +2,12 @@
 
 import copy
 import logging
+from collections.abc import Collection, Iterator
 
 import torch
+from timm.layers import BatchNormAct2d
 from torch import nn
-from torch.fx.experimental import optimization
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dreambirds.models.build import Classifier
 
@@ -13,28 +15,76 @@ TOLERANCE = 1e-4
 log = logging.getLogger(__name__)
 
 
-def freeze(classifier: Classifier, size: int, device: torch.device) -> Classifier:
+def freeze(
+    classifier: Classifier, size: int, device: torch.device, fold: bool = True, seen: Collection[str] = ()
+) -> Classifier:
     """Return a copy for images of (size, size) that computes the same logits faster, and no gradient of its own.
 
-    Batch norms are folded into the convolutions before them where the graph can be traced and the logits stay within
-    1e-4 of their scale; else the network is left as it is.
+    With `fold`, batch norms are folded into the convolutions before them; all stay where they are if that would move
+    the logits by more than 1e-4 of their scale. `seen` names modules whose outputs are looked at: a convolution among
+    them keeps its batch norm apart.
     """
     frozen = copy.deepcopy(classifier).eval()
-    frozen.network = _folded(frozen, size)
+    if fold:
+        frozen.network = _folded(frozen, size, set(seen))
     return frozen.to(device, memory_format=torch.channels_last).requires_grad_(False)
 
 
-def _folded(classifier: Classifier, size: int) -> nn.Module:
-    try:
-        network = optimization.fuse(classifier.network)
-    except Exception as error:  # tracing arbitrary models fails in as many ways as there are models
-        log.debug("batch norms stay: %s", error)
-        return classifier.network
+def _folded(classifier: Classifier, size: int, seen: set[str]) -> nn.Module:
     probe = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     normalised = (probe - classifier.mean) / classifier.std
+    network = copy.deepcopy(classifier.network)
     with torch.no_grad():
-        expected, got = classifier.network(normalised), network(normalised)
+        pairs, expected = _pairs(network, normalised)
+        names = {module: name for name, module in network.named_modules()}
+        for conv, norm in pairs:
+            if names[conv] not in seen:
+                _replace(network, names[conv], fuse_conv_bn_eval(conv, norm))
+                _replace(network, names[norm], _what_remains(norm))
+        got = network(normalised)
     if (expected - got).abs().max() > TOLERANCE * expected.abs().max().clamp(min=1):
-        log.debug("batch norms stay: folding them changes the logits")
+        log.info("batch norms stay apart: folding them would change the logits")
         return classifier.network
     return network
+
+
+def _pairs(network: nn.Module, images: torch.Tensor) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], torch.Tensor]:
+    """Return each convolution with the batch norm that took its output, found by running the network, and the logits.
+
+    No graph is traced, so that any model will do. That nothing else took the output shows in the folded logits.
+    """
+    made: dict[int, tuple[nn.Module, torch.Tensor]] = {}
+    pairs: dict[nn.Module, nn.Module] = {}
+
+    def note_output(module, _, output):
+        made[id(output)] = (module, output)
+
+    def note_input(module, inputs):
+        maker = made.get(id(inputs[0]))
+        if maker is not None:
+            pairs[module] = maker[0]
+
+    hooks = [module.register_forward_hook(note_output) for module in network.modules() if type(module) is nn.Conv2d]
+    hooks += [norm.register_forward_pre_hook(note_input) for norm in _foldable(network)]
+    logits = network(images)
+    for hook in hooks:
+        hook.remove()
+    return [(conv, norm) for norm, conv in pairs.items()], logits
+
+
+def _foldable(network: nn.Module) -> Iterator[nn.Module]:
+    return (
+        module
+        for module in network.modules()
+        if type(module) in (nn.BatchNorm2d, BatchNormAct2d) and module.track_running_stats and module.affine
+    )
+
+
+def _what_remains(norm: nn.Module) -> nn.Module:
+    """Return what a batch norm did beside normalising: timm's may drop and activate too."""
+    return nn.Sequential(norm.drop, norm.act) if type(norm) is BatchNormAct2d else nn.Identity()
+
+
+def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, module)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from dreambirds.data.tables import example_pictures
-from dreambirds.pictures.film import Film, film, save_gif
+from dreambirds.pictures.film import Film, film
+from dreambirds.pictures.gif import save_gif
 from dreambirds.pictures.montage import Grid, montage
 from dreambirds.pictures.provenance import as_text, read_facts, save_png
 from dreambirds.study.paths import picture_path

@@ -1,101 +1,166 @@
-"""One dream job: from a checkpoint and a recipe to the pictures and traces of all its labels."""
+"""One dream job: from a checkpoint and a recipe to the pictures, traces and films of all its labels."""
 
 import hashlib
 import logging
 import time
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import default_collate
 
-from dreambirds.dreaming.loop import Dreams, Recipe, dream
-from dreambirds.dreaming.starts import Starts, stream
+from dreambirds.dreaming.batches import batch_size, in_batches
+from dreambirds.dreaming.layers import find_layer
+from dreambirds.dreaming.loop import Dreams, dream
+from dreambirds.dreaming.precision import resolve_precision
+from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.rehearsal import rehearse
+from dreambirds.dreaming.starts import Start, Starts, stream
 from dreambirds.errors import StudyError
 from dreambirds.models.checkpoint import Card, load_checkpoint
 from dreambirds.models.frozen import freeze
-from dreambirds.pictures.provenance import save_png, versions
-from dreambirds.pictures.views import views
-from dreambirds.study.paths import picture_name, trace_name
+from dreambirds.pictures.gif import save_gif
+from dreambirds.pictures.provenance import as_text, save_png, versions
+from dreambirds.pictures.statistics import read_statistics
+from dreambirds.pictures.views import rescale_together, to_picture, views
+from dreambirds.study.paths import film_name, picture_name, trace_name
+from dreambirds.terms import layers
 
-BATCH = 16
+PROCESS_BYTES = 1_000_000_000
+SECONDS_PER_FRAME = 0.08
 log = logging.getLogger(__name__)
 
 
-def dream_all(checkpoint: Path, name: str, parameters: dict, names: dict[str, str], photographs, folder: Path, device):
-    """Let a checkpoint dream of every label under one recipe; write pictures and traces into `folder`.
+@dataclass(frozen=True)
+class Job:
+    """What to dream: a checkpoint, a recipe by name and its values, the labels with their names for people, the
+    photographs that they start from, if any, the data set's statistics, if needed, and the memory for it all."""
 
-    `parameters` is the recipe called `name` with all its values; `names` maps the labels to dream of to their names
-    for people; `photographs` maps them to the files that their dreams start from, if the recipe asks for photographs.
-    Raises StudyError if the checkpoint is damaged or a dream leaves the numbers.
+    checkpoint: Path
+    recipe: str
+    parameters: dict
+    names: dict[str, str]
+    photographs: dict[str, Path]
+    statistics: Path | None
+    folder: Path
+    bytes_free: int
+
+
+def dream_all(job: Job, device: torch.device) -> None:
+    """Let a checkpoint dream of every label under one recipe; write pictures, traces and films into the job's folder.
+
+    Raises StudyError if the checkpoint is damaged, the recipe does not fit the model, or dreams ran to infinity; those
+    of the others are written first.
     """
-    classifier, card = load_checkpoint(checkpoint)
-    size = parameters["size"] or card.image_size
-    model = freeze(classifier, size, device)
-    recipe = as_recipe(parameters)
-    labels = list(names)
-    streams = [stream(parameters["seed"], label) for label in labels]
-    facts = _facts(checkpoint, card, name, parameters, device)
-    files = [photographs[label] for label in labels] if photographs else []
-    for starts, places in DataLoader(Starts(parameters["start"], size, streams, files), BATCH):
-        batch = [labels[place] for place in places]
-        targets = torch.tensor([card.labels.index(label) for label in batch], device=device)
+    dreamt = _Dreamt(job, device)
+    failures = []
+    for places, dreams in in_batches(dreamt.dream_of, len(job.names), dreamt.batch):
+        for row, place in enumerate(places):
+            label = list(job.names)[place]
+            if dreams.failed[row]:
+                failures.append(f"{label} at step {dreams.failed[row]}")
+            else:
+                _write(dreams, row, label, job, dreamt)
+    if failures:
+        raise StudyError(
+            f"dreams.recipes.{job.recipe}: values ran to infinity at step_size {job.parameters['step_size']} "
+            f"({', '.join(failures)}); lower step_size, or set gradient_normalisation to std"
+        )
+
+
+class _Dreamt:
+    """A checkpoint made ready to dream under a job's recipe."""
+
+    def __init__(self, job: Job, device: torch.device):
+        classifier, self.card = load_checkpoint(job.checkpoint)
+        parameters = job.parameters
+        self.job, self.device, self.size = job, device, parameters["size"] or self.card.image_size
+        self.recipe = as_recipe(parameters)
+        self.precision = resolve_precision(parameters["precision"], device)
+        self.layers = {name: find_layer(classifier.network, name) for name in layers(parameters["objective"])}
+        # what the batch norms saw in training is wanted by the prior, so then they stay apart
+        fold = not parameters["batch_norm_prior"]
+        self.model = freeze(classifier, self.card.image_size, device, fold, self.layers.values())
+        self.spectrum, self.means = read_statistics(job.statistics) if job.statistics else (None, {})
+        self.facts = _facts(job, self.card, device, precision=self.precision, layers=self.layers)
+        view = (parameters["crops"] and parameters["crop_view"]) or self.size + 2 * parameters["pad"]
+        view = min(view, parameters["tile"] or view)
+        needed = rehearse(self.model, parameters["objective"], view) * max(1, parameters["crops"])
+        free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else job.bytes_free - PROCESS_BYTES
+        self.batch = batch_size(needed, free, device)
+
+    def dream_of(self, places: list[int]) -> Dreams:
+        """Dream of the labels at these places."""
+        job, labels = self.job, [list(self.job.names)[place] for place in places]
+        streams = [stream(job.parameters["seed"], label) for label in labels]
+        starts, _ = default_collate(list(Starts(self._start(labels), self.size, streams)))
+        targets = torch.tensor([self.card.labels.index(label) for label in labels], device=self.device)
         began = time.perf_counter()
-        dreams = dream(model, targets, starts.to(device), recipe, [streams[place] for place in places])
-        seconds = time.perf_counter() - began
-        _check(dreams, name, recipe)
-        for place, label in enumerate(batch):
-            about = {**facts, "label": label, **_start_facts(photographs.get(label))}
-            _write(dreams, place, names[label], card, about, folder)
-        speed = 1000 * seconds / len(batch) / recipe.steps[-1]
-        log.info("%s epoch %d, %s: %d dreams, %.1f ms a step", card.run, card.epoch, name, len(batch), speed)
+        dreams = dream(
+            self.model,
+            targets,
+            starts.to(self.device),
+            self.recipe,
+            streams,
+            spectrum=self.spectrum,
+            precision=self.precision,
+            film_every=job.parameters["film_every"],
+        )
+        speed = 1000 * (time.perf_counter() - began) / len(labels) / self.recipe.steps[-1]
+        log.info(
+            "%s epoch %d, %s: %d dreams, %.1f ms a step", self.card.run, self.card.epoch, job.recipe, len(labels), speed
+        )
+        return dreams
+
+    def _start(self, labels: list[str]) -> Start:
+        keys = self.job.parameters
+        photographs = [self.job.photographs[label] for label in labels] if self.job.photographs else []
+        means = [self.means[label] for label in labels] if keys["start"] == "class_mean" else []
+        blur = keys["start_blur_sigma"]
+        return Start(keys["start"], keys["start_colour"], keys["start_noise"], blur, photographs, means)
 
 
 def as_recipe(parameters: dict) -> Recipe:
     """Return the recipe of the dreamer that a config's parameters describe."""
-    fields = {key: parameters[key] for key in Recipe.__dataclass_fields__}
-    return Recipe(**{**fields, "steps": tuple(parameters["steps"])})
+    values = {key.name: parameters[key.name] for key in fields(Recipe)}
+    return Recipe(**{**values, "steps": tuple(parameters["steps"])})
 
 
-def _facts(checkpoint: Path, card: Card, name: str, parameters: dict, device) -> dict:
+def _facts(job: Job, card: Card, device: torch.device, **more) -> dict:
     return {
         "run": card.run,
         "epoch": card.epoch,
         "model": card.model,
-        "recipe": name,
-        "parameters": parameters,
-        "seed": parameters["seed"],
-        "checkpoint_sha256": _digest(checkpoint),
+        "recipe": job.recipe,
+        "parameters": job.parameters,
+        "seed": job.parameters["seed"],
+        "checkpoint_sha256": _digest(job.checkpoint),
         "versions": versions(),
         "device": str(device),
+        **more,
     }
 
 
 def _start_facts(photograph: Path | None) -> dict:
-    if photograph is None:
-        return {}
-    return {"start": photograph.name, "start_sha256": _digest(photograph)}
+    return {} if photograph is None else {"start": photograph.name, "start_sha256": _digest(photograph)}
 
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _check(dreams: Dreams, name: str, recipe: Recipe) -> None:
+def _write(dreams: Dreams, row: int, label: str, job: Job, dreamt: _Dreamt) -> None:
+    card, ended = dreamt.card, int(dreams.ended[row])
+    facts = {**dreamt.facts, "label": label, "steps_done": ended, **_start_facts(job.photographs.get(label))}
+    title = f"{job.names[label]}, dreamt at epoch {card.epoch}"
     for step, images in dreams.snapshots.items():
-        if not images.isfinite().all():
-            raise StudyError(
-                f"dreams.recipes.{name}: values ran to infinity before step {step} at step_size {recipe.step_size}; "
-                "lower step_size or set gradient_normalisation to std"
-            )
-
-
-def _write(dreams: Dreams, place: int, name: str, card: Card, facts: dict, folder: Path) -> None:
-    for step, images in dreams.snapshots.items():
-        for view, picture in views(images[place]).items():
-            title = f"{name}, dreamt at epoch {card.epoch}, step {step}"
-            path = folder / picture_name(facts["label"], step, view)
-            save_png(picture, path, title, {**facts, "step": step, "view": view})
-    trace = pd.DataFrame({measure: values[place].numpy() for measure, values in dreams.trace.items()})
-    trace["top1"] = [card.labels[int(index)] for index in trace["top1"]]
-    trace.to_csv(folder / trace_name(facts["label"]), index_label="step", float_format="%.6g")
+        for view, picture in views(images[row]).items():
+            path = job.folder / picture_name(label, step, view)
+            save_png(picture, path, f"{title}, step {step}", {**facts, "step": step, "view": view})
+    trace = pd.DataFrame({measure: values[row, : ended + 1].numpy() for measure, values in dreams.trace.items()})
+    trace["top1"] = [card.labels[int(index)] if index == index else "" for index in trace["top1"]]
+    trace.to_csv(job.folder / trace_name(label), index_label="step", float_format="%.6g")
+    if dreams.frames:
+        frames = [to_picture(image) for image in rescale_together(torch.stack([each[row] for each in dreams.frames]))]
+        save_gif(frames, job.folder / film_name(label), SECONDS_PER_FRAME, as_text({**facts, "title": title}))

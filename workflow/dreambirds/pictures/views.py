@@ -13,10 +13,23 @@ def rescale(image: torch.Tensor) -> torch.Tensor:
     All channels share one stretch, so that hues stay; single extreme pixels do not decide it, as in a min-max stretch.
     A constant image becomes mid-grey.
     """
-    low, high = np.percentile(image.numpy(), [TAIL, 100 - TAIL])
+    return _stretch(image, image)
+
+
+def rescale_together(frames: torch.Tensor) -> torch.Tensor:
+    """Stretch the frames of one film, uint8 (N, 3, H, W), as its last one asks for; return them in [0, 1].
+
+    A film of which each frame had its own stretch would begin with noise made large.
+    """
+    images = frames.float() / 255
+    return _stretch(images, images[-1])
+
+
+def _stretch(images: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    low, high = np.percentile(like.numpy(), [TAIL, 100 - TAIL])
     if high - low < 1e-6:
-        return torch.full_like(image, 0.5)
-    return ((image - low) / (high - low)).clamp(0, 1)
+        return torch.full_like(images, 0.5)
+    return ((images - low) / (high - low)).clamp(0, 1)
 
 
 def to_picture(image: torch.Tensor) -> Image.Image:

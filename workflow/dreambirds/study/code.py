@@ -15,6 +15,7 @@ ENTRIES = {
     "dataset": ["data/prepare.py"],
     "training": ["training/segment.py", "device.py"],
     "dreaming": ["pictures/dreams.py", "device.py"],
+    "statistics": ["pictures/statistics.py"],
     "assembly": ["pictures/assembly.py"],
     "curves": ["pictures/curves.py"],
 }

@@ -16,11 +16,17 @@ value that is not allowed is refused, with the nearest allowed one, before any j
 *This page is made from `workflow/schemas/` by `make manual`; a test compares them.*
 """
 GRIDS = """
-Any recipe key but `steps` may hold a **list**: each combination of listed values becomes a recipe of its own, named
-after what varies (`blur-blur_sigma-0.25`); `results/<study>/recipes.csv` lists them all with every parameter.
+A recipe is a `preset` and what overrides it; [docs/recipes.md](../docs/recipes.md) shows them all.
 
-A width such as `blur_sigma` is a number, `{random: [low, high]}` (drawn anew each step) or
-`{from: a, to: b, over: steps}` (moving from a to b, then staying).
+Any recipe key but `steps` may hold a **list**: each combination of listed values becomes a recipe of its own, named
+after what varies (`blur-blur_sigma-0.25`); `results/<study>/recipes.csv` lists them all with every parameter. A folder
+as `start_path` is such a list of its photographs.
+
+A width, factor, angle, share or step is a number, `{random: [low, high]}` (drawn anew each step; not for a step) or
+`{from: a, to: b, over: steps}` (moving from a to b, then staying; with `shape: cosine` along half a wave).
+
+A layer is named as timm does (`layer3.0.conv2`, `blocks.4`), or by depth: `50%` is the middle one of timm's stages. A
+wrong name is refused with the nearest one.
 """
 
 
@@ -68,7 +74,7 @@ def _allowed(schema: dict) -> str:
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if "oneOf" in schema:
-        return "a width"
+        return schema["title"]
     kind = schema["type"] if isinstance(schema["type"], str) else " or ".join(schema["type"])
     low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
     more = "" if low is None else f" {'>' if 'exclusiveMinimum' in schema else '≥'} {low}"

@@ -29,6 +29,11 @@ def trace_name(label: str) -> str:
     return f"{label}/trace.csv"
 
 
+def film_name(label: str) -> str:
+    """Return where in that folder the film of one dream lies."""
+    return f"{label}/film.gif"
+
+
 def picture_path(study: str, dream, view: str = "raw") -> str:
     """Return the picture of one row of the table of dreams."""
     folder = job_folder(study, dream.run, dream.epoch, dream.recipe)

@@ -12,10 +12,12 @@ import pandas as pd
 
 from dreambirds.data.labels import Label, choose, list_labels
 from dreambirds.errors import StudyError, nearest
+from dreambirds.study.fitting import check_sizes, start_file
 from dreambirds.study.models import check_model, check_optimiser
 from dreambirds.study.paths import picture_path
-from dreambirds.study.recipes import spread_all, start_files
+from dreambirds.study.recipes import spread_all
 from dreambirds.study.schema import check
+from dreambirds.terms import layers
 
 COLUMNS = ["run", "epoch", "recipe", "label", "step", "last"]
 NUMBERS = ("epoch", "step")
@@ -44,6 +46,15 @@ class Plan:
     def names(self) -> dict[str, str]:
         """The labels that are dreamt of, with their names for people."""
         return {label.label: label.name for label in self.dreamt}
+
+    @property
+    def looks_at_layers(self) -> bool:
+        """Whether any recipe's objective is a layer, so that the models must be built to tell if it is there."""
+        return any(layers(parameters["objective"]) for parameters in self.recipes.values())
+
+    def side(self, recipe: str) -> int:
+        """Return the side of a recipe's pictures, in pixels."""
+        return self.recipes[recipe]["size"] or self.config["dataset"]["image_size"]
 
     def select(self, **wanted) -> pd.DataFrame:
         """Return the dreams whose columns have the wanted values; other keys are ignored, digits become numbers.
@@ -91,9 +102,8 @@ def make_plan(config: dict) -> Plan:
             raise StudyError(f"runs.{name}.weights: '{run['weights']}' is not a file (nor null, nor 'hub')")
     recipes = spread_all(config["dreams"]["recipes"])
     for name, recipe in recipes.items():
-        start_files(recipe, name)
-        if recipe["jitter"] >= (recipe["size"] or config["dataset"]["image_size"]):
-            raise StudyError(f"dreams.recipes.{name}.jitter: must be below the picture's side, not {recipe['jitter']}")
+        start_file(recipe, name)
+        check_sizes(recipe, recipe["size"] or config["dataset"]["image_size"], f"dreams.recipes.{name}")
     labels = list_labels(config["dataset"])
     dreamt = choose(labels, config["dreams"]["labels"], "dreams.labels")
     return Plan(config, labels, dreamt, recipes, _table(config, recipes, dreamt))

@@ -1,4 +1,5 @@
-"""A recipe whose values are lists is a grid: spread it out into named recipes of single values."""
+"""A recipe is a preset and what overrides it; one whose values are lists is a grid, to be spread out into named recipes
+of single values."""
 
 import hashlib
 import itertools
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dreambirds.data.files import find_photographs, is_photograph
 from dreambirds.errors import StudyError
+from dreambirds.study.fitting import check_point, expand_folders
+from dreambirds.study.presets import preset
 from dreambirds.study.schema import check, load_schema
 
 MOST_RECIPES = 10_000
@@ -23,15 +25,16 @@ def spread(name: str, recipe: dict) -> dict[str, dict]:
     vary. Raises StudyError where a value is not allowed, a value repeats, or the grid has over 10,000 points.
     """
     where = f"dreams.recipes.{name}"
+    recipe = expand_folders(recipe)
     axes = {key: values for key, values in recipe.items() if isinstance(values, list) and key != "steps"}
     _check_axes(axes, where)
     points = {}
     for values in itertools.product(*axes.values()):
         varied = dict(zip(axes, values, strict=True))
-        point = {**recipe, **varied}
+        point = _over_preset({**recipe, **varied}, where)
         check(point, "recipe", where)
-        _check_point(point, where)
-        word = _shorten("-".join([name, *(f"{key}-{_word(value)}" for key, value in varied.items())]))
+        check_point(point, where)
+        word = _shorten("-".join([name, *(f"{key}-{_word(key, value)}" for key, value in varied.items())]))
         if word in points:
             raise StudyError(f"{where}: two values give recipes of the same name, '{word}'")
         points[word] = point
@@ -53,19 +56,11 @@ def spread_all(recipes: dict[str, dict]) -> dict[str, dict]:
     return spread_out
 
 
-def start_files(parameters: dict, recipe: str) -> list[Path]:
-    """Return the photographs that a recipe's `start_path` names; none if it names nothing.
-
-    Raises StudyError if it is neither a photograph nor a folder that holds some.
-    """
-    if parameters["start_path"] is None:
-        return []
-    path = Path(parameters["start_path"]).expanduser()
-    found = find_photographs(path) if path.is_dir() else [path] if path.is_file() and is_photograph(path) else []
-    if not found:
-        where, named = f"dreams.recipes.{recipe}.start_path", parameters["start_path"]
-        raise StudyError(f"{where}: '{named}' is no JPEG, PNG or WebP, nor a folder of them")
-    return found
+def _over_preset(point: dict, where: str) -> dict:
+    """Return a point with what its preset says where it says nothing itself."""
+    named = {"preset": point["preset"]} if "preset" in point else {}
+    check(named, "recipe", where)
+    return {**preset(named["preset"]).recipe, **point}
 
 
 def _check_axes(axes: dict[str, list], where: str) -> None:
@@ -81,19 +76,16 @@ def _check_axes(axes: dict[str, list], where: str) -> None:
         raise StudyError(f"{where}: a grid of {size} recipes, at most {MOST_RECIPES} are allowed")
 
 
-def _check_point(point: dict, where: str) -> None:
-    if point["steps"] != sorted(point["steps"]):
-        raise StudyError(f"{where}.steps: must be ascending, not {point['steps']}")
-    if point["start_path"] is not None and point["start"] != "photograph":
-        raise StudyError(f"{where}.start_path: is only used with 'start: photograph', not 'start: {point['start']}'")
-
-
-def _word(value: object) -> str:
+def _word(key: str, value: object) -> str:
     """Return a value as it can stand in a file's name."""
-    if isinstance(value, dict) and "random" in value:
-        return "random-" + "-".join(map(_word, value["random"]))
     if isinstance(value, dict):
-        return f"from-{_word(value['from'])}-to-{_word(value['to'])}-over-{value['over']}"
+        return "-".join(f"{_plain(name)}-{_plain(inner)}" for name, inner in value.items())
+    return _plain(Path(value).name if key == "start_path" and value is not None else value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return "-".join(map(_plain, value))
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     return "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in text)
 

@@ -77,16 +77,21 @@ def _wrong_type(error: jsonschema.ValidationError) -> str:
     return f"must be of type {' or '.join(kinds)}, not {error.instance!r}{hint}"
 
 
+def _wrong_form(error: jsonschema.ValidationError) -> str:
+    if "title" in error.schema:
+        return f"must be {error.schema['title']}, not {error.instance!r}"
+    return f"the name {error.instance!r} must be 1 to 64 letters, digits, '_' or '-', beginning with a letter or digit"
+
+
 _WORDS = {
     "additionalProperties": _unknown_key,
     "type": _wrong_type,
     "enum": lambda error: f"unknown value {error.instance!r}; {nearest(error.instance, error.validator_value)}",
-    "pattern": lambda error: (
-        f"the name {error.instance!r} must be 1 to 64 letters, digits, '_' or '-', beginning with a letter or digit"
-    ),
+    "pattern": _wrong_form,
     "required": lambda error: f"the key {error.message.split(' is a required')[0]} is missing",
     "minimum": lambda error: f"must be at least {error.validator_value}, not {error.instance}",
     "maximum": lambda error: f"must be at most {error.validator_value}, not {error.instance}",
+    "exclusiveMaximum": lambda error: f"must be less than {error.validator_value}, not {error.instance}",
     "exclusiveMinimum": lambda error: f"must be greater than {error.validator_value}, not {error.instance}",
     "minItems": lambda error: f"must hold at least {error.validator_value} value(s), not {error.instance}",
     "maxItems": lambda error: f"must hold at most {error.validator_value} values, not {error.instance}",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from dreambirds.data.files import find_photographs
 from dreambirds.data.tables import example_pictures
+from dreambirds.study.fitting import start_file
 from dreambirds.study.plan import Plan
-from dreambirds.study.recipes import start_files
 
 
 def fingerprint(plan: Plan) -> str:
@@ -25,21 +25,27 @@ def fingerprint(plan: Plan) -> str:
 def start_photographs(plan: Plan, recipe: str) -> dict[str, Path]:
     """Return the photograph that each label's dream starts from, if the recipe asks for them; the dataset is prepared.
 
-    Without a `start_path` it is a prepared picture of the label's own class; the photographs of a folder go to the
-    classes of the data set in turn, so that which labels are dreamt of changes nothing.
+    Without a `start_path` it is a prepared picture of the label's own class.
     """
     parameters = plan.recipes[recipe]
     if parameters["start"] != "photograph":
         return {}
-    if parameters["start_path"] is None:
-        return example_pictures(Path(f"results/{plan.study}/dataset"))
-    files = start_files(parameters, recipe)
-    return {label.label: files[place % len(files)] for place, label in enumerate(plan.labels)}
+    path = start_file(parameters, recipe)
+    return example_pictures(Path(f"results/{plan.study}/dataset")) if path is None else dict.fromkeys(plan.names, path)
 
 
 def starts(plan: Plan, recipe: str) -> list[str]:
-    """Return the files that must be there before a recipe's dreams can start."""
+    """Return the photographs that must be there before a recipe's dreams can start."""
     parameters = plan.recipes[recipe]
-    if parameters["start"] == "photograph" and parameters["start_path"] is None:
-        return [f"results/{plan.study}/dataset/images.csv", f"results/{plan.study}/dataset/images"]
-    return [str(path) for path in start_files(parameters, recipe)]
+    if parameters["start"] != "photograph":
+        return []
+    path = start_file(parameters, recipe)
+    dataset = f"results/{plan.study}/dataset"
+    return [f"{dataset}/images.csv", f"{dataset}/images"] if path is None else [str(path)]
+
+
+def statistics(plan: Plan, recipe: str) -> list[str]:
+    """Return the file with the data set's spectrum and mean images, if a recipe needs those."""
+    parameters = plan.recipes[recipe]
+    needed = parameters["image"] == "maco" or parameters["start"] == "class_mean"
+    return [f"results/{plan.study}/dataset/statistics-{plan.side(recipe)}.safetensors"] if needed else []

@@ -1,6 +1,6 @@
 """What a study makes when nobody asks for anything in particular."""
 
-from dreambirds.study.paths import VIEWS, epoch_name, job_folder, picture_name, step_name, trace_name
+from dreambirds.study.paths import VIEWS, epoch_name, film_name, job_folder, picture_name, step_name, trace_name
 from dreambirds.study.plan import Plan
 
 
@@ -9,7 +9,8 @@ def job_files(plan: Plan, run: str, epoch: int | str, recipe: str) -> list[str]:
     folder = job_folder(plan.study, run, epoch, recipe)
     steps = plan.recipes[recipe]["steps"]
     pictures = [picture_name(label, step, view) for label in plan.names for step in steps for view in VIEWS]
-    return [f"{folder}/{name}" for name in pictures + [trace_name(label) for label in plan.names]]
+    films = [film_name(label) for label in plan.names if plan.recipes[recipe]["film_every"] is not None]
+    return [f"{folder}/{name}" for name in pictures + [trace_name(label) for label in plan.names] + films]
 
 
 def dreams(plan: Plan) -> list[str]:

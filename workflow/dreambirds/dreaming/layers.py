@@ -1,0 +1,86 @@
+"""Look at a model's layers by their names, and stop it at the last one that is wanted."""
+
+from contextlib import ExitStack, suppress
+
+import torch
+from torch import nn
+
+from dreambirds.dreaming.objective import Seen
+from dreambirds.dreaming.penalties import FIRST_NORM_WEIGHT, norm_layers, statistics_distance
+from dreambirds.dreaming.precision import full
+from dreambirds.errors import StudyError, nearest
+
+
+def find_layer(network: nn.Module, name: str) -> str:
+    """Return the name of a module of a timm model; `name` may be a depth such as ``50%`` of timm's feature stages.
+
+    Raises StudyError, with the nearest name, if there is no such module.
+    """
+    if name.endswith("%"):
+        return _at_depth(network, name)
+    modules = [known for known, _ in network.named_modules() if known]
+    if name not in modules:
+        raise StudyError(f"objective: the model has no layer '{name}'; {nearest(name, modules)}")
+    return name
+
+
+def _at_depth(network: nn.Module, depth: str) -> str:
+    try:
+        share = float(depth[:-1]) / 100
+    except ValueError:
+        share = -1
+    if not 0 <= share <= 1:
+        raise StudyError(f"objective: '{depth}' is no depth; it must be 0% to 100%, or a layer's name")
+    stages = [stage["module"] for stage in getattr(network, "feature_info", [])]
+    if not stages:
+        raise StudyError(f"objective: timm lists no stages of this model, so '{depth}' means nothing; name a layer")
+    return stages[round(share * (len(stages) - 1))]
+
+
+class _EnoughError(Exception):
+    """Every layer that was wanted has been seen."""
+
+
+class Watched:
+    """A classifier that tells what it sees: logits, layers, and its batch norms' distance from their training."""
+
+    def __init__(self, model: nn.Module, layers: list[str] = (), logits: bool = True, statistics: bool = False):
+        """Watch `layers` of ``model.network``, or of the model itself; without `logits` nothing runs beyond them."""
+        network = getattr(model, "network", model)
+        self.model, self.logits = model, logits or statistics
+        self.layers = {name: network.get_submodule(find_layer(network, name)) for name in layers}
+        self.norms = norm_layers(network) if statistics else []
+        if statistics and not self.norms:
+            raise StudyError("batch_norm_prior: the model has no batch norm whose statistics could be compared")
+
+    def __call__(self, images: torch.Tensor) -> Seen:
+        """Return what the model sees in images (B, 3, H, W) in [0, 1]."""
+        seen = Seen()
+        if not self.layers and not self.norms:
+            seen.logits = full(self.model(images))
+            return seen
+        with ExitStack() as hooks:
+            for name, module in self.layers.items():
+                hooks.enter_context(module.register_forward_hook(self._note(seen, name)))
+            for place, norm in enumerate(self.norms):
+                hooks.enter_context(norm.register_forward_pre_hook(_compare(seen, place)))
+            hooks.enter_context(suppress(_EnoughError))
+            seen.logits = full(self.model(images))
+        return seen
+
+    def _note(self, seen: Seen, name: str):
+        def hook(_module, _inputs, output):
+            # an activation in place may follow, hence the copy
+            seen.layers.setdefault(name, full(output).clone() if self.logits else full(output))
+            if not self.logits and len(seen.layers) == len(self.layers):
+                raise _EnoughError
+
+        return hook
+
+
+def _compare(seen: Seen, place: int):
+    def hook(norm, inputs):
+        distance = statistics_distance(norm, inputs[0]) * (FIRST_NORM_WEIGHT if place == 0 else 1.0)
+        seen.statistics = distance if seen.statistics is None else seen.statistics + distance
+
+    return hook
