@@ -5,7 +5,7 @@ CORES ?= all
 BIN := .venv/bin
 STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" $(CONFIG)),default)
 
-.PHONY: study test lint manual clean distclean
+.PHONY: study test lint manual bench clean distclean
 
 study: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
@@ -21,8 +21,10 @@ lint: .venv/installed-test
 	$(BIN)/snakemake --lint
 
 manual: .venv/installed
-	PYTHONPATH=workflow $(BIN)/python -m dreambirds.study.manual > config/README.new
-	mv config/README.new config/README.md
+	PYTHONPATH=workflow $(BIN)/python -m dreambirds.study.manual
+
+bench: .venv-bench/installed
+	PYTHONPATH=workflow $(BIN)/python benchmarks/dream.py --peers .venv-bench/bin/python $(BENCH)
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'
@@ -34,8 +36,16 @@ manual: .venv/installed
 	$(BIN)/pip install --quiet --requirement requirements-test.txt
 	@touch $@
 
+# The peers see the packages of .venv, but nothing of theirs gets into it.
+.venv-bench/installed: .venv/installed benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+	.venv-bench/bin/pip install --quiet --no-deps --requirement benchmarks/requirements.txt
+	@touch $@
+
 clean:
 	rm -rf results .snakemake
 
 distclean: clean
-	rm -rf .venv
+	rm -rf .venv .venv-bench

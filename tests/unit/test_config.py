@@ -1,6 +1,7 @@
 """A config becomes a table of dreams, or one clear sentence."""
 
 import math
+import re
 
 import pytest
 import timm
@@ -10,11 +11,12 @@ import yaml
 from dreambirds.errors import StudyError, nearest
 from dreambirds.study import targets
 from dreambirds.study.chain import link, settings
-from dreambirds.study.manual import manual
+from dreambirds.study.manual import manual, with_presets
 from dreambirds.study.models import model_names, optimiser_names
 from dreambirds.study.plan import make_plan
+from dreambirds.study.presets import load_presets
 from dreambirds.study.recipes import spread
-from dreambirds.study.schema import SCHEMAS
+from dreambirds.study.schema import SCHEMAS, load_schema
 
 
 def config(**changes) -> dict:
@@ -91,7 +93,7 @@ def test_close_numbers_and_very_long_grids_keep_their_recipes_apart():
     assert len(set(names)) == 64 and max(map(len, names)) == 120
 
 
-@pytest.mark.parametrize("name", ["default", "photographs"])
+@pytest.mark.parametrize("name", ["default", "photographs", "presets"])
 def test_the_shipped_configs_are_good(name, tmp_path):
     shipped = yaml.safe_load((SCHEMAS.parents[1] / "config" / f"{name}.yaml").read_text())
     if shipped["dataset"]["source"] == "folder":
@@ -99,7 +101,7 @@ def test_the_shipped_configs_are_good(name, tmp_path):
             (tmp_path / species).mkdir()
         shipped["dataset"]["path"] = str(tmp_path)
     plan = make_plan(shipped)
-    assert {"study", "bird"} <= set(plan.recipes)
+    assert "bird" in plan.recipes
     steps = sum(len(recipe["steps"]) for recipe in plan.recipes.values())
     (run,) = plan.config["runs"].values()
     assert len(plan.dreams) == len(plan.names) * len(run["epochs"]) * steps
@@ -257,5 +259,16 @@ def test_targets_name_each_montage_and_film_once_and_skip_films_of_a_single_fram
     assert targets.films(make_plan(config(dreams__recipes__study__steps=[2], runs__scratch__epochs=[1]))) == []
 
 
-def test_the_manual_is_made_from_the_schema():
-    assert (SCHEMAS.parents[1] / "config" / "README.md").read_text() == manual()
+def test_the_manual_is_made_from_the_schema_and_the_page_of_recipes_from_the_presets():
+    root = SCHEMAS.parents[1]
+    assert (root / "config" / "README.md").read_text() == manual()
+    page = (root / "docs" / "recipes.md").read_text()
+    assert page == with_presets(page) and all(f"### `{name}`" in page for name in load_presets())
+    assert set(load_presets()) == set(load_schema("recipe")["properties"]["preset"]["enum"])
+
+
+def test_what_the_page_of_recipes_shows_for_a_python_prompt_runs():
+    (example,) = re.findall(r"```python\n(.*?)```", (SCHEMAS.parents[1] / "docs" / "recipes.md").read_text(), re.DOTALL)
+    told = {}
+    exec(example, told)
+    assert told["dreams"].snapshots[20].shape == (2, 3, 64, 64)

@@ -139,8 +139,44 @@ def test_the_frozen_copy_computes_the_same_and_needs_no_gradient(name):
     assert torch.allclose(frozen(images), classifier(images), atol=1e-4)
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
     assert all(parameter.requires_grad for parameter in classifier.parameters()), "the original is left alone"
-    if name == "test_resnet":
-        assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules()), "also timm's with an activation"
+
+
+def test_a_convolution_that_is_looked_at_keeps_its_batch_norm_apart():
+    classifier = settled()
+    frozen = freeze(classifier, 32, torch.device("cpu"), seen=["layer1.0.conv1"])
+    outputs = []
+    for model in (classifier, frozen):
+        conv = model.network.layer1[0].conv1
+        with torch.no_grad():
+            conv.register_forward_hook(lambda _module, _inputs, output: outputs.append(output.clone()))
+            model(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    assert torch.allclose(*outputs, atol=1e-5)
+    assert isinstance(frozen.network.layer1[0].bn1, nn.BatchNorm2d)
+    whole = freeze(classifier, 32, torch.device("cpu"), fold=False)
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in whole.modules()) == 15
+
+
+def test_batch_norms_that_can_not_be_folded_stay_and_the_logits_with_them():
+    class Twice(nn.Module):
+        """A convolution whose output is used once more beside its batch norm."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 3)
+            self.norm.running_mean.uniform_(-0.5, 0.5)
+
+        def forward(self, images):
+            made = self.conv(images)
+            return self.head((self.norm(made) * made).mean(dim=(2, 3)))
+
+    torch.manual_seed(0)
+    classifier = settled()
+    classifier.network = Twice().eval()
+    frozen = freeze(classifier, 32, torch.device("cpu"))
+    assert isinstance(frozen.network.norm, nn.BatchNorm2d)
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.allclose(frozen(images), classifier(images), atol=1e-6)
 
 
 def test_the_head_is_the_last_layer():

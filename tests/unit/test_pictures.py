@@ -15,7 +15,8 @@ from dreambirds.pictures.gif import save_gif
 from dreambirds.pictures.lettering import fold, font
 from dreambirds.pictures.montage import GAP, Grid, montage
 from dreambirds.pictures.provenance import read_facts, save_png
-from dreambirds.pictures.views import rescale, to_picture, views
+from dreambirds.pictures.statistics import read_statistics, write_statistics
+from dreambirds.pictures.views import rescale, rescale_together, to_picture, views
 
 
 def test_rescaling_fills_the_range_without_listening_to_single_pixels_or_changing_hues():
@@ -29,6 +30,28 @@ def test_rescaling_fills_the_range_without_listening_to_single_pixels_or_changin
     assert np.allclose(got, np.clip((values - low) / (high - low), 0, 1), atol=1e-4)
     assert got.std() > 0.15, "a faint picture becomes visible"
     assert np.all(rescale(torch.full((3, 4, 4), 0.3)).numpy() == 0.5)
+
+
+def test_the_frames_of_a_film_are_stretched_as_the_last_one_asks():
+    grey, last = torch.full((3, 10, 10), 128, dtype=torch.uint8), torch.full((3, 10, 10), 108, dtype=torch.uint8)
+    last[:, 5:] = 148
+    first, end = rescale_together(torch.stack([grey, last]))
+    assert torch.allclose(first, torch.full((3, 10, 10), 0.5)), "a first frame of noise is not made large"
+    assert end[:, :5].max() == 0 and end[:, 5:].min() == 1
+
+
+def test_the_statistics_are_of_the_training_pictures_of_each_class(dataset, tmp_path):
+    write_statistics(dataset, 32, tmp_path / "s.safetensors")
+    spectrum, means = read_statistics(tmp_path / "s.safetensors")
+    images = pd.read_csv(dataset / "images.csv")
+    train = images[(images["split"] == "train") & (images["label"] == "blue_jay")]
+    pixels = np.stack([np.asarray(Image.open(dataset / path), dtype=float) for path in train["path"]]) / 255
+    assert np.allclose(means["blue_jay"].numpy(), pixels.mean(axis=0).transpose(2, 0, 1), atol=1e-5)
+    assert set(means) == {"blue_jay", "northern_cardinal"} and spectrum.shape == (3, 32, 17)
+    write_statistics(dataset, 48, tmp_path / "l.safetensors")
+    larger, means = read_statistics(tmp_path / "l.safetensors")
+    assert larger.shape == (3, 48, 25) and means["blue_jay"].shape == (3, 48, 48)
+    assert larger[0, 1, 1] / spectrum[0, 1, 1] == pytest.approx(1.5, rel=0.1), "the same waves, on more pixels"
 
 
 def test_pictures_round_to_the_nearest_of_256_values():

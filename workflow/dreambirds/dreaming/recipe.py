@@ -1,7 +1,7 @@
 """A recipe: every parameter that decides a dream but for the model, the classes and the start images."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dreambirds.dreaming.schedule import Value
 
@@ -52,3 +52,20 @@ class Recipe:
     zoom: float = 1.0
     zoom_every: int = 10
     tile: int | None = None
+
+
+WIDTHS, COUNTS = ("blur_sigma", "gradient_blur_sigma"), ("jitter", "roll", "pad")
+
+
+def scaled(recipe: Recipe, factor: float) -> Recipe:
+    """Return the recipe with all its lengths in pixels multiplied, for pictures so much larger."""
+    widths = {key: _times(getattr(recipe, key), factor) for key in WIDTHS}
+    return replace(recipe, **widths, **{key: round(getattr(recipe, key) * factor) for key in COUNTS})
+
+
+def _times(value: Value, factor: float) -> Value:
+    if not isinstance(value, Mapping):
+        return value * factor
+    if "random" in value:
+        return {"random": [end * factor for end in value["random"]]}
+    return {**value, "from": value["from"] * factor, "to": value["to"] * factor}

@@ -14,7 +14,7 @@ from dreambirds.dreaming.batches import batch_size, in_batches
 from dreambirds.dreaming.layers import find_layer
 from dreambirds.dreaming.loop import Dreams, dream
 from dreambirds.dreaming.precision import resolve_precision
-from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.recipe import Recipe, scaled
 from dreambirds.dreaming.rehearsal import rehearse
 from dreambirds.dreaming.starts import Start, Starts, stream
 from dreambirds.errors import StudyError
@@ -76,7 +76,7 @@ class _Dreamt:
         classifier, self.card = load_checkpoint(job.checkpoint)
         parameters = job.parameters
         self.job, self.device, self.size = job, device, parameters["size"] or self.card.image_size
-        self.recipe = as_recipe(parameters)
+        self.recipe = as_recipe(parameters, self.size)
         self.precision = resolve_precision(parameters["precision"], device)
         self.layers = {name: find_layer(classifier.network, name) for name in layers(parameters["objective"])}
         # what the batch norms saw in training is wanted by the prior, so then they stay apart
@@ -84,7 +84,7 @@ class _Dreamt:
         self.model = freeze(classifier, self.card.image_size, device, fold, self.layers.values())
         self.spectrum, self.means = read_statistics(job.statistics) if job.statistics else (None, {})
         self.facts = _facts(job, self.card, device, precision=self.precision, layers=self.layers)
-        view = (parameters["crops"] and parameters["crop_view"]) or self.size + 2 * parameters["pad"]
+        view = (parameters["crops"] and parameters["crop_view"]) or self.size + 2 * self.recipe.pad
         view = min(view, parameters["tile"] or view)
         needed = rehearse(self.model, parameters["objective"], view) * max(1, parameters["crops"])
         free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else job.bytes_free - PROCESS_BYTES
@@ -121,10 +121,11 @@ class _Dreamt:
         return Start(keys["start"], keys["start_colour"], keys["start_noise"], blur, photographs, means)
 
 
-def as_recipe(parameters: dict) -> Recipe:
-    """Return the recipe of the dreamer that a config's parameters describe."""
+def as_recipe(parameters: dict, side: int) -> Recipe:
+    """Return the recipe of the dreamer that a config's parameters describe for pictures of `side` pixels."""
     values = {key.name: parameters[key.name] for key in fields(Recipe)}
-    return Recipe(**{**values, "steps": tuple(parameters["steps"])})
+    recipe = Recipe(**{**values, "steps": tuple(parameters["steps"])})
+    return recipe if parameters["lengths_at"] is None else scaled(recipe, side / parameters["lengths_at"])
 
 
 def _facts(job: Job, card: Card, device: torch.device, **more) -> dict:

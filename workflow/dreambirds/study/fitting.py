@@ -91,5 +91,6 @@ def check_sizes(point: dict, side: int, where: str) -> None:
             f"{where}.octaves: the first of {point['octaves']} would be {smallest} pixels wide; it must have at least "
             f"{SMALLEST_SIDE}"
         )
-    if point["jitter"] >= smallest:
-        raise StudyError(f"{where}.jitter: must be below the picture's side, {smallest}, not {point['jitter']}")
+    jitter = round(point["jitter"] * side / (point["lengths_at"] or side))
+    if jitter >= smallest:
+        raise StudyError(f"{where}.jitter: must be below the picture's side, {smallest}, not {jitter}")

@@ -1,10 +1,17 @@
-"""Make config/README.md from the schemas: ``python -m dreambirds.study.manual``."""
+"""Make config/README.md from the schemas, and the presets' part of docs/recipes.md from presets.yaml:
+``python -m dreambirds.study.manual``, in the folder that holds both."""
 
 import json
-import sys
+import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
+import yaml
+
+from dreambirds.study.presets import load_presets
 from dreambirds.study.schema import load_schema
+
+BEGIN, END = "<!-- made from presets.yaml by make manual -->\n", "<!-- end -->\n"
 
 INTRODUCTION = """\
 # The config: one YAML file a study
@@ -81,5 +88,19 @@ def _allowed(schema: dict) -> str:
     return kind + more + ("" if high is None else f", ≤ {high}")
 
 
+def with_presets(page: str) -> str:
+    """Return a page with what lies between its two marks written anew: a section a preset."""
+    head, tail = page.partition(BEGIN)[0], page.partition(END)[2]
+    sections = []
+    for name, preset in load_presets().items():
+        keys = yaml.safe_dump({name: {"preset": name, **preset.recipe}}, sort_keys=False, default_flow_style=None)
+        told = [f"**From** {preset.source}", f"**Differs**: {preset.differs}" if preset.differs else ""]
+        words = "\n\n".join(textwrap.fill(text, 118, break_long_words=False) for text in told if text)
+        sections.append(f"\n### `{name}`\n\n{words}\n\n```yaml\n{keys}```\n")
+    return head + BEGIN + "".join(sections) + "\n" + END + tail
+
+
 if __name__ == "__main__":
-    sys.stdout.write(manual())
+    Path("config/README.md").write_text(manual())
+    recipes = Path("docs/recipes.md")
+    recipes.write_text(with_presets(recipes.read_text()))

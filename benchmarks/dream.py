@@ -1,0 +1,167 @@
+"""How close the dream loop comes to the floor, the bare forward and backward pass: ``make bench``.
+
+Prints, and with --json writes, a line a loop: seconds per image and step, and how many times the floor that is. All
+loops of a model run in turn, round after round, and each keeps its best, so that what else the machine does counts least.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from dreambirds.dreaming.loop import dream
+from dreambirds.dreaming.precision import computing, resolve_precision
+from dreambirds.dreaming.starts import stream
+from dreambirds.models.build import Classifier, build
+from dreambirds.models.frozen import freeze
+from dreambirds.pictures.dreams import as_recipe
+from dreambirds.study.recipes import spread
+
+HERE = Path(__file__).parent
+CLASSES = 8
+PEERS = ("lucent", "torch-dreams")
+PEER_MODEL = ("inception_v4", 299)
+# model, side, batch, steps of one round
+CASES = [("inception_v4", 299, 4, 20), ("inception_v4", 128, 4, 40), ("test_resnet", 64, 8, 200)]
+Loop = tuple[Callable[[], None], int]
+
+
+def targets_of(batch: int, device: torch.device) -> torch.Tensor:
+    """Return the classes of a batch, (B,)."""
+    return torch.arange(batch, device=device) % CLASSES
+
+
+def floor(model: Classifier, side: int, batch: int, steps: int, precision: str, device: torch.device) -> Callable:
+    """Return the bare loop: forward, the target's logit, and backward to the input, of the frozen and folded model."""
+    targets = targets_of(batch, device)[:, None]
+    images = torch.full((batch, 3, side, side), 0.5, device=device).contiguous(memory_format=torch.channels_last)
+
+    def run() -> None:
+        for _ in range(steps):
+            leaf = images.detach().requires_grad_(True)
+            with computing(precision, device):
+                score = model(leaf).gather(1, targets).sum()
+            torch.autograd.grad(score, leaf)
+
+    return run
+
+
+def textbook(model: Classifier, side: int, steps: int, device: torch.device) -> Callable:
+    """Return the loop that most write: one picture, float32, parameters that gather gradients nobody wants."""
+    image = torch.full((1, 3, side, side), 0.5, device=device, requires_grad=True)
+
+    def run() -> None:
+        for _ in range(steps):
+            score = model(image)[0, 0]
+            score.backward()
+            with torch.no_grad():
+                image.add_(0.01 * image.grad / (image.grad.std() + 1e-8)).clamp_(0, 1)
+                image.grad.zero_()
+
+    return run
+
+
+def ours(
+    model: Classifier, preset: str, side: int, batch: int, steps: int, precision: str, device: torch.device
+) -> Callable:
+    """Return our loop with a preset."""
+    (parameters,) = spread("bench", {"preset": preset}).values()
+    recipe = replace(as_recipe(parameters, side), steps=(steps,))
+    starts = torch.full((batch, 3, side, side), 0.5, device=device)
+
+    def run() -> None:
+        streams = [stream(0, str(place)) for place in range(batch)]
+        dream(model, targets_of(batch, device), starts, recipe, streams, precision=precision)
+
+    return run
+
+
+def measure(loops: dict[str, Loop], rounds: int, device: torch.device) -> dict[str, float]:
+    """Return the seconds of one image and step of each loop: its best round. A loop comes with its image-steps."""
+    best = dict.fromkeys(loops, float("inf"))
+    for _ in range(rounds):
+        for name, (run, image_steps) in loops.items():
+            began = time.perf_counter()
+            run()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            best[name] = min(best[name], (time.perf_counter() - began) / image_steps)
+    return best
+
+
+def time_peer(python: Path, name: str, rounds: int, threads: int) -> float | None:
+    """Return the seconds of one step of a peer as it is shipped, timed in its own venv; None if it is not installed."""
+    if not python.exists():
+        return None
+    command = [python, HERE / "peers.py", name, "--rounds", rounds, "--threads", threads]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if done.returncode:
+        print(f"{name} can't be timed: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        return None
+    return json.loads(done.stdout.splitlines()[-1])["seconds_per_step"]
+
+
+def bench(case: tuple, settings: argparse.Namespace, device: torch.device) -> list[dict]:
+    """Return the records of one model, side and batch."""
+    name, side, batch, steps = case
+    steps = settings.steps or steps
+    precision = resolve_precision(settings.precision, device)
+    torch.manual_seed(0)
+    classifier = build(name, CLASSES, {}).eval()
+    model = freeze(classifier, side, device)
+    loops = {
+        "floor": (floor(model, side, batch, steps, precision, device), batch * steps),
+        "original": (ours(model, "original", side, batch, steps, precision, device), batch * steps),
+        "bird": (ours(model, "bird", side, batch, steps, precision, device), batch * steps),
+        "textbook": (textbook(classifier.to(device), side, steps, device), steps),
+    }
+    seconds = measure(loops, settings.rounds, device)
+    if (name, side) == PEER_MODEL and settings.peers:
+        timed = {peer: time_peer(settings.peers, peer, settings.rounds, settings.threads) for peer in PEERS}
+        seconds |= {peer: found for peer, found in timed.items() if found is not None}
+    about = {"model": name, "size": side}
+    single = dict.fromkeys(("textbook", *PEERS), (1, "float32"))
+    return [
+        {
+            **about,
+            **dict(zip(("batch", "precision"), single.get(loop, (batch, precision)), strict=True)),
+            "loop": loop,
+            "seconds_per_image_step": value,
+            "ratio_to_floor": value / seconds["floor"],
+        }
+        for loop, value in seconds.items()
+    ]
+
+
+def main(arguments: list[str] | None = None) -> list[dict]:
+    """Run the benchmark and return its records."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the records to this file")
+    parser.add_argument("--models", nargs="+", help="only these models")
+    parser.add_argument("--batches", nargs="+", type=int, help="other batches, for a GPU: 1 16 64")
+    parser.add_argument("--steps", type=int, help="steps of a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--peers", type=Path, help="the Python of a venv that has torch-lucent and torch-dreams")
+    settings = parser.parse_args(arguments)
+    torch.set_num_threads(settings.threads)
+    cases = [case for case in CASES if not settings.models or case[0] in settings.models]
+    cases = [(name, side, size, steps) for name, side, batch, steps in cases for size in settings.batches or [batch]]
+    records = [record for case in cases for record in bench(case, settings, torch.device(settings.device))]
+    print(pd.DataFrame(records).to_string(index=False, float_format="{:.4g}".format))
+    if settings.json:
+        settings.json.write_text(json.dumps(records, indent=1))
+    return records
+
+
+if __name__ == "__main__":
+    main()

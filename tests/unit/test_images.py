@@ -1,0 +1,287 @@
+"""What dreams climb in and where they begin: pixels, coefficients, phases, filters and starts, against plain numpy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from dreambirds.dreaming.colours import colour_matrix, from_pixels, to_pixels
+from dreambirds.dreaming.filters import blur, clip, normalise
+from dreambirds.dreaming.images import Fourier, Phases, Pixels, make_space, mean_spectrum
+from dreambirds.dreaming.starts import Start, Starts, stream
+from dreambirds.errors import StudyError
+
+# Lucid's, lucid/optvis/param/color.py, written out: the largest norm of a column is the first one's
+LUCID = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]]) / math.sqrt(0.26**2 + 2 * 0.27**2)
+SIZES = [(5, 4), (4, 5), (6, 6), (3, 7)]
+
+
+def close(got, expected, atol: float = 1e-9) -> bool:
+    """Tell whether two arrays are the same but for an absolute difference."""
+    return np.allclose(got, expected, rtol=0, atol=atol)
+
+
+def rand(*shape: int, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
+    """Return float64 numbers from `low` to `high`."""
+    return low + (high - low) * torch.rand(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def randn(*shape: int) -> torch.Tensor:
+    """Return normal float64 numbers."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def colours_of(image: np.ndarray) -> np.ndarray:
+    """Return the independent colours of an image (3, H, W)."""
+    return np.einsum("ij,jhw->ihw", np.linalg.inv(LUCID), np.log(image / (1 - image)))
+
+
+def pixels_of(colours: np.ndarray) -> np.ndarray:
+    """Return the image of independent colours (3, H, W)."""
+    return 1 / (1 + np.exp(-np.einsum("ij,jhw->ihw", LUCID, colours)))
+
+
+def cosines(spectrum: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return the real picture (3, H, W) of half a spectrum (3, H, W // 2 + 1), as a sum of cosines."""
+    down, across = np.arange(height)[:, None], np.arange(width)[None]
+    total = np.zeros((3, height, width))
+    for c, v, u in np.ndindex(*spectrum.shape):
+        twice = 1 if u == 0 or 2 * u == width else 2
+        angle = 2 * np.pi * (v * down / height + u * across / width) + np.angle(spectrum[c, v, u])
+        total[c] += twice * abs(spectrum[c, v, u]) * np.cos(angle) / math.sqrt(height * width)
+    return total
+
+
+def test_the_colour_matrix_is_lucid_s():
+    assert close(colour_matrix(torch.float64), LUCID, atol=1e-12)
+    assert np.linalg.norm(colour_matrix(torch.float64).numpy(), axis=0).max() == pytest.approx(1)
+    # as Horama writes it, transposed
+    assert close(LUCID[:, 0], [0.56282854, 0.58447580, 0.58447580], atol=1e-7)
+
+
+def test_pixels_are_the_sigmoid_of_correlated_colours_and_back():
+    colours = randn(2, 3, 4, 5)
+    images = to_pixels(colours)
+    for image, given in zip(images.numpy(), colours.numpy(), strict=True):
+        assert close(image, pixels_of(given), atol=1e-12)
+    assert close(from_pixels(images), colours)
+    edge = from_pixels(torch.tensor([0.0, 1.0], dtype=torch.float64).view(1, 1, 1, 2).expand(1, 3, 1, 2))
+    limit = colours_of(np.broadcast_to([1 / 512, 511 / 512], (3, 1, 2)))
+    assert close(edge[0], limit), "black and white are a 512th from the edge"
+
+
+@pytest.mark.parametrize("height, width", SIZES)
+def test_decoding_what_was_encoded_gives_the_image(height, width):
+    images = rand(2, 3, height, width, low=0.05, high=0.95)
+    for space in (Pixels(), Fourier(height, width)):
+        parameters = space.encode(images)
+        assert close(space.decode(parameters), images, atol=1e-5)
+    assert parameters.shape == (2, 3, height, width // 2 + 1, 2)
+    ends = Fourier(height, width).decode(Fourier(height, width).encode(images.round()))
+    assert close(ends, images.round(), atol=1 / 500), "at the edge of the range, within a 512th"
+
+
+@pytest.mark.parametrize("height, width", SIZES)
+def test_fourier_coefficients_are_cosines_divided_by_their_frequencies(height, width):
+    parameters = randn(1, 3, height, width // 2 + 1, 2)
+    spectrum = parameters[0, ..., 0].numpy() + 1j * parameters[0, ..., 1].numpy()
+    for v, u in np.ndindex(*spectrum.shape[1:]):
+        frequency = math.hypot(min(v, height - v) / height, u / width)
+        spectrum[:, v, u] /= 4 * max(frequency, 1 / max(height, width))
+    # of the columns that are their own mirror image, a real picture shows the even part
+    expected = pixels_of(cosines(spectrum, height, width))
+    assert close(Fourier(height, width).decode(parameters)[0], expected, atol=1e-6)
+
+
+def standardised(phases: np.ndarray) -> np.ndarray:
+    """Return phases (3, H, W // 2 + 1) with the deviation of evenly spread angles."""
+    return (phases - phases.mean()) / phases.std(ddof=1) * math.pi / math.sqrt(3)
+
+
+@pytest.mark.parametrize("height, width", SIZES)
+def test_phases_synthesise_cosines_of_the_magnitudes_given(height, width):
+    magnitudes, parameters = rand(3, height, width // 2 + 1), 3 + 7 * randn(2, 3, height, width // 2 + 1)
+    images = Phases(height, width, magnitudes).decode(parameters).numpy()
+    own = slice(1, (width + 1) // 2)  # columns that are not their own mirror image
+    for image, phases in zip(images, parameters.numpy(), strict=True):
+        expected = magnitudes.numpy() * np.exp(1j * standardised(phases))
+        assert close(image, pixels_of(cosines(expected, height, width)))
+        got = np.fft.rfft2(colours_of(image), norm="ortho")
+        assert close(np.abs(got[..., own]), magnitudes.numpy()[..., own])
+        assert close(got[..., own], expected[..., own])
+    other = Phases(height, width, magnitudes).decode(5 + 0.01 * parameters).numpy()
+    assert close(other, images), "neither the phases' mean nor their scale matters"
+
+
+def test_phases_of_a_picture_lead_back_to_it_and_another_size_is_refused():
+    image = rand(1, 3, 16, 16, low=0.1, high=0.9)
+    spectrum = np.fft.rfft2(colours_of(image[0].numpy()), norm="ortho")
+    space = make_space("maco", 16, torch.from_numpy(np.abs(spectrum)))
+    assert close(space.encode(image)[0], np.angle(spectrum))
+    back = space.decode(space.encode(image))
+    assert np.corrcoef(back.flatten(), image.flatten())[0, 1] > 0.9, "up to the standardisation"
+    for shape in ((3, 16, 8), (3, 8, 9), (1, 16, 9)):
+        with pytest.raises(ValueError, match=r"a spectrum of .* does not fit pictures of 16x16"):
+            make_space("maco", 16, torch.ones(shape))
+    assert isinstance(make_space("pixels", 16), Pixels) and isinstance(make_space("fourier", 16), Fourier)
+
+
+def test_the_mean_spectrum_is_numpy_s():
+    images = rand(5, 3, 6, 5, low=0.05, high=0.95)
+    expected = np.mean([np.abs(np.fft.rfft2(colours_of(image), norm="ortho")) for image in images.numpy()], axis=0)
+    assert close(mean_spectrum([images[:2], images[2:]]), expected)
+    with pytest.raises(ValueError, match="a mean spectrum needs at least one picture"):
+        mean_spectrum([])
+
+
+@pytest.mark.parametrize("kind", ["fourier", "maco"])
+def test_gradients_flow_to_the_parameters_and_are_right(kind):
+    space = make_space(kind, 4, rand(3, 4, 3))
+    shape = (1, 3, 4, 3, 2) if kind == "fourier" else (1, 3, 4, 3)
+    weights, parameters = randn(1, 3, 4, 4), randn(*shape).requires_grad_(True)
+    (space.decode(parameters) * weights).sum().backward()
+    for place in ((0, 0, 1, 1, 0)[: len(shape)], (0, 2, 3, 1, 1)[: len(shape)], (0, 1, 0, 0, 0)[: len(shape)]):
+        up, down = parameters.detach().clone(), parameters.detach().clone()
+        up[place] += 1e-5
+        down[place] -= 1e-5
+        slope = ((space.decode(up) - space.decode(down)) * weights).sum().item() / 2e-5
+        assert parameters.grad[place].item() == pytest.approx(slope, abs=1e-8)
+        assert abs(slope) > 1e-4
+
+
+def blur_by_hand(image: np.ndarray, sigma: float, reach: int) -> np.ndarray:
+    """Blur (C, H, W) with a Gaussian in two dimensions and mirrored borders, one pixel after the other."""
+    if sigma < 0.05:
+        return image
+    padded = np.pad(image, ((0, 0), (reach, reach), (reach, reach)), mode="reflect")
+    places = np.arange(-reach, reach + 1)
+    weights = np.exp(-(places[:, None] ** 2 + places[None] ** 2) / (2 * sigma**2))
+    weights /= weights.sum()
+    blurred = np.zeros_like(image)
+    for c, y, x in np.ndindex(*image.shape):
+        blurred[c, y, x] = (weights * padded[c, y : y + 2 * reach + 1, x : x + 2 * reach + 1]).sum()
+    return blurred
+
+
+MIXED = [[0.5, 0.5, 0.5], [0.3, 1.0, 2.0], [0.0, 0.66, 1.5], [0.04, 0.06, 0.7]]
+
+
+@pytest.mark.parametrize("sigma", sorted({sigma for sigmas in MIXED for sigma in sigmas}))
+def test_blur_is_a_gaussian_to_about_three_deviations(sigma):
+    image = rand(1, 3, 12, 11)
+    expected = blur_by_hand(image[0].numpy(), sigma, round(3 * sigma + 0.5))
+    assert close(blur(image, [sigma])[0], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("sigmas", MIXED, ids=str)
+def test_the_blur_of_an_image_does_not_depend_on_how_its_mates_are_blurred(sigmas):
+    images = rand(3, 3, 12, 11)
+    together = blur(images, sigmas)
+    for place, sigma in enumerate(sigmas):
+        alone = blur(images[place : place + 1], [sigma])[0]
+        assert close(together[place], alone, atol=1e-12), sigma
+
+
+def test_blur_leaves_narrow_widths_alone_and_can_be_wider_than_the_picture():
+    images = rand(2, 3, 6, 5)
+    assert blur(images, [0.049, 0.0]) is images
+    assert torch.equal(blur(images, [0.0, 1.0])[0], images[0])
+    for sigma in (3.0, 40.0):
+        wide = blur(images, [sigma] * 2)
+        assert close(wide[1], blur_by_hand(images[1].numpy(), sigma, 4), atol=1e-12)
+    assert wide.std() < 0.5 * images.std()
+
+
+def test_normalisation_divides_each_gradient_by_its_own_size():
+    gradient = rand(2, 3, 4, 5) - 0.4
+    flat = gradient.flatten(1).numpy()
+    sizes = {
+        "none": np.ones(2),
+        "std": flat.std(axis=1, ddof=1),
+        "mean_abs": np.abs(flat).mean(axis=1),
+        "l2": np.sqrt((flat**2).sum(axis=1)),
+    }
+    for how, size in sizes.items():
+        expected = gradient.numpy() / size[:, None, None, None]
+        assert close(normalise(gradient, how), expected, atol=1e-6), how
+    assert normalise(torch.zeros(1, 3, 2, 2), "std").abs().max() == 0
+
+
+def test_clipping_shortens_what_is_longer_and_leaves_the_rest():
+    gradient = randn(2, 3, 4, 3, 2)
+    gradient = gradient / torch.tensor([np.linalg.norm(each) for each in gradient]).view(2, 1, 1, 1, 1)
+    gradient *= torch.tensor([5.0, 0.5]).view(2, 1, 1, 1, 1)
+    clipped = clip(gradient, 1.0)
+    assert np.linalg.norm(clipped[0]) == pytest.approx(1.0) and torch.equal(clipped[1], gradient[1])
+    assert close(clipped[0], gradient[0] / 5)
+    assert clip(torch.zeros(1, 3), 1.0).abs().max() == 0
+
+
+def streams(*keys: str) -> list[torch.Generator]:
+    """Return a stream a key."""
+    return [stream(0, key) for key in keys]
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Return files of a lime and a red picture, and an empty one."""
+    for colour in ("lime", "red"):
+        Image.new("RGB", (20, 10), colour).save(tmp_path / f"{colour}.png")
+    (tmp_path / "empty.png").touch()
+    return [tmp_path / name for name in ("lime.png", "red.png", "empty.png")]
+
+
+KINDS = ("grey", "colour", "noise", "spectral_noise", "gradient", "photograph", "class_mean")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_starts_come_through_a_data_loader_and_belong_to_their_dream(kind, photographs):
+    means = [torch.full((3, 8, 8), 0.25), torch.full((3, 8, 8), 0.75)]
+    start = Start(kind, photographs=photographs[:2], means=means)
+    images, places = next(iter(DataLoader(Starts(start, 8, streams("a", "b")), 2)))
+    assert images.shape == (2, 3, 8, 8) and images.dtype == torch.float32 and places.tolist() == [0, 1]
+    assert images.min() >= 0 and images.max() <= 1
+    alone = Starts(Start(kind, photographs=photographs[1:2], means=means[1:]), 8, streams("b"))[0][0]
+    assert torch.equal(images[1], alone), "a start does not depend on its mates"
+    assert torch.equal(images[0], images[1]) == (kind in ("grey", "colour", "gradient"))
+    other = Starts(Start(kind, photographs=photographs[1:2], means=means[1:]), 8, [stream(1, "b")])[0][0]
+    assert torch.equal(other, alone) == ("noise" not in kind)
+
+
+def test_plain_starts_have_the_values_that_they_say():
+    assert torch.all(Starts(Start(), 4, streams("a"))[0][0] == 128 / 255)
+    colour = Starts(Start("colour", colour="#0180fE"), 4, streams("a"))[0][0]
+    assert (colour * 255).round().flatten(1).unique(dim=1)[:, 0].tolist() == [1, 128, 254]
+    assert close(colour[:, 0, 0] * 255, torch.tensor([1.0, 128.0, 254.0]), atol=1e-4)
+    red, green, blue = Starts(Start("gradient"), 8, streams("a"))[0][0]
+    assert (red.diff(dim=1) > 0).all() and (green.diff(dim=0) > 0).all() and (blue.diff(dim=1) < 0).all()
+    noise = Starts(Start("noise", noise=0.05), 64, streams("a"))[0][0]
+    assert noise.mean().item() == pytest.approx(0.5, abs=0.003) and noise.std().item() == pytest.approx(0.05, rel=0.03)
+
+
+def test_spectral_noise_is_lucid_s_start():
+    image = Starts(Start("spectral_noise"), 64, streams("a"))[0][0]
+    coefficients = Fourier(64, 64).encode(image[None].double())
+    own = coefficients[0, :, :, 1:-1]
+    assert own.std().item() == pytest.approx(0.01, rel=0.03) and own.mean().item() == pytest.approx(0, abs=3e-4)
+    assert image.mean().item() == pytest.approx(0.5, abs=0.02)
+    spectrum = np.abs(np.fft.rfft2(colours_of(image.double().numpy()), norm="ortho"))
+    assert spectrum[:, 1:4, 1:4].mean() > 5 * spectrum[:, 16:32, 16:32].mean(), "large shapes before grain"
+
+
+def test_each_dream_starts_from_its_photograph_and_a_broken_one_is_named(photographs):
+    given = Starts(Start("photograph", photographs=photographs), 8, streams("a", "b", "c"))
+    assert [given[place][0].mean(dim=(1, 2)).tolist() for place in range(2)] == [[0, 1, 0], [1, 0, 0]]
+    with pytest.raises(StudyError, match=r"the start photograph '.*empty\.png' can't be read: the file is empty"):
+        given[2]
+
+
+def test_a_start_photograph_can_be_blurred(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    image = Starts(Start("photograph", blur_sigma=1.0, photographs=[tmp_path / "a.png"]), 16, streams("a"))[0][0]
+    expected = blur_by_hand(pixels.transpose(2, 0, 1) / 255, 1.0, 4)
+    assert close(image, expected, atol=1e-6)

@@ -1,0 +1,84 @@
+"""Recipes of every kind through the whole workflow, and those that the model refuses."""
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from dreambirds.models.checkpoint import load_checkpoint, save_checkpoint
+from dreambirds.pictures.provenance import read_facts
+
+
+def test_phases_class_means_a_layer_a_folder_and_a_film_are_dreamt(fresh):
+    starts = fresh.folder / "my starts"
+    starts.mkdir()
+    for name, colour in (("red one", "red"), ("blue", "blue")):
+        Image.new("RGB", (40, 30), colour).save(starts / f"{name}.png")
+    fresh.config["runs"]["scratch"]["epochs"] = [1]
+    fresh.config["dreams"]["recipes"] = {
+        "maco": {"preset": "maco", "steps": [2], "size": 48, "crops": 2},
+        "mean": {"start": "class_mean", "steps": [2], "precision": "auto"},
+        "deep": {
+            "preset": "google-2015",
+            "octaves": 2,
+            "octave_steps": 2,
+            "steps": [3, 4],
+            "objective": "layer_l2:50%",
+        },
+        "given": {
+            "start": "photograph",
+            "start_path": str(starts),
+            "start_blur_sigma": 1.0,
+            "steps": [1],
+            "step_size": 1e-9,
+        },
+        "film": {"preset": "lucid", "pad": 2, "steps": [5], "film_every": 2},
+    }
+    fresh.run("dreams_only")
+    dreams = fresh.results / "dreams/scratch/epoch-0001"
+    assert {path.name for path in fresh.results.glob("dataset/statistics-*")} == {
+        "statistics-32.safetensors",
+        "statistics-48.safetensors",
+    }
+    assert Image.open(dreams / "maco/blue_jay/step-0002.png").size == (48, 48)
+    facts = read_facts(dreams / "deep/blue_jay/step-0004.png")
+    assert facts["layers"] == {"50%": "layer2"} and facts["precision"] == "float32" and facts["steps_done"] == 4
+    trace = pd.read_csv(dreams / "deep/blue_jay/trace.csv")
+    assert trace["probability"].notna().tolist() == [False, False, False, True, True]
+    red = Image.open(dreams / "given-start_path-red_one.png/blue_jay/step-0001.png").convert("RGB")
+    assert red.getpixel((5, 5)) == pytest.approx((255, 0, 0), abs=1)
+    with Image.open(dreams / "film/blue_jay/film.gif") as film:
+        assert sum(1 for _ in ImageSequence.Iterator(film)) == 4, "at 0, 2, 4, and the end"
+    assert read_facts(dreams / "film/blue_jay/film.gif")["label"] == "blue_jay"
+    assert "Nothing to be done" in fresh.run("dreams_only")
+
+
+@pytest.mark.parametrize(
+    ("objective", "sentence"),
+    [
+        (
+            "layer_mean:layer9",
+            "dreams.recipes.study on the run 'scratch': objective: the model has no layer 'layer9'; did",
+        ),
+        ("channel:layer1:9999", "objective: 'layer1' has channels 0 to"),
+    ],
+)
+def test_a_layer_that_the_model_has_not_is_refused_before_any_job(fresh, objective, sentence):
+    fresh.config["dreams"]["recipes"]["study"]["objective"] = objective
+    result = fresh.snakemake()
+    assert result.returncode != 0 and sentence in result.stdout, result.stdout
+    assert "Traceback" not in result.stdout and not (fresh.folder / "results").exists()
+
+
+def test_a_dream_that_leaves_the_numbers_is_named_with_its_step_and_step_size(fresh):
+    fresh.config["runs"]["scratch"]["epochs"] = [0]
+    weights = "results/tiny/runs/scratch/epoch-0000.safetensors"
+    fresh.run(weights)
+    classifier, card = load_checkpoint(fresh.folder / weights)
+    with torch.no_grad():
+        classifier.network.fc.bias[card.labels.index("blue_jay")] = torch.nan
+    save_checkpoint(fresh.folder / weights, classifier, card)
+    result = fresh.snakemake("dreams_only")
+    sentence = "dreams.recipes.study: values ran to infinity at step_size 0.01 (blue_jay at step 1); lower step_size"
+    assert result.returncode != 0 and sentence in result.stdout, result.stdout
+    assert "Traceback" not in result.stdout
