@@ -1,7 +1,8 @@
 """How close the dream loop comes to the floor, the bare forward and backward pass: ``make bench``.
 
 Prints, and with --json writes, a line a loop: seconds per image and step, and how many times the floor that is. All
-loops of a model run in turn, round after round, and each keeps its best, so that what else the machine does counts least.
+loops of a model run in turn, round after round, and each keeps its best, so that what else the machine does counts
+least.
 """
 
 import argparse

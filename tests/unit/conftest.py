@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small import network
 
 from dreambirds.data.labels import list_labels
 from dreambirds.data.prepare import prepare
@@ -35,3 +36,9 @@ def dataset(tmp_path_factory):
     check(config, "config")
     prepare(config["dataset"], list_labels(config["dataset"]), folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Return the small network in float64, so that nothing hides in rounding."""
+    return network()

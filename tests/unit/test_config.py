@@ -93,18 +93,21 @@ def test_close_numbers_and_very_long_grids_keep_their_recipes_apart():
     assert len(set(names)) == 64 and max(map(len, names)) == 120
 
 
-@pytest.mark.parametrize("name", ["default", "photographs", "presets"])
-def test_the_shipped_configs_are_good(name, tmp_path):
-    shipped = yaml.safe_load((SCHEMAS.parents[1] / "config" / f"{name}.yaml").read_text())
+SHIPPED = sorted((SCHEMAS.parents[1] / "config").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_shipped_configs_are_good(path, tmp_path):
+    shipped = yaml.safe_load(path.read_text())
     if shipped["dataset"]["source"] == "folder":
         for species in ("One", "Other"):
             (tmp_path / species).mkdir()
         shipped["dataset"]["path"] = str(tmp_path)
     plan = make_plan(shipped)
-    assert "bird" in plan.recipes
+    assert plan.study == path.stem
     steps = sum(len(recipe["steps"]) for recipe in plan.recipes.values())
-    (run,) = plan.config["runs"].values()
-    assert len(plan.dreams) == len(plan.names) * len(run["epochs"]) * steps
+    checkpoints = sum(len(run["epochs"]) for run in plan.config["runs"].values())
+    assert len(plan.dreams) == len(plan.names) * checkpoints * steps
 
 
 REFUSED = {

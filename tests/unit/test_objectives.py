@@ -4,14 +4,11 @@ import math
 
 import numpy as np
 import pytest
-import timm
 import torch
 from torch import nn
 
-from dreambirds.dreaming.layers import Watched, find_layer
 from dreambirds.dreaming.objective import Objective, Seen
-from dreambirds.dreaming.penalties import length, norm_layers, statistics_distance, total_variation
-from dreambirds.dreaming.rehearsal import rehearse
+from dreambirds.dreaming.penalties import length, statistics_distance, total_variation
 from dreambirds.errors import StudyError
 from dreambirds.terms import Term, layers, parse
 
@@ -26,21 +23,6 @@ def close(got, expected, atol: float = 1e-12) -> bool:
 def rand(*shape: int, seed: int = 0) -> torch.Tensor:
     """Return float64 numbers in [0, 1)."""
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-@pytest.fixture(scope="module")
-def resnet():
-    """Return timm's smallest residual network."""
-    return timm.create_model("test_resnet", num_classes=4).eval().requires_grad_(False)
-
-
-@pytest.fixture
-def chain():
-    """Return modules one after the other in float64, an activation in place after each convolution."""
-    torch.manual_seed(0)
-    convolutions = [nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 5, 3), nn.ReLU(inplace=True)]
-    network = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(5 * 16, 3)).double()
-    return network.eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize(
@@ -245,110 +227,3 @@ def test_the_prior_is_nothing_where_an_input_has_the_running_statistics():
     mean, deviation = norm.running_mean.view(1, 3, 1, 1), norm.running_var.sqrt().view(1, 3, 1, 1)
     distances = statistics_distance(norm, torch.cat([values * deviation + mean, values]))
     assert distances[0] == pytest.approx(0, abs=3e-6) and distances[1] > 0.5
-
-
-def test_the_prior_sums_all_batch_norms_and_counts_the_first_ten_times(resnet):
-    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    heard = []
-    norms = [module for module in resnet.modules() if isinstance(module, nn.BatchNorm2d)]
-    hooks = [
-        norm.register_forward_pre_hook(lambda norm, given: heard.append((norm, given[0].clone()))) for norm in norms
-    ]
-    resnet(images)
-    for hook in hooks:
-        hook.remove()
-    expected = np.zeros(2)
-    for place, (norm, given) in enumerate(heard):
-        flat = given.flatten(2).double().numpy()
-        mean = np.linalg.norm(flat.mean(axis=2) - norm.running_mean.double().numpy(), axis=1)
-        variance = np.linalg.norm(flat.var(axis=2) - norm.running_var.double().numpy(), axis=1)
-        expected += (mean + variance) * (10 if place == 0 else 1)
-    assert len(norm_layers(resnet)) == len(norms) == len(heard) > 3
-    assert close(Watched(resnet, statistics=True)(images).statistics, expected, atol=1e-4 * expected.max())
-
-
-def test_layers_are_found_by_name_or_depth(resnet):
-    stages = [stage["module"] for stage in resnet.feature_info]
-    assert [find_layer(resnet, depth) for depth in ("0%", "100%")] == [stages[0], stages[-1]]
-    middle = 0.5 * (len(stages) - 1)
-    assert find_layer(resnet, "50%") in {stages[math.floor(middle)], stages[math.ceil(middle)]}
-    assert find_layer(resnet, "layer1.0.conv1") == "layer1.0.conv1"
-    with pytest.raises(StudyError, match=r"objective: the model has no layer 'layer1.0.conv9'; did you mean 'layer1\."):
-        find_layer(resnet, "layer1.0.conv9")
-    for depth in ("101%", "-1%", "half%", "%", "nan%"):
-        with pytest.raises(StudyError, match=f"objective: '{depth}' is no depth; it must be 0% to 100%"):
-            find_layer(resnet, depth)
-    with pytest.raises(StudyError, match="objective: timm lists no stages of this model, so '50%' means nothing"):
-        find_layer(nn.Sequential(nn.ReLU()), "50%")
-
-
-def calls_of(network: nn.Sequential, names: list[str], logits: bool, images: torch.Tensor) -> tuple[Seen, list[int]]:
-    """Return what is seen, and how often each module was done."""
-    calls = [0] * len(network)
-
-    def count(place: int):
-        def hook(*_):
-            calls[place] += 1
-
-        return hook
-
-    hooks = [module.register_forward_pre_hook(count(place)) for place, module in enumerate(network)]
-    seen = Watched(network, names, logits)(images)
-    for hook in hooks:
-        hook.remove()
-    return seen, calls
-
-
-@pytest.mark.parametrize("logits", [False, True], ids=["layers alone", "with logits"])
-@pytest.mark.parametrize("names", [["0"], ["2"], ["0", "2"], ["2", "0"]], ids="+".join)
-def test_layers_are_seen_as_they_were_and_nothing_runs_beyond_the_last(chain, names, logits):
-    images = rand(2, 3, 8, 8)
-    first = nn.functional.conv2d(images, chain[0].weight, chain[0].bias)
-    second = nn.functional.conv2d(first.clamp(min=0), chain[2].weight, chain[2].bias)
-    seen, calls = calls_of(chain, names, logits, images)
-    assert calls == ([1] * 6 if logits else [1] * (1 + max(map(int, names))) + [0] * (5 - max(map(int, names))))
-    for name in names:
-        assert close(seen.layers[name], {"0": first, "2": second}[name]), name
-    expected = nn.functional.linear(second.clamp(min=0).flatten(1), chain[5].weight, chain[5].bias)
-    assert close(seen.logits, expected) if logits else seen.logits is None
-
-
-def test_no_hook_stays_on_the_model_even_after_an_error(resnet):
-    def left() -> int:
-        return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in resnet.modules())
-
-    assert left() == 0
-    for logits in (True, False):
-        watched = Watched(resnet, ["layer1", "layer2"], logits, statistics=logits)
-        watched(torch.rand(1, 3, 32, 32))
-        assert left() == 0
-        with pytest.raises(RuntimeError):
-            watched(torch.rand(1, 5, 32, 32))
-        assert left() == 0
-
-
-def test_a_prior_without_batch_norms_is_refused(chain):
-    with pytest.raises(StudyError, match="batch_norm_prior: the model has no batch norm"):
-        Watched(chain, statistics=True)
-
-
-def test_a_rehearsal_tells_bytes_that_grow_with_the_pixels(resnet):
-    small, large, huge = (rehearse(resnet, "logit", side) for side in (64, 128, 256))
-    assert 3 < large / small < 5 and 3.5 < huge / large < 4.5
-    assert rehearse(resnet, "layer_mean:layer1", 128) < large, "less is kept of a model that is stopped early"
-    shallow = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 64**2, 2)).requires_grad_(False)
-    kept = 4 * 8 * 64**2  # the hyperbolic tangent keeps its output, and nothing else grows with the picture
-    assert 2 * kept <= rehearse(shallow, "logit", 64) <= 4 * kept
-
-
-def test_a_rehearsal_refuses_what_does_not_fit_the_model_in_one_sentence(resnet):
-    for objective, sentence in {
-        "channel:layer1:9999": "objective: 'layer1' has channels 0 to ",
-        "neuron:layer1:0:99:0": "objective: the layer 'layer1' has ",
-        "layer_mean:layer8": "objective: the model has no layer 'layer8'",
-    }.items():
-        with pytest.raises(StudyError, match=f"^{sentence}"):
-            rehearse(resnet, objective, 32)
-    fixed = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2))
-    with pytest.raises(StudyError, match="the model does not take pictures of 16x16 pixels: "):
-        rehearse(fixed, "logit", 16)

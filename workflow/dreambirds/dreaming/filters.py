@@ -1,5 +1,7 @@
 """What is done to pictures and gradients after a step: blur, normalisation, clipping; each image by its own."""
 
+from functools import lru_cache
+
 import torch
 from torch.nn import functional
 
@@ -18,17 +20,24 @@ def blur(images: torch.Tensor, sigmas: list[float]) -> torch.Tensor:
         return images
     count, channels, height, width = images.shape
     reach = min(round(3 * widest + 0.5), height - 1, width - 1)
-    weights = _gaussians(sigmas, reach, images).repeat_interleave(channels, dim=0)
+    weights = _gaussians(tuple(sigmas), reach).to(images).repeat_interleave(channels, dim=0)
     padded = functional.pad(images, [reach] * 4, mode="reflect").flatten(0, 1)[None]
+    padded = padded.contiguous(memory_format=torch.channels_last)
     blurred = functional.conv2d(padded, weights[:, None, None, :], groups=len(weights))
-    return functional.conv2d(blurred, weights[:, None, :, None], groups=len(weights))[0].unflatten(0, (count, channels))
+    return (
+        functional.conv2d(blurred, weights[:, None, :, None], groups=len(weights))[0]
+        .contiguous()
+        .unflatten(0, (count, channels))
+    )
 
 
-def _gaussians(sigmas: list[float], reach: int, like: torch.Tensor) -> torch.Tensor:
+@lru_cache(maxsize=16)
+def _gaussians(sigmas: tuple[float, ...], reach: int) -> torch.Tensor:
     places = torch.arange(-reach, reach + 1, dtype=torch.float64)
     sigma = torch.tensor(sigmas, dtype=torch.float64).clamp(min=SMALLEST_SIGMA)[:, None]
     weights = (-0.5 * (places / sigma).square()).exp()
-    return (weights / weights.sum(dim=1, keepdim=True)).to(like)
+    weights[places.abs() > (3 * sigma + 0.5).round()] = 0  # as far as each would reach alone
+    return weights / weights.sum(dim=1, keepdim=True)
 
 
 def normalise(gradient: torch.Tensor, how: str) -> torch.Tensor:

@@ -34,7 +34,7 @@ class Going:
     def keep(self, number: int, before: torch.Tensor, after: torch.Tensor, *finite: torch.Tensor) -> torch.Tensor:
         """Return `after`, but `before` for dreams that have stopped, or of which one of the tensors (B, ...) is not
         finite."""
-        good = torch.stack([_finite(tensor) for tensor in (after, *finite)]).all(dim=0)
+        good = sum(_sum(tensor) for tensor in (after, *finite)).isfinite()
         self.failed = torch.where(self.on & ~good, number + 1, self.failed)
         self.on = self.on & good
         self.ended = torch.where(self.on, number + 1, self.ended)
@@ -45,6 +45,6 @@ class Going:
         return number % CHECK_EVERY != 0 or bool(self.on.any())
 
 
-def _finite(tensor: torch.Tensor) -> torch.Tensor:
-    """Tell (B,) whether all of each (B, ...) is finite: one infinity or NaN is in the sum too."""
-    return (tensor.sum(dim=tuple(range(1, tensor.ndim))) if tensor.ndim > 1 else tensor).isfinite()
+def _sum(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the sum of each (B, ...), which one infinity or NaN makes not finite."""
+    return tensor.sum(dim=tuple(range(1, tensor.ndim))) if tensor.ndim > 1 else tensor

@@ -49,6 +49,7 @@ class Watched:
         network = getattr(model, "network", model)
         self.model, self.logits = model, logits or statistics
         self.layers = {name: network.get_submodule(find_layer(network, name)) for name in layers}
+        self.channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # timm's word, of Swin and its kin
         self.norms = norm_layers(network) if statistics else []
         if statistics and not self.norms:
             raise StudyError("batch_norm_prior: the model has no batch norm whose statistics could be compared")
@@ -69,9 +70,11 @@ class Watched:
         return seen
 
     def _note(self, seen: Seen, name: str):
-        def hook(_module, _inputs, output):
+        def hook(module, _inputs, output):
+            if self.channels_last and output.ndim == 4 and not isinstance(module, nn.Conv2d):
+                output = output.permute(0, 3, 1, 2)
             # an activation in place may follow, hence the copy
-            seen.layers.setdefault(name, full(output).clone() if self.logits else full(output))
+            seen.layers.setdefault(name, full(output).clone())
             if not self.logits and len(seen.layers) == len(self.layers):
                 raise _EnoughError
 

@@ -24,7 +24,7 @@ MEASURES = ("loss", "logit", "probability", "top1", "change")
 class Dreams:
     """What came of a batch: `snapshots` maps each kept step to images (B, 3, H, W) in [0, 1], float32, on the CPU.
 
-    `trace` maps each of MEASURES to (B, last step + 1); column s is measured on the picture after s steps: the loss
+    `trace` maps each of MEASURES to (B, steps done + 1); column s is measured on the picture after s steps: the loss
     that was minimised, the target's logit and probability, the class with the largest logit, and the mean absolute
     change from the start. Before a kept step they are taken through the step's own view; where a layer's objective
     stops the model before its logits, these are NaN but for kept steps. `ended` (B,) holds the steps that each dream
@@ -72,7 +72,8 @@ class Dreamer:
         with torch.no_grad():
             score = score - penalty
             measures = self._measure(images, score, logits)
-            self.going.arrive(measures[MEASURES.index("probability")], score)
+            if self.octaves.is_last(number):
+                self.going.arrive(measures[MEASURES.index("probability")], score)
             moved = self._move(self.parameters, gradient, number)
             if logits is None and number in self.recipe.steps:
                 measures = self.look()
@@ -102,10 +103,13 @@ class Dreamer:
         )
 
     def _grow(self, number: int) -> None:
-        if self.recipe.image == "pixels":
-            grown = self.octaves.grow(self.parameters, number)
-            if grown is not self.parameters:
-                self._begin(grown)
+        if self.recipe.image != "pixels":
+            return
+        grown = self.octaves.grow(self.parameters, number)
+        if grown.shape != self.parameters.shape:
+            self._begin(grown)
+        elif grown is not self.parameters:
+            self.parameters = torch.where(self.going.on.view(-1, 1, 1, 1), grown, self.parameters)
 
     def _measure(self, images: torch.Tensor, score: torch.Tensor, logits: torch.Tensor | None) -> torch.Tensor:
         change = (images - self.base).abs().mean(dim=(1, 2, 3))

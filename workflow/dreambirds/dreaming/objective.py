@@ -53,7 +53,8 @@ def layer_l2(activation: torch.Tensor, _: Term) -> torch.Tensor:
 
 def channel(activation: torch.Tensor, term: Term) -> torch.Tensor:
     """Return the mean activation of one channel; channels are axis 1 of (B, C, H, W), the last of (B, tokens, C)."""
-    return _channel(activation, term).flatten(1).mean(dim=1)
+    chosen = _channel(activation, term)
+    return chosen.reshape(len(chosen), -1).mean(dim=1)
 
 
 def neuron(activation: torch.Tensor, term: Term) -> torch.Tensor:

@@ -40,6 +40,10 @@ class Octaves:
         """Return the start images at the size of these."""
         return resize(self.starts, images.shape[-1])
 
+    def is_last(self, number: int) -> bool:
+        """Tell whether the step of this number is made at the whole picture's size."""
+        return number >= (len(self.sides) - 1) * self.recipe.octave_steps
+
     def grow(self, images: torch.Tensor, number: int) -> torch.Tensor:
         """Return the images as the step of this number begins with them: larger at an octave, nearer at a zoom."""
         since = number - (len(self.sides) - 1) * self.recipe.octave_steps

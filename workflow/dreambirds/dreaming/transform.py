@@ -63,11 +63,11 @@ class Views:
         return torch.stack(views)
 
     def _mirrored(self, images: torch.Tensor) -> torch.Tensor:
-        each = images.unflatten(0, (len(self.streams), -1))
-        views = torch.stack([image.flip(-1) if odd else image for image, odd in zip(each, self.mirrored, strict=True)])
+        odd = torch.tensor(self.mirrored).repeat_interleave(len(images) // len(self.streams)).to(images.device)
+        views = torch.where(odd[:, None, None, None], images.flip(-1), images)
         for place, stream in enumerate(self.streams):
             self.mirrored[place] ^= torch.rand((), generator=stream).item() < self.recipe.flip
-        return views.flatten(0, 1)
+        return views
 
     def _warped(self, images: torch.Tensor, number: int) -> torch.Tensor:
         count = max(1, self.recipe.crops)

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -117,7 +118,7 @@ class _Dreamt:
         keys = self.job.parameters
         photographs = [self.job.photographs[label] for label in labels] if self.job.photographs else []
         means = [self.means[label] for label in labels] if keys["start"] == "class_mean" else []
-        blur = keys["start_blur_sigma"]
+        blur = keys["start_blur_sigma"] * self.size / (keys["lengths_at"] or self.size)
         return Start(keys["start"], keys["start_colour"], keys["start_noise"], blur, photographs, means)
 
 
@@ -163,5 +164,6 @@ def _write(dreams: Dreams, row: int, label: str, job: Job, dreamt: _Dreamt) -> N
     trace["top1"] = [card.labels[int(index)] if index == index else "" for index in trace["top1"]]
     trace.to_csv(job.folder / trace_name(label), index_label="step", float_format="%.6g")
     if dreams.frames:
-        frames = [to_picture(image) for image in rescale_together(torch.stack([each[row] for each in dreams.frames]))]
+        shown = [*dreams.frames[: math.ceil(ended / job.parameters["film_every"])], dreams.frames[-1]]
+        frames = [to_picture(image) for image in rescale_together(torch.stack([each[row] for each in shown]))]
         save_gif(frames, job.folder / film_name(label), SECONDS_PER_FRAME, as_text({**facts, "title": title}))

@@ -1,0 +1,60 @@
+"""A small network and recipes of every kind, for the tests of whole dreams."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from dreambirds.dreaming.loop import Dreams, dream
+from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.starts import stream
+
+SIZE = 12
+PLAIN = Recipe(steps=(1, 4, 6), step_size=0.05, gradient_normalisation="std", blur_sigma=0.5, flip=0.5)
+NEAR, TURNED = {"random": [0.9, 1.2]}, {"random": [-20, 20]}
+RICH = Recipe(
+    objective={"logit": 1.0, "cross_entropy": 0.5, "layer_l2:0": 0.5, "neuron:3:1": 0.3},
+    **{"total_variation": 0.01, "l2": 0.01, "batch_norm_prior": 0.01, "steps": (1, 4, 9), "momentum": 0.3},
+    **{"step_size": {"from": 0.06, "to": 0.02, "over": 5}, "gradient_clip": 0.5, "gradient_normalisation": "l2"},
+    **{"gradient_blur_sigma": {"random": [0.2, 1.0]}, "blur_sigma": {"from": 1.5, "to": 0.5, "over": 4}},
+    **{"jitter": 1, "roll": 2, "flip": 0.5, "pad": 1, "scale": NEAR, "scale_width": NEAR, "rotate": TURNED},
+    **{"noise": 0.02, "octaves": 2, "octave_scale": 1.5, "octave_steps": 3, "octave_manner": "detail", "tile": 7},
+    **{"zoom": 1.1, "zoom_every": 2},
+)
+FOURIER = Recipe(image="fourier", optimizer="adam", steps=(1, 4, 6), pad=2, jitter=2, scale=NEAR, rotate=TURNED, l2=0.1)
+MACO = Recipe(
+    **{"image": "maco", "optimizer": "nadam", "step_size": 1.0, "steps": (1, 4, 6), "noise": 0.05},
+    **{"crops": 3, "crop_size": {"random": [0.4, 0.8]}, "crop_view": 10, "objective": "cross_entropy"},
+)
+
+
+def rand(*shape: int) -> torch.Tensor:
+    """Return float64 numbers in [0, 1)."""
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def network(dtype: torch.dtype = torch.float64) -> nn.Module:
+    """Return a small frozen network for pictures of any size that is not symmetric."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(6)
+    norm.running_mean[:], norm.running_var[:] = torch.linspace(-0.2, 0.3, 6), torch.linspace(0.5, 1.5, 6)
+    layers = [nn.Conv2d(3, 6, 3, padding=1), norm, nn.Tanh(), nn.Conv2d(6, 4, 3, stride=2), nn.Tanh()]
+    head = [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 5)]
+    return nn.Sequential(*layers, *head).to(dtype).eval().requires_grad_(False)
+
+
+def streams(keys: str, seed: int = 0) -> list[torch.Generator]:
+    """Return a stream a letter."""
+    return [stream(seed, key) for key in keys]
+
+
+def run(model, recipe: Recipe, keys: str = "abc", seed: int = 0, **more) -> Dreams:
+    """Dream, for each letter, of its place in the alphabet, from a picture of its own."""
+    places = ["abcde".index(key) for key in keys]
+    starts = more.pop("starts", rand(5, 3, SIZE, SIZE))[places]
+    more = {"spectrum": 0.2 + rand(3, SIZE, SIZE // 2 + 1), **more}
+    return dream(model, torch.tensor(places), starts, recipe, streams(keys, seed), **more)
+
+
+def close(got, expected, atol: float) -> bool:
+    """Tell whether two arrays are the same but for an absolute difference."""
+    return np.allclose(got, expected, rtol=0, atol=atol)

@@ -1,0 +1,72 @@
+"""Batches that fit into memory, and what is tried before anything is dreamt."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from dreambirds.dreaming.batches import batch_size, in_batches
+from dreambirds.dreaming.rehearsal import rehearse
+from dreambirds.errors import StudyError
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    """Return timm's smallest residual network."""
+    return timm.create_model("test_resnet", num_classes=4).eval().requires_grad_(False)
+
+
+def test_batches_are_dreamt_in_order_and_halved_where_memory_runs_out():
+    tried = []
+
+    def dream_of(places: list[int], error: Exception, most: int) -> str:
+        tried.append(len(places))
+        if len(places) > most:
+            raise error
+        return "".join(map(str, places))
+
+    assert list(in_batches(lambda places: dream_of(places, None, 9), 7, 3)) == [
+        ([0, 1, 2], "012"),
+        ([3, 4, 5], "345"),
+        ([6], "6"),
+    ]
+    for error in (torch.OutOfMemoryError("CUDA"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate")):
+        tried.clear()
+        made = in_batches(lambda places, error=error: dream_of(places, error, 2), 9, 8)
+        assert [places for places, _ in made] == [[0, 1], [2, 3], [4, 5], [6, 7], [8]]
+        assert tried == [8, 4, 2, 2, 2, 2, 1]
+    with pytest.raises(StudyError, match="memory ran out on a single picture; set a smaller `size`, or `tile`"):
+        list(in_batches(lambda places: dream_of(places, MemoryError(), 0), 3, 2))
+    for error in (RuntimeError("shapes differ"), StudyError("no such layer"), KeyError("a")):
+        with pytest.raises(type(error)) as raised:
+            list(in_batches(lambda places, error=error: dream_of(places, error, 0), 3, 2))
+        assert raised.value is error
+
+
+def test_a_batch_fits_into_four_fifths_of_the_memory():
+    processor, card = torch.device("cpu"), torch.device("cuda")
+    assert [batch_size(100, free, processor) for free in (0, 100, 999, 1000, 10**6)] == [1, 1, 7, 8, 16]
+    assert batch_size(100, 10**6, card) == 256 and batch_size(0, 10**6, processor) == 16
+    assert batch_size(100, -5, processor) == 1, "the process itself may take more than there is"
+
+
+def test_a_rehearsal_tells_bytes_that_grow_with_the_pixels(resnet):
+    small, large, huge = (rehearse(resnet, "logit", side) for side in (64, 128, 256))
+    assert 3 < large / small < 5 and 3.5 < huge / large < 4.5
+    assert rehearse(resnet, "layer_mean:layer1", 128) < large, "less is kept of a model that is stopped early"
+    shallow = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 64**2, 2)).requires_grad_(False)
+    kept = 4 * 8 * 64**2  # the hyperbolic tangent keeps its output, and nothing else grows with the picture
+    assert 2 * kept <= rehearse(shallow, "logit", 64) <= 4 * kept
+
+
+def test_a_rehearsal_refuses_what_does_not_fit_the_model_in_one_sentence(resnet):
+    for objective, sentence in {
+        "channel:layer1:9999": "objective: 'layer1' has channels 0 to ",
+        "neuron:layer1:0:99:0": "objective: the layer 'layer1' has ",
+        "layer_mean:layer8": "objective: the model has no layer 'layer8'",
+    }.items():
+        with pytest.raises(StudyError, match=f"^{sentence}"):
+            rehearse(resnet, objective, 32)
+    fixed = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2))
+    with pytest.raises(StudyError, match="the model does not take pictures of 16x16 pixels: "):
+        rehearse(fixed, "logit", 16)

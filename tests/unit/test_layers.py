@@ -1,0 +1,126 @@
+"""Layers are seen by their names, and nothing runs beyond those that are wanted."""
+
+import math
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import nn
+
+from dreambirds.dreaming.layers import Watched, find_layer
+from dreambirds.dreaming.objective import Seen
+from dreambirds.dreaming.penalties import norm_layers
+from dreambirds.errors import StudyError
+
+LOGITS, TARGETS = [[0.3, -1.2, 2.0], [1.5, 0.1, -0.4]], [2, 1]
+
+
+def close(got, expected, atol: float = 1e-12) -> bool:
+    """Tell whether two arrays are the same but for an absolute difference."""
+    return np.allclose(got, expected, rtol=0, atol=atol)
+
+
+def rand(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Return float64 numbers in [0, 1)."""
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    """Return timm's smallest residual network."""
+    return timm.create_model("test_resnet", num_classes=4).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def chain():
+    """Return modules one after the other in float64, an activation in place after each convolution."""
+    torch.manual_seed(0)
+    convolutions = [nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 5, 3), nn.ReLU(inplace=True)]
+    network = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(5 * 16, 3)).double()
+    return network.eval().requires_grad_(False)
+
+
+def test_the_prior_sums_all_batch_norms_and_counts_the_first_ten_times(resnet):
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    heard = []
+    norms = [module for module in resnet.modules() if isinstance(module, nn.BatchNorm2d)]
+    hooks = [
+        norm.register_forward_pre_hook(lambda norm, given: heard.append((norm, given[0].clone()))) for norm in norms
+    ]
+    resnet(images)
+    for hook in hooks:
+        hook.remove()
+    expected = np.zeros(2)
+    for place, (norm, given) in enumerate(heard):
+        flat = given.flatten(2).double().numpy()
+        mean = np.linalg.norm(flat.mean(axis=2) - norm.running_mean.double().numpy(), axis=1)
+        variance = np.linalg.norm(flat.var(axis=2) - norm.running_var.double().numpy(), axis=1)
+        expected += (mean + variance) * (10 if place == 0 else 1)
+    assert len(norm_layers(resnet)) == len(norms) == len(heard) > 3
+    assert close(Watched(resnet, statistics=True)(images).statistics, expected, atol=1e-4 * expected.max())
+
+
+def test_layers_are_found_by_name_or_depth(resnet):
+    stages = [stage["module"] for stage in resnet.feature_info]
+    assert [find_layer(resnet, depth) for depth in ("0%", "100%")] == [stages[0], stages[-1]]
+    middle = 0.5 * (len(stages) - 1)
+    assert find_layer(resnet, "50%") in {stages[math.floor(middle)], stages[math.ceil(middle)]}
+    assert find_layer(resnet, "layer1.0.conv1") == "layer1.0.conv1"
+    with pytest.raises(StudyError, match=r"objective: the model has no layer 'layer1.0.conv9'; did you mean 'layer1\."):
+        find_layer(resnet, "layer1.0.conv9")
+    for depth in ("101%", "-1%", "half%", "%", "nan%"):
+        with pytest.raises(StudyError, match=f"objective: '{depth}' is no depth; it must be 0% to 100%"):
+            find_layer(resnet, depth)
+    with pytest.raises(StudyError, match="objective: timm lists no stages of this model, so '50%' means nothing"):
+        find_layer(nn.Sequential(nn.ReLU()), "50%")
+
+
+def calls_of(network: nn.Sequential, names: list[str], logits: bool, images: torch.Tensor) -> tuple[Seen, list[int]]:
+    """Return what is seen, and how often each module was done."""
+    calls = [0] * len(network)
+
+    def count(place: int):
+        def hook(*_):
+            calls[place] += 1
+
+        return hook
+
+    hooks = [module.register_forward_pre_hook(count(place)) for place, module in enumerate(network)]
+    seen = Watched(network, names, logits)(images)
+    for hook in hooks:
+        hook.remove()
+    return seen, calls
+
+
+@pytest.mark.parametrize("logits", [False, True], ids=["layers alone", "with logits"])
+@pytest.mark.parametrize("names", [["0"], ["2"], ["0", "2"], ["2", "0"]], ids="+".join)
+def test_layers_are_seen_as_they_were_and_nothing_runs_beyond_the_last(chain, names, logits):
+    images = rand(2, 3, 8, 8)
+    first = nn.functional.conv2d(images, chain[0].weight, chain[0].bias)
+    second = nn.functional.conv2d(first.clamp(min=0), chain[2].weight, chain[2].bias)
+    seen, calls = calls_of(chain, names, logits, images)
+    assert calls == ([1] * 6 if logits else [1] * (1 + max(map(int, names))) + [0] * (5 - max(map(int, names))))
+    for name in names:
+        assert close(seen.layers[name], {"0": first, "2": second}[name]), name
+    expected = nn.functional.linear(second.clamp(min=0).flatten(1), chain[5].weight, chain[5].bias)
+    assert close(seen.logits, expected) if logits else seen.logits is None
+
+
+def test_no_hook_stays_on_the_model_even_after_an_error(resnet):
+    def left() -> int:
+        return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in resnet.modules())
+
+    assert left() == 0
+    for logits in (True, False):
+        watched = Watched(resnet, ["layer1", "layer2"], logits, statistics=logits)
+        watched(torch.rand(1, 3, 32, 32))
+        assert left() == 0
+        with pytest.raises(RuntimeError):
+            watched(torch.rand(1, 5, 32, 32))
+        assert left() == 0
+
+
+def test_a_prior_without_batch_norms_is_refused(chain):
+    with pytest.raises(StudyError, match="batch_norm_prior: the model has no batch norm"):
+        Watched(chain, statistics=True)

@@ -1,0 +1,97 @@
+"""Presets have the numbers that were published, and lengths grow with pictures."""
+
+from dataclasses import replace
+
+import pytest
+
+from dreambirds.dreaming.recipe import Recipe
+from dreambirds.errors import StudyError
+from dreambirds.pictures.dreams import as_recipe
+from dreambirds.study.presets import load_presets
+from dreambirds.study.recipes import spread
+
+NORMALISED = 0.225  # ImageNet's standard deviation, in which DeepInversion counts
+PUBLISHED = {
+    "original": Recipe("logit", steps=(200, 500, 1000, 2000), blur_sigma=0.5, flip=0.5),
+    "tensorflow-tutorial": Recipe(
+        {"layer_mean:50%": 1.0, "layer_mean:75%": 1.0},
+        **{"steps": (5 * 50,), "step_size": 0.01 / 2, "gradient_normalisation": "std", "tile": 512},
+        **{"octaves": 5, "octave_scale": 1.3, "octave_steps": 50, "octave_manner": "resize"},
+    ),
+    "google-2015": Recipe(
+        "layer_l2:75%",
+        **{"steps": (4 * 10,), "step_size": 1.5 / 255, "gradient_normalisation": "mean_abs", "roll": 32},
+        **{"octaves": 4, "octave_scale": 1.4, "octave_steps": 10, "octave_manner": "detail"},
+    ),
+    "lucid": Recipe(
+        **{"image": "fourier", "optimizer": "adam", "step_size": 0.05, "steps": (512,)},
+        **{"pad": 12, "jitter": (8 + 4) // 2, "scale": {"random": [0.9, 1.1]}, "rotate": {"random": [-10, 10]}},
+    ),
+    "torch-dreams": Recipe(
+        **{"image": "fourier", "optimizer": "adamw", "step_size": 9e-3, "steps": (120,), "gradient_clip": 1.0},
+        **{"scale": {"random": [0.5, 1.2]}, "scale_width": {"random": [0.5, 1.2]}, "rotate": {"random": [-15, 15]}},
+    ),
+    "captum": Recipe(
+        **{"image": "fourier", "optimizer": "adam", "step_size": 0.025, "steps": (512,)},
+        **{"jitter": 16, "scale": {"random": [0.95, 1.05]}},
+    ),
+    "deep-inversion": Recipe(
+        "cross_entropy",
+        **{"total_variation": 1e-4 / NORMALISED, "l2": 1e-5 / NORMALISED, "batch_norm_prior": 0.05, "roll": 30},
+        **{"steps": (2000 + 1000,), "optimizer": "adam", "beta1": 0.5, "beta2": 0.9, "flip": 0.5},
+        **{"step_size": {"from": round(0.2 * NORMALISED, 9), "to": 0.0, "over": 3000, "shape": "cosine"}},
+        **{"octaves": 2, "octave_scale": 2.0, "octave_steps": 2000},
+    ),
+    "maco": Recipe(
+        **{"image": "maco", "optimizer": "nadam", "step_size": 1.0, "steps": (1000,)},
+        **{"crops": 6, "crop_size": {"random": [0.20, 0.25]}, "noise": 0.05 / 5},
+    ),
+}
+OWN_CHOICE = {  # nothing is published of the original's; DeepInversion's would drown the class of a single picture
+    "original": {"step_size", "gradient_normalisation"},
+    "deep-inversion": {"batch_norm_prior"},
+}
+STARTS = {
+    **{"original": "grey", "tensorflow-tutorial": "photograph", "google-2015": "photograph", "lucid": "spectral_noise"},
+    **{"torch-dreams": "spectral_noise", "captum": "spectral_noise", "deep-inversion": "noise", "maco": "noise"},
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_preset_dreams_with_its_published_numbers_and_nothing_else(name):
+    (point,) = spread("a", {"preset": name}).values()
+    got, published = vars(as_recipe(point, 100)), vars(PUBLISHED[name])
+    for key in got.keys() - OWN_CHOICE.get(name, set()):
+        expected = published[key]
+        near = isinstance(expected, float) and not isinstance(got[key], dict)
+        assert got[key] == (pytest.approx(expected, rel=2e-3) if near else expected), key
+    assert point["start"] == STARTS[name] and (name != "deep-inversion" or point["start_noise"] == NORMALISED)
+
+
+def test_presets_tell_their_source_and_a_wrong_one_is_refused():
+    assert set(load_presets()) == {*PUBLISHED, "bird"}, "the bird's numbers were found here"
+    (bird,) = spread("a", {"preset": "bird"}).values()
+    assert as_recipe(bird, 64).steps == tuple(bird["steps"])
+    assert all(len(preset.source) > 20 for preset in load_presets().values())
+    with pytest.raises(StudyError, match=r"dreams\.recipes\.a\.preset: .*google-2015"):
+        spread("a", {"preset": "google-2051"})
+
+
+def test_lengths_grow_with_the_picture_where_a_recipe_says_at_which_side_they_are_meant():
+    line, wave = {"from": 2.0, "to": 0.5, "over": 9}, {"from": 1.0, "to": 3.0, "over": 4, "shape": "cosine"}
+    lengths = {"blur_sigma": line, "gradient_blur_sigma": {"random": [0.5, 1.0]}, "jitter": 3, "roll": 8, "pad": 5}
+    (point,) = spread("a", {**lengths, "lengths_at": 64}).values()
+    same, larger, smaller = (as_recipe(point, side) for side in (64, 160, 32))
+    assert {key: getattr(same, key) for key in lengths} == lengths
+    assert larger.blur_sigma == {"from": 5.0, "to": 1.25, "over": 9} and larger.gradient_blur_sigma["random"] == [
+        1.25,
+        2.5,
+    ]
+    assert (larger.jitter, larger.roll, larger.pad) == (8, 20, 12) and isinstance(larger.jitter, int)
+    assert smaller.roll == 4 and smaller.blur_sigma["to"] == 0.25
+    assert replace(larger, **lengths) == same, "nothing else is scaled"
+    (point,) = spread("a", {"blur_sigma": wave, "gradient_blur_sigma": 0.5}).values()
+    assert as_recipe(point, 999).blur_sigma == wave, "lengths are what they are unless a side is given"
+    (point,) = spread("a", {"blur_sigma": wave, "gradient_blur_sigma": 0.5, "lengths_at": 16}).values()
+    assert as_recipe(point, 32).blur_sigma == {"from": 2.0, "to": 6.0, "over": 4, "shape": "cosine"}
+    assert as_recipe(point, 32).gradient_blur_sigma == 1.0
