@@ -22,10 +22,10 @@ if not workflow.overwrite_configfiles:
 
 try:
     plan = make_plan(config)
-    if workflow.is_main_process and plan.looks_at_layers:
-        from dreambirds.pictures.rehearsal import check_layers  # imports torch, which takes seconds
+    if workflow.is_main_process and plan.asks_more_of_models:
+        from dreambirds.pictures.rehearsal import check_models  # imports torch, which takes seconds
 
-        check_layers(plan)
+        check_models(plan)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 

@@ -39,10 +39,15 @@ def targets_of(batch: int, device: torch.device) -> torch.Tensor:
     return torch.arange(batch, device=device) % CLASSES
 
 
+def starts_of(batch: int, side: int, device: torch.device) -> torch.Tensor:
+    """Return noise, (B, 3, side, side): in plain grey, a network without biases has no slope."""
+    return torch.rand((batch, 3, side, side), generator=torch.Generator().manual_seed(0)).to(device)
+
+
 def floor(model: Classifier, side: int, batch: int, steps: int, precision: str, device: torch.device) -> Callable:
     """Return the bare loop: forward, the target's logit, and backward to the input, of the frozen and folded model."""
     targets = targets_of(batch, device)[:, None]
-    images = torch.full((batch, 3, side, side), 0.5, device=device).contiguous(memory_format=torch.channels_last)
+    images = starts_of(batch, side, device).contiguous(memory_format=torch.channels_last)
 
     def run() -> None:
         for _ in range(steps):
@@ -56,7 +61,7 @@ def floor(model: Classifier, side: int, batch: int, steps: int, precision: str, 
 
 def textbook(model: Classifier, side: int, steps: int, device: torch.device) -> Callable:
     """Return the loop that most write: one picture, float32, parameters that gather gradients nobody wants."""
-    image = torch.full((1, 3, side, side), 0.5, device=device, requires_grad=True)
+    image = starts_of(1, side, device).requires_grad_(True)
 
     def run() -> None:
         for _ in range(steps):
@@ -75,7 +80,7 @@ def ours(
     """Return our loop with a preset."""
     (parameters,) = spread("bench", {"preset": preset}).values()
     recipe = replace(as_recipe(parameters, side), steps=(steps,))
-    starts = torch.full((batch, 3, side, side), 0.5, device=device)
+    starts = starts_of(batch, side, device)
 
     def run() -> None:
         streams = [stream(0, str(place)) for place in range(batch)]

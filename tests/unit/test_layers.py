@@ -107,6 +107,46 @@ def test_layers_are_seen_as_they_were_and_nothing_runs_beyond_the_last(chain, na
     assert close(seen.logits, expected) if logits else seen.logits is None
 
 
+def test_layers_that_give_no_activation_for_each_picture_or_never_run_are_refused():
+    class Odd(nn.Module):
+        """A model with a layer of two outputs, one that cuts pictures up, and one that never runs."""
+
+        def __init__(self):
+            super().__init__()
+            self.pair, self.cut, self.idle = nn.Identity(), nn.Identity(), nn.Identity()
+
+        def forward(self, images):
+            self.cut(images.flatten(0, 1))
+            return images.mean(dim=(2, 3))
+
+    model = Odd()
+    model.pair.forward = lambda images: (images, images)
+    for name, sentence in {"cut": "gives no activation for each picture", "idle": "never runs it"}.items():
+        with pytest.raises(StudyError, match=f"'{name}'.* {sentence}"):
+            Watched(model, [name])(rand(2, 3, 8, 8))
+    model.forward = lambda images: (model.pair(images), images.mean(dim=(2, 3)))[1]
+    with pytest.raises(StudyError, match="'pair' gives no activation for each picture"):
+        Watched(model, ["pair"])(rand(2, 3, 8, 8))
+
+
+def test_channels_are_found_where_they_come_last():
+    class Last(nn.Module):
+        """Pictures with their channels last, through a linear layer, as inside of ConvNeXt."""
+
+        def __init__(self):
+            super().__init__()
+            self.mix = nn.Linear(3, 5).double()
+
+        def forward(self, images):
+            return self.mix(images.permute(0, 2, 3, 1)).mean(dim=(1, 2))
+
+    model, images = Last(), rand(2, 3, 8, 6)
+    seen = Watched(model, ["mix"], logits=False)(images).layers["mix"]
+    assert seen.shape == (2, 5, 8, 6)
+    by_hand = model.mix.weight[4] @ images.mean(dim=(2, 3)).T + model.mix.bias[4]
+    assert close(seen[:, 4].mean(dim=(1, 2)).detach(), by_hand.detach())
+
+
 def test_no_hook_stays_on_the_model_even_after_an_error(resnet):
     def left() -> int:
         return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in resnet.modules())

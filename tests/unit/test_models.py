@@ -157,6 +157,23 @@ def test_a_convolution_that_is_looked_at_keeps_its_batch_norm_apart():
     assert sum(isinstance(module, nn.BatchNorm2d) for module in whole.modules()) == 15
 
 
+@pytest.mark.parametrize("seen", ["conv1", "bn1", "layer1.0.conv1", "layer2"])
+def test_what_is_looked_at_is_the_same_after_folding_also_in_a_block_that_ends_in_a_convolution(seen):
+    outputs = []
+    for model in (classifier := settled(), freeze(classifier, 32, torch.device("cpu"), seen=[seen])):
+        note = lambda _module, _inputs, output: outputs.append(output.clone())  # noqa: E731
+        model.network.get_submodule(seen).register_forward_hook(note)
+        model(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    assert torch.allclose(*outputs, atol=1e-5)
+
+
+def test_folding_keeps_the_names_of_activations():
+    classifier = settled(name="test_efficientnet")
+    names = {name for name, _ in classifier.network.named_modules() if name.endswith(".act")}
+    kept = {name for name, _ in freeze(classifier, 32, torch.device("cpu")).network.named_modules()}
+    assert names and names <= kept
+
+
 def test_batch_norms_that_can_not_be_folded_stay_and_the_logits_with_them():
     class Twice(nn.Module):
         """A convolution whose output is used once more beside its batch norm."""

@@ -8,6 +8,8 @@ from dreambirds.errors import StudyError, nearest
 CLASS_TERMS = ("logit", "cross_entropy", "probability", "margin")
 LAYER_TERMS = {"layer_mean": (1, 1), "layer_l2": (1, 1), "channel": (2, 2), "neuron": (2, 4)}
 
+LONGEST_NUMBER = 10
+
 
 @dataclass(frozen=True)
 class Term:
@@ -44,7 +46,8 @@ def _term(text: str, weight: float) -> Term:
         raise StudyError(f"unknown objective '{text}'; {more}")
     least, most = LAYER_TERMS[kind]
     numbers = rest[1:]
-    if not least <= len(rest) <= most or len(rest) == 3 or not rest[0] or not all(map(str.isdecimal, numbers)):
+    counts = all(number.isdecimal() and len(number) < LONGEST_NUMBER for number in numbers)
+    if not least <= len(rest) <= most or len(rest) == 3 or not rest[0] or not counts:
         raise StudyError(f"the objective '{text}' must be written {_FORMS[kind]}")
     whole = [int(number) for number in numbers]
     return Term(kind, weight, rest[0], whole[0] if whole else None, tuple(whole[1:]) or None)

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 SMALLEST_SIGMA = 0.05
-EPSILON = 1e-8
+TINY = 1e-20
 
 
 def blur(images: torch.Tensor, sigmas: list[float]) -> torch.Tensor:
@@ -44,12 +44,12 @@ def normalise(gradient: torch.Tensor, how: str) -> torch.Tensor:
     """Divide each image's gradient, (B, ...), by its own size: ``none``, ``std``, ``mean_abs`` or ``l2``."""
     if how == "none":
         return gradient
-    return gradient / _over(gradient, SIZES[how](gradient.flatten(1)) + EPSILON)
+    return gradient / _over(gradient, SIZES[how](gradient.flatten(1)).clamp(min=TINY))
 
 
 def clip(gradient: torch.Tensor, longest: float) -> torch.Tensor:
     """Shorten each image's gradient, (B, ...), to an L2 norm of at most `longest`."""
-    lengths = SIZES["l2"](gradient.flatten(1)) + EPSILON
+    lengths = SIZES["l2"](gradient.flatten(1)).clamp(min=TINY)
     return gradient * _over(gradient, (longest / lengths).clamp(max=1))
 
 

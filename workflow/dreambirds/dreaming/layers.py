@@ -34,7 +34,10 @@ def _at_depth(network: nn.Module, depth: str) -> str:
     stages = [stage["module"] for stage in getattr(network, "feature_info", [])]
     if not stages:
         raise StudyError(f"objective: timm lists no stages of this model, so '{depth}' means nothing; name a layer")
-    return stages[round(share * (len(stages) - 1))]
+    name = stages[round(share * (len(stages) - 1))]
+    if name not in dict(network.named_modules()):
+        raise StudyError(f"objective: '{depth}' would be '{name}', which this model has not; name a layer")
+    return name
 
 
 class _EnoughError(Exception):
@@ -62,16 +65,24 @@ class Watched:
             return seen
         with ExitStack() as hooks:
             for name, module in self.layers.items():
-                hooks.enter_context(module.register_forward_hook(self._note(seen, name)))
+                hooks.enter_context(module.register_forward_hook(self._note(seen, name, len(images))))
             for place, norm in enumerate(self.norms):
                 hooks.enter_context(norm.register_forward_pre_hook(_compare(seen, place)))
             hooks.enter_context(suppress(_EnoughError))
             seen.logits = full(self.model(images))
+        for name in self.layers.keys() - seen.layers.keys():
+            raise StudyError(f"objective: the model has a layer '{name}' but never runs it; name another")
         return seen
 
-    def _note(self, seen: Seen, name: str):
+    def _ends_with_channels(self, module: nn.Module) -> bool:
+        """Tell whether a module's (B, H, W, C) ends with the channels, as in all of Swin, and in parts of ConvNeXt."""
+        return type(module) in (nn.Linear, nn.LayerNorm) or (self.channels_last and not isinstance(module, nn.Conv2d))
+
+    def _note(self, seen: Seen, name: str, count: int):
         def hook(module, _inputs, output):
-            if self.channels_last and output.ndim == 4 and not isinstance(module, nn.Conv2d):
+            if not isinstance(output, torch.Tensor) or len(output) != count:
+                raise StudyError(f"objective: the layer '{name}' gives no activation for each picture; name another")
+            if output.ndim == 4 and self._ends_with_channels(module):
                 output = output.permute(0, 3, 1, 2)
             # an activation in place may follow, hence the copy
             seen.layers.setdefault(name, full(output).clone())

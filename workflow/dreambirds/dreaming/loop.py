@@ -9,10 +9,11 @@ from dreambirds.dreaming import filters, objective, penalties
 from dreambirds.dreaming.going import Going
 from dreambirds.dreaming.images import make_space
 from dreambirds.dreaming.layers import Watched
-from dreambirds.dreaming.octaves import Octaves, resize
+from dreambirds.dreaming.octaves import Octaves, look_side, resize
 from dreambirds.dreaming.optimise import make_optimiser
 from dreambirds.dreaming.precision import computing, resolve_precision
 from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.rehearsal import is_out_of_memory
 from dreambirds.dreaming.schedule import Value, value_at
 from dreambirds.dreaming.tiles import tiled
 from dreambirds.dreaming.transform import Views
@@ -81,13 +82,21 @@ class Dreamer:
         return measures
 
     def look(self) -> torch.Tensor:
-        """Return the measures (5, B) of the pictures as they are, seen plainly and by the whole model."""
+        """Return the measures (5, B) of the pictures as they are, seen plainly by the whole model, if it takes them."""
         images = self._images()
         with torch.no_grad():
-            with computing(self.precision, images.device):
-                seen = self.whole(images)
+            seen = self._see(resize(images, look_side(self.recipe, images.shape[-1])))
             score = self.score(seen, self.targets) - self._strangeness(seen) - self._penalty(images)
             return self._measure(images, score, seen.logits)
+
+    def _see(self, images: torch.Tensor) -> objective.Seen:
+        with computing(self.precision, images.device):
+            try:
+                return self.whole(images)
+            except (AssertionError, RuntimeError, ValueError) as error:
+                if self.seen.logits or is_out_of_memory(error):
+                    raise
+                return self.seen(images)  # the layers take so small a picture, and the head does not
 
     def _images(self) -> torch.Tensor:
         with torch.no_grad():
@@ -197,7 +206,7 @@ def dream(
     if film_every:
         result.frames.append(_to_host(_eight_bits(last)))
     table = torch.stack(rows, dim=-1).cpu()  # everything on its way to the host has arrived after this
-    result.snapshots = {step: result.snapshots.get(step, last.cpu()) for step in recipe.steps}
+    result.snapshots = {**dict.fromkeys(recipe.steps, last.cpu()), **result.snapshots}
     result.trace = dict(zip(MEASURES, table, strict=True))
     result.ended, result.failed = dreamer.going.ended.cpu(), dreamer.going.failed.cpu()
     return result

@@ -13,6 +13,23 @@ def octave_sides(recipe: Recipe, side: int) -> list[int]:
     return [round(side / recipe.octave_scale**power) for power in powers]
 
 
+def look_side(recipe: Recipe, side: int) -> int:
+    """Return the side at which pictures of (side, side) are shown to the model as a whole, to be measured: that of the
+    views where these are crops or tiles."""
+    if recipe.crops and recipe.crop_view:
+        return recipe.crop_view
+    return min(side, recipe.tile or side)
+
+
+def sides_seen(recipe: Recipe, side: int) -> list[int]:
+    """Return the sides of all that a model is shown in a dream of (side, side), ascending."""
+    seen = set()
+    for octave in octave_sides(recipe, side):
+        view = (recipe.crops and recipe.crop_view) or octave + 2 * recipe.pad
+        seen |= {min(view, recipe.tile or view), look_side(recipe, octave)}
+    return sorted(seen)
+
+
 def resize(images: torch.Tensor, side: int) -> torch.Tensor:
     """Return images (B, C, H, W) resized to (side, side), smoothed where they shrink; themselves if nothing changes."""
     if images.shape[-1] == side:
@@ -62,6 +79,6 @@ class Octaves:
 
 def enlarge(images: torch.Tensor, factor: float) -> torch.Tensor:
     """Return the middle of images (B, C, H, W), `factor` times as large, at the same size."""
-    middle = torch.tensor([[1 / factor, 0.0, 0.0], [0.0, 1 / factor, 0.0]]).to(images)
+    middle = torch.tensor([[1 / factor, 0.0, 0.0], [0.0, 1 / factor, 0.0]], dtype=images.dtype).to(images.device)
     grid = functional.affine_grid(middle.expand(len(images), 2, 3), images.shape, align_corners=False)
     return functional.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False).clamp(0, 1)

@@ -1,25 +1,32 @@
-"""Try an objective on a model before anything is dreamt, and tell what a dream will take."""
-
-from collections.abc import Mapping
+"""Try a recipe on a model before anything is dreamt, and tell what memory a dream will take."""
 
 import torch
 from torch import nn
 
 from dreambirds.dreaming.layers import Watched
 from dreambirds.dreaming.objective import Objective
+from dreambirds.dreaming.octaves import sides_seen
+from dreambirds.dreaming.recipe import Recipe
 from dreambirds.errors import StudyError
 
 # beside what autograd keeps: gradients, and the workspaces of convolutions
 WORKSPACE = 2.0
+# a step holds so many whole pictures in float32: the picture, its view, gradients, what is padded and blurred
+COPIES = 12
 
 
-def rehearse(model: nn.Module, objective: str | Mapping[str, float], side: int) -> int:
-    """Look once at a picture of (side, side) and score it; return the bytes that one image of a step needs, about.
+def rehearse(model: nn.Module, recipe: Recipe, side: int) -> int:
+    """Show a model all sizes that a dream of (side, side) will show it; return about how many bytes a picture needs.
 
-    Raises StudyError if the model has no such layer, channel or place, or does not take such pictures.
+    Raises StudyError if the model has no such layer, channel, place or batch norm, or does not take such pictures.
     """
-    score = Objective(objective)
-    watched = Watched(model, score.layers, score.logits)
+    views = max(_bytes_of(model, recipe, view) for view in sides_seen(recipe, side)) * max(1, recipe.crops)
+    return views + COPIES * 3 * 4 * side**2
+
+
+def _bytes_of(model: nn.Module, recipe: Recipe, side: int) -> int:
+    score = Objective(recipe.objective)
+    watched = Watched(model, score.layers, score.logits, statistics=recipe.batch_norm_prior > 0)
     device = next(model.parameters()).device
     image = torch.full((1, 3, side, side), 0.5, device=device, requires_grad=True)
     kept: dict[int, int] = {}
@@ -37,7 +44,8 @@ def rehearse(model: nn.Module, objective: str | Mapping[str, float], side: int) 
         except (AssertionError, RuntimeError, ValueError) as error:
             if is_out_of_memory(error):
                 raise
-            raise StudyError(f"the model does not take pictures of {side}x{side} pixels: {error}") from error
+            reason = str(error).strip().partition("\n")[0]
+            raise StudyError(f"the model does not take pictures of {side}x{side} pixels: {reason}") from error
         score(seen, torch.zeros(1, dtype=torch.long, device=device))
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     return round(WORKSPACE * sum(size for place, size in kept.items() if place not in own)) + image.nbytes

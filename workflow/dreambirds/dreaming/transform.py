@@ -74,7 +74,8 @@ class Views:
         plans = [self._plan(number, stream) for stream in self.streams for _ in range(count)]
         side = self.recipe.crop_view if self.recipe.crops else None
         size = (len(plans), images.shape[1], side or images.shape[-2], side or images.shape[-1])
-        grid = functional.affine_grid(torch.tensor(plans).to(images), size, align_corners=False)
+        maps = torch.tensor(plans, dtype=images.dtype).to(images.device)
+        grid = functional.affine_grid(maps, size, align_corners=False)
         return functional.grid_sample(
             images.repeat_interleave(count, dim=0), grid, padding_mode="reflection", align_corners=False
         )

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from collections import OrderedDict
 from collections.abc import Collection, Iterator
 
 import torch
@@ -21,8 +22,8 @@ def freeze(
     """Return a copy for images of (size, size) that computes the same logits faster, and no gradient of its own.
 
     With `fold`, batch norms are folded into the convolutions before them; all stay where they are if that would move
-    the logits by more than 1e-4 of their scale. `seen` names modules whose outputs are looked at: a convolution among
-    them keeps its batch norm apart.
+    the logits by more than 1e-4 of their scale. `seen` names modules whose outputs are looked at: a convolution that
+    makes one of these keeps its batch norm apart.
     """
     frozen = copy.deepcopy(classifier).eval()
     if fold:
@@ -35,12 +36,11 @@ def _folded(classifier: Classifier, size: int, seen: set[str]) -> nn.Module:
     normalised = (probe - classifier.mean) / classifier.std
     network = copy.deepcopy(classifier.network)
     with torch.no_grad():
-        pairs, expected = _pairs(network, normalised)
+        pairs, expected = _pairs(network, normalised, seen)
         names = {module: name for name, module in network.named_modules()}
         for conv, norm in pairs:
-            if names[conv] not in seen:
-                _replace(network, names[conv], fuse_conv_bn_eval(conv, norm))
-                _replace(network, names[norm], _what_remains(norm))
+            _replace(network, names[conv], fuse_conv_bn_eval(conv, norm))
+            _replace(network, names[norm], _what_remains(norm))
         got = network(normalised)
     if (expected - got).abs().max() > TOLERANCE * expected.abs().max().clamp(min=1):
         log.info("batch norms stay apart: folding them would change the logits")
@@ -48,13 +48,17 @@ def _folded(classifier: Classifier, size: int, seen: set[str]) -> nn.Module:
     return network
 
 
-def _pairs(network: nn.Module, images: torch.Tensor) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], torch.Tensor]:
+def _pairs(
+    network: nn.Module, images: torch.Tensor, seen: set[str]
+) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], torch.Tensor]:
     """Return each convolution with the batch norm that took its output, found by running the network, and the logits.
 
-    No graph is traced, so that any model will do. That nothing else took the output shows in the folded logits.
+    No graph is traced, so that any model will do. That nothing else took the output shows in the folded logits. An
+    output that is looked at, under the convolution's name or that of a block that ends in it, makes no pair.
     """
     made: dict[int, tuple[nn.Module, torch.Tensor]] = {}
     pairs: dict[nn.Module, nn.Module] = {}
+    looked_at: dict[int, torch.Tensor] = {}
 
     def note_output(module, _, output):
         made[id(output)] = (module, output)
@@ -62,14 +66,18 @@ def _pairs(network: nn.Module, images: torch.Tensor) -> tuple[list[tuple[nn.Conv
     def note_input(module, inputs):
         maker = made.get(id(inputs[0]))
         if maker is not None:
-            pairs[module] = maker[0]
+            pairs[module] = maker
+
+    def note_look(_module, _inputs, output):
+        looked_at[id(output)] = output
 
     hooks = [module.register_forward_hook(note_output) for module in network.modules() if type(module) is nn.Conv2d]
     hooks += [norm.register_forward_pre_hook(note_input) for norm in _foldable(network)]
+    hooks += [network.get_submodule(name).register_forward_hook(note_look) for name in seen]
     logits = network(images)
     for hook in hooks:
         hook.remove()
-    return [(conv, norm) for norm, conv in pairs.items()], logits
+    return [(conv, norm) for norm, (conv, output) in pairs.items() if id(output) not in looked_at], logits
 
 
 def _foldable(network: nn.Module) -> Iterator[nn.Module]:
@@ -82,7 +90,8 @@ def _foldable(network: nn.Module) -> Iterator[nn.Module]:
 
 def _what_remains(norm: nn.Module) -> nn.Module:
     """Return what a batch norm did beside normalising: timm's may drop and activate too."""
-    return nn.Sequential(norm.drop, norm.act) if type(norm) is BatchNormAct2d else nn.Identity()
+    kept = OrderedDict(drop=norm.drop, act=norm.act) if type(norm) is BatchNormAct2d else {}
+    return nn.Sequential(kept) if kept else nn.Identity()
 
 
 def _replace(network: nn.Module, name: str, module: nn.Module) -> None:

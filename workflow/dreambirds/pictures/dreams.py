@@ -17,6 +17,7 @@ from dreambirds.dreaming.loop import Dreams, dream
 from dreambirds.dreaming.precision import resolve_precision
 from dreambirds.dreaming.recipe import Recipe, scaled
 from dreambirds.dreaming.rehearsal import rehearse
+from dreambirds.dreaming.schedule import value_at
 from dreambirds.dreaming.starts import Start, Starts, stream
 from dreambirds.errors import StudyError
 from dreambirds.models.checkpoint import Card, load_checkpoint
@@ -51,26 +52,31 @@ class Job:
 def dream_all(job: Job, device: torch.device) -> None:
     """Let a checkpoint dream of every label under one recipe; write pictures, traces and films into the job's folder.
 
-    Raises StudyError if the checkpoint is damaged, the recipe does not fit the model, or dreams ran to infinity; those
-    of the others are written first.
+    A dream that runs to infinity is named in the log and leaves its last good picture, which says so in its facts.
+    Raises StudyError if the checkpoint is damaged, the recipe does not fit the model, or no dream succeeds.
     """
-    dreamt = _Dreamt(job, device)
-    failures = []
-    for places, dreams in in_batches(dreamt.dream_of, len(job.names), dreamt.batch):
+    ready = _Ready(job, device)
+    labels, sentences = list(job.names), []
+    for places, dreams in in_batches(ready.dream_of, len(labels), ready.batch):
         for row, place in enumerate(places):
-            label = list(job.names)[place]
+            _write(dreams, row, labels[place], job, ready)
             if dreams.failed[row]:
-                failures.append(f"{label} at step {dreams.failed[row]}")
-            else:
-                _write(dreams, row, label, job, dreamt)
-    if failures:
-        raise StudyError(
-            f"dreams.recipes.{job.recipe}: values ran to infinity at step_size {job.parameters['step_size']} "
-            f"({', '.join(failures)}); lower step_size, or set gradient_normalisation to std"
-        )
+                sentences.append(_failure(job, labels[place], int(dreams.failed[row])))
+    if len(sentences) == len(labels):
+        raise StudyError(sentences[0])
+    for sentence in sentences:
+        log.error("Error: %s; its pictures are those from before", sentence)
 
 
-class _Dreamt:
+def _failure(job: Job, label: str, step: int) -> str:
+    size = value_at(job.parameters["step_size"], step - 1)
+    return (
+        f"dreams.recipes.{job.recipe}, {label}: values ran to infinity in step {step} at step_size {size:g}; lower "
+        "step_size, or set gradient_normalisation to std"
+    )
+
+
+class _Ready:
     """A checkpoint made ready to dream under a job's recipe."""
 
     def __init__(self, job: Job, device: torch.device):
@@ -84,12 +90,15 @@ class _Dreamt:
         fold = not parameters["batch_norm_prior"]
         self.model = freeze(classifier, self.card.image_size, device, fold, self.layers.values())
         self.spectrum, self.means = read_statistics(job.statistics) if job.statistics else (None, {})
+        self.batch = self._batch()
         self.facts = _facts(job, self.card, device, precision=self.precision, layers=self.layers)
-        view = (parameters["crops"] and parameters["crop_view"]) or self.size + 2 * self.recipe.pad
-        view = min(view, parameters["tile"] or view)
-        needed = rehearse(self.model, parameters["objective"], view) * max(1, parameters["crops"])
-        free = torch.cuda.mem_get_info()[0] if device.type == "cuda" else job.bytes_free - PROCESS_BYTES
-        self.batch = batch_size(needed, free, device)
+
+    def _batch(self) -> int:
+        every = self.job.parameters["film_every"]
+        film = 3 * self.size**2 * (self.recipe.steps[-1] // every + 2) if every else 0
+        cuda = self.device.type == "cuda"
+        free = torch.cuda.mem_get_info()[0] if cuda else self.job.bytes_free - PROCESS_BYTES
+        return batch_size(rehearse(self.model, self.recipe, self.size) + film, free, self.device)
 
     def dream_of(self, places: list[int]) -> Dreams:
         """Dream of the labels at these places."""
@@ -109,9 +118,8 @@ class _Dreamt:
             film_every=job.parameters["film_every"],
         )
         speed = 1000 * (time.perf_counter() - began) / len(labels) / self.recipe.steps[-1]
-        log.info(
-            "%s epoch %d, %s: %d dreams, %.1f ms a step", self.card.run, self.card.epoch, job.recipe, len(labels), speed
-        )
+        where = f"{self.card.run} epoch {self.card.epoch}, {job.recipe}"
+        log.info("%s: %d dreams, %.1f ms a step", where, len(labels), speed)
         return dreams
 
     def _start(self, labels: list[str]) -> Start:
@@ -140,6 +148,9 @@ def _facts(job: Job, card: Card, device: torch.device, **more) -> dict:
         "checkpoint_sha256": _digest(job.checkpoint),
         "versions": versions(),
         "device": str(device),
+        "threads": torch.get_num_threads(),
+        **({"tf32": True} if device.type == "cuda" else {}),
+        **({"statistics_sha256": _digest(job.statistics)} if job.statistics else {}),
         **more,
     }
 
@@ -152,18 +163,21 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _write(dreams: Dreams, row: int, label: str, job: Job, dreamt: _Dreamt) -> None:
-    card, ended = dreamt.card, int(dreams.ended[row])
-    facts = {**dreamt.facts, "label": label, "steps_done": ended, **_start_facts(job.photographs.get(label))}
+def _write(dreams: Dreams, row: int, label: str, job: Job, ready: _Ready) -> None:
+    card, ended, failed = ready.card, int(dreams.ended[row]), int(dreams.failed[row])
+    about = {"label": label, "batch": len(dreams.ended), **({"failed_at": failed} if failed else {})}
+    facts = {**ready.facts, **about, **_start_facts(job.photographs.get(label))}
     title = f"{job.names[label]}, dreamt at epoch {card.epoch}"
     for step, images in dreams.snapshots.items():
         for view, picture in views(images[row]).items():
             path = job.folder / picture_name(label, step, view)
-            save_png(picture, path, f"{title}, step {step}", {**facts, "step": step, "view": view})
+            own = {**facts, "step": step, "steps_done": min(step, ended), "view": view}
+            save_png(picture, path, f"{title}, step {step}", own)
     trace = pd.DataFrame({measure: values[row, : ended + 1].numpy() for measure, values in dreams.trace.items()})
     trace["top1"] = [card.labels[int(index)] if index == index else "" for index in trace["top1"]]
     trace.to_csv(job.folder / trace_name(label), index_label="step", float_format="%.6g")
     if dreams.frames:
         shown = [*dreams.frames[: math.ceil(ended / job.parameters["film_every"])], dreams.frames[-1]]
         frames = [to_picture(image) for image in rescale_together(torch.stack([each[row] for each in shown]))]
-        save_gif(frames, job.folder / film_name(label), SECONDS_PER_FRAME, as_text({**facts, "title": title}))
+        comment = as_text({**facts, "steps_done": ended, "title": title})
+        save_gif(frames, job.folder / film_name(label), SECONDS_PER_FRAME, comment)

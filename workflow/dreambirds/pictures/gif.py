@@ -23,6 +23,7 @@ def save_gif(frames: Sequence[Image.Image], path: Path, seconds_per_frame: float
     indices = [np.asarray(_dither(frame).quantize(palette=shared, dither=Image.Dither.NONE)) for frame in frames]
     duration = [round(1000 * seconds_per_frame)] * len(frames)
     duration[-1] *= LAST_FRAME_RESTS
+    duration = duration if len(frames) > 1 else duration[0]
     path.parent.mkdir(parents=True, exist_ok=True)
     imageio.imwrite(
         path,

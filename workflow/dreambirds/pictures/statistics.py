@@ -13,7 +13,7 @@ from dreambirds.dreaming.images import mean_spectrum
 from dreambirds.errors import StudyError
 from dreambirds.models.checkpoint import load_tensors, save_tensors
 
-BATCH = 64
+PIXELS = 64 * 64**2  # of a batch
 
 
 def write_statistics(folder: Path, size: int, path: Path) -> None:
@@ -39,8 +39,9 @@ def read_statistics(path: Path) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
 
 def _batches(folder: Path, rows: pd.DataFrame, size: int) -> Iterator[torch.Tensor]:
     paths = [folder / path for path in rows["path"]]
-    for first in range(0, len(paths), BATCH):
-        yield torch.stack([_read(path, size) for path in paths[first : first + BATCH]])
+    batch = max(1, PIXELS // size**2)
+    for first in range(0, len(paths), batch):
+        yield torch.stack([_read(path, size) for path in paths[first : first + batch]])
 
 
 def _read(path: Path, size: int) -> torch.Tensor:

@@ -59,8 +59,10 @@ def _misfits(point: dict) -> dict[str, str | None]:
     steps, image, start = point["steps"], f"image: {point['image']}", f"start: {point['start']}"
     optimizer, pixels = f"optimizer: {point['optimizer']}", point["image"] == "pixels"
     adaptive = point["optimizer"] != "ascent"
+    grown = (point["octaves"] - 1) * point["octave_steps"]
     return {
         "steps": f"must be ascending, not {steps}" if steps != sorted(steps) else None,
+        "octaves": f"need more than {grown} steps to reach the last, not {steps[-1]}" if steps[-1] <= grown else None,
         "start_path": _only(
             point["start_path"] is not None and point["start"] != "photograph", "start: photograph", start
         ),

@@ -17,8 +17,9 @@ INTRODUCTION = """\
 # The config: one YAML file a study
 
 `default.yaml` is what `make` runs. Copy it, change it, and run `make CONFIG=my.yaml` or
-`snakemake --cores all --configfile my.yaml`. A key that is left out has the default given here; a key, model, label or
-value that is not allowed is refused, with the nearest allowed one, before any job starts.
+`snakemake --cores all --configfile my.yaml`. A key that is left out has the default given here (in a recipe, what its
+preset says goes first); a key, model, label or value that is not allowed is refused, with the nearest allowed one,
+before any job starts.
 
 *This page is made from `workflow/schemas/` by `make manual`; a test compares them.*
 """

@@ -48,9 +48,17 @@ class Plan:
         return {label.label: label.name for label in self.dreamt}
 
     @property
-    def looks_at_layers(self) -> bool:
-        """Whether any recipe's objective is a layer, so that the models must be built to tell if it is there."""
-        return any(layers(parameters["objective"]) for parameters in self.recipes.values())
+    def asks_more_of_models(self) -> bool:
+        """Whether any recipe looks at layers or batch norms, or shows a model other sizes than it is trained on.
+
+        Then the models must be built to tell if they have and take them.
+        """
+        return any(map(self._asks_more, self.recipes))
+
+    def _asks_more(self, recipe: str) -> bool:
+        keys = self.recipes[recipe]
+        others = self.side(recipe) != self.config["dataset"]["image_size"] or keys["octaves"] > 1
+        return bool(layers(keys["objective"]) or keys["batch_norm_prior"] or others or keys["pad"] or keys["crop_view"])
 
     def side(self, recipe: str) -> int:
         """Return the side of a recipe's pictures, in pixels."""

@@ -41,7 +41,12 @@ def starts(plan: Plan, recipe: str) -> list[str]:
         return []
     path = start_file(parameters, recipe)
     dataset = f"results/{plan.study}/dataset"
-    return [f"{dataset}/images.csv", f"{dataset}/images"] if path is None else [str(path)]
+    return [f"{dataset}/images.csv", f"{dataset}/images"] if path is None else [_literal(path)]
+
+
+def _literal(path: Path) -> str:
+    """Return a path as Snakemake takes it: braces would be wildcards."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def statistics(plan: Plan, recipe: str) -> list[str]:

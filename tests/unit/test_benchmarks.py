@@ -1,0 +1,27 @@
+"""The benchmarks run and write what they promise."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def load(name: str):
+    """Return a benchmark's module; it is no part of the package."""
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_dream_benchmark_writes_a_record_a_loop(tmp_path):
+    arguments = ["--models", "test_resnet", "--steps", "3", "--rounds", "1", "--threads", "1"]
+    records = load("dream").main([*arguments, "--json", str(tmp_path / "b.json")])
+    assert json.loads((tmp_path / "b.json").read_text()) == records
+    assert [record["loop"] for record in records] == ["floor", "original", "bird", "textbook"]
+    for record in records:
+        ratio = record.pop("ratio_to_floor")
+        assert ratio * records[0]["seconds_per_image_step"] / record["seconds_per_image_step"] - 1 < 1e-9
+        assert set(record) == {"model", "size", "batch", "precision", "loop", "seconds_per_image_step"}
+    assert records[0]["batch"] == 8 and records[-1]["batch"] == 1
