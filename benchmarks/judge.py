@@ -51,7 +51,8 @@ def difference(dreams: pd.DataFrame, recipe: str) -> pd.Series:
     """Return each dream's mean absolute difference from the same dream under another recipe, in grey levels."""
     others = dreams[dreams["recipe"] == recipe].set_index(FACTS)["path"]
     pairs = zip(dreams["path"], others.reindex(pd.MultiIndex.from_frame(dreams[FACTS])), strict=True)
-    return pd.Series([np.abs(_grey(path) - _grey(other)).mean() for path, other in pairs], index=dreams.index)
+    far = [np.abs(_grey(path) - _grey(other)).mean() if isinstance(other, Path) else np.nan for path, other in pairs]
+    return pd.Series(far, index=dreams.index)
 
 
 def _grey(path: Path) -> np.ndarray:

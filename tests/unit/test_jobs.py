@@ -116,7 +116,7 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
     assert (
         "Error: dreams.recipes.r, b: values ran to infinity in step 1 at step_size 0.01; lower step_size" in caplog.text
     )
-    with pytest.raises(StudyError, match="dreams.recipes.r, b: values ran to infinity in step 1"):
+    with pytest.raises(StudyError, match=r"dreams\.recipes\.r, b: values ran to infinity in step 1"):
         dreamt({"b": "Birch"})
 
 

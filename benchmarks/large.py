@@ -1,0 +1,33 @@
+"""What memory one step of a large dream takes: ``PYTHONPATH=workflow .venv/bin/python benchmarks/large.py``."""
+
+import argparse
+import resource
+
+import torch
+
+from dreambirds.dreaming.loop import dream
+from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.starts import stream
+from dreambirds.models.build import build
+from dreambirds.models.frozen import freeze
+
+
+def main() -> None:
+    """Dream one step and print the highest memory that the process held."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="inception_v4")
+    parser.add_argument("--size", type=int, default=2048)
+    parser.add_argument("--tile", type=int, default=512, help="0 shows the picture whole")
+    settings = parser.parse_args()
+    torch.manual_seed(0)
+    model = freeze(build(settings.model, 8, {}).eval(), 299, torch.device("cpu"))
+    recipe = Recipe(steps=(1,), gradient_normalisation="std", blur_sigma=0.5, jitter=8, tile=settings.tile or None)
+    starts = torch.rand((1, 3, settings.size, settings.size), generator=torch.Generator().manual_seed(0))
+    dreams = dream(model, torch.tensor([1]), starts, recipe, [stream(0, "large")])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{settings.model}, {settings.size} pixels, tile {settings.tile}: at most {peak:.2f} GiB")
+    assert dreams.trace["change"][0, 1] > 0, "the step did nothing"
+
+
+if __name__ == "__main__":
+    main()
