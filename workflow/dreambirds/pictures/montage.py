@@ -26,7 +26,7 @@ def montage(grid: Grid, cell: int) -> Image.Image:
     """Return the grid as one RGB picture, each cell `cell` pixels wide and high, with type that scales along."""
     letters = max(11, cell // 9)
     margin, head = cell // 4, round(letters * 5.2)
-    stub = max(cell, round(min(2.2 * cell, max(font(letters).getlength(name) for name in grid.rows) + 2 * GAP)))
+    stub = max(cell, round(min(2.2 * cell, max(font(letters).getlength(name) for name in grid.rows) + 4 * GAP)))
     width = stub + len(grid.columns) * (cell + GAP) + margin
     height = head + round(letters * 2.8) + len(grid.rows) * (cell + GAP) + margin
     width = max(width, round(font(round(letters * 1.3), True).getlength(grid.title)) + 2 * margin)
