@@ -23,9 +23,8 @@ if not workflow.overwrite_configfiles:
 try:
     plan = make_plan(config)
     if workflow.is_main_process and plan.asks_more_of_models:
-        from dreambirds.pictures.rehearsal import (
-            check_models,
-        )  # imports torch, which takes seconds
+        # imported only here, since torch takes seconds
+        from dreambirds.pictures.rehearsal import check_models
 
         check_models(plan)
 except StudyError as error:
