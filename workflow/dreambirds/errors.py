@@ -20,3 +20,8 @@ def nearest(word: object, allowed: Iterable[str]) -> str:
         shown = ", ".join(allowed[:16]) + (f", … ({len(allowed)} in all)" if len(allowed) > 16 else "")
         hint.append(f"allowed: {shown}")
     return " ".join(hint)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what a library's exception says, or its name if it says nothing."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -20,7 +20,7 @@ class Pictures(Dataset):
         rows = rows[rows["split"] == part]
         index = dict(read_labels(folder)[["label", "index"]].itertuples(index=False))
         self.targets = [index[label] for label in rows["label"]]
-        self.pictures = torch.stack([_decode(folder / path) for path in rows["path"]]) if len(rows) else torch.empty(0)
+        self.pictures = torch.stack([decode(folder / path) for path in rows["path"]]) if len(rows) else torch.empty(0)
         self.transform = transform
 
     def __len__(self) -> int:
@@ -31,7 +31,8 @@ class Pictures(Dataset):
         return (picture if self.transform is None else self.transform(picture)), self.targets[number]
 
 
-def _decode(path: Path) -> torch.Tensor:
+def decode(path: Path) -> torch.Tensor:
+    """Return a prepared picture as uint8 (3, H, W). Raises StudyError if it can't be read."""
     try:
         with Image.open(path) as picture:
             return to_tensor(picture.convert("RGB"))

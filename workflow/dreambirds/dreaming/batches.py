@@ -35,7 +35,7 @@ def in_batches(dream_of: Callable[[list[int]], object], count: int, size: int) -
             if len(batch) == 1:
                 raise StudyError("memory ran out on a single picture; set a smaller `size`, or `tile`") from error
             made = None
-        if made is None:
+        if made is None:  # only here, since the error holds on to what the batch had in memory
             size = len(batch) // 2
             log.warning("memory ran out; going on with %d pictures at once", size)
             gc.collect()

@@ -44,13 +44,13 @@ def normalise(gradient: torch.Tensor, how: str) -> torch.Tensor:
     """Divide each image's gradient, (B, ...), by its own size: ``none``, ``std``, ``mean_abs`` or ``l2``."""
     if how == "none":
         return gradient
-    return gradient / _over(gradient, SIZES[how](gradient.flatten(1)).clamp(min=TINY))
+    return gradient / each(SIZES[how](gradient.flatten(1)).clamp(min=TINY), gradient)
 
 
 def clip(gradient: torch.Tensor, longest: float) -> torch.Tensor:
     """Shorten each image's gradient, (B, ...), to an L2 norm of at most `longest`."""
     lengths = SIZES["l2"](gradient.flatten(1)).clamp(min=TINY)
-    return gradient * _over(gradient, (longest / lengths).clamp(max=1))
+    return gradient * each((longest / lengths).clamp(max=1), gradient)
 
 
 def _std(flat: torch.Tensor) -> torch.Tensor:
@@ -65,5 +65,6 @@ SIZES = {
 }
 
 
-def _over(gradient: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
-    return sizes.view(-1, *[1] * (gradient.ndim - 1))
+def each(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Return one value an image, (B,), as it spreads over (B, ...)."""
+    return values.view(-1, *[1] * (like.ndim - 1))

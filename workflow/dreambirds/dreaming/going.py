@@ -2,6 +2,7 @@
 
 import torch
 
+from dreambirds.dreaming.filters import each
 from dreambirds.dreaming.recipe import Recipe
 
 PLATEAU_GAIN = 1e-3
@@ -21,7 +22,7 @@ class Going:
         self.ended, self.failed, self.since = torch.zeros((3, count), dtype=torch.long, device=device)
         self.best = torch.full((count,), -torch.inf, device=device)
 
-    def arrive(self, probability: torch.Tensor | None, score: torch.Tensor) -> None:
+    def arrive(self, probability: torch.Tensor, score: torch.Tensor) -> None:
         """Stop the dreams that, before this step, have reached the confidence or the plateau asked for."""
         if self.recipe.stop_confidence is not None:
             self.on = self.on & ~(probability >= self.recipe.stop_confidence)
@@ -38,7 +39,7 @@ class Going:
         self.failed = torch.where(self.on & ~good, number + 1, self.failed)
         self.on = self.on & good
         self.ended = torch.where(self.on, number + 1, self.ended)
-        return torch.where(self.on.view(-1, *[1] * (after.ndim - 1)), after, before)
+        return torch.where(each(self.on, after), after, before)
 
     def anywhere(self, number: int) -> bool:
         """Tell whether any dream goes on; asked once in CHECK_EVERY steps, since a GPU has to be waited for."""

@@ -118,7 +118,7 @@ class Dreamer:
         if grown.shape != self.parameters.shape:
             self._begin(grown)
         elif grown is not self.parameters:
-            self.parameters = torch.where(self.going.on.view(-1, 1, 1, 1), grown, self.parameters)
+            self.parameters = torch.where(filters.each(self.going.on, grown), grown, self.parameters)
 
     def _measure(self, images: torch.Tensor, score: torch.Tensor, logits: torch.Tensor | None) -> torch.Tensor:
         change = (images - self.base).abs().mean(dim=(1, 2, 3))

@@ -48,6 +48,7 @@ class Octaves:
         """Take start images (B, 3, S, S), at the whole picture's size."""
         self.recipe, self.starts = recipe, starts
         self.sides = octave_sides(recipe, starts.shape[-1])
+        self.grown = (recipe.octaves - 1) * recipe.octave_steps
 
     def first(self) -> torch.Tensor:
         """Return the start images at the first octave's size."""
@@ -59,11 +60,11 @@ class Octaves:
 
     def is_last(self, number: int) -> bool:
         """Tell whether the step of this number is made at the whole picture's size."""
-        return number >= (len(self.sides) - 1) * self.recipe.octave_steps
+        return number >= self.grown
 
     def grow(self, images: torch.Tensor, number: int) -> torch.Tensor:
         """Return the images as the step of this number begins with them: larger at an octave, nearer at a zoom."""
-        since = number - (len(self.sides) - 1) * self.recipe.octave_steps
+        since = number - self.grown
         if since <= 0 and number and number % self.recipe.octave_steps == 0:
             return self._next(images, self.sides[number // self.recipe.octave_steps])
         if since > 0 and self.recipe.zoom > 1 and since % self.recipe.zoom_every == 0:

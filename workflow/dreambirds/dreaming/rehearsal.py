@@ -7,7 +7,7 @@ from dreambirds.dreaming.layers import Watched
 from dreambirds.dreaming.objective import Objective
 from dreambirds.dreaming.octaves import sides_seen
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.errors import StudyError
+from dreambirds.errors import StudyError, first_line
 
 # beside what autograd keeps: gradients, and the workspaces of convolutions
 WORKSPACE = 2.0
@@ -44,8 +44,9 @@ def _bytes_of(model: nn.Module, recipe: Recipe, side: int) -> int:
         except (AssertionError, RuntimeError, ValueError) as error:
             if is_out_of_memory(error):
                 raise
-            reason = str(error).strip().partition("\n")[0]
-            raise StudyError(f"the model does not take pictures of {side}x{side} pixels: {reason}") from error
+            raise StudyError(
+                f"the model does not take pictures of {side}x{side} pixels: {first_line(error)}"
+            ) from error
         score(seen, torch.zeros(1, dtype=torch.long, device=device))
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     return round(WORKSPACE * sum(size for place, size in kept.items() if place not in own)) + image.nbytes

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from dreambirds.errors import StudyError
+from dreambirds.errors import StudyError, first_line
 
 
 class Classifier(nn.Module):
@@ -40,9 +40,9 @@ def build(name: str, classes: int, options: dict, weights: str | None = None) ->
         raise StudyError(f"model_options {options} do not fit the model '{name}': {error}") from error
     except (OSError, RuntimeError, ArithmeticError) as error:
         if weights != "hub":
-            raise StudyError(f"the model '{name}' can't be built with {options}: {_first_line(error)}") from error
+            raise StudyError(f"the model '{name}' can't be built with {options}: {first_line(error)}") from error
         raise StudyError(
-            f"the pretrained weights of '{name}' can't be had from the hub ({_first_line(error)}); set weights to a "
+            f"the pretrained weights of '{name}' can't be had from the hub ({first_line(error)}); set weights to a "
             "safetensors file, or HF_HUB_OFFLINE=1 if they are in the hub's cache already"
         ) from error
     if weights not in (None, "hub"):
@@ -62,7 +62,7 @@ def probe(classifier: Classifier, size: int, classes: int) -> None:
         found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     except (AssertionError, RuntimeError, ValueError) as error:
         raise StudyError(
-            f"the model '{name}' does not take pictures of {size}x{size} pixels ({_first_line(error)}); change "
+            f"the model '{name}' does not take pictures of {size}x{size} pixels ({first_line(error)}); change "
             f"dataset.image_size, or tell a model of fixed size with model_options: {{img_size: {size}}}"
         ) from error
     if found != (1, classes):
@@ -96,7 +96,3 @@ def _load_backbone(network: nn.Module, path: Path) -> None:
 def _head_names(network: nn.Module) -> list[str]:
     names = network.pretrained_cfg.get("classifier") or ()
     return [names] if isinstance(names, str) else list(names)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -90,8 +90,9 @@ def _foldable(network: nn.Module) -> Iterator[nn.Module]:
 
 def _what_remains(norm: nn.Module) -> nn.Module:
     """Return what a batch norm did beside normalising: timm's may drop and activate too."""
-    kept = OrderedDict(drop=norm.drop, act=norm.act) if type(norm) is BatchNormAct2d else {}
-    return nn.Sequential(kept) if kept else nn.Identity()
+    if type(norm) is BatchNormAct2d:
+        return nn.Sequential(OrderedDict(drop=norm.drop, act=norm.act))
+    return nn.Identity()
 
 
 def _replace(network: nn.Module, name: str, module: nn.Module) -> None:

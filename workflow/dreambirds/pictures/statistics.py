@@ -7,10 +7,9 @@ import pandas as pd
 import torch
 from torchvision.transforms.v2 import functional as v2
 
-from dreambirds.data.photographs import read_photograph, to_tensor
+from dreambirds.data.loading import decode
 from dreambirds.data.tables import read_images
 from dreambirds.dreaming.images import mean_spectrum
-from dreambirds.errors import StudyError
 from dreambirds.models.checkpoint import load_tensors, save_tensors
 
 PIXELS = 64 * 64**2  # of a batch
@@ -45,8 +44,4 @@ def _batches(folder: Path, rows: pd.DataFrame, size: int) -> Iterator[torch.Tens
 
 
 def _read(path: Path, size: int) -> torch.Tensor:
-    try:
-        picture = to_tensor(read_photograph(path))
-    except ValueError as error:
-        raise StudyError(f"the prepared picture '{path}' can't be read ({error}); delete the dataset folder") from error
-    return v2.resize(picture.float() / 255, [size, size], antialias=True)
+    return v2.resize(decode(path).float() / 255, [size, size], antialias=True)

@@ -15,10 +15,8 @@ def expand_folders(recipe: dict) -> dict:
     """Return the recipe with every folder of `start_path` as the list of its photographs, each a recipe of its own."""
     named = recipe.get("start_path")
     paths = named if isinstance(named, list) else [named]
-    if not any(isinstance(path, str) and Path(path).expanduser().is_dir() for path in paths):
-        return recipe
     each = [file for path in paths for file in (_photographs(path) if isinstance(path, str) else [path])]
-    return {**recipe, "start_path": each}
+    return recipe if each == paths else {**recipe, "start_path": each}
 
 
 def _photographs(path: str) -> list[str]:
