@@ -1,8 +1,14 @@
-"""Which files of a folder are photographs; their contents are not looked at."""
+"""Paths as a user writes them, and which files of a folder are photographs; their contents are not looked at."""
 
+import os
 from pathlib import Path
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+def expand(path: str) -> Path:
+    """Return a path of the config with ``~`` and ``$VARIABLES`` replaced; a variable that is not set stays as it is."""
+    return Path(os.path.expandvars(path)).expanduser()
 
 
 def find_photographs(folder: Path) -> list[Path]:
