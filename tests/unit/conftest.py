@@ -1,14 +1,25 @@
 """What several unit tests share: a tiny prepared data set, a run's section, and one thread."""
 
+import os
+import threading
+
 import pytest
 import torch
+from bench import Bench
 from small import network
 
-from dreambirds.data.labels import list_labels
+from dreambirds.data import making
+from dreambirds.data.catalogue import list_labels
 from dreambirds.data.prepare import prepare
 from dreambirds.study.schema import check
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store(tmp_path_factory):
+    """Keep prepared photographs out of the project's folder."""
+    os.environ["DREAMBIRDS_STORE"] = str(tmp_path_factory.mktemp("store"))
 
 
 def section(**changes) -> dict:
@@ -25,7 +36,7 @@ def run():
 
 
 @pytest.fixture(scope="session")
-def dataset(tmp_path_factory):
+def dataset(store, tmp_path_factory):
     """Return a prepared folder of 2 species, 10 pictures each, 32 pixels wide."""
     folder = tmp_path_factory.mktemp("dataset")
     config = {
@@ -36,6 +47,19 @@ def dataset(tmp_path_factory):
     check(config, "config")
     prepare(config["dataset"], list_labels(config["dataset"]), folder)
     return folder
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    """Return a bench of 3 classes of 6 photographs."""
+    bench, make_picture = Bench(tmp_path), making.make_picture
+
+    def counted(*arguments):
+        bench.made.append(threading.get_ident())
+        return make_picture(*arguments)
+
+    monkeypatch.setattr(making, "make_picture", counted)
+    return bench
 
 
 @pytest.fixture(scope="module")

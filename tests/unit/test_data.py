@@ -1,16 +1,18 @@
 """Pictures of any kind become square RGB, split and listed; what can't be read is listed with its reason."""
 
 import hashlib
+import io
 import os
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
+from torchvision.transforms.v2 import functional as v2
 
-from dreambirds.data.labels import list_labels
+from dreambirds.data.catalogue import list_labels
 from dreambirds.data.loading import Pictures
-from dreambirds.data.photographs import read_photograph, square, to_rgb
+from dreambirds.data.photographs import fit, read_photograph, reasons, to_rgb
 from dreambirds.data.prepare import prepare
 from dreambirds.data.split import split
 from dreambirds.data.tables import example_pictures, read_images, read_labels
@@ -75,11 +77,50 @@ def test_a_photograph_taken_sideways_is_put_upright(tmp_path):
     assert upright.getpixel((10, 5)) == (230, 120, 20), "the left half came to the top"
 
 
-def test_squares_keep_proportions_and_the_centre():
-    wide = Image.new("RGB", (300, 100), "black")
-    wide.paste("white", (100, 0, 200, 100))
-    assert np.asarray(square(wide, 50)).min() > 200, "only the white middle is left"
-    assert square(orange(20, 20), 20).tobytes() == orange(20, 20).tobytes()
+def test_a_photograph_is_read_from_an_open_file_as_from_its_path(tmp_path):
+    orange().save(tmp_path / "a.jpg")
+    with (tmp_path / "a.jpg").open("rb") as file:
+        file.read()
+        assert read_photograph(file, "a.jpg").tobytes() == read_photograph(tmp_path / "a.jpg").tobytes()
+        assert not file.closed
+    with pytest.raises(ValueError, match=r"^the file is empty$"):
+        read_photograph(io.BytesIO(), "a.jpg")
+    with pytest.raises(ValueError, match=r"^'a\.jpg' is broken$"), reasons("a.jpg"):
+        raise OSError(f"{io.BytesIO()!r} is broken")
+
+
+def test_what_is_too_large_to_decode_safely_is_refused(tmp_path, monkeypatch):
+    orange(40, 20).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 799)
+    with (
+        pytest.warns(Image.DecompressionBombWarning),
+        pytest.raises(ValueError, match="40x20 are more pixels than 799"),
+    ):
+        read_photograph(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("size", [50, (50, 80), [80, 50], (30, 200)])
+@pytest.mark.parametrize("of", [(300, 100), (100, 300), (200, 201), (20, 10)])
+def test_pictures_keep_proportions_and_the_centre_and_cover_their_size(size, of):
+    height, width = (size, size) if isinstance(size, int) else size
+    scale, radius = max(width / of[0], height / of[1]), min(of) / 4
+    disc = Image.new("RGB", of, "black")
+    box = [of[0] / 2 - radius, of[1] / 2 - radius, of[0] / 2 + radius, of[1] / 2 + radius]
+    ImageDraw.Draw(disc).ellipse(box, "white")
+    found = np.asarray(fit(disc, size))[..., 0] / 255
+    assert found.shape == (height, width)
+    for axis, length in ((0, width), (1, height)):
+        seen = np.flatnonzero(found.max(axis=axis) > 0.5)
+        expected = [max(0, length / 2 - scale * radius), min(length, length / 2 + scale * radius) - 1]
+        assert np.abs(seen[[0, -1]] - expected).max() <= 1 + scale / 2
+    assert fit(orange(*of), of[::-1]).tobytes() == orange(*of).tobytes()
+
+
+@pytest.mark.parametrize("of", [(500, 333), (333, 500), (227, 227), (91, 640)])
+def test_squares_are_what_torchvision_makes_of_the_shorter_side(of):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (of[1], of[0], 3), np.uint8))
+    expected = v2.center_crop(v2.resize(noise, [64], antialias=True), [64, 64])
+    assert fit(noise, 64).tobytes() == expected.tobytes()
 
 
 def test_a_folder_is_prepared_and_what_cannot_be_read_is_listed(photographs, caplog):

@@ -12,6 +12,11 @@ ROOT = Path(__file__).parents[2]
 LABELS = ["blue_jay", "northern_cardinal", "yellow_warbler"]
 
 
+def surroundings() -> dict[str, str]:
+    """Return the environment of a run: one thread, and no store but the folder's own."""
+    return {name: value for name, value in os.environ.items() if name != "DREAMBIRDS_STORE"} | {"OMP_NUM_THREADS": "1"}
+
+
 class Study:
     """A config and a working directory of its own."""
 
@@ -28,7 +33,7 @@ class Study:
         return subprocess.run(
             [str(word) for word in command],
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env=surroundings(),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

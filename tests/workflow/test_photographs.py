@@ -1,6 +1,8 @@
 """The same workflow on a folder of photographs, some of which are broken."""
 
+import io
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +28,19 @@ def test_a_folder_of_photographs_goes_all_the_way(fresh):
     fresh.config["runs"]["scratch"]["epochs"] = [1]
     said = fresh.run()
     assert "broken.jpg: not a picture that can be read" in said
-    images = pd.read_csv(fresh.results / "dataset/images.csv", keep_default_na=False)
+    table = (fresh.results / "dataset/images.csv").read_bytes()
+    images = pd.read_csv(io.BytesIO(table), keep_default_na=False)
     assert (images["problem"] != "").sum() == 1 and len(images) == 11
     assert list(pd.read_csv(fresh.results / "dataset/labels.csv")["name"]) == ["007.Blue Jay's", "Großer Reiher"]
     dream = fresh.results / "dreams/scratch/epoch-0001/photo/007_Blue_Jay_s/step-0002.png"
     assert Image.open(dream).size == (32, 32)
+    look = pd.read_csv(fresh.results / "dataset/classes.csv")
+    assert look[["train", "validation", "left_out"]].to_numpy().tolist() == [[4, 1, 0], [4, 1, 1]]
+    assert all(Image.open(fresh.results / f"dataset/{name}.png").width > 700 for name in ("classes", "sizes"))
     assert "Nothing to be done" in fresh.run()
+    shutil.rmtree(fresh.results / "dataset")
+    assert "prepared 10 pictures of 2 classes, 10 of them from the store; 1 left out" in fresh.run("dataset_only")
+    assert (fresh.results / "dataset/images.csv").read_bytes() == table, "nothing moved"
     Image.new("RGB", (50, 50), "teal").save(photographs / "Großer Reiher" / "new.png")
     assert "dataset" in fresh.run("-n").partition("Job stats")[2], "a new photograph is noticed"
 

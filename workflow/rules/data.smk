@@ -4,23 +4,49 @@ from dreambirds.study.sources import fingerprint
 rule dataset:
     output:
         images=directory(f"{results}/dataset/images"),
+        pictures=f"{results}/dataset/pictures.npy",
         table=f"{results}/dataset/images.csv",
         labels=f"{results}/dataset/labels.csv",
     log:
         f"results/logs/{plan.study}/dataset.log",
     conda:
         "../../environment.yml"
+    threads: plan.config["threads"]["prepare"]
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=lambda wildcards, threads: 1000 + 250 * threads,
+        runtime=240,
     params:
         code=stage_code("dataset"),
         dataset=plan.config["dataset"],
-        photographs=lambda wildcards: fingerprint(plan),
+        photographs=plainly(lambda **_: fingerprint(plan)),
     message:
         "Prepare the pictures"
     script:
         "../scripts/dataset.py"
+
+
+rule look:
+    input:
+        images=rules.dataset.output.images,
+        table=rules.dataset.output.table,
+        labels=rules.dataset.output.labels,
+    output:
+        sheet=f"{results}/dataset/classes.png",
+        sizes=f"{results}/dataset/sizes.png",
+        classes=f"{results}/dataset/classes.csv",
+    log:
+        f"results/logs/{plan.study}/look.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=stage_code("look"),
+    message:
+        "Look at the pictures"
+    script:
+        "../scripts/look.py"
 
 
 rule statistics:

@@ -1,35 +1,23 @@
-"""The classes of a data set: their order, their names for people, and their names for paths."""
+"""The classes of a data set: their names for people, and their names for paths."""
 
 import re
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from dreambirds.data.drawn import SPECIES
 from dreambirds.errors import StudyError, nearest
 
 
 @dataclass(frozen=True)
 class Label:
-    """One class: `label` is safe in a path and unique, `name` is for people, `folder` is where its pictures lie."""
+    """One class: `label` is safe in a path and unique, `name` is for people, `folder` is what its source calls it.
+
+    That is the folder where its pictures lie, the class number of a competition, or None for drawn birds.
+    """
 
     label: str
     name: str
     folder: str | None = None
-
-
-def list_labels(dataset: dict) -> list[Label]:
-    """Return the classes that a study trains on, in the order of their class numbers.
-
-    `dataset` is the config's section. Raises StudyError if its path holds no class folders or a wanted label is
-    not there. Reads folder names only.
-    """
-    if dataset["source"] == "drawn" and dataset["path"] is not None:
-        raise StudyError("dataset.path: is only used with 'source: folder', not 'source: drawn'")
-    found = _drawn() if dataset["source"] == "drawn" else _folders(dataset["path"])
-    chosen = choose(found, dataset["labels"], "dataset.labels")
-    if len(chosen) < 2:
-        raise StudyError("dataset.labels: must name at least 2 classes, since a classifier has to tell them apart")
-    return chosen
 
 
 def choose(labels: list[Label], wanted: list[str] | None, where: str) -> list[Label]:
@@ -47,30 +35,32 @@ def choose(labels: list[Label], wanted: list[str] | None, where: str) -> list[La
     return [label for label in labels if label in chosen]
 
 
-def _drawn() -> list[Label]:
-    return [Label(label, species.name) for label, species in SPECIES.items()]
+def make_labels(names: Iterable[tuple[str, str, str]]) -> list[Label]:
+    """Return the labels of classes that are given as (what the label is made from, name for people, folder).
 
-
-def _folders(path: str | None) -> list[Label]:
-    if path is None:
-        raise StudyError("dataset.path: must name a folder with one sub-folder a class when 'source: folder' is set")
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise StudyError(f"dataset.path: '{path}' is {'a file, not' if root.exists() else 'not'} a folder")
-    folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if len(folders) < 2:
-        raise StudyError(f"dataset.path: '{path}' must hold at least 2 sub-folders, one a class; it has {len(folders)}")
+    Labels stay apart also where upper and lower case are the same.
+    """
     labels, taken = [], set()
-    for folder in folders:
-        label = _safe(folder, taken)
+    for word, name, folder in names:
+        label = _safe(word, taken)
         taken.add(label.casefold())
-        labels.append(Label(label, re.sub(r"[\s_]+", " ", folder).strip() or label, folder))
+        labels.append(Label(label, name or label, folder))
     return labels
 
 
-def _safe(folder: str, taken: set[str]) -> str:
-    """Return the folder's name as a path may hold it, made unique also where upper and lower case are the same."""
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", folder).strip("_-")[:64] or "class"
+def readable(word: str) -> str:
+    """Return a name for people: underscores are spaces."""
+    return re.sub(r"[\s_]+", " ", word).strip()
+
+
+def unaccented(name: str) -> str:
+    """Return the name with its accents taken off, so that a label keeps the letters below them."""
+    letters = unicodedata.normalize("NFKD", name)
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+
+
+def _safe(word: str, taken: set[str]) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", word).strip("_-")[:64] or "class"
     label, number = stem, 2
     while label.casefold() in taken:
         label, number = f"{stem}_{number}", number + 1

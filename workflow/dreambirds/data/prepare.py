@@ -1,99 +1,105 @@
-"""The dataset stage: every picture once as a square PNG, and two tables that say what there is."""
+"""The dataset stage: every picture once, at one size, and two tables that say what there is."""
 
-import hashlib
 import logging
-import os
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from dreambirds.data.chance import label_stream
-from dreambirds.data.drawn import draw_bird
-from dreambirds.data.files import find_photographs
+from dreambirds.data.catalogue import list_photographs
+from dreambirds.data.duplicates import first_of_same, tell_duplicates
 from dreambirds.data.labels import Label
-from dreambirds.data.photographs import read_photograph, square
+from dreambirds.data.making import Made, Source, Workshop
+from dreambirds.data.packed import packing
 from dreambirds.data.split import split
+from dreambirds.data.store import Store, default_folder
+from dreambirds.data.tables import IMAGE_COLUMNS, label_table, write_table
+from dreambirds.data.workers import in_order
 from dreambirds.errors import StudyError
 
-IMAGE_COLUMNS = ["path", "label", "split", "sha256", "size", "source", "problem"]
+LARGE = 1000  # pictures from which on the log tells how far it is
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Source:
-    """One picture to prepare: its class, where it comes from (a file, or a number for a drawn bird), its new name."""
+def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None = None, threads: int = 1) -> None:
+    """Write ``images/<label>/<name>.png``, ``pictures.npy``, ``images.csv`` and ``labels.csv`` into `folder`.
 
-    label: Label
-    origin: Path | int
-    name: str
-
-
-def prepare(dataset: dict, labels: list[Label], folder: Path) -> None:
-    """Write ``images/<label>/<name>.png``, ``images.csv`` and ``labels.csv`` into `folder`.
-
-    `dataset` is the config's section. A picture that can't be read is left out and listed with its reason, in the log
-    and in the column `problem`. Raises StudyError where a class is left with too few pictures to learn from.
+    `dataset` is the config's section. Photographs are prepared once and kept in the folder `store` (None is the
+    default one): what is there is not made anew. A picture that can't be read is left out and listed with its reason,
+    in the log and in the column `problem`. Raises StudyError where a class is left with too few pictures to learn
+    from, and where the store can't be written to.
     """
-    rows = [_prepare_one(source, dataset, folder) for source in tqdm(list(_sources(dataset, labels)), disable=None)]
-    images = pd.DataFrame(rows, columns=IMAGE_COLUMNS)
-    good = images["problem"] == ""
-    _check_counts(images[good], labels, dataset["path"])
-    images.loc[good, "split"] = split(images.loc[good, "label"], dataset["validation_fraction"], dataset["seed"])
-    images.to_csv(folder / "images.csv", index=False)
-    _label_table(images[good], labels).to_csv(folder / "labels.csv", index=False)
-    log.info("prepared %d pictures of %d classes; %d left out", good.sum(), len(labels), (~good).sum())
+    workshop = Workshop(dataset, folder, Store(store or default_folder()))
+    rows, found = [], 0
+    with packing(folder, workshop.shape) as append:
+        for made in _make_all(workshop, list(_sources(dataset, labels)), threads):
+            rows.append(made.row)
+            found += made.stored
+            if made.pixels is not None:
+                append(made.pixels)
+    images = _image_table(rows, labels, dataset)
+    good = images[images["problem"] == ""]
+    tell_duplicates(good)
+    write_table(images, folder / "images.csv")
+    write_table(label_table(good, labels), folder / "labels.csv")
+    log.info(
+        "prepared %d pictures of %d classes, %d of them from the store; %d left out",
+        len(good),
+        len(labels),
+        found,
+        len(images) - len(good),
+    )
 
 
 def _sources(dataset: dict, labels: list[Label]) -> Iterator[Source]:
-    for label in labels:
-        if label.folder is None:
+    if dataset["source"] == "drawn":
+        for label in labels:
             yield from (Source(label, number, f"{number:04d}") for number in range(dataset["images_per_label"]))
-        else:
-            paths = find_photographs(Path(dataset["path"]).expanduser() / label.folder)
-            yield from (Source(label, path, f"{number:05d}") for number, path in enumerate(paths))
+        return
+    counts = dict.fromkeys(labels, 0)
+    for photograph in list_photographs(dataset, labels):
+        yield Source(photograph.label, photograph, f"{counts[photograph.label]:05d}")
+        counts[photograph.label] += 1
 
 
-def _prepare_one(source: Source, dataset: dict, folder: Path) -> tuple:
-    origin = "" if isinstance(source.origin, int) else os.fsencode(source.origin).decode(errors="backslashreplace")
-    try:
-        picture = _picture(source, dataset)
-    except ValueError as problem:
-        log.warning("left out %s: %s", origin, problem)
-        return "", source.label.label, "", "", "", origin, str(problem)
-    size = f"{picture.width}x{picture.height}"
-    picture = square(picture, dataset["image_size"])
-    path = Path("images", source.label.label, f"{source.name}.png")
-    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    picture.save(folder / path)
-    return str(path), source.label.label, "", hashlib.sha256(picture.tobytes()).hexdigest(), size, origin, ""
+def _make_all(workshop: Workshop, sources: list[Source], threads: int) -> Iterator[Made]:
+    """Make the pictures in order, with a bar on a terminal, and a line in the log every tenth of a large set."""
+    total = len(sources)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # they are refused, with a reason
+        results = in_order(workshop.make, sources, threads)
+        for number, made in enumerate(tqdm(results, total=total, disable=None), 1):
+            yield made
+            if total >= LARGE and number * 10 // total > (number - 1) * 10 // total:
+                log.info("%d %%: %d of %d pictures", number * 100 // total, number, total)
 
 
-def _picture(source: Source, dataset: dict) -> Image.Image:
-    if isinstance(source.origin, Path):
-        return read_photograph(source.origin)
-    stream = label_stream(dataset["seed"], source.label.label, source.origin)
-    return draw_bird(source.label.label, stream, dataset["image_size"], dataset["facing"])
+def _image_table(rows: list[dict], labels: list[Label], dataset: dict) -> pd.DataFrame:
+    """Return ``images.csv``: a split that photographs bring with them is kept, the others are divided."""
+    images = pd.DataFrame([dict.fromkeys(IMAGE_COLUMNS, "") | row for row in rows], columns=IMAGE_COLUMNS)
+    good = images["problem"] == ""
+    _check_counts(images[good], labels, dataset)
+    free = good & (images["split"] == "")
+    images.loc[free, "split"] = split(images.loc[free, "label"], dataset["validation_fraction"], dataset["seed"])
+    images.loc[good, "duplicate_of"] = first_of_same(images[good])
+    return images
 
 
-def _check_counts(images: pd.DataFrame, labels: list[Label], path: str | None) -> None:
-    counts = images["label"].value_counts()
+def _check_counts(images: pd.DataFrame, labels: list[Label], dataset: dict) -> None:
+    counts = images.groupby(["label", "split"]).size()
     for label in labels:
-        if counts.get(label.label, 0) < 2:
+        parts = counts.get(label.label, pd.Series(dtype=int))
+        readable, validating = int(parts.sum()), int(parts.get("validation", 0))
+        if validating and validating == readable:
             raise StudyError(
-                f"dataset.path: class '{label.folder}' in '{path}' has {counts.get(label.label, 0)} readable "
-                "picture(s); at least 2 JPEG, PNG or WebP files are needed"
+                f"dataset.split: the given split leaves class '{label.label}' without a readable picture that trains "
+                f"({validating} validate); set it to random, or leave the class out of dataset.labels"
             )
-
-
-def _label_table(images: pd.DataFrame, labels: list[Label]) -> pd.DataFrame:
-    counts = pd.crosstab(images["label"], images["split"])
-    table = pd.DataFrame({"index": range(len(labels)), "label": [label.label for label in labels]})
-    table["name"] = [label.name for label in labels]
-    for part in ("train", "validation"):
-        column = counts[part] if part in counts else pd.Series(dtype=int)
-        table[part] = table["label"].map(column).fillna(0).astype(int)
-    return table
+        if readable < 2 and not parts.get("train", 0):
+            raise StudyError(
+                f"dataset.path: class '{label.folder}' in '{dataset['path']}' has {readable} readable picture(s); at "
+                "least 2 JPEG, PNG or WebP files are needed"
+            )

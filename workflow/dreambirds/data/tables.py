@@ -4,6 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from dreambirds.data.labels import Label
+from dreambirds.data.store import atomically
+
+IMAGE_COLUMNS = ["path", "label", "split", "sha256", "size", "source", "problem", "duplicate_of"]
+
 
 def read_images(folder: Path) -> pd.DataFrame:
     """Return ``images.csv``: one row a picture, with empty strings where there is no value."""
@@ -13,6 +18,23 @@ def read_images(folder: Path) -> pd.DataFrame:
 def read_labels(folder: Path) -> pd.DataFrame:
     """Return ``labels.csv``: index, label, name, and the numbers of pictures that train and validate."""
     return pd.read_csv(folder / "labels.csv", dtype={"label": str, "name": str}, keep_default_na=False)
+
+
+def label_table(images: pd.DataFrame, labels: list[Label]) -> pd.DataFrame:
+    """Return ``labels.csv`` for the rows of the pictures that were prepared."""
+    counts = pd.crosstab(images["label"], images["split"])
+    table = pd.DataFrame({"index": range(len(labels)), "label": [label.label for label in labels]})
+    table["name"] = [label.name for label in labels]
+    for part in ("train", "validation"):
+        column = counts[part] if part in counts else pd.Series(dtype=int)
+        table[part] = table["label"].map(column).fillna(0).astype(int)
+    return table
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table without its index, whole or not at all."""
+    with atomically(path) as temporary:
+        table.to_csv(temporary, index=False)
 
 
 def example_pictures(folder: Path) -> dict[str, Path]:

@@ -3,22 +3,32 @@
 import hashlib
 from pathlib import Path
 
-from dreambirds.data.files import find_photographs
+from dreambirds.data.catalogue import list_files
+from dreambirds.data.shapes import to_word
 from dreambirds.data.tables import example_pictures
 from dreambirds.study.fitting import start_file
 from dreambirds.study.plan import Plan
 
 
 def fingerprint(plan: Plan) -> str:
-    """Return a digest of the names, sizes and times of all photographs, or nothing for drawn birds."""
-    if plan.config["dataset"]["source"] == "drawn":
-        return ""
-    root, digest = Path(plan.config["dataset"]["path"]).expanduser(), hashlib.sha256()
-    for label in plan.labels:
-        for path in find_photographs(root / label.folder):
-            about = path.lstat()
-            line = f"{label.folder}/{path.name}\0{about.st_size} {about.st_mtime_ns}\n"
-            digest.update(line.encode(errors="surrogateescape"))
+    """Return a digest of the names, sizes and times of all photographs and their tables, or nothing for drawn birds.
+
+    Of a zip it is the zip's own size and time. Raises StudyError where a table is wrong.
+    """
+    dataset = plan.config["dataset"]
+    return "" if dataset["source"] == "drawn" else digest_files(list_files(dataset, plan.labels))
+
+
+def digest_files(files: dict[str, Path]) -> str:
+    """Return a digest of files' names, as they are given, sizes and times; one may not be there."""
+    digest = hashlib.sha256()
+    for name, file in files.items():
+        try:
+            about = file.stat()
+            told = f"{about.st_size} {about.st_mtime_ns}"
+        except OSError:
+            told = "gone"
+        digest.update(f"{name}\0{told}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -53,4 +63,4 @@ def statistics(plan: Plan, recipe: str) -> list[str]:
     """Return the file with the data set's spectrum and mean images, if a recipe needs those."""
     parameters = plan.recipes[recipe]
     needed = parameters["image"] == "maco" or parameters["start"] == "class_mean"
-    return [f"results/{plan.study}/dataset/statistics-{plan.side(recipe)}.safetensors"] if needed else []
+    return [f"results/{plan.study}/dataset/statistics-{to_word(plan.shape(recipe))}.safetensors"] if needed else []

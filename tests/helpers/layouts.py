@@ -1,0 +1,152 @@
+"""Drawn birds, arranged as real data comes: the competition's layout, CUB's and NABirds', and `train` beside `val`."""
+
+import hashlib
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dreambirds.data.catalogue import list_labels, list_photographs
+from dreambirds.data.chance import label_stream
+from dreambirds.data.drawn import draw_bird
+from dreambirds.data.source import Photograph
+from dreambirds.errors import StudyError
+from dreambirds.study.schema import check
+
+BIRDS = {"blue_jay": "Blue Jay", "northern_cardinal": "Northern Cardinal", "yellow_warbler": "Yellow Warbler"}
+SIDE = 32
+
+
+def save_bird(path: Path, species: str, number: int = 0) -> Path:
+    """Draw a bird of a species and save it, as JPEG or as the path's ending says; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _draw(species, number).save(path)
+    return path
+
+
+@cache
+def _draw(species: str, number: int) -> Image.Image:
+    return draw_bird(species, label_stream(0, species, number), SIDE, "both")
+
+
+def hexadecimal(*words: object) -> str:
+    """Return 32 hexadecimal digits, as the competition and NABirds name their files."""
+    return hashlib.md5(repr(words).encode()).hexdigest()
+
+
+def kaggle(root: Path, numbers: tuple[int, ...] = (2, 9, 10), each: int = 4, tests: int = 5) -> Path:
+    """Arrange the competition's `birds/` in `root`: three species under these class numbers, and pictures to classify.
+
+    `names.txt` has two lines after the last number's; `sample.csv` names the pictures in another order than by name.
+    """
+    birds = root / "birds"
+    names = [f"Unseen bird {line}" for line in range(max(numbers) + 3)]
+    rows = []
+    for number, (species, name) in zip(numbers, BIRDS.items(), strict=True):
+        names[number] = name
+        for count in range(each):
+            file = f"{hexadecimal(species, count)}.jpg"
+            save_bird(birds / "train" / str(number) / file, species, count)
+            rows.append(f"{file},{number}")
+    (birds / "names.txt").write_text("".join(f"{name}\n" for name in names))
+    (birds / "labels.csv").write_text("\n".join(["path,class", *rows]) + "\n")
+    files = [f"{hexadecimal('test', count)}.jpg" for count in range(tests)]
+    for count, file in enumerate(files):
+        save_bird(birds / "test" / "0" / file, list(BIRDS)[count % 3], 100 + count)
+    (birds / "sample.csv").write_text("\n".join(["path,class", *(f"test/{file},0" for file in files)]) + "\n")
+    return birds
+
+
+def zipped(folder: Path, file: Path, top: str = "birds/", junk: bool = True) -> Path:
+    """Put a folder's files into a zip, below `top`; with the junk that macOS adds."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                name = f"{top}{path.relative_to(folder).as_posix()}"
+                archive.write(path, name)
+                if junk:
+                    inner = name.rpartition("/")
+                    archive.writestr(f"__MACOSX/{inner[0]}{inner[1]}._{inner[2]}", b"\x00\x05\x16\x07")
+        if junk:
+            archive.writestr(f"{top}train/.DS_Store", b"")
+    return file
+
+
+def cub(root: Path, each: int = 4) -> Path:
+    """Arrange `CUB_200_2011/` in `root`: three species, the split of every other image, and boxes."""
+    folders = dict(zip(("001.Blue_Jay", "002.Northern_Cardinal", "010.Yellow_Warbler"), BIRDS, strict=True))
+    images = [(folder, f"{folder}/{folder[4:]}_{count:04d}.jpg") for folder in folders for count in range(each)]
+    tables = _tables({folder: str(int(folder[:3])) for folder in folders}, images, lambda number, _: str(number))
+    return _write(root / "CUB_200_2011", tables, folders, images)
+
+
+def nabirds(root: Path, each: int = 4) -> Path:
+    """Arrange `nabirds/` in `root`: ids with dashes, class numbers with gaps, names with brackets, a hierarchy."""
+    folders = {"0295": "blue_jay", "0817": "northern_cardinal", "1010": "yellow_warbler"}
+    names = {"295": "Blue Jay", "817": "Northern Cardinal (Adult Male)", "1010": "Yellow Warbler"}
+    images = [(folder, f"{folder}/{hexadecimal(folder, count)}.jpg") for folder in folders for count in range(each)]
+    tables = _tables({folder: str(int(folder)) for folder in folders}, images, lambda _, path: _dashed(path))
+    tables["classes.txt"] = ["0 Birds", "1 Ducks, Geese, and Swans", *(f"{key} {name}" for key, name in names.items())]
+    tables["hierarchy.txt"] = ["1 0", *(f"{key} 1" for key in names)]
+    return _write(root / "nabirds", tables, folders, images)
+
+
+def train_and_val(root: Path, each: int = 4, validation: str = "val") -> Path:
+    """Arrange three species in `root`, below `train` and `val`: a quarter validates, and one bird is in `test` only."""
+    for species in BIRDS:
+        for count in range(each):
+            part = validation if count % 4 == 3 else "train"
+            save_bird(root / part / species / f"{count}.png", species, count)
+    save_bird(root / "test" / "unknown" / "0.png", "blue_jay", 100)
+    return root
+
+
+def _dashed(path: str) -> str:
+    letters = Path(path).stem
+    return "-".join([letters[:8], letters[8:12], letters[12:16], letters[16:20], letters[20:]])
+
+
+def _tables(numbers: dict[str, str], images: list[tuple[str, str]], name) -> dict[str, list[str]]:
+    ids = [name(number, path) for number, (_, path) in enumerate(images, 1)]
+    return {
+        "images.txt": [f"{key} {path}" for key, (_, path) in zip(ids, images, strict=True)],
+        "image_class_labels.txt": [f"{key} {numbers[folder]}" for key, (folder, _) in zip(ids, images, strict=True)],
+        "classes.txt": [f"{number} {folder}" for folder, number in numbers.items()],
+        "train_test_split.txt": [f"{key} {count % 2}" for count, key in enumerate(ids, 1)],
+        "bounding_boxes.txt": [f"{key} {count}.0 2.0 20.0 16.5" for count, key in enumerate(ids)],
+    }
+
+
+def _write(root: Path, tables: dict[str, list[str]], folders: dict[str, str], images: list[tuple[str, str]]) -> Path:
+    for count, (folder, path) in enumerate(images):
+        save_bird(root / "images" / path, folders[folder], count)
+    for name, lines in tables.items():
+        (root / name).write_text("\n".join(lines) + "\n")
+    return root
+
+
+def settings(source: str, path: Path, **changes) -> dict:
+    """Return a whole dataset section."""
+    config = {"dataset": {"source": source, "path": str(path), **changes}, "runs": {"a": {}}}
+    check(config | {"dreams": {"recipes": {"a": {}}}}, "config")
+    return config["dataset"]
+
+
+def told(dataset: dict) -> list[tuple[str, str, str]]:
+    """Return what the classes are called."""
+    return [(label.label, label.name, label.folder) for label in list_labels(dataset)]
+
+
+def photographs(dataset: dict) -> list[Photograph]:
+    """Return all photographs of all classes."""
+    return list_photographs(dataset, list_labels(dataset))
+
+
+def refused(dataset: dict) -> str:
+    """Return the sentence that the data set is refused with."""
+    with pytest.raises(StudyError) as error:
+        photographs(dataset)
+    assert "\n" not in str(error.value)
+    return str(error.value)

@@ -1,0 +1,49 @@
+"""Photographs to prepare, for several tests."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dreambirds.data.catalogue import list_labels
+from dreambirds.data.prepare import prepare
+from dreambirds.study.schema import check
+
+
+class Bench:
+    """Photographs in class folders, a store, and a count of the photographs that were decoded and resized."""
+
+    def __init__(self, root: Path):
+        self.root, self.made = root, []
+        for number, label in enumerate(("auk", "bunting", "crane")):
+            for place in range(6):
+                self.photograph(f"{label}/{place}.png", 100 * number + place)
+
+    def photograph(self, name: str, seed: int) -> Path:
+        """Write a photograph of noise, and return its file."""
+        path = self.root / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (30, 40, 3), np.uint8)).save(path)
+        return path
+
+    def prepare(self, name: str = "out", threads: int = 1, **changes) -> Path:
+        """Prepare into a folder of this name, and return it; `made` then holds what was decoded and resized."""
+        config = {"dataset": {"source": "folder", "path": str(self.root / "in"), "image_size": 16, **changes}}
+        config |= {"runs": {"a": {}}, "dreams": {"recipes": {"a": {}}}}
+        check(config, "config")
+        self.made.clear()
+        folder = self.root / name
+        folder.mkdir(exist_ok=True)
+        dataset = config["dataset"]
+        prepare(dataset, list_labels(dataset), folder, self.root / "store", threads)
+        return folder
+
+    @property
+    def entries(self) -> list[Path]:
+        """The pictures in the store."""
+        return sorted((self.root / "store").rglob("*.png"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return all files of a folder with their bytes."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,60 @@
+"""What training reads is what was prepared, and a file that does not fit its table is refused."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dreambirds.data.loading import Pictures
+from dreambirds.data.tables import read_images, read_labels
+from dreambirds.errors import StudyError
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_pictures_for_training_are_those_of_the_files(bench, part):
+    folder = bench.prepare("out", image_size=[16, 24], validation_fraction=0.4)
+    pictures, images = Pictures(folder, part), read_images(folder)
+    rows = images[images["split"] == part]
+    assert len(pictures) == len(rows) > 0 and pictures.shape == (16, 24)
+    index = dict(read_labels(folder)[["label", "index"]].to_numpy())
+    for number, (path, label) in enumerate(rows[["path", "label"]].to_numpy()):
+        picture, target = pictures[number]
+        assert picture.dtype == torch.uint8 and target == pictures.targets[number] == index[label]
+        assert np.array_equal(picture.permute(1, 2, 0), np.asarray(Image.open(folder / path)))
+    pictures[0][0].zero_()
+    assert pictures[0][0].any(), "who writes into a picture writes into a copy"
+    data = pickle.dumps(pictures)
+    assert len(data) < 8000 and torch.equal(pickle.loads(data)[1][0], pictures[1][0]), (
+        "processes open the file themselves"
+    )
+    pictures.transform = lambda picture: picture.float() / 255
+    assert pictures[0][0].dtype == torch.float32
+
+
+def remake(folder: Path, change) -> None:
+    """Write the pictures anew, changed."""
+    pictures = np.load(folder / "pictures.npy")
+    np.save(folder / "pictures.npy", change(pictures))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "pictures.npy").unlink(),
+        lambda folder: (folder / "pictures.npy").write_bytes((folder / "pictures.npy").read_bytes()[:-1]),
+        lambda folder: (folder / "pictures.npy").write_bytes(b""),
+        lambda folder: (folder / "pictures.npy").write_bytes(b"not an array"),
+        lambda folder: remake(folder, lambda pictures: pictures[:-1]),
+        lambda folder: remake(folder, lambda pictures: pictures[::-1]),
+        lambda folder: remake(folder, lambda pictures: pictures.astype(np.float32)),
+        lambda folder: remake(folder, lambda pictures: pictures[:, :1]),
+    ],
+)
+def test_pictures_that_do_not_fit_their_table_are_refused(bench, damage):
+    folder = bench.prepare()
+    damage(folder)
+    with pytest.raises(StudyError, match=r"pictures.npy' .*delete the folder '.*out' and run again"):
+        Pictures(folder, "train")

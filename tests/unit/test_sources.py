@@ -1,0 +1,216 @@
+"""Folders with and without `train` and `val`; what a path does not hold; whether anything changed since."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import layouts
+import pytest
+from layouts import photographs, refused, settings, told
+
+from dreambirds.data.catalogue import list_labels, list_photographs
+from dreambirds.errors import StudyError
+from dreambirds.study.sources import fingerprint
+
+
+def test_train_and_val_are_the_given_split_and_pooled_for_a_random_one(tmp_path):
+    for name in ("val", "valid", "validation"):
+        root = layouts.train_and_val(tmp_path / name, validation=name)
+        assert [label for label, _, _ in told(settings("folder", root))] == list(layouts.BIRDS)
+        found = photographs(settings("folder", root))
+        assert [photograph.part for photograph in found] == (["train"] * 3 + ["validation"]) * 3
+        assert [photograph.file.relative_to(root).as_posix() for photograph in found[:4]] == [
+            *(f"train/blue_jay/{count}.png" for count in range(3)),
+            f"{name}/blue_jay/3.png",
+        ]
+        pooled = photographs(settings("folder", root, split="random"))
+        assert [photograph.file for photograph in pooled] == [photograph.file for photograph in found]
+        assert {photograph.part for photograph in pooled} == {""}
+
+
+def test_a_class_that_is_only_below_val_can_be_pooled_but_not_learnt_as_given(tmp_path):
+    root = layouts.train_and_val(tmp_path)
+    shutil.move(root / "train" / "blue_jay", root / "train" / "jay")
+    assert "class 'blue_jay' is only below 'val'" in refused(settings("folder", root))
+    labels = list_labels(settings("folder", root, split="random"))
+    assert [label.folder for label in labels] == ["blue_jay", "jay", "northern_cardinal", "yellow_warbler"]
+    assert len(list_photographs(settings("folder", root, split="random"), labels)) == 12
+    (root / "train" / "blue_jay").mkdir()
+    assert "class 'blue_jay' has photographs to validate with, and none to train on" in refused(
+        settings("folder", root)
+    )
+
+
+def test_a_train_without_a_val_or_with_two_is_explained(tmp_path):
+    root = layouts.train_and_val(tmp_path)
+    shutil.copytree(root / "val", root / "valid")
+    assert "holds 'val' and 'valid'; keep one" in refused(settings("folder", root))
+    shutil.rmtree(root / "val")
+    shutil.rmtree(root / "valid")
+    assert f"no 'val' beside it; name '{root}/train'" in refused(settings("folder", root))
+
+
+@pytest.mark.parametrize("direct", ["train", "val"])
+def test_classes_that_are_called_train_and_val_stay_classes(tmp_path, direct):
+    root = layouts.train_and_val(tmp_path)
+    layouts.save_bird(root / direct / "a.jpg", "blue_jay")
+    layouts.save_bird(root / "test" / "b.jpg", "blue_jay")
+    assert [label for label, _, _ in told(settings("folder", root))] == ["test", "train", "val"]
+    files = [photograph.file.relative_to(root).as_posix() for photograph in photographs(settings("folder", root))]
+    assert files == sorted(["test/b.jpg", f"{direct}/a.jpg"])
+    assert {photograph.part for photograph in photographs(settings("folder", root))} == {""}
+
+
+def test_a_plain_folder_lists_what_is_called_a_photograph(tmp_path):
+    for name in (
+        "b 1/2.JPG",
+        "b 1/10.png",
+        "b 1/.hidden.jpg",
+        "b 1/notes.txt",
+        "a/x.webp",
+        "a/deeper/y.jpg",
+        "top.jpg",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    layouts.save_bird(tmp_path / ".hidden" / "x.jpg", "blue_jay")
+    (tmp_path / "a" / "link.jpg").symlink_to("nowhere")
+    found = photographs(settings("folder", tmp_path))
+    names = [(photograph.label.label, photograph.file.name) for photograph in found]
+    assert names == [("a", "link.jpg"), ("a", "x.webp"), ("b_1", "10.png"), ("b_1", "2.JPG")]
+
+
+@pytest.mark.parametrize("source", ["kaggle", "cub", "nabirds"])
+def test_the_folder_around_a_layout_will_do_and_variables_are_replaced(tmp_path, monkeypatch, source):
+    root = getattr(layouts, source)(tmp_path / "data")
+    source = "kaggle" if source == "kaggle" else "cub"
+    (tmp_path / "data" / "other").mkdir()
+    monkeypatch.setenv("BIRDS_ARE_HERE", str(tmp_path))
+    around = photographs(settings(source, "$BIRDS_ARE_HERE/data"))
+    assert around == photographs(settings(source, root)) and len(around) == 12
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert photographs(settings(source, "~/data")) == around
+    shutil.copytree(root, tmp_path / "data" / "copy")
+    assert "holds several data sets" in refused(settings(source, tmp_path / "data"))
+
+
+def test_a_path_that_does_not_fit_is_told_what_was_looked_for(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.zip").write_text("no zip")
+    cases = {
+        (
+            "kaggle",
+            "empty",
+        ): "holds no 'train' folder with a class number a sub-folder ('train/0', 'train/1', …), nor is",
+        ("kaggle", "none"): "is not there; it must hold a 'train' folder",
+        ("kaggle", "file.zip"): "can't be read: no zip, or a damaged one",
+        ("cub", "empty"): "holds no 'images.txt' with 'image_class_labels.txt' and 'classes.txt' beside it",
+        ("cub", "file.zip"): "holds no 'images.txt'",
+        ("cub", "none"): "is not there; it must hold 'images.txt'",
+        ("folder", "empty"): "must hold at least 2 sub-folders, one a class; it has 0",
+        ("folder", "file.zip"): "is a file, not a folder",
+        ("folder", "none"): "is not a folder",
+    }
+    for (source, name), sentence in cases.items():
+        found = refused(settings(source, tmp_path / name))
+        assert found.startswith(f"dataset.path: '{tmp_path / name}' {sentence}") and "looks like" not in found
+
+
+@pytest.mark.parametrize("real", ["kaggle", "cub", "folder", "split"])
+@pytest.mark.parametrize("said", ["kaggle", "cub", "folder"])
+def test_the_layout_of_another_source_is_recognised(tmp_path, real, said):
+    make = {"kaggle": layouts.kaggle, "cub": layouts.cub, "split": layouts.train_and_val}.get(
+        real, layouts.train_and_val
+    )
+    root = make(tmp_path)
+    root, real = (root / "train", "folder") if real == "folder" else (root, {"split": "folder"}.get(real, real))
+    if real == said:
+        assert photographs(settings(said, root))
+    else:
+        assert refused(settings(said, root)).endswith(f"; it looks like 'source: {real}'")
+
+
+def test_a_zip_of_the_competition_is_recognised_under_another_source(tmp_path):
+    file = layouts.zipped(layouts.kaggle(tmp_path), tmp_path / "birds.zip")
+    assert refused(settings("folder", file)).endswith("is a file, not a folder; it looks like 'source: kaggle'")
+
+
+def test_a_table_that_belongs_to_images_is_missed_by_name(tmp_path):
+    root = layouts.cub(tmp_path)
+    (root / "bounding_boxes.txt").unlink()
+    assert "dataset.crop_margin: must be null, since there is no" in refused(settings("cub", root, crop_margin=0.0))
+    (root / "classes.txt").unlink()
+    assert "images.txt' has no 'classes.txt' beside it" in refused(settings("cub", root))
+
+
+def test_keys_that_do_not_fit_the_source_are_refused(tmp_path):
+    for source in ("kaggle", "cub"):
+        dataset = settings(source, tmp_path) | {"path": None}
+        assert f"dataset.path: is null, and the data of 'source: {source}' must be fetched first" == refused(dataset)
+    root = layouts.train_and_val(tmp_path)
+    for dataset in (
+        settings("folder", root, crop_margin=0.0),
+        settings("drawn", root, crop_margin=0.1) | {"path": None},
+    ):
+        with pytest.raises(StudyError, match=r"dataset.crop_margin: is only used with 'source: cub'"):
+            list_labels(dataset)
+    with pytest.raises(StudyError, match="has photographs of 1 class"):
+        numbers = layouts.kaggle(tmp_path / "one")
+        shutil.rmtree(numbers / "train" / "9")
+        shutil.rmtree(numbers / "train" / "10")
+        list_labels(settings("kaggle", numbers))
+
+
+def mark(dataset: dict) -> str:
+    """Return the fingerprint of a data set with all its classes."""
+    return fingerprint(SimpleNamespace(config={"dataset": dataset}, labels=list_labels(dataset)))
+
+
+READ = {
+    "kaggle": ["names.txt", "labels.csv"],
+    "cub": ["images.txt", "image_class_labels.txt", "classes.txt", "train_test_split.txt"],
+    "train_and_val": [],
+}
+
+
+@pytest.mark.parametrize("layout", READ)
+def test_the_fingerprint_knows_every_photograph_and_table_by_name_size_and_time(tmp_path, layout):
+    root = getattr(layouts, layout)(tmp_path)
+    dataset = settings({"train_and_val": "folder"}.get(layout, layout), root)
+    photograph = photographs(dataset)[3].file
+    before = mark(dataset)
+    for path in (photograph, *(root / name for name in READ[layout])):
+        about = path.stat()
+        os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns + 1000))
+        assert mark(dataset) != before, path
+        os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+        assert mark(dataset) == before
+    about = photograph.stat()
+    photograph.write_bytes(photograph.read_bytes() + b"\0")
+    os.utime(photograph, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert mark(dataset) != before, "another size"
+    photograph.unlink()
+    gone = mark(dataset)
+    assert gone != before
+    photograph.symlink_to("nowhere")
+    assert mark(dataset) != before
+
+
+def test_the_fingerprint_of_a_plain_folder_is_what_it_was(tmp_path):
+    for name in ("b/2.jpg", "b/1.jpg", "a/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"abc")
+        os.utime(tmp_path / name, ns=(0, 1_700_000_000_000_000_000))
+    lines = "".join(f"{name}\x003 1700000000000000000\n" for name in ("a/1.png", "b/1.jpg", "b/2.jpg"))
+    assert mark(settings("folder", tmp_path)) == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_the_fingerprint_of_a_zip_is_its_own_and_drawn_birds_have_none(tmp_path):
+    file = layouts.zipped(layouts.kaggle(tmp_path), tmp_path / "birds.zip")
+    before = mark(settings("kaggle", file))
+    assert mark(settings("kaggle", file)) == before
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1000))
+    assert mark(settings("kaggle", file)) != before
+    assert mark(settings("drawn", Path()) | {"path": None}) == ""

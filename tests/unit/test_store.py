@@ -1,0 +1,91 @@
+"""Prepared pictures are found again by all that decides their pixels, and by nothing else, and never when damaged."""
+
+from pathlib import Path
+
+import pytest
+from bench import contents
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from dreambirds.data import store as storing
+from dreambirds.data.store import picture_key
+from dreambirds.errors import StudyError
+from dreambirds.study import code
+
+
+def test_the_key_is_of_all_that_decides_pixels(monkeypatch):
+    box = (1, 2, 3, 4)
+    told = [("a", (8, 8), None, 0), ("b", (8, 8), None, 0), ("a", (8, 9), None, 0), ("a", (9, 8), None, 0)]
+    told += [("a", (8, 8), box, 0), ("a", (8, 8), box, 0.5), ("a", (8, 8), (1, 2, 3, 5), 0)]
+    keys = [picture_key(*each) for each in told]
+    assert len(set(keys)) == len(told) and keys == [picture_key(*each) for each in told]
+    monkeypatch.setattr(storing, "pixels_code", lambda: "another version")
+    assert not set(keys) & {picture_key(*each) for each in told}
+
+
+def test_the_code_that_decides_pixels_is_all_of_it(monkeypatch):
+    monkeypatch.setitem(code.ENTRIES, "pixels", ["data/framing.py"])
+    modules = {path.name for path in code.stage_modules("pixels")} - {"__init__.py"}
+    assert modules == set(storing.DECIDES_PIXELS)
+
+
+def damage_pixels(entry: Path) -> None:
+    """Change a pixel, and keep the text as it is."""
+    with Image.open(entry) as picture:
+        picture.load()
+        text = PngInfo()
+        for name, value in picture.text.items():
+            text.add_text(name, value)
+        picture.putpixel((3, 3), (1, 2, 3))
+        picture.save(entry, pnginfo=text)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_pixels,
+        lambda entry: entry.write_bytes(entry.read_bytes()[:200]),
+        lambda entry: entry.write_bytes(b""),
+        lambda entry: Image.new("RGB", (16, 16)).save(entry),
+        lambda entry: Image.new("L", (5, 5)).save(entry),
+    ],
+)
+def test_a_damaged_entry_is_discarded_and_made_anew(bench, damage, caplog):
+    whole = contents(bench.prepare("whole"))
+    entry = bench.entries[4]
+    for place in (bench.root / "whole" / "images").rglob("*.png"):
+        if place.samefile(entry):
+            place.unlink()
+    good = entry.read_bytes()
+    damage(entry)
+    assert contents(bench.prepare("again")) == whole and len(bench.made) == 1
+    assert f"the stored picture '{entry}' is damaged" in caplog.text and entry.read_bytes() == good
+
+
+def test_pictures_are_the_store_s_own_files_or_copies_of_them(bench, monkeypatch):
+    linked = bench.prepare("linked")
+    assert all(path.stat().st_nlink == 2 for path in linked.rglob("*.png"))
+
+    def refused(*_):
+        raise OSError("another disk")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    copied = bench.prepare("copied")
+    assert all(path.stat().st_nlink == 1 for path in copied.rglob("*.png")) and contents(copied) == contents(linked)
+    assert not list(bench.root.rglob(".*")), "no temporary file is left"
+
+
+def test_a_store_that_cannot_be_written_to_is_named(bench):
+    (bench.root / "store").write_text("a file")
+    with pytest.raises(
+        StudyError, match=r"store of prepared pictures '.*store' can't be written to .*DREAMBIRDS_STORE"
+    ):
+        bench.prepare()
+
+
+def test_the_environment_moves_the_store(monkeypatch, tmp_path):
+    monkeypatch.delenv("DREAMBIRDS_STORE")
+    assert storing.default_folder() == Path("results/.store/prepared")
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    monkeypatch.setenv("DREAMBIRDS_STORE", "$PLACE/elsewhere")
+    assert storing.default_folder() == tmp_path / "elsewhere" / "prepared"

@@ -1,0 +1,128 @@
+"""The store of prepared pictures: each is made once for all studies, and found again by what decides its pixels."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from uuid import uuid4
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from dreambirds.data.files import expand
+from dreambirds.errors import StudyError
+
+DECIDES_PIXELS = ("framing.py", "photographs.py", "shapes.py")
+LIBRARIES = ("pillow", "torchvision")
+SHA256, PREFIX = "sha256", "dreambirds:"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One prepared picture: its file in the store, the picture, its pixels' digest, and facts about its photograph."""
+
+    path: Path
+    picture: Image.Image
+    sha256: str
+    facts: dict[str, str]
+
+
+class Store:
+    """A folder of pictures ``<first two>/<digest>.png``, each with facts and the digest of its pixels in its text.
+
+    Many threads and jobs may use it at once.
+    """
+
+    def __init__(self, folder: Path):
+        """Take the folder, which is made when something is put there."""
+        self.folder = folder
+
+    def get(self, key: str, shape: tuple[int, int]) -> Entry | None:
+        """Return the entry, None if there is none; one that is damaged is discarded, with a line in the log."""
+        path = self._path(key)
+        try:
+            with Image.open(path) as file:
+                file.load()
+                facts = {name.removeprefix(PREFIX): text for name, text in file.text.items() if name.startswith(PREFIX)}
+                picture, digest = file.copy(), pixels_digest(file)
+            if (picture.mode, picture.size, digest) != ("RGB", shape[::-1], facts.pop(SHA256)):
+                raise ValueError("its pixels are not those that were put there")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except Exception as error:  # a damaged file makes decoders fail in many ways
+            log.warning("the stored picture '%s' is damaged (%s) and made anew", path, error)
+            with suppress(OSError):
+                path.unlink()
+            return None
+        return Entry(path, picture, digest, facts)
+
+    def put(self, key: str, picture: Image.Image, facts: dict[str, str]) -> Entry:
+        """Add an RGB picture with facts about its photograph, and return its entry. Raises StudyError if that fails."""
+        path, digest, text = self._path(key), pixels_digest(picture), PngInfo()
+        for name, value in {**facts, SHA256: digest}.items():
+            text.add_text(f"{PREFIX}{name}", value)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomically(path) as temporary:
+                picture.save(temporary, "PNG", pnginfo=text)
+        except OSError as error:
+            raise StudyError(
+                f"the store of prepared pictures '{self.folder}' can't be written to ({error.strerror or error}); the "
+                "environment variable DREAMBIRDS_STORE names the folder that it lies in"
+            ) from error
+        return Entry(path, picture, digest, facts)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.png"
+
+
+def default_folder() -> Path:
+    """Return where prepared pictures are stored: below ``results/.store``, or below what DREAMBIRDS_STORE names."""
+    return expand(os.environ.get("DREAMBIRDS_STORE") or "results/.store") / "prepared"
+
+
+def picture_key(photograph: str, shape: tuple[int, int], box: tuple | None, margin: float) -> str:
+    """Return the digest of all that decides a prepared picture; `photograph` is the digest of its bytes."""
+    told = [photograph, *shape, box and [*map(float, box), float(margin)], pixels_code()]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+@cache
+def pixels_code() -> str:
+    """Return a digest of the modules and the libraries' versions that decide the pixels of prepared photographs."""
+    contents = [(Path(__file__).parent / name).read_bytes() for name in DECIDES_PIXELS]
+    return hashlib.sha256(b"\0".join([*contents, *(version(name).encode() for name in LIBRARIES)])).hexdigest()
+
+
+def pixels_digest(picture: Image.Image) -> str:
+    """Return the sha256 of a picture's pixels, row by row."""
+    return hashlib.sha256(picture.tobytes()).hexdigest()
+
+
+def link(entry: Path, path: Path) -> None:
+    """Put a stored file at `path` too: as the same file where the disk allows, else as a copy."""
+    path.unlink(missing_ok=True)
+    try:
+        path.hardlink_to(entry)
+    except OSError:
+        with atomically(path) as temporary:
+            shutil.copyfile(entry, temporary)
+
+
+@contextmanager
+def atomically(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, which becomes it when all went well and is removed otherwise."""
+    temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,153 @@
+"""A look at the prepared data: which classes there are, how many pictures of each, and of which sizes."""
+
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as pyplot
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import ScalarFormatter
+from PIL import Image
+
+from dreambirds.data.shapes import say
+from dreambirds.data.store import atomically
+from dreambirds.data.tables import read_images, read_labels, write_table
+from dreambirds.pictures.contact import Entry, contact_sheet
+from dreambirds.pictures.lettering import INK
+
+TRAIN, VALIDATION = "#0072b2", "#e69f00"  # these two, and the next two, are told apart by all eyes
+WIDTHS, HEIGHTS = "#0072b2", "#d55e00"
+NAMED = 40  # classes that a plot can name
+WIDE = 8  # from which ratio of sizes on their axis is logarithmic
+BINS = 50
+
+
+def write_look(folder: Path, sheet: Path, sizes: Path, classes: Path) -> None:
+    """Write a contact sheet, a plot and a table of the prepared data set in `folder`."""
+    images, labels = read_images(folder), read_labels(folder)
+    kept = images[images["path"] != ""]
+    with Image.open(folder / kept["path"].iloc[0]) as first:
+        shape = first.size[::-1]
+    table = class_table(images, labels)
+    entries = [
+        Entry(row.name, _note(row), [folder / path for path in _examples(kept, row.label)])
+        for row in table.itertuples(index=False)
+    ]
+    page = contact_sheet(entries, shape, "What there is to learn from", _subtitle(table, shape))
+    with atomically(sheet) as temporary:
+        page.save(temporary)
+    with atomically(sizes) as temporary:
+        plot_sizes(table, measured(kept), shape, temporary)
+    write_table(table, classes)
+
+
+def class_table(images: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a class: label, name, numbers of pictures, and the original widths and heights in pixels.
+
+    `left_out` could not be read, and `duplicates` are further copies of a picture. Takes the tables of a prepared data
+    set.
+    """
+    table = labels[["label", "name", "train", "validation"]].copy()
+    kept = images[images["path"] != ""]
+    for column, rows in (("left_out", images[images["path"] == ""]), ("duplicates", kept[kept["duplicate_of"] != ""])):
+        table[column] = table["label"].map(rows["label"].value_counts()).fillna(0).astype(int)
+    sizes = measured(kept).groupby(kept["label"])
+    for side in ("width", "height"):
+        for word, measure in (("smallest", "min"), ("median", "median"), ("largest", "max")):
+            table[f"{word}_{side}"] = table["label"].map(sizes[side].agg(measure))
+    return table
+
+
+def measured(images: pd.DataFrame) -> pd.DataFrame:
+    """Return the original width and height in pixels of each picture."""
+    return images["size"].str.split("x", expand=True).astype(int).set_axis(["width", "height"], axis="columns")
+
+
+def plot_sizes(table: pd.DataFrame, sizes: pd.DataFrame, shape: tuple[int, int], path: Path) -> None:
+    """Draw the numbers of pictures of the classes, most first, and the original sizes, with the prepared one marked.
+
+    `table` has the columns of `class_table`, `sizes` those of `measured`, and `shape` is the prepared (height, width).
+    """
+    matplotlib.use("agg")
+    named = len(table) <= NAMED
+    tall, wide = (1.6 + 0.25 * len(table), 10 + 0.07 * table["name"].str.len().max()) if named else (4.6, 11)
+    figure, axes = pyplot.subplots(1, 2, figsize=(wide, max(4.6, tall)), layout="constrained")
+    _plot_counts(axes[0], table, named)
+    _plot_distribution(axes[1], sizes, shape)
+    axes[1].set_box_aspect(0.78)
+    axes[1].set_anchor("N")
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110, metadata={"Software": "Dreaming of Birds"})
+    pyplot.close(figure)
+
+
+def _plot_counts(axis, table: pd.DataFrame, named: bool) -> None:
+    ranked = table.assign(total=table["train"] + table["validation"])
+    ranked = ranked.sort_values("total", ascending=False, kind="stable", ignore_index=True)
+    places, draw, beside = (ranked.index, axis.barh, "left") if named else (ranked.index + 1, axis.bar, "bottom")
+    thick = 0.8 if named else 1.0
+    draw(places, ranked["train"], thick, color=TRAIN, label="train")
+    draw(places, ranked["validation"], thick, color=VALIDATION, label="validation", **{beside: ranked["train"]})
+    if named:
+        axis.set_yticks(places, ranked["name"])
+        axis.set_ylim(len(ranked) - 0.4, -0.6)
+        axis.set_xlabel("pictures")
+    else:
+        axis.set_xlim(0.5, len(ranked) + 0.5)
+        axis.set_xlabel("classes, those with most pictures first")
+        axis.set_ylabel("pictures")
+    (axis.xaxis if named else axis.yaxis).get_major_locator().set_params(integer=True)
+    most, least = ranked["total"].iloc[0], ranked["total"].iloc[-1]
+    each = f"{most} each" if most == least else f"from {least} to {most} each"
+    _describe(axis, f"{ranked['total'].sum()} pictures of {len(ranked)} classes, {each}")
+
+
+def _plot_distribution(axis, sizes: pd.DataFrame, shape: tuple[int, int]) -> None:
+    low, high = min(sizes.to_numpy().min(), *shape), max(sizes.to_numpy().max(), *shape)
+    wide = high / low > WIDE
+    edges = np.geomspace(low * 0.9, high * 1.1, BINS) if wide else np.linspace(low * 0.9, high * 1.1, BINS)
+    for side, colour, line in (("width", WIDTHS, "-"), ("height", HEIGHTS, "--")):
+        counts = [*np.histogram(sizes[side], edges)[0], 0]
+        told = f"{side}, median {sizes[side].median():g}"
+        axis.plot(edges, counts, drawstyle="steps-post", color=colour, linestyle=line, linewidth=1.6, label=told)
+    marks = {"size": shape[0]} if shape[0] == shape[1] else {"height": shape[0], "width": shape[1]}
+    for line, (side, mark) in zip((":", "-."), marks.items(), strict=False):
+        axis.axvline(mark, color=INK, linewidth=1.2, linestyle=line, label=f"prepared {side}, {mark}")
+    if wide:
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("pixels of the originals")
+    axis.set_ylabel("pictures")
+    axis.yaxis.get_major_locator().set_params(integer=True)
+    _describe(axis, _range(sizes))
+
+
+def _describe(axis, title: str) -> None:
+    """Put the title and the legend above the axis, where they cover no data."""
+    axis.legend(title=title, frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
+
+
+def _range(sizes: pd.DataFrame) -> str:
+    spans = [(sizes[side].min(), sizes[side].max()) for side in ("width", "height")]
+    told = [f"{low}" if low == high else f"{low}-{high}" for low, high in spans]
+    return f"Originals: {told[0]} wide, {told[1]} high"
+
+
+def _examples(kept: pd.DataFrame, label: str) -> list[str]:
+    rows = kept[kept["label"] == label]
+    different = rows[rows["duplicate_of"] == ""]
+    return list((rows if different.empty else different)["path"])
+
+
+def _note(row) -> str:
+    more = [f"{count} {what}" for count, what in ((row.left_out, "left out"), (row.duplicates, "copies")) if count]
+    return ", ".join([f"{row.train} train", f"{row.validation} validate", *more])
+
+
+def _subtitle(table: pd.DataFrame, shape: tuple[int, int]) -> str:
+    told = [f"{len(table)} classes", f"{table['train'].sum()} pictures train", f"{table['validation'].sum()} validate"]
+    more = ((table["left_out"].sum(), "left out"), (table["duplicates"].sum(), "copies"))
+    told += [f"{count} {what}" for count, what in more if count]
+    return " · ".join([*told, f"prepared at {say(shape)}"])
