@@ -7,7 +7,10 @@ STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" $(CONFI
 
 .PHONY: study test lint manual bench clean distclean
 
+# A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
 study: .venv/installed
+	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.data.fetch $(CONFIG) 2>/dev/null \
+		|| $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 	@echo "Look at results/$(STUDY)/montages and results/$(STUDY)/films."
 

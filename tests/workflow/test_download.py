@@ -1,0 +1,135 @@
+"""A study that asks for published photographs fetches them first, and is planned when they are there."""
+
+import functools
+import hashlib
+import http.server
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+def jpeg(seed: int) -> bytes:
+    """Return a picture of coloured noise."""
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (40, 50, 3), np.uint8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def small_cub(path: Path) -> None:
+    """Write an archive laid out like CUB-200-2011: 3 classes, 4 pictures each, one of which is to be tested on."""
+    classes = ["001.Blue_Jay", "002.White_Pelican", "003.Great_Auk"]
+    files = [(number, f"{name}/{name[4:]}_{i}.jpg", i) for number, name in enumerate(classes, 1) for i in range(4)]
+    tables = {
+        "classes.txt": [f"{number} {name}" for number, name in enumerate(classes, 1)],
+        "images.txt": [f"{row} {file}" for row, (_, file, _) in enumerate(files, 1)],
+        "image_class_labels.txt": [f"{row} {number}" for row, (number, _, _) in enumerate(files, 1)],
+        "train_test_split.txt": [f"{row} {int(i > 0)}" for row, (_, _, i) in enumerate(files, 1)],
+        "bounding_boxes.txt": [f"{row} 5.0 5.0 30.0 20.0" for row in range(1, len(files) + 1)],
+    }
+    contents = {name: "".join(f"{line}\n" for line in lines).encode() for name, lines in tables.items()}
+    contents |= {f"images/{file}": jpeg(row) for row, (_, file, _) in enumerate(files)}
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in contents.items():
+            about = tarfile.TarInfo(f"CUB_200_2011/{name}")
+            about.size = len(content)
+            tar.addfile(about, io.BytesIO(content))
+
+
+@pytest.fixture
+def served(tmp_path_factory, monkeypatch):
+    """Serve a small CUB on the loopback instead of the real one, and return its file."""
+    folder = tmp_path_factory.mktemp("served")
+    small_cub(folder / "cub.tgz")
+    handler = functools.partial(type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": print_nothing}))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("DREAMBIRDS_CUB_URL", f"http://127.0.0.1:{server.server_port}/cub.tgz")
+    monkeypatch.setenv("DREAMBIRDS_CUB_CHECKSUM", f"md5:{hashlib.md5((folder / 'cub.tgz').read_bytes()).hexdigest()}")
+    yield folder / "cub.tgz"
+    server.shutdown()
+    server.server_close()
+
+
+def print_nothing(*_):
+    """Say nothing."""
+
+
+def test_the_same_command_fetches_and_then_goes_on(fresh, served):
+    fresh.config["dataset"] = {"source": "cub", "image_size": 32}
+    shown = fresh.run("-n")
+    assert shown.count("this fetches CUB-200-2011") == 1 and "download_cub" in shown and "train" not in shown.split()
+    hidden = served.rename(served.with_suffix(".elsewhere"))
+    failed = fresh.snakemake()
+    assert failed.returncode != 0 and "cub.tgz cannot be fetched: the server answers 404" in failed.stdout
+    assert "Traceback" not in failed.stdout and not (fresh.folder / "resources/cub/CUB_200_2011").exists()
+    hidden.rename(served)
+    assert "then the same command again trains and dreams" in fresh.run()
+    assert (fresh.folder / "resources/cub/CUB_200_2011/images/001.Blue_Jay/Blue_Jay_3.jpg").is_file()
+    assert not fresh.results.exists()
+    served.unlink()
+    planned = fresh.run("-n")
+    assert "dreams asked for" in planned and "download_cub" not in planned and "same command" not in planned
+    fresh.run("dataset_only")
+    labels = (fresh.results / "dataset/labels.csv").read_text()
+    assert "White Pelican" in labels and labels.count(",3,1") == 3, "train and test as the archive divides them"
+    assert "Nothing to be done" in fresh.run("dataset_only")
+
+
+def test_what_is_there_is_not_fetched_again_when_it_is_asked_for_by_name(fresh, served):
+    fresh.run("download_cub")
+    assert not fresh.results.exists(), "any study's config will do"
+    served.unlink()
+    before = (fresh.folder / "resources/cub/CUB_200_2011/images.txt").stat()
+    assert "is there already" in fresh.run("download_cub", "--forceall")
+    after = (fresh.folder / "resources/cub/CUB_200_2011/images.txt").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "sentence"),
+    [
+        ("dataset", {"sauce": "cub"}, "unknown key 'sauce'; did you mean 'source'?"),
+        ("runs", {"a": {"model": "resnet10tt"}}, "runs.a.model: timm has no model 'resnet10tt'"),
+        ("dreams", {"recipes": {"a": {"stepz": [1]}}}, "unknown key 'stepz'; did you mean 'steps'?"),
+    ],
+)
+def test_a_typo_is_refused_before_anything_is_fetched(fresh, section, change, sentence):
+    fresh.config["dataset"] = {"source": "cub"}
+    fresh.config[section] = {**(fresh.config[section] if section == "dataset" else {}), **change}
+    result = fresh.snakemake()
+    assert result.returncode != 0 and sentence in result.stdout and "Fetch" not in result.stdout
+
+
+def test_kaggle_without_a_token_says_how_to_get_one(fresh, monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    fresh.config["dataset"] = {"source": "kaggle"}
+    result = fresh.snakemake()
+    assert result.returncode != 0 and "Error: Kaggle wants a token" in result.stdout
+    assert "Traceback" not in result.stdout and not list(fresh.folder.glob("resources/**/*.zip"))
+
+
+@pytest.mark.parametrize(("dataset", "calls"), [("{source: cub}", 2), ("{source: cub, path: here}", 1), ("{}", 1)])
+def test_make_calls_snakemake_twice_only_where_data_is_missing(tmp_path, dataset, calls):
+    (tmp_path / "study.yaml").write_text(f"study: mine\ndataset: {dataset}\n")
+    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
+    (tmp_path / "bin").mkdir()
+    for name, line in {"python": f'exec {sys.executable} "$@"', "snakemake": 'echo "called: $*"'}.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    command = ["make", "-s", "-f", ROOT / "Makefile", "-o", ".venv/installed", "CONFIG=study.yaml", "BIN=bin", "study"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert said.stdout.count("called: --cores all --configfile study.yaml") == calls and said.stderr == ""
+    assert said.stdout.splitlines()[-1] == "Look at results/mine/montages and results/mine/films."

@@ -1,0 +1,32 @@
+"""Whether a study has photographs to fetch before it can be planned, since they tell its classes."""
+
+import copy
+import sys
+
+from dreambirds.data.fetch import Resource, missing
+from dreambirds.study.recipes import spread_all
+from dreambirds.study.runs import check_runs
+from dreambirds.study.schema import check
+
+
+def first_fetch(config: dict) -> Resource | None:
+    """Return what must be fetched before the study can be planned, None if nothing. `config` is not changed.
+
+    Raises StudyError for all that can be told to be wrong without the data, so that no typo waits for a download.
+    """
+    config = copy.deepcopy(config)
+    check(config, "config")
+    resource = missing(config)
+    if resource:
+        check_runs(config["runs"])
+        spread_all(config["dreams"]["recipes"])
+    return resource
+
+
+def announce_fetch(resource: Resource) -> None:
+    """Say on standard error, in one line, what this run does and what the next one will do."""
+    print(
+        f"The photographs are not here yet: this fetches {resource.title} to {resource.place}; "
+        "then the same command again trains and dreams.",
+        file=sys.stderr,
+    )
