@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from dreambirds.data.shapes import shape_of
 from dreambirds.models.build import Classifier
 from dreambirds.models.checkpoint import Card, load_checkpoint
 from dreambirds.pictures.provenance import read_facts
@@ -37,7 +38,7 @@ def list_dreams(study: Path) -> pd.DataFrame:
 def judged(dreams: pd.DataFrame, judge: Classifier, card: Card) -> pd.DataFrame:
     """Return each dream's probability of its own class, and whether that comes first."""
     targets = torch.tensor([card.labels.index(label) for label in dreams["label"]])
-    size = (card.image_size, card.image_size)
+    size = shape_of(card.image_size)[::-1]
     pictures = [Image.open(path).convert("RGB").resize(size, Image.Resampling.BICUBIC) for path in dreams["path"]]
     pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2) / 255
     with torch.no_grad():

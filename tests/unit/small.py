@@ -9,6 +9,7 @@ from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.starts import stream
 
 SIZE = 12
+SQUARE, TALL = (SIZE, SIZE), (17, 11)
 PLAIN = Recipe(steps=(1, 4, 6), step_size=0.05, gradient_normalisation="std", blur_sigma=0.5, flip=0.5)
 NEAR, TURNED = {"random": [0.9, 1.2]}, {"random": [-20, 20]}
 RICH = Recipe(
@@ -47,14 +48,21 @@ def streams(keys: str, seed: int = 0) -> list[torch.Generator]:
     return [stream(seed, key) for key in keys]
 
 
-def run(model, recipe: Recipe, keys: str = "abc", seed: int = 0, **more) -> Dreams:
+def run(model, recipe: Recipe, keys: str = "abc", seed: int = 0, shape: tuple[int, int] = SQUARE, **more) -> Dreams:
     """Dream, for each letter, of its place in the alphabet, from a picture of its own."""
     places = ["abcde".index(key) for key in keys]
-    starts = more.pop("starts", rand(5, 3, SIZE, SIZE))[places]
-    more = {"spectrum": 0.2 + rand(3, SIZE, SIZE // 2 + 1), **more}
+    starts = more.pop("starts", rand(5, 3, *shape))[places]
+    more = {"spectrum": 0.2 + rand(3, shape[0], shape[1] // 2 + 1), **more}
     return dream(model, torch.tensor(places), starts, recipe, streams(keys, seed), **more)
 
 
-def close(got, expected, atol: float) -> bool:
+def ramps(count: int, height: int, width: int) -> torch.Tensor:
+    """Return images whose channels tell the column and row, as shares of the sides, and the image."""
+    down, across = ((torch.arange(side, dtype=torch.float64) + 0.5) / side for side in (height, width))
+    place = torch.arange(count).view(-1, 1, 1)
+    return torch.stack(torch.broadcast_tensors(across, down[:, None], place), dim=1)
+
+
+def close(got, expected, atol: float = 1e-12) -> bool:
     """Tell whether two arrays are the same but for an absolute difference."""
     return np.allclose(got, expected, rtol=0, atol=atol)

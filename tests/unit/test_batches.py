@@ -52,16 +52,19 @@ def test_a_batch_fits_into_four_fifths_of_the_memory():
 
 
 def test_a_rehearsal_tells_bytes_that_grow_with_the_pixels(resnet):
-    small, large, huge = (rehearse(resnet, Recipe(), side) for side in (64, 128, 256))
+    small, large, huge = (rehearse(resnet, Recipe(), (side, side)) for side in (64, 128, 256))
     assert 3 < large / small < 5 and 3.5 < huge / large < 4.5
-    assert rehearse(resnet, Recipe("layer_mean:layer1"), 128) < large, "less is kept of a model that is stopped early"
+    assert rehearse(resnet, Recipe("layer_mean:layer1"), (128, 128)) < large, "less is kept of a model stopped early"
     shallow = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 64**2, 2)).requires_grad_(False)
     kept, whole = 4 * 8 * 64**2, 12 * 4 * 3 * 64**2  # the tangent keeps its output; a step holds twelve whole pictures
-    assert 2 * kept <= rehearse(shallow, Recipe(), 64) - whole <= 4 * kept
-    views = rehearse(resnet, Recipe(), 64) - whole
-    assert rehearse(resnet, Recipe(crops=3), 64) - whole == 3 * views, "each crop is a view"
-    tiled = rehearse(resnet, Recipe(tile=64), 256)
+    assert 2 * kept <= rehearse(shallow, Recipe(), (64, 64)) - whole <= 4 * kept
+    views = rehearse(resnet, Recipe(), (64, 64)) - whole
+    assert rehearse(resnet, Recipe(crops=3), (64, 64)) - whole == 3 * views, "each crop is a view"
+    tiled = rehearse(resnet, Recipe(tile=64), (256, 256))
     assert tiled - 12 * 4 * 3 * 256**2 == views, "a tile is looked at, but whole pictures are held"
+    tall = rehearse(resnet, Recipe(), (128, 32)) - whole
+    assert tall == pytest.approx(views, rel=0.05), "as many pixels take as many bytes"
+    assert rehearse(resnet, Recipe(tile=64), (256, 64)) - 4 * whole == views
 
 
 def test_a_rehearsal_refuses_what_does_not_fit_the_model_in_one_sentence(resnet):
@@ -71,13 +74,15 @@ def test_a_rehearsal_refuses_what_does_not_fit_the_model_in_one_sentence(resnet)
         "layer_mean:layer8": "objective: the model has no layer 'layer8'",
     }.items():
         with pytest.raises(StudyError, match=f"^{sentence}"):
-            rehearse(resnet, Recipe(objective), 32)
+            rehearse(resnet, Recipe(objective), (32, 32))
     with pytest.raises(StudyError, match="batch_norm_prior: the model has no batch norm"):
-        rehearse(nn.Sequential(nn.Conv2d(3, 2, 32), nn.Flatten()), Recipe(batch_norm_prior=0.1), 32)
+        rehearse(nn.Sequential(nn.Conv2d(3, 2, 32), nn.Flatten()), Recipe(batch_norm_prior=0.1), (32, 32))
     fixed = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2))
     with pytest.raises(StudyError, match="the model does not take pictures of 16x16 pixels: "):
-        rehearse(fixed, Recipe("logit"), 16)
+        rehearse(fixed, Recipe("logit"), (16, 16))
+    with pytest.raises(StudyError, match="the model does not take pictures of 16x24 pixels: "):
+        rehearse(fixed, Recipe("logit"), (16, 24))
     fits_only = nn.Sequential(nn.Conv2d(3, 2, 40), nn.Flatten(), nn.Linear(2 * 25**2, 2))
     for recipe in (Recipe(octaves=2, octave_scale=2.0), Recipe(pad=2), Recipe(crops=1, crop_view=50)):
         with pytest.raises(StudyError, match=r"does not take pictures of (32x32|68x68|50x50) pixels"):
-            rehearse(fits_only, recipe, 64)
+            rehearse(fits_only, recipe, (64, 64))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small import streams
 from torch.utils.data import DataLoader
 
 from dreambirds.dreaming.colours import colour_matrix, from_pixels, to_pixels
@@ -117,16 +118,16 @@ def test_phases_synthesise_cosines_of_the_magnitudes_given(height, width):
 
 
 def test_phases_of_a_picture_lead_back_to_it_and_another_size_is_refused():
-    image = rand(1, 3, 16, 16, low=0.1, high=0.9)
+    image = rand(1, 3, 16, 12, low=0.1, high=0.9)
     spectrum = np.fft.rfft2(colours_of(image[0].numpy()), norm="ortho")
-    space = make_space("maco", 16, torch.from_numpy(np.abs(spectrum)))
+    space = make_space("maco", (16, 12), torch.from_numpy(np.abs(spectrum)))
     assert close(space.encode(image)[0], np.angle(spectrum))
     back = space.decode(space.encode(image))
     assert np.corrcoef(back.flatten(), image.flatten())[0, 1] > 0.9, "up to the standardisation"
-    for shape in ((3, 16, 8), (3, 8, 9), (1, 16, 9)):
-        with pytest.raises(ValueError, match=r"a spectrum of .* does not fit pictures of 16x16"):
-            make_space("maco", 16, torch.ones(shape))
-    assert isinstance(make_space("pixels", 16), Pixels) and isinstance(make_space("fourier", 16), Fourier)
+    for shape in ((3, 16, 6), (3, 8, 7), (1, 16, 7), (3, 12, 9)):
+        with pytest.raises(ValueError, match=r"a spectrum of .* does not fit pictures of 16x12"):
+            make_space("maco", (16, 12), torch.ones(shape))
+    assert isinstance(make_space("pixels", (16, 16)), Pixels) and isinstance(make_space("fourier", (16, 16)), Fourier)
 
 
 def test_the_mean_spectrum_is_numpy_s():
@@ -139,7 +140,7 @@ def test_the_mean_spectrum_is_numpy_s():
 
 @pytest.mark.parametrize("kind", ["fourier", "maco"])
 def test_gradients_flow_to_the_parameters_and_are_right(kind):
-    space = make_space(kind, 4, rand(3, 4, 3))
+    space = make_space(kind, (4, 4), rand(3, 4, 3))
     shape = (1, 3, 4, 3, 2) if kind == "fourier" else (1, 3, 4, 3)
     weights, parameters = randn(1, 3, 4, 4), randn(*shape).requires_grad_(True)
     (space.decode(parameters) * weights).sum().backward()
@@ -220,11 +221,6 @@ def test_clipping_shortens_what_is_longer_and_leaves_the_rest():
     assert clip(torch.zeros(1, 3), 1.0).abs().max() == 0
 
 
-def streams(*keys: str) -> list[torch.Generator]:
-    """Return a stream a key."""
-    return [stream(0, key) for key in keys]
-
-
 @pytest.fixture
 def photographs(tmp_path):
     """Return files of a lime and a red picture, and an empty one."""
@@ -237,34 +233,39 @@ def photographs(tmp_path):
 KINDS = ("grey", "colour", "noise", "spectral_noise", "gradient", "photograph", "class_mean")
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (6, 9)], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
-def test_starts_come_through_a_data_loader_and_belong_to_their_dream(kind, photographs):
-    means = [torch.full((3, 8, 8), 0.25), torch.full((3, 8, 8), 0.75)]
+def test_starts_come_through_a_data_loader_and_belong_to_their_dream(kind, shape, photographs):
+    means = [torch.full((3, *shape), 0.25), torch.full((3, *shape), 0.75)]
     start = Start(kind, photographs=photographs[:2], means=means)
-    images, places = next(iter(DataLoader(Starts(start, 8, streams("a", "b")), 2)))
-    assert images.shape == (2, 3, 8, 8) and images.dtype == torch.float32 and places.tolist() == [0, 1]
+    images, places = next(iter(DataLoader(Starts(start, shape, streams("ab")), 2)))
+    assert images.shape == (2, 3, *shape) and images.dtype == torch.float32 and places.tolist() == [0, 1]
     assert images.min() >= 0 and images.max() <= 1
-    alone = Starts(Start(kind, photographs=photographs[1:2], means=means[1:]), 8, streams("b"))[0][0]
+    alone = Starts(Start(kind, photographs=photographs[1:2], means=means[1:]), shape, streams("b"))[0][0]
     assert torch.equal(images[1], alone), "a start does not depend on its mates"
     assert torch.equal(images[0], images[1]) == (kind in ("grey", "colour", "gradient"))
-    other = Starts(Start(kind, photographs=photographs[1:2], means=means[1:]), 8, [stream(1, "b")])[0][0]
+    other = Starts(Start(kind, photographs=photographs[1:2], means=means[1:]), shape, [stream(1, "b")])[0][0]
     assert torch.equal(other, alone) == ("noise" not in kind)
 
 
 def test_plain_starts_have_the_values_that_they_say():
-    assert torch.all(Starts(Start(), 4, streams("a"))[0][0] == 128 / 255)
-    colour = Starts(Start("colour", colour="#0180fE"), 4, streams("a"))[0][0]
+    assert torch.all(Starts(Start(), (4, 4), streams("a"))[0][0] == 128 / 255)
+    colour = Starts(Start("colour", colour="#0180fE"), (4, 4), streams("a"))[0][0]
     assert (colour * 255).round().flatten(1).unique(dim=1)[:, 0].tolist() == [1, 128, 254]
     assert close(colour[:, 0, 0] * 255, torch.tensor([1.0, 128.0, 254.0]), atol=1e-4)
-    red, green, blue = Starts(Start("gradient"), 8, streams("a"))[0][0]
+    red, green, blue = Starts(Start("gradient"), (8, 5), streams("a"))[0][0]
     assert (red.diff(dim=1) > 0).all() and (green.diff(dim=0) > 0).all() and (blue.diff(dim=1) < 0).all()
-    noise = Starts(Start("noise", noise=0.05), 64, streams("a"))[0][0]
+    assert red.diff(dim=0).abs().max() == green.diff(dim=1).abs().max() == blue.diff(dim=0).abs().max() == 0
+    ends = [red[0, 0], red[0, -1], green[0, 0], green[-1, 0], blue[0, 0], blue[0, -1]]
+    assert [end.item() for end in ends] == pytest.approx([0.2, 0.8, 0.2, 0.8, 0.8, 0.2]), "from side to side"
+    noise = Starts(Start("noise", noise=0.05), (64, 64), streams("a"))[0][0]
     assert noise.mean().item() == pytest.approx(0.5, abs=0.003) and noise.std().item() == pytest.approx(0.05, rel=0.03)
 
 
-def test_spectral_noise_is_lucid_s_start():
-    image = Starts(Start("spectral_noise"), 64, streams("a"))[0][0]
-    coefficients = Fourier(64, 64).encode(image[None].double())
+@pytest.mark.parametrize("shape", [(64, 64), (48, 84)], ids=str)
+def test_spectral_noise_is_lucid_s_start(shape):
+    image = Starts(Start("spectral_noise"), shape, streams("a"))[0][0]
+    coefficients = Fourier(*shape).encode(image[None].double())
     own = coefficients[0, :, :, 1:-1]
     assert own.std().item() == pytest.approx(0.01, rel=0.03) and own.mean().item() == pytest.approx(0, abs=3e-4)
     assert image.mean().item() == pytest.approx(0.5, abs=0.02)
@@ -273,15 +274,25 @@ def test_spectral_noise_is_lucid_s_start():
 
 
 def test_each_dream_starts_from_its_photograph_and_a_broken_one_is_named(photographs):
-    given = Starts(Start("photograph", photographs=photographs), 8, streams("a", "b", "c"))
+    given = Starts(Start("photograph", photographs=photographs), (8, 8), streams("abc"))
     assert [given[place][0].mean(dim=(1, 2)).tolist() for place in range(2)] == [[0, 1, 0], [1, 0, 0]]
     with pytest.raises(StudyError, match=r"the start photograph '.*empty\.png' can't be read: the file is empty"):
         given[2]
 
 
+def test_a_start_photograph_fills_the_picture_and_is_not_squeezed(tmp_path):
+    flag = np.repeat(255 * np.eye(3, dtype=np.uint8), 30, axis=0)[None].repeat(60, axis=0)  # red, lime and blue columns
+    Image.fromarray(flag).save(tmp_path / "flag.png")
+    start = Start("photograph", photographs=[tmp_path / "flag.png"])
+    tall, wide, whole = (Starts(start, shape, streams("a"))[0][0] for shape in ((50, 15), (40, 60), (60, 90)))
+    assert tall.argmax(dim=0).unique().tolist() == [1], "the middle of a tall picture is the middle column alone"
+    assert [wide[:, 20, column].argmax().item() for column in (4, 30, 55)] == [0, 1, 2]
+    assert close(whole, np.moveaxis(flag, -1, 0) / 255, atol=1e-6)
+
+
 def test_a_start_photograph_can_be_blurred(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    image = Starts(Start("photograph", blur_sigma=1.0, photographs=[tmp_path / "a.png"]), 16, streams("a"))[0][0]
+    image = Starts(Start("photograph", blur_sigma=1.0, photographs=[tmp_path / "a.png"]), (16, 16), streams("a"))[0][0]
     expected = blur_by_hand(pixels.transpose(2, 0, 1) / 255, 1.0, 4)
     assert close(image, expected, atol=1e-6)

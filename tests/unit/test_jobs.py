@@ -8,42 +8,53 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2.functional import gaussian_blur
 
+from dreambirds.data.shapes import shape_of
+from dreambirds.dreaming.images import mean_spectrum
+from dreambirds.dreaming.starts import stream
 from dreambirds.errors import StudyError
 from dreambirds.models.build import build
-from dreambirds.models.checkpoint import Card, save_checkpoint
-from dreambirds.pictures import dreams
+from dreambirds.models.checkpoint import Card, save_checkpoint, save_tensors
+from dreambirds.pictures import dreams, rehearsal
 from dreambirds.pictures.dreams import Job, as_recipe, dream_all
 from dreambirds.pictures.provenance import read_facts
 from dreambirds.pictures.rehearsal import check_models
 from dreambirds.study.plan import make_plan
 from dreambirds.study.recipes import spread
+from dreambirds.study.sources import statistics
 
 NAMES = {"a": "Ash", "b": "Birch", "c": "Cedar"}
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def checkpoint(tmp_path):
-    """Return a checkpoint of a tiny network with some batch-norm statistics."""
+def make_checkpoint(folder, size: int | list[int]):
+    """Write a checkpoint of a tiny network with some batch-norm statistics, trained on pictures of a size."""
     torch.manual_seed(0)
     classifier = build("test_resnet", 3, {})
     with torch.no_grad():
         for _ in range(5):
-            classifier(torch.rand(8, 3, 32, 32))
-    path = tmp_path / "epoch-0001.safetensors"
-    save_checkpoint(path, classifier, Card("test_resnet", {}, list(NAMES), "run", 1, 32))
+            classifier(torch.rand(8, 3, *shape_of(size)))
+    path = folder / "epoch-0001.safetensors"
+    save_checkpoint(path, classifier, Card("test_resnet", {}, list(NAMES), "run", 1, size))
     return path
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Return a checkpoint of a network that was trained on squares."""
+    return make_checkpoint(tmp_path, 32)
 
 
 @pytest.fixture
 def dreamt(checkpoint, tmp_path):
     """Return the function that dreams under a recipe and returns the pixels and facts of each label's last picture."""
 
-    def dream(names=NAMES, **recipe):
+    def dream(names=NAMES, weights=checkpoint, photographs=None, statistics=None, **recipe):
         (parameters,) = spread("r", {"steps": [4], **recipe}).values()
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        dream_all(Job(checkpoint, "r", parameters, names, {}, None, folder, 4 * 10**9), CPU)
+        job = Job(weights, "r", parameters, names, photographs or {}, statistics, folder, 4 * 10**9)
+        dream_all(job, CPU)
         paths = {label: folder / label / f"step-{parameters['steps'][-1]:04d}.png" for label in names}
         return {label: (np.asarray(Image.open(path)), read_facts(path)) for label, path in paths.items()}
 
@@ -130,12 +141,84 @@ def test_a_film_ends_where_its_dream_ends(dreamt, tmp_path):
     assert len(pd.read_csv(films[-1].with_name("trace.csv"))) == 1
 
 
+FEW = {  # of each preset: enough steps to see every octave and view
+    "original": {"steps": [2, 5]},
+    "tensorflow-tutorial": {"steps": [9], "octaves": 4, "octave_steps": 2, "tile": 40},
+    "google-2015": {"steps": [6], "octaves": 3, "octave_steps": 2},
+    "lucid": {"steps": [3]},
+    "torch-dreams": {"steps": [3]},
+    "captum": {"steps": [3]},
+    "deep-inversion": {"steps": [5], "octave_steps": 2},
+    "maco": {"steps": [3]},
+    "bird": {"steps": [2, 4], "zoom": 1.1, "zoom_every": 2},
+}
+
+
+@pytest.mark.parametrize("size, shape", [(None, (48, 32)), (40, (60, 40))], ids=["as trained", "larger"])
+@pytest.mark.parametrize("preset", FEW)
+def test_every_preset_dreams_in_the_proportions_that_its_model_was_trained_on(preset, size, shape, dreamt, tmp_path):
+    whole = make_checkpoint(tmp_path, [48, 32])
+    photograph, statistics = tmp_path / "start.png", tmp_path / "statistics.safetensors"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 50, 3), dtype=np.uint8)).save(photograph)
+    images = torch.rand(8, 3, *shape, generator=torch.Generator().manual_seed(0))
+    save_tensors(statistics, {"spectrum": mean_spectrum([images])}, {})
+    given = {"photographs": dict.fromkeys(NAMES, photograph), "statistics": statistics}
+    dreams = dreamt(weights=whole, preset=preset, size=size, film_every=2, **given, **FEW[preset])
+    for label, (pixels, facts) in dreams.items():
+        assert pixels.shape == (*shape, 3) and facts["label"] == label
+        assert pixels.reshape(-1, 3).std(axis=0).min() > 0.5, "something was dreamt"
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    for label in NAMES:
+        pictures = list((folder / label).glob("*.png"))
+        assert len(pictures) == 2 * len(FEW[preset]["steps"])
+        assert {Image.open(path).size for path in [*pictures, folder / label / "film.gif"]} == {shape[::-1]}
+        trace = pd.read_csv(folder / label / "trace.csv")
+        assert len(trace) == FEW[preset]["steps"][-1] + 1 and trace["change"].iloc[-1] > 0
+        assert np.isfinite(trace[["loss", "change"]]).all(axis=None) and np.isfinite(trace["logit"].iloc[-1])
+
+
+def test_a_job_of_squares_says_its_size_either_way(dreamt, tmp_path):
+    assert np.array_equal(dreamt()["a"][0], dreamt(weights=make_checkpoint(tmp_path, [32, 32]))["a"][0])
+
+
+def test_lengths_are_meant_for_the_shorter_side(monkeypatch, dreamt, tmp_path):
+    seen, whole = [], dreams.dream
+    monkeypatch.setattr(dreams, "dream", lambda *given, **more: (seen.append(given[2:4]), whole(*given, **more))[1])
+    wide = make_checkpoint(tmp_path, [24, 60])
+    dreamt(weights=wide, lengths_at=48, jitter=8, blur_sigma=1.0, start="noise", start_noise=0.1, start_blur_sigma=4.0)
+    (starts, recipe), shape = seen[0], (24, 60)
+    assert (recipe.jitter, recipe.blur_sigma) == (4, 0.5) and starts.shape == (3, 3, *shape)
+    plain = (0.5 + 0.1 * torch.randn((3, *shape), generator=stream(0, "a"))).clamp(0, 1)
+    assert torch.allclose(starts[0], gaussian_blur(plain, [13, 13], [2.0, 2.0]), atol=1e-5)
+
+
+def test_a_frozen_model_gives_its_logits_for_pictures_of_any_shape():
+    torch.manual_seed(0)
+    classifier = build("test_resnet", 3, {}).eval()
+    images = torch.rand(2, 3, 40, 24)
+    for size in ((40, 24), [40, 24], 32):
+        frozen = dreams.freeze(classifier, size, CPU)
+        assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in frozen.modules()), "folded"
+        assert torch.allclose(frozen(images), classifier(images), atol=1e-5)
+    fixed = build("vit_tiny_patch16_224", 3, {"img_size": [48, 32]})
+    assert dreams.freeze(fixed, (48, 32), CPU)(torch.rand(2, 3, 48, 32)).shape == (2, 3)
+
+
 def test_more_memory_makes_larger_batches(checkpoint):
     (parameters,) = spread("r", {"size": 128, "crops": 4, "steps": [4]}).values()
     job = Job(checkpoint, "r", parameters, NAMES, {}, None, checkpoint.parent, 0)
     sizes = [dreams._Ready(replace(job, bytes_free=free), CPU).batch for free in (0, 1_100_000_000, 10**11)]
     assert sizes[0] == 1 < sizes[1] < sizes[2] == 16
     assert as_recipe(parameters, 128).crops == 4
+
+
+def test_a_film_takes_its_memory_by_its_pixels(checkpoint, tmp_path):
+    (parameters,) = spread("r", {"film_every": 1, "steps": [99_998]}).values()
+    wide = make_checkpoint(tmp_path, [16, 64])
+    job = Job(wide, "r", parameters, NAMES, {}, None, tmp_path, 0)
+    film = 3 * 16 * 64 * 100_000  # bytes of a picture's frames, with the first and the last
+    free = [round(1e9 + count * film / 0.8) for count in (2.9, 3.1, 3.9)]
+    assert [dreams._Ready(replace(job, bytes_free=each), CPU).batch for each in free] == [2, 3, 3]
 
 
 @pytest.mark.parametrize(
@@ -154,3 +237,63 @@ def test_what_a_model_can_not_do_is_told_for_the_run_before_anything_is_dreamt(m
         check_models(plan)
     config["dreams"]["recipes"]["r"] = {"steps": [3]}
     assert not make_plan(config).asks_more_of_models
+
+
+def study(image_size: int | list[int], **recipe) -> dict:
+    """Return a config of one run and one recipe, for pictures of a size."""
+    runs = {"one": {"model": "test_resnet"}}
+    return {"dataset": {"image_size": image_size}, "runs": runs, "dreams": {"recipes": {"r": {"steps": [9], **recipe}}}}
+
+
+@pytest.mark.parametrize(
+    ("size", "recipe", "shape", "more"),
+    [
+        (64, {}, (64, 64), False),
+        ([48, 96], {}, (48, 96), False),
+        ([48, 96], {"size": 48}, (48, 96), False),
+        ([48, 96], {"size": 96}, (96, 192), True),
+        ([96, 48], {"size": 31}, (62, 31), True),
+        ([70, 30], {"size": 20}, (47, 20), True),
+    ],
+)
+def test_a_dream_has_the_proportions_of_the_data_set_and_its_size_is_the_shorter_side(size, recipe, shape, more):
+    plan = make_plan(study(size, **recipe))
+    assert plan.shape("r") == shape and plan.asks_more_of_models == more
+    check_models(plan)
+
+
+def test_the_statistics_of_a_recipe_are_named_by_their_shape():
+    recipe = {"start": "class_mean"}
+    names = [statistics(make_plan(study(size, **recipe)), "r") for size in (64, [64, 64], [48, 32])]
+    assert [name.rpartition("/")[2] for (name,) in names] == [
+        "statistics-64.safetensors",
+        "statistics-64.safetensors",
+        "statistics-48x32.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("size", [[40, 90], [90, 40]], ids=str)
+def test_the_shorter_side_decides_what_fits_and_a_refusal_tells_both(size):
+    for recipe, sentence in (
+        ({"octaves": 2, "octave_scale": 3.0, "octave_steps": 2}, "the first of 2 would be 13 pixels wide or high"),
+        ({"jitter": 40}, "must be below the picture's side, 40, not 40"),
+    ):
+        with pytest.raises(StudyError, match=f"^dreams.recipes.r.*: {sentence}"):
+            make_plan(study(size, **recipe))
+    make_plan(study(size, octaves=2, octave_scale=2.5, octave_steps=2, jitter=15))
+    config = study(size, pad=6, lengths_at=80)
+    config["runs"]["one"] = {"model": "test_vit", "model_options": {"img_size": size, "patch_size": 10}}
+    with pytest.raises(StudyError, match=f"does not take pictures of {size[0] + 6}x{size[1] + 6} pixels"):
+        check_models(make_plan(config))
+
+
+def test_dreams_of_more_than_a_million_pixels_are_not_rehearsed(monkeypatch):
+    tried = []
+    monkeypatch.setattr(rehearsal, "rehearse", lambda _model, _recipe, shape: tried.append(shape))
+    for size in ([16, 2048], [1024, 1024], [1040, 1024]):
+        check_models(make_plan(study(size)))
+    assert tried == [(16, 2048), (1024, 1024)]
+
+
+def test_a_transformer_is_rehearsed_with_the_size_that_it_would_be_trained_on():
+    check_models(make_plan({**study([48, 32]), "runs": {"one": {"model": "vit_tiny_patch16_224"}}}))

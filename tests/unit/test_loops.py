@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small import FOURIER, MACO, PLAIN, RICH, SIZE, close, network, rand, run
+from small import FOURIER, MACO, PLAIN, RICH, SIZE, SQUARE, TALL, close, network, rand, run
 
 from dreambirds.dreaming.loop import MEASURES
 from dreambirds.dreaming.precision import resolve_precision
@@ -17,6 +17,7 @@ from dreambirds.errors import StudyError
 RECIPES = pytest.mark.parametrize(
     "recipe", [PLAIN, RICH, FOURIER, MACO], ids=["plain", "everything", "fourier", "maco"]
 )
+SHAPES = pytest.mark.parametrize("shape", [SQUARE, TALL], ids=str)
 
 
 def blur_by_hand(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -38,9 +39,10 @@ def slope_of(score, image: torch.Tensor) -> torch.Tensor:
     return torch.autograd.grad(score(image), image)[0]
 
 
-def test_a_dream_is_the_original_algorithm_with_mirrorings_undone(model):
+@SHAPES
+def test_a_dream_is_the_original_algorithm_with_mirrorings_undone(model, shape):
     """The study mirrors the picture itself after each step; written here as it would be, then turned back."""
-    random, image, mirrored = stream(0, "a"), rand(5, 3, SIZE, SIZE)[:1], False
+    random, image, mirrored = stream(0, "a"), rand(5, 3, *shape)[:1], False
     for _ in range(6):
         slope = slope_of(lambda image: model(image)[0, 0], image)
         image = (image + 0.05 * slope / (slope.std() + 1e-8)).clamp(0, 1)
@@ -48,7 +50,7 @@ def test_a_dream_is_the_original_algorithm_with_mirrorings_undone(model):
         if torch.rand((), generator=random) < 0.5:
             image, mirrored = image.flip(-1), not mirrored
     image = image.flip(-1) if mirrored else image
-    assert close(run(model, PLAIN, "a").snapshots[6], image, 1e-6)
+    assert close(run(model, PLAIN, "a", shape=shape).snapshots[6], image, 1e-6)
 
 
 def test_the_gradient_is_blurred_then_clipped_then_normalised_and_gains_momentum(model):
@@ -85,19 +87,21 @@ def test_penalties_and_the_prior_hold_the_dream_back_by_their_weights(model):
     assert close(got.trace["loss"][0], [*losses, -score(image).item()], 1e-6)
 
 
-def test_a_fourier_dream_is_adam_on_the_coefficients(model):
+@SHAPES
+def test_a_fourier_dream_is_adam_on_the_coefficients(model, shape):
+    height, width = shape
     colours = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], dtype=torch.float64)
     colours = colours / math.sqrt(0.26**2 + 2 * 0.27**2)
-    down, across = np.fft.fftfreq(SIZE)[:, None], np.fft.rfftfreq(SIZE)
-    scale = torch.from_numpy(1 / np.maximum(np.hypot(down, across), 1 / SIZE) / 4)
+    down, across = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
+    scale = torch.from_numpy(1 / np.maximum(np.hypot(down, across), 1 / max(shape)) / 4)
 
     def image_of(parameters: torch.Tensor) -> torch.Tensor:
-        picture = torch.fft.irfft2(torch.complex(*parameters.unbind(-1)) * scale, s=(SIZE, SIZE), norm="ortho")
-        return torch.sigmoid((colours @ picture.flatten(2)).unflatten(2, (SIZE, SIZE)))
+        picture = torch.fft.irfft2(torch.complex(*parameters.unbind(-1)) * scale, s=shape, norm="ortho")
+        return torch.sigmoid((colours @ picture.flatten(2)).unflatten(2, shape))
 
-    start = 0.2 + 0.6 * rand(5, 3, SIZE, SIZE)
+    start = 0.2 + 0.6 * rand(5, 3, *shape)
     flat = torch.linalg.inv(colours) @ torch.logit(start[:1]).flatten(2)
-    parameters = torch.view_as_real(torch.fft.rfft2(flat.unflatten(2, (SIZE, SIZE)), norm="ortho") / scale)
+    parameters = torch.view_as_real(torch.fft.rfft2(flat.unflatten(2, shape), norm="ortho") / scale)
     first, second = 0.0, 0.0
     for step in range(1, 6):
         slope = slope_of(lambda parameters: model(image_of(parameters))[0, 0], parameters)
@@ -114,9 +118,10 @@ def test_crops_count_as_their_mean_so_that_crops_of_the_whole_are_the_plain_drea
     assert all(close(whole.trace[measure], crops.trace[measure], 1e-5) for measure in MEASURES)
 
 
+@SHAPES
 @RECIPES
-def test_a_dream_does_not_depend_on_its_batch_mates(model, recipe):
-    together, alone = run(model, recipe, "abc"), run(model, recipe, "b")
+def test_a_dream_does_not_depend_on_its_batch_mates(model, recipe, shape):
+    together, alone = run(model, recipe, "abc", shape=shape), run(model, recipe, "b", shape=shape)
     for step in recipe.steps:
         assert close(together.snapshots[step][1:2], alone.snapshots[step], 1e-6), step
     for measure, values in alone.trace.items():
@@ -142,15 +147,16 @@ def test_the_same_seed_gives_the_same_dream_and_another_seed_another(model, reci
     assert not close(first, run(model, recipe, seed=1).snapshots[last], 1e-3)
 
 
+@SHAPES
 @RECIPES
-def test_pictures_stay_in_range_and_nothing_given_is_changed(model, recipe):
-    starts = rand(5, 3, SIZE, SIZE)
-    result = run(model, replace(recipe, step_size=50.0), starts=starts)
+def test_pictures_stay_in_range_and_nothing_given_is_changed(model, recipe, shape):
+    starts = rand(5, 3, *shape)
+    result = run(model, replace(recipe, step_size=50.0), starts=starts, shape=shape)
     assert list(result.snapshots) == list(recipe.steps)
     for images in result.snapshots.values():
-        assert images.shape == (3, 3, SIZE, SIZE) and images.dtype == torch.float32
+        assert images.shape == (3, 3, *shape) and images.dtype == torch.float32
         assert images.min() >= 0 and images.max() <= 1 and images.isfinite().all()
-    assert torch.equal(starts, rand(5, 3, SIZE, SIZE))
+    assert torch.equal(starts, rand(5, 3, *shape))
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
@@ -166,8 +172,8 @@ def test_a_film_has_a_frame_every_so_many_steps_and_ends_with_the_last_picture(m
         True
     ] * 3
     assert run(model, recipe).frames == []
-    grown = run(model, replace(RICH, steps=(9,)), film_every=3)
-    assert [tuple(frame.shape) for frame in grown.frames] == [(3, 3, SIZE, SIZE)] * 4
+    grown = run(model, replace(RICH, steps=(9,)), film_every=3, shape=TALL)
+    assert [tuple(frame.shape) for frame in grown.frames] == [(3, 3, *TALL)] * 4
     assert torch.equal(grown.frames[-1], (grown.snapshots[9] * 255).round().to(torch.uint8))
 
 
@@ -177,17 +183,18 @@ def softmax(row: list[float]) -> list[float]:
     return [power / sum(powers) for power in powers]
 
 
+@SHAPES
 @pytest.mark.parametrize("objective", ["logit", "cross_entropy", "probability", "margin"])
-def test_the_trace_measures_what_it_says_and_the_dream_climbs(model, objective):
+def test_the_trace_measures_what_it_says_and_the_dream_climbs(model, objective, shape):
     recipe = Recipe(objective=objective, steps=(7, 30), step_size=0.05, gradient_normalisation="std")
-    result = run(model, recipe)
-    for step, images in ((0, rand(5, 3, SIZE, SIZE)[:3]), *result.snapshots.items()):
+    result = run(model, recipe, shape=shape)
+    for step, images in ((0, rand(5, 3, *shape)[:3]), *result.snapshots.items()):
         for place, row in enumerate(model(images.double()).tolist()):
             chance, others = softmax(row)[place], sum(row) - row[place]
             loss = {"logit": -row[place], "cross_entropy": -math.log(chance), "probability": -chance}
             loss["margin"] = others / 4 - row[place]
             got = {measure: values[place, step].item() for measure, values in result.trace.items()}
-            change = (images[place] - rand(5, 3, SIZE, SIZE)[place]).abs().mean().item()
+            change = (images[place] - rand(5, 3, *shape)[place]).abs().mean().item()
             expected = [loss[objective], row[place], chance, row.index(max(row)), change]
             assert got == pytest.approx(dict(zip(MEASURES, expected, strict=True)), abs=1e-6)
     assert (result.trace["loss"][:, -1] < result.trace["loss"][:, 0] - 0.01).all()

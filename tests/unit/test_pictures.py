@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image, ImageColor
 
+from dreambirds.models.checkpoint import load_tensors
 from dreambirds.pictures.curves import plot_curves
 from dreambirds.pictures.film import Film, film
 from dreambirds.pictures.gif import save_gif
-from dreambirds.pictures.lettering import fold, font
-from dreambirds.pictures.montage import GAP, Grid, montage
+from dreambirds.pictures.lettering import PAPER, fold, font
+from dreambirds.pictures.montage import GAP, Grid, load_cell, montage
 from dreambirds.pictures.provenance import read_facts, save_png
 from dreambirds.pictures.statistics import read_statistics, write_statistics
 from dreambirds.pictures.views import rescale, rescale_together, to_picture, views
@@ -41,17 +42,39 @@ def test_the_frames_of_a_film_are_stretched_as_the_last_one_asks():
 
 
 def test_the_statistics_are_of_the_training_pictures_of_each_class(dataset, tmp_path):
-    write_statistics(dataset, 32, tmp_path / "s.safetensors")
+    write_statistics(dataset, (32, 32), tmp_path / "s.safetensors")
     spectrum, means = read_statistics(tmp_path / "s.safetensors")
     images = pd.read_csv(dataset / "images.csv")
     train = images[(images["split"] == "train") & (images["label"] == "blue_jay")]
     pixels = np.stack([np.asarray(Image.open(dataset / path), dtype=float) for path in train["path"]]) / 255
     assert np.allclose(means["blue_jay"].numpy(), pixels.mean(axis=0).transpose(2, 0, 1), atol=1e-5)
     assert set(means) == {"blue_jay", "northern_cardinal"} and spectrum.shape == (3, 32, 17)
-    write_statistics(dataset, 48, tmp_path / "l.safetensors")
+    write_statistics(dataset, (48, 48), tmp_path / "l.safetensors")
     larger, means = read_statistics(tmp_path / "l.safetensors")
     assert larger.shape == (3, 48, 25) and means["blue_jay"].shape == (3, 48, 48)
     assert larger[0, 1, 1] / spectrum[0, 1, 1] == pytest.approx(1.5, rel=0.1), "the same waves, on more pixels"
+
+
+def test_the_statistics_of_pictures_that_are_not_square(tmp_path):
+    random, pictures = np.random.default_rng(0), {}
+    for place in range(5):
+        pictures[f"{place}.png"] = random.integers(0, 256, (32, 48, 3), dtype=np.uint8)
+        Image.fromarray(pictures[f"{place}.png"]).save(tmp_path / f"{place}.png")
+    labels, parts = ["a", "a", "b", "b", "b"], ["train", "train", "train", "train", "validation"]
+    pd.DataFrame({"path": list(pictures), "label": labels, "split": parts}).to_csv(tmp_path / "images.csv", index=False)
+    write_statistics(tmp_path, (32, 48), tmp_path / "s.safetensors")
+    spectrum, means = read_statistics(tmp_path / "s.safetensors")
+    pixels = np.stack(list(pictures.values())).transpose(0, 3, 1, 2) / 255
+    assert np.allclose(means["a"], pixels[:2].mean(axis=0), atol=1e-6)
+    assert np.allclose(means["b"], pixels[2:4].mean(axis=0), atol=1e-6), "what validates does not count"
+    mixed = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]]) / np.linalg.norm([0.26, 0.27, 0.27])
+    inside = pixels[:4].clip(1 / 512, 511 / 512)
+    colours = np.einsum("ij,bjhw->bihw", np.linalg.inv(mixed), np.log(inside / (1 - inside)))
+    expected = np.abs(np.fft.rfft2(colours, norm="ortho")).mean(axis=0)
+    assert spectrum.shape == (3, 32, 25) and np.allclose(spectrum, expected, rtol=1e-3, atol=1e-3)
+    write_statistics(tmp_path, (48, 72), tmp_path / "l.safetensors")
+    assert read_statistics(tmp_path / "l.safetensors")[1]["b"].shape == (3, 48, 72)
+    assert load_tensors(tmp_path / "l.safetensors")[1] == {"size": [48, 72]}
 
 
 def test_pictures_round_to_the_nearest_of_256_values():
@@ -94,6 +117,29 @@ def test_a_montage_puts_each_cell_under_its_column_and_beside_its_row(squares):
     left = page.crop((0, boxes["red"][1], boxes["red"][0], boxes["red"][3]))
     above = page.crop((boxes["red"][0], boxes["red"][1] - 30, boxes["red"][2], boxes["red"][1]))
     assert np.asarray(left).min() < 80 and np.asarray(above).min() < 80, "both labels are written"
+
+
+def test_a_picture_that_is_not_square_lies_in_the_middle_of_its_cell_and_a_square_fills_it(squares, tmp_path):
+    for name, size in {"wide": (90, 60), "tall": (20, 80), "thin": (400, 2)}.items():
+        Image.new("RGB", size, "red").save(tmp_path / f"{name}.png")
+    boxes = {name: find(load_cell(tmp_path / f"{name}.png", 48), "red") for name in ("wide", "tall", "thin")}
+    assert boxes == {"wide": (0, 8, 48, 40), "tall": (18, 0, 30, 48), "thin": (0, 23, 48, 24)}
+    cell = load_cell(tmp_path / "wide.png", 48)
+    assert {colour for _, colour in cell.getcolors()} == {ImageColor.getrgb("red"), ImageColor.getrgb(PAPER)}
+    noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    plain = Image.fromarray(noise).resize((48, 48), Image.Resampling.LANCZOS)
+    assert load_cell(tmp_path / "noise.png", 48).tobytes() == plain.tobytes()
+    grid = Grid([[tmp_path / "tall.png", squares["lime"]]], ["a"], ["b", "c"], "Title", "subtitle")
+    page = montage(grid, 40)
+    (left, top, right, bottom), lime = find(page, "red"), find(page, "lime")
+    assert (right - left, bottom - top) == (10, 40) and (top, lime[0] - left) == (lime[1], 40 + GAP - 15)
+
+
+def test_the_frames_of_a_film_keep_their_shape(tmp_path):
+    frames = [Image.new("RGB", (31, 18), colour) for colour in ("red", "blue")]
+    save_gif(frames, tmp_path / "a.gif", 0.1, "facts")
+    assert imageio.imread(tmp_path / "a.gif").shape[:3] == (2, 18, 31)
 
 
 def test_text_is_folded_and_long_words_are_shortened():

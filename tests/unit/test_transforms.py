@@ -1,4 +1,4 @@
-"""What the model is shown, how pictures grow and parameters move: against plain numpy that shares no code with it."""
+"""What the model is shown, and values that move: against plain numpy that shares no code with it."""
 
 import itertools
 import math
@@ -6,32 +6,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
+from small import close, ramps, rand, streams
 
-from dreambirds.dreaming.octaves import Octaves, enlarge, octave_sides, resize
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.schedule import is_always, value_at
 from dreambirds.dreaming.starts import stream
-from dreambirds.dreaming.tiles import tile_starts, tiled
 from dreambirds.dreaming.transform import Views
 
 SIZE = 12
+SHAPES = [(12, 12), (9, 14), (16, 7)]
 BETWEEN = {"random": [0.8, 1.25]}
-
-
-def close(got, expected, atol: float = 1e-12) -> bool:
-    """Tell whether two arrays are the same but for an absolute difference."""
-    return np.allclose(got, expected, rtol=0, atol=atol)
-
-
-def rand(*shape: int) -> torch.Tensor:
-    """Return float64 numbers in [0, 1)."""
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-def streams(keys: str) -> list[torch.Generator]:
-    """Return a stream a letter."""
-    return [stream(0, key) for key in keys]
 
 
 def test_values_are_fixed_drawn_or_move_over_their_own_length():
@@ -101,19 +85,20 @@ def test_mirrorings_are_as_frequent_as_asked():
 
 
 def sampled(image: np.ndarray, degrees: float, high: float, wide: float) -> np.ndarray:
-    """Return (C, S, S) enlarged by factors and then turned clockwise, bilinear and mirrored at the border."""
-    side, turn = image.shape[-1], math.radians(degrees)
+    """Return (C, H, W) enlarged by factors and then turned clockwise, all in pixels, bilinear and mirrored at the
+    border."""
+    (height, width), turn = image.shape[1:], math.radians(degrees)
     view = np.zeros_like(image)
 
     def at(y: int, x: int) -> np.ndarray:
-        y, x = (min(place % (2 * side), 2 * side - 1 - place % (2 * side)) for place in (y, x))
+        y, x = (min(place % (2 * side), 2 * side - 1 - place % (2 * side)) for place, side in ((y, height), (x, width)))
         return image[:, y, x]
 
-    for row, column in np.ndindex(side, side):
-        y, x = row + 0.5 - side / 2, column + 0.5 - side / 2
+    for row, column in np.ndindex(height, width):
+        y, x = row + 0.5 - height / 2, column + 0.5 - width / 2
         # what is here came, before it was turned clockwise (y grows downwards), from this place
         x, y = math.cos(turn) * x + math.sin(turn) * y, math.cos(turn) * y - math.sin(turn) * x
-        x, y = x / wide + side / 2 - 0.5, y / high + side / 2 - 0.5
+        x, y = x / wide + width / 2 - 0.5, y / high + height / 2 - 0.5
         top, left = math.floor(y), math.floor(x)
         down, across = y - top, x - left
         above = (1 - across) * at(top, left) + across * at(top, left + 1)
@@ -126,8 +111,9 @@ def sampled(image: np.ndarray, degrees: float, high: float, wide: float) -> np.n
     "degrees, high, wide",
     [(20, 1, None), (-35, 1, None), (0, 2, None), (0, 0.6, None), (15, 0.9, 1.4), (180, 0.7, 1.1)],
 )
-def test_views_are_enlarged_and_turned_as_by_a_bilinear_sampler(degrees, high, wide):
-    image = rand(1, 3, SIZE, SIZE)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_views_are_enlarged_and_turned_as_by_a_bilinear_sampler(shape, degrees, high, wide):
+    image = rand(1, 3, *shape)
     view = Views(Recipe(rotate=degrees, scale=high, scale_width=wide), streams("a"))(image, 0)
     assert close(view[0], sampled(image[0].numpy(), degrees, high, wide or high), atol=2e-5)
 
@@ -143,25 +129,22 @@ def test_positive_degrees_turn_clockwise_and_larger_scales_show_the_middle():
     assert wide[:, :, 3:-3].abs().max() == 0 and wide[:, :, 0].min() == 1, "only the width is enlarged"
 
 
-def ramps(count: int, side: int) -> torch.Tensor:
-    """Return images whose channels tell the column and row, of the side, and the image."""
-    middles = (torch.arange(side, dtype=torch.float64) + 0.5) / side
-    across, down = middles.expand(count, side, side), middles[:, None].expand(count, side, side)
-    return torch.stack([across, down, torch.arange(count).view(-1, 1, 1).expand(count, side, side)], dim=1)
-
-
-@pytest.mark.parametrize("view", [8, None], ids=str)
-def test_crops_have_their_size_and_lie_inside_the_picture_around_the_middle(view):
+@pytest.mark.parametrize(
+    "whole, view, expected",
+    [((32, 32), 8, (8, 8)), ((32, 32), None, (32, 32)), ((24, 40), 12, (12, 20)), ((40, 24), None, (40, 24))],
+    ids=str,
+)
+def test_crops_have_their_size_and_lie_inside_the_picture_around_the_middle(whole, view, expected):
     recipe = Recipe(crops=100, crop_size={"random": [0.25, 0.5]}, crop_view=view)
-    side = view or 32
-    crops = Views(recipe, streams("abc"))(ramps(3, 32), 0)
-    assert crops.shape == (300, 3, side, side)
+    crops = Views(recipe, streams("abc"))(ramps(3, *whole), 0)
+    assert crops.shape == (300, 3, *expected)
+    high, wide = expected
     assert crops[:, 2].flatten(1).amin(dim=1).round().tolist() == [0] * 100 + [1] * 100 + [2] * 100
     inner = crops[..., 2:-2, 2:-2]  # the last half pixel of a picture has no slope
-    size = side * inner[:, 0].diff(dim=2).flatten(1)
+    size = wide * inner[:, 0].diff(dim=2).flatten(1)
     assert (size.amax(dim=1) - size.amin(dim=1)).max() < 1e-4, "a crop that left the picture would turn back"
-    assert torch.allclose(size, (side * inner[:, 1].diff(dim=1)).flatten(1), atol=1e-4), "crops are square"
-    size = size.mean(dim=1)
+    size, tall = size.mean(dim=1), high * inner[:, 1].diff(dim=1).flatten(1).mean(dim=1)
+    assert torch.allclose(size, tall, atol=1e-4), "crops have the picture's proportions"
     assert 0.25 - 1e-5 < size.min() < 0.26 and 0.49 < size.max() < 0.5 + 1e-5
     for middle in (inner[:, 0].mean(dim=(1, 2)), inner[:, 1].mean(dim=(1, 2))):
         assert (middle - size / 2).min() > -1e-4 and (middle + size / 2).max() < 1 + 1e-4
@@ -203,93 +186,3 @@ def test_gradients_flow_back_to_the_image_as_it_stands():
         total = (views(image, number) * weights).sum()
         (slope,) = torch.autograd.grad(total, image)
         assert (slope * image).sum().item() == pytest.approx(total.item(), rel=1e-9)
-
-
-def test_octaves_grow_to_the_picture_s_own_side():
-    assert octave_sides(Recipe(octaves=4, octave_scale=1.4), 224) == [82, 114, 160, 224]
-    assert octave_sides(Recipe(octaves=2, octave_scale=2.0), 129) == [64, 129]
-    assert octave_sides(Recipe(), 77) == [77]
-
-
-def shrunk(images: torch.Tensor, side: int) -> torch.Tensor:
-    """Return images resized by torch alone."""
-    return functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
-
-
-@pytest.mark.parametrize("manner", ["resize", "detail"])
-def test_octaves_are_the_published_algorithms(manner):
-    """TensorFlow's tutorial resizes the picture; google/deepdream resizes the detail and adds it to the photograph."""
-    recipe = Recipe(octaves=3, octave_scale=1.5, octave_steps=4, octave_manner=manner, steps=(12,))
-    starts = 0.3 + 0.4 * rand(2, 3, 18, 18)
-    octaves = Octaves(recipe, starts)
-    images = octaves.first()
-    for number in range(12):
-        images = octaves.grow(images, number)
-        images = images + 0.01 * images.sin() + 0.001 * number  # any dream
-    picture, detail, number = shrunk(starts, 8), torch.zeros(2, 3, 8, 8, dtype=torch.float64), 0
-    for side in (8, 12, 18):
-        base = shrunk(starts, side)
-        picture = base + shrunk(detail, side) if manner == "detail" else shrunk(picture, side)
-        for _ in range(4):
-            picture = picture + 0.01 * picture.sin() + 0.001 * number
-            number += 1
-        detail = picture - base
-    assert close(images, picture, atol=1e-9)
-    assert resize(images, 18) is images
-
-
-def test_a_zoom_enlarges_the_middle_every_so_many_steps():
-    ramp = ramps(1, 16)[:, :2] - 0.5
-    nearer = enlarge(ramp + 0.5, 1.25) - 0.5
-    # torch's cubic bends a straight line a little
-    assert close(nearer[..., 2:-2, 2:-2], ramp[..., 2:-2, 2:-2] / 1.25, atol=0.004)
-    assert close(nearer, -nearer.flip(-1, -2)), "the middle stays where it is"
-    assert close(enlarge(rand(1, 3, 8, 8), 1.0), rand(1, 3, 8, 8), atol=1e-6)
-    recipe = Recipe(octaves=2, octave_scale=2.0, octave_steps=4, zoom=1.25, zoom_every=3)
-    octaves, images = Octaves(recipe, rand(1, 3, 16, 16)), rand(1, 3, 16, 16)
-    changed = [number for number in range(5, 14) if octaves.grow(images, number) is not images]
-    assert changed == [7, 10, 13], "three steps after the last octave began, and so on"
-    assert torch.equal(octaves.grow(images, 7), enlarge(images, 1.25))
-
-
-def test_tiles_cover_the_picture_evenly():
-    for side, tile in [(10, 10), (11, 10), (30, 10), (29, 7), (1000, 512), (1024, 512), (1025, 512)]:
-        places = tile_starts(side, tile)
-        assert len(places) == -(-side // tile) and places[0] == 0 and places[-1] == side - tile
-        gaps = np.diff(places)
-        assert (gaps <= tile).all() and (not len(gaps) or gaps.max() - gaps.min() <= 1)
-
-
-@pytest.mark.parametrize("side", [12, 10])
-def test_a_pointwise_objective_has_the_same_gradient_in_tiles(side):
-    images, mix = rand(2, 3, side, side), rand(4, 3) - 0.5
-
-    def mean_of_squares(tile: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        tile = tile.detach().requires_grad_(True)
-        score = functional.conv2d(tile, mix[:, :, None, None]).square().flatten(1).mean(dim=1)
-        return torch.autograd.grad(score.sum(), tile)[0], score.detach()
-
-    gradient, score = tiled(mean_of_squares, images, 4, streams("ab"))
-    mixed = np.einsum("kc,bchw->bkhw", mix, images)
-    expected = 2 * np.einsum("kc,bkhw->bchw", mix, mixed) / (4 * 4 * 4)  # the mean over a tile, not the picture
-    assert close(gradient, expected)
-    if side % 4 == 0:
-        assert close(score, (mixed**2).mean(axis=(1, 2, 3)))
-
-
-def test_seams_between_tiles_fall_elsewhere_each_step_for_each_picture():
-    images, random = rand(2, 3, 12, 12), streams("ab")
-
-    def rims(tile: torch.Tensor) -> tuple[torch.Tensor]:
-        marked = torch.zeros_like(tile)
-        marked[..., 0, :] = marked[..., :, 0] = 1
-        return (marked,)
-
-    seams = [tiled(rims, images, 4, random)[0] for _ in range(60)]
-    for image in (0, 1):
-        first = {(int(each[image, 0, :, 3].argmin()), str(each[image, 0].tolist())) for each in seams}
-        assert len(first) == 16, "as many as there are rolls of a tile"
-    assert any(not torch.equal(each[0], each[1]) for each in seams)
-    untouched = streams("ab")
-    assert tiled(rims, images, 12, untouched)[0][..., 1:, 1:].abs().max() == 0, "a picture that fits is one tile"
-    assert torch.equal(untouched[0].get_state(), streams("a")[0].get_state())

@@ -5,10 +5,10 @@ wildcard_constraints:
     run="|".join(plan.config["runs"]),
     recipe="|".join(map(re.escape, plan.recipes)),
     label="|".join(plan.names),
-    epoch=r"\d\d\d\d+",
+    epoch=r"\d\d\d\d+(\.\d+)?",
     step=r"\d\d\d\d+",
     view="raw|rescaled",
-    size=r"\d+",
+    size=r"\d+(x\d+)?",
 
 
 def plainly(function, **known):

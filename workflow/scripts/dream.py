@@ -17,7 +17,7 @@ with job(snakemake):
         names=plan.names,
         photographs=start_photographs(plan, recipe),
         statistics=next(map(Path, snakemake.input.statistics), None),
-        folder=Path(job_folder(plan.study, snakemake.wildcards.run, int(snakemake.wildcards.epoch), recipe)),
+        folder=Path(job_folder(plan.study, snakemake.wildcards.run, snakemake.wildcards.epoch, recipe)),
         bytes_free=snakemake.resources.mem_mb * 10**6,
     )
     dream_all(wanted, choose_device(snakemake.resources.gpu, snakemake.threads))

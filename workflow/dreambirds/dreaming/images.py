@@ -75,11 +75,11 @@ class Phases:
         return to_pixels(torch.fft.irfft2(spectrum, s=self.size, norm="ortho"))
 
 
-def make_space(kind: str, side: int, magnitudes: torch.Tensor | None = None) -> Pixels | Fourier | Phases:
-    """Return what a dream of (side, side) climbs in: ``pixels``, ``fourier``, or ``maco`` with its magnitudes."""
+def make_space(kind: str, shape: tuple[int, int], magnitudes: torch.Tensor | None = None) -> Pixels | Fourier | Phases:
+    """Return what a dream of (height, width) climbs in: ``pixels``, ``fourier``, or ``maco`` with its magnitudes."""
     if kind == "fourier":
-        return Fourier(side, side)
-    return Phases(side, side, magnitudes) if kind == "maco" else Pixels()
+        return Fourier(*shape)
+    return Phases(*shape, magnitudes) if kind == "maco" else Pixels()
 
 
 def mean_spectrum(batches) -> torch.Tensor:

@@ -9,7 +9,7 @@ from dreambirds.dreaming import filters, objective, penalties
 from dreambirds.dreaming.going import Going
 from dreambirds.dreaming.images import make_space
 from dreambirds.dreaming.layers import Watched
-from dreambirds.dreaming.octaves import Octaves, look_side, resize
+from dreambirds.dreaming.octaves import Octaves, look_shape, resize
 from dreambirds.dreaming.optimise import make_optimiser
 from dreambirds.dreaming.precision import computing, resolve_precision
 from dreambirds.dreaming.recipe import Recipe
@@ -58,7 +58,7 @@ class Dreamer:
 
     def pictures(self) -> torch.Tensor:
         """Return the pictures as they are now, at their whole size: (B, 3, H, W) in [0, 1]."""
-        return resize(self._images(), self.octaves.sides[-1]).clamp(0, 1)
+        return resize(self._images(), self.octaves.shapes[-1]).clamp(0, 1)
 
     def step(self, number: int) -> torch.Tensor:
         """Take one step; return the measures (5, B) of the pictures before it."""
@@ -85,7 +85,7 @@ class Dreamer:
         """Return the measures (5, B) of the pictures as they are, seen plainly by the whole model, if it takes them."""
         images = self._images()
         with torch.no_grad():
-            seen = self._see(resize(images, look_side(self.recipe, images.shape[-1])))
+            seen = self._see(resize(images, look_shape(self.recipe, images.shape[-2:])))
             score = self.score(seen, self.targets) - self._strangeness(seen) - self._penalty(images)
             return self._measure(images, score, seen.logits)
 
@@ -103,9 +103,9 @@ class Dreamer:
             return self.space.decode(self.parameters)
 
     def _begin(self, images: torch.Tensor) -> None:
-        side, recipe = images.shape[-1], self.recipe
+        recipe = self.recipe
         self.base = self.octaves.base(images)
-        self.space = make_space(recipe.image, side, self.spectrum)
+        self.space = make_space(recipe.image, images.shape[-2:], self.spectrum)
         self.parameters = self.space.encode(images)
         self.optimiser = make_optimiser(
             recipe.optimizer, recipe.momentum, recipe.beta1, recipe.beta2, recipe.weight_decay
@@ -186,7 +186,7 @@ def dream(
 
     `model` maps images (B, 3, H, W) in [0, 1] to logits (B, C), in eval mode, its parameters needing no gradient;
     layers of objectives are looked up in its attribute `network`, or in itself. `targets` are (B,) class numbers;
-    `starts` are square and in [0, 1]; `streams` holds a CPU ``torch.Generator`` an image, which is advanced.
+    `starts` are (B, 3, H, W) in [0, 1]; `streams` holds a CPU ``torch.Generator`` an image, which is advanced.
     `spectrum` (3, H, W // 2 + 1) is what ``image="maco"`` needs; `precision` is one of `precision.PRECISIONS`; with
     `film_every`, a frame is kept every so many steps. An image meets no other of its batch: its dream is the same
     alone, to rounding. Raises StudyError where the recipe does not fit the model.

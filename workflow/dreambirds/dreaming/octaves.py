@@ -4,37 +4,46 @@ import torch
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as v2
 
+from dreambirds.data.shapes import in_proportion
 from dreambirds.dreaming.recipe import Recipe
 
 
-def octave_sides(recipe: Recipe, side: int) -> list[int]:
-    """Return the side of each octave, in pixels, ascending to the whole picture's."""
+def octave_shapes(recipe: Recipe, shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return (height, width) of each octave, in pixels, ascending to the whole picture's."""
     powers = range(recipe.octaves - 1, -1, -1)
-    return [round(side / recipe.octave_scale**power) for power in powers]
+    height, width = shape
+    return [(round(height / recipe.octave_scale**power), round(width / recipe.octave_scale**power)) for power in powers]
 
 
-def look_side(recipe: Recipe, side: int) -> int:
-    """Return the side at which pictures of (side, side) are shown to the model as a whole, to be measured: that of the
-    views where these are crops or tiles."""
+def look_shape(recipe: Recipe, shape: tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) at which whole pictures of a shape are shown to the model, to be measured: that of the
+    views where these are crops; so small that it fits into a tile where they are tiles."""
     if recipe.crops and recipe.crop_view:
-        return recipe.crop_view
-    return min(side, recipe.tile or side)
+        return in_proportion(shape, recipe.crop_view)
+    return in_proportion(shape, min(max(shape), recipe.tile or max(shape)), of=max)
 
 
-def sides_seen(recipe: Recipe, side: int) -> list[int]:
-    """Return the sides of all that a model is shown in a dream of (side, side), ascending."""
+def shapes_seen(recipe: Recipe, shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return (height, width) of all that a model is shown in a dream of a shape, ascending."""
     seen = set()
-    for octave in octave_sides(recipe, side):
-        view = (recipe.crops and recipe.crop_view) or octave + 2 * recipe.pad
-        seen |= {min(view, recipe.tile or view), look_side(recipe, octave)}
+    for octave in octave_shapes(recipe, shape):
+        seen |= {_view_shape(recipe, octave), look_shape(recipe, octave)}
     return sorted(seen)
 
 
-def resize(images: torch.Tensor, side: int) -> torch.Tensor:
-    """Return images (B, C, H, W) resized to (side, side), smoothed where they shrink; themselves if nothing changes."""
-    if images.shape[-1] == side:
+def _view_shape(recipe: Recipe, shape: tuple[int, int]) -> tuple[int, int]:
+    height, width = (side + 2 * recipe.pad for side in shape)
+    if recipe.crops and recipe.crop_view:
+        height, width = in_proportion((height, width), recipe.crop_view)
+    return min(height, recipe.tile or height), min(width, recipe.tile or width)
+
+
+def resize(images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """Return images (B, C, H, W) resized to (height, width), smoothed where they shrink; themselves if nothing
+    changes."""
+    if tuple(images.shape[-2:]) == tuple(shape):
         return images
-    return v2.resize(images, [side, side], antialias=True)
+    return v2.resize(images, list(shape), antialias=True)
 
 
 class Octaves:
@@ -45,18 +54,18 @@ class Octaves:
     """
 
     def __init__(self, recipe: Recipe, starts: torch.Tensor):
-        """Take start images (B, 3, S, S), at the whole picture's size."""
+        """Take start images (B, 3, H, W), at the whole picture's size."""
         self.recipe, self.starts = recipe, starts
-        self.sides = octave_sides(recipe, starts.shape[-1])
+        self.shapes = octave_shapes(recipe, tuple(starts.shape[-2:]))
         self.grown = (recipe.octaves - 1) * recipe.octave_steps
 
     def first(self) -> torch.Tensor:
         """Return the start images at the first octave's size."""
-        return resize(self.starts, self.sides[0])
+        return resize(self.starts, self.shapes[0])
 
     def base(self, images: torch.Tensor) -> torch.Tensor:
         """Return the start images at the size of these."""
-        return resize(self.starts, images.shape[-1])
+        return resize(self.starts, images.shape[-2:])
 
     def is_last(self, number: int) -> bool:
         """Tell whether the step of this number is made at the whole picture's size."""
@@ -66,16 +75,16 @@ class Octaves:
         """Return the images as the step of this number begins with them: larger at an octave, nearer at a zoom."""
         since = number - self.grown
         if since <= 0 and number and number % self.recipe.octave_steps == 0:
-            return self._next(images, self.sides[number // self.recipe.octave_steps])
+            return self._next(images, self.shapes[number // self.recipe.octave_steps])
         if since > 0 and self.recipe.zoom > 1 and since % self.recipe.zoom_every == 0:
             return enlarge(images, self.recipe.zoom)
         return images
 
-    def _next(self, images: torch.Tensor, side: int) -> torch.Tensor:
+    def _next(self, images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
         if self.recipe.octave_manner == "resize":
-            return resize(images, side)
+            return resize(images, shape)
         detail = images - self.base(images)
-        return (resize(self.starts, side) + resize(detail, side)).clamp(0, 1)
+        return (resize(self.starts, shape) + resize(detail, shape)).clamp(0, 1)
 
 
 def enlarge(images: torch.Tensor, factor: float) -> torch.Tensor:

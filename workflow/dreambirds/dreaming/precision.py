@@ -2,6 +2,7 @@
 
 import torch
 
+from dreambirds.device import has_bfloat16
 from dreambirds.errors import StudyError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -16,18 +17,12 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
         raise StudyError(f"precision: must be one of {', '.join(PRECISIONS)}, not '{wanted}'")
     if wanted != "auto":
         return wanted
-    return "bfloat16" if _has_bfloat16(device) else "float32"
+    return "bfloat16" if has_bfloat16(device) else "float32"
 
 
 def computing(precision: str, device: torch.device) -> torch.autocast:
     """Return the context in which a model runs at a resolved precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def full(tensor: torch.Tensor) -> torch.Tensor:

@@ -12,8 +12,8 @@ class Recipe:
 
     `steps` are the moments to keep, ascending; `step_size` is in units of the parameters of the `image` (for pixels, of
     their range) after the gradient's normalisation; lengths are in pixels, `rotate` in degrees, `scale` a factor,
-    `crop_size` a share of the side, `flip` a probability a step; `noise` and the penalties are in units of the range.
-    config/README.md explains each.
+    `crop_size` a share of both sides, `crop_view` the shorter side of a crop's view, `flip` a probability a step;
+    `noise` and the penalties are in units of the range. config/README.md explains each.
     """
 
     objective: str | Mapping[str, float] = "logit"

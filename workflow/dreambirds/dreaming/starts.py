@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import Dataset
 
-from dreambirds.data.photographs import read_photograph, square, to_tensor
+from dreambirds.data.photographs import fit, read_photograph, to_tensor
 from dreambirds.dreaming.filters import blur
 from dreambirds.dreaming.images import Fourier
 from dreambirds.errors import StudyError
@@ -36,61 +36,62 @@ class Start:
 
 
 class Starts(Dataset):
-    """One start image a dream, float32 (3, size, size) in [0, 1], with the dream's place; for a ``DataLoader``."""
+    """One start image a dream, float32 (3, H, W) in [0, 1], with the dream's place; for a ``DataLoader``."""
 
-    def __init__(self, start: Start, size: int, streams: list[torch.Generator]):
-        """Take how to begin, the side in pixels, and a stream a dream."""
-        self.start, self.size, self.streams = start, size, streams
+    def __init__(self, start: Start, shape: tuple[int, int], streams: list[torch.Generator]):
+        """Take how to begin, the height and width in pixels, and a stream a dream."""
+        self.start, self.shape, self.streams = start, shape, streams
 
     def __len__(self) -> int:
         return len(self.streams)
 
     def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
-        image = KINDS[self.start.kind](self.start, self.size, self.streams[place], place)
+        image = KINDS[self.start.kind](self.start, self.shape, self.streams[place], place)
         return blur(image[None], [self.start.blur_sigma])[0], place
 
 
-def grey(_start: Start, size: int, _random: torch.Generator, _place: int) -> torch.Tensor:
+def grey(_start: Start, shape: tuple[int, int], _random: torch.Generator, _place: int) -> torch.Tensor:
     """Return the original study's start: (128, 128, 128) of 255."""
-    return torch.full((3, size, size), GREY)
+    return torch.full((3, *shape), GREY)
 
 
-def colour(start: Start, size: int, _random: torch.Generator, _place: int) -> torch.Tensor:
+def colour(start: Start, shape: tuple[int, int], _random: torch.Generator, _place: int) -> torch.Tensor:
     """Return one colour everywhere."""
     values = bytes.fromhex(start.colour.lstrip("#"))
-    return (torch.tensor(list(values)) / 255).view(3, 1, 1).expand(3, size, size).clone()
+    return (torch.tensor(list(values)) / 255).view(3, 1, 1).expand(3, *shape).clone()
 
 
-def noise(start: Start, size: int, random: torch.Generator, _place: int) -> torch.Tensor:
+def noise(start: Start, shape: tuple[int, int], random: torch.Generator, _place: int) -> torch.Tensor:
     """Return grey with Gaussian noise."""
-    return (0.5 + start.noise * torch.randn((3, size, size), generator=random)).clamp(0, 1)
+    return (0.5 + start.noise * torch.randn((3, *shape), generator=random)).clamp(0, 1)
 
 
-def spectral_noise(_start: Start, size: int, random: torch.Generator, _place: int) -> torch.Tensor:
+def spectral_noise(_start: Start, shape: tuple[int, int], random: torch.Generator, _place: int) -> torch.Tensor:
     """Return Lucid's start: coefficients of `images.Fourier` with a standard deviation of 0.01."""
-    space = Fourier(size, size)
-    shape = (1, 3, size, size // 2 + 1, 2)
-    return space.decode(SPECTRAL_DEVIATION * torch.randn(shape, generator=random))[0]
+    height, width = shape
+    coefficients = torch.randn((1, 3, height, width // 2 + 1, 2), generator=random)
+    return Fourier(height, width).decode(SPECTRAL_DEVIATION * coefficients)[0]
 
 
-def gradient(_start: Start, size: int, _random: torch.Generator, _place: int) -> torch.Tensor:
+def gradient(_start: Start, shape: tuple[int, int], _random: torch.Generator, _place: int) -> torch.Tensor:
     """Return a colour gradient: red grows to the right and green downwards, blue falls to the right."""
-    ramp = torch.linspace(0.2, 0.8, size)
-    across, down = ramp.expand(size, size), ramp[:, None].expand(size, size)
+    height, width = shape
+    across, down = (torch.linspace(0.2, 0.8, side) for side in (width, height))
+    across, down = across.expand(height, width), down[:, None].expand(height, width)
     return torch.stack([across, down, across.flip(-1)])
 
 
-def photograph(start: Start, size: int, _random: torch.Generator, place: int) -> torch.Tensor:
+def photograph(start: Start, shape: tuple[int, int], _random: torch.Generator, place: int) -> torch.Tensor:
     """Return the middle of the dream's photograph. Raises StudyError if it can't be read."""
     path = start.photographs[place]
     try:
         picture = read_photograph(path)
     except ValueError as error:
         raise StudyError(f"the start photograph '{path}' can't be read: {error}") from error
-    return to_tensor(square(picture, size)).float() / 255
+    return to_tensor(fit(picture, shape)).float() / 255
 
 
-def class_mean(start: Start, _size: int, _random: torch.Generator, place: int) -> torch.Tensor:
+def class_mean(start: Start, _shape: tuple[int, int], _random: torch.Generator, place: int) -> torch.Tensor:
     """Return the mean image of the dream's class."""
     return start.means[place]
 

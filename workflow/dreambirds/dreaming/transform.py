@@ -8,6 +8,7 @@ import math
 import torch
 from torch.nn import functional
 
+from dreambirds.data.shapes import in_proportion
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.schedule import is_always, value_at
 
@@ -30,8 +31,10 @@ class Views:
         self.warps = bool(recipe.crops) or not still
 
     def __call__(self, images: torch.Tensor, number: int) -> torch.Tensor:
-        """Return views of images (B, 3, H, W) at a step: (B, 3, H + 2 pad, W + 2 pad), or with crops
-        (B x crops, 3, view, view), image after image."""
+        """Return views of images (B, 3, H, W) at a step: (B, 3, H + 2 pad, W + 2 pad).
+
+        With crops they are B x crops, image after image, in the same proportions; `crop_view` is their shorter side.
+        """
         recipe = self.recipe
         if recipe.pad:
             images = functional.pad(images, [recipe.pad] * 4, value=GREY)
@@ -71,17 +74,19 @@ class Views:
 
     def _warped(self, images: torch.Tensor, number: int) -> torch.Tensor:
         count = max(1, self.recipe.crops)
-        plans = [self._plan(number, stream) for stream in self.streams for _ in range(count)]
-        side = self.recipe.crop_view if self.recipe.crops else None
-        size = (len(plans), images.shape[1], side or images.shape[-2], side or images.shape[-1])
+        height, width = images.shape[-2:]
+        plans = [self._plan(number, stream, height / width) for stream in self.streams for _ in range(count)]
+        view = self.recipe.crop_view if self.recipe.crops else None
+        size = (len(plans), images.shape[1], *in_proportion((height, width), view or min(height, width)))
         maps = torch.tensor(plans, dtype=images.dtype).to(images.device)
         grid = functional.affine_grid(maps, size, align_corners=False)
         return functional.grid_sample(
             images.repeat_interleave(count, dim=0), grid, padding_mode="reflection", align_corners=False
         )
 
-    def _plan(self, number: int, stream: torch.Generator) -> list[list[float]]:
-        """Return the affine map from a view to its image, in units of half a side, for one view."""
+    def _plan(self, number: int, stream: torch.Generator, tall: float) -> list[list[float]]:
+        """Return the affine map from a view to its image, in units of half of each side, for one view of images whose
+        height is `tall` times their width."""
         recipe = self.recipe
         high = value_at(recipe.scale, number, stream)
         wide = high if recipe.scale_width is None else value_at(recipe.scale_width, number, stream)
@@ -92,7 +97,7 @@ class Views:
             middle = 2 * CROP_DEVIATION * torch.randn(2, generator=stream)
             down, across = middle.clamp(box - 1, 1 - box).tolist()
         cosine, sine = math.cos(angle) * box, math.sin(angle) * box
-        return [[cosine / wide, sine / wide, across], [-sine / high, cosine / high, down]]
+        return [[cosine / wide, sine * tall / wide, across], [-sine / tall / high, cosine / high, down]]
 
     def _noise(self, images: torch.Tensor) -> torch.Tensor:
         shape = (images.shape[0] // len(self.streams), *images.shape[1:])

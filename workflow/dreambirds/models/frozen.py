@@ -10,6 +10,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from dreambirds.data.shapes import shape_of
 from dreambirds.models.build import Classifier
 
 TOLERANCE = 1e-4
@@ -17,22 +18,26 @@ log = logging.getLogger(__name__)
 
 
 def freeze(
-    classifier: Classifier, size: int, device: torch.device, fold: bool = True, seen: Collection[str] = ()
+    classifier: Classifier,
+    size: int | list[int] | tuple[int, int],
+    device: torch.device,
+    fold: bool = True,
+    seen: Collection[str] = (),
 ) -> Classifier:
-    """Return a copy for images of (size, size) that computes the same logits faster, and no gradient of its own.
+    """Return a copy for images of `size` that computes the same logits faster, and no gradient of its own.
 
-    With `fold`, batch norms are folded into the convolutions before them; all stay where they are if that would move
-    the logits by more than 1e-4 of their scale. `seen` names modules whose outputs are looked at: a convolution that
-    makes one of these keeps its batch norm apart.
+    `size` is the side of squares or (height, width), in pixels. With `fold`, batch norms are folded into the
+    convolutions before them; all stay where they are if that would move the logits by more than 1e-4 of their scale.
+    `seen` names modules whose outputs are looked at: a convolution that makes one of these keeps its batch norm apart.
     """
     frozen = copy.deepcopy(classifier).eval()
     if fold:
-        frozen.network = _folded(frozen, size, set(seen))
+        frozen.network = _folded(frozen, shape_of(size), set(seen))
     return frozen.to(device, memory_format=torch.channels_last).requires_grad_(False)
 
 
-def _folded(classifier: Classifier, size: int, seen: set[str]) -> nn.Module:
-    probe = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+def _folded(classifier: Classifier, shape: tuple[int, int], seen: set[str]) -> nn.Module:
+    probe = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(0))
     normalised = (probe - classifier.mean) / classifier.std
     network = copy.deepcopy(classifier.network)
     with torch.no_grad():

@@ -9,7 +9,7 @@ from dreambirds.pictures.film import Film, film
 from dreambirds.pictures.gif import save_gif
 from dreambirds.pictures.montage import Grid, montage
 from dreambirds.pictures.provenance import as_text, read_facts, save_png
-from dreambirds.study.paths import picture_path
+from dreambirds.study.paths import as_epoch, picture_path
 from dreambirds.study.plan import Plan
 
 REAL = "learnt from"
@@ -63,7 +63,7 @@ def _say(plan: Plan, column: str, value) -> str:
 
 
 def _describe(plan: Plan, wanted: dict) -> str:
-    parts = [_say(plan, key, int(wanted[key])) for key in ("epoch", "step") if key in wanted]
+    parts = [_say(plan, key, as_epoch(wanted[key])) for key in ("epoch", "step") if key in wanted]
     named = [f"{key} {wanted[key]}" for key in ("run", "recipe") if key in wanted]
     label = [plan.names[wanted["label"]]] if "label" in wanted else []
     return " · ".join([*label, *named, *parts, wanted["view"]])

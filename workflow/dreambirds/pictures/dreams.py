@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch.utils.data import default_collate
 
+from dreambirds.data.shapes import in_proportion, shape_of
 from dreambirds.dreaming.batches import batch_size, in_batches
 from dreambirds.dreaming.layers import find_layer
 from dreambirds.dreaming.loop import Dreams, dream
@@ -82,29 +83,30 @@ class _Ready:
     def __init__(self, job: Job, device: torch.device):
         classifier, self.card = load_checkpoint(job.checkpoint)
         parameters = job.parameters
-        self.job, self.device, self.size = job, device, parameters["size"] or self.card.image_size
-        self.recipe = as_recipe(parameters, self.size)
+        trained = shape_of(self.card.image_size)
+        self.job, self.device, self.shape = job, device, in_proportion(trained, parameters["size"] or min(trained))
+        self.recipe = as_recipe(parameters, min(self.shape))
         self.precision = resolve_precision(parameters["precision"], device)
         self.layers = {name: find_layer(classifier.network, name) for name in layers(parameters["objective"])}
         # what the batch norms saw in training is wanted by the prior, so then they stay apart
         fold = not parameters["batch_norm_prior"]
-        self.model = freeze(classifier, self.card.image_size, device, fold, self.layers.values())
+        self.model = freeze(classifier, trained, device, fold, self.layers.values())
         self.spectrum, self.means = read_statistics(job.statistics) if job.statistics else (None, {})
         self.batch = self._batch()
         self.facts = _facts(job, self.card, device, precision=self.precision, layers=self.layers)
 
     def _batch(self) -> int:
         every = self.job.parameters["film_every"]
-        film = 3 * self.size**2 * (self.recipe.steps[-1] // every + 2) if every else 0
+        film = 3 * math.prod(self.shape) * (self.recipe.steps[-1] // every + 2) if every else 0
         cuda = self.device.type == "cuda"
         free = torch.cuda.mem_get_info()[0] if cuda else self.job.bytes_free - PROCESS_BYTES
-        return batch_size(rehearse(self.model, self.recipe, self.size) + film, free, self.device)
+        return batch_size(rehearse(self.model, self.recipe, self.shape) + film, free, self.device)
 
     def dream_of(self, places: list[int]) -> Dreams:
         """Dream of the labels at these places."""
         job, labels = self.job, [list(self.job.names)[place] for place in places]
         streams = [stream(job.parameters["seed"], label) for label in labels]
-        starts, _ = default_collate(list(Starts(self._start(labels), self.size, streams)))
+        starts, _ = default_collate(list(Starts(self._start(labels), self.shape, streams)))
         targets = torch.tensor([self.card.labels.index(label) for label in labels], device=self.device)
         began = time.perf_counter()
         dreams = dream(
@@ -126,12 +128,14 @@ class _Ready:
         keys = self.job.parameters
         photographs = [self.job.photographs[label] for label in labels] if self.job.photographs else []
         means = [self.means[label] for label in labels] if keys["start"] == "class_mean" else []
-        blur = keys["start_blur_sigma"] * self.size / (keys["lengths_at"] or self.size)
+        side = min(self.shape)
+        blur = keys["start_blur_sigma"] * side / (keys["lengths_at"] or side)
         return Start(keys["start"], keys["start_colour"], keys["start_noise"], blur, photographs, means)
 
 
 def as_recipe(parameters: dict, side: int) -> Recipe:
-    """Return the recipe of the dreamer that a config's parameters describe for pictures of `side` pixels."""
+    """Return the recipe of the dreamer that a config's parameters describe for pictures whose shorter side has
+    `side` pixels."""
     values = {key.name: parameters[key.name] for key in fields(Recipe)}
     recipe = Recipe(**{**values, "steps": tuple(parameters["steps"])})
     return recipe if parameters["lengths_at"] is None else scaled(recipe, side / parameters["lengths_at"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from dreambirds.data.shapes import in_proportion
 from dreambirds.pictures.lettering import FAINT, PAPER, font, write
 
 GAP = 4
@@ -23,7 +24,10 @@ class Grid:
 
 
 def montage(grid: Grid, cell: int) -> Image.Image:
-    """Return the grid as one RGB picture, each cell `cell` pixels wide and high, with type that scales along."""
+    """Return the grid as one RGB picture, each cell `cell` pixels wide and high, with type that scales along.
+
+    Pictures keep their proportions within their cells.
+    """
     letters = max(11, cell // 9)
     margin, head = cell // 4, round(letters * 5.2)
     stub = max(cell, round(min(2.2 * cell, max(font(letters).getlength(name) for name in grid.rows) + 4 * GAP)))
@@ -53,6 +57,10 @@ def montage(grid: Grid, cell: int) -> Image.Image:
 
 
 def load_cell(path: Path, cell: int) -> Image.Image:
-    """Return a picture as RGB at cell x cell pixels."""
+    """Return a picture as RGB at cell x cell pixels: a square fills them, any other lies in the middle of the paper."""
+    page = Image.new("RGB", (cell, cell), PAPER)
     with Image.open(path) as picture:
-        return picture.convert("RGB").resize((cell, cell), Image.Resampling.LANCZOS)
+        width, height = in_proportion(picture.size, cell, of=max)
+        fitted = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    page.paste(fitted, ((cell - width) // 2, (cell - height) // 2))
+    return page

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from dreambirds.data.files import find_photographs, is_photograph
+from dreambirds.data.files import expand, find_photographs, is_photograph
+from dreambirds.data.shapes import in_proportion, shape_of
 from dreambirds.errors import StudyError
 from dreambirds.terms import parse
 
@@ -20,7 +21,7 @@ def expand_folders(recipe: dict) -> dict:
 
 
 def _photographs(path: str) -> list[str]:
-    folder = Path(path).expanduser()
+    folder = expand(path)
     return [str(file) for file in find_photographs(folder)] or [path] if folder.is_dir() else [path]
 
 
@@ -31,7 +32,7 @@ def start_file(parameters: dict, recipe: str) -> Path | None:
     """
     if parameters["start_path"] is None:
         return None
-    path = Path(parameters["start_path"]).expanduser()
+    path = expand(parameters["start_path"])
     if not path.is_file() or not is_photograph(path):
         where, named = f"dreams.recipes.{recipe}.start_path", parameters["start_path"]
         raise StudyError(f"{where}: '{named}' is no JPEG, PNG or WebP, nor a folder of them")
@@ -83,13 +84,22 @@ def _only(misused: bool, with_what: str, given: str) -> str | None:
     return f"is only used with '{with_what}', not '{given}'" if misused else None
 
 
-def check_sizes(point: dict, side: int, where: str) -> None:
-    """Raise StudyError where a recipe's lengths do not fit pictures of `side` pixels."""
+def dream_shape(point: dict, dataset: dict) -> tuple[int, int]:
+    """Return (height, width) of a recipe's dreams in pixels: those of the data set's pictures, or, where the recipe has
+    a `size`, in their proportions with that as the shorter side."""
+    shape = shape_of(dataset["image_size"])
+    return in_proportion(shape, point["size"] or min(shape))
+
+
+def check_sizes(point: dict, shape: tuple[int, int], where: str) -> None:
+    """Raise StudyError where a recipe's lengths do not fit pictures of (height, width), of which the shorter side
+    counts."""
+    side = min(shape)
     smallest = round(side / point["octave_scale"] ** (point["octaves"] - 1))
     if smallest < SMALLEST_SIDE:
         raise StudyError(
-            f"{where}.octaves: the first of {point['octaves']} would be {smallest} pixels wide; it must have at least "
-            f"{SMALLEST_SIDE}"
+            f"{where}.octaves: the first of {point['octaves']} would be {smallest} pixels wide or high; it must "
+            f"have at least {SMALLEST_SIDE}"
         )
     jitter = round(point["jitter"] * side / (point["lengths_at"] or side))
     if jitter >= smallest:

@@ -1,0 +1,146 @@
+"""How pictures grow, and how they are seen in tiles: against plain numpy and torch that share no code with it."""
+
+import numpy as np
+import pytest
+import torch
+from small import close, ramps, rand, streams
+from torch.nn import functional
+
+from dreambirds.data.shapes import from_word, in_proportion, to_word
+from dreambirds.dreaming.octaves import Octaves, enlarge, look_shape, octave_shapes, resize, shapes_seen
+from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.tiles import tile_starts, tiled
+from dreambirds.dreaming.transform import Views
+
+
+def test_octaves_grow_to_the_picture_s_own_size():
+    four = [82, 114, 160, 224]  # 224 over 1.4, once, twice and thrice, by hand
+    assert octave_shapes(Recipe(octaves=4, octave_scale=1.4), (224, 224)) == [(side, side) for side in four]
+    wide = list(zip(four, [109, 153, 214, 300], strict=True))
+    assert octave_shapes(Recipe(octaves=4, octave_scale=1.4), (224, 300)) == wide
+    assert octave_shapes(Recipe(octaves=2, octave_scale=2.0), (129, 50)) == [(64, 25), (129, 50)]
+    assert octave_shapes(Recipe(), (77, 30)) == [(77, 30)]
+
+
+def test_shapes_follow_others_by_their_shorter_or_longer_side_and_names_of_files_tell_them():
+    assert in_proportion((48, 32), 64) == (96, 64) and in_proportion((32, 48), 64) == (64, 96)
+    assert in_proportion((48, 32), 24, of=max) == (24, 16) and in_proportion((50, 30), 20) == (33, 20)
+    assert in_proportion((2048, 16), 32, of=max) == (32, 1), "nothing is no picture"
+    assert all(in_proportion((height, 37), min(height, 37)) == (height, 37) for height in range(16, 2049))
+    assert [to_word(shape) for shape in ((64, 64), (48, 32))] == ["64", "48x32"]
+    assert [from_word(word) for word in ("64", "48x32")] == [(64, 64), (48, 32)]
+
+
+@pytest.mark.parametrize(
+    "recipe, views, looks",
+    [
+        (Recipe(), [(90, 60)], [(90, 60)]),
+        (Recipe(pad=5), [(100, 70)], [(90, 60)]),
+        (Recipe(octaves=2, octave_scale=2.0, pad=1), [(47, 32), (92, 62)], [(45, 30), (90, 60)]),
+        (Recipe(tile=45, pad=5), [(45, 45)], [(45, 30)]),
+        (Recipe(tile=80), [(80, 60)], [(80, 53)]),
+        (Recipe(tile=45, octaves=2, octave_scale=2.0), [(45, 30), (45, 45)], [(45, 30)]),
+        (Recipe(crops=2, crop_view=20, pad=15), [(27, 20)], [(30, 20)]),  # 120 over 90, and 90 over 60
+        (Recipe(crops=2, pad=5), [(100, 70)], [(90, 60)]),
+    ],
+    ids=str,
+)
+def test_a_model_is_shown_what_is_told_beforehand(recipe, views, looks):
+    assert shapes_seen(recipe, (90, 60)) == sorted({*views, *looks})
+    shown = []
+
+    def watch(tile: torch.Tensor) -> tuple[torch.Tensor]:
+        shown.append(tuple(tile.shape[-2:]))
+        return (tile,)
+
+    for shape in octave_shapes(recipe, (90, 60)):
+        view = Views(recipe, streams("a"))(rand(1, 3, *shape), 0)
+        tiled(watch, view, recipe.tile or 999, streams("a"))
+        assert look_shape(recipe, shape) in looks
+    assert set(shown) == set(views)
+
+
+def shrunk(images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """Return images resized by torch alone."""
+    return functional.interpolate(images, shape, mode="bilinear", antialias=True)
+
+
+@pytest.mark.parametrize("shapes", [[(8, 8), (12, 12), (18, 18)], [(8, 12), (12, 17), (18, 26)]], ids=str)
+@pytest.mark.parametrize("manner", ["resize", "detail"])
+def test_octaves_are_the_published_algorithms(manner, shapes):
+    """TensorFlow's tutorial resizes the picture; google/deepdream resizes the detail and adds it to the photograph."""
+    recipe = Recipe(octaves=3, octave_scale=1.5, octave_steps=4, octave_manner=manner, steps=(12,))
+    starts = 0.3 + 0.4 * rand(2, 3, *shapes[-1])
+    octaves = Octaves(recipe, starts)
+    images = octaves.first()
+    for number in range(12):
+        images = octaves.grow(images, number)
+        images = images + 0.01 * images.sin() + 0.001 * number  # any dream
+    picture, detail, number = shrunk(starts, shapes[0]), torch.zeros(2, 3, *shapes[0], dtype=torch.float64), 0
+    for shape in shapes:
+        base = shrunk(starts, shape)
+        picture = base + shrunk(detail, shape) if manner == "detail" else shrunk(picture, shape)
+        for _ in range(4):
+            picture = picture + 0.01 * picture.sin() + 0.001 * number
+            number += 1
+        detail = picture - base
+    assert close(images, picture, atol=1e-9)
+    assert resize(images, shapes[-1]) is images
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (12, 20)], ids=str)
+def test_a_zoom_enlarges_the_middle_every_so_many_steps(shape):
+    ramp = ramps(1, *shape)[:, :2] - 0.5
+    nearer = enlarge(ramp + 0.5, 1.25) - 0.5
+    # torch's cubic bends a straight line a little
+    assert close(nearer[..., 2:-2, 2:-2], ramp[..., 2:-2, 2:-2] / 1.25, atol=0.004)
+    assert close(nearer, -nearer.flip(-1, -2)), "the middle stays where it is"
+    assert close(enlarge(rand(1, 3, 8, 8), 1.0), rand(1, 3, 8, 8), atol=1e-6)
+    recipe = Recipe(octaves=2, octave_scale=2.0, octave_steps=4, zoom=1.25, zoom_every=3)
+    octaves, images = Octaves(recipe, rand(1, 3, *shape)), rand(1, 3, *shape)
+    changed = [number for number in range(5, 14) if octaves.grow(images, number) is not images]
+    assert changed == [7, 10, 13], "three steps after the last octave began, and so on"
+    assert torch.equal(octaves.grow(images, 7), enlarge(images, 1.25))
+
+
+def test_tiles_cover_the_picture_evenly():
+    for side, tile in [(10, 10), (11, 10), (30, 10), (29, 7), (1000, 512), (1024, 512), (1025, 512)]:
+        places = tile_starts(side, tile)
+        assert len(places) == -(-side // tile) and places[0] == 0 and places[-1] == side - tile
+        gaps = np.diff(places)
+        assert (gaps <= tile).all() and (not len(gaps) or gaps.max() - gaps.min() <= 1)
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (10, 10), (12, 8), (9, 14), (4, 10)], ids=str)
+def test_a_pointwise_objective_has_the_same_gradient_in_tiles(shape):
+    images, mix = rand(2, 3, *shape), rand(4, 3) - 0.5
+
+    def mean_of_squares(tile: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        tile = tile.detach().requires_grad_(True)
+        score = functional.conv2d(tile, mix[:, :, None, None]).square().flatten(1).mean(dim=1)
+        return torch.autograd.grad(score.sum(), tile)[0], score.detach()
+
+    gradient, score = tiled(mean_of_squares, images, 4, streams("ab"))
+    mixed = np.einsum("kc,bchw->bkhw", mix, images)
+    expected = 2 * np.einsum("kc,bkhw->bchw", mix, mixed) / (4 * 4 * 4)  # the mean over a tile, not the picture
+    assert close(gradient, expected)
+    if all(side % 4 == 0 for side in shape):
+        assert close(score, (mixed**2).mean(axis=(1, 2, 3)))
+
+
+def test_seams_between_tiles_fall_elsewhere_each_step_for_each_picture():
+    images, random = rand(2, 3, 12, 12), streams("ab")
+
+    def rims(tile: torch.Tensor) -> tuple[torch.Tensor]:
+        marked = torch.zeros_like(tile)
+        marked[..., 0, :] = marked[..., :, 0] = 1
+        return (marked,)
+
+    seams = [tiled(rims, images, 4, random)[0] for _ in range(60)]
+    for image in (0, 1):
+        first = {(int(each[image, 0, :, 3].argmin()), str(each[image, 0].tolist())) for each in seams}
+        assert len(first) == 16, "as many as there are rolls of a tile"
+    assert any(not torch.equal(each[0], each[1]) for each in seams)
+    untouched = streams("ab")
+    assert tiled(rims, images, 12, untouched)[0][..., 1:, 1:].abs().max() == 0, "a picture that fits is one tile"
+    assert torch.equal(untouched[0].get_state(), streams("a")[0].get_state())
