@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 from dreambirds.errors import StudyError
 from dreambirds.study import targets
 from dreambirds.study.count import announce
+from dreambirds.study.fetching import announce_fetch, first_fetch
 from dreambirds.study.plan import make_plan
 
 if not workflow.overwrite_configfiles:
@@ -21,8 +22,9 @@ if not workflow.overwrite_configfiles:
 
 
 try:
-    plan = make_plan(config)
-    if workflow.is_main_process and plan.asks_more_of_models:
+    fetching = first_fetch(config)
+    plan = None if fetching else make_plan(config)
+    if workflow.is_main_process and plan and plan.asks_more_of_models:
         # imported only here, since torch takes seconds
         from dreambirds.pictures.rehearsal import check_models
 
@@ -31,40 +33,57 @@ except StudyError as error:
     raise WorkflowError(str(error)) from None
 
 if workflow.is_main_process:
-    announce(plan)
-
-results = f"results/{plan.study}"
+    announce_fetch(fetching) if fetching else announce(plan)
 
 
-include: "workflow/rules/common.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/dream.smk"
-include: "workflow/rules/assemble.smk"
+include: "workflow/rules/download.smk"
 
 
-rule dataset_only:
-    input:
-        f"{results}/dataset/labels.csv",
+if fetching:
 
+    # The photographs tell the classes, so there is no plan before they are here.
+    rule all:
+        default_target: True
+        input:
+            fetching.place,
+        message:
+            "The photographs are here; the same command again trains and dreams"
 
-rule training_only:
-    input:
-        targets.curves(plan),
+else:
+    results = f"results/{plan.study}"
 
+    include: "workflow/rules/common.smk"
+    include: "workflow/rules/data.smk"
+    include: "workflow/rules/train.smk"
+    include: "workflow/rules/submission.smk"
+    include: "workflow/rules/dream.smk"
+    include: "workflow/rules/assemble.smk"
 
-rule dreams_only:
-    input:
-        targets.dreams(plan),
+    rule dataset_only:
+        input:
+            f"{results}/dataset/labels.csv",
+            targets.look(plan),
 
+    rule training_only:
+        input:
+            targets.curves(plan),
 
-rule all:
-    default_target: True
-    input:
-        rules.training_only.input,
-        rules.dreams_only.input,
-        targets.montages(plan),
-        targets.films(plan),
-        f"{results}/recipes.csv",
-    message:
-        "The study is complete"
+    rule submissions:
+        input:
+            competition.submissions(plan),
+
+    rule dreams_only:
+        input:
+            targets.dreams(plan),
+
+    rule all:
+        default_target: True
+        input:
+            rules.training_only.input,
+            rules.dreams_only.input,
+            targets.montages(plan),
+            targets.films(plan),
+            targets.look(plan),
+            f"{results}/recipes.csv",
+        message:
+            "The study is complete"

@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Where to compute, and in which numbers."""
 
 import logging
 
@@ -15,3 +15,10 @@ def choose_device(gpus: int, threads: int) -> torch.device:
         return torch.device("cuda")
     log.info("computing on the processor with %d thread(s)", threads)
     return torch.device("cpu")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device computes with bfloat16 itself, rather than imitates it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -1,10 +1,10 @@
-from dreambirds.study.chain import link, settings
+from dreambirds.study.chain import histories, link, settings
 
 
 rule train:
     input:
         unpack(plainly(link, plan=plan)),
-        images=rules.dataset.output.images,
+        pictures=rules.dataset.output.pictures,
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
     output:
@@ -16,7 +16,7 @@ rule train:
     priority: 10
     conda:
         "../../environment.yml"
-    threads: plan.config["threads"]["train"]
+    threads: plan.config["threads"]["train"] + plan.config["threads"]["load"]
     resources:
         gpu=plan.config["gpu"],
         mem_mb=4000,
@@ -32,10 +32,7 @@ rule train:
 
 rule curves:
     input:
-        lambda wildcards: [
-            f"{results}/runs/{wildcards.run}/epoch-{epoch:04d}.csv"
-            for epoch in plan.epochs(wildcards.run)
-        ],
+        lambda wildcards: histories(plan, wildcards.run),
     output:
         history=f"{results}/runs/{{run}}/history.csv",
         plot=f"{results}/runs/{{run}}/curves.png",

@@ -4,16 +4,21 @@ from job import job
 
 with job(snakemake):
     from dreambirds.device import choose_device
-    from dreambirds.training.segment import Files, train_segment
+    from dreambirds.study.paths import as_epoch
+    from dreambirds.study.plan import make_plan
+    from dreambirds.training.files import Files
+    from dreambirds.training.segment import Segment, train_segment
 
-    source, output = snakemake.input, snakemake.output
+    source, output, settings = snakemake.input, snakemake.output, snakemake.params.settings
     before = source.get("before") and Files(Path(source.before), Path(source.before_state), Path())
-    train_segment(
+    segment = Segment(
         name=snakemake.wildcards.run,
-        run=snakemake.params.settings,
+        run=settings,
         dataset=Path(source.table).parent,
-        epoch=int(snakemake.wildcards.epoch),
+        epoch=as_epoch(snakemake.wildcards.epoch),
         before=before,
         to=Files(Path(output.weights), Path(output.state), Path(output.history)),
-        device=choose_device(snakemake.resources.gpu, snakemake.threads),
+        code=snakemake.params.code,
+        processes=make_plan(snakemake.config).config["threads"]["load"],
     )
+    train_segment(segment, choose_device(snakemake.resources.gpu, max(1, snakemake.threads - segment.processes)))

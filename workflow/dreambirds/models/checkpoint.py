@@ -16,14 +16,15 @@ KEY = "dreambirds"
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint holds: a timm architecture and its options, its classes in order, its run and epoch."""
+    """What a checkpoint holds: a timm architecture and its options, its classes in order, its run and epoch, and the
+    size of its pictures: a side, or [height, width]."""
 
     model: str
     model_options: dict
     labels: list[str]
     run: str
-    epoch: int
-    image_size: int
+    epoch: int | float
+    image_size: int | list[int]
 
 
 def save_checkpoint(path: Path, classifier: Classifier, card: Card) -> None:

@@ -1,18 +1,17 @@
 """Training as a chain: which checkpoint a job goes on from, and what decides its weights."""
 
-from pathlib import Path
-
+from dreambirds.data.files import expand
 from dreambirds.errors import StudyError, nearest
-from dreambirds.study.paths import epoch_name
+from dreambirds.study.paths import as_epoch, epoch_name
 from dreambirds.study.plan import Plan
 
 
-def link(plan: Plan, run: str, epoch: int | str) -> dict[str, str]:
+def link(plan: Plan, run: str, epoch: float | str) -> dict[str, str]:
     """Return the files that the training job of one checkpoint goes on from, by name; none for the first one.
 
     Raises StudyError if the run does not keep that epoch.
     """
-    epoch = int(epoch)
+    epoch = as_epoch(epoch)
     if epoch not in plan.epochs(run):
         raise StudyError(f"the run '{run}' keeps no checkpoint of epoch {epoch}; {nearest(epoch, plan.epochs(run))}")
     weights = plan.config["runs"][run]["weights"]
@@ -20,7 +19,12 @@ def link(plan: Plan, run: str, epoch: int | str) -> dict[str, str]:
     if earlier:
         stem = f"results/{plan.study}/runs/{run}/{epoch_name(earlier[-1])}"
         return {"before": f"{stem}.safetensors", "before_state": f"{stem}.state.safetensors"}
-    return {} if weights in (None, "hub") else {"pretrained": str(Path(weights).expanduser())}
+    return {} if weights in (None, "hub") else {"pretrained": str(expand(weights))}
+
+
+def histories(plan: Plan, run: str) -> list[str]:
+    """Return the tables of a run's epochs, one a kept checkpoint."""
+    return [f"results/{plan.study}/runs/{run}/{epoch_name(epoch)}.csv" for epoch in plan.epochs(run)]
 
 
 def settings(plan: Plan, run: str) -> dict:

@@ -13,11 +13,13 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 ENTRIES = {
     "dataset": ["data/prepare.py"],
+    "look": ["pictures/look.py"],
     "training": ["training/segment.py", "device.py"],
     "dreaming": ["pictures/dreams.py", "device.py"],
     "statistics": ["pictures/statistics.py"],
     "assembly": ["pictures/assembly.py"],
     "curves": ["pictures/curves.py"],
+    "submission": ["training/submission.py", "device.py"],
 }
 
 

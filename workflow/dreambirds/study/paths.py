@@ -3,9 +3,20 @@
 VIEWS = {"raw": "", "rescaled": "-rescaled"}
 
 
-def epoch_name(epoch: int) -> str:
-    """Return ``epoch-0004``."""
-    return f"epoch-{epoch:04d}"
+def as_epoch(value: str | float) -> int | float:
+    """Return an epoch as a number, whole if it is: 4 of ``0004``, 0.25 of ``0000.25``."""
+    number = float(value)
+    return int(number) if number.is_integer() else number
+
+
+def epoch_text(epoch: float) -> str:
+    """Return an epoch as paths hold it: ``0004``, or ``0000.25``."""
+    return f"{epoch:09.4f}".rstrip("0").rstrip(".")
+
+
+def epoch_name(epoch: float) -> str:
+    """Return ``epoch-0004``, or ``epoch-0000.25``."""
+    return f"epoch-{epoch_text(epoch)}"
 
 
 def step_name(step: int) -> str:
@@ -13,9 +24,9 @@ def step_name(step: int) -> str:
     return f"step-{step:04d}"
 
 
-def job_folder(study: str, run: str, epoch: int | str, recipe: str) -> str:
+def job_folder(study: str, run: str, epoch: float | str, recipe: str) -> str:
     """Return the folder of all dreams of one (run, epoch, recipe); `epoch` may be a wildcard that stands for 0004."""
-    number = f"{epoch:04d}" if isinstance(epoch, int) else epoch
+    number = epoch if isinstance(epoch, str) else epoch_text(epoch)
     return f"results/{study}/dreams/{run}/epoch-{number}/{recipe}"
 
 

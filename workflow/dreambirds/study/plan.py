@@ -6,21 +6,23 @@ The column `last` tells a recipe's last step. Targets, montage axes and file nam
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
-from dreambirds.data.labels import Label, choose, list_labels
+from dreambirds.data.catalogue import list_labels
+from dreambirds.data.fetch import locate
+from dreambirds.data.labels import Label, choose
+from dreambirds.data.shapes import shape_of
 from dreambirds.errors import StudyError, nearest
-from dreambirds.study.fitting import check_sizes, start_file
-from dreambirds.study.models import check_model, check_optimiser
-from dreambirds.study.paths import picture_path
+from dreambirds.study.fitting import check_sizes, dream_shape, start_file
+from dreambirds.study.paths import as_epoch, picture_path
 from dreambirds.study.recipes import spread_all
+from dreambirds.study.runs import check_runs, own_size
 from dreambirds.study.schema import check
 from dreambirds.terms import layers
 
 COLUMNS = ["run", "epoch", "recipe", "label", "step", "last"]
-NUMBERS = ("epoch", "step")
+NUMBERS = {"epoch": as_epoch, "step": int}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Plan:
         """The study's name."""
         return self.config["study"]
 
-    def epochs(self, run: str) -> list[int]:
+    def epochs(self, run: str) -> list[int | float]:
         """Return the epochs whose checkpoints a run keeps, ascending."""
         return self.config["runs"][run]["epochs"]
 
@@ -57,12 +59,12 @@ class Plan:
 
     def _asks_more(self, recipe: str) -> bool:
         keys = self.recipes[recipe]
-        others = self.side(recipe) != self.config["dataset"]["image_size"] or keys["octaves"] > 1
+        others = self.shape(recipe) != shape_of(self.config["dataset"]["image_size"]) or keys["octaves"] > 1
         return bool(layers(keys["objective"]) or keys["batch_norm_prior"] or others or keys["pad"] or keys["crop_view"])
 
-    def side(self, recipe: str) -> int:
-        """Return the side of a recipe's pictures, in pixels."""
-        return self.recipes[recipe]["size"] or self.config["dataset"]["image_size"]
+    def shape(self, recipe: str) -> tuple[int, int]:
+        """Return (height, width) of a recipe's pictures, in pixels: the data set's, or in its proportions."""
+        return dream_shape(self.recipes[recipe], self.config["dataset"])
 
     def select(self, **wanted) -> pd.DataFrame:
         """Return the dreams whose columns have the wanted values; other keys are ignored, digits become numbers.
@@ -72,7 +74,7 @@ class Plan:
         chosen = self.dreams
         for column in COLUMNS:
             if column in wanted:
-                value = int(wanted[column]) if column in NUMBERS else wanted[column]
+                value = NUMBERS[column](wanted[column]) if column in NUMBERS else wanted[column]
                 if value not in set(chosen[column]):
                     hint = nearest(value, chosen[column].unique())
                     raise StudyError(f"the study '{self.study}' has no {column} '{value}'; {hint}")
@@ -101,17 +103,14 @@ def make_plan(config: dict) -> Plan:
     """
     config = _copy(config)
     check(config, "config")
-    for name, run in config["runs"].items():
-        if run["epochs"] != sorted(run["epochs"]):
-            raise StudyError(f"runs.{name}.epochs: must be ascending, not {run['epochs']}")
-        check_model(run["model"], f"runs.{name}.model")
-        check_optimiser(run["optimizer"], f"runs.{name}.optimizer")
-        if run["weights"] not in (None, "hub") and not Path(run["weights"]).expanduser().is_file():
-            raise StudyError(f"runs.{name}.weights: '{run['weights']}' is not a file (nor null, nor 'hub')")
+    config = locate(config)
+    check_runs(config["runs"])
+    if config["dataset"]["image_size"] is None:
+        config["dataset"]["image_size"] = own_size(config["runs"])
     recipes = spread_all(config["dreams"]["recipes"])
     for name, recipe in recipes.items():
         start_file(recipe, name)
-        check_sizes(recipe, recipe["size"] or config["dataset"]["image_size"], f"dreams.recipes.{name}")
+        check_sizes(recipe, dream_shape(recipe, config["dataset"]), f"dreams.recipes.{name}")
     labels = list_labels(config["dataset"])
     dreamt = choose(labels, config["dreams"]["labels"], "dreams.labels")
     return Plan(config, labels, dreamt, recipes, _table(config, recipes, dreamt))
@@ -126,7 +125,10 @@ def _table(config: dict, recipes: dict[str, dict], labels: list[Label]) -> pd.Da
         for label in labels
         for step in parameters["steps"]
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    if table["epoch"].dtype.kind == "f":  # else whole epochs beside fractions would be 1.0
+        table["epoch"] = pd.Series([row[1] for row in rows], dtype=object)
+    return table
 
 
 def _copy(value):

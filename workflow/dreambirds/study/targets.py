@@ -4,7 +4,7 @@ from dreambirds.study.paths import VIEWS, epoch_name, film_name, job_folder, pic
 from dreambirds.study.plan import Plan
 
 
-def job_files(plan: Plan, run: str, epoch: int | str, recipe: str) -> list[str]:
+def job_files(plan: Plan, run: str, epoch: float | str, recipe: str) -> list[str]:
     """Return every file of one dream job; `run` and `epoch` may be wildcards."""
     folder = job_folder(plan.study, run, epoch, recipe)
     steps = plan.recipes[recipe]["steps"]
@@ -46,3 +46,8 @@ def films(plan: Plan) -> list[str]:
 def curves(plan: Plan) -> list[str]:
     """Return the training curves of every run."""
     return [f"results/{plan.study}/runs/{run}/curves.png" for run in plan.dreams["run"].unique()]
+
+
+def look(plan: Plan) -> list[str]:
+    """Return the look at the prepared data: a contact sheet, a plot and a table of its classes."""
+    return [f"results/{plan.study}/dataset/{name}" for name in ("classes.png", "sizes.png", "classes.csv")]

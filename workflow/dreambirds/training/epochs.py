@@ -1,42 +1,184 @@
-"""One epoch of training, and one look at the pictures that are kept apart."""
+"""Updates of a classifier, a part of an epoch at a time, and one look at the pictures that are kept apart."""
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from dreambirds.errors import StudyError
+from dreambirds.device import has_bfloat16
+from dreambirds.errors import StudyError, first_line
 from dreambirds.models.build import Classifier, head_parameters
+from dreambirds.training import optimisation
+from dreambirds.training.adversarial import adversarial_length, harden
+from dreambirds.training.chance import begin
+from dreambirds.training.loss import Loss, class_weights, hard, make_mixup
 
-MIX = 1_000_003
-TINY = 1e-12
+CHECK_EVERY = 16  # updates; each look at the loss makes a GPU wait
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class DivergenceError(StudyError):
+    """Training left the numbers."""
 
 
 @dataclass
 class Tally:
     """Running sums of loss and hits over pictures; the seconds that training took, and its last learning rate."""
 
-    loss: float = 0.0
-    hits: int = 0
+    loss: torch.Tensor | float = 0.0
+    hits: torch.Tensor | int = 0
     count: int = 0
     seconds: float = 0.0
     rate: float = 0.0
 
     def add(self, losses: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
-        """Count one batch: losses (B,), logits (B, C), targets (B,)."""
-        self.loss += losses.sum().item()
-        self.hits += (logits.argmax(dim=1) == targets).sum().item()
+        """Count one batch, without waiting for its numbers: losses (B,), logits (B, C), targets (B,)."""
+        self.loss = self.loss + losses.sum(dtype=torch.float64)
+        self.hits = self.hits + (logits.argmax(dim=1) == targets).sum()
         self.count += len(targets)
 
     @property
     def means(self) -> tuple[float, float]:
         """Mean loss and accuracy; NaN over no pictures."""
-        return (self.loss / self.count, self.hits / self.count) if self.count else (math.nan, math.nan)
+        return (float(self.loss) / self.count, int(self.hits) / self.count) if self.count else (math.nan, math.nan)
+
+
+def parts(done: int, goal: int, per_epoch: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (epoch from 1, first update, update before which it ends) for all updates from `done` to before `goal`."""
+    while done < goal:
+        epoch, first = divmod(done, per_epoch)
+        last = min(per_epoch, goal - epoch * per_epoch)
+        yield epoch + 1, first, last
+        done = epoch * per_epoch + last
+
+
+class Trainer:
+    """A classifier and all that an update of its weights takes."""
+
+    def __init__(self, classifier: Classifier, run: dict, counts: torch.Tensor, per_epoch: int):
+        """Take a classifier on its device, the run's section, the training pictures a class, and updates an epoch."""
+        self.classifier, self.run, self.per_epoch = classifier, run, per_epoch
+        self.device = classifier.mean.device
+        self.dtype = resolve_dtype(run["precision"], self.device)
+        self.network = classifier
+        prepare_to_train(classifier, run)
+        self.optimizer = optimisation.make_optimizer(run, classifier.network)
+        self.schedule = optimisation.make_schedule(run, self.optimizer, per_epoch)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        self.loss = Loss(run["label_smoothing"], class_weights(run["class_weights"], counts)).to(self.device)
+        self.mixup = make_mixup(run["mixup"], len(counts))
+
+    def compile(self, shape: tuple[int, int]) -> None:
+        """Compile the network for pictures of (height, width). Raises StudyError where that can't be done."""
+        self.network = torch.compile(self.classifier)
+        try:
+            with torch.no_grad():
+                self.see(torch.zeros(2, 3, *shape, device=self.device))
+        except Exception as error:  # compilers fail in many ways
+            raise StudyError(f"compile: must be false here, the compiler says: {first_line(error)}") from error
+
+    def see(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits (B, C) of images (B, 3, H, W), in float32 or more."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            logits = self.network(images)
+        return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+    def train(self, loader: DataLoader, epoch: int, first: int, last: int) -> Tally:
+        """Make the updates from `first` to before `last` of an epoch, counted from 1, and return their tally.
+
+        Every update's chance is its own, so that it is the same whichever job makes it. Raises DivergenceError if the
+        loss or a weight is no longer a number.
+        """
+        loader.batch_sampler.turn(epoch, first, last)
+        tally, started = Tally(), time.perf_counter()
+        for number, batch in enumerate(tqdm(loader, desc=f"epoch {epoch}", disable=None, leave=False), first):
+            begin(self.device, "update", self.run["seed"], epoch, number)
+            self._update(*self._here(*batch), (epoch - 1) * self.per_epoch + number, tally)
+            if number % CHECK_EVERY == CHECK_EVERY - 1:
+                self._check_loss(tally, epoch)
+        self._check_loss(tally, epoch)
+        self._check_weights(tally, epoch)
+        tally.seconds = time.perf_counter() - started
+        return tally
+
+    def _update(self, images: torch.Tensor, targets: torch.Tensor, number: int, tally: Tally) -> None:
+        adversarial = self.run["adversarial"]
+        if length := adversarial_length(adversarial, number / self.per_epoch):
+            self.classifier.eval()
+            images = harden(self.see, images, targets, length, adversarial["steps"])
+        if self.mixup:
+            images, targets = self.mixup(images, targets)
+        set_training_mode(self.classifier, self.run)
+        logits = self.see(images)
+        losses, loss = self.loss(logits, targets)
+        self.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        if self.run["gradient_clip"]:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.classifier.parameters(), self.run["gradient_clip"])
+        self.schedule.step_update(number)
+        tally.rate = self.optimizer.param_groups[0]["lr"]
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        tally.add(losses.detach(), logits.detach(), hard(targets))
+
+    @torch.no_grad()
+    def evaluate(self, loader: DataLoader, epoch: float) -> Tally:
+        """Return the tally of plain cross-entropy and hits over pictures as they are, after so many epochs.
+
+        Raises DivergenceError if the loss is no number.
+        """
+        self.classifier.eval()
+        tally = Tally(rate=self.optimizer.param_groups[0]["lr"])
+        for batch in loader:
+            images, targets = self._here(*batch)
+            logits = self.see(images)
+            tally.add(nn.functional.cross_entropy(logits, targets, reduction="none"), logits, targets)
+        self._check_loss(tally, epoch)
+        return tally
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict]:
+        """Return what the next updates depend on beside the weights, as tensors and JSON facts."""
+        tensors, scalars = optimisation.pack(self.optimizer)
+        return tensors, {"optimizer": scalars, "scaler": self.scaler.state_dict()}
+
+    def restore(self, tensors: dict[str, torch.Tensor], facts: dict) -> None:
+        """Give a fresh trainer the state of another."""
+        optimisation.unpack(self.optimizer, tensors, facts["optimizer"])
+        self.scaler.load_state_dict(facts["scaler"])
+
+    def _here(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        moved = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        return moved, targets.to(self.device, non_blocking=True)
+
+    def _check_loss(self, tally: Tally, epoch: float) -> None:
+        if not math.isfinite(tally.loss):
+            raise DivergenceError(self._sentence(f"the loss became {float(tally.loss)}", tally, epoch))
+
+    def _check_weights(self, tally: Tally, epoch: int) -> None:
+        floats = [tensor for tensor in self.classifier.state_dict().values() if tensor.is_floating_point()]
+        if not torch.stack([tensor.isfinite().all() for tensor in floats]).all():
+            raise DivergenceError(self._sentence("a weight became infinite or no number", tally, epoch))
+
+    def _sentence(self, what: str, tally: Tally, epoch: int) -> str:
+        return (
+            f"{what} in epoch {epoch} at learning rate {tally.rate:g}; lower learning_rate, now "
+            f"{self.run['learning_rate']:g}, or set gradient_clip"
+        )
+
+
+def resolve_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Return the numbers to compute in; ``auto`` is bfloat16, else float16, on a GPU, and float32 without one."""
+    if precision != "auto":
+        return DTYPES[precision]
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if has_bfloat16(device) else torch.float16
 
 
 def prepare_to_train(classifier: Classifier, run: dict) -> None:
@@ -54,78 +196,3 @@ def set_training_mode(classifier: Classifier, run: dict) -> None:
         for module in classifier.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
-
-
-def train_epoch(classifier, run: dict, loader: DataLoader, optimizer, schedule, epoch: int) -> Tally:
-    """Train one epoch (counted from 1) and return its tally; the schedule advances with every update.
-
-    All chance comes from torch's global generator, which is seeded with the run's seed and the epoch, so that an epoch
-    is the same whichever job it runs in. Raises StudyError if the loss is no longer a number.
-    """
-    torch.manual_seed(run["seed"] * MIX + epoch)
-    device = classifier.mean.device
-    tally, updates, started = Tally(), (epoch - 1) * len(loader), time.perf_counter()
-    schedule.step_update(updates)
-    for images, targets in tqdm(loader, desc=f"epoch {epoch}", disable=None, leave=False):
-        images = images.to(device, memory_format=torch.channels_last)
-        targets = targets.to(device)
-        if length := adversarial_length(run["adversarial"], updates / len(loader)):
-            images = harden(classifier, images, targets, length, run["adversarial"]["steps"])
-        set_training_mode(classifier, run)
-        logits = classifier(images)
-        losses = functional.cross_entropy(logits, targets, label_smoothing=run["label_smoothing"], reduction="none")
-        optimizer.zero_grad()
-        losses.mean().backward()
-        tally.rate = optimizer.param_groups[0]["lr"]
-        optimizer.step()
-        updates += 1
-        schedule.step_update(updates)
-        tally.add(losses.detach(), logits.detach(), targets)
-        if not math.isfinite(tally.loss):
-            raise StudyError(
-                f"the loss became {tally.loss} in epoch {epoch} at learning rate {run['learning_rate']}; lower "
-                "learning_rate; the checkpoints before this epoch are kept"
-            )
-    tally.seconds = time.perf_counter() - started
-    return tally
-
-
-def adversarial_length(settings: dict, epoch: float) -> float:
-    """Return the greatest length of an adversarial step after so many (fractions of) epochs, growing over its ramp."""
-    ramp = settings["ramp_epochs"]
-    return settings["length"] * (min(1.0, epoch / ramp) if ramp else 1.0)
-
-
-def harden(classifier, images: torch.Tensor, targets: torch.Tensor, length: float, steps: int) -> torch.Tensor:
-    """Return the images (B, 3, H, W) moved to where the model finds them harder, each by a random L2 distance.
-
-    No distance is over `length`. Projected gradient ascent on the loss, after Madry et al., 2018. Training on these
-    gives gradients that people recognise: Santurkar et al., Image Synthesis with a Single (Robust) Classifier, 2019.
-    """
-    classifier.eval()
-    reach = length * torch.rand(len(images), device=images.device, dtype=images.dtype)
-    moved = images.detach()
-    for _ in range(steps):
-        moved.requires_grad_(True)
-        loss = functional.cross_entropy(classifier(moved), targets, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, moved)
-        change = moved.detach() - images + _of_length(gradient, reach * min(1.0, 1.5 / steps))
-        too_long = (reach / change.flatten(1).norm(dim=1).clamp(min=TINY)).clamp(max=1)
-        moved = images + change * too_long.view(-1, 1, 1, 1)
-    return moved.clamp_(0, 1)
-
-
-def _of_length(vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    return vectors * (lengths / vectors.flatten(1).norm(dim=1).clamp(min=TINY)).view(-1, 1, 1, 1)
-
-
-@torch.no_grad()
-def evaluate(classifier: Classifier, loader: DataLoader) -> Tally:
-    """Return the tally of plain cross-entropy and hits over pictures as they are."""
-    classifier.eval()
-    device, tally = classifier.mean.device, Tally()
-    for images, targets in loader:
-        logits = classifier(images.to(device, memory_format=torch.channels_last))
-        targets = targets.to(device)
-        tally.add(functional.cross_entropy(logits, targets, reduction="none"), logits, targets)
-    return tally

@@ -8,6 +8,7 @@ from torch import nn
 
 LOWEST_RATE = 0.01
 STEP_DECAY = 0.1
+LINEAR = 1.0
 RATES = ("lr", "initial_lr")
 
 
@@ -21,15 +22,18 @@ def make_optimizer(run: dict, network: nn.Module) -> torch.optim.Optimizer:
 def make_schedule(run: dict, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> Scheduler:
     """Return the run's schedule; call ``step_update(n)`` after n updates. It never looks at the last epoch asked for.
 
-    After `schedule_epochs` a cosine stays at a hundredth of the learning rate; a step schedule drops to a tenth every
+    After `schedule_epochs` what falls stays at a hundredth of the learning rate; a step schedule drops every
     `schedule_epochs`; all begin with a linear warm-up.
     """
+    name = run["schedule"]
     schedule, _ = create_scheduler_v2(
         optimizer,
-        sched=run["schedule"],
+        sched=name,
         num_epochs=run["schedule_epochs"],
-        decay_epochs=run["schedule_epochs"],
-        decay_rate=STEP_DECAY,
+        decay_epochs=run["schedule_epochs"] if name == "step" else None,
+        decay_milestones=run["schedule_milestones"],
+        decay_rate=run["schedule_decay"] or (LINEAR if name == "poly" else STEP_DECAY),
+        stable_timescale=max(1, run["warmup_epochs"]),
         min_lr=LOWEST_RATE * run["learning_rate"],
         warmup_lr=LOWEST_RATE * run["learning_rate"],
         warmup_epochs=run["warmup_epochs"],

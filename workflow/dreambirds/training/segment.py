@@ -2,19 +2,24 @@
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader
 
+from dreambirds.data.files import expand
 from dreambirds.data.loading import Pictures
+from dreambirds.data.shapes import as_size
 from dreambirds.data.tables import read_labels
-from dreambirds.models.build import Classifier, build, probe
+from dreambirds.errors import StudyError
+from dreambirds.models.build import build, options_for, probe
 from dreambirds.models.checkpoint import Card, load_checkpoint, load_tensors, save_checkpoint, save_tensors
-from dreambirds.training import optimisation
-from dreambirds.training.augment import as_float, augmentation
-from dreambirds.training.epochs import Tally, evaluate, prepare_to_train, train_epoch
+from dreambirds.training.augment import augmentation
+from dreambirds.training.epochs import DivergenceError, Tally, Trainer, parts
+from dreambirds.training.files import Files
+from dreambirds.training.lessons import load_lessons, load_validation
+from dreambirds.training.progress import Progress, identity
 
 HISTORY = [
     "run",
@@ -31,66 +36,117 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Files:
-    """The files of one checkpoint: weights, the optimiser's state, and the history since the checkpoint before."""
+class Segment:
+    """What to train: a run's name and section of the config, the prepared data set's folder, the epoch to reach from
+    the checkpoint `before` (None: from the beginning), the files to write, a digest of the code, and how many processes
+    load pictures."""
 
-    weights: Path
-    state: Path
-    history: Path
+    name: str
+    run: dict
+    dataset: Path
+    epoch: int | float
+    before: Files | None
+    to: Files
+    code: str = ""
+    processes: int = 0
 
 
-def train_segment(name: str, run: dict, dataset: Path, epoch: int, before: Files | None, to: Files, device) -> None:
-    """Train run `name` up to `epoch`, from the checkpoint `before` or from the beginning, and write the files `to`.
+def train_segment(segment: Segment, device: torch.device) -> None:
+    """Train up to the segment's epoch and write its files.
 
-    `run` is the config's section and `dataset` the prepared folder. On one CPU, with the same number of threads, the
-    weights are the same bits however the way to `epoch` was divided. Raises StudyError where training can't go on.
+    On one CPU, with the same number of threads, the weights are the same bits however the way to the epoch was divided,
+    and whether or not it was interrupted. Raises StudyError where training can't go on; the last whole epoch until then
+    is kept beside the checkpoints, in ``.progress``.
     """
-    labels = list(read_labels(dataset)["label"])
-    train, validation = _loaders(dataset, run)
-    image_size = train.dataset.pictures.shape[-1]
-    torch.manual_seed(run["seed"])
-    if before is None:
-        classifier, done = build(run["model"], len(labels), run["model_options"], run["weights"]), -1
-        probe(classifier, image_size, len(labels))
-    else:
-        classifier, card = load_checkpoint(before.weights)
-        done = card.epoch
-    classifier = classifier.to(device, memory_format=torch.channels_last)
-    prepare_to_train(classifier, run)
-    optimizer = optimisation.make_optimizer(run, classifier.network)
-    if before is not None:
-        optimisation.unpack(optimizer, *load_tensors(before.state))
-    schedule = optimisation.make_schedule(run, optimizer, len(train))
-    rows = [] if done >= 0 else [_row(name, 0, None, evaluate(classifier, validation))]
-    for number in range(max(done, 0) + 1, epoch + 1):
-        tally = train_epoch(classifier, run, train, optimizer, schedule, number)
-        rows.append(_row(name, number, tally, evaluate(classifier, validation)))
-    _write(to, classifier, Card(run["model"], run["model_options"], labels, name, epoch, image_size), optimizer, rows)
+    link = _Link(segment, device)
+    try:
+        link.go()
+    except DivergenceError as error:
+        kept = link.kept or (segment.before and segment.before.weights)
+        good = f"the last good checkpoint is '{kept}'" if kept else "there is no checkpoint before it"
+        raise StudyError(f"runs.{segment.name}: {error}; {good}") from error
+    link.write(segment.to, segment.epoch)
+    link.progress.forget()
 
 
-def _loaders(dataset: Path, run: dict) -> tuple[DataLoader, DataLoader]:
-    train = Pictures(dataset, "train")
-    train.transform = augmentation(run["augmentation"], train.pictures.shape[-1])
-    size = run["batch_size"]
-    lonely = len(train) % size == 1  # one picture has no batch statistics
-    return (
-        DataLoader(train, size, shuffle=True, drop_last=lonely and len(train) > 1),
-        DataLoader(Pictures(dataset, "validation", as_float()), size),
-    )
+class _Link:
+    """A segment in training: where it stands, and what it has told so far."""
+
+    def __init__(self, segment: Segment, device: torch.device):
+        self.segment, self.device = segment, device
+        self.labels = list(read_labels(segment.dataset)["label"])
+        pictures = Pictures(segment.dataset, "train")
+        self.shape, run = pictures.shape, segment.run
+        change = augmentation(run["augmentation"], self.shape)
+        self.loader = load_lessons(pictures, change, run, segment.processes, device)
+        self.validation = load_validation(Pictures(segment.dataset, "validation"), run, device)
+        self.per_epoch = self.loader.batch_sampler.per_epoch
+        self.progress = Progress(segment.to.weights.parent / ".progress", _identity(segment))
+        found = self.progress.latest()
+        self.kept = found and found.weights
+        self.rows = pd.read_csv(found.history, dtype={"run": str}).to_dict("records") if found else []
+        counts = torch.bincount(torch.tensor(pictures.targets), minlength=len(self.labels))
+        self._begin(found or segment.before, counts)
+
+    def _begin(self, start: Files | None, counts: torch.Tensor) -> None:
+        run, classes = self.segment.run, len(self.labels)
+        torch.manual_seed(run["seed"])
+        if start is None:
+            self.options = options_for(run["model"], run["model_options"], self.shape)
+            classifier, self.epoch = build(run["model"], classes, self.options, run["weights"]), None
+            probe(classifier, self.shape, classes)
+        else:
+            classifier, card = load_checkpoint(start.weights)
+            self.options, self.epoch = card.model_options, card.epoch
+        classifier = classifier.to(self.device, memory_format=torch.channels_last)
+        self.trainer = Trainer(classifier, run, counts, self.per_epoch)
+        if start is not None:
+            self.trainer.restore(*load_tensors(start.state))
+        if run["compile"]:
+            self.trainer.compile(self.shape)
+
+    def go(self) -> None:
+        """Train to the segment's epoch, and keep each whole epoch on the way. Raises DivergenceError."""
+        goal = self._updates(self.segment.epoch)
+        if isinstance(self.segment.epoch, float):
+            log.info("epoch %s is after update %d, of %d an epoch", self.segment.epoch, goal, self.per_epoch)
+        if self.epoch is None:
+            self._tell(0, None)
+        for epoch, first, last in parts(self._updates(self.epoch or 0), goal, self.per_epoch):
+            tally = self.trainer.train(self.loader, epoch, first, last)
+            whole = last == self.per_epoch
+            self._tell(epoch if whole else self.segment.epoch, tally)
+            if whole and epoch < self.segment.epoch:
+                self.kept = self.progress.keep(partial(self.write, epoch=epoch)).weights
+
+    def _updates(self, epoch: float) -> int:
+        return round(epoch * self.per_epoch)
+
+    def _tell(self, epoch: float, train: Tally | None) -> None:
+        """Evaluate, and add a row to the history and a line to the log."""
+        validation = self.trainer.evaluate(self.validation, epoch)
+        loss, accuracy = train.means if train else (None, None)
+        speed, seconds = (train.count / train.seconds, train.seconds) if train else (None, 0.0)
+        rate, name = train.rate if train else None, self.segment.name
+        values = [name, epoch, loss, accuracy, *validation.means, rate, speed, seconds]
+        self.rows.append(dict(zip(HISTORY, values, strict=True)))
+        described, seen = f"loss {loss:.3f}, " if train else "", validation.means[1]
+        log.info("%s epoch %s: %svalidation accuracy %.3f, %.1f s", name, epoch, described, seen, seconds)
+
+    def write(self, to: Files, epoch: float, facts: dict | None = None) -> None:
+        """Write the weights, with `facts` beside the optimiser's state, and the rows so far."""
+        tensors, state = self.trainer.state()
+        save_tensors(to.state, tensors, {**state, **(facts or {})})
+        pd.DataFrame(self.rows, columns=HISTORY).to_csv(to.history, index=False, float_format="%.6g")
+        run, size = self.segment.run, as_size(self.shape)
+        card = Card(run["model"], self.options, self.labels, self.segment.name, epoch, size)
+        save_checkpoint(to.weights, self.trainer.classifier, card)
 
 
-def _row(name: str, epoch: int, train: Tally | None, validation: Tally) -> dict:
-    loss, accuracy = train.means if train else (None, None)
-    speed, seconds = (train.count / train.seconds, train.seconds) if train else (None, 0.0)
-    rate = train.rate if train else None
-    row = dict(zip(HISTORY, [name, epoch, loss, accuracy, *validation.means, rate, speed, seconds], strict=True))
-    described = f"loss {loss:.3f}, " if train else ""
-    log.info("%s epoch %d: %svalidation accuracy %.3f, %.1f s", name, epoch, described, validation.means[1], seconds)
-    return row
-
-
-def _write(to: Files, classifier: Classifier, card: Card, optimizer, rows: list[dict]) -> None:
-    tensors, facts = optimisation.pack(optimizer)
-    save_tensors(to.state, tensors, facts)
-    pd.DataFrame(rows, columns=HISTORY).to_csv(to.history, index=False, float_format="%.6g")
-    save_checkpoint(to.weights, classifier, card)
+def _identity(segment: Segment) -> str:
+    """Return what must be the same for an epoch that another job reached to be this one's."""
+    weights = segment.run["weights"]
+    first = [] if weights in (None, "hub") else [expand(weights)]
+    inputs = [segment.before.weights, segment.before.state] if segment.before else first
+    facts = {"run": segment.run, "name": segment.name, "epoch": segment.epoch, "code": segment.code}
+    return identity(facts, [segment.dataset / "images.csv", *inputs])

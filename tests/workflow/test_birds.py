@@ -1,0 +1,79 @@
+"""The original study, from its own config: a dry run without the data, and a real one shrunk by overrides only."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import surroundings
+from layouts import kaggle, zipped
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "config" / "birds.yaml"
+SHRUNK = {
+    "dataset": {"validation_fraction": 0.25, "image_size": 32},
+    "runs": {"finetuned": {"model": "test_resnet", "weights": None, "epochs": [0, 0.5, 1], "batch_size": 4}},
+    "dreams": {
+        "labels": None,
+        "recipes": {"study": {"steps": [1, 2]}, "cross_entropy": {"steps": [1]}, "random_blur": {"steps": [1]}},
+    },
+    "threads": {"train": 2, "load": 1},
+    "gpu": 0,
+}
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    """Run Snakemake in a folder, expect success, and return what it said."""
+    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--snakefile", str(ROOT / "Snakefile")]
+    result = subprocess.run(
+        [*command, "--directory", str(folder)],
+        cwd=ROOT,
+        env=surroundings(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert result.returncode == 0, result.stdout[-6000:]
+    return result.stdout
+
+
+def test_a_dry_run_without_the_data_says_what_is_fetched_first(tmp_path):
+    said = snakemake(tmp_path, "-n", "--configfile", str(CONFIG))
+    assert "The photographs are not here yet: this fetches the CSE455 birds" in said and "download_cse455" in said
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_the_original_s_config_passes_a_dry_run_on_its_layout(tmp_path, packed):
+    birds = kaggle(tmp_path)
+    path = zipped(birds, tmp_path / "birds21sp.zip") if packed else birds
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump({"dataset": {"path": str(path)}, "dreams": {"labels": None}}))
+    said = snakemake(tmp_path, "-n", "--configfile", str(CONFIG), str(tmp_path / "more.yaml"))
+    assert "Study 'birds':" in said and "Train finetuned to epoch 0000.25" in said
+
+
+def test_the_original_runs_shrunk_on_photographs_in_its_layout(tmp_path):
+    birds = kaggle(tmp_path, each=5)
+    (tmp_path / "shrunk.yaml").write_text(
+        yaml.safe_dump({**SHRUNK, "dataset": {**SHRUNK["dataset"], "path": str(birds.parent)}})
+    )
+    configs = ["--configfile", str(CONFIG), str(tmp_path / "shrunk.yaml")]
+    snakemake(tmp_path, *configs)
+    results = tmp_path / "results/birds"
+    history = pd.read_csv(results / "runs/finetuned/history.csv")
+    assert list(history["epoch"]) == [0, 0.5, 1] and history["train_loss"].notna().sum() == 2
+    assert list(pd.read_csv(results / "dataset/labels.csv")["name"]) == [
+        "Blue Jay",
+        "Northern Cardinal",
+        "Yellow Warbler",
+    ]
+    dreams = results / "dreams/finetuned/epoch-0000.5/random_blur"
+    assert sorted(path.name for path in dreams.iterdir()) == ["Blue_Jay", "Northern_Cardinal", "Yellow_Warbler"]
+    assert (results / "montages/finetuned/study/class-by-epoch_step-0002_raw.png").stat().st_size > 10_000
+    snakemake(tmp_path, "submissions", *configs)
+    submission = pd.read_csv(results / "runs/finetuned/epoch-0001.submission.csv")
+    assert list(submission.columns) == ["path", "class"] and len(submission) == 5
+    assert list(submission["path"]) == list(pd.read_csv(birds / "sample.csv")["path"])
+    assert set(submission["class"]) <= {2, 9, 10}

@@ -1,0 +1,73 @@
+"""Weights from a file into a timm model, and a head of its own where the number of classes differs."""
+
+import sys
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from timm.models import load_state_dict
+from torch import nn
+
+from dreambirds.errors import StudyError, first_line
+
+_UNREADABLE = (OSError, SafetensorError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError)
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Give a network the weights of a file; its head begins anew where the file's has another number of classes.
+
+    The file is ``.safetensors``, or any other that torch loads with ``weights_only``, with its tensors at the top or
+    below ``state_dict`` or ``model``. What the architecture's own filter in timm can adapt, such as the position
+    embeddings of a transformer at another size, is adapted. Raises StudyError if the file can't be read or doesn't fit.
+    """
+    expected = network.state_dict()
+    state = _read(path)
+    heads = tuple(f"{name}." for name in _head_names(network))
+    unfit = _unfit(state, expected)
+    if any(not name.startswith(heads) for name in unfit):
+        state = _adapted(state, network)
+        unfit = _unfit(state, expected)
+    wrong = sorted(name for name in unfit if not name.startswith(heads) or name not in expected)
+    if wrong:
+        raise StudyError(f"weights: '{path}' does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
+    replaced = {name: tensor for name, tensor in expected.items() if unfit and name.startswith(heads)}
+    network.load_state_dict({**{name: tensor.float() for name, tensor in state.items()}, **replaced})
+    if unfit:  # some architectures begin with a head so large that it drowns what the backbone knows
+        network.reset_classifier(network.num_classes)
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        state = load_state_dict(str(path), use_ema=False, weights_only=True)
+        wrong = [name for name, tensor in state.items() if not isinstance(tensor, torch.Tensor)]
+    except _UNREADABLE as error:
+        raise StudyError(
+            f"weights: '{path}' is not a safetensors file, nor one that torch loads without running code "
+            f"({first_line(error)})"
+        ) from error
+    if wrong or not state:
+        raise StudyError(f"weights: '{path}' holds no model's tensors" + (f" but '{wrong[0]}'" if wrong else ""))
+    return state
+
+
+def _unfit(state: dict, expected: dict) -> set[str]:
+    """Return the names that only one side has, or that have another shape."""
+    return {name for name in state.keys() | expected.keys() if not _same_shape(state.get(name), expected.get(name))}
+
+
+def _same_shape(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    return one is not None and other is not None and one.shape == other.shape
+
+
+def _adapted(state: dict, network: nn.Module) -> dict:
+    """Return what the architecture's filter in timm makes of other layouts, or the state as it is if it fails."""
+    adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    try:
+        return adapt(dict(state), network) if adapt else state
+    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError, AssertionError):
+        return state
+
+
+def _head_names(network: nn.Module) -> list[str]:
+    names = network.pretrained_cfg.get("classifier") or ()
+    return [names] if isinstance(names, str) else list(names)

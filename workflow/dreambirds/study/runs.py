@@ -1,0 +1,61 @@
+"""Whether the keys of a run fit each other, and what its model says of its own size."""
+
+from dreambirds.data.files import expand
+from dreambirds.data.shapes import as_size
+from dreambirds.errors import StudyError
+from dreambirds.study.models import check_model, check_optimiser
+from dreambirds.study.paths import as_epoch
+
+DECIMALS = 4
+WITHIN = ("wsd", "rsqrt")
+
+
+def check_runs(runs: dict[str, dict]) -> None:
+    """Check the config's section key by key beyond its schema, and write whole epochs as whole numbers, in place.
+
+    Raises StudyError with one sentence, the key's full path in it.
+    """
+    for name, run in runs.items():
+        run["epochs"] = [as_epoch(epoch) for epoch in run["epochs"]]
+        for key, wrong in _misfits(run).items():
+            if wrong:
+                raise StudyError(f"runs.{name}.{key}: {wrong}")
+        check_model(run["model"], f"runs.{name}.model")
+        check_optimiser(run["optimizer"], f"runs.{name}.optimizer")
+
+
+def _misfits(run: dict) -> dict[str, str | None]:
+    epochs, milestones, weights = run["epochs"], run["schedule_milestones"], run["weights"]
+    ascending = epochs == sorted(set(epochs))
+    fine = all(round(epoch, DECIMALS) == epoch for epoch in epochs)
+    late = run["schedule"] in WITHIN and run["warmup_epochs"] >= run["schedule_epochs"]
+    lost = weights not in (None, "hub") and not expand(weights).is_file()
+    return {
+        "epochs": f"must be ascending, with at most {DECIMALS} decimals, not {epochs}"
+        if not (ascending and fine)
+        else None,
+        "schedule_milestones": f"must be ascending, not {milestones}" if milestones != sorted(milestones) else None,
+        "warmup_epochs": f"must be less than schedule_epochs for '{run['schedule']}', not {run['warmup_epochs']}"
+        if late
+        else None,
+        "weights": f"'{weights}' is not a file (nor null, nor 'hub')" if lost else None,
+    }
+
+
+def own_size(runs: dict[str, dict]) -> int | list[int]:
+    """Return the input size that the runs' models were made for. It imports timm, which takes seconds.
+
+    Raises StudyError if they differ or a model names none.
+    """
+    import timm
+
+    sizes = {}
+    for name, run in runs.items():
+        known = timm.get_pretrained_cfg(run["model"])
+        if known is None and "img_size" not in run["model_options"]:
+            raise StudyError(f"dataset.image_size: the model '{run['model']}' names no size of its own; set a number")
+        sizes[name] = run["model_options"].get("img_size") or as_size(known.input_size[1:])
+    if len(set(map(str, sizes.values()))) > 1:
+        told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise StudyError(f"dataset.image_size: null needs models of one size, not {told}; set a number")
+    return next(iter(sizes.values()))

@@ -1,0 +1,25 @@
+from dreambirds.study import competition
+
+
+rule submission:
+    input:
+        weights=plainly(competition.checkpoint, plan=plan),
+    output:
+        f"{results}/runs/{{run}}/epoch-{{epoch}}.submission.csv",
+    log:
+        f"results/logs/{plan.study}/submission/{{run}}/epoch-{{epoch}}.log",
+    conda:
+        "../../environment.yml"
+    threads: plan.config["threads"]["train"]
+    resources:
+        gpu=plan.config["gpu"],
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=stage_code("submission"),
+        dataset=plan.config["dataset"],
+        photographs=plainly(lambda **_: competition.fingerprint_tests(plan)),
+    message:
+        "Classify the competition's pictures with {wildcards.run} at epoch {wildcards.epoch}"
+    script:
+        "../scripts/submission.py"
