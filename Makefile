@@ -5,7 +5,7 @@ CORES ?= all
 BIN := .venv/bin
 STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" $(CONFIG)),default)
 
-.PHONY: study test lint manual bench clean distclean
+.PHONY: study test lint manual bench bench-train clean distclean
 
 # A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
 study: .venv/installed
@@ -28,6 +28,9 @@ manual: .venv/installed
 
 bench: .venv-bench/installed
 	PYTHONPATH=workflow $(BIN)/python benchmarks/dream.py --peers .venv-bench/bin/python $(BENCH)
+
+bench-train: .venv/installed
+	PYTHONPATH=workflow $(BIN)/python benchmarks/train.py $(BENCH)
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'

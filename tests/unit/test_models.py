@@ -3,17 +3,17 @@
 import pickle
 
 import pytest
-import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from dreambirds.errors import StudyError
-from dreambirds.models.build import build, head_parameters, probe
+from dreambirds.models.build import build, head_parameters, options_for, probe
 from dreambirds.models.checkpoint import Card, load_checkpoint, save_checkpoint
 from dreambirds.models.frozen import freeze
 
 CARD = Card("test_resnet", {}, ["a", "b", "c"], "run", 3, 32)
+WIDE = Card("test_resnet", {"drop_rate": 0.1}, ["a", "b", "c"], "run", 0.25, [32, 48])
 
 
 def settled(classes: int = 3, name: str = "test_resnet"):
@@ -36,13 +36,14 @@ def test_every_model_brings_its_own_normalisation():
     assert torch.allclose(resnet(images), by_hand)
 
 
-def test_a_checkpoint_comes_back_as_it_was_and_the_same_weights_give_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("given", [CARD, WIDE])
+def test_a_checkpoint_comes_back_as_it_was_and_the_same_weights_give_the_same_bytes(tmp_path, given):
     classifier = settled()
-    save_checkpoint(tmp_path / "a", classifier, CARD)
-    save_checkpoint(tmp_path / "b", classifier, CARD)
+    save_checkpoint(tmp_path / "a", classifier, given)
+    save_checkpoint(tmp_path / "b", classifier, given)
     again, card = load_checkpoint(tmp_path / "a")
     images = torch.rand(2, 3, 32, 32)
-    assert card == CARD and not again.training
+    assert card == given and type(card.epoch) is type(given.epoch) and not again.training
     assert torch.equal(again(images), classifier(images))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
@@ -69,60 +70,58 @@ def test_a_checkpoint_that_is_cut_or_a_pickle_or_another_file_is_refused(tmp_pat
     assert not (tmp_path / "went off").exists()
 
 
-def test_weights_from_a_file_keep_the_backbone_and_replace_a_head_of_another_size(tmp_path):
-    torch.manual_seed(1)
-    donor = timm.create_model("test_resnet", num_classes=7)
-    save_file(
-        {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in donor.state_dict().items()},
-        tmp_path / "donor.safetensors",
-    )
-    built = build("test_resnet", 2, {}, str(tmp_path / "donor.safetensors")).network
-    assert built.fc.weight.shape == (2, donor.fc.weight.shape[1])
-    kept, given = built.state_dict(), donor.state_dict()
-    backbone = [name for name in given if not name.startswith("fc.") and given[name].is_floating_point()]
-    assert all(torch.equal(kept[name], given[name].half().float()) for name in backbone)
-    same = build("test_resnet", 7, {}, str(tmp_path / "donor.safetensors")).network
-    assert torch.equal(same.fc.bias, donor.fc.bias.half().float())
-    with pytest.raises(StudyError, match="does not fit the model"):
-        build("resnet10t", 2, {}, str(tmp_path / "donor.safetensors"))
-    (tmp_path / "x").write_text("no weights")
-    with pytest.raises(StudyError, match="not a safetensors file"):
-        build("test_resnet", 2, {}, str(tmp_path / "x"))
-
-
 def test_options_that_a_model_does_not_know_are_named():
     with pytest.raises(StudyError, match=r"model_options {'pad_typo': 'same'} do not fit the model 'test_resnet'"):
         build("test_resnet", 2, {"pad_typo": "same"})
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "size", "sentence"),
+    ("name", "options", "shape", "sentence"),
     [
-        ("vit_tiny_patch16_224", {}, 96, r"does not take pictures of 96x96 pixels .* model_options: {img_size: 96}"),
-        ("test_resnet", {"in_chans": 1}, 32, "does not take pictures of 32x32"),
-        ("test_resnet", {"features_only": True}, 32, "can't be built|gives list"),
+        (
+            "vit_tiny_patch16_224",
+            {},
+            (96, 64),
+            r"does not take pictures of 96x64 pixels \(.*\); change dataset\.image_size$",
+        ),
+        ("test_resnet", {"in_chans": 1}, (32, 32), "the model 'test_resnet' does not take pictures of 32x32 pixels"),
+        ("test_resnet", {"features_only": True}, (32, 32), "can't be built|gives list"),
+        ("test_resnet", {"global_pool": "", "num_classes": 0}, (32, 32), "do not fit|gives"),
+        ("inception_v4", {}, (16, 16), "the model 'inception_v4' does not take pictures of 16x16 pixels"),
     ],
 )
-def test_a_model_that_does_not_fit_the_pictures_is_named(name, options, size, sentence):
+def test_a_model_that_does_not_fit_the_pictures_is_named(name, options, shape, sentence):
     with pytest.raises(StudyError, match=sentence):
-        probe(build(name, 3, options), size, 3)
-    probe(build("vit_tiny_patch16_224", 3, {"img_size": 96}), 96, 3)
+        probe(build(name, 3, options), shape, 3)
 
 
-def test_an_unknown_tag_is_a_sentence():
-    with pytest.raises(StudyError, match=r"the model 'test_resnet\.nosuchtag' can't be built"):
-        build("test_resnet.nosuchtag", 3, {})
+def test_a_model_that_gives_other_logits_than_classes_is_named():
+    with pytest.raises(StudyError, match=r"gives \(1, 4\) where logits of 3 classes were expected"):
+        probe(build("test_resnet", 4, {}), (32, 32), 3)
 
 
-def test_a_hub_that_cannot_be_reached_says_how_to_go_on(monkeypatch):
-    def unreachable(*_, **__):
-        raise OSError("no route to host\nmore")
+@pytest.mark.parametrize("training", [True, False])
+def test_a_probe_leaves_the_model_as_it_was(training):
+    classifier = build("test_resnet", 3, {}).train(training)
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    probe(classifier, (32, 48), 3)
+    assert classifier.training == classifier.network.bn1.training == training
+    assert all(torch.equal(before[name], tensor) for name, tensor in classifier.state_dict().items())
 
-    monkeypatch.setattr(timm, "create_model", unreachable)
-    with pytest.raises(
-        StudyError, match=r"can't be had from the hub \(no route to host\); set weights to a safetensors file"
-    ):
-        build("test_resnet", 2, {}, "hub")
+
+def test_transformers_are_told_the_size_of_the_pictures_and_others_are_not():
+    assert options_for("test_vit", {}, (96, 64)) == {"img_size": [96, 64]}
+    assert options_for("test_vit", {"drop_rate": 0.1}, (64, 64)) == {"drop_rate": 0.1, "img_size": 64}
+    assert options_for("test_vit", {"img_size": 32}, (96, 64)) == {"img_size": 32}
+    assert options_for("test_vit", {}, (160, 160)) == {}
+    assert options_for("test_resnet", {"a": 1}, (96, 64)) == {"a": 1} and options_for("inception_v4", {}, (9, 9)) == {}
+    probe(build("test_vit", 3, options_for("test_vit", {}, (96, 64))), (96, 64), 3)
+
+
+@pytest.mark.parametrize("ask", [lambda name: build(name, 3, {}), lambda name: options_for(name, {}, (32, 32))])
+def test_an_unknown_tag_is_a_sentence(ask):
+    with pytest.raises(StudyError, match=r"'test_resnet\.nosuchtag'"):
+        ask("test_resnet.nosuchtag")
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])
@@ -199,3 +198,7 @@ def test_batch_norms_that_can_not_be_folded_stay_and_the_logits_with_them():
 def test_the_head_is_the_last_layer():
     network = build("test_resnet", 5, {}).network
     assert [tuple(parameter.shape) for parameter in head_parameters(network)] == [(5, network.num_features), (5,)]
+    two = build("deit_tiny_distilled_patch16_224", 5, {}).network
+    assert list(map(id, head_parameters(two))) == [
+        id(p) for head in (two.head, two.head_dist) for p in head.parameters()
+    ]

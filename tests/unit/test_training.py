@@ -1,200 +1,249 @@
 """Training is a chain whose links may be cut anywhere, bit for bit."""
 
+import dataclasses
 import math
+import re
+import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional
+from chains import changed, link, train, weights
+from safetensors.torch import load_file
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from dreambirds.data.loading import Pictures
 from dreambirds.errors import StudyError
-from dreambirds.models.build import Classifier, build
-from dreambirds.models.checkpoint import load_checkpoint
-from dreambirds.training import epochs, optimisation
-from dreambirds.training.augment import augmentation
-from dreambirds.training.epochs import adversarial_length, harden, set_training_mode, train_epoch
-from dreambirds.training.segment import HISTORY, Files, train_segment
+from dreambirds.models.build import build
+from dreambirds.models.checkpoint import load_checkpoint, load_tensors, save_checkpoint
+from dreambirds.training.segment import HISTORY
 
-CPU = torch.device("cpu")
+SAME = [column for column in HISTORY if column not in ("images_per_second", "seconds")]
+WAYS = {
+    "adamw cosine": {},
+    "sgd wsd clipped mixed balanced": {
+        **{"optimizer": "sgd", "schedule": "wsd", "schedule_epochs": 3, "gradient_clip": 1.0},
+        **{"mixup": 0.4, "class_weights": "balanced"},
+    },
+    "lamb float16": {"optimizer": "lamb", "precision": "float16"},
+    "adan poly": {"optimizer": "adan", "schedule": "poly", "schedule_epochs": 3, "schedule_decay": 0.5},
+    "bfloat16": {"precision": "bfloat16", "schedule": "step", "schedule_epochs": 2},
+    "adopt adversarial": {"optimizer": "adopt", "adversarial": {"length": 0.5, "ramp_epochs": 3, "steps": 2}},
+    "dropped paths": {"model": "test_vit", "model_options": {"drop_path_rate": 0.5}, "freeze_batch_norm": True},
+    "head": {"trainable": "head", "optimizer": "muon", "schedule": "multistep", "schedule_milestones": [1, 3]},
+}
 
 
-def train(folder, dataset, run, epochs) -> Files:
-    """Train through the kept epochs, one link each, and return the last checkpoint's files."""
-    before = None
-    for epoch in epochs:
-        stem = folder / f"{'-'.join(map(str, epochs))}.{epoch}"
-        to = Files(stem.with_suffix(f".{epoch}.w"), stem.with_suffix(f".{epoch}.s"), stem.with_suffix(f".{epoch}.csv"))
-        train_segment("a", run, dataset, epoch, before, to, CPU)
-        before = to
-    return before
+class Halt(KeyboardInterrupt):
+    """What a cluster does to a job."""
+
+
+class Updates:
+    """How many updates were made; the one of number `halt`, counted from 1, is never made."""
+
+    def __init__(self):
+        self.made, self.halt = 0, None
+
+    def __call__(self, *_):
+        if self.halt == self.made + 1:
+            raise Halt
+        self.made += 1
+
+
+@pytest.fixture
+def updates():
+    counter = Updates()
+    handle = register_optimizer_step_pre_hook(counter)
+    yield counter
+    handle.remove()
+
+
+@pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS.keys())
+def test_a_chain_cut_anywhere_gives_the_bits_of_one_run(tmp_path, dataset, run, changes):
+    settings = run(**{"batch_size": 4, **changes})
+    whole = train(tmp_path / "whole", dataset, settings, [4])
+    cut = train(tmp_path / "cut", dataset, settings, [0, 0.5, 1.25, 3, 4])
+    assert whole.weights.read_bytes() == cut.weights.read_bytes()
+    assert whole.state.read_bytes() == cut.state.read_bytes()
+    first = load_checkpoint(tmp_path / "cut" / "0" / "weights.safetensors")[0].network.state_dict()
+    assert changed(first, weights(whole)), "it trains at all"
+    rows = pd.read_csv(whole.history)
+    assert list(rows.columns) == HISTORY and list(rows["epoch"]) == [0, 1, 2, 3, 4]
+    pd.testing.assert_frame_equal(rows[SAME].tail(1).reset_index(drop=True), pd.read_csv(cut.history)[SAME])
+
+
+def test_loader_processes_change_no_bit(tmp_path, dataset, run):
+    settings = run(mixup=0.3, batch_size=4)
+    alone = train(tmp_path / "alone", dataset, settings, [2])
+    helped = train(tmp_path / "helped", dataset, settings, [1.25, 2], processes=2)
+    assert alone.weights.read_bytes() == helped.weights.read_bytes()
+
+
+def test_fractions_make_the_updates_and_rows_that_they_say(tmp_path, dataset, run, updates):
+    before, made, rows = None, [], []
+    for epoch in [0, 0.5, 1.25, 3, 3.75]:
+        done = updates.made
+        before = link(tmp_path, dataset, run(batch_size=4), epoch, before)
+        made.append(updates.made - done)
+        rows.append(list(pd.read_csv(before.history)["epoch"]))
+        assert load_checkpoint(before.weights)[1].epoch == epoch
+        assert type(load_checkpoint(before.weights)[1].epoch) is type(epoch)
+    assert made == [0, 2, 3, 7, 3], "of 4 an epoch"
+    assert rows == [[0], [0.5], [1, 1.25], [2, 3], [3.75]]
+
+
+def test_a_row_tells_the_rate_of_the_last_update_and_how_the_checkpoint_sees(tmp_path, dataset, run):
+    files = train(tmp_path, dataset, run(batch_size=4, learning_rate=0.01), [2])
+    rows = pd.read_csv(files.history)
+    assert set(rows["run"]) == {"a"}
+    cosine = 0.0001 + 0.0099 * (1 + math.cos(math.pi * 7 / 40)) / 2
+    assert list(rows["learning_rate"])[1:] == pytest.approx([0.0001 + 0.0099 * 3 / 4, cosine], rel=1e-5)
+    classifier, _ = load_checkpoint(files.weights)
+    losses, hits = [], []
+    for picture, target in Pictures(dataset, "validation"):
+        logits = classifier(picture[None] / 255).double()[0]
+        losses.append(-float(logits.log_softmax(0)[target]))
+        hits.append(int(logits.argmax()) == target)
+    assert rows["validation_loss"].iloc[-1] == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    assert rows["validation_accuracy"].iloc[-1] == sum(hits) / len(hits) and len(hits) == 4
+
+
+def test_a_late_fraction_keeps_its_decimals_in_the_history(tmp_path, dataset, run):
+    start = train(tmp_path, dataset, run(batch_size=2), [0])
+    classifier, card = load_checkpoint(start.weights)
+    save_checkpoint(start.weights, classifier, dataclasses.replace(card, epoch=1234))
+    late = link(tmp_path, dataset, run(batch_size=2), 1234.125, start)
+    assert list(pd.read_csv(late.history)["epoch"]) == [1234.125]
+
+
+@pytest.mark.parametrize(("halt", "left"), [(1, 8), (3, 6), (6, 4), (8, 2)])
+def test_a_job_that_is_ended_early_goes_on_from_its_last_whole_epoch(tmp_path, dataset, run, updates, halt, left):
+    whole = train(tmp_path / "whole", dataset, run(), [4])
+    updates.made, updates.halt = 0, halt
+    with pytest.raises(Halt):
+        link(tmp_path / "cut", dataset, run(), 4)
+    assert not (tmp_path / "cut" / "4" / "weights.safetensors").exists()
+    updates.made, updates.halt = 0, None
+    again = link(tmp_path / "cut", dataset, run(), 4)
+    assert updates.made == left, "of 2 an epoch"
+    for one, other in zip(vars(whole).values(), vars(again).values(), strict=True):
+        if one.suffix == ".safetensors":
+            assert one.read_bytes() == other.read_bytes()
+    pd.testing.assert_frame_equal(pd.read_csv(whole.history)[SAME], pd.read_csv(again.history)[SAME])
+    assert sorted(path.name for path in again.weights.parent.iterdir()) == sorted(
+        path.name for path in vars(again).values()
+    ), "nothing is left"
+
+
+def test_a_job_that_is_ended_while_it_keeps_an_epoch_loses_one_at_most(tmp_path, dataset, run, updates, monkeypatch):
+    renamed = []
+
+    def rename(path, target):
+        if len(renamed) == 1:
+            raise Halt
+        renamed.append(target)
+        path.replace(target)
+
+    with monkeypatch.context() as patch, pytest.raises(Halt):
+        patch.setattr(Path, "rename", rename)
+        link(tmp_path, dataset, run(), 4)
+    assert updates.made == 4
+    link(tmp_path, dataset, run(), 4)
+    assert updates.made == 4 + 6, "the first epoch was kept"
+
+
+@pytest.mark.parametrize("other", ["rate", "code", "name", "epoch", "dataset", "before", "weights"])
+def test_an_epoch_of_another_job_is_not_gone_on_from(tmp_path, dataset, run, updates, other):
+    data = shutil.copytree(dataset, tmp_path / "data")
+    first = before = train(tmp_path, data, run(), [0])
+    updates.made, updates.halt = 0, 4
+    place, settings, more, epoch = tmp_path / "job", run(), {}, 3
+    if other == "weights":
+        before, settings = None, run(weights=str(first.weights))
+    with pytest.raises(Halt):
+        link(place, data, settings, epoch, before)
+    if other == "dataset":
+        (data / "images.csv").write_text((data / "images.csv").read_text() + "\n")
+    elif other in ("before", "weights"):
+        classifier, card = load_checkpoint(first.weights)
+        classifier.network.fc.bias.data += 1
+        save_checkpoint(first.weights, classifier, card)
+    elif other == "epoch":
+        epoch = 4
+        shutil.copytree(place / "3" / ".progress", place / "4" / ".progress")
+    elif other == "rate":
+        settings = run(learning_rate=0.001)
+    else:
+        more = {other: "other"}
+    updates.made, updates.halt = 0, None
+    link(place, data, settings, epoch, before, **more)
+    assert updates.made == 2 * epoch
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"optimizer": "sgd", "schedule": "step", "schedule_epochs": 2},
-        {"optimizer": "lamb"},
-        {"optimizer": "adan"},
-        {"optimizer": "adopt", "adversarial": {"length": 0.5, "ramp_epochs": 3}},
-    ],
-    ids=["adamw cosine", "sgd step", "lamb", "adan", "adversarial"],
+    ("lost", "share"),
+    [(None, 1), ("weights.safetensors", 0.5), ("weights.safetensors", None), ("state.safetensors", 0.5)]
+    + [("history.csv", 0), ("history.csv", None)],
 )
-def test_a_chain_cut_in_three_gives_the_bits_of_one_run(tmp_path, dataset, run, changes):
-    whole = train(tmp_path, dataset, run(**changes), [4])
-    cut = train(tmp_path, dataset, run(**changes), [0, 1, 3, 4])
-    assert whole.state.read_bytes() == cut.state.read_bytes()
-    (one, _), (other, _) = load_checkpoint(whole.weights), load_checkpoint(cut.weights)
-    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
-    rows = pd.read_csv(whole.history)
-    assert list(rows.columns) == HISTORY and list(rows["epoch"]) == [0, 1, 2, 3, 4]
-    assert list(pd.read_csv(cut.history)["epoch"]) == [4]
-    last = pd.read_csv(cut.history).iloc[-1][["train_loss", "validation_accuracy", "learning_rate"]]
-    assert list(rows.iloc[-1][["train_loss", "validation_accuracy", "learning_rate"]]) == list(last)
+def test_a_damaged_epoch_is_not_gone_on_from(tmp_path, dataset, run, updates, lost, share):
+    updates.halt = 4
+    with pytest.raises(Halt):
+        link(tmp_path, dataset, run(), 3)
+    if lost:
+        (file,) = (tmp_path / "3" / ".progress").rglob(lost)
+        whole = file.read_bytes()
+        file.unlink()
+        if share is not None:
+            file.write_bytes(whole[: round(share * len(whole))])
+    updates.made, updates.halt = 0, None
+    link(tmp_path, dataset, run(), 3)
+    assert updates.made == (6 if lost else 4)
 
 
 def test_epoch_0_is_the_model_before_training(tmp_path, dataset, run):
     files = train(tmp_path, dataset, run(seed=5), [0])
-    classifier, card = load_checkpoint(files.weights)
+    _, card = load_checkpoint(files.weights)
     torch.manual_seed(5)
     fresh = build("test_resnet", 2, {})
     assert card.epoch == 0 and card.labels == ["northern_cardinal", "blue_jay"] and card.image_size == 32
-    for name, tensor in fresh.network.state_dict().items():
-        assert torch.equal(classifier.network.state_dict()[name], tensor), name
+    assert not changed(fresh.network.state_dict(), weights(files))
+    assert load_tensors(files.state)[0] == {}
+    row = pd.read_csv(files.history).iloc[0]
+    assert row[["train_loss", "train_accuracy", "learning_rate"]].isna().all() and row["validation_loss"] > 0
 
 
-def test_training_learns_two_birds(tmp_path, dataset, run):
-    files = train(tmp_path, dataset, run(learning_rate=0.01), [12])
-    rows = pd.read_csv(files.history)
-    assert rows["train_loss"].iloc[-1] < 0.6 * rows["train_loss"].iloc[1]
-    assert rows["learning_rate"].iloc[-1] == pytest.approx(rates(run(learning_rate=0.01), 12, updates=2)[-1], rel=1e-4)
-    assert rows["images_per_second"].iloc[-1] == pytest.approx(16 / rows["seconds"].iloc[-1], rel=1e-3)
+def test_without_validation_pictures_it_trains_and_says_nothing_of_them(tmp_path, dataset, run):
+    data = shutil.copytree(dataset, tmp_path / "data")
+    table = pd.read_csv(data / "images.csv")
+    table["split"] = "train"
+    table.to_csv(data / "images.csv", index=False)
+    rows = pd.read_csv(train(tmp_path, data, run(), [1]).history)
+    assert rows["validation_loss"].isna().all() and rows["train_loss"].iloc[-1] > 0
 
 
-def rates(run_section, epochs, updates=5) -> list[float]:
-    """Return the learning rate before every update."""
-    optimizer = optimisation.make_optimizer(run_section, nn.Linear(2, 2))
-    schedule = optimisation.make_schedule(run_section, optimizer, updates)
-    result = []
-    for number in range(epochs * updates):
-        schedule.step_update(number)
-        result.append(optimizer.param_groups[0]["lr"])
-    return result
+DIVERGING = {"learning_rate": 100.0, "optimizer": "sgd", "freeze_batch_norm": True, "warmup_epochs": 2}
 
 
-def test_the_schedule_is_a_closed_form_that_ignores_the_last_epoch(run):
-    settings = run(learning_rate=0.1, schedule_epochs=4, warmup_epochs=1)
-    expected = []
-    for update in range(8 * 5):
-        if update < 5:
-            expected.append(0.001 + update * (0.1 - 0.001) / 5)
-        elif update < 20:
-            expected.append(0.001 + 0.5 * (0.1 - 0.001) * (1 + math.cos(math.pi * update / 20)))
-        else:
-            expected.append(0.001)
-    assert rates(settings, 8) == pytest.approx(expected)
-    assert rates(settings, 3) == rates(settings, 8)[:15]
-    dropping = rates(run(learning_rate=0.1, schedule="step", schedule_epochs=2, warmup_epochs=0), 5)
-    assert dropping == pytest.approx([0.1] * 10 + [0.01] * 10 + [0.001] * 5)
-    assert rates(run(learning_rate=0.1, schedule="constant", warmup_epochs=0), 3) == pytest.approx([0.1] * 15)
+@pytest.mark.parametrize("epochs", [[6], [0, 6], [1, 1.5]], ids=str)
+def test_a_learning_rate_that_is_far_too_high_ends_in_a_sentence_and_a_good_checkpoint(tmp_path, dataset, run, epochs):
+    with pytest.raises(StudyError) as caught:
+        train(tmp_path, dataset, run(**DIVERGING), epochs, name="fast")
+    found = re.fullmatch(
+        r"runs\.fast: (?:the loss became (?:nan|inf)|a weight became infinite or no number) in epoch (2|1\.5) at "
+        r"learning rate (?:50\.5|75\.25); lower learning_rate, now 100, or set gradient_clip; "
+        r"the last good checkpoint is '(.*)'",
+        str(caught.value),
+    )
+    assert found, str(caught.value)
+    kept = Path(found[2])
+    assert (".progress" in kept.parts) == (epochs[-1] == 6)
+    assert load_checkpoint(kept)[1].epoch == 1
+    assert all(tensor.isfinite().all() for tensor in load_file(kept).values())
+    left = [path.name for path in (tmp_path / str(epochs[-1])).iterdir()]
+    assert left == ([".progress"] if epochs[-1] == 6 else []), "no file of the epoch itself"
 
 
-class Linear(nn.Module):
-    """A model whose gradient is known."""
-
-    weight = torch.randn(3, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-    def forward(self, images):
-        return images.flatten(1) @ self.weight.T
-
-    def slope(self, flat, targets):
-        """Return the cross-entropy's gradient, by hand."""
-        return ((flat @ self.weight.T).softmax(1) - functional.one_hot(targets, 3)) @ self.weight
-
-
-def test_hardening_moves_along_the_gradient_by_a_random_length():
-    model, targets = Linear(), torch.tensor([2, 0])
-    images = torch.full((2, 3, 2, 2), 0.5, dtype=torch.float64)
-    torch.manual_seed(3)
-    moved = harden(model, images, targets, 0.4, 1).flatten(1)
-    torch.manual_seed(3)
-    reach = 0.4 * torch.rand(2, dtype=torch.float64)
-    gradient = model.slope(images.flatten(1), targets)
-    expected = images.flatten(1) + reach[:, None] * gradient / gradient.norm(dim=1, keepdim=True)
-    assert torch.allclose(moved, expected)
-
-
-def test_the_model_learns_from_the_hardened_pictures(run, monkeypatch):
-    seen = []
-
-    class Watched(Classifier):
-        def forward(self, images):
-            seen.append(images.detach().clone())
-            return super().forward(images).mean((2, 3))
-
-    monkeypatch.setattr(epochs, "harden", lambda _, images, targets, length, steps: images * 0 + length / 100)
-    classifier = Watched(nn.Sequential(nn.Conv2d(3, 2, 1)))
-    for length in (0.0, 25.0):
-        settings = run(adversarial={"length": length})
-        optimizer = optimisation.make_optimizer(settings, classifier.network)
-        schedule = optimisation.make_schedule(settings, optimizer, 1)
-        train_epoch(classifier, settings, [(torch.ones(2, 3, 4, 4), torch.tensor([0, 1]))], optimizer, schedule, 1)
-    assert [images.mean().item() for images in seen] == [1.0, 0.25]
-
-
-def test_the_adversarial_length_grows_over_its_ramp(run):
-    settings = run(adversarial={"length": 4.0, "ramp_epochs": 2})["adversarial"]
-    assert [adversarial_length(settings, epoch) for epoch in (0, 0.5, 1, 2, 9)] == [0, 1, 2, 4, 4]
-    assert adversarial_length({**settings, "ramp_epochs": 0}, 0) == 4.0
-
-
-def test_several_hardening_steps_stay_within_the_length_and_find_a_larger_loss():
-    model, targets = Linear(), torch.arange(3).repeat(20)
-    images = 0.4 + 0.2 * torch.rand(60, 3, 2, 2, dtype=torch.float64)
-    loss = {}
-    for steps in (1, 5):
-        torch.manual_seed(3)
-        moved = harden(model, images, targets, 0.4, steps)
-        torch.manual_seed(3)
-        reach = 0.4 * torch.rand(60, dtype=torch.float64)
-        assert ((moved - images).flatten(1).norm(dim=1) <= reach + 1e-9).all()
-        loss[steps] = functional.cross_entropy(model(moved), targets)
-    assert loss[5] > loss[1] > functional.cross_entropy(model(images), targets)
-
-
-def test_head_only_training_changes_nothing_else(tmp_path, dataset, run):
-    before, _ = load_checkpoint(train(tmp_path, dataset, run(trainable="head"), [0]).weights)
-    after, _ = load_checkpoint(train(tmp_path, dataset, run(trainable="head"), [2]).weights)
-    pairs = zip(before.network.state_dict().items(), after.network.state_dict().values(), strict=True)
-    changed = {name for (name, a), b in pairs if not torch.equal(a, b)}
-    assert changed == {"fc.weight", "fc.bias"}
-
-
-def test_frozen_batch_norms_keep_their_statistics_but_learn_their_scale(run):
-    classifier = Classifier(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)))
-    set_training_mode(classifier, run(freeze_batch_norm=True))
-    classifier.network(torch.rand(2, 3, 4, 4))
-    assert torch.equal(classifier.network[1].running_mean, torch.zeros(4))
-    assert classifier.network[0].training and classifier.network[1].weight.requires_grad
-
-
-def test_a_loss_that_is_no_number_names_the_rate_and_the_epoch(dataset, run):
-    class Broken(Classifier):
-        def forward(self, images):
-            return super().forward(images).mean((2, 3)) * math.nan
-
-    settings = run(learning_rate=0.25)
-    classifier = Broken(nn.Sequential(nn.Conv2d(3, 2, 1)))
-    optimizer = optimisation.make_optimizer(settings, classifier.network)
-    loader = [(torch.rand(2, 3, 8, 8), torch.tensor([0, 1]))]
-    with pytest.raises(StudyError, match=r"the loss became nan in epoch 3 at learning rate 0\.25"):
-        train_epoch(classifier, settings, loader, optimizer, optimisation.make_schedule(settings, optimizer, 1), 3)
-
-
-def test_augmentation_keeps_size_and_range_and_is_the_identity_when_nothing_is_asked(run):
-    picture = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
-    still = augmentation({"crop_padding": 0, "flip": 0.0, "colour": 0.0}, 32)(picture)
-    assert torch.allclose(still, picture / 255, atol=1e-6)
-    moved = augmentation(run()["augmentation"], 32)(picture)
-    assert moved.shape == (3, 32, 32) and moved.min() >= 0 and moved.max() <= 1
+def test_training_that_fails_in_its_first_epoch_says_that_there_is_no_checkpoint(tmp_path, dataset, run):
+    with pytest.raises(StudyError, match=r"^runs\.a: .* in epoch 1 .*; there is no checkpoint before it$"):
+        train(tmp_path, dataset, run(learning_rate=100.0, optimizer="sgd", warmup_epochs=0), [6])

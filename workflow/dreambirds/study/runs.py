@@ -25,21 +25,24 @@ def check_runs(runs: dict[str, dict]) -> None:
 
 
 def _misfits(run: dict) -> dict[str, str | None]:
-    epochs, milestones, weights = run["epochs"], run["schedule_milestones"], run["weights"]
-    ascending = epochs == sorted(set(epochs))
-    fine = all(round(epoch, DECIMALS) == epoch for epoch in epochs)
+    milestones, weights = run["schedule_milestones"], run["weights"]
     late = run["schedule"] in WITHIN and run["warmup_epochs"] >= run["schedule_epochs"]
     lost = weights not in (None, "hub") and not expand(weights).is_file()
     return {
-        "epochs": f"must be ascending, with at most {DECIMALS} decimals, not {epochs}"
-        if not (ascending and fine)
-        else None,
+        "epochs": _misfit_epochs(run["epochs"]),
         "schedule_milestones": f"must be ascending, not {milestones}" if milestones != sorted(milestones) else None,
         "warmup_epochs": f"must be less than schedule_epochs for '{run['schedule']}', not {run['warmup_epochs']}"
         if late
         else None,
         "weights": f"'{weights}' is not a file (nor null, nor 'hub')" if lost else None,
     }
+
+
+def _misfit_epochs(epochs: list[int | float]) -> str | None:
+    if epochs != sorted(epochs):
+        return f"must be ascending, not {epochs}"
+    long = [epoch for epoch in epochs if round(epoch, DECIMALS) != epoch]
+    return f"must have at most {DECIMALS} decimals, not {long[0]}" if long else None
 
 
 def own_size(runs: dict[str, dict]) -> int | list[int]:

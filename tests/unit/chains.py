@@ -1,0 +1,71 @@
+"""Small chains of training and trainers of any network, for the tests of training."""
+
+from pathlib import Path
+
+import torch
+from conftest import section
+from torch import nn
+
+from dreambirds.models.build import Classifier
+from dreambirds.models.checkpoint import load_checkpoint
+from dreambirds.training.epochs import Trainer
+from dreambirds.training.files import Files
+from dreambirds.training.segment import Segment, train_segment
+
+CPU = torch.device("cpu")
+
+
+class Lessons(list):
+    """Batches as a loader, which hands out those of the updates that it is told."""
+
+    @property
+    def batch_sampler(self):
+        """Itself: `turn` keeps the batches from `first` to before `last`."""
+        return self
+
+    def turn(self, _epoch: int, first: int, last: int) -> None:
+        """Keep these batches."""
+        self[:] = self[first:last]
+
+
+def link(folder: Path, dataset: Path, run: dict, epoch: float, before: Files | None = None, **more) -> Files:
+    """Train one link of a chain into a folder of its own."""
+    (folder / str(epoch)).mkdir(parents=True, exist_ok=True)
+    files = Files.inside(folder / str(epoch))
+    train_segment(Segment(more.pop("name", "a"), run, dataset, epoch, before, files, **more), CPU)
+    return files
+
+
+def train(folder: Path, dataset: Path, run: dict, epochs: list, **more) -> Files:
+    """Train through the kept epochs, one link each, and return the last checkpoint's files."""
+    before = None
+    for epoch in epochs:
+        before = link(folder, dataset, run, epoch, before, **more)
+    return before
+
+
+def weights(files: Files) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint."""
+    return load_checkpoint(files.weights)[0].network.state_dict()
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    """Return the names of the tensors that are not the same."""
+    assert before.keys() == after.keys()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def linear(classes: int = 3, dtype: torch.dtype = torch.float32) -> Classifier:
+    """Return a linear classifier of 2x2 pictures, whose gradient is known."""
+    torch.manual_seed(0)
+    classifier = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, classes)))
+    classifier.mean.zero_()
+    classifier.std.fill_(1.0)
+    return classifier.to(dtype)
+
+
+def trainer(classifier: Classifier, counts=(8, 8, 8), per_epoch: int = 2, **changes) -> Trainer:
+    """Return a trainer of plain SGD at a rate of 0.5, but for the changes."""
+    plain = {"optimizer": "momentum", "weight_decay": 0.0, "schedule": "constant", "warmup_epochs": 0}
+    run = section(**{**plain, "learning_rate": 0.5, "label_smoothing": 0.0, **changes})
+    return Trainer(classifier, run, torch.tensor(counts), per_epoch)

@@ -1,0 +1,58 @@
+"""The original study's model, from random weights: an update, a step of a dream, and a head of its own."""
+
+import pytest
+import torch
+from chains import CPU, Lessons, changed, trainer
+from safetensors.torch import save_file
+
+from dreambirds.dreaming.loop import dream
+from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.starts import stream
+from dreambirds.models.build import build, options_for, probe
+from dreambirds.models.frozen import freeze
+
+HEAD = {"last_linear.weight", "last_linear.bias"}
+
+
+@pytest.fixture(scope="module")
+def donor(tmp_path_factory):
+    """Return the file of a random inception with the head of another data set."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("donor") / "inception.safetensors"
+    save_file(build("inception_v4", 7, {}).network.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("side", [128, 299])
+def test_inception_learns_and_dreams_from_a_file_under_a_head_of_its_own(donor, side):
+    options = options_for("inception_v4", {}, (side, side))
+    assert options == {}
+    torch.manual_seed(0)
+    classifier = build("inception_v4", 3, options, str(donor))
+    probe(classifier, (side, side), 3)
+    assert classifier.network.last_linear.weight.shape == (3, 1536)
+    before = {name: tensor.clone() for name, tensor in classifier.network.state_dict().items()}
+    generator = torch.Generator().manual_seed(0)
+    images, targets = torch.rand(2, 3, side, side, generator=generator), torch.tensor([0, 2])
+    tally = trainer(classifier, learning_rate=0.01).train(Lessons([(images, targets)]), 1, 0, 1)
+    assert 0 < tally.means[0] < 5
+    after = classifier.network.state_dict()
+    assert changed(before, after) == set(before), "all of it learns"
+    assert all(tensor.isfinite().all() for tensor in after.values())
+    recipe = Recipe(steps=(1,), step_size=0.05, gradient_normalisation="std")
+    frozen = freeze(classifier, side, CPU)
+    dreams = dream(frozen, torch.tensor([1]), images[:1], recipe, [stream(0, "a")])
+    picture = dreams.snapshots[1]
+    assert picture.shape == (1, 3, side, side) and picture.isfinite().all()
+    assert 0.001 < (picture - images[:1]).abs().mean() < 0.2 and not dreams.failed.any()
+
+
+def test_the_backbone_is_the_files_and_the_head_can_learn_alone(donor):
+    torch.manual_seed(0)
+    classifier = build("inception_v4", 3, {}, str(donor))
+    given = build("inception_v4", 7, {}, str(donor)).network.state_dict()
+    assert changed(given, classifier.network.state_dict()) == HEAD
+    before = {name: tensor.clone() for name, tensor in classifier.network.state_dict().items()}
+    batch = torch.rand(2, 3, 80, 80, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2])
+    trainer(classifier, trainable="head").train(Lessons([batch]), 1, 0, 1)
+    assert changed(before, classifier.network.state_dict()) == HEAD

@@ -1,0 +1,170 @@
+"""The keys of a run: epochs and their names, what is refused before any job, and sizes that models bring."""
+
+import copy
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreambirds.errors import StudyError
+from dreambirds.study.chain import link, settings
+from dreambirds.study.paths import as_epoch, epoch_name, epoch_text, job_folder
+from dreambirds.study.plan import make_plan
+
+
+def config(size=32, threads=None, **run) -> dict:
+    """Return a small study whose run has these keys."""
+    return {
+        "dataset": {"labels": ["blue_jay", "northern_cardinal"], "image_size": size},
+        "runs": {"a": {"model": "test_resnet", "epochs": [0, 1], **run}},
+        "dreams": {"recipes": {"study": {"steps": [2, 5]}}},
+        "threads": threads or {},
+    }
+
+
+@given(st.integers(0, 99_990_000).map(lambda ticks: ticks / 10_000) | st.integers(0, 9999))
+def test_an_epochs_name_is_read_back_as_the_epoch(epoch):
+    text = epoch_text(epoch)
+    assert as_epoch(text) == epoch
+    assert type(as_epoch(text)) is (int if epoch == int(epoch) else float)
+    whole, _, decimals = text.partition(".")
+    assert len(whole) == 4 and len(decimals) <= 4 and not decimals.endswith("0")
+    assert epoch_name(epoch) == f"epoch-{text}"
+
+
+@given(st.lists(st.integers(0, 99_990_000), min_size=2, max_size=6, unique=True))
+def test_names_sort_as_epochs_do(ticks):
+    epochs = sorted(tick / 10_000 for tick in ticks)
+    assert sorted(map(epoch_text, epochs)) == [epoch_text(epoch) for epoch in epochs]
+
+
+def test_epochs_are_written_as_people_read_them():
+    written = {0: "0000", 4: "0004", 10: "0010", 100: "0100", 9999: "9999", 0.25: "0000.25", 10.5: "0010.5"}
+    assert {epoch: epoch_text(epoch) for epoch in written} == written
+    assert {text: as_epoch(text) for text in written.values()} == {text: epoch for epoch, text in written.items()}
+    assert (
+        job_folder("s", "r", 0.25, "x") == job_folder("s", "r", "0000.25", "x") == "results/s/dreams/r/epoch-0000.25/x"
+    )
+
+
+def test_whole_epochs_stay_whole_beside_fractions():
+    plan = make_plan(config(epochs=[0, 0.25, 1.0, 2]))
+    assert plan.epochs("a") == [0, 0.25, 1, 2]
+    for epochs in (plan.epochs("a"), plan.dreams["epoch"].unique()):
+        assert [type(epoch) for epoch in epochs] == [int, float, int, int]
+    assert list(plan.dreams["epoch"]) == [epoch for epoch in (0, 0.25, 1, 2) for _ in range(4)]
+    paths = plan.pictures("raw", epoch="0000.25", label="blue_jay", step="0002")
+    assert paths == ["results/default/dreams/a/epoch-0000.25/study/blue_jay/step-0002.png"]
+    assert plan.pictures("raw", epoch="0001", step=5)[0].startswith("results/default/dreams/a/epoch-0001/")
+    with pytest.raises(StudyError, match=r"no epoch '0\.5'; did you mean '0\.25'\?"):
+        plan.select(epoch="0000.5")
+    assert make_plan(config(epochs=[0, 1])).dreams["epoch"].dtype.kind == "i"
+
+
+def test_a_link_goes_on_from_the_kept_epoch_before_it(tmp_path):
+    (tmp_path / "w.safetensors").touch()
+    plan = make_plan(config(epochs=[0.25, 1, 1.5], weights=str(tmp_path / "w.safetensors")))
+    assert link(plan, "a", "0000.25") == {"pretrained": str(tmp_path / "w.safetensors")}
+    stem = "results/default/runs/a/epoch-0000.25"
+    assert link(plan, "a", "0001") == {"before": f"{stem}.safetensors", "before_state": f"{stem}.state.safetensors"}
+    assert link(plan, "a", 1.5)["before"] == "results/default/runs/a/epoch-0001.safetensors"
+    assert link(make_plan(config()), "a", 0) == {}
+    with pytest.raises(StudyError, match=r"the run 'a' keeps no checkpoint of epoch 0\.5; "):
+        link(plan, "a", "0000.5")
+    assert "epochs" not in settings(plan, "a") and settings(plan, "a")["mixup"] == 0
+
+
+REFUSED = [
+    ({"epochs": [2, 1]}, r"runs\.a\.epochs: must be ascending, not \[2, 1\]"),
+    ({"epochs": [0.5, 0.25]}, r"runs\.a\.epochs: must be ascending"),
+    ({"epochs": [1, 1.0]}, r"runs\.a\.epochs: must not repeat a value"),
+    ({"epochs": [0.00001]}, r"runs\.a\.epochs: must have at most 4 decimals, not 1e-05"),
+    ({"epochs": [1, 1.23456]}, r"runs\.a\.epochs: must have at most 4 decimals, not 1\.23456"),
+    ({"epochs": [math.nan]}, r"runs\.a\.epochs\.0: must be of type number, not nan"),
+    ({"epochs": [True]}, r"runs\.a\.epochs\.0: must be of type number, not True"),
+    ({"epochs": ["0.5"]}, r"runs\.a\.epochs\.0: must be of type number, not '0\.5'; .*write 0\.5"),
+    ({"epochs": [-0.5]}, r"runs\.a\.epochs\.0: must be at least 0"),
+    ({"weights": "nowhere.pth"}, r"runs\.a\.weights: 'nowhere\.pth' is not a file \(nor null, nor 'hub'\)"),
+    ({"weights": "/"}, r"runs\.a\.weights: '/' is not a file"),
+    ({"schedule": "cosin"}, r"runs\.a\.schedule: unknown value 'cosin'; did you mean 'cosine'\?"),
+    ({"schedule": "plateau"}, r"runs\.a\.schedule: unknown value 'plateau'; .*allowed: constant, cosine"),
+    ({"precision": "bfloat"}, r"runs\.a\.precision: unknown value 'bfloat'; did you mean 'bfloat16'\?"),
+    ({"precision": 16}, r"runs\.a\.precision: "),
+    ({"mixup": -0.1}, r"runs\.a\.mixup: must be at least 0, not -0\.1"),
+    ({"compile": "yes"}, r"runs\.a\.compile: must be of type boolean, not 'yes'"),
+    ({"gradient_clip": 0}, r"runs\.a\.gradient_clip: must be greater than 0, not 0"),
+    ({"class_weights": "balance"}, r"runs\.a\.class_weights: unknown value 'balance'; did you mean 'balanced'\?"),
+    ({"class_weights": None}, r"runs\.a\.class_weights: "),
+    ({"trainable": "heads"}, r"runs\.a\.trainable: unknown value 'heads'; did you mean 'head'\?"),
+    ({"schedule_milestones": [8, 5]}, r"runs\.a\.schedule_milestones: must be ascending, not \[8, 5\]"),
+    ({"schedule_milestones": [0.5]}, r"runs\.a\.schedule_milestones\.0: must be of type integer"),
+    ({"schedule_decay": 0}, r"runs\.a\.schedule_decay: must be greater than 0"),
+    (
+        {"schedule": "wsd", "schedule_epochs": 3, "warmup_epochs": 3},
+        r"runs\.a\.warmup_epochs: must be less than schedule_epochs for 'wsd', not 3",
+    ),
+    ({"schedule": "rsqrt", "schedule_epochs": 1}, r"runs\.a\.warmup_epochs: must be less .* for 'rsqrt', not 1"),
+    ({"optimizer": "kron"}, r"runs\.a\.optimizer: timm has no optimiser 'kron'"),
+    ({"model": "test_resnet.nosuchtag", "size": None}, r"runs\.a\.model: .*nosuchtag"),
+    ({"threads": {"load": -1}}, r"threads\.load: must be at least 0, not -1"),
+    ({"threads": {"load": 1.5}}, r"threads\.load: must be of type integer, not 1\.5"),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), REFUSED, ids=lambda value: str(value)[:40])
+def test_what_can_not_be_run_is_one_sentence_with_the_keys_path(changes, sentence):
+    given_config = config(**changes)
+    before = copy.deepcopy(given_config)
+    with pytest.raises(StudyError, match=f"^{sentence}") as caught:
+        make_plan(given_config)
+    assert "\n" not in str(caught.value)
+    assert str(given_config) == str(before)
+
+
+GOOD = [
+    {"schedule": "wsd", "schedule_epochs": 3, "warmup_epochs": 2},
+    {"schedule": "cosine", "schedule_epochs": 3, "warmup_epochs": 3},
+    {"epochs": [0, 0.0001, 9999]},
+    {"schedule": "constant", "warmup_epochs": 0, "gradient_clip": 0.5, "mixup": 0.2, "precision": "auto"},
+    {"weights": "hub", "compile": True, "class_weights": "balanced", "threads": {"load": 0}},
+]
+
+
+@pytest.mark.parametrize("changes", GOOD, ids=str)
+def test_what_can_be_run_is_let_through(changes):
+    plan = make_plan(config(**changes))
+    assert all(plan.config["runs"]["a"][key] == value for key, value in changes.items() if key != "threads")
+
+
+def test_a_file_of_weights_may_be_named_by_home_and_variables(tmp_path, monkeypatch):
+    (tmp_path / "w.pth").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MY_WEIGHTS", str(tmp_path))
+    for name in ("~/w.pth", "$MY_WEIGHTS/w.pth"):
+        assert link(make_plan(config(weights=name)), "a", 0) == {"pretrained": str(tmp_path / "w.pth")}
+
+
+def test_without_a_size_it_is_the_models_own():
+    assert make_plan(config(None)).config["dataset"]["image_size"] == 160
+    assert make_plan(config(None, model="inception_v4")).config["dataset"]["image_size"] == 299
+    narrow = config(None, model="test_vit", model_options={"img_size": [64, 96]})
+    assert make_plan(narrow).config["dataset"]["image_size"] == [64, 96]
+
+
+def two(other: dict) -> dict:
+    """Return a study of two runs without a size."""
+    study = config(None)
+    study["runs"]["b"] = other
+    return study
+
+
+def test_models_of_different_sizes_need_a_number_and_those_of_one_do_not():
+    with pytest.raises(
+        StudyError, match=r"^dataset\.image_size: null needs models of one size, not a 160, b 299; set a"
+    ):
+        make_plan(two({"model": "inception_v4"}))
+    assert make_plan(two({"model": "test_vit"})).config["dataset"]["image_size"] == 160
+    for size in (160, [160, 160]):
+        same = make_plan(two({"model": "test_vit", "model_options": {"img_size": size}}))
+        assert same.config["dataset"]["image_size"] == 160
