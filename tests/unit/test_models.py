@@ -118,7 +118,9 @@ def test_transformers_are_told_the_size_of_the_pictures_and_others_are_not():
     probe(build("test_vit", 3, options_for("test_vit", {}, (96, 64))), (96, 64), 3)
 
 
-@pytest.mark.parametrize("ask", [lambda name: build(name, 3, {}), lambda name: options_for(name, {}, (32, 32))])
+@pytest.mark.parametrize(
+    "ask", [lambda name: build(name, 3, {}), lambda name: build(name, 3, options_for(name, {}, (32, 32)))]
+)
 def test_an_unknown_tag_is_a_sentence(ask):
     with pytest.raises(StudyError, match=r"'test_resnet\.nosuchtag'"):
         ask("test_resnet.nosuchtag")

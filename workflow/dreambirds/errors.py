@@ -1,7 +1,8 @@
 """The one exception that is meant for a reader: its message is a whole sentence, and no traceback follows it."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class StudyError(ValueError):
@@ -20,6 +21,15 @@ def nearest(word: object, allowed: Iterable[str]) -> str:
         shown = ", ".join(allowed[:16]) + (f", … ({len(allowed)} in all)" if len(allowed) > 16 else "")
         hint.append(f"allowed: {shown}")
     return " ".join(hint)
+
+
+@contextmanager
+def said_of(where: str) -> Iterator[None]:
+    """Put `where` before the sentence of a StudyError that is raised inside."""
+    try:
+        yield
+    except StudyError as error:
+        raise StudyError(f"{where}: {error}") from error
 
 
 def first_line(error: Exception) -> str:

@@ -28,7 +28,7 @@ class Classifier(nn.Module):
 
 def options_for(name: str, options: dict, shape: tuple[int, int]) -> dict:
     """Return the options of a model for pictures of (height, width): transformers must be told their size."""
-    known = timm.get_pretrained_cfg(name)
+    known = _known(name)
     told = "img_size" in options or known is None or not known.fixed_input_size
     return options if told or known.input_size[1:] == shape else {**options, "img_size": as_size(shape)}
 
@@ -43,7 +43,7 @@ def build(name: str, classes: int, options: dict, weights: str | None = None) ->
         network = timm.create_model(name, pretrained=weights == "hub", num_classes=classes, **options)
     except TypeError as error:
         raise StudyError(f"model_options {options} do not fit the model '{name}': {first_line(error)}") from error
-    except (OSError, RuntimeError, ArithmeticError, AssertionError, ValueError) as error:
+    except Exception as error:  # models, the hub's client and file formats fail in many ways
         if weights != "hub":
             raise StudyError(f"the model '{name}' can't be built with {options}: {first_line(error)}") from error
         raise StudyError(_no_hub(name, error)) from error
@@ -54,8 +54,16 @@ def build(name: str, classes: int, options: dict, weights: str | None = None) ->
     return Classifier(network)
 
 
+def _known(name: str):
+    """Return what timm knows of a model's pretrained weights, None if there are none, or none of its tag."""
+    try:
+        return timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        return None
+
+
 def _no_hub(name: str, error: Exception) -> str:
-    known = timm.get_pretrained_cfg(name)
+    known = _known(name)
     place = getattr(known, "hf_hub_id", None) or getattr(known, "url", None)
     if not place:
         return f"timm has no pretrained weights of '{name}'; set weights to null or to a file, or name another model"

@@ -52,7 +52,10 @@ def load_checkpoint(path: Path) -> tuple[Classifier, Card]:
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict) -> None:
     """Write tensors and JSON facts into one safetensors file."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # copied, since safetensors refuses parameters that modules share
+    plain = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
     save_file(plain, path, metadata={KEY: json.dumps(facts, sort_keys=True)})
 
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from dreambirds.errors import StudyError, first_line
 
-_UNREADABLE = (OSError, SafetensorError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError)
+_UNREADABLE = (OSError, EOFError, SafetensorError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
+_UNREADABLE += (AssertionError,)
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
@@ -31,7 +32,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     if wrong:
         raise StudyError(f"weights: '{path}' does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
     replaced = {name: tensor for name, tensor in expected.items() if unfit and name.startswith(heads)}
-    network.load_state_dict({**{name: tensor.float() for name, tensor in state.items()}, **replaced})
+    network.load_state_dict({**state, **replaced})
     if unfit:  # some architectures begin with a head so large that it drowns what the backbone knows
         network.reset_classifier(network.num_classes)
 
@@ -41,9 +42,9 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         state = load_state_dict(str(path), use_ema=False, weights_only=True)
         wrong = [name for name, tensor in state.items() if not isinstance(tensor, torch.Tensor)]
     except _UNREADABLE as error:
+        reason = "it holds more than tensors" if "weights_only" in str(error) else first_line(error)
         raise StudyError(
-            f"weights: '{path}' is not a safetensors file, nor one that torch loads without running code "
-            f"({first_line(error)})"
+            f"weights: '{path}' is not a safetensors file, nor one that torch loads without running code ({reason})"
         ) from error
     if wrong or not state:
         raise StudyError(f"weights: '{path}' holds no model's tensors" + (f" but '{wrong[0]}'" if wrong else ""))

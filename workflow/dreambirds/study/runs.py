@@ -1,8 +1,8 @@
 """Whether the keys of a run fit each other, and what its model says of its own size."""
 
 from dreambirds.data.files import expand
-from dreambirds.data.shapes import as_size
-from dreambirds.errors import StudyError
+from dreambirds.data.shapes import as_size, shape_of
+from dreambirds.errors import StudyError, first_line
 from dreambirds.study.models import check_model, check_optimiser
 from dreambirds.study.paths import as_epoch
 
@@ -54,11 +54,14 @@ def own_size(runs: dict[str, dict]) -> int | list[int]:
 
     sizes = {}
     for name, run in runs.items():
-        known = timm.get_pretrained_cfg(run["model"])
+        try:
+            known = timm.get_pretrained_cfg(run["model"])
+        except RuntimeError as error:
+            raise StudyError(f"runs.{name}.model: {first_line(error)}") from error
         if known is None and "img_size" not in run["model_options"]:
             raise StudyError(f"dataset.image_size: the model '{run['model']}' names no size of its own; set a number")
-        sizes[name] = run["model_options"].get("img_size") or as_size(known.input_size[1:])
-    if len(set(map(str, sizes.values()))) > 1:
-        told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        sizes[name] = shape_of(run["model_options"].get("img_size") or known.input_size[1:])
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{name} {as_size(shape)}" for name, shape in sizes.items())
         raise StudyError(f"dataset.image_size: null needs models of one size, not {told}; set a number")
-    return next(iter(sizes.values()))
+    return as_size(next(iter(sizes.values())))

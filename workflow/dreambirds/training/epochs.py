@@ -76,6 +76,7 @@ class Trainer:
     def compile(self, shape: tuple[int, int]) -> None:
         """Compile the network for pictures of (height, width). Raises StudyError where that can't be done."""
         self.network = torch.compile(self.classifier)
+        self.classifier.eval()  # else the trial would move the batch norms' statistics
         try:
             with torch.no_grad():
                 self.see(torch.zeros(2, 3, *shape, device=self.device))

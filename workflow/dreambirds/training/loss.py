@@ -9,11 +9,12 @@ from torchvision.transforms import v2
 def class_weights(kind: str, counts: torch.Tensor) -> torch.Tensor | None:
     """Return a weight a class, (C,), whose mean over pictures is 1, or None where all weigh the same.
 
-    ``balanced`` gives every class the same sum: N / (C * n), as scikit-learn's does. A class without pictures weighs 0.
+    ``balanced`` gives every class that has pictures the same sum: N / (C * n), as scikit-learn's does; others weigh 0.
     """
     if kind == "none":
         return None
-    return torch.where(counts > 0, counts.sum() / (len(counts) * counts.clamp(min=1)), 0.0)
+    there = counts > 0
+    return torch.where(there, counts.sum() / (there.sum() * counts.clamp(min=1)), 0.0)
 
 
 class Loss(nn.Module):

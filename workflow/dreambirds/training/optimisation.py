@@ -9,6 +9,7 @@ from torch import nn
 LOWEST_RATE = 0.01
 STEP_DECAY = 0.1
 LINEAR = 1.0
+LAST_PART = 0.2  # of `wsd` and `rsqrt`, in which they fall
 RATES = ("lr", "initial_lr")
 
 
@@ -25,13 +26,16 @@ def make_schedule(run: dict, optimizer: torch.optim.Optimizer, updates_per_epoch
     After `schedule_epochs` what falls stays at a hundredth of the learning rate; a step schedule drops every
     `schedule_epochs`; all begin with a linear warm-up.
     """
-    name = run["schedule"]
+    name, length = run["schedule"], run["schedule_epochs"] - run["warmup_epochs"]
+    falling = max(LAST_PART, 1 / max(1, length * updates_per_epoch))  # at least the last update
+    # half an update later, since timm looks one update ahead
+    milestones = [epoch + 0.5 / updates_per_epoch for epoch in run["schedule_milestones"]]
     schedule, _ = create_scheduler_v2(
         optimizer,
         sched=name,
         num_epochs=run["schedule_epochs"],
-        decay_epochs=run["schedule_epochs"] if name == "step" else None,
-        decay_milestones=run["schedule_milestones"],
+        decay_epochs=run["schedule_epochs"] if name == "step" else falling,
+        decay_milestones=milestones,
         decay_rate=run["schedule_decay"] or (LINEAR if name == "poly" else STEP_DECAY),
         stable_timescale=max(1, run["warmup_epochs"]),
         min_lr=LOWEST_RATE * run["learning_rate"],

@@ -4,18 +4,22 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
-import torch
+import pandas as pd
 
 from dreambirds.errors import StudyError
 from dreambirds.models.checkpoint import load_tensors
+from dreambirds.study.paths import epoch_name
 from dreambirds.training.files import Files
+
+LIBRARIES = ("torch", "torchvision", "timm")
 
 
 def identity(facts: dict, inputs: list[Path]) -> str:
     """Return a digest of all that decides a segment's weights: facts, versions, and the contents of its inputs."""
-    digest = hashlib.sha256(json.dumps([facts, str(torch.__version__)], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([facts, *map(version, LIBRARIES)], sort_keys=True).encode())
     for path in inputs:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -30,21 +34,31 @@ class Progress:
         self.folder, self.identity = folder, identity
 
     def latest(self) -> Files | None:
-        """Return the files of the last whole epoch, None if there is none of this identity."""
-        kept = Files.inside(self.folder / "kept")
-        try:
-            return kept if load_tensors(kept.state)[1].get("identity") == self.identity else None
-        except StudyError:
-            return None
+        """Return the files of the last whole epoch, None if there is none of this identity that can be read."""
+        for folder in sorted(self.folder.glob("epoch-*"), reverse=True):
+            if self._is_good(Files.inside(folder)):
+                return Files.inside(folder)
+        return None
 
-    def keep(self, write: Callable) -> Files:
-        """Let ``write(files, facts=...)`` write an epoch with these facts in its state, in place of the last one."""
-        new, kept = self.folder / "new", self.folder / "kept"
-        shutil.rmtree(new, ignore_errors=True)
+    def _is_good(self, kept: Files) -> bool:
+        try:
+            load_tensors(kept.weights)
+            pd.read_csv(kept.history)
+            return load_tensors(kept.state)[1].get("identity") == self.identity
+        except (StudyError, OSError, ValueError):
+            return False
+
+    def keep(self, epoch: float, write: Callable) -> Files:
+        """Let ``write(files, epoch, facts)`` write an epoch with these facts in its state, in place of the last one."""
+        new, kept = self.folder / "new", self.folder / epoch_name(epoch)
+        for folder in (new, kept):
+            shutil.rmtree(folder, ignore_errors=True)
         new.mkdir(parents=True)
-        write(Files.inside(new), facts={"identity": self.identity})
-        shutil.rmtree(kept, ignore_errors=True)
+        write(Files.inside(new), epoch, {"identity": self.identity})
         new.rename(kept)
+        for older in self.folder.glob("epoch-*"):
+            if older != kept:
+                shutil.rmtree(older, ignore_errors=True)
         return Files.inside(kept)
 
     def forget(self) -> None:

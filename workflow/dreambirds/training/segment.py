@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,9 +11,10 @@ from dreambirds.data.files import expand
 from dreambirds.data.loading import Pictures
 from dreambirds.data.shapes import as_size
 from dreambirds.data.tables import read_labels
-from dreambirds.errors import StudyError
+from dreambirds.errors import StudyError, said_of
 from dreambirds.models.build import build, options_for, probe
 from dreambirds.models.checkpoint import Card, load_checkpoint, load_tensors, save_checkpoint, save_tensors
+from dreambirds.study.paths import as_epoch
 from dreambirds.training.augment import augmentation
 from dreambirds.training.epochs import DivergenceError, Tally, Trainer, parts
 from dreambirds.training.files import Files
@@ -84,7 +84,7 @@ class _Link:
         self.progress = Progress(segment.to.weights.parent / ".progress", _identity(segment))
         found = self.progress.latest()
         self.kept = found and found.weights
-        self.rows = pd.read_csv(found.history, dtype={"run": str}).to_dict("records") if found else []
+        self.rows = pd.read_csv(found.history).assign(run=segment.name).to_dict("records") if found else []
         counts = torch.bincount(torch.tensor(pictures.targets), minlength=len(self.labels))
         self._begin(found or segment.before, counts)
 
@@ -92,9 +92,10 @@ class _Link:
         run, classes = self.segment.run, len(self.labels)
         torch.manual_seed(run["seed"])
         if start is None:
-            self.options = options_for(run["model"], run["model_options"], self.shape)
-            classifier, self.epoch = build(run["model"], classes, self.options, run["weights"]), None
-            probe(classifier, self.shape, classes)
+            self.options, self.epoch = options_for(run["model"], run["model_options"], self.shape), None
+            with said_of(f"runs.{self.segment.name}"):
+                classifier = build(run["model"], classes, self.options, run["weights"])
+                probe(classifier, self.shape, classes)
         else:
             classifier, card = load_checkpoint(start.weights)
             self.options, self.epoch = card.model_options, card.epoch
@@ -103,7 +104,8 @@ class _Link:
         if start is not None:
             self.trainer.restore(*load_tensors(start.state))
         if run["compile"]:
-            self.trainer.compile(self.shape)
+            with said_of(f"runs.{self.segment.name}"):
+                self.trainer.compile(self.shape)
 
     def go(self) -> None:
         """Train to the segment's epoch, and keep each whole epoch on the way. Raises DivergenceError."""
@@ -112,12 +114,15 @@ class _Link:
             log.info("epoch %s is after update %d, of %d an epoch", self.segment.epoch, goal, self.per_epoch)
         if self.epoch is None:
             self._tell(0, None)
-        for epoch, first, last in parts(self._updates(self.epoch or 0), goal, self.per_epoch):
+        done = self._updates(self.epoch or 0)
+        if done == goal and self.segment.epoch:
+            self._tell(self.segment.epoch, None)
+        for epoch, first, last in parts(done, goal, self.per_epoch):
             tally = self.trainer.train(self.loader, epoch, first, last)
-            whole = last == self.per_epoch
-            self._tell(epoch if whole else self.segment.epoch, tally)
-            if whole and epoch < self.segment.epoch:
-                self.kept = self.progress.keep(partial(self.write, epoch=epoch)).weights
+            final = (epoch - 1) * self.per_epoch + last == goal
+            self._tell(self.segment.epoch if final else epoch, tally)
+            if not final:
+                self.kept = self.progress.keep(epoch, self.write).weights
 
     def _updates(self, epoch: float) -> int:
         return round(epoch * self.per_epoch)
@@ -137,7 +142,9 @@ class _Link:
         """Write the weights, with `facts` beside the optimiser's state, and the rows so far."""
         tensors, state = self.trainer.state()
         save_tensors(to.state, tensors, {**state, **(facts or {})})
-        pd.DataFrame(self.rows, columns=HISTORY).to_csv(to.history, index=False, float_format="%.6g")
+        table = pd.DataFrame(self.rows, columns=HISTORY)
+        table["epoch"] = [str(as_epoch(number)) for number in table["epoch"]]
+        table.to_csv(to.history, index=False, float_format="%.6g")
         run, size = self.segment.run, as_size(self.shape)
         card = Card(run["model"], self.options, self.labels, self.segment.name, epoch, size)
         save_checkpoint(to.weights, self.trainer.classifier, card)
