@@ -42,6 +42,16 @@ include: "workflow/rules/download.smk"
 if fetching:
 
     # The photographs tell the classes, so there is no plan before they are here.
+    rule dataset_only:
+        input:
+            fetching.place,
+
+    use rule dataset_only as training_only
+
+    use rule dataset_only as dreams_only
+
+    use rule dataset_only as submissions
+
     rule all:
         default_target: True
         input:

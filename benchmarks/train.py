@@ -23,6 +23,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from dreambirds.data.catalogue import list_labels
+from dreambirds.data.loading import Pictures
+from dreambirds.data.prepare import prepare
 from dreambirds.models.build import build
 from dreambirds.study.schema import check
 from dreambirds.training.augment import augmentation
@@ -72,7 +75,7 @@ def photographs(folder: Path, count: int) -> None:
     noise = np.random.default_rng(0)
     for number in range(count):
         small = Image.fromarray(noise.integers(0, 256, (24, 32, 3), dtype=np.uint8))
-        (folder / str(number % CLASSES)).mkdir(exist_ok=True)
+        (folder / str(number % CLASSES)).mkdir(parents=True, exist_ok=True)
         small.resize(FILE_SIZE, Image.Resampling.BICUBIC).save(folder / str(number % CLASSES) / f"{number}.jpg")
 
 
@@ -94,6 +97,15 @@ def plain(model: str, side: int, batch: int, data: Dataset, first: list) -> Call
             optimizer.step()
 
     return run
+
+
+def prepared(photographs: Path, folder: Path, side: int) -> Pictures:
+    """Return the photographs as the workflow prepares them, all to train on."""
+    config = {"dataset": {"source": "folder", "path": str(photographs), "image_size": side, "validation_fraction": 0.0}}
+    check(config | {"runs": {"a": {}}, "dreams": {"recipes": {"a": {}}}}, "config")
+    folder.mkdir()
+    prepare(config["dataset"], list_labels(config["dataset"]), folder, folder / "store")
+    return Pictures(folder, "train")
 
 
 def ours(model: str, side: int, batch: int, data: Dataset) -> Callable[[], None]:
@@ -125,12 +137,13 @@ def bench(case: tuple, rounds: int) -> Iterator[dict]:
     count = batch * updates
     pixels = pictures_of(side, count)
     with tempfile.TemporaryDirectory() as folder:
-        photographs(Path(folder), count)
+        files = Path(folder, "files")
+        photographs(files, count)
         resized = [v2.Resize(side), v2.CenterCrop(side), v2.PILToTensor()]
         loops = {
             "plain": plain(model, side, batch, pixels, []),
-            "plain, from JPEG files": plain(model, side, batch, ImageFolder(folder), resized),
-            "ours": ours(model, side, batch, pixels),
+            "plain, from JPEG files": plain(model, side, batch, ImageFolder(files), resized),
+            "ours": ours(model, side, batch, prepared(files, Path(folder, "prepared"), side)),
         }
         speeds = measure(loops, count, rounds)
     for name, speed in speeds.items():

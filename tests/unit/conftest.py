@@ -6,10 +6,12 @@ import threading
 import pytest
 import torch
 from bench import Bench
+from serving import BODY, Server
 from small import network
 
 from dreambirds.data import making
 from dreambirds.data.catalogue import list_labels
+from dreambirds.data.fetch import RESOURCES
 from dreambirds.data.prepare import prepare
 from dreambirds.study.schema import check
 
@@ -66,3 +68,20 @@ def bench(tmp_path, monkeypatch):
 def model():
     """Return the small network in float64, so that nothing hides in rounding."""
     return network()
+
+
+@pytest.fixture
+def server():
+    server = Server(BODY)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Work in a folder of its own, and return where CUB belongs in it."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work" / RESOURCES["cub"].place

@@ -105,6 +105,7 @@ REFUSED = [
         r"runs\.a\.warmup_epochs: must be less than schedule_epochs for 'wsd', not 3",
     ),
     ({"schedule": "rsqrt", "schedule_epochs": 1}, r"runs\.a\.warmup_epochs: must be less .* for 'rsqrt', not 1"),
+    ({"schedule": "cosine", "schedule_epochs": 1}, r"runs\.a\.warmup_epochs: must be less .* for 'cosine', not 1"),
     ({"optimizer": "kron"}, r"runs\.a\.optimizer: timm has no optimiser 'kron'"),
     ({"model": "test_resnet.nosuchtag", "size": None}, r"runs\.a\.model: .*nosuchtag"),
     ({"threads": {"load": -1}}, r"threads\.load: must be at least 0, not -1"),
@@ -124,7 +125,7 @@ def test_what_can_not_be_run_is_one_sentence_with_the_keys_path(changes, sentenc
 
 GOOD = [
     {"schedule": "wsd", "schedule_epochs": 3, "warmup_epochs": 2},
-    {"schedule": "cosine", "schedule_epochs": 3, "warmup_epochs": 3},
+    {"schedule": "cosine", "schedule_epochs": 3, "warmup_epochs": 2},
     {"epochs": [0, 0.0001, 9999]},
     {"schedule": "constant", "warmup_epochs": 0, "gradient_clip": 0.5, "mixup": 0.2, "precision": "auto"},
     {"weights": "hub", "compile": True, "class_weights": "balanced", "threads": {"load": 0}},

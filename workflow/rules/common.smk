@@ -5,7 +5,7 @@ wildcard_constraints:
     run="|".join(plan.config["runs"]),
     recipe="|".join(map(re.escape, plan.recipes)),
     label="|".join(plan.names),
-    epoch=r"\d\d\d\d+(\.\d+)?",
+    epoch=r"\d\d\d\d+(\.\d*[1-9])?",
     step=r"\d\d\d\d+",
     view="raw|rescaled",
     size=r"\d+(x\d+)?",

@@ -19,7 +19,7 @@ rule train:
     threads: plan.config["threads"]["train"] + plan.config["threads"]["load"]
     resources:
         gpu=plan.config["gpu"],
-        mem_mb=4000,
+        mem_mb=4000 + 700 * plan.config["threads"]["load"],
         runtime=240,
     params:
         code=stage_code("training"),

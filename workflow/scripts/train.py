@@ -10,6 +10,9 @@ with job(snakemake):
     from dreambirds.training.segment import Segment, train_segment
 
     source, output, settings = snakemake.input, snakemake.output, snakemake.params.settings
+    # as many as the cores that were granted leave, beside the threads that compute
+    asked = make_plan(snakemake.config).config["threads"]
+    processes = asked["load"] * snakemake.threads // (asked["load"] + asked["train"])
     before = source.get("before") and Files(Path(source.before), Path(source.before_state), Path())
     segment = Segment(
         name=snakemake.wildcards.run,
@@ -19,6 +22,6 @@ with job(snakemake):
         before=before,
         to=Files(Path(output.weights), Path(output.state), Path(output.history)),
         code=snakemake.params.code,
-        processes=make_plan(snakemake.config).config["threads"]["load"],
+        processes=processes,
     )
-    train_segment(segment, choose_device(snakemake.resources.gpu, max(1, snakemake.threads - segment.processes)))
+    train_segment(segment, choose_device(snakemake.resources.gpu, max(1, snakemake.threads - processes)))

@@ -21,7 +21,8 @@ def list_labels(dataset: dict) -> list[Label]:
     `dataset` is the config's section. Raises StudyError if its path does not hold what its source asks for, or a
     wanted label is not there. Reads names and small tables only.
     """
-    _check_keys(dataset)
+    check_keys(dataset)
+    _check_path(dataset)
     if dataset["source"] == "drawn":
         found = [Label(label, species.name) for label, species in SPECIES.items()]
     else:
@@ -91,7 +92,13 @@ def _by_name(tree: Tree, photographs: list[Photograph], tables: list[str]) -> di
     return {str(file).removeprefix(f"{tree.file}/"): file for file in files}
 
 
-def _check_keys(dataset: dict) -> None:
+def check_keys(dataset: dict) -> None:
+    """Raise StudyError unless the keys of the config's section fit its source, wherever the data lies."""
+    if dataset["source"] != "cub" and dataset["crop_margin"] is not None:
+        raise StudyError(f"dataset.crop_margin: is only used with 'source: cub', not 'source: {dataset['source']}'")
+
+
+def _check_path(dataset: dict) -> None:
     source, path = dataset["source"], dataset["path"]
     if source == "drawn" and path is not None:
         raise StudyError("dataset.path: is only used with 'source: folder', 'kaggle' or 'cub', not 'source: drawn'")
@@ -99,8 +106,6 @@ def _check_keys(dataset: dict) -> None:
         raise StudyError("dataset.path: must name a folder with one sub-folder a class when 'source: folder' is set")
     if source in ("kaggle", "cub") and path is None:
         raise StudyError(f"dataset.path: is null, and the data of 'source: {source}' must be fetched first")
-    if source != "cub" and dataset["crop_margin"] is not None:
-        raise StudyError(f"dataset.crop_margin: is only used with 'source: cub', not 'source: {source}'")
 
 
 def _layout(dataset: dict) -> ModuleType:

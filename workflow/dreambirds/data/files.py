@@ -1,7 +1,10 @@
-"""Paths as a user writes them, and which files of a folder are photographs; their contents are not looked at."""
+"""Paths as a user writes them, files that appear when they are whole, and which are photographs by their names."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -19,3 +22,14 @@ def find_photographs(folder: Path) -> list[Path]:
 def is_photograph(path: Path) -> bool:
     """Tell whether a file is called as a photograph is: JPEG, PNG or WebP, and not hidden."""
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+
+
+@contextmanager
+def atomically(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, which becomes it when all went well and is removed otherwise."""
+    temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

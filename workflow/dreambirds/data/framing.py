@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from PIL import ExifTags, Image
 
 from dreambirds.data.photographs import fit, upright
@@ -46,3 +47,11 @@ def frame_box(box: Box, size: tuple[int, int], margin: float, shape: Shape) -> t
         for centre, side, most in zip(middle, sides, size, strict=True)
     )
     return left, top, left + sides[0], top + sides[1]
+
+
+def widen(picture: Image.Image, shape: Shape) -> Image.Image:
+    """Return a picture in the middle of one of (height, width), at least as large, its edges drawn out to fill that."""
+    (high, across), (width, height) = shape, picture.size
+    top, left = (high - height) // 2, (across - width) // 2
+    frame = ((top, high - height - top), (left, across - width - left), (0, 0))
+    return Image.fromarray(np.pad(np.asarray(picture), frame, mode="edge"))

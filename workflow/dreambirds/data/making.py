@@ -11,12 +11,13 @@ from PIL import Image
 
 from dreambirds.data.chance import label_stream
 from dreambirds.data.drawn import draw_bird
-from dreambirds.data.framing import Box, make_picture
+from dreambirds.data.files import atomically
+from dreambirds.data.framing import Box, make_picture, widen
 from dreambirds.data.labels import Label
-from dreambirds.data.photographs import UnreadableError, fit, reasons, stored
+from dreambirds.data.photographs import UnreadableError, reasons, stored
 from dreambirds.data.shapes import shape_of
 from dreambirds.data.source import Photograph, open_photograph, origin
-from dreambirds.data.store import Entry, Store, atomically, link, picture_key, pixels_digest
+from dreambirds.data.store import Entry, Store, link, picture_key, pixels_digest
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Workshop:
 
     def _draw(self, source: Source, path: Path) -> Image.Image:
         label, stream = source.label.label, label_stream(self.dataset["seed"], source.label.label, source.origin)
-        picture = fit(draw_bird(label, stream, max(self.shape), self.dataset["facing"]), self.shape)
+        picture = widen(draw_bird(label, stream, min(self.shape), self.dataset["facing"]), self.shape)
         with atomically(path) as temporary:
             picture.save(temporary)
         return picture

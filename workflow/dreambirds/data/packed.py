@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from dreambirds.data.store import atomically
+from dreambirds.data.files import atomically
 from dreambirds.errors import StudyError
 
 NAME = "pictures.npy"
@@ -17,6 +17,8 @@ NAME = "pictures.npy"
 @contextmanager
 def packing(folder: Path, shape: tuple[int, int]) -> Iterator[Callable[[np.ndarray], None]]:
     """Give a function that appends a picture, uint8 (3, H, W), to the folder's file, which appears when all are in."""
+    for left in folder.glob(f".*{Path(NAME).suffix}"):
+        left.unlink()  # of a job that was killed
     count = 0
     with atomically(folder / NAME) as temporary, temporary.open("wb") as file:
         _write_header(file, count, shape)

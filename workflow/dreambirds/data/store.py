@@ -5,18 +5,16 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from uuid import uuid4
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dreambirds.data.files import expand
+from dreambirds.data.files import atomically, expand
 from dreambirds.errors import StudyError
 
 DECIDES_PIXELS = ("framing.py", "photographs.py", "shapes.py")
@@ -115,14 +113,3 @@ def link(entry: Path, path: Path) -> None:
     except OSError:
         with atomically(path) as temporary:
             shutil.copyfile(entry, temporary)
-
-
-@contextmanager
-def atomically(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, which becomes it when all went well and is removed otherwise."""
-    temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

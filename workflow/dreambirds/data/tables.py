@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from dreambirds.data.files import atomically
 from dreambirds.data.labels import Label
-from dreambirds.data.store import atomically
 
 IMAGE_COLUMNS = ["path", "label", "split", "sha256", "size", "source", "problem", "duplicate_of"]
 

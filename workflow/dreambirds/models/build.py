@@ -46,6 +46,7 @@ def build(name: str, classes: int, options: dict, weights: str | None = None) ->
     except Exception as error:  # models, the hub's client and file formats fail in many ways
         if weights != "hub":
             raise StudyError(f"the model '{name}' can't be built with {options}: {first_line(error)}") from error
+        build(name, classes, options)  # says so if it is the options that are wrong
         raise StudyError(_no_hub(name, error)) from error
     if weights not in (None, "hub"):
         load_weights(network, expand(weights))

@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from dreambirds.data.files import atomically
 from dreambirds.errors import StudyError
 from dreambirds.models.build import Classifier, build
 
@@ -56,7 +57,8 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict) -> N
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    save_file(plain, path, metadata={KEY: json.dumps(facts, sort_keys=True)})
+    with atomically(path) as temporary:
+        save_file(plain, temporary, metadata={KEY: json.dumps(facts, sort_keys=True)})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:

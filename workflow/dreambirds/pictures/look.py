@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.ticker import ScalarFormatter
 from PIL import Image
 
+from dreambirds.data.files import atomically
 from dreambirds.data.shapes import say
-from dreambirds.data.store import atomically
 from dreambirds.data.tables import read_images, read_labels, write_table
 from dreambirds.pictures.contact import Entry, contact_sheet
 from dreambirds.pictures.lettering import INK

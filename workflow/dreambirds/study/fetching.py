@@ -4,8 +4,7 @@ import copy
 import sys
 
 from dreambirds.data.fetch import Resource, missing
-from dreambirds.study.recipes import spread_all
-from dreambirds.study.runs import check_runs
+from dreambirds.study.plan import check_all_but_labels
 from dreambirds.study.schema import check
 
 
@@ -18,8 +17,7 @@ def first_fetch(config: dict) -> Resource | None:
     check(config, "config")
     resource = missing(config)
     if resource:
-        check_runs(config["runs"])
-        spread_all(config["dreams"]["recipes"])
+        check_all_but_labels(config)
     return resource
 
 

@@ -1,5 +1,7 @@
 """Where every result lies: names in paths, and paths from names."""
 
+from pathlib import Path
+
 VIEWS = {"raw": "", "rescaled": "-rescaled"}
 
 
@@ -49,3 +51,8 @@ def picture_path(study: str, dream, view: str = "raw") -> str:
     """Return the picture of one row of the table of dreams."""
     folder = job_folder(study, dream.run, dream.epoch, dream.recipe)
     return f"{folder}/{picture_name(dream.label, dream.step, view)}"
+
+
+def literal(path: Path) -> str:
+    """Return a path as Snakemake takes it: braces would be wildcards."""
+    return str(path).replace("{", "{{").replace("}", "}}")

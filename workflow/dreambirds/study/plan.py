@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dreambirds.data.catalogue import list_labels
+from dreambirds.data.catalogue import check_keys, list_labels
 from dreambirds.data.fetch import locate
 from dreambirds.data.labels import Label, choose
 from dreambirds.data.shapes import shape_of
@@ -104,6 +104,18 @@ def make_plan(config: dict) -> Plan:
     config = _copy(config)
     check(config, "config")
     config = locate(config)
+    recipes = check_all_but_labels(config)
+    labels = list_labels(config["dataset"])
+    dreamt = choose(labels, config["dreams"]["labels"], "dreams.labels")
+    return Plan(config, labels, dreamt, recipes, _table(config, recipes, dreamt))
+
+
+def check_all_but_labels(config: dict) -> dict[str, dict]:
+    """Return the recipes of a config that fits its schema, spread out; its image size is filled in, in place.
+
+    Raises StudyError for all that can be told to be wrong without the photographs.
+    """
+    check_keys(config["dataset"])
     check_runs(config["runs"])
     if config["dataset"]["image_size"] is None:
         config["dataset"]["image_size"] = own_size(config["runs"])
@@ -111,9 +123,7 @@ def make_plan(config: dict) -> Plan:
     for name, recipe in recipes.items():
         start_file(recipe, name)
         check_sizes(recipe, dream_shape(recipe, config["dataset"]), f"dreams.recipes.{name}")
-    labels = list_labels(config["dataset"])
-    dreamt = choose(labels, config["dreams"]["labels"], "dreams.labels")
-    return Plan(config, labels, dreamt, recipes, _table(config, recipes, dreamt))
+    return recipes
 
 
 def _table(config: dict, recipes: dict[str, dict], labels: list[Label]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from dreambirds.study.models import check_model, check_optimiser
 from dreambirds.study.paths import as_epoch
 
 DECIMALS = 4
-WITHIN = ("wsd", "rsqrt")
+FALLING = ("cosine", "tanh", "poly", "wsd", "rsqrt")
 
 
 def check_runs(runs: dict[str, dict]) -> None:
@@ -26,7 +26,7 @@ def check_runs(runs: dict[str, dict]) -> None:
 
 def _misfits(run: dict) -> dict[str, str | None]:
     milestones, weights = run["schedule_milestones"], run["weights"]
-    late = run["schedule"] in WITHIN and run["warmup_epochs"] >= run["schedule_epochs"]
+    late = run["schedule"] in FALLING and run["warmup_epochs"] >= run["schedule_epochs"]
     lost = weights not in (None, "hub") and not expand(weights).is_file()
     return {
         "epochs": _misfit_epochs(run["epochs"]),
@@ -60,8 +60,18 @@ def own_size(runs: dict[str, dict]) -> int | list[int]:
             raise StudyError(f"runs.{name}.model: {first_line(error)}") from error
         if known is None and "img_size" not in run["model_options"]:
             raise StudyError(f"dataset.image_size: the model '{run['model']}' names no size of its own; set a number")
-        sizes[name] = shape_of(run["model_options"].get("img_size") or known.input_size[1:])
+        sizes[name] = _told_size(run, f"runs.{name}") or known.input_size[1:]
     if len(set(sizes.values())) > 1:
         told = ", ".join(f"{name} {as_size(shape)}" for name, shape in sizes.items())
         raise StudyError(f"dataset.image_size: null needs models of one size, not {told}; set a number")
     return as_size(next(iter(sizes.values())))
+
+
+def _told_size(run: dict, where: str) -> tuple[int, int] | None:
+    size = run["model_options"].get("img_size")
+    if size is None:
+        return None
+    sides = size if isinstance(size, list) else [size]
+    if not all(isinstance(side, int) and side > 0 for side in sides) or len(sides) not in (1, 2):
+        raise StudyError(f"{where}.model_options.img_size: must be a side in pixels or [height, width], not {size!r}")
+    return shape_of(size) if isinstance(size, int) else (sides[0], sides[-1])

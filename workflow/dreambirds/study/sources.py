@@ -7,6 +7,7 @@ from dreambirds.data.catalogue import list_files
 from dreambirds.data.shapes import to_word
 from dreambirds.data.tables import example_pictures
 from dreambirds.study.fitting import start_file
+from dreambirds.study.paths import literal
 from dreambirds.study.plan import Plan
 
 
@@ -51,12 +52,7 @@ def starts(plan: Plan, recipe: str) -> list[str]:
         return []
     path = start_file(parameters, recipe)
     dataset = f"results/{plan.study}/dataset"
-    return [f"{dataset}/images.csv", f"{dataset}/images"] if path is None else [_literal(path)]
-
-
-def _literal(path: Path) -> str:
-    """Return a path as Snakemake takes it: braces would be wildcards."""
-    return str(path).replace("{", "{{").replace("}", "}}")
+    return [f"{dataset}/images.csv", f"{dataset}/images"] if path is None else [literal(path)]
 
 
 def statistics(plan: Plan, recipe: str) -> list[str]:

@@ -78,8 +78,8 @@ class Trainer:
         self.network = torch.compile(self.classifier)
         self.classifier.eval()  # else the trial would move the batch norms' statistics
         try:
-            with torch.no_grad():
-                self.see(torch.zeros(2, 3, *shape, device=self.device))
+            self.see(torch.zeros(2, 3, *shape, device=self.device)).sum().backward()
+            self.optimizer.zero_grad()
         except Exception as error:  # compilers fail in many ways
             raise StudyError(f"compile: must be false here, the compiler says: {first_line(error)}") from error
 
@@ -151,7 +151,8 @@ class Trainer:
     def restore(self, tensors: dict[str, torch.Tensor], facts: dict) -> None:
         """Give a fresh trainer the state of another."""
         optimisation.unpack(self.optimizer, tensors, facts["optimizer"])
-        self.scaler.load_state_dict(facts["scaler"])
+        if facts["scaler"]:  # empty where the job before computed in other numbers
+            self.scaler.load_state_dict(facts["scaler"])
 
     def _here(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         moved = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)

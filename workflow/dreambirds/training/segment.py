@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dreambirds.data.files import expand
+from dreambirds.data.files import atomically, expand
 from dreambirds.data.loading import Pictures
 from dreambirds.data.shapes import as_size
 from dreambirds.data.tables import read_labels
@@ -110,12 +110,12 @@ class _Link:
     def go(self) -> None:
         """Train to the segment's epoch, and keep each whole epoch on the way. Raises DivergenceError."""
         goal = self._updates(self.segment.epoch)
-        if isinstance(self.segment.epoch, float):
-            log.info("epoch %s is after update %d, of %d an epoch", self.segment.epoch, goal, self.per_epoch)
         if self.epoch is None:
             self._tell(0, None)
         done = self._updates(self.epoch or 0)
         if done == goal and self.segment.epoch:
+            said = "epoch %s is the checkpoint before it: an epoch has only %d update(s)"
+            log.warning(said, self.segment.epoch, self.per_epoch)
             self._tell(self.segment.epoch, None)
         for epoch, first, last in parts(done, goal, self.per_epoch):
             tally = self.trainer.train(self.loader, epoch, first, last)
@@ -144,7 +144,8 @@ class _Link:
         save_tensors(to.state, tensors, {**state, **(facts or {})})
         table = pd.DataFrame(self.rows, columns=HISTORY)
         table["epoch"] = [str(as_epoch(number)) for number in table["epoch"]]
-        table.to_csv(to.history, index=False, float_format="%.6g")
+        with atomically(to.history) as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6g")
         run, size = self.segment.run, as_size(self.shape)
         card = Card(run["model"], self.options, self.labels, self.segment.name, epoch, size)
         save_checkpoint(to.weights, self.trainer.classifier, card)

@@ -12,11 +12,11 @@ import torch
 from tqdm import tqdm
 
 from dreambirds.data.catalogue import list_labels, list_tests
+from dreambirds.data.files import atomically
 from dreambirds.data.framing import make_picture
 from dreambirds.data.photographs import UnreadableError, reasons, stored, to_tensor
 from dreambirds.data.shapes import shape_of
 from dreambirds.data.source import Photograph, open_photograph, origin
-from dreambirds.data.store import atomically
 from dreambirds.data.workers import in_order
 from dreambirds.errors import StudyError
 from dreambirds.models.build import Classifier

@@ -122,7 +122,7 @@ def _read_table(tree: Tree) -> dict[str, int]:
 
 def _rows(tree: Tree, name: str) -> Iterator[tuple[int, str, str]]:
     """Return (line, file, class) of a table; its first line is a header unless it gives a class number."""
-    reader = csv.reader(tree.lines(name))
+    reader = csv.reader(tree.lines(name), quoting=csv.QUOTE_NONE)
     for row in reader:
         cells = [cell.strip() for cell in row]
         if not any(cells):

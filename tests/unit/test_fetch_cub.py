@@ -1,0 +1,115 @@
+"""CUB fetched from a server on the loopback, and unpacked."""
+
+import io
+import logging
+import os
+import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from serving import md5
+
+from dreambirds.data.download import Patience, alone
+from dreambirds.data.fetch import RESOURCES, _main, locate, missing
+from dreambirds.data.fetch_cub import fetch_cub, unpack
+from dreambirds.errors import StudyError
+
+HASTY = Patience(timeout=0.4, tries=2, pause=0.01)
+
+
+def archive(path: Path, *members: tuple[str, bytes], link: str | None = None) -> Path:
+    """Write a gzipped tar of these files, and of a symbolic link called CUB_200_2011/link if asked."""
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members:
+            about = tarfile.TarInfo(name)
+            about.size = len(content)
+            tar.addfile(about, io.BytesIO(content))
+        if link:
+            about = tarfile.TarInfo("CUB_200_2011/link")
+            about.type, about.linkname = tarfile.SYMTYPE, link
+            tar.addfile(about)
+    return path
+
+
+GOOD = ("CUB_200_2011/images.txt", b"1 a/b.jpg\n")
+
+
+@pytest.mark.parametrize(
+    ("member", "link"),
+    [("../evil", None), ("/{outside}/evil", None), ("CUB_200_2011/../../../evil", None), (None, "../../../evil")],
+)
+def test_an_unsafe_archive_is_refused_and_nothing_is_written(tmp_path, place, member, link):
+    place.parent.mkdir(parents=True)
+    members = [GOOD] + ([(member.replace("{outside}", str(tmp_path)), b"evil")] if member else [])
+    file = archive(place.with_suffix(".tgz"), *members, link=link)
+    with pytest.raises(StudyError, match="is not unpacked, since it is not safe: "):
+        unpack(file, place)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()] == [file.name]
+
+
+def test_a_damaged_archive_and_one_of_something_else_are_told(place):
+    place.parent.mkdir(parents=True)
+    file = archive(place.with_suffix(".tgz"), ("CUB_200_2011/images.txt", os.urandom(9000).hex().encode()))
+    whole = file.read_bytes()
+    for content in (b"no archive", whole[:5000]):
+        file.write_bytes(content)
+        with pytest.raises(StudyError, match=r"CUB_200_2011\.tgz is damaged: "):
+            unpack(file, place)
+    with pytest.raises(StudyError, match="holds no folder CUB_200_2011"):
+        unpack(archive(file, ("other/images.txt", b"")), place)
+    assert list(place.parent.iterdir()) == [file]
+
+
+def test_cub_is_fetched_unpacked_and_then_left_alone(server, place, monkeypatch, tmp_path):
+    server.body = archive(tmp_path / "a.tgz", GOOD, ("attributes.txt", b"")).read_bytes()
+    monkeypatch.setenv("DREAMBIRDS_CUB_URL", server.address)
+    monkeypatch.setenv("DREAMBIRDS_CUB_CHECKSUM", md5(server.body))
+    config = {"dataset": {"source": "cub", "path": None}}
+    assert missing(config) is RESOURCES["cub"] and locate(config)["dataset"]["path"] is None
+    fetch_cub(HASTY)
+    assert (place / "images.txt").read_bytes() == GOOD[1] and missing(config) is None
+    assert locate(config)["dataset"]["path"] == "resources/cub/CUB_200_2011" and config["dataset"]["path"] is None
+    assert {path.name for path in place.parent.iterdir()} <= {place.name, f"{place.name}.tgz", f"{place.name}.tgz.lock"}
+    fetch_cub(HASTY)
+    assert len(server.asked) == 1
+
+
+def test_an_archive_put_there_by_hand_is_checked_and_not_fetched(server, place, monkeypatch):
+    place.parent.mkdir(parents=True)
+    file = archive(place.with_suffix(".tgz"), GOOD)
+    monkeypatch.setenv("DREAMBIRDS_CUB_URL", server.address)
+    with pytest.raises(StudyError, match=f"{md5(file.read_bytes())}, not md5:97eceeb196236b17998738112f37df78; remove"):
+        fetch_cub(HASTY)
+    assert file.exists(), "what the user put there stays"
+    monkeypatch.setenv("DREAMBIRDS_CUB_CHECKSUM", md5(file.read_bytes()))
+    fetch_cub(HASTY)
+    assert (place / "images.txt").exists() and server.asked == []
+
+
+def test_two_who_want_the_same_file_fetch_it_once(server, place, monkeypatch, tmp_path, caplog):
+    server.body = archive(tmp_path / "a.tgz", GOOD).read_bytes()
+    monkeypatch.setenv("DREAMBIRDS_CUB_URL", server.address)
+    monkeypatch.setenv("DREAMBIRDS_CUB_CHECKSUM", md5(server.body))
+    caplog.set_level(logging.INFO)
+    with ThreadPoolExecutor(2) as pool:
+        with alone(place.with_name(f"{place.name}.tgz")):
+            both = [pool.submit(fetch_cub, HASTY) for _ in range(2)]
+            time.sleep(0.3)
+            assert server.asked == [], "they wait for the one who holds the lock"
+        assert [each.result(timeout=20) for each in both] == [None, None]
+    assert len(server.asked) == 1 and "waiting for it" in caplog.text
+
+
+def test_only_studies_that_ask_for_a_download_have_something_missing(place, tmp_path):
+    assert missing({}) is None and missing({"dataset": {"source": "drawn"}}) is None
+    assert missing({"dataset": {"source": "kaggle", "path": "my/birds"}}) is None
+    study = tmp_path / "study.yaml"
+    study.write_text("dataset: {source: kaggle}")
+    assert _main(str(study)) == 1
+    Path("resources/cse455/birds/train").mkdir(parents=True)
+    assert _main(str(study)) == 0
+    assert locate({"dataset": {"source": "kaggle", "path": None}})["dataset"]["path"] == "resources/cse455/birds"
+    assert locate({"dataset": {"source": "kaggle", "path": "my"}})["dataset"]["path"] == "my"
+    assert locate({"dataset": {"source": "drawn", "path": None}})["dataset"]["path"] is None

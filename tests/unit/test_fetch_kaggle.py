@@ -1,0 +1,134 @@
+"""Kaggle's own client against a stand-in for Kaggle on the loopback."""
+
+import io
+import json
+import os
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from serving import Handler
+
+from dreambirds.data import fetch_kaggle
+from dreambirds.data.fetch import RESOURCES
+from dreambirds.data.fetch_kaggle import COMPETITION, fetch_cse455
+from dreambirds.errors import StudyError
+
+
+class Kaggle(Handler):
+    """Stands in for Kaggle's servers, which the real client reaches here as through a proxy."""
+
+    def do_POST(self):  # noqa: N802 - the name that http.server asks for
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked.append(self.path)
+        mood = self.server.moods.pop(0) if self.server.moods else ""
+        if "DownloadDataFiles" in self.path and not mood:
+            self.send_response(302)
+            self.send_header("Location", "http://localhost/bundle.zip?signed=1")
+            return self.end_headers()
+        code = int(mood or 200)
+        words = {403: "You must accept this competition's rules before you'll be able to download files."}
+        answer = {"code": code, "message": words.get(code, "x")} if mood else {"active": False}
+        body = json.dumps(answer).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        return self.wfile.write(body)
+
+
+@pytest.fixture
+def kaggle(server, place, monkeypatch, tmp_path):
+    """Point Kaggle's client to the server, and give it a token that is none."""
+    server.RequestHandlerClass = Kaggle
+    for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
+        monkeypatch.delenv(name)
+    settings = {
+        "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+        "http_proxy": server.address.removesuffix("/file.tgz"),
+        "no_proxy": "",
+        "NO_PROXY": "",
+        "HOME": str(tmp_path / "home"),
+        "KAGGLE_USERNAME": "someone",
+        "KAGGLE_KEY": "something",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
+        file.writestr("birds/train/0/a.jpg", os.urandom(300_000))
+    server.body = packed.getvalue()
+    return Path(RESOURCES["kaggle"].place)
+
+
+def test_kaggles_own_client_brings_the_zip(server, kaggle):
+    fetch_cse455()
+    assert kaggle.read_bytes() == server.body and COMPETITION in kaggle.name
+    assert {path.name for path in kaggle.parent.iterdir()} <= {kaggle.name, f"{kaggle.name}.lock"}
+    asked = len(server.asked)
+    fetch_cse455()
+    assert len(server.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("403", r"accepted the competition's rules: do so at https://www.kaggle.com/competitions/birds21sp/rules"),
+        ("401", r"wants a token and got none that it takes: make one at https://www.kaggle.com/settings/api"),
+        ("404", r"Kaggle has no competition 'birds21sp'"),
+        ("429", r"in some minutes"),
+        ("500", r"Kaggle's servers have a fault"),
+    ],
+)
+def test_what_kaggle_refuses_is_one_sentence(server, kaggle, code, sentence):
+    server.moods = [code]
+    with pytest.raises(StudyError, match=sentence) as told:
+        fetch_cse455()
+    assert "dataset.path" in str(told.value) and "\n" not in str(told.value) and not kaggle.exists()
+
+
+def test_without_a_token_the_sentence_says_how_to_get_one(server, kaggle, monkeypatch):
+    monkeypatch.delenv("KAGGLE_USERNAME")
+    monkeypatch.delenv("KAGGLE_KEY")
+    words = r"~/.kaggle/access_token or in KAGGLE_API_TOKEN .*accept the competition's rules at .*dataset\.path"
+    with pytest.raises(StudyError, match=words):
+        fetch_cse455()
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "one that Kaggle does not know")
+    with pytest.raises(StudyError, match=words):
+        fetch_cse455()
+    assert [path.rpartition("/")[2] for path in server.asked] == ["IntrospectToken"] * len(server.asked)
+
+
+def test_kaggle_out_of_reach_is_told_with_either_kind_of_token(kaggle, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with pytest.raises(StudyError, match="no connection to Kaggle"):
+        fetch_cse455()
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "any")
+    with pytest.raises(StudyError, match="no connection to Kaggle"):
+        fetch_cse455()
+
+
+def test_kaggle_that_stays_silent_is_left(server, kaggle):
+    server.moods = []
+    server.RequestHandlerClass = type("Silent", (Kaggle,), {"do_POST": lambda self: time.sleep(6)})
+    with pytest.raises(StudyError, match="Kaggle is silent for 2 s; what came is kept"):
+        fetch_cse455(patience=2)
+
+
+@pytest.mark.parametrize(("body", "wrong"), [(b"<html>log in</html>", "is no zip"), (None, "holds no folder train/")])
+def test_what_is_no_data_is_not_taken(server, kaggle, body, wrong):
+    packed = io.BytesIO()
+    zipfile.ZipFile(packed, "w").close()
+    server.body = body or packed.getvalue()
+    with pytest.raises(StudyError, match=f"what Kaggle sent {wrong} and was deleted"):
+        fetch_cse455()
+    assert not kaggle.exists() and not kaggle.with_name("download").exists()
+
+
+def test_a_client_that_is_not_installed_or_fails_otherwise_is_told(kaggle, monkeypatch):
+    monkeypatch.setattr(fetch_kaggle, "find_spec", lambda _: None)
+    with pytest.raises(StudyError, match="client is not installed: pip install kaggle"):
+        fetch_cse455()
+    assert fetch_kaggle._meaning("Warning\nModuleNotFoundError: x\n").endswith("failed: ModuleNotFoundError: x")
+    assert fetch_kaggle._meaning("").endswith("it said nothing")
