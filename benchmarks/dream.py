@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import torch
+from records import tell
 
 from dreambirds.dreaming.loop import dream
 from dreambirds.dreaming.precision import computing, resolve_precision
@@ -163,10 +163,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     cases = [case for case in CASES if not settings.models or case[0] in settings.models]
     cases = [(name, side, size, steps) for name, side, batch, steps in cases for size in settings.batches or [batch]]
     records = [record for case in cases for record in bench(case, settings, torch.device(settings.device))]
-    print(pd.DataFrame(records).to_string(index=False, float_format="{:.4g}".format))
-    if settings.json:
-        settings.json.write_text(json.dumps(records, indent=1))
-    return records
+    return tell(records, settings.json)
 
 
 if __name__ == "__main__":

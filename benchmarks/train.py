@@ -5,19 +5,18 @@ case run in turn, round after round, and each keeps its best, so that what else 
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import timm
 import timm.data
 import timm.optim
 import torch
 from PIL import Image
+from records import tell
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision.datasets import ImageFolder
@@ -162,10 +161,7 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     torch.set_num_threads(settings.threads)
     chosen = [case for case in CASES if not settings.models or case[0] in settings.models]
     records = [record for case in chosen for record in bench(case, settings.rounds)]
-    print(pd.DataFrame(records).to_string(index=False, float_format="{:.4g}".format))
-    if settings.json:
-        settings.json.write_text(json.dumps(records, indent=1))
-    return records
+    return tell(records, settings.json)
 
 
 if __name__ == "__main__":

@@ -25,3 +25,12 @@ def test_the_dream_benchmark_writes_a_record_a_loop(tmp_path):
         assert ratio * records[0]["seconds_per_image_step"] / record["seconds_per_image_step"] - 1 < 1e-9
         assert set(record) == {"model", "size", "batch", "precision", "loop", "seconds_per_image_step"}
     assert records[0]["batch"] == 8 and records[-1]["batch"] == 1
+
+
+def test_the_training_benchmark_writes_a_record_a_loop(tmp_path):
+    arguments = ["--models", "test_resnet", "--rounds", "1", "--threads", "1"]
+    records = load("train").main([*arguments, "--json", str(tmp_path / "b.json")])
+    assert json.loads((tmp_path / "b.json").read_text()) == records
+    assert [record["loop"] for record in records] == ["plain", "plain, from JPEG files", "ours"]
+    for record in records:
+        assert record["ratio_to_plain"] == record["pictures_per_second"] / records[0]["pictures_per_second"] > 0
