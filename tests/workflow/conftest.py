@@ -1,20 +1,15 @@
 """Run the real workflow, as a user does, on a tiny study in a temporary folder."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from surroundings import surroundings
 
 ROOT = Path(__file__).parents[2]
 LABELS = ["blue_jay", "northern_cardinal", "yellow_warbler"]
-
-
-def surroundings() -> dict[str, str]:
-    """Return the environment of a run: one thread, and no store but the folder's own."""
-    return {name: value for name, value in os.environ.items() if name != "DREAMBIRDS_STORE"} | {"OMP_NUM_THREADS": "1"}
 
 
 class Study:

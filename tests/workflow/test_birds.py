@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import surroundings
 from layouts import kaggle, zipped
+from surroundings import surroundings
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config" / "birds.yaml"

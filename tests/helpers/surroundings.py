@@ -1,0 +1,8 @@
+"""The environment in which workflow tests run Snakemake."""
+
+import os
+
+
+def surroundings() -> dict[str, str]:
+    """Return the environment of a run: one thread, and no store but the folder's own."""
+    return {name: value for name, value in os.environ.items() if name != "DREAMBIRDS_STORE"} | {"OMP_NUM_THREADS": "1"}
