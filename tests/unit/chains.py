@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from conftest import section
+from sections import section
 from torch import nn
 
 from dreambirds.models.build import Classifier

@@ -6,6 +6,7 @@ import threading
 import pytest
 import torch
 from bench import Bench
+from sections import section
 from serving import BODY, Server
 from small import network
 
@@ -22,13 +23,6 @@ torch.set_num_threads(1)
 def store(tmp_path_factory):
     """Keep prepared photographs out of the project's folder."""
     os.environ["DREAMBIRDS_STORE"] = str(tmp_path_factory.mktemp("store"))
-
-
-def section(**changes) -> dict:
-    """Return a run's section with all defaults, for a tiny model."""
-    config = {"runs": {"a": {"model": "test_resnet", "batch_size": 8, **changes}}, "dreams": {"recipes": {"a": {}}}}
-    check(config, "config")
-    return config["runs"]["a"]
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 from chains import CPU, Lessons, changed, linear, train, trainer, weights
-from conftest import section
 from safetensors.torch import load_file, save_file
+from sections import section
 from torch import nn
 
 from dreambirds.errors import StudyError
