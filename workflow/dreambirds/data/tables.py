@@ -31,10 +31,10 @@ def label_table(images: pd.DataFrame, labels: list[Label]) -> pd.DataFrame:
     return table
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
     """Write a table without its index, whole or not at all."""
     with atomically(path) as temporary:
-        table.to_csv(temporary, index=False)
+        table.to_csv(temporary, index=False, float_format=float_format)
 
 
 def example_pictures(folder: Path) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from dreambirds.data.shapes import in_proportion
-from dreambirds.pictures.lettering import FAINT, PAPER, fold, font, write
+from dreambirds.pictures.lettering import FAINT, PAPER, fold, font, shorten, write
 
 WIDTH, TALLEST = 1700, 12_000  # of a page, in pixels; it is wider where it would else be taller
 NARROWEST = 170
@@ -76,13 +76,13 @@ def _show(page: Image.Image, entry: Entry, layout: Layout, left: int, top: int) 
     name, height = font(NAME, True), round(NAME * 1.25)
     lines = fold(entry.name, layout.block, name)
     if len(lines) > layout.lines:
-        lines = [*lines[: layout.lines - 1], _cut(" ".join(lines[layout.lines - 1 :]), layout.block, name)]
+        lines = [*lines[: layout.lines - 1], shorten(" ".join(lines[layout.lines - 1 :]), layout.block, name)]
     top += (layout.lines - len(lines)) * height
     for number, line in enumerate(lines):
         y = top + number * height
         write(page, line, (left, y, left + layout.block + MARGIN, y + height), name, "left")
     top += len(lines) * height
-    note = _cut(entry.note, layout.block, font(NOTE))
+    note = shorten(entry.note, layout.block, font(NOTE))
     write(page, note, (left, top, left + layout.block + MARGIN, top + round(NOTE * 1.5)), font(NOTE), "left", FAINT)
     top += round(NOTE * 1.7)
     for number, path in enumerate(spread(entry.examples, layout.examples)):
@@ -96,9 +96,3 @@ def spread(examples: Sequence, count: int) -> list:
     if len(examples) <= count or count < 2:
         return list(examples[:count])
     return [examples[round(place * (len(examples) - 1) / (count - 1))] for place in range(count)]
-
-
-def _cut(text: str, width: int, face) -> str:
-    while len(text) > 1 and face.getlength(text) > width:
-        text = text.rstrip("…")[:-1].rstrip() + "…"
-    return text

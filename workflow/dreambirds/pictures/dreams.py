@@ -1,6 +1,5 @@
 """One dream job: from a checkpoint and a recipe to the pictures, traces and films of all its labels."""
 
-import hashlib
 import logging
 import math
 import time
@@ -11,6 +10,7 @@ import pandas as pd
 import torch
 from torch.utils.data import default_collate
 
+from dreambirds.data.files import sha256_of
 from dreambirds.data.shapes import in_proportion, shape_of
 from dreambirds.dreaming.batches import batch_size, in_batches
 from dreambirds.dreaming.layers import find_layer
@@ -149,22 +149,18 @@ def _facts(job: Job, card: Card, device: torch.device, **more) -> dict:
         "recipe": job.recipe,
         "parameters": job.parameters,
         "seed": job.parameters["seed"],
-        "checkpoint_sha256": _digest(job.checkpoint),
+        "checkpoint_sha256": sha256_of(job.checkpoint),
         "versions": versions(),
         "device": str(device),
         "threads": torch.get_num_threads(),
         **({"tf32": True} if device.type == "cuda" else {}),
-        **({"statistics_sha256": _digest(job.statistics)} if job.statistics else {}),
+        **({"statistics_sha256": sha256_of(job.statistics)} if job.statistics else {}),
         **more,
     }
 
 
 def _start_facts(photograph: Path | None) -> dict:
-    return {} if photograph is None else {"start": photograph.name, "start_sha256": _digest(photograph)}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return {} if photograph is None else {"start": photograph.name, "start_sha256": sha256_of(photograph)}
 
 
 def _write(dreams: Dreams, row: int, label: str, job: Job, ready: _Ready) -> None:

@@ -25,7 +25,7 @@ def fold(text: str, width: int, face: ImageFont.FreeTypeFont) -> list[str]:
         if lines and face.getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"
         else:
-            lines.append(_shorten(word, width, face))
+            lines.append(shorten(word, width, face))
     return lines
 
 
@@ -41,9 +41,10 @@ def write(page: Image.Image, text: str, box: tuple[int, int, int, int], face, al
         draw.text((x, y + number * height), line, font=face, fill=fill, anchor=anchor)
 
 
-def _shorten(word: str, width: int, face: ImageFont.FreeTypeFont) -> str:
-    if face.getlength(word) <= width:
-        return word
-    while len(word) > 1 and face.getlength(f"{word}…") > width:
-        word = word[:-1]
-    return f"{word}…"
+def shorten(text: str, width: int, face: ImageFont.FreeTypeFont) -> str:
+    """Return a text as it is if it fits into `width` pixels, else its beginning and an ellipsis."""
+    if face.getlength(text) <= width:
+        return text
+    while len(text) > 1 and face.getlength(f"{text.rstrip()}…") > width:
+        text = text[:-1]
+    return f"{text.rstrip()}…"

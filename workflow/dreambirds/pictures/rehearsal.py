@@ -5,7 +5,7 @@ import math
 from dreambirds.data.shapes import shape_of
 from dreambirds.dreaming.octaves import shapes_seen
 from dreambirds.dreaming.rehearsal import rehearse
-from dreambirds.errors import StudyError
+from dreambirds.errors import said_of
 from dreambirds.models.build import build, options_for
 from dreambirds.pictures.dreams import as_recipe
 from dreambirds.study.plan import Plan
@@ -29,7 +29,5 @@ def check_models(plan: Plan) -> None:
             if what in tried or max(map(math.prod, shapes)) > LARGEST_REHEARSAL:
                 continue
             tried.append(what)
-            try:
+            with said_of(f"dreams.recipes.{name} on the run '{run}'"):
                 rehearse(model, recipe, shape)
-            except StudyError as error:
-                raise StudyError(f"dreams.recipes.{name} on the run '{run}': {error}") from None

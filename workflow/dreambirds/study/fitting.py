@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dreambirds.data.files import expand, find_photographs, is_photograph
 from dreambirds.data.shapes import in_proportion, shape_of
-from dreambirds.errors import StudyError
+from dreambirds.errors import StudyError, said_of
 from dreambirds.terms import parse
 
 SMALLEST_SIDE = 16
@@ -41,10 +41,8 @@ def start_file(parameters: dict, recipe: str) -> Path | None:
 
 def check_point(point: dict, where: str) -> None:
     """Raise StudyError unless the keys of one recipe, checked against its schema, fit each other."""
-    try:
+    with said_of(f"{where}.objective"):
         parse(point["objective"])
-    except StudyError as error:
-        raise StudyError(f"{where}.objective: {error}") from None
     for key, wrong in _misfits(point).items():
         if wrong:
             raise StudyError(f"{where}.{key}: {wrong}")

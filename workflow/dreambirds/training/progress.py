@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dreambirds.data.files import sha256_of
 from dreambirds.errors import StudyError
 from dreambirds.models.checkpoint import load_tensors
 from dreambirds.study.paths import epoch_name
@@ -19,11 +20,8 @@ LIBRARIES = ("torch", "torchvision", "timm")
 
 def identity(facts: dict, inputs: list[Path]) -> str:
     """Return a digest of all that decides a segment's weights: facts, versions, and the contents of its inputs."""
-    digest = hashlib.sha256(json.dumps([facts, *map(version, LIBRARIES)], sort_keys=True).encode())
-    for path in inputs:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    told = [facts, *map(version, LIBRARIES), *map(sha256_of, inputs)]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 class Progress:

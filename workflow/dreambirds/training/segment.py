@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dreambirds.data.files import atomically, expand
+from dreambirds.data.files import expand
 from dreambirds.data.loading import Pictures
 from dreambirds.data.shapes import as_size
-from dreambirds.data.tables import read_labels
+from dreambirds.data.tables import read_labels, write_table
 from dreambirds.errors import StudyError, said_of
 from dreambirds.models.build import build, options_for, probe
 from dreambirds.models.checkpoint import Card, load_checkpoint, load_tensors, save_checkpoint, save_tensors
@@ -144,8 +144,7 @@ class _Link:
         save_tensors(to.state, tensors, {**state, **(facts or {})})
         table = pd.DataFrame(self.rows, columns=HISTORY)
         table["epoch"] = [str(as_epoch(number)) for number in table["epoch"]]
-        with atomically(to.history) as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g")
+        write_table(table, to.history, float_format="%.6g")
         run, size = self.segment.run, as_size(self.shape)
         card = Card(run["model"], self.options, self.labels, self.segment.name, epoch, size)
         save_checkpoint(to.weights, self.trainer.classifier, card)
