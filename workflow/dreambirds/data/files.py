@@ -15,6 +15,11 @@ def expand(path: str) -> Path:
     return Path(os.path.expandvars(path)).expanduser()
 
 
+def store_root() -> Path:
+    """Return the folder of all that is kept for other studies: ``results/.store``, or what DREAMBIRDS_STORE names."""
+    return expand(os.environ.get("DREAMBIRDS_STORE") or "results/.store")
+
+
 def find_photographs(folder: Path) -> list[Path]:
     """Return the photographs directly inside a class folder, sorted by name; hidden files are left out."""
     return sorted(path for path in folder.iterdir() if is_photograph(path))

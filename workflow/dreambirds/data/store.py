@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dreambirds.data.files import atomically, expand
+from dreambirds.data.files import atomically, store_root
 from dreambirds.errors import StudyError
 
 DECIDES_PIXELS = ("framing.py", "photographs.py", "shapes.py")
@@ -83,8 +82,8 @@ class Store:
 
 
 def default_folder() -> Path:
-    """Return where prepared pictures are stored: below ``results/.store``, or below what DREAMBIRDS_STORE names."""
-    return expand(os.environ.get("DREAMBIRDS_STORE") or "results/.store") / "prepared"
+    """Return where prepared pictures are stored."""
+    return store_root() / "prepared"
 
 
 def picture_key(photograph: str, shape: tuple[int, int], box: tuple | None, margin: float) -> str:
