@@ -22,7 +22,7 @@ from dreambirds.dreaming.precision import computing, resolve_precision
 from dreambirds.dreaming.starts import stream
 from dreambirds.models.build import Classifier, build
 from dreambirds.models.frozen import freeze
-from dreambirds.pictures.dreams import as_recipe
+from dreambirds.pictures.ready import as_recipe
 from dreambirds.study.recipes import spread
 
 HERE = Path(__file__).parent

@@ -16,9 +16,10 @@ from dreambirds.dreaming.starts import stream
 from dreambirds.errors import StudyError
 from dreambirds.models.build import build
 from dreambirds.models.checkpoint import Card, save_checkpoint, save_tensors
-from dreambirds.pictures import dreams, rehearsal
-from dreambirds.pictures.dreams import Job, as_recipe, dream_all
+from dreambirds.pictures import ready, rehearsal
+from dreambirds.pictures.dreams import dream_all
 from dreambirds.pictures.provenance import read_facts
+from dreambirds.pictures.ready import Job, Ready, as_recipe
 from dreambirds.pictures.rehearsal import check_models
 from dreambirds.study.plan import make_plan
 from dreambirds.study.recipes import spread
@@ -47,13 +48,15 @@ def checkpoint(tmp_path):
 
 
 @pytest.fixture
-def dreamt(checkpoint, tmp_path):
-    """Return the function that dreams under a recipe and returns the pixels and facts of each label's last picture."""
+def dreamt(checkpoint, tmp_path, tmp_path_factory, monkeypatch):
+    """Return the function that dreams under a recipe, with an empty store, and returns the pixels and facts of each
+    label's last picture."""
 
     def dream(names=NAMES, weights=checkpoint, photographs=None, statistics=None, **recipe):
         (parameters,) = spread("r", {"steps": [4], **recipe}).values()
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         job = Job(weights, "r", parameters, names, photographs or {}, statistics, folder, 4 * 10**9)
+        monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path_factory.mktemp("store")))
         dream_all(job, CPU)
         paths = {label: folder / label / f"step-{parameters['steps'][-1]:04d}.png" for label in names}
         return {label: (np.asarray(Image.open(path)), read_facts(path)) for label, path in paths.items()}
@@ -91,8 +94,8 @@ def test_the_prior_sees_batch_norms_and_depths_are_told(dreamt, caplog):
 
 def test_a_start_is_blurred_by_lengths_that_scale(monkeypatch, dreamt):
     seen = []
-    whole = dreams.Starts
-    monkeypatch.setattr(dreams, "Starts", lambda start, *rest: (seen.append(start.blur_sigma), whole(start, *rest))[1])
+    whole = ready.Starts
+    monkeypatch.setattr(ready, "Starts", lambda start, *rest: (seen.append(start.blur_sigma), whole(start, *rest))[1])
     dreamt(start_blur_sigma=3.0, lengths_at=64)
     dreamt(start_blur_sigma=3.0)
     assert seen == [1.5, 3.0]
@@ -110,7 +113,7 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
 ):
     facts = dreamt(steps=[1, 9], stop_confidence=0.0001)["a"][1]
     assert facts["steps_done"] == 0 and facts["step"] == 9 and "failed_at" not in facts
-    freeze = dreams.freeze
+    freeze = ready.freeze
 
     def broken(*arguments):
         model = freeze(*arguments)
@@ -118,7 +121,7 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
         return model
 
     whole = dreamt()
-    monkeypatch.setattr(dreams, "freeze", broken)
+    monkeypatch.setattr(ready, "freeze", broken)
     results = dreamt()
     for mate in ("a", "c"):
         assert np.array_equal(results[mate][0], whole[mate][0])
@@ -182,8 +185,8 @@ def test_a_job_of_squares_says_its_size_either_way(dreamt, tmp_path):
 
 
 def test_lengths_are_meant_for_the_shorter_side(monkeypatch, dreamt, tmp_path):
-    seen, whole = [], dreams.dream
-    monkeypatch.setattr(dreams, "dream", lambda *given, **more: (seen.append(given[2:4]), whole(*given, **more))[1])
+    seen, whole = [], ready.dream
+    monkeypatch.setattr(ready, "dream", lambda *given, **more: (seen.append(given[2:4]), whole(*given, **more))[1])
     wide = make_checkpoint(tmp_path, [24, 60])
     dreamt(weights=wide, lengths_at=48, jitter=8, blur_sigma=1.0, start="noise", start_noise=0.1, start_blur_sigma=4.0)
     (starts, recipe), shape = seen[0], (24, 60)
@@ -197,17 +200,17 @@ def test_a_frozen_model_gives_its_logits_for_pictures_of_any_shape():
     classifier = build("test_resnet", 3, {}).eval()
     images = torch.rand(2, 3, 40, 24)
     for size in ((40, 24), [40, 24], 32):
-        frozen = dreams.freeze(classifier, size, CPU)
+        frozen = ready.freeze(classifier, size, CPU)
         assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in frozen.modules()), "folded"
         assert torch.allclose(frozen(images), classifier(images), atol=1e-5)
     fixed = build("vit_tiny_patch16_224", 3, {"img_size": [48, 32]})
-    assert dreams.freeze(fixed, (48, 32), CPU)(torch.rand(2, 3, 48, 32)).shape == (2, 3)
+    assert ready.freeze(fixed, (48, 32), CPU)(torch.rand(2, 3, 48, 32)).shape == (2, 3)
 
 
 def test_more_memory_makes_larger_batches(checkpoint):
     (parameters,) = spread("r", {"size": 128, "crops": 4, "steps": [4]}).values()
     job = Job(checkpoint, "r", parameters, NAMES, {}, None, checkpoint.parent, 0)
-    sizes = [dreams._Ready(replace(job, bytes_free=free), CPU).batch for free in (0, 1_100_000_000, 10**11)]
+    sizes = [Ready(replace(job, bytes_free=free), CPU).batch for free in (0, 1_100_000_000, 10**11)]
     assert sizes[0] == 1 < sizes[1] < sizes[2] == 16
     assert as_recipe(parameters, 128).crops == 4
 
@@ -218,7 +221,7 @@ def test_a_film_takes_its_memory_by_its_pixels(checkpoint, tmp_path):
     job = Job(wide, "r", parameters, NAMES, {}, None, tmp_path, 0)
     film = 3 * 16 * 64 * 100_000  # bytes of a picture's frames, with the first and the last
     free = [round(1e9 + count * film / 0.8) for count in (2.9, 3.1, 3.9)]
-    assert [dreams._Ready(replace(job, bytes_free=each), CPU).batch for each in free] == [2, 3, 3]
+    assert [Ready(replace(job, bytes_free=each), CPU).batch for each in free] == [2, 3, 3]
 
 
 @pytest.mark.parametrize(

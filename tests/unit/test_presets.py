@@ -6,7 +6,7 @@ import pytest
 
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.errors import StudyError
-from dreambirds.pictures.dreams import as_recipe
+from dreambirds.pictures.ready import as_recipe
 from dreambirds.study.presets import load_presets
 from dreambirds.study.recipes import spread
 

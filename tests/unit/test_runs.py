@@ -54,9 +54,8 @@ def test_whole_epochs_stay_whole_beside_fractions():
     for epochs in (plan.epochs("a"), plan.dreams["epoch"].unique()):
         assert [type(epoch) for epoch in epochs] == [int, float, int, int]
     assert list(plan.dreams["epoch"]) == [epoch for epoch in (0, 0.25, 1, 2) for _ in range(4)]
-    paths = plan.pictures("raw", epoch="0000.25", label="blue_jay", step="0002")
-    assert paths == ["results/default/dreams/a/epoch-0000.25/study/blue_jay/step-0002.png"]
-    assert plan.pictures("raw", epoch="0001", step=5)[0].startswith("results/default/dreams/a/epoch-0001/")
+    table = "results/default/dreams/a/epoch-0000.25/study/dreams.csv"
+    assert plan.indexes(epoch="0000.25", label="blue_jay", step="0002") == [table]
     with pytest.raises(StudyError, match=r"no epoch '0\.5'; did you mean '0\.25'\?"):
         plan.select(epoch="0000.5")
     assert make_plan(config(epochs=[0, 1])).dreams["epoch"].dtype.kind == "i"

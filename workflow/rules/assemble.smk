@@ -4,8 +4,8 @@ films = f"{results}/films/{{run}}/{{recipe}}"
 
 rule class_by_epoch:
     input:
-        pictures=plainly(plan.pictures),
-        images=rules.dataset.output.images,
+        dreams=plainly(plan.indexes),
+        images=ancient(rules.dataset.output.images),
         table=rules.dataset.output.table,
     output:
         f"{montages}/{{recipe}}/class-by-epoch_step-{{step}}_{{view}}.png",
@@ -29,7 +29,7 @@ rule class_by_epoch:
 
 use rule class_by_epoch as class_by_step with:
     input:
-        pictures=plainly(plan.pictures),
+        dreams=plainly(plan.indexes),
     output:
         f"{montages}/{{recipe}}/class-by-step_epoch-{{epoch}}_{{view}}.png",
     log:
@@ -55,7 +55,7 @@ use rule class_by_step as epoch_by_step with:
 
 use rule class_by_step as recipe_by_class with:
     input:
-        pictures=plainly(plan.pictures, last=True),
+        dreams=plainly(plan.indexes, last=True),
     output:
         f"{montages}/recipe-by-class_epoch-{{epoch}}_{{view}}.png",
     log:
@@ -70,7 +70,7 @@ use rule class_by_step as recipe_by_class with:
 
 rule film_over_epochs:
     input:
-        pictures=plainly(plan.pictures),
+        dreams=plainly(plan.indexes),
     output:
         f"{films}/epochs_step-{{step}}_{{view}}.gif",
     log:

@@ -1,4 +1,4 @@
-from dreambirds.study.code import stage_code
+from dreambirds.study.code import libraries, stage_code
 
 
 wildcard_constraints:

@@ -9,14 +9,16 @@ rule dataset:
         labels=f"{results}/dataset/labels.csv",
     log:
         f"results/logs/{plan.study}/dataset.log",
+    cache: True
     conda:
         "../../environment.yml"
     threads: plan.config["threads"]["prepare"]
     resources:
-        mem_mb=lambda wildcards, threads: 1000 + 250 * threads,
-        runtime=240,
+        mem_mb=lambda wildcards, threads, attempt: (1000 + 250 * threads) * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_code("dataset"),
+        libraries=libraries("dataset"),
         dataset=plan.config["dataset"],
         photographs=plainly(lambda **_: fingerprint(plan)),
     message:
@@ -27,7 +29,7 @@ rule dataset:
 
 rule look:
     input:
-        images=rules.dataset.output.images,
+        images=ancient(rules.dataset.output.images),
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
     output:
@@ -51,12 +53,13 @@ rule look:
 
 rule statistics:
     input:
-        images=rules.dataset.output.images,
+        images=ancient(rules.dataset.output.images),
         table=rules.dataset.output.table,
     output:
         f"{results}/dataset/statistics-{{size}}.safetensors",
     log:
         f"results/logs/{plan.study}/statistics-{{size}}.log",
+    cache: True
     conda:
         "../../environment.yml"
     resources:
@@ -64,6 +67,8 @@ rule statistics:
         runtime=60,
     params:
         code=stage_code("statistics"),
+        libraries=libraries("statistics"),
+        size="{size}",
     message:
         "Average the pictures"
     script:

@@ -1,34 +1,71 @@
+from dreambirds.study import asked, single
+from dreambirds.study.paths import index_name
 from dreambirds.study.sources import starts, statistics
 
-# One rule a recipe, since a rule's outputs can't depend on a wildcard; one job dreams of all labels, as one batch.
-for recipe in plan.recipes:
+dreams = f"{results}/dreams/{{run}}/epoch-{{epoch}}"
 
-    rule:
-        name:
-            f"dream_{recipe}"
-        input:
-            weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
-            photographs=starts(plan, recipe),
-            statistics=statistics(plan, recipe),
-        output:
-            targets.job_files(plan, "{run}", "{epoch}", recipe),
-        log:
-            f"results/logs/{plan.study}/dream/{{run}}/epoch-{{epoch}}/{recipe}.log",
-        conda:
-            "../../environment.yml"
-        threads: plan.config["threads"]["dream"]
-        resources:
-            gpu=plan.config["gpu"],
-            mem_mb=4000,
-            runtime=240,
-        params:
-            code=stage_code("dreaming"),
-            recipe=recipe,
-            digest=plan.digest(recipe),
-        message:
-            f"Dream of {recipe} at epoch {{wildcards.epoch}} of {{wildcards.run}}"
-        script:
-            "../scripts/dream.py"
+
+# One rule a recipe, since its inputs can't depend on a wildcard; one job dreams of all labels, or of a part of them.
+for recipe in plan.recipes:
+    for part in plan.parts:
+        word = "" if part is None else f"-{part:03d}"
+
+        rule:
+            name:
+                f"dream_{recipe}{word}"
+            input:
+                weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
+                photographs=starts(plan, recipe),
+                statistics=statistics(plan, recipe),
+            output:
+                index=f"{dreams}/{recipe}/{index_name(part)}",
+            log:
+                f"results/logs/{plan.study}/dream/{{run}}/epoch-{{epoch}}/{recipe}{word}.log",
+            conda:
+                "../../environment.yml"
+            threads: plan.config["threads"]["dream"]
+            resources:
+                gpu=plan.config["gpu"],
+                mem_mb=lambda wildcards, attempt: 4000 * attempt,
+                runtime=lambda wildcards, attempt: 240 * attempt,
+            params:
+                code=stage_code("dreaming"),
+                recipe=recipe,
+                part=part,
+                digest=plan.digest(recipe),
+                asked=plainly(asked.asked, plan=plan, recipe=recipe, part=part),
+            message:
+                f"Dream of {recipe} at epoch {{wildcards.epoch}} of {{wildcards.run}}"
+            script:
+                "../scripts/dream.py"
+
+
+rule one_dream:
+    input:
+        weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
+        photographs=plainly(single.photographs, plan=plan),
+        statistics=plainly(single.statistics, plan=plan),
+        job=ancient(plainly(single.job_if_there, plan=plan)),
+    output:
+        f"{dreams}/{{recipe}}/{{label}}/{{file}}",
+    log:
+        f"results/logs/{plan.study}/dream/{{run}}/epoch-{{epoch}}/{{recipe}}/{{label}}/{{file}}.log",
+    wildcard_constraints:
+        file=r"step-\d\d\d\d+(-rescaled)?\.png|trace\.csv|film\.gif",
+    conda:
+        "../../environment.yml"
+    threads: plan.config["threads"]["dream"]
+    resources:
+        gpu=plan.config["gpu"],
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        code=stage_code("dreaming"),
+        digest=lambda wildcards: plan.digest(wildcards.recipe),
+    message:
+        "Dream of {wildcards.label} for {output}"
+    script:
+        "../scripts/dream.py"
 
 
 rule recipes:

@@ -13,8 +13,8 @@ rule submission:
     threads: plan.config["threads"]["train"]
     resources:
         gpu=plan.config["gpu"],
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=stage_code("submission"),
         dataset=plan.config["dataset"],

@@ -4,7 +4,7 @@ from dreambirds.study.chain import histories, link, settings
 rule train:
     input:
         unpack(plainly(link, plan=plan)),
-        pictures=rules.dataset.output.pictures,
+        pictures=ancient(rules.dataset.output.pictures),
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
     output:
@@ -13,16 +13,20 @@ rule train:
         history=f"{results}/runs/{{run}}/epoch-{{epoch}}.csv",
     log:
         f"results/logs/{plan.study}/train/{{run}}/epoch-{{epoch}}.log",
+    cache: True
     priority: 10
     conda:
         "../../environment.yml"
     threads: plan.config["threads"]["train"] + plan.config["threads"]["load"]
     resources:
         gpu=plan.config["gpu"],
-        mem_mb=4000 + 700 * plan.config["threads"]["load"],
-        runtime=240,
+        mem_mb=lambda wildcards, attempt: (4000 + 700 * plan.config["threads"]["load"])
+        * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_code("training"),
+        libraries=libraries("training"),
+        checkpoint=lambda wildcards: [wildcards.run, wildcards.epoch],
         settings=lambda wildcards: settings(plan, wildcards.run),
     message:
         "Train {wildcards.run} to epoch {wildcards.epoch}"

@@ -3,9 +3,11 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
-    from dreambirds.data.catalogue import list_labels
     from dreambirds.data.prepare import prepare
+    from dreambirds.study.plan import make_plan
+    from dreambirds.study.sources import remember
 
-    dataset = snakemake.params.dataset
+    plan = make_plan(snakemake.config)
     folder = Path(snakemake.output.table).parent
-    prepare(dataset, list_labels(dataset), folder, threads=snakemake.threads)
+    prepare(plan.config["dataset"], plan.labels, folder, threads=snakemake.threads)
+    remember(plan)

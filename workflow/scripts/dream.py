@@ -4,20 +4,28 @@ from job import job
 
 with job(snakemake):
     from dreambirds.device import choose_device
-    from dreambirds.pictures.dreams import Job, dream_all
+    from dreambirds.pictures.dreams import dream_all
+    from dreambirds.pictures.ready import Job
+    from dreambirds.study.asked import note
     from dreambirds.study.paths import job_folder
     from dreambirds.study.plan import make_plan
+    from dreambirds.study.single import steps_of
     from dreambirds.study.sources import start_photographs
 
-    plan, recipe = make_plan(snakemake.config), snakemake.params.recipe
+    plan, params, known = make_plan(snakemake.config), snakemake.params, dict(snakemake.wildcards.items())
+    recipe, index = params.get("recipe") or known["recipe"], snakemake.output.get("index")
     wanted = Job(
         checkpoint=Path(snakemake.input.weights),
         recipe=recipe,
         parameters=plan.recipes[recipe],
-        names=plan.names,
+        names=plan.parts[params.part] if index else {known["label"]: plan.names[known["label"]]},
         photographs=start_photographs(plan, recipe),
         statistics=next(map(Path, snakemake.input.statistics), None),
-        folder=Path(job_folder(plan.study, snakemake.wildcards.run, snakemake.wildcards.epoch, recipe)),
+        folder=Path(job_folder(plan.study, known["run"], known["epoch"], recipe)),
         bytes_free=snakemake.resources.mem_mb * 10**6,
+        code=params.code,
+        only=None if index else steps_of(plan, **known),
     )
-    dream_all(wanted, choose_device(snakemake.resources.gpu, snakemake.threads))
+    dream_all(wanted, choose_device(snakemake.resources.gpu, snakemake.threads), index and Path(index))
+    if index:
+        note(wanted.folder, params.part, params.asked, list(wanted.names))

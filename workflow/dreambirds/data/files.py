@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,3 +46,12 @@ def sha256_of(path: Path) -> str:
     """Return the digest of a file's contents, read a piece at a time."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link(file: Path, path: Path) -> None:
+    """Put a file at `path` too: as the same file where the disk allows, else as a copy; what was there is replaced."""
+    with atomically(path) as temporary:
+        try:
+            temporary.hardlink_to(file)
+        except OSError:
+            shutil.copyfile(file, temporary)

@@ -11,13 +11,13 @@ from PIL import Image
 
 from dreambirds.data.chance import label_stream
 from dreambirds.data.drawn import draw_bird
-from dreambirds.data.files import atomically
+from dreambirds.data.files import atomically, link
 from dreambirds.data.framing import Box, make_picture, widen
 from dreambirds.data.labels import Label
 from dreambirds.data.photographs import UnreadableError, reasons, stored
 from dreambirds.data.shapes import shape_of
 from dreambirds.data.source import Photograph, open_photograph, origin
-from dreambirds.data.store import Entry, Store, link, picture_key, pixels_digest
+from dreambirds.data.store import Entry, Store, picture_key, pixels_digest
 
 log = logging.getLogger(__name__)
 

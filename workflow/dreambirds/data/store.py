@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -102,13 +101,3 @@ def pixels_code() -> str:
 def pixels_digest(picture: Image.Image) -> str:
     """Return the sha256 of a picture's pixels, row by row."""
     return hashlib.sha256(picture.tobytes()).hexdigest()
-
-
-def link(entry: Path, path: Path) -> None:
-    """Put a stored file at `path` too: as the same file where the disk allows, else as a copy."""
-    path.unlink(missing_ok=True)
-    try:
-        path.hardlink_to(entry)
-    except OSError:
-        with atomically(path) as temporary:
-            shutil.copyfile(entry, temporary)

@@ -25,15 +25,17 @@ MEASURES = ("loss", "logit", "probability", "top1", "change")
 class Dreams:
     """What came of a batch: `snapshots` maps each kept step to images (B, 3, H, W) in [0, 1], float32, on the CPU.
 
-    `trace` maps each of MEASURES to (B, steps done + 1); column s is measured on the picture after s steps: the loss
-    that was minimised, the target's logit and probability, the class with the largest logit, and the mean absolute
-    change from the start. Before a kept step they are taken through the step's own view; where a layer's objective
-    stops the model before its logits, these are NaN but for kept steps. `ended` (B,) holds the steps that each dream
-    has done, fewer than the last where it stopped; `failed` (B,) the step at which it ran to infinity, or 0. `frames`
-    are the pictures of a film, uint8 (B, 3, H, W) each.
+    `looks` maps it to what the whole model makes of those pictures, (5, B), a row for each of MEASURES: the loss that
+    was minimised, the target's logit and probability, the class with the largest logit, and how far it is from the
+    start, as the mean absolute change. `trace` maps each of MEASURES to (B, steps done + 1); column s is measured on
+    the picture after s steps as the next step sees it, through its own view, the last one plainly; where a layer's
+    objective stops the model before its logits, these are NaN but for the last. `ended` (B,) holds the steps that each
+    dream has done, fewer than the last where it stopped; `failed` (B,) the step at which it ran to infinity, or 0.
+    `frames` are the pictures of a film, uint8 (B, 3, H, W) each.
     """
 
     snapshots: dict[int, torch.Tensor] = field(default_factory=dict)
+    looks: dict[int, torch.Tensor] = field(default_factory=dict)
     trace: dict[str, torch.Tensor] = field(default_factory=dict)
     ended: torch.Tensor | None = None
     failed: torch.Tensor | None = None
@@ -76,8 +78,6 @@ class Dreamer:
             if self.octaves.is_last(number):
                 self.going.arrive(measures[MEASURES.index("probability")], score)
             moved = self._move(self.parameters, gradient, number)
-            if logits is None and number in self.recipe.steps:
-                measures = self.look()
             self.parameters = self.going.keep(number, self.parameters, moved, gradient, score)
         return measures
 
@@ -192,20 +192,22 @@ def dream(
     alone, to rounding. Raises StudyError where the recipe does not fit the model.
     """
     dreamer = Dreamer(model, targets, starts, recipe, streams, spectrum, precision)
-    result, rows = Dreams(), []
+    result, rows, looks = Dreams(), [], {}
     for number in range(max(recipe.steps)):
         if film_every and number % film_every == 0:
             result.frames.append(_to_host(_eight_bits(dreamer.pictures())))
         rows.append(dreamer.step(number))
         if number + 1 in recipe.steps:
             result.snapshots[number + 1] = _to_host(dreamer.pictures().float())
+            looks[number + 1] = dreamer.look()
         if not dreamer.going.anywhere(number + 1):
             break
-    rows.append(dreamer.look())
     last = dreamer.pictures().float()
     if film_every:
         result.frames.append(_to_host(_eight_bits(last)))
+    rows.append(looks[len(rows)] if len(rows) in looks else dreamer.look())
     table = torch.stack(rows, dim=-1).cpu()  # everything on its way to the host has arrived after this
+    result.looks = {step: looks.get(step, rows[-1]).cpu() for step in recipe.steps}
     result.snapshots = {**dict.fromkeys(recipe.steps, last.cpu()), **result.snapshots}
     result.trace = dict(zip(MEASURES, table, strict=True))
     result.ended, result.failed = dreamer.going.ended.cpu(), dreamer.going.failed.cpu()

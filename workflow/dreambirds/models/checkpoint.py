@@ -1,6 +1,8 @@
 """Checkpoints: safetensors files that say themselves which model they hold. Nothing is ever unpickled."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,16 +41,26 @@ def load_checkpoint(path: Path) -> tuple[Classifier, Card]:
     Raises StudyError if the file is damaged or no checkpoint of this project.
     """
     state, facts = load_tensors(path)
-    try:
-        card = Card(**facts)
-    except TypeError as error:
-        raise StudyError(f"'{path}' is no whole checkpoint ({error}); delete it to train that epoch again") from error
+    card = _card(path, facts)
     classifier = build(card.model, len(card.labels), card.model_options)
     try:
         classifier.network.load_state_dict(state)
     except RuntimeError as error:
         raise StudyError(f"'{path}' does not hold the weights of '{card.model}'; delete it to train again") from error
     return classifier.eval(), card
+
+
+def read_card(path: Path) -> Card:
+    """Return the card of a checkpoint without loading its weights. Raises StudyError if the file is damaged."""
+    with _open(path) as (_, facts):
+        return _card(path, facts)
+
+
+def _card(path: Path, facts: dict) -> Card:
+    try:
+        return Card(**facts)
+    except TypeError as error:
+        raise StudyError(f"'{path}' is no whole checkpoint ({error}); delete it to train that epoch again") from error
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict) -> None:
@@ -63,9 +75,14 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict) -> N
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     """Return what `save_tensors` wrote. Raises StudyError if the file is damaged or another's."""
+    with _open(path) as (file, facts):
+        return {name: file.get_tensor(name) for name in file.keys()}, facts
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple]:
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts
+            yield file, json.loads((file.metadata() or {})[KEY])
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise StudyError(f"'{path}' is no whole checkpoint ({error!r}); delete it to train that epoch again") from error

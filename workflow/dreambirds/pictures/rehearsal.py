@@ -7,7 +7,7 @@ from dreambirds.dreaming.octaves import shapes_seen
 from dreambirds.dreaming.rehearsal import rehearse
 from dreambirds.errors import said_of
 from dreambirds.models.build import build, options_for
-from dreambirds.pictures.dreams import as_recipe
+from dreambirds.pictures.ready import as_recipe
 from dreambirds.study.plan import Plan
 
 LARGEST_REHEARSAL = 1024**2  # pixels

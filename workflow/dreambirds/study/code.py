@@ -8,9 +8,11 @@ import ast
 import hashlib
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
+SCRIPTS = PACKAGE.parent / "scripts"
 ENTRIES = {
     "dataset": ["data/prepare.py"],
     "look": ["pictures/look.py"],
@@ -21,15 +23,38 @@ ENTRIES = {
     "curves": ["pictures/curves.py"],
     "submission": ["training/submission.py", "device.py"],
 }
+CALLS = {
+    "dataset": ["dataset.py"],
+    "look": ["look.py"],
+    "training": ["train.py"],
+    "dreaming": ["dream.py"],
+    "statistics": ["data_statistics.py"],
+    "assembly": ["montage.py", "film.py"],
+    "curves": ["curves.py"],
+    "submission": ["submission.py"],
+}
+
+
+LIBRARIES = {
+    "dataset": ["numpy", "pillow", "torchvision"],
+    "training": ["timm", "torch", "torchvision"],
+    "statistics": ["pillow", "torch", "torchvision"],
+}
+
+
+def libraries(stage: str) -> dict[str, str]:
+    """Return the versions of the libraries that a stage's results depend on, by name."""
+    return {name: version(name) for name in LIBRARIES[stage]}
 
 
 @cache
 def stage_code(stage: str) -> str:
-    """Return the digest of a stage's modules: of their contents, not of where they lie or when they were written."""
+    """Return a word with the digest of a stage's modules and scripts: of their contents, not of where they lie or when
+    they were written."""
     digest = hashlib.sha256()
-    for path in stage_modules(stage):
-        digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+    for path in [*stage_modules(stage), *(SCRIPTS / name for name in CALLS[stage])]:
+        digest.update(f"{path.relative_to(PACKAGE.parent)}\0".encode() + path.read_bytes())
+    return f"{stage} code {digest.hexdigest()[:16]}"
 
 
 def stage_modules(stage: str) -> list[Path]:

@@ -25,4 +25,4 @@ def checkpoint(plan: Plan, run: str, epoch: str) -> str:
 
 def fingerprint_tests(plan: Plan) -> str:
     """Return a digest of the names, sizes and times of the pictures to be classified, and of the table that asks."""
-    return digest_files(list_test_files(plan.config["dataset"]))
+    return digest_files(plan, list_test_files(plan.config["dataset"]))

@@ -32,6 +32,11 @@ def job_folder(study: str, run: str, epoch: float | str, recipe: str) -> str:
     return f"results/{study}/dreams/{run}/epoch-{number}/{recipe}"
 
 
+def index_name(part: int | None) -> str:
+    """Return the table of a job's pictures in its folder; a job of one part of the labels has one of its own."""
+    return "dreams.csv" if part is None else f"dreams-{part:03d}.csv"
+
+
 def picture_name(label: str, step: int, view: str = "raw") -> str:
     """Return where in that folder one picture lies."""
     return f"{label}/{step_name(step)}{VIEWS[view]}.png"

@@ -15,7 +15,7 @@ from dreambirds.data.labels import Label, choose
 from dreambirds.data.shapes import shape_of
 from dreambirds.errors import StudyError, nearest
 from dreambirds.study.fitting import check_sizes, dream_shape, start_file
-from dreambirds.study.paths import as_epoch, picture_path
+from dreambirds.study.paths import as_epoch, index_name, job_folder
 from dreambirds.study.recipes import spread_all
 from dreambirds.study.runs import check_runs, own_size
 from dreambirds.study.schema import check
@@ -50,6 +50,21 @@ class Plan:
         return {label.label: label.name for label in self.dreamt}
 
     @property
+    def parts(self) -> dict[int | None, dict[str, str]]:
+        """The names of the labels of each dream job of a (run, epoch, recipe), by its number; None if there is one.
+
+        A label's part goes by its place among all trained ones, so that a label that is gone moves no other.
+        """
+        size, names = self.config["dreams"]["labels_per_job"], self.names
+        if size is None:
+            return {None: names}
+        parts: dict[int | None, dict[str, str]] = {}
+        for place, label in enumerate(self.labels):
+            if label.label in names:
+                parts.setdefault(place // size, {})[label.label] = label.name
+        return parts
+
+    @property
     def asks_more_of_models(self) -> bool:
         """Whether any recipe looks at layers or batch norms, or shows a model other sizes than it is trained on.
 
@@ -81,9 +96,11 @@ class Plan:
                 chosen = chosen[chosen[column] == value]
         return chosen
 
-    def pictures(self, view: str, **wanted) -> list[str]:
-        """Return the paths of the selected dreams in one view."""
-        return [picture_path(self.study, dream, view) for dream in self.select(**wanted).itertuples()]
+    def indexes(self, **wanted) -> list[str]:
+        """Return the tables of the dream jobs that the selected dreams come from."""
+        jobs = self.select(**wanted)[["run", "epoch", "recipe"]].drop_duplicates()
+        folders = [job_folder(self.study, *job) for job in jobs.itertuples(index=False)]
+        return [f"{folder}/{index_name(part)}" for folder in folders for part in self.parts]
 
     def digest(self, recipe: str) -> str:
         """Return a digest of all that the config says about a recipe's dreams, but for which labels are dreamt of."""

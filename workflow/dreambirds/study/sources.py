@@ -7,6 +7,7 @@ from dreambirds.data.catalogue import list_files
 from dreambirds.data.shapes import to_word
 from dreambirds.data.tables import example_pictures
 from dreambirds.study.fitting import start_file
+from dreambirds.study.known import Known
 from dreambirds.study.paths import literal
 from dreambirds.study.plan import Plan
 
@@ -14,22 +15,35 @@ from dreambirds.study.plan import Plan
 def fingerprint(plan: Plan) -> str:
     """Return a digest of the names, sizes and times of all photographs and their tables, or nothing for drawn birds.
 
-    Of a zip it is the zip's own size and time. Raises StudyError where a table is wrong.
+    A time that has changed alone counts as what it was. Of a zip it is the zip's own size and time. Raises StudyError
+    where a table is wrong.
     """
+    return digest_files(plan, _files(plan))
+
+
+def remember(plan: Plan) -> None:
+    """Keep the digests of all photographs and tables, now that they are prepared: a `touch` then changes nothing."""
+    files = _files(plan)
+    if files:
+        known = Known(plan.config["dataset"]["path"])
+        for name, file in files.items():
+            known.learn(name, file)
+        known.keep()
+
+
+def _files(plan: Plan) -> dict[str, Path]:
     dataset = plan.config["dataset"]
-    return "" if dataset["source"] == "drawn" else digest_files(list_files(dataset, plan.labels))
+    return {} if dataset["source"] == "drawn" else list_files(dataset, plan.labels)
 
 
-def digest_files(files: dict[str, Path]) -> str:
+def digest_files(plan: Plan, files: dict[str, Path]) -> str:
     """Return a digest of files' names, as they are given, sizes and times; one may not be there."""
-    digest = hashlib.sha256()
+    if not files:
+        return ""
+    digest, known = hashlib.sha256(), Known(plan.config["dataset"]["path"])
     for name, file in files.items():
-        try:
-            about = file.stat()
-            told = f"{about.st_size} {about.st_mtime_ns}"
-        except OSError:
-            told = "gone"
-        digest.update(f"{name}\0{told}\n".encode(errors="surrogateescape"))
+        digest.update(f"{name}\0{known.counts_as(name, file)}\n".encode(errors="surrogateescape"))
+    known.keep()
     return digest.hexdigest()
 
 

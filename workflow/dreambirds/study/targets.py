@@ -1,22 +1,12 @@
 """What a study makes when nobody asks for anything in particular."""
 
-from dreambirds.study.paths import VIEWS, epoch_name, film_name, job_folder, picture_name, step_name, trace_name
+from dreambirds.study.paths import VIEWS, epoch_name, step_name
 from dreambirds.study.plan import Plan
 
 
-def job_files(plan: Plan, run: str, epoch: float | str, recipe: str) -> list[str]:
-    """Return every file of one dream job; `run` and `epoch` may be wildcards."""
-    folder = job_folder(plan.study, run, epoch, recipe)
-    steps = plan.recipes[recipe]["steps"]
-    pictures = [picture_name(label, step, view) for label in plan.names for step in steps for view in VIEWS]
-    films = [film_name(label) for label in plan.names if plan.recipes[recipe]["film_every"] is not None]
-    return [f"{folder}/{name}" for name in pictures + [trace_name(label) for label in plan.names] + films]
-
-
 def dreams(plan: Plan) -> list[str]:
-    """Return every picture and trace."""
-    jobs = plan.dreams[["run", "epoch", "recipe"]].drop_duplicates()
-    return [file for job in jobs.itertuples(index=False) for file in job_files(plan, *job)]
+    """Return the tables of all dream jobs, each of which stands for its pictures, traces and films."""
+    return plan.indexes()
 
 
 def montages(plan: Plan) -> list[str]:

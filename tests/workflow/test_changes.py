@@ -1,0 +1,163 @@
+"""Exactly what changed is made again: each change on a tiny study, with the jobs and the dreams that it costs.
+
+The tests build on each other: the study of one is what the test before left.
+"""
+
+import os
+import shutil
+
+import layouts
+import pytest
+from PIL import Image
+from studies import Study, copy_workflow, count_dreams, count_jobs, tiny
+
+PICTURES = {"class_by_epoch", "class_by_step", "recipe_by_class", "film_over_epochs", "film_over_steps"}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    """Return a study of two of three species with a workflow of its own, made once."""
+    config = tiny()
+    config["dreams"]["labels"] = ["blue_jay", "northern_cardinal"]
+    study = Study(tmp_path_factory.mktemp("changes"), config, copy_workflow(tmp_path_factory.mktemp("code")))
+    assert count_dreams(study.run()) == 2 * 2 * 2, "labels, epochs and steps"
+    return study
+
+
+def costs(study: Study, *targets: str) -> tuple[dict[str, int], int]:
+    """Run the study; return the jobs that ran but for those that assemble pictures, and how many dreams they dreamt."""
+    said = study.run(*targets)
+    jobs = count_jobs(said)
+    return {name: count for name, count in jobs.items() if name not in PICTURES | {"all"}}, count_dreams(said)
+
+
+def test_nothing_changed(study):
+    assert "Nothing to be done" in study.run()
+
+
+def test_a_comment_in_the_readme(study):
+    with (study.root / "README.md").open("a") as file:
+        file.write("\n<!-- a comment -->\n")
+    assert study.jobs() == {}
+
+
+def test_everything_touched(study):
+    for folder in (study.folder, study.root):
+        for path in folder.rglob("*"):
+            os.utime(path)
+    assert study.jobs() == {}
+
+
+def test_a_montage_option(study):
+    study.config["pictures"]["cell"] = 40
+    assert set(study.jobs()) == {"all"} | PICTURES
+
+
+def test_a_label_added(study):
+    study.config["dreams"]["labels"] = ["blue_jay", "northern_cardinal", "yellow_warbler"]
+    said = study.run("-n")
+    assert "Params have changed since last execution" in said and "3 labels" in said and "2 labels" in said
+    assert costs(study) == ({"dream_study": 2}, 1 * 2 * 2)
+
+
+def test_a_label_removed(study):
+    shown = study.results / "montages/scratch/study/class-by-epoch_step-0003_raw.png"
+    with Image.open(shown) as before:
+        height = before.height
+    study.config["dreams"]["labels"] = ["northern_cardinal", "yellow_warbler"]
+    assert costs(study) == ({}, 0), "nothing but montages and films"
+    with Image.open(shown) as after:
+        assert after.height < height, "one row less"
+    assert "Nothing to be done" in study.run()
+
+
+def test_the_label_comes_back(study):
+    study.config["dreams"]["labels"] = None
+    assert costs(study) == ({}, 0), "its dreams were there all the time"
+
+
+def test_a_recipe_added(study):
+    study.config["dreams"]["recipes"]["other"] = {"steps": [2], "objective": "probability"}
+    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream_other": 2}, 3 * 2)
+
+
+def test_a_step_added_within(study):
+    study.config["dreams"]["recipes"]["study"]["steps"] = [1, 2, 3]
+    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream_study": 2}, 3 * 2)
+
+
+def test_a_longer_trajectory(study):
+    study.config["dreams"]["recipes"]["study"]["steps"] = [1, 2, 3, 4]
+    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream_study": 2}, 3 * 2)
+    trace = (study.results / "dreams/scratch/epoch-0001/study/blue_jay/trace.csv").read_text()
+    assert len(trace.splitlines()) == 1 + 5
+
+
+def test_a_recipe_renamed(study):
+    study.config["dreams"]["recipes"]["renamed"] = study.config["dreams"]["recipes"].pop("other")
+    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream_renamed": 2}, 0)
+
+
+def test_labels_spread_over_more_jobs(study):
+    study.config["dreams"]["labels_per_job"] = 2
+    jobs, dreams = costs(study, "dreams_only")
+    assert jobs == {"dreams_only": 1} | {
+        f"dream_{recipe}-{part}": 2 for recipe in ("study", "renamed") for part in ("000", "001")
+    }
+    assert dreams == 0 and study.jobs("dreams_only") == {}
+    study.config["dreams"].pop("labels_per_job")
+
+
+def test_an_epoch_appended(study):
+    study.config["runs"]["scratch"]["epochs"] = [0, 1, 2]
+    jobs, dreams = costs(study, "dreams_only")
+    assert jobs == {"dreams_only": 1, "train": 1, "dream_study": 1, "dream_renamed": 1} and dreams == 3 * (4 + 1)
+
+
+def test_a_run_added(study):
+    study.config["runs"]["second"] = study.config["runs"]["scratch"] | {"seed": 1, "epochs": [1]}
+    jobs, dreams = costs(study, "dreams_only")
+    assert jobs == {"dreams_only": 1, "train": 1, "dream_study": 1, "dream_renamed": 1} and dreams == 3 * (4 + 1)
+    study.config["runs"].pop("second")
+
+
+def test_a_picture_that_was_deleted_comes_back_from_the_store(study):
+    folder = study.results / "dreams/scratch/epoch-0001/study/blue_jay"
+    before = (folder / "step-0004.png").read_bytes()
+    shutil.rmtree(folder)
+    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream_study": 1}, 0)
+    assert (folder / "step-0004.png").read_bytes() == before
+    assert study.jobs("dreams_only") == {}
+
+
+def test_the_dreamer_s_code_edited(study):
+    with (study.root / "workflow/dreambirds/dreaming/filters.py").open("a") as file:
+        file.write("\n# edited\n")
+    said = study.run("-n", "dreams_only")
+    assert "dreaming code" in said and count_jobs(said) == {"dreams_only": 1, "dream_study": 3, "dream_renamed": 3}
+    name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.csv"
+    assert costs(study, name) == ({"dream_study": 1}, 3 * 4)
+
+
+def test_the_trainer_s_code_edited(study):
+    with (study.root / "workflow/dreambirds/training/loss.py").open("a") as file:
+        file.write("\n# edited\n")
+    jobs = study.jobs()
+    assert jobs["train"] == 3 and jobs["dream_study"] == 3 and jobs["curves"] == 1 and "dataset" not in jobs
+    name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.csv"
+    assert costs(study, name) == ({"train": 2, "dream_study": 1}, 0), "the same weights have dreamt already"
+
+
+def test_a_photograph_added_or_touched(tmp_path):
+    config = tiny() | {"dataset": {"source": "folder", "path": str(tmp_path / "birds"), "image_size": 32}}
+    config["runs"]["scratch"]["epochs"] = [0]
+    layouts.train_and_val(tmp_path / "birds")
+    study = Study(tmp_path, config)
+    assert costs(study, "dreams_only")[1] == 3 * 2
+    photograph = next((tmp_path / "birds/train/blue_jay").iterdir())
+    os.utime(photograph, (0, 0))
+    assert study.jobs("dreams_only") == {}
+    layouts.save_bird(photograph.with_name("new.png"), "blue_jay", 9)
+    said = study.run("dreams_only")
+    assert count_jobs(said) == {"dreams_only": 1, "dataset": 1, "train": 1, "dream_study": 1}
+    assert "prepared 13 pictures of 3 classes, 12 of them from the store" in said

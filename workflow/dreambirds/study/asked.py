@@ -1,0 +1,41 @@
+"""What a dream job was asked for, so that it runs again where a label is new, and not where one is gone.
+
+Its pictures are too many for Snakemake to count: 100,000 of them took it minutes and a gigabyte of records.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from dreambirds.data.files import atomically
+from dreambirds.study.paths import index_name, job_folder, picture_name
+from dreambirds.study.plan import Plan
+
+
+def asked(plan: Plan, recipe: str, part: int | None, run: str, epoch: str) -> str:
+    """Return a word that is another one as soon as a job lacks a picture, and stays while labels only go."""
+    folder, names = Path(job_folder(plan.study, run, epoch, recipe)), plan.parts[part]
+    before = _read(folder, part)
+    last = plan.recipes[recipe]["steps"][-1]
+    if set(names) <= set(before["labels"]) and all((folder / picture_name(name, last)).exists() for name in names):
+        return before["asked"]
+    digest = hashlib.sha256(json.dumps([*names, before["asked"]]).encode()).hexdigest()[:8]
+    return f"{len(names)} labels ({digest})"
+
+
+def note(folder: Path, part: int | None, asked: str, labels: list[str]) -> None:
+    """Write beside a job's pictures that it was asked in this word, and which labels it has dreamt of."""
+    with atomically(folder / _name(part)) as temporary:
+        temporary.write_text(json.dumps({"asked": asked, "labels": labels}))
+
+
+def _read(folder: Path, part: int | None) -> dict:
+    try:
+        before = json.loads((folder / _name(part)).read_text())
+        return {"asked": str(before["asked"]), "labels": list(before["labels"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"asked": "", "labels": []}
+
+
+def _name(part: int | None) -> str:
+    return f".{index_name(part)}.json"
