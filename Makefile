@@ -5,7 +5,7 @@ CORES ?= all
 BIN := .venv/bin
 STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" $(CONFIG)),default)
 
-.PHONY: study test lint manual bench bench-train clean distclean
+.PHONY: study test lint manual store-gc bench bench-train bench-scale bench-study clean distclean
 
 # A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
 study: .venv/installed
@@ -26,11 +26,21 @@ lint: .venv/installed-test
 manual: .venv/installed
 	PYTHONPATH=workflow $(BIN)/python -m dreambirds.study.manual
 
+# What was used least recently goes, until the store holds at most LIMIT: `make store-gc LIMIT=20GB`.
+store-gc: .venv/installed
+	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.dreaming.eviction --limit "$(or $(LIMIT),$(error say how much the store may hold: make store-gc LIMIT=20GB))"
+
 bench: .venv-bench/installed
 	PYTHONPATH=workflow $(BIN)/python benchmarks/dream.py --peers .venv-bench/bin/python $(BENCH)
 
 bench-train: .venv/installed
 	PYTHONPATH=workflow $(BIN)/python benchmarks/train.py $(BENCH)
+
+bench-scale: .venv/installed
+	PYTHONPATH=workflow $(BIN)/python benchmarks/scale.py $(BENCH)
+
+bench-study: .venv/installed
+	PYTHONPATH=workflow $(BIN)/python benchmarks/study.py $(BENCH)
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'

@@ -7,23 +7,19 @@ import re
 import numpy as np
 import pandas as pd
 from PIL import Image
+from studies import count_jobs
 
 from dreambirds.pictures.provenance import read_facts
 from dreambirds.study import targets
+from dreambirds.study.paths import VIEWS, picture_path
 from dreambirds.study.plan import make_plan
-
-
-def jobs(said: str) -> dict[str, int]:
-    """Return how many jobs of each rule a dry run or a run announced."""
-    table = re.search(r"^Job stats:\njob +count\n[- ]+\n(.*?)^total", said, re.MULTILINE | re.DOTALL)
-    return {name: int(count) for name, count in re.findall(r"^(\S+) +(\d+)$", table[1], re.MULTILINE)} if table else {}
 
 
 def test_a_dry_run_says_how_many_dreams_there_are(study):
     said = study.run("-n")
     assert "Study 'tiny': 12 dreams asked for (2 checkpoints of 1 run(s), 1 recipes, 3 labels" in said
     assert "0 there already" in said
-    assert jobs(said)["dream_study"] == 2 and jobs(said)["train"] == 2
+    assert count_jobs(said)["dream_study"] == 2 and count_jobs(said)["train"] == 2
 
 
 def test_a_single_result_is_made_by_its_name_and_nothing_else(study):
@@ -37,7 +33,8 @@ def test_the_study_makes_everything_it_promises(study):
     said = study.run()
     plan = make_plan(study.config)
     wanted = targets.dreams(plan) + targets.montages(plan) + targets.films(plan) + targets.curves(plan)
-    assert len(wanted) == 12 * 2 + 6 + 4 + 2 + 1
+    assert len(wanted) == 2 + 4 + 2 + 1
+    wanted += [picture_path("tiny", dream, view) for dream in plan.dreams.itertuples() for view in VIEWS]
     assert [name for name in wanted if not (study.folder / name).stat().st_size] == []
     assert re.search(r"scratch epoch 1: loss [\d.]+, validation accuracy [\d.]+", said), "progress is seen"
     log = (study.folder / "results/logs/tiny/train/scratch/epoch-0001.log").read_text()
@@ -76,17 +73,11 @@ def test_the_trace_tells_every_step_and_the_pictures_differ(study):
     assert not np.array_equal(*pixels) and pixels[0].shape == (32, 32, 3)
 
 
-def test_a_montage_option_changes_pictures_only(study):
-    study.config["pictures"]["cell"] = 40
-    pictures = {"class_by_epoch", "class_by_step", "recipe_by_class", "film_over_epochs", "film_over_steps"}
-    assert set(jobs(study.run("-n"))) == {"all"} | pictures
-
-
 def test_two_more_epochs_cost_two_epochs_and_end_in_the_bits_of_one_go(study, tmp_path):
     before = {path: path.read_bytes() for path in (study.results / "runs/scratch").glob("epoch-0001*")}
     study.config["runs"]["scratch"]["epochs"] = [0, 1, 3]
     said = study.run()
-    assert jobs(said)["train"] == 1 and jobs(said)["dream_study"] == 1
+    assert count_jobs(said)["train"] == 1 and count_jobs(said)["dream_study"] == 1
     assert "scratch epoch 2" in said and "scratch epoch 3" in said and "scratch epoch 1:" not in said
     assert {path: path.read_bytes() for path in before} == before
     name = "results/tiny/runs/scratch/epoch-0003.safetensors"
@@ -94,20 +85,6 @@ def test_two_more_epochs_cost_two_epochs_and_end_in_the_bits_of_one_go(study, tm
     other.config["runs"]["scratch"]["epochs"] = [3]
     other.run(name)
     assert (other.folder / name).read_bytes() == (study.folder / name).read_bytes()
-
-
-def test_another_recipe_dreams_of_that_recipe_only(study):
-    study.config["dreams"]["recipes"]["other"] = {"steps": [2], "start": "photograph", "objective": "probability"}
-    said = jobs(study.run("-n"))
-    assert said["dream_other"] == 3 and "train" not in said and "dream_study" not in said
-
-
-def test_less_is_asked_for_and_nothing_runs_again_but_what_shows_it(study):
-    study.config["dreams"]["recipes"].pop("other")
-    study.config["runs"]["scratch"]["epochs"] = [0, 1]
-    study.config["dreams"]["labels"] = ["blue_jay", "yellow_warbler"]
-    said = jobs(study.run("-n"))
-    assert "class_by_epoch" in said and not {"train", "dataset", "dream_study"} & set(said)
 
 
 def test_bad_input_is_one_sentence_before_any_job(fresh):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -58,6 +59,8 @@ class Store:
             with suppress(OSError):
                 path.unlink()
             return None
+        with suppress(OSError):
+            os.utime(path)  # eviction goes by it; a store may be another's
         return Entry(path, picture, digest, facts)
 
     def put(self, key: str, picture: Image.Image, facts: dict[str, str]) -> Entry:
