@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreambirds.data.files import store_root
-from dreambirds.dreaming.store import CARD, discard, sweep
+from dreambirds.dreaming.store import CARD, discard, find, sweep
 from dreambirds.errors import StudyError
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -42,14 +42,14 @@ def evict(root: Path, limit: int) -> tuple[int, int, int]:
 
 
 def _dreams(folder: Path) -> Iterator[Kept]:
-    for card in folder.glob(f"*/*/*/{CARD}"):
+    for card in find(folder, f"*/*/*/{CARD}"):
         with suppress(OSError):  # another job may have removed it
             size = sum(path.stat().st_size for path in card.parent.iterdir())
             yield Kept(card.parent, size, card.stat().st_mtime)
 
 
 def _pictures(folder: Path) -> Iterator[Kept]:
-    for path in folder.glob("*/*.png"):
+    for path in find(folder, "*/*.png"):
         with suppress(OSError):
             about = path.stat()
             yield Kept(path, about.st_size, about.st_mtime)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 from uuid import uuid4
 
@@ -71,7 +72,7 @@ class Store:
     def __init__(self, folder: Path):
         """Take the folder, which is made when something is put there; finish what a killed job was about to add."""
         self.folder = folder
-        for ready in folder.glob(f"{READY}*"):
+        for ready in find(folder, f"{READY}*"):
             self._join(ready)
 
     def get(self, key: str, name: str) -> Entry | None:
@@ -114,7 +115,7 @@ class Store:
 
     def _join(self, ready: Path) -> None:
         """Move the entries of a stage to their places; another job may be doing the same."""
-        for folder in ready.glob("*/*"):
+        for folder in find(ready, "*/*"):
             place = self._path(folder.parent.name) / folder.name
             with suppress(OSError):  # it is there already, or the other job was first
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +124,11 @@ class Store:
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / key
+
+
+def find(folder: Path, pattern: str) -> list[Path]:
+    """Return what is there of a pattern in a folder, while other jobs may add and remove."""
+    return [folder / name for name in glob(pattern, root_dir=folder)]  # noqa: PTH207, Path.glob fails where one goes
 
 
 def discard(folder: Path) -> None:
@@ -135,7 +141,7 @@ def discard(folder: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what killed jobs left: stages and hidden folders that nothing has touched for a day."""
-    for path in (*folder.glob(f"{STAGED}*"), *folder.glob("*/*/.gone-*")):
+    for path in (*find(folder, f"{STAGED}*"), *find(folder, "*/*/.gone-*")):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > ABANDONED:
                 shutil.rmtree(path)

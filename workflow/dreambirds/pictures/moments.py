@@ -1,11 +1,11 @@
 """The kept moments of a dream as files: written once, and put into any study's results as what they are there."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 import torch
 from PIL import Image
 
@@ -68,27 +68,31 @@ def place_moment(entry: Entry, wanted: Moment, folder: Path, label: str, step: i
 def trace_lines(dreams: Dreams, row: int, classes: Sequence[str]) -> list[str]:
     """Return the trace of one dream of a batch as lines of CSV: a header, then a line a step that it has done."""
     ended = int(dreams.ended[row])
-    return _lines({measure: values[row, : ended + 1].numpy() for measure, values in dreams.trace.items()}, classes)
+    columns = [values[row, : ended + 1].tolist() for values in dreams.trace.values()]
+    lines = [_line(step, values, classes) for step, values in enumerate(zip(*columns, strict=True))]
+    return [",".join(["step", *MEASURES]), *lines]
 
 
 def look_of(dreams: Dreams, row: int, step: int, classes: Sequence[str]) -> dict:
     """Return what the model makes of a kept picture, by measure: numbers, and the name of the class on top."""
     look = dict(zip(MEASURES, dreams.looks[step][:, row].tolist(), strict=True))
-    return {**look, "top1": classes[int(look["top1"])] if look["top1"] == look["top1"] else ""}
+    return {**look, "top1": _name(look["top1"], classes)}
 
 
 def moment_trace(lines: Sequence[str], dreams: Dreams, row: int, step: int, classes: Sequence[str]) -> list[str]:
     """Return the trace up to a kept step: through each step's own view, and at the kept step plainly."""
     done = min(step, int(dreams.ended[row]))
-    look = {measure: [value] for measure, value in zip(MEASURES, dreams.looks[step][:, row].tolist(), strict=True)}
-    return [*lines[: done + 1], _lines(look, classes, done)[1]]
+    return [*lines[: done + 1], _line(done, dreams.looks[step][:, row].tolist(), classes)]
 
 
-def _lines(columns: dict, classes: Sequence[str], first: int = 0) -> list[str]:
-    table = pd.DataFrame(columns)
-    table["top1"] = [classes[int(index)] if index == index else "" for index in table["top1"]]
-    table.index += first
-    return table.to_csv(index_label="step", float_format="%.6g").splitlines()
+def _line(step: int, values: Sequence[float], classes: Sequence[str]) -> str:
+    loss, logit, chance, top1, change = values
+    numbers = ["" if math.isnan(value) else f"{value:.6g}" for value in (loss, logit, chance, change)]
+    return ",".join([str(step), *numbers[:3], _name(top1, classes), numbers[3]])
+
+
+def _name(top1: float, classes: Sequence[str]) -> str:
+    return "" if math.isnan(top1) else classes[int(top1)]
 
 
 def place_trace(moments: Sequence[Entry], folder: Path, label: str) -> None:

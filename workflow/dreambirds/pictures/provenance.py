@@ -1,6 +1,7 @@
 """Every picture says where it comes from: JSON in a PNG's text or a GIF's comment."""
 
 import json
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +14,7 @@ KEY = "dreambirds"
 LIBRARIES = ("torch", "torchvision", "timm", "pillow")
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions of this project and of the libraries that decide pixels."""
     return {"dreambirds": __version__, **{library: version(library) for library in LIBRARIES}}

@@ -1,0 +1,138 @@
+"""What 100,000 dreams cost beside the model: ``make bench-scale``.
+
+Makes a study of 20 checkpoints, 500 classes and 10 recipes on tiny photographs, in a temporary folder, with a copy of
+the workflow whose dreamer is instant: it hands back its start images. Prints, and with --json writes, how long the
+first ``snakemake -n`` takes and how much memory, how long ``-n`` takes on the finished study, and what a dream costs in
+milliseconds of wall time: its share of the run that dreams of everything, from starting jobs to the last file.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+INSTANT = '''
+
+def dream(model, targets, starts, recipe, streams, **_):  # noqa: F811
+    """Hand back the start images."""
+    count, steps = len(starts), recipe.steps
+    return Dreams(
+        snapshots=dict.fromkeys(steps, starts),
+        looks=dict.fromkeys(steps, torch.zeros(len(MEASURES), count)),
+        trace={measure: torch.zeros(count, steps[-1] + 1) for measure in MEASURES},
+        ended=torch.full((count,), steps[-1]),
+        failed=torch.zeros(count, dtype=torch.long),
+    )
+'''
+
+
+def make_study(folder: Path, checkpoints: int, labels: int, recipes: int, size: int) -> None:
+    """Write a workflow with an instant dreamer, photographs of one colour, and a config into a folder."""
+    for name in ("workflow", "profiles"):
+        shutil.copytree(ROOT / name, folder / "code" / name)
+    for name in ("Snakefile", "environment.yml"):
+        shutil.copy(ROOT / name, folder / "code")
+    with (folder / "code/workflow/dreambirds/dreaming/loop.py").open("a") as file:
+        file.write(INSTANT)
+    for label in range(labels):
+        birds = folder / "birds" / f"species_{label:04d}"
+        birds.mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (8, 8), (label % 256, label // 256, 128 * number)).save(birds / f"{number}.png")
+    widths = [round(0.1 * (place + 1), 1) for place in range(recipes)]
+    config = {
+        "study": "scale",
+        "dataset": {"source": "folder", "path": "birds", "image_size": size, "validation_fraction": 0.5},
+        "runs": {"scratch": {"model": "test_resnet", "epochs": list(range(checkpoints)), "batch_size": 64}},
+        "dreams": {"recipes": {"blurred": {"steps": [1], "blur_sigma": widths}}},
+        "pictures": {"cell": 16},
+        "threads": {"train": 1, "dream": 1},
+        "gpu": 0,
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(config))
+
+
+def snakemake(folder: Path, cores: int, *arguments: str) -> tuple[float, float]:
+    """Run Snakemake on the study; return its seconds and largest memory in MiB. Exits with its words if that fails."""
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        *arguments,
+        "--cores",
+        cores,
+        "--snakefile",
+        folder / "code/Snakefile",
+    ]
+    command += ["--directory", folder, "--configfile", folder / "study.yaml"]
+    surroundings = {key: value for key, value in os.environ.items() if key != "DREAMBIRDS_STORE"}
+    said, began = folder / "said.log", time.perf_counter()
+    with said.open("w") as log:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            cwd=folder / "code",
+            env=surroundings | {"OMP_NUM_THREADS": "1"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - began
+    if process.returncode:
+        sys.exit(said.read_text()[-4000:])
+    return seconds, usage.ru_maxrss / 1024
+
+
+def measure(folder: Path, dreams: int, cores: int) -> dict[str, float]:
+    """Run the study and return what it cost."""
+    dry_run, memory = snakemake(folder, cores, "-n")
+    print(f"first snakemake -n: {dry_run:.1f} s, {memory:.0f} MiB", flush=True)
+    training, _ = snakemake(folder, cores, "training_only")
+    print(f"preparing and training: {training:.1f} s", flush=True)
+    dreaming, _ = snakemake(folder, cores, "dreams_only")
+    print(f"{dreams} instant dreams: {dreaming:.1f} s", flush=True)
+    pictures, _ = snakemake(folder, cores)
+    print(f"montages and films: {pictures:.1f} s", flush=True)
+    noop, noop_memory = snakemake(folder, cores, "-n")
+    print(f"snakemake -n when all is there: {noop:.1f} s, {noop_memory:.0f} MiB", flush=True)
+    store = sum(path.stat().st_size for path in (folder / "results/.store/dreams").rglob("*") if path.is_file())
+    return {
+        "dreams": dreams,
+        "cores": cores,
+        "dry_run_seconds": round(dry_run, 1),
+        "noop_seconds": round(noop, 1),
+        "dry_run_mib": round(max(memory, noop_memory)),
+        "overhead_ms_per_dream": round(1000 * dreaming / dreams, 2),
+        "store_bytes_per_dream": round(store / dreams),
+    }
+
+
+def main() -> None:
+    """Print the table, and write it as JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoints", type=int, default=20)
+    parser.add_argument("--labels", type=int, default=500)
+    parser.add_argument("--recipes", type=int, default=10)
+    parser.add_argument("--size", type=int, default=64, help="side of the pictures, in pixels")
+    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        make_study(Path(folder), wanted.checkpoints, wanted.labels, wanted.recipes, wanted.size)
+        figures = measure(Path(folder), wanted.checkpoints * wanted.labels * wanted.recipes, wanted.cores)
+    print(json.dumps(figures, indent=1))
+    if wanted.json:
+        wanted.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
