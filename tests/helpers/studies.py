@@ -22,17 +22,21 @@ class Study:
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run Snakemake with the study's config as it is now; standard error and output come together."""
-        (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config))
-        command = [sys.executable, "-m", "snakemake", *arguments, "--cores", 2, "--snakefile", self.root / "Snakefile"]
-        command += ["--directory", self.folder, "--configfile", self.folder / "study.yaml"]
         return subprocess.run(
-            [str(word) for word in command],
+            self.command(*arguments),
             cwd=self.root,
             env=surroundings(),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command that runs Snakemake with the study's config as it is now."""
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config))
+        command = [sys.executable, "-m", "snakemake", *arguments, "--cores", 2, "--snakefile", self.root / "Snakefile"]
+        command += ["--directory", self.folder, "--configfile", self.folder / "study.yaml"]
+        return [str(word) for word in command]
 
     def run(self, *arguments: str) -> str:
         """Run Snakemake, expect success, and return what it said."""

@@ -103,9 +103,9 @@ class Plan:
         return [f"{folder}/{index_name(part)}" for folder in folders for part in self.parts]
 
     def digest(self, recipe: str) -> str:
-        """Return a digest of all that the config says about a recipe's dreams, but for which labels are dreamt of."""
+        """Return a recipe's name with a digest of all that the config says of it."""
         text = json.dumps([recipe, self.recipes[recipe]], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return f"recipe {recipe} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     @property
     def look(self) -> dict:
