@@ -5,7 +5,7 @@ CORES ?= all
 BIN := .venv/bin
 STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" $(CONFIG)),default)
 
-.PHONY: study test lint manual store-gc bench bench-train bench-scale bench-study clean distclean
+.PHONY: study test test-slurm slurm lint manual store-gc bench bench-train bench-scale bench-study clean distclean
 
 # A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
 study: .venv/installed
@@ -14,8 +14,18 @@ study: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 	@echo "Look at results/$(STUDY)/montages and results/$(STUDY)/films."
 
-test: lint
+test: lint slurm
 	$(BIN)/python -m pytest
+
+test-slurm: .venv/installed-test slurm
+	$(BIN)/python -m pytest tests/workflow/test_slurm.py
+
+# SLURM for its tests, from Debian's packages; where that can't be, they are skipped.
+slurm:
+	@export PATH="$$PATH:/usr/sbin"; if command -v slurmctld && command -v slurmd && command -v munged; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get; then apt-get update --quiet --quiet; \
+		DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --no-install-recommends slurm-wlm munge; \
+	else false; fi > /dev/null || echo "SLURM can't be installed here (root and apt-get are needed): its tests are skipped."
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -14,7 +14,9 @@ from dreambirds.errors import StudyError
 from dreambirds.study import targets
 from dreambirds.study.count import announce
 from dreambirds.study.fetching import announce_fetch, first_fetch
+from dreambirds.study.memory import unknown
 from dreambirds.study.plan import make_plan
+from dreambirds.watch import hold
 
 if not workflow.overwrite_configfiles:
 
@@ -24,15 +26,16 @@ if not workflow.overwrite_configfiles:
 try:
     fetching = first_fetch(config)
     plan = None if fetching else make_plan(config)
-    if workflow.is_main_process and plan and plan.asks_more_of_models:
+    if workflow.is_main_process and plan and unknown(plan):
         # imported only here, since torch takes seconds
-        from dreambirds.pictures.rehearsal import check_models
+        from dreambirds.pictures.measuring import measure
 
-        check_models(plan)
+        measure(plan)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
 if workflow.is_main_process:
+    hold(Path(".snakemake"))
     announce_fetch(fetching) if fetching else announce(plan)
 
 

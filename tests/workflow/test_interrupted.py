@@ -16,7 +16,7 @@ import pytest
 from studies import Study, count_dreams, tiny
 from surroundings import surroundings
 
-ARGUMENTS = ["dreams_only", "--set-resources", "dream_study:mem_mb=1000"]  # so little memory makes batches of one
+ARGUMENTS = ["dreams_only", "--set-resources", "dream_study:mem_mb=100"]  # so little memory makes batches of one
 
 
 def config() -> dict:
@@ -59,8 +59,8 @@ def job_of(folder: Path) -> int:
     return max(found)
 
 
-def start_until(study: Study, words: str) -> subprocess.Popen:
-    """Start Snakemake in a process group of its own, and return it as soon as it says these words."""
+def start_until(study: Study, words: str, times: int = 1) -> subprocess.Popen:
+    """Start Snakemake in a process group of its own, and return it as soon as it has said these words so many times."""
     said = study.folder / "said.log"
     with said.open("w") as log:
         process = subprocess.Popen(
@@ -72,7 +72,7 @@ def start_until(study: Study, words: str) -> subprocess.Popen:
             start_new_session=True,
         )
     patience = time.monotonic() + 120
-    while words not in said.read_text():
+    while said.read_text().count(words) < times:
         assert process.poll() is None and time.monotonic() < patience, said.read_text()[-3000:]
         time.sleep(0.02)
     return process
@@ -93,14 +93,14 @@ def test_the_same_command_goes_on_after(stop, tmp_path, undisturbed):
     process = start_until(study, "scratch epoch 2: loss")
     STOPS[stop](process, tmp_path)
     process.wait(60)
-    process = start_until(study, "dreamt of 1 labels")
+    process = start_until(study, "dreamt of 1 labels", times=2)
     said = (study.folder / "said.log").read_text()
     trained = re.findall(r"^scratch epoch (\d): loss", said, re.MULTILINE)
     assert trained in (["2", "3", "4"], ["3", "4"], ["4"], []), "the epochs that were whole are kept"
     STOPS[stop](process, tmp_path)
     process.wait(60)
     said = study.run(*ARGUMENTS)
-    assert count_dreams(said) <= 2 * 2, "the first label's two dreams are kept"
+    assert count_dreams(said) <= 2 * 2, "the two dreams of the first label are kept"
     assert files(study) == undisturbed
     assert not list(Path(study.folder).rglob(".stage-*")) or stop.startswith("SIGKILL")
     assert "Nothing to be done" in study.run(*ARGUMENTS)

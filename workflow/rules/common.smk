@@ -1,4 +1,5 @@
 from dreambirds.study.code import libraries, stage_code
+from dreambirds.study.memory import dream_mb, train_mb
 
 
 wildcard_constraints:
@@ -21,3 +22,8 @@ def plainly(function, **known):
             raise WorkflowError(str(error)) from None
 
     return ask
+
+
+def dream_memory(recipe):
+    """Return the function that estimates the memory of a recipe's dream jobs."""
+    return lambda wildcards, attempt: dream_mb(plan, wildcards.run, recipe) * attempt

@@ -26,7 +26,7 @@ for recipe in plan.recipes:
             threads: plan.config["threads"]["dream"]
             resources:
                 gpu=plan.config["gpu"],
-                mem_mb=lambda wildcards, attempt: 4000 * attempt,
+                mem_mb=dream_memory(recipe),
                 runtime=lambda wildcards, attempt: 240 * attempt,
             params:
                 code=stage_code("dreaming"),
@@ -57,7 +57,10 @@ rule one_dream:
     threads: plan.config["threads"]["dream"]
     resources:
         gpu=plan.config["gpu"],
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=lambda wildcards, attempt: dream_mb(
+            plan, wildcards.run, wildcards.recipe
+        )
+        * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_code("dreaming"),

@@ -13,7 +13,7 @@ rule submission:
     threads: plan.config["threads"]["train"]
     resources:
         gpu=plan.config["gpu"],
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=lambda wildcards, attempt: train_mb(plan, wildcards.run) * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=stage_code("submission"),

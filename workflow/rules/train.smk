@@ -20,8 +20,7 @@ rule train:
     threads: plan.config["threads"]["train"] + plan.config["threads"]["load"]
     resources:
         gpu=plan.config["gpu"],
-        mem_mb=lambda wildcards, attempt: (4000 + 700 * plan.config["threads"]["load"])
-        * attempt,
+        mem_mb=lambda wildcards, attempt: train_mb(plan, wildcards.run) * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_code("training"),

@@ -7,6 +7,7 @@ with job(snakemake):
     from dreambirds.pictures.dreams import dream_all
     from dreambirds.pictures.ready import Job
     from dreambirds.study.asked import note
+    from dreambirds.study.memory import granted
     from dreambirds.study.paths import job_folder
     from dreambirds.study.plan import make_plan
     from dreambirds.study.single import steps_of
@@ -22,7 +23,7 @@ with job(snakemake):
         photographs=start_photographs(plan, recipe),
         statistics=next(map(Path, snakemake.input.statistics), None),
         folder=Path(job_folder(plan.study, known["run"], known["epoch"], recipe)),
-        bytes_free=snakemake.resources.mem_mb * 10**6,
+        bytes_free=granted(plan, known["run"], recipe, snakemake.resources.mem_mb),
         code=params.code,
         only=None if index else steps_of(plan, **known),
     )

@@ -26,7 +26,6 @@ from dreambirds.pictures.provenance import versions
 from dreambirds.pictures.statistics import read_statistics
 from dreambirds.terms import layers
 
-PROCESS_BYTES = 1_000_000_000
 DECIDES_NO_PIXEL = ("preset", "steps", "film_every", "precision", "start_path")
 log = logging.getLogger(__name__)
 
@@ -34,8 +33,9 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Job:
     """What to dream: a checkpoint, a recipe by name and its values, the labels with their names for people, the
-    photographs that they start from, if any, the data set's statistics, if needed, the folder for it all, the memory to
-    use, a digest of the code, and which of the recipe's steps to keep (None: all)."""
+    photographs that they start from, if any, the data set's statistics, if needed, the folder for it all, the bytes
+    that pictures may take on the processor, a digest of the code, and which of the recipe's steps to keep (None: all).
+    """
 
     checkpoint: Path
     recipe: str
@@ -93,7 +93,7 @@ class Ready:
         every = self.job.parameters["film_every"] if self.job.film else None
         film = 3 * math.prod(self.shape) * (self.recipe.steps[-1] // every + 2) if every else 0
         cuda = self.device.type == "cuda"
-        free = torch.cuda.mem_get_info()[0] if cuda else self.job.bytes_free - PROCESS_BYTES
+        free = torch.cuda.mem_get_info()[0] if cuda else self.job.bytes_free
         return batch_size(rehearse(self.model, self.recipe, self.shape) + film, free, self.device)
 
     def decides(self, label: str) -> dict:

@@ -12,14 +12,12 @@ import pandas as pd
 from dreambirds.data.catalogue import check_keys, list_labels
 from dreambirds.data.fetch import locate
 from dreambirds.data.labels import Label, choose
-from dreambirds.data.shapes import shape_of
 from dreambirds.errors import StudyError, nearest
 from dreambirds.study.fitting import check_sizes, dream_shape, start_file
 from dreambirds.study.paths import as_epoch, index_name, job_folder
 from dreambirds.study.recipes import spread_all
 from dreambirds.study.runs import check_runs, own_size
 from dreambirds.study.schema import check
-from dreambirds.terms import layers
 
 COLUMNS = ["run", "epoch", "recipe", "label", "step", "last"]
 NUMBERS = {"epoch": as_epoch, "step": int}
@@ -63,19 +61,6 @@ class Plan:
             if label.label in names:
                 parts.setdefault(place // size, {})[label.label] = label.name
         return parts
-
-    @property
-    def asks_more_of_models(self) -> bool:
-        """Whether any recipe looks at layers or batch norms, or shows a model other sizes than it is trained on.
-
-        Then the models must be built to tell if they have and take them.
-        """
-        return any(map(self._asks_more, self.recipes))
-
-    def _asks_more(self, recipe: str) -> bool:
-        keys = self.recipes[recipe]
-        others = self.shape(recipe) != shape_of(self.config["dataset"]["image_size"]) or keys["octaves"] > 1
-        return bool(layers(keys["objective"]) or keys["batch_norm_prior"] or others or keys["pad"] or keys["crop_view"])
 
     def shape(self, recipe: str) -> tuple[int, int]:
         """Return (height, width) of a recipe's pictures, in pixels: the data set's, or in its proportions."""

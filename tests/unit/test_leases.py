@@ -1,0 +1,272 @@
+"""Jobs that run side by side compute on different GPUs, here pretended ones, and no lease outlives its job."""
+
+import ctypes.util
+import errno
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dreambirds import leases
+from dreambirds.errors import StudyError
+from dreambirds.leases import VISIBLE, count_gpus, leased
+
+PACKAGE = Path(leases.__file__).parents[1]
+START = f"""
+import multiprocessing, os, random, subprocess, sys, time
+sys.path.insert(0, {str(PACKAGE)!r})
+from pathlib import Path
+from dreambirds.leases import leased
+place, gpus, there = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+count = lambda: there
+"""
+HOLD = """
+with leased(gpus, count, poll=0.02) as mine:
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ",".join(mine)
+    assert "torch" not in sys.modules, "which may have asked CUDA already"
+    {inside}
+    Path(place, str(os.getpid())).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+    time.sleep(60)
+"""
+ROUNDS = """
+for _ in range(15):
+    with leased(gpus, count, poll=0.01) as mine:
+        assert len(set(mine)) == gpus
+        for device in mine:
+            os.close(os.open(place / f"busy-{device}", os.O_CREAT | os.O_EXCL))
+        time.sleep(random.uniform(0, 0.01))
+        for device in mine:
+            os.unlink(place / f"busy-{device}")
+"""
+
+
+class Jobs:
+    """Processes that lease GPUs, and tell which they hold."""
+
+    def __init__(self, place: Path):
+        """Take a folder of their own."""
+        self.place, self.running = place, []
+
+    def start(self, *, gpus: int = 1, there: int = 3, does: str = HOLD, inside: str = "", **variables: str) -> int:
+        """Start one that asks for `gpus` of `there`, and return its number."""
+        environment = {name: value for name, value in os.environ.items() if name not in (VISIBLE, "SLURM_JOB_ID")}
+        command = [sys.executable, "-c", START + does.replace("{inside}", inside), self.place, gpus, there]
+        environment |= {"TMPDIR": str(self.place), **variables}
+        self.running.append(subprocess.Popen([str(word) for word in command], env=environment))
+        return self.running[-1].pid
+
+    def holding(self) -> dict[int, str]:
+        """Return what each holds that lives."""
+        alive = [process.pid for process in self.running if process.poll() is None]
+        return {pid: (self.place / str(pid)).read_text() for pid in alive if (self.place / str(pid)).exists()}
+
+    def wait(self, number: int) -> list[str]:
+        """Wait until so many hold what they asked for, and return what they hold, in order."""
+        end = time.monotonic() + 20
+        while len(self.holding()) < number or "" in self.holding().values():
+            assert time.monotonic() < end, f"only {self.holding()}"
+            time.sleep(0.02)
+        return sorted(self.holding().values())
+
+    def kill(self, pid: int) -> None:
+        """Kill one, and wait until it is gone."""
+        (process,) = [process for process in self.running if process.pid == pid]
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    """Return jobs whose processes end with the test."""
+    jobs = Jobs(tmp_path)
+    yield jobs
+    for process in jobs.running:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(autouse=True)
+def own(tmp_path, monkeypatch):
+    """Keep this process's locks in a folder of their own, and nothing of SLURM's or the user's."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in (VISIBLE, "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_all_devices_are_used_at_once_and_a_killed_job_frees_its_own(jobs):
+    for _ in range(5):
+        jobs.start(there=3)
+    assert jobs.wait(3) == ["0", "1", "2"]
+    time.sleep(0.3)
+    assert len(jobs.holding()) == 3, "the others wait"
+    for _ in range(2):
+        killed, device = next(iter(jobs.holding().items()))
+        jobs.kill(killed)
+        assert jobs.wait(3) == ["0", "1", "2"] and device in jobs.holding().values()
+
+
+@pytest.mark.parametrize(("processes", "gpus", "there"), [(5, 1, 2), (4, 2, 3)])
+def test_no_device_is_ever_shared_and_nobody_waits_for_ever(jobs, processes, gpus, there):
+    for _ in range(processes):
+        jobs.start(gpus=gpus, there=there, does=ROUNDS)
+    assert [process.wait(30) for process in jobs.running] == [0] * processes
+
+
+def test_who_waits_for_two_keeps_none_meanwhile(jobs):
+    jobs.start(there=2)
+    jobs.wait(1)
+    (first,) = jobs.holding()
+    jobs.start(there=2)
+    jobs.wait(2)
+    jobs.kill(first)
+    jobs.start(there=2, gpus=2)
+    time.sleep(0.5)
+    jobs.start(there=2)
+    assert jobs.wait(2) == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "(child := multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))).start()",
+        "child = subprocess.Popen(['sleep', '60'], close_fds=False)",
+    ],
+)
+def test_a_child_that_outlives_its_job_keeps_no_device(jobs, inside):
+    first = jobs.start(there=1, inside=f"{inside}; Path(place, 'child').write_text(str(child.pid))")
+    jobs.wait(1)
+    child = int((jobs.place / "child").read_text())
+    jobs.kill(first)
+    try:
+        os.kill(child, 0)
+        jobs.start(there=1)
+        assert jobs.wait(1) == ["0"]
+        os.kill(child, 0)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_list_that_is_set_is_shared_out(jobs):
+    for _ in range(3):
+        jobs.start(there=8, CUDA_VISIBLE_DEVICES="5,GPU-7a/b")
+    assert jobs.wait(2) == ["5", "GPU-7a/b"]
+    time.sleep(0.3)
+    assert len(jobs.holding()) == 2
+
+
+def test_jobs_of_slurm_do_not_wait_for_each_other(jobs):
+    jobs.start(there=1, SLURM_JOB_ID="11")
+    jobs.start(there=1, SLURM_JOB_ID="12")
+    assert jobs.wait(2) == ["0", "0"]
+    jobs.start(there=1, SLURM_JOB_ID="11")
+    time.sleep(0.4)
+    assert len(jobs.holding()) == 2
+
+
+@pytest.mark.parametrize(
+    ("set_to", "gpus", "there", "seen"),
+    [
+        (None, 1, 2, "0"),
+        (None, 2, 2, "0,1"),
+        (None, 3, 2, "0,1"),
+        (None, 1, 0, None),
+        (None, 0, 2, None),
+        ("3", 1, 8, "3"),
+        ("3,5", 2, 8, "3,5"),
+        ("3,5", 4, 8, "3,5"),
+        ("3,5", 0, 8, "3,5"),
+        (" 3 , 5", 1, 8, "3"),
+        ("MIG-a,MIG-b", 1, 8, "MIG-a"),
+        ("4,-1,5", 1, 8, "4,-1,5"),
+        ("", 1, 8, ""),
+        ("NoDevFiles", 1, 8, "NoDevFiles"),
+    ],
+)
+def test_what_a_job_sees_and_what_is_there_again_afterwards(monkeypatch, set_to, gpus, there, seen):
+    if set_to is not None:
+        monkeypatch.setenv(VISIBLE, set_to)
+    with pytest.raises(RuntimeError, match="the job's own"), leased(gpus, lambda: there) as mine:
+        assert os.environ.get(VISIBLE) == seen
+        assert mine == [] if seen == set_to else mine == seen.split(",")
+        raise RuntimeError("the job's own")
+    assert os.environ.get(VISIBLE) == set_to
+
+
+def test_nothing_is_counted_or_written_for_a_job_without_a_gpu(tmp_path):
+    with leased(0, lambda: pytest.fail("counted")):
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_that_waits_says_so_once_and_a_lease_ends_with_its_block(jobs, caplog):
+    caplog.set_level(logging.INFO, "dreambirds")
+    holder = jobs.start(there=1)
+    jobs.wait(1)
+    threading.Timer(0.3, jobs.kill, [holder]).start()
+    for _ in range(2):
+        with leased(1, lambda: 1, poll=0.02) as mine:
+            assert mine == ["0"] and not jobs.holding()
+    waits = [message for message in caplog.messages if "waiting until 1 of the 1 GPU(s)" in message]
+    assert len(waits) == 1 and "--resources gpu=1" in waits[0]
+
+
+def test_the_locks_are_private_and_in_one_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(VISIBLE, "MIG-GPU-7a/../../1/0,5")
+    folder = tmp_path / f"dreambirds-gpus-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with leased(1, lambda: 1):
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert [path.stat().st_mode & 0o777 for path in folder.iterdir() if path.is_file()] == [0o600]
+    assert list(tmp_path.iterdir()) == [folder] and len(list(folder.iterdir())) == 1
+
+
+def test_a_folder_of_someone_else_is_refused(tmp_path, monkeypatch):
+    own, other = os.getuid(), os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: other)
+    (tmp_path / f"dreambirds-gpus-{other}").mkdir()
+    words = rf"can't be kept in .*dreambirds-gpus-{other}' \(it is someone else's\).*TMPDIR"
+    with pytest.raises(StudyError, match=words), leased(1, lambda: 1):
+        pytest.fail("entered")
+    monkeypatch.setattr(os, "getuid", lambda: own)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"dreambirds-gpus-{own}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StudyError, match="someone else's"), leased(1, lambda: 1):
+        pytest.fail("entered")
+
+
+def test_locks_that_cannot_be_made_are_one_sentence(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "no flock here")
+
+    with monkeypatch.context() as patch, pytest.raises(StudyError, match="no flock here"):
+        patch.setattr(fcntl, "flock", refuse)
+        with leased(1, lambda: 1):
+            pytest.fail("entered")
+    shutil.rmtree(tmp_path / f"dreambirds-gpus-{os.getuid()}")
+    (tmp_path / f"dreambirds-gpus-{os.getuid()}").write_text("a file")
+    with pytest.raises(StudyError, match=r"can't be kept in .*File exists.*TMPDIR"), leased(1, lambda: 1):
+        pytest.fail("entered")
+
+
+@pytest.mark.skipif(ctypes.util.find_library("cuda") is not None, reason="the machine has CUDA")
+def test_a_machine_without_cuda_has_no_gpu():
+    assert count_gpus() == 0
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler to pretend a driver with")
+@pytest.mark.parametrize(("status", "counted"), [(0, 3), (100, 0)])
+def test_gpus_are_counted_by_the_driver(tmp_path, monkeypatch, status, counted):
+    counts = "int cuDeviceGetCount(int *count) { *count = 3; return 0; }"
+    (tmp_path / "cuda.c").write_text(f"int cuInit(unsigned flags) {{ return {status}; }} {counts}")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "libcuda.so.1", tmp_path / "cuda.c"], check=True)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    assert count_gpus() == counted

@@ -1,0 +1,298 @@
+"""Snakemake may be killed at any time: the next one starts, nothing of it goes on, and two that live are left alone."""
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from filelock import FileLock
+from surroundings import surroundings
+
+from dreambirds import watch
+
+PACKAGE = Path(watch.__file__).parents[1]
+HOLD = f"""
+import os, sys, time
+sys.path.insert(0, {str(PACKAGE)!r})
+from pathlib import Path
+from dreambirds.watch import hold
+folder = Path(sys.argv[1])
+hold(folder), hold(folder)
+locks = list((folder / "locks").glob("*.lock"))
+print(len(locks), flush=True)
+sys.stdin.readline()
+"""
+JOB = f"""
+import subprocess, sys, time
+sys.path.insert(0, {str(PACKAGE)!r})
+from pathlib import Path
+from dreambirds.watch import end_with_snakemake
+end_with_snakemake(poll=0.2)
+child = subprocess.Popen(["sleep", "60"])
+Path("pids.new").write_text(f"{{child.pid}} {{__import__('os').getpid()}}")
+Path("pids.new").rename("pids")
+time.sleep(60)
+"""
+SNAKEFILE = f"""
+import sys
+sys.path.insert(0, {str(PACKAGE)!r})
+from pathlib import Path
+from dreambirds.watch import hold
+if workflow.is_main_process:
+    hold(Path(".snakemake"))
+rule all:
+    output: "done"
+    log: "log"
+    resources: gpu=1
+    script: "job.py"
+"""
+SCRIPT = f"""
+import os, sys, time
+sys.path.insert(0, {str(PACKAGE / "scripts")!r})
+from pathlib import Path
+from job import job
+with job(snakemake):
+    if not Path("again").exists():
+        child = os.fork()
+        Path("pids").write_text(f"{{os.getpid()}} {{child}}") if child else None
+        time.sleep(60)
+    Path(snakemake.output[0]).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+"""
+
+
+@pytest.fixture
+def started():
+    """Return a list for processes that end with the test."""
+    processes = []
+    yield processes
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    for process in processes:
+        if isinstance(process, subprocess.Popen):
+            process.communicate()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a ``.snakemake`` that has two locks."""
+    folder = tmp_path / ".snakemake"
+    (folder / "locks").mkdir(parents=True)
+    for name in ("0.input.lock", "0.output.lock"):
+        (folder / "locks" / name).write_text("a\n")
+    return folder
+
+
+def start(started: list, folder: Path) -> tuple[subprocess.Popen, int]:
+    """Start a process that marks a folder; return it, and how many locks it then sees."""
+    command = [sys.executable, "-c", HOLD, folder]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    started.append(subprocess.Popen(command, text=True, **pipes))
+    return started[-1], int(started[-1].stdout.readline())
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Kill a process, and wait until it is gone."""
+    process.kill()
+    process.wait()
+
+
+def test_the_locks_of_a_killed_process_go_with_the_next_one(started, folder):
+    first, left = start(started, folder)
+    assert left == 2, "nobody of ours was killed here: they are someone else's"
+    kill(first)
+    second, left = start(started, folder)
+    assert left == 0 and len(list((folder / "dreambirds").glob("main-*"))) == 1
+    _, said = second.communicate("\n")
+    assert said == "A Snakemake was killed in this folder; the locks that it left are removed.\n"
+    assert list((folder / "dreambirds").glob("main-*")) == [], "one that ends leaves nothing that looks killed"
+
+
+def test_the_locks_of_a_living_process_stay(started, folder):
+    killed, _ = start(started, folder)
+    living, _ = start(started, folder)
+    kill(killed)
+    for _ in range(2):
+        other, left = start(started, folder)
+        assert left == 2
+        assert other.communicate("\n")[1] == ""
+    kill(living)
+    assert start(started, folder)[1] == 0
+
+
+def test_of_many_that_start_at_once_none_takes_the_locks_of_another(started, folder):
+    """Each makes a lock right after it has marked the folder, as Snakemake does; nobody may remove it."""
+    kill(start(started, folder)[0])
+    code = HOLD.replace("locks =", "(folder / 'locks' / f'{os.getpid()}.lock').touch(); locks =")
+    for _ in range(6):
+        started.append(
+            subprocess.Popen([sys.executable, "-c", code, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        )
+    for process in started[1:]:
+        process.stdout.readline()
+    left = {path.name for path in (folder / "locks").iterdir()}
+    assert left == {f"{process.pid}.lock" for process in started[1:]}
+
+
+def test_one_looks_at_the_locks_at_a_time(started, folder):
+    (folder / "dreambirds").mkdir()
+    with FileLock(folder / "dreambirds" / "turn.lock"):
+        command = [sys.executable, "-c", HOLD, folder]
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        time.sleep(1)
+        assert not list((folder / "dreambirds").glob("main-*"))
+    started[0].stdout.readline()
+    assert list((folder / "dreambirds").glob("main-*"))
+
+
+def mark(folder: Path, machine: str, age: float) -> Path:
+    """Leave the mark of another machine's process, whose lock can't be seen from here."""
+    (folder / "dreambirds").mkdir(exist_ok=True)
+    path = folder / "dreambirds" / "main-other.lock"
+    path.write_text(machine)
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("machine", "age", "left"),
+    [("elsewhere 1234", 30, 2), ("elsewhere 1234", 700, 0), (watch._machine(), 30, 0)],
+)
+def test_another_machine_s_process_lives_while_it_gives_signs_of_life(started, folder, machine, age, left):
+    path = mark(folder, machine, age)
+    process, seen = start(started, folder)
+    assert (seen, path.exists()) == (left, left > 0)
+    assert ("'elsewhere' may be at work in this folder; 30 s ago" in process.communicate("\n")[1]) == (left > 0)
+
+
+@pytest.fixture
+def released():
+    """Let this process's own marks go after the test."""
+    yield
+    while watch.held:
+        watch.held.pop().release()
+
+
+def test_a_process_that_lives_gives_signs_of_life(folder, monkeypatch, released):
+    monkeypatch.setattr(watch, "BEAT", 0.05)
+    watch.hold(folder)
+    (path,) = (folder / "dreambirds").glob("main-*")
+    os.utime(path, (0, 0))
+    end = time.monotonic() + 5
+    while path.stat().st_mtime == 0 and time.monotonic() < end:
+        time.sleep(0.02)
+    assert time.time() - path.stat().st_mtime < 10
+
+
+def test_no_folder_is_made_where_there_is_none(tmp_path):
+    watch.hold(tmp_path / ".snakemake")
+    assert list(tmp_path.iterdir()) == [] and watch.held == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_nothing_is_removed_where_files_cannot_be_locked(folder, monkeypatch, code):
+    mark(folder, watch._machine(), 10_000)
+
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    watch.hold(folder)
+    assert len(list((folder / "locks").iterdir())) == 2 and watch.held == []
+
+
+def test_nothing_is_done_where_nothing_can_be_written(folder, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    watch.hold(folder)
+    assert len(list(folder.iterdir())) == 1 and watch.held == []
+
+
+@pytest.mark.parametrize(
+    ("command", "is_one"),
+    [
+        ("/a/bin/python3 /a/bin/snakemake --cores 2", True),
+        ("python -m snakemake -n", True),
+        ("/a/python3.11 -X dev -Im snakemake", True),
+        ("/Library/Python -W ignore -u /a/.snakemake-wrapped --cores 1", True),
+        ("bash -c snakemake", False),
+        ("make snakemake", False),
+        ("timeout 60 snakemake --cores 2", False),
+        ("python launch.py snakemake", False),
+        ("python -m pytest snakemake", False),
+        ("python -c pass snakemake", False),
+        ("python .snakemake/scripts/tmp.dream.py", False),
+        ("", False),
+    ],
+)
+def test_snakemake_is_known_by_its_command(monkeypatch, command, is_one):
+    process = psutil.Process()
+    monkeypatch.setattr(process, "cmdline", command.split)
+    assert watch._is_snakemake(process) == is_one
+
+
+def launch(started: list, folder: Path, *chain: str) -> tuple[subprocess.Popen, set[psutil.Process]]:
+    """Start a job below a chain of processes, each waiting for the next; return its outermost, and job and child."""
+    (folder / "job").write_text(JOB)
+    command = [sys.executable, "job"]
+    for number, name in enumerate(reversed(chain)):
+        inner = folder / str(number) / name
+        inner.parent.mkdir()
+        inner.write_text(f"import subprocess; subprocess.call(['bash', '-c', {' '.join(command)!r} + '; exit'])")
+        command = [sys.executable, str(inner)]
+    started.append(subprocess.Popen(command, cwd=folder))
+    return started[-1], wait_for(started, folder / "pids")
+
+
+def wait_for(started: list, path: Path) -> set[psutil.Process]:
+    """Wait for a file of process numbers, and return the processes."""
+    end = time.monotonic() + 30
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    found = {psutil.Process(int(word)) for word in path.read_text().split()}
+    started += found
+    return found
+
+
+def still_there(processes: set[psutil.Process], seconds: float) -> set[psutil.Process]:
+    """Return those of the processes that have not ended after so many seconds."""
+    return {one for one in psutil.wait_procs(processes, seconds)[1] if one.status() != psutil.STATUS_ZOMBIE}
+
+
+def test_a_job_and_its_children_end_with_the_snakemake_above(started, tmp_path):
+    outer, job = launch(started, tmp_path, "snakemake", "snakemake")
+    assert still_there(job, 0.6) == job
+    outer.kill()
+    assert not still_there(job, 3), "nor does one live on that nobody has buried"
+
+
+def test_a_job_under_something_else_goes_on_without_it(started, tmp_path):
+    outer, job = launch(started, tmp_path, "another")
+    kill(outer)
+    assert still_there(job, 1) == job
+
+
+def test_a_real_snakemake_that_was_killed_leaves_no_job_and_no_lock(started, tmp_path):
+    (tmp_path / "Snakefile").write_text(SNAKEFILE)
+    (tmp_path / "job.py").write_text(SCRIPT)
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--rerun-incomplete"]
+    environment = {**surroundings(), "TMPDIR": str(tmp_path), "CUDA_VISIBLE_DEVICES": "3,5"}
+    started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL))
+    job = wait_for(started, tmp_path / "pids")
+    kill(started[0])
+    assert not still_there(job, 3)
+    assert "Snakemake is gone, so this job ends" in (tmp_path / "log").read_text()
+    assert list((tmp_path / ".snakemake" / "locks").iterdir())
+    (tmp_path / "again").touch()
+    again = subprocess.run(command, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE)
+    assert again.returncode == 0 and (tmp_path / "done").read_text() == "3", "the killed job's GPU is free again"
+    assert "A Snakemake was killed in this folder; the locks that it left are removed." in again.stderr

@@ -1,0 +1,134 @@
+"""The tiny study on a real SLURM: one node, two pretended GPUs, and one dream job that is cancelled halfway."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from slurm import Cluster, cluster, missing, wait_for
+from studies import Study, tiny
+
+pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+
+WITHOUT_ACCOUNTING = ["--profile", "profiles/slurm", "--slurm-status-command", "squeue", "--slurm-no-account"]
+QUICK = ["--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "1"]
+VICTIM = "rule_dream_study_wildcards_scratch_0000"
+
+
+@dataclass
+class Ran:
+    """A study that ran on SLURM, and what SLURM recorded of its jobs."""
+
+    study: Study
+    slurm: Cluster
+    said: str = ""
+    killed: str = ""
+    queue: str = ""
+    left: dict[int, str] = field(default_factory=dict)
+    jobs: list[dict[str, str]] = field(default_factory=list)
+    devices: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+    def run(self):
+        """Run the study, cancel its first dream job while that computes, and keep SLURM's records."""
+        with ThreadPoolExecutor() as pool:
+            running = pool.submit(self.study.run, *WITHOUT_ACCOUNTING, *QUICK)
+            wait_for(lambda: running.done() or self._cancel(), "no dream job ever ran", 300)
+            self.said = running.result()
+        with suppress(RuntimeError):
+            wait_for(lambda: not self.slurm.strays(), seconds=20)
+        self.left = self.slurm.strays()
+        self.jobs, self.devices = self.slurm.jobs(), self.slurm.devices()
+        self.queue = self.slurm.ask("squeue", "--noheader")
+
+    def _cancel(self) -> bool:
+        for job in self.slurm.jobs():
+            # the first task is the batch script, the second is Snakemake's step
+            if job["Comment"] == VICTIM and len(self.slurm.devices().get(job["JobId"], [])) == 2:
+                self.killed = job["JobId"]
+                self.slurm.ask("scancel", self.killed)
+        return bool(self.killed)
+
+
+def config() -> dict:
+    """Return the tiny study's config with a GPU a job, and threads that one node has."""
+    return tiny() | {"gpu": 1, "threads": {"prepare": 1, "train": 1, "dream": 1}}
+
+
+def megabytes(size: str) -> float:
+    """Return a size as SLURM writes it, such as 3500M or 7G, in megabytes."""
+    return float(size[:-1]) * {"M": 1, "G": 1024}[size[-1]]
+
+
+def minutes(limit: str) -> int:
+    """Return a time limit as SLURM writes it, such as 04:00:00 or 1-00:00:00, in minutes."""
+    days, _, clock = limit.rpartition("-")
+    hours, rest = clock.split(":")[:2]
+    return (int(days or 0) * 24 + int(hours)) * 60 + int(rest)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """Return the study, finished on a SLURM that is gone again."""
+    folder = tmp_path_factory.mktemp("slurm")
+    (folder / "cache").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(folder / "cache"))
+        with cluster() as slurm:
+            for name, value in slurm.environment.items():
+                patch.setenv(name, value)
+            ran = Ran(Study(folder, config()), slurm)
+            ran.run()
+    return ran
+
+
+def test_the_study_finishes_on_slurm(ran):
+    assert "(100%) done" in ran.said
+    states = [job["JobState"] for job in ran.jobs]
+    assert states.count("CANCELLED") == 1 and set(states) == {"CANCELLED", "COMPLETED"}
+    assert len(list((ran.study.results / "montages").rglob("*.png"))) == 4
+
+
+def test_each_job_that_trains_or_dreams_has_a_gpu_of_its_own_and_no_other_asks_for_one(ran):
+    on_gpus = [job for job in ran.jobs if job["Comment"].startswith(("rule_train", "rule_dream"))]
+    assert len(on_gpus) == 2 + 2 + 1, "and the one that was cancelled"
+    for job in ran.jobs:
+        seen = ran.devices[job["JobId"]]
+        if job in on_gpus:
+            assert job["TresPerJob"] == "gres:gpu:1" and set(seen) <= {("1", "0"), ("1", "1")}
+        else:
+            assert "TresPerJob" not in job and set(seen) == {("", "")}
+
+
+def test_a_cancelled_job_is_tried_again_with_more_memory_and_time(ran):
+    first, second = sorted((job for job in ran.jobs if job["Comment"] == VICTIM), key=lambda job: int(job["JobId"]))
+    assert (first["JobId"], first["JobState"], second["JobState"]) == (ran.killed, "CANCELLED", "COMPLETED")
+    assert megabytes(second["MinMemoryNode"]) == 2 * megabytes(first["MinMemoryNode"]) > 0
+    assert minutes(second["TimeLimit"]) == 2 * minutes(first["TimeLimit"]) > 0
+    assert f"SLURM-job '{ran.killed}' failed, SLURM status is: 'CANCELLED'" in ran.said
+    logs = [log.name for log in (ran.study.folder / "results/logs/slurm").rglob("*.log")]
+    assert logs == [f"{ran.killed}.log"], "SLURM's own logs are kept of jobs that failed"
+
+
+def test_jobs_on_slurm_keep_what_the_profile_caches(ran):
+    kept = {file.name.partition("_")[2] for file in (ran.study.folder / "cache").iterdir()}
+    assert {"pictures.npy", "weights.safetensors"} <= kept
+    assert (ran.study.results / "runs/scratch/epoch-0001.safetensors").is_symlink()
+
+
+def test_nothing_is_left_running(ran):
+    assert ran.queue == "" and ran.left == {}, "jobs ended by themselves"
+    assert ran.slurm.strays() == {} and not ran.slurm.folder.exists()
+    assert None not in [daemon.poll() for daemon in ran.slurm.daemons] and len(ran.slurm.daemons) == 3
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU not every run gives the same bits")
+def test_results_are_those_of_a_local_run_byte_for_byte(ran, tmp_path):
+    local = Study(tmp_path, config())
+    local.run("dreams_only")
+    compared = 0
+    for pattern in ("runs/*/epoch-????.safetensors", "dreams/**/step-*.png"):
+        for file in local.results.glob(pattern):
+            assert file.read_bytes() == (ran.study.results / file.relative_to(local.results)).read_bytes(), file.name
+            compared += 1
+    assert compared == 2 + 2 * 3 * 2 * 2, "checkpoints, and (epoch, label, step, view)"
