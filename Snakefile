@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from dreambirds.errors import StudyError
 from dreambirds.study import targets
+from dreambirds.study.caching import place_cache
 from dreambirds.study.count import announce
 from dreambirds.study.fetching import announce_fetch, first_fetch
 from dreambirds.study.memory import unknown
@@ -33,6 +34,9 @@ try:
         measure(plan)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
+
+if workflow.workflow_settings.cache is not None:
+    place_cache()
 
 if workflow.is_main_process:
     hold(Path(".snakemake"))
