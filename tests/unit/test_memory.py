@@ -77,20 +77,22 @@ def shallow(side: int) -> Classifier:
 
 
 def test_nothing_is_measured_twice_and_no_model_is_built_twice(files, monkeypatch):
-    built, rehearsed = counted(monkeypatch, "build"), counted(monkeypatch, "rehearse")
+    built, rehearsed, frozen = (counted(monkeypatch, name) for name in ("build", "rehearse", "freeze"))
     alike = {"r": {**STEPS, "blur_sigma": [0.25, 0.5, 1.0], "step_size": [0.01, 0.02]}}
     plan = plan_of({**alike, "pads": {**STEPS, "pad": [1, 2]}, "prior": {**STEPS, "batch_norm_prior": [0.1, 1.0]}})
     assert len(plan.recipes) == 10 and memory.unknown(plan)
     measure(plan)
     assert not memory.unknown(plan)
     assert len(built) == 1 and len(rehearsed) == 1 + 2 + 1, "what decides no memory is not tried again"
+    assert len(frozen) == 2, "folded for most, and with its batch norms"
     assert len(list(files.glob("*.json"))) == 2 + 4 and not [*files.glob(".*")]
     memory._known.clear()
     assert not memory.unknown(plan), "another process reads the files"
     measure(plan)
     assert len(built) == 1
     for change in ({"labels": BIRDS[:2]}, {"size": 48}, {"model": "test_resnet", "model_options": {"drop_rate": 0.1}}):
-        assert memory.unknown(plan_of(**change))
+        other = plan_of(**change)
+        assert memory.read(memory.training(other, "a")) is None is memory.read(memory.dreaming(other, "a", "r"))
     for change in ({"epochs": [0, 1, 9]}, {"batch_size": 64, "learning_rate": 1.0}, {"threads": {"load": 1}}):
         assert not memory.unknown(plan_of(**change))
     measure(plan_of(optimizer="momentum"))
