@@ -25,7 +25,7 @@ slurm:
 	@export PATH="$$PATH:/usr/sbin"; if command -v slurmctld && command -v slurmd && command -v munged; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get; then apt-get update --quiet --quiet; \
 		DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --no-install-recommends slurm-wlm munge; \
-	else false; fi > /dev/null || echo "SLURM can't be installed here (root and apt-get are needed): its tests are skipped."
+	else false; fi > /dev/null || echo "SLURM can't be installed here (it takes root and apt-get), so its tests are skipped."
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -3,9 +3,9 @@
 Runs a study, the default one unless another is named, in a temporary folder and with an empty store; measures in the
 same run, before and after it, what its bare passes take on as many threads as a job has; and prints, and with --json
 writes, the wall time, the sum of the bare passes, and their ratio. Bare passes of training are the updates (forward,
-backward and the optimiser's step), those that find harder pictures (forward, and backward to the pictures), and looks at
-the pictures that validate; of dreaming, forward and backward to the pictures, a pass a step, through the whole frozen
-model. All are counted in pictures, at the batches of the study's jobs, with the pictures in memory.
+backward and the optimiser's step), those that find harder pictures (forward, and backward to the pictures), and looks
+at the pictures that validate; of dreaming, forward and backward to the pictures, a pass a step, through the whole
+frozen model. All are counted in pictures, at the batches of the study's jobs, with the pictures in memory.
 
 Jobs run side by side, so that the wall time may be below the sum; the second ratio counts the wall time of every core.
 """
@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -36,7 +37,6 @@ from dreambirds.dreaming.octaves import octave_shapes, shapes_seen
 from dreambirds.dreaming.precision import computing, resolve_precision
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.rehearsal import rehearse
-from dreambirds.dreaming.tiles import tile_starts
 from dreambirds.models.build import Classifier, build, options_for
 from dreambirds.models.frozen import freeze
 from dreambirds.pictures.measuring import measure as measure_memory
@@ -67,8 +67,8 @@ def count_training(run: dict, learnt: int, validated: int) -> dict[str, int]:
         pictures = min(order.batch_size, learnt - number % order.per_epoch * order.batch_size)
         hard = adversarial_length(run["adversarial"], number / order.per_epoch) > 0
         passed.update(updates=pictures, harder=hard * run["adversarial"]["steps"] * pictures)
-    for done, goal in zip([0, *goals], goals, strict=False):
-        looks = len(list(parts(done, goal, order.per_epoch))) or (goal > 0)
+    for epoch, done, goal in zip(run["epochs"], [0, *goals], goals, strict=False):
+        looks = len(list(parts(done, goal, order.per_epoch))) or (epoch > 0)
         passed.update(validation=looks * validated)
     return dict(passed)
 
@@ -80,7 +80,7 @@ def count_dreaming(recipe: Recipe, shape: tuple[int, int]) -> dict[tuple[int, in
     shown: Counter = Counter()
     for octave, steps in zip(octaves, [*[recipe.octave_steps] * (len(octaves) - 1), last - grown], strict=True):
         view = max(shapes_seen(replace(recipe, octaves=1), octave), key=math.prod)
-        tiles = math.prod(len(tile_starts(side + 2 * recipe.pad, recipe.tile or math.inf)) for side in octave)
+        tiles = not recipe.tile or math.prod(math.ceil((side + 2 * recipe.pad) / recipe.tile) for side in octave)
         shown[view] += steps * tiles * max(1, recipe.crops)
     return dict(shown)
 
@@ -157,9 +157,9 @@ def dreaming_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str
     for run, keys in plan.config["runs"].items():
         options = options_for(keys["model"], keys["model_options"], trained)
         classifier = build(keys["model"], len(plan.labels), options).eval()
-        frozen = {fold: freeze(classifier, trained, device, fold) for fold in (True, False)}
+        frozen = cache(partial(freeze, classifier, trained, device))
         for name, parameters in plan.recipes.items():
-            model, shape = frozen[not parameters["batch_norm_prior"]], plan.shape(name)
+            model, shape = frozen(not parameters["batch_norm_prior"]), plan.shape(name)
             recipe, precision = as_recipe(parameters, min(shape)), resolve_precision(parameters["precision"], device)
             cuda = device.type == "cuda"
             free = torch.cuda.mem_get_info()[0] if cuda else dream_bytes(plan, run, name)
@@ -183,16 +183,15 @@ def count(plan: Plan, learnt: int, validated: int) -> dict[tuple[str, str, str],
     return dict(counts)
 
 
-def time_loops(loops: dict, rounds: int, device: torch.device) -> dict[tuple[str, str, str], float]:
+def time_loops(loops: dict[tuple, Loop], rounds: int, device: torch.device) -> dict[tuple, float]:
     """Return the seconds of one picture in each loop: its best round, all loops in turn."""
-    best = dict.fromkeys(loops, float("inf"))
-    for key, (run, pictures) in loops.items():
+    best, times = dict.fromkeys(loops, math.inf), {}
+    for key, (run, _) in loops.items():
         seconds_of(run, WARM, device)
-        once = seconds_of(run, 1, device)
-        loops[key] = run, pictures, max(1, math.ceil(SHORT / once))
+        times[key] = max(1, math.ceil(SHORT / seconds_of(run, 1, device)))
     for _ in range(rounds):
-        for key, (run, pictures, times) in loops.items():
-            best[key] = min(best[key], seconds_of(run, times, device) / times / pictures)
+        for key, (run, pictures) in loops.items():
+            best[key] = min(best[key], seconds_of(run, times[key], device) / times[key] / pictures)
     return best
 
 
@@ -263,7 +262,9 @@ def figures(counts: dict, before: dict, after: dict, wall: float, cores: int) ->
 def main(arguments: list[str] | None = None) -> dict:
     """Run the benchmark and return its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=ROOT / "config/default.yaml", help="the study to run")
+    parser.add_argument(
+        "--config", type=Path, default=ROOT / "config/default.yaml", help="the study to run, its paths in full"
+    )
     parser.add_argument("--cores", type=int, default=CORES, help="cores for Snakemake; all unless told")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the bare passes, of which the best counts")
     parser.add_argument("--json", type=Path, help="write the figures to this file")

@@ -21,7 +21,7 @@ from dreambirds.dreaming.store import Store, dream_store
 from dreambirds.errors import StudyError
 from dreambirds.models.build import build
 from dreambirds.models.checkpoint import Card, save_checkpoint, save_tensors
-from dreambirds.pictures import provenance, ready
+from dreambirds.pictures import moments, provenance, ready
 from dreambirds.pictures.dreams import dream_all
 from dreambirds.pictures.provenance import read_facts
 from dreambirds.pictures.ready import Job
@@ -79,7 +79,7 @@ def bench(tmp_path, monkeypatch, caplog) -> Bench:
 
 def entries(folder: Path) -> list[Path]:
     """Return the folders of all entries of dreams below a store."""
-    return sorted(card.parent for card in folder.glob("dreams/*/*/*/entry.json"))
+    return sorted(card.parent for card in folder.glob("dreams/??/*/*/entry.json"))
 
 
 DECIDES = {
@@ -280,6 +280,75 @@ def test_a_dream_that_fails_is_not_kept(bench, monkeypatch):
     monkeypatch.setattr(ready, "freeze", whole)
     assert bench.dreamt() == 2, "only the one that failed"
     assert pd.read_csv(bench.folder / "out/dreams.csv")["failed_at"].isna().all()
+
+
+def test_one_picture_leaves_the_trace_alone(bench):
+    bench.dreamt()
+    trace = bench.folder / "out/a/trace.csv"
+    before = trace.read_bytes()
+    assert bench.dreamt(only=(1,)) == 0 and trace.read_bytes() == before
+    assert bench.dreamt(only=(1,), folder=bench.folder / "alone") == 0
+    assert not (bench.folder / "alone/a/trace.csv").exists()
+
+
+def test_an_entry_that_cannot_be_read_now_is_not_thrown_away(bench, monkeypatch):
+    bench.dreamt()
+    found = entries(bench.folder / "store")
+    monkeypatch.setattr(store, "sha256_of", lambda _: (_ for _ in ()).throw(OSError(24, "Too many open files")))
+    assert dream_store().get(found[0].parent.name, found[0].name) is None
+    assert "can't be read" in bench.caplog.text and entries(bench.folder / "store") == found
+
+
+def test_a_card_that_was_edited_is_noticed(bench):
+    bench.dreamt()
+    card = entries(bench.folder / "store")[0] / "entry.json"
+    told = json.loads(card.read_text())
+    told["facts"]["look"]["probability"] = 0.5
+    card.write_text(json.dumps(told))
+    assert bench.dreamt() == 1
+
+
+def test_what_cannot_join_the_store_yet_stays_aside_for_the_next_job(bench, monkeypatch):
+    whole = Path.rename
+
+    def refused(path, target):
+        if path.name.startswith("step-"):
+            raise OSError(28, "No space left on device")
+        return whole(path, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    assert bench.dreamt() == 6 and entries(bench.folder / "store") == []
+    assert "can't be added to the store yet" in bench.caplog.text
+    monkeypatch.setattr(Path, "rename", whole)
+    assert bench.dreamt() == 0 and len(entries(bench.folder / "store")) == 6
+
+
+def test_results_that_cannot_be_written_to_are_named_and_the_batch_is_kept(bench, monkeypatch):
+    whole = moments.link
+
+    def full(source, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(moments, "link", full)
+    with pytest.raises(StudyError, match=r"'.*out' can't be written to \(No space left on device\)"):
+        bench.dreamt()
+    monkeypatch.setattr(moments, "link", whole)
+    assert bench.dreamt() == 0, "what was dreamt is in the store"
+
+
+def test_a_dream_that_is_evicted_while_a_job_looks_at_it_is_dreamt_again(bench, monkeypatch):
+    bench.dreamt()
+    whole, seen = moments.place_moment, []
+
+    def late(entry, *arguments):
+        if not seen:
+            seen.append(entry)
+            store.discard(entry.folder)
+        return whole(entry, *arguments)
+
+    monkeypatch.setattr(moments, "place_moment", late)
+    good = bench.files()
+    assert bench.dreamt() == 1 and set(bench.files()) == set(good) and bench.dreamt() == 0
 
 
 def test_films_are_kept_too(bench, monkeypatch):

@@ -18,7 +18,7 @@ import pytest
 
 from dreambirds import leases
 from dreambirds.errors import StudyError
-from dreambirds.leases import VISIBLE, count_gpus, leased
+from dreambirds.leases import SCHEDULERS, VISIBLE, count_gpus, leased
 
 PACKAGE = Path(leases.__file__).parents[1]
 START = f"""
@@ -194,6 +194,7 @@ def test_jobs_of_slurm_do_not_wait_for_each_other(jobs):
 def test_what_a_job_sees_and_what_is_there_again_afterwards(monkeypatch, set_to, gpus, there, seen):
     if set_to is not None:
         monkeypatch.setenv(VISIBLE, set_to)
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
     with pytest.raises(RuntimeError, match="the job's own"), leased(gpus, lambda: there) as mine:
         assert os.environ.get(VISIBLE) == seen
         assert mine == [] if seen == set_to else mine == seen.split(",")
@@ -270,3 +271,14 @@ def test_gpus_are_counted_by_the_driver(tmp_path, monkeypatch, status, counted):
     subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "libcuda.so.1", tmp_path / "cuda.c"], check=True)
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
     assert count_gpus() == counted
+
+
+def test_a_gpu_that_a_user_lists_is_leased_too_and_one_that_a_scheduler_gave_is_not(monkeypatch):
+    monkeypatch.setenv(VISIBLE, "3")
+    with leased(1, lambda: 8) as mine:
+        assert mine == ["3"]
+    for scheduler in SCHEDULERS:
+        with monkeypatch.context() as patch:
+            patch.setenv(scheduler, "7")
+            with leased(1, lambda: 8) as mine:
+                assert mine == [], scheduler

@@ -41,7 +41,19 @@ def test_no_file_of_the_package_is_too_long_to_read():
 
 
 def test_no_stage_imports_a_later_one():
-    order = ["errors", "terms", "device", "leases", "watch", "data", "study", "models", "training", "dreaming", "pictures"]
+    order = [
+        "errors",
+        "terms",
+        "device",
+        "leases",
+        "watch",
+        "data",
+        "study",
+        "models",
+        "training",
+        "dreaming",
+        "pictures",
+    ]
     package = ROOT / "workflow" / "dreambirds"
     for stage in order:
         files = (package / stage).rglob("*.py") if (package / stage).is_dir() else [package / f"{stage}.py"]

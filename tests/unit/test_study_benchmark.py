@@ -1,31 +1,131 @@
-"""What the benchmark of a whole study counts, against counting by hand."""
+"""The benchmark of a whole study counts the passes that are really made, and reckons as it says."""
 
-import pandas as pd
-import study
+from collections import Counter
+from dataclasses import replace
 
+import pytest
+import study as benchmark
+import torch
+from chains import CPU, train
+from sections import section
+from small import FOURIER, MACO, PLAIN, RICH, network
+from small import run as dream_of
+
+from dreambirds.dreaming.recipe import Recipe
+from dreambirds.models.build import Classifier
 from dreambirds.study.plan import make_plan
 
+HARD = {"length": 1.0, "steps": 2, "ramp_epochs": 1}
 
-def test_passes_are_counted_as_they_are_made():
-    config = {
-        "dataset": {"image_size": 64},
-        "runs": {
-            "plain": {"model": "test_resnet", "epochs": [0, 1, 3], "batch_size": 8},
-            "hard": {
-                "model": "test_resnet",
-                "epochs": [2],
-                "batch_size": 4,
-                "adversarial": {"length": 1.0, "steps": 3, "ramp_epochs": 1},
-            },
-        },
-        "dreams": {
-            "labels": ["blue_jay", "northern_cardinal"],
-            "recipes": {"a": {"steps": [5, 20]}, "b": {"steps": [7]}},
-        },
+
+@pytest.mark.parametrize(
+    ("changes", "learnt", "expected"),
+    [
+        # updates of 8, 8 and 4; after 0, 2, 3 and 6 of them it looks at 5 pictures
+        ({"epochs": [0, 0.5, 2]}, 20, {"updates": 2 * 20, "harder": 0, "validation": 4 * 5}),
+        ({"epochs": [2]}, 20, {"updates": 2 * 20, "harder": 0, "validation": 3 * 5}),
+        ({"epochs": [0]}, 20, {"updates": 0, "harder": 0, "validation": 5}),
+        # half an update is none, and is told all the same
+        ({"epochs": [0, 0.1, 1]}, 20, {"updates": 20, "harder": 0, "validation": 3 * 5}),
+        # a last picture alone is left out
+        ({"epochs": [3]}, 17, {"updates": 3 * 16, "harder": 0, "validation": 4 * 5}),
+        # the first update's length is 0
+        ({"epochs": [2], "adversarial": HARD}, 20, {"updates": 40, "harder": 2 * (40 - 8), "validation": 3 * 5}),
+        ({"epochs": [1], "adversarial": {"length": 1.0}}, 20, {"updates": 20, "harder": 20, "validation": 2 * 5}),
+    ],
+)
+def test_the_passes_of_training_are_counted_as_by_hand(changes, learnt, expected):
+    assert benchmark.count_training(section(batch_size=8, **changes), learnt, 5) == expected
+
+
+@pytest.mark.parametrize("adversarial", [{"length": 0.0}, HARD], ids=["plain", "hard"])
+def test_real_training_makes_as_many_passes(adversarial, tmp_path, dataset, monkeypatch):
+    passed, forward = Counter(), Classifier.forward
+
+    def counting(self, images):
+        kind = "updates" if self.training else "harder" if torch.is_grad_enabled() else "validation"
+        passed[kind] += len(images)
+        return forward(self, images)
+
+    monkeypatch.setattr(Classifier, "forward", counting)
+    run = section(batch_size=6, epochs=[0, 1, 3], adversarial=adversarial)
+    train(tmp_path, dataset, run, run["epochs"])
+    passed["validation"] -= 1  # the model was tried on a picture
+    assert benchmark.count_training(run, 16, 4) == {**dict.fromkeys(("harder", "updates"), 0), **passed}
+
+
+def test_the_pictures_of_a_dream_are_counted_as_by_hand():
+    count = benchmark.count_dreaming
+    assert count(Recipe(steps=(3, 50)), (64, 48)) == {(64, 48): 50}
+    assert count(Recipe(steps=(5,), pad=2), (64, 64)) == {(68, 68): 5}
+    assert count(Recipe(steps=(5,), tile=32), (64, 80)) == {(32, 32): 5 * 2 * 3}
+    assert count(Recipe(steps=(5,), tile=64, pad=2), (64, 64)) == {(64, 64): 5 * 2 * 2}, "tiles cover the border too"
+    assert count(Recipe(steps=(5,), crops=7, crop_view=20), (64, 64)) == {(20, 20): 5 * 7}
+    grown = Recipe(steps=(30,), octaves=3, octave_scale=2.0, octave_steps=10)
+    assert count(grown, (64, 64)) == {(16, 16): 10, (32, 32): 10, (64, 64): 10}
+    assert count(replace(grown, tile=32, steps=(25,)), (64, 64)) == {(16, 16): 10, (32, 32): 10 + 5 * 4}
+
+
+@pytest.mark.parametrize("recipe", [PLAIN, replace(RICH, tile=None), replace(RICH, octaves=1), FOURIER, MACO])
+@pytest.mark.parametrize("shape", [(12, 12), (17, 11)])
+def test_a_real_dream_shows_as_many_pictures(recipe, shape):
+    model, shown = network(), Counter()
+
+    def note(_module, inputs):
+        if inputs[0].requires_grad:
+            shown[tuple(inputs[0].shape[2:])] += len(inputs[0])
+
+    model.register_forward_pre_hook(note)
+    dream_of(model, recipe, "ab", shape=shape)
+    assert {view: 2 * pictures for view, pictures in benchmark.count_dreaming(recipe, shape).items()} == shown
+
+
+def test_a_study_is_the_sum_of_its_checkpoints_labels_and_recipes():
+    dataset = {"image_size": 64, "labels": ["blue_jay", "northern_cardinal", "yellow_warbler"]}
+    runs = {"a": {"epochs": [0, 2], "batch_size": 8}, "b": {"epochs": [1], "batch_size": 8}}
+    recipes = {"r": {"steps": [4, 9]}, "s": {"steps": [5], "octaves": 2, "octave_steps": 3, "octave_scale": 2.0}}
+    dreams = {"labels": ["blue_jay", "yellow_warbler"], "recipes": recipes}
+    plan = make_plan({"dataset": dataset, "runs": runs, "dreams": dreams})
+    assert benchmark.count(plan, 24, 6) == {
+        ("train", "a", "updates"): 48,
+        ("train", "a", "harder"): 0,
+        ("train", "a", "validation"): 3 * 6,
+        ("dream", "a", "r, 64x64"): 2 * 2 * 9,
+        ("dream", "a", "s, 32x32"): 2 * 2 * 3,
+        ("dream", "a", "s, 64x64"): 2 * 2 * 2,
+        ("train", "b", "updates"): 24,
+        ("train", "b", "harder"): 0,
+        ("train", "b", "validation"): 2 * 6,
+        ("dream", "b", "r, 64x64"): 2 * 9,
+        ("dream", "b", "s, 32x32"): 2 * 3,
+        ("dream", "b", "s, 64x64"): 2 * 2,
     }
-    plan = make_plan(config)
-    images = pd.DataFrame({"split": ["train"] * 17 + ["validation"] * 5})
-    plain, hard = (study.count_training(plan, run, images) for run in ("plain", "hard"))
-    assert plain == {"update": 3 * 3, "harder": 0, "validate": 4 * 5}, "17 pictures are three batches of 8"
-    assert hard == {"update": 2 * 5, "harder": 2 * 5 * 3, "validate": 3 * 5}
-    assert study.count_dreaming(plan, "plain") == 3 * 2 * (20 + 7) and study.count_dreaming(plan, "hard") == 2 * 27
+
+
+def test_each_part_that_is_counted_has_a_bare_pass_of_its_own(monkeypatch):
+    monkeypatch.setattr(benchmark, "SHORT", 0.0)
+    recipes = {"r": {"steps": [9]}, "p": {"steps": [5], "pad": 2, "crops": 3, "crop_view": 24, "batch_norm_prior": 1.0}}
+    labels = ["blue_jay", "northern_cardinal", "yellow_warbler"]
+    runs = {"a": {"model": "test_resnet", "batch_size": 4, "adversarial": HARD}}
+    plan = make_plan(
+        {"gpu": 0, "dataset": {"image_size": 32, "labels": labels}, "runs": runs, "dreams": {"recipes": recipes}}
+    )
+    loops = dict(benchmark.dreaming_parts(plan, 1)) | dict(benchmark.training_parts(plan, 1))
+    assert {key[2]: pictures for key, (_, pictures) in loops.items()} == {
+        **{"updates": 4, "harder": 4, "validation": 4},
+        **{"r, 32x32": 3, "p, 24x24": 3 * 3},
+    }
+    counts = benchmark.count(plan, 24, 6)
+    assert counts.keys() == loops.keys()
+    assert all(seconds > 0 for seconds in benchmark.time_loops(loops, 1, CPU).values())
+
+
+def test_the_ratio_is_the_wall_time_to_the_mean_of_what_was_measured_before_and_after(capsys):
+    counts = {("train", "a", "updates"): 100, ("dream", "a", "r"): 50}
+    before = {("train", "a", "updates"): 0.1, ("dream", "a", "r"): 0.2}
+    after = {("train", "a", "updates"): 0.3, ("dream", "a", "r"): 0.2}
+    found = benchmark.figures(counts, before, after, 45.0, 2)
+    assert found["model_seconds"] == pytest.approx(100 * 0.2 + 50 * 0.2)
+    assert found["wall_over_model"] == pytest.approx(1.5) and found["wall_of_all_cores_over_model"] == pytest.approx(3)
+    assert [line["seconds"] for line in found["parts"]] == pytest.approx([20, 10])
+    assert "updates" in capsys.readouterr().out

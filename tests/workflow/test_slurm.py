@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+import yaml
 from slurm import Cluster, cluster, missing, wait_for
-from studies import Study, tiny
-
-pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+from studies import ROOT, Study, tiny
 
 WITHOUT_ACCOUNTING = ["--profile", "profiles/slurm", "--slurm-status-command", "squeue", "--slurm-no-account"]
 QUICK = ["--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "1"]
@@ -33,8 +32,12 @@ class Ran:
         """Run the study, cancel its first dream job while that computes, and keep SLURM's records."""
         with ThreadPoolExecutor() as pool:
             running = pool.submit(self.study.run, *WITHOUT_ACCOUNTING, *QUICK)
-            wait_for(lambda: running.done() or self._cancel(), "no dream job ever ran", 300)
-            self.said = running.result()
+            try:
+                wait_for(lambda: running.done() or self._cancel(), "no dream job ever ran", 600)
+                self.said = running.result(900)
+            except (RuntimeError, TimeoutError):
+                self.slurm.stop()  # ends Snakemake too, for which the pool waits
+                raise
         with suppress(RuntimeError):
             wait_for(lambda: not self.slurm.strays(), seconds=20)
         self.left = self.slurm.strays()
@@ -70,16 +73,24 @@ def minutes(limit: str) -> int:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """Return the study, finished on a SLURM that is gone again."""
+    if why := missing():
+        pytest.skip(why)
     folder = tmp_path_factory.mktemp("slurm")
-    (folder / "cache").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(folder / "cache"))
+        patch.delenv("SNAKEMAKE_OUTPUT_CACHE", raising=False)
         with cluster() as slurm:
             for name, value in slurm.environment.items():
                 patch.setenv(name, value)
             ran = Ran(Study(folder, config()), slurm)
             ran.run()
     return ran
+
+
+def test_the_profile_sets_all_that_the_default_one_sets():
+    default, slurm = (
+        yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text()) for name in ("default", "slurm")
+    )
+    assert default.items() <= slurm.items()
 
 
 def test_the_study_finishes_on_slurm(ran):
@@ -111,7 +122,7 @@ def test_a_cancelled_job_is_tried_again_with_more_memory_and_time(ran):
 
 
 def test_jobs_on_slurm_keep_what_the_profile_caches(ran):
-    kept = {file.name.partition("_")[2] for file in (ran.study.folder / "cache").iterdir()}
+    kept = {file.name.partition("_")[2] for file in (ran.study.folder / "results/.store/cache").iterdir()}
     assert {"pictures.npy", "weights.safetensors"} <= kept
     assert (ran.study.results / "runs/scratch/epoch-0001.safetensors").is_symlink()
 

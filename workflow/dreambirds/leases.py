@@ -19,6 +19,7 @@ from dreambirds.errors import StudyError
 
 log = logging.getLogger(__name__)
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set by SLURM, PBS, LSF, SGE
 POLL = 0.5  # seconds between two looks whether a GPU is free
 PATIENCE = 60  # seconds for the driver to count its devices
 PROBE = """
@@ -46,8 +47,8 @@ def leased(gpus: int, count: Callable[[], int] = count_gpus, poll: float = POLL)
     """Give a job GPUs of its own for the time of the block, and wait for them first; yield their names.
 
     To be entered before CUDA starts, since CUDA_VISIBLE_DEVICES then names these GPUs only. Nothing is done, and no
-    name given, if no GPU is asked for or there is none, or if CUDA_VISIBLE_DEVICES is set already (as SLURM does) and
-    lists no more than are asked for. A lease ends with its process, however that ends, and is not its children's.
+    name given, if no GPU is asked for or there is none, or if CUDA_VISIBLE_DEVICES was set by a scheduler such as SLURM
+    and lists no more than are asked for. A lease ends with its process, however that ends, and is not its children's.
     Raises StudyError if the leases can't be kept.
     """
     devices = _choice(gpus, count)
@@ -75,8 +76,8 @@ def _choice(gpus: int, count: Callable[[], int]) -> list[str]:
     if told is None:
         return [str(index) for index in range(count())]
     listed = _listed(told)
-    # Two SLURM jobs may each call their GPU 0, so there is no lease to be had on a GPU that was given to the job alone.
-    return listed if len(listed) > gpus else []
+    # Two jobs of a scheduler may each call their GPU 0, so there is no lease on a GPU that was given to the job alone.
+    return [] if len(listed) <= gpus and any(map(os.environ.get, SCHEDULERS)) else listed
 
 
 def _listed(told: str) -> list[str]:

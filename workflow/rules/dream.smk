@@ -80,6 +80,7 @@ rule recipes:
     conda:
         "../../environment.yml"
     params:
+        code=stage_code("recipes"),
         recipes=[plan.digest(recipe) for recipe in plan.recipes],
     message:
         "List the recipes"

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dreambirds.errors import StudyError
 from dreambirds.leases import leased
+from dreambirds.study.code import check_code
 from dreambirds.watch import end_with_snakemake
 
 
@@ -26,6 +27,7 @@ def job(snakemake):
     logging.getLogger("dreambirds").setLevel(logging.INFO)
     end_with_snakemake()
     try:
+        check_code(snakemake.params.get("code"))
         with leased(getattr(snakemake.resources, "gpu", 0)):
             yield
     except StudyError as error:

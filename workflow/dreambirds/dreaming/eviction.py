@@ -36,8 +36,8 @@ def evict(root: Path, limit: int) -> tuple[int, int, int]:
     for each in kept:
         if left <= limit:
             break
-        _remove(each.path)
-        left, removed, freed = left - each.size, removed + 1, freed + each.size
+        if _remove(each.path):
+            left, removed, freed = left - each.size, removed + 1, freed + each.size
     return removed, freed, left
 
 
@@ -55,14 +55,17 @@ def _pictures(folder: Path) -> Iterator[Kept]:
             yield Kept(path, about.st_size, about.st_mtime)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path) -> bool:
+    """Remove one thing, and its folders if they are empty; tell whether it is gone."""
     if path.is_dir():
         discard(path)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # it is another's
+            path.unlink()
     for parent in (path.parent, path.parent.parent):
         with suppress(OSError):  # it is not empty
             parent.rmdir()
+    return not path.exists()
 
 
 def as_bytes(text: str) -> int:

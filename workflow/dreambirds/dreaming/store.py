@@ -52,7 +52,8 @@ class Stage:
         yield folder
         files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
         entry = Entry(folder, facts, files)
-        (folder / CARD).write_text(json.dumps({"facts": facts, "files": files}, indent=1, ensure_ascii=False))
+        card = {"facts": facts, "files": files, "sha256": dream_key([facts, files])}
+        (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False))
         self.entries.append((entry, keep))
 
     def last(self) -> Entry:
@@ -82,15 +83,21 @@ class Store:
         try:
             card = json.loads((folder / CARD).read_text())
             entry = Entry(folder, card["facts"], card["files"])
+            if dream_key([entry.facts, entry.files]) != card["sha256"]:
+                raise ValueError(f"{CARD} is not what was put there")
             for file, digest in entry.files.items():
                 if sha256_of(folder / file) != digest:
                     raise ValueError(f"{file} is not what was put there")
             with suppress(OSError):
                 os.utime(folder / CARD)  # eviction goes by it; a store may be another's
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
             if folder.exists():
                 log.warning("the stored dream '%s' is damaged (%s) and dreamt anew", folder, error)
                 discard(folder)
+            return None
+        except OSError as error:  # it may be as good as ever, for others or later
+            if folder.exists():
+                log.warning("the stored dream '%s' can't be read (%s) and is dreamt anew", folder, error)
             return None
         return entry
 
@@ -114,13 +121,23 @@ class Store:
             shutil.rmtree(stage.folder, ignore_errors=True)
 
     def _join(self, ready: Path) -> None:
-        """Move the entries of a stage to their places; another job may be doing the same."""
+        """Move the entries of a stage to their places; another job may be doing the same.
+
+        What can't be moved now stays aside, and the next job tries again.
+        """
         for folder in find(ready, "*/*"):
             place = self._path(folder.parent.name) / folder.name
-            with suppress(OSError):  # it is there already, or the other job was first
+            try:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 folder.rename(place)
-        shutil.rmtree(ready, ignore_errors=True)
+            except OSError as error:
+                if place.exists():
+                    shutil.rmtree(folder, ignore_errors=True)
+                elif folder.exists():
+                    log.warning("the dream '%s' can't be added to the store yet (%s)", folder, error)
+        for folder in (*find(ready, "*"), ready):
+            with suppress(OSError):  # another job was first, or something stays
+                folder.rmdir()
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / key
@@ -152,6 +169,6 @@ def dream_store() -> Store:
     return Store(store_root() / "dreams")
 
 
-def dream_key(facts: dict) -> str:
+def dream_key(facts: dict | list) -> str:
     """Return the digest of JSON facts: all that decides the pixels of a dream."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:40]

@@ -6,6 +6,8 @@ whole.
 
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +28,7 @@ from dreambirds.pictures.ready import Job, Ready
 from dreambirds.pictures.views import rescale_together, to_picture
 from dreambirds.study.paths import film_name, step_name
 
-SECONDS_PER_FRAME = 0.08
+FILM, SECONDS_PER_FRAME = "film.gif", 0.08
 INDEX = ["label", "step", "steps_done", "failed_at", "loss", "logit", "probability", "top1", "change", "raw_sha256"]
 INDEX += ["rescaled_sha256"]
 log = logging.getLogger(__name__)
@@ -52,26 +54,28 @@ class _Dreamer:
         self.job, self.ready, self.store = job, Ready(job, device), store
         self.keys = {label: dream_key(self.ready.decides(label)) for label in job.names}
         self.said = _said(job, self.ready)
-        # a GIF can't be told anew what it is of, so one of other words is another film
-        self.film = f"film-{dream_key(self.said)[:8]}" if job.film else None
         self.missing: dict[tuple, list[str]] = {}
         self.rows: dict[tuple[str, int], dict] = {}
+        self.traces: dict[tuple[str, int], list[str]] = {}
         self.failed: dict[str, int] = {}
         self.found = 0
+        self.problem: OSError | None = None
 
     def take(self) -> None:
         """Put into the job's folder what the store has of each label, and note what it lacks."""
         for label, key in self.keys.items():
-            entries = {step: self.store.get(key, step_name(step)) for step in self.job.steps}
-            film = self.store.get(key, self.film) if self.film else None
-            if self.film and film is None:
-                entries = dict.fromkeys(entries)  # its frames are needed from the first step on
-            lacking = tuple(step for step, entry in entries.items() if entry is None)
-            self.found += len(entries) - len(lacking)
+            lacking = self.job.steps
+            # a film's frames are needed from the first step on
+            if not self.job.film or self._place_film(label, self.store.get(key, self._film(label))):
+                lacking = tuple(
+                    step for step in lacking if not self._place(label, step, self.store.get(key, step_name(step)))
+                )
+            self.found += len(self.job.steps) - len(lacking)
             if lacking:
                 self.missing.setdefault(lacking, []).append(label)
             else:
-                self._place(label, entries, film)
+                self._place_trace(label)
+        self._check()
 
     def dream(self) -> None:
         """Dream of what the store lacks."""
@@ -80,9 +84,11 @@ class _Dreamer:
                 with self.store.stage() as stage:
                     for row, place in enumerate(places):
                         self._keep(stage, dreams, row, labels[place])
+                self._check()
 
     def _dream_of(self, labels: list[str], steps: tuple[int, ...]):
-        return lambda places: self.ready.dream_of([labels[place] for place in places], steps, self.film is not None)
+        film = self.job.film and steps == self.job.steps
+        return lambda places: self.ready.dream_of([labels[place] for place in places], steps, film)
 
     def _keep(self, stage: Stage, dreams: Dreams, row: int, label: str) -> None:
         """Write the moments of one dream of a batch into a stage, and put all that was asked for into the folder."""
@@ -90,27 +96,32 @@ class _Dreamer:
         if failed:
             self.failed[label] = failed
         lines = moments.trace_lines(dreams, row, classes)
-        entries = {}
         for step, images in dreams.snapshots.items():
             moment = self._moment(label, step, made=self._made(dreams, row, step))
             look = moments.look_of(dreams, row, step, classes)
             with stage.entry(key, step_name(step), moment.as_facts(look), keep=not failed) as folder:
                 own = moments.moment_trace(lines, dreams, row, step, classes)
                 moments.write_moment(folder, images[row], moment, own)
-            entries[step] = stage.last()
-        film = self._shoot(stage, dreams, row, label) if dreams.frames else None
-        there = {step: entries.get(step) or self.store.get(key, step_name(step)) for step in self.job.steps}
-        self._place(label, there, film)
+            self._place(label, step, stage.last())
+        if dreams.frames:
+            self._shoot(stage, dreams, row, label)
+            self._place_film(label, stage.last())
+        self._place_trace(label)
 
-    def _shoot(self, stage: Stage, dreams: Dreams, row: int, label: str) -> Entry:
+    def _shoot(self, stage: Stage, dreams: Dreams, row: int, label: str) -> None:
         ended, every = int(dreams.ended[row]), self.job.parameters["film_every"]
         frames = [*dreams.frames[: math.ceil(ended / every)], dreams.frames[-1]]
         pictures = [to_picture(image) for image in rescale_together(torch.stack([each[row] for each in frames]))]
         moment = self._moment(label, self.job.steps[-1], self._made(dreams, row, ended))
         facts = {**moment.said, **moment.made, "title": moment.title}
-        with stage.entry(self.keys[label], self.film, facts, keep=not dreams.failed[row]) as folder:
-            save_gif(pictures, folder / "film.gif", SECONDS_PER_FRAME, as_text(facts))
-        return stage.last()
+        with stage.entry(self.keys[label], self._film(label), facts, keep=not dreams.failed[row]) as folder:
+            save_gif(pictures, folder / FILM, SECONDS_PER_FRAME, as_text(facts))
+
+    def _film(self, label: str) -> str:
+        """Return the name of a label's film in the store: a GIF can't be told anew what it is of, so words count."""
+        moment, parameters = self._moment(label, self.job.steps[-1], {}), self.job.parameters
+        words = [moment.title, moment.said, parameters["film_every"], parameters["steps"][-1]]
+        return f"film-{dream_key(words)[:8]}"
 
     def _made(self, dreams: Dreams, row: int, step: int) -> dict:
         failed = int(dreams.failed[row])
@@ -129,15 +140,50 @@ class _Dreamer:
         title = f"{self.job.names[label]}, dreamt at epoch {self.ready.card.epoch}, step {step}"
         return Moment(title, {**self.said, "label": label, "step": step, **begun}, made)
 
-    def _place(self, label: str, entries: dict[int, Entry], film: Entry | None) -> None:
-        for step, entry in entries.items():
-            made, look = entry.facts["made"], entry.facts["look"]
+    def _place(self, label: str, step: int, entry: Entry | None) -> bool:
+        """Put a moment into the job's folder; tell whether it was there to be put."""
+        if entry is None:
+            return False
+        made, look = entry.facts["made"], entry.facts["look"]
+        with self._placing() as there:
             digests = moments.place_moment(entry, self._moment(label, step, made), self.job.folder, label, step)
+            self.traces[label, step] = moments.read_trace(entry)
             own = {"label": label, "step": step, "steps_done": made["steps_done"], "failed_at": made.get("failed_at")}
             self.rows[label, step] = {**own, **look, **{f"{view}_sha256": sha for view, sha in digests.items()}}
-        moments.place_trace(list(entries.values()), self.job.folder, label)
-        if film:
-            link(film.folder / "film.gif", self.job.folder / film_name(label))
+        return bool(there)
+
+    def _place_film(self, label: str, entry: Entry | None) -> bool:
+        if entry is None:
+            return False
+        with self._placing() as there:
+            path = self.job.folder / film_name(label)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            link(entry.folder / FILM, path)
+        return bool(there)
+
+    def _place_trace(self, label: str) -> None:
+        """Write a label's trace, unless this job stops before the recipe's last step: then it is not the whole."""
+        if not self.problem and self.job.steps[-1] == self.job.parameters["steps"][-1]:
+            with self._placing():
+                moments.place_trace([self.traces[label, step] for step in self.job.steps], self.job.folder, label)
+
+    @contextmanager
+    def _placing(self) -> Iterator[list[bool]]:
+        """Give a list that is filled if all went well. What the store has lost is dreamt anew; that the results can't
+        be written to is told when the batch is safe."""
+        there: list[bool] = []
+        try:
+            yield there
+            there.append(True)
+        except FileNotFoundError:
+            log.info("a dream went out of the store while it was looked at")
+        except OSError as error:
+            self.problem = self.problem or error
+
+    def _check(self) -> None:
+        if self.problem:
+            reason = self.problem.strerror or str(self.problem)
+            raise StudyError(f"'{self.job.folder}' can't be written to ({reason})") from self.problem
 
     def end(self, index: Path | None) -> None:
         """Say how the job went, and write its index."""
@@ -157,12 +203,13 @@ class _Dreamer:
 
 def _said(job: Job, ready: Ready) -> dict:
     """Return what all pictures of a job say of themselves."""
+    concerns_all = ("steps", "film_every")  # and no picture alone
     return {
         "run": ready.card.run,
         "epoch": ready.card.epoch,
         "model": ready.card.model,
         "recipe": job.recipe,
-        "parameters": job.parameters,
+        "parameters": {key: value for key, value in job.parameters.items() if key not in concerns_all},
         "seed": job.parameters["seed"],
         "precision": ready.precision,
         "checkpoint_sha256": ready.checkpoint_sha256,

@@ -17,12 +17,11 @@ from dreambirds.pictures.views import views
 from dreambirds.study.paths import picture_name, trace_name
 
 TRACE = "trace.csv"
-MADE = ("device", "threads", "batch", "steps_done", "failed_at")
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What a kept picture says of itself: its title, what was asked for, and how it was made (the keys of MADE)."""
+    """What a kept picture says of itself: its title, what was asked for, and how it was made (batch, threads …)."""
 
     title: str
     said: dict
@@ -95,11 +94,16 @@ def _name(top1: float, classes: Sequence[str]) -> str:
     return "" if math.isnan(top1) else classes[int(top1)]
 
 
-def place_trace(moments: Sequence[Entry], folder: Path, label: str) -> None:
-    """Write the trace of a dream into a job's folder, put together from its kept moments in the order of steps."""
-    lines = []
-    for entry in moments:
-        lines += (entry.folder / TRACE).read_text().splitlines()[len(lines) :]
+def read_trace(entry: Entry) -> list[str]:
+    """Return the lines of a stored moment's trace."""
+    return (entry.folder / TRACE).read_text().splitlines()
+
+
+def place_trace(traces: Sequence[list[str]], folder: Path, label: str) -> None:
+    """Write the trace of a dream into a job's folder, put together from those of its moments in the order of steps."""
+    lines: list[str] = []
+    for trace in traces:
+        lines += trace[len(lines) :]
     path = folder / trace_name(label)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomically(path) as temporary:

@@ -4,11 +4,12 @@ Its pictures are too many for Snakemake to count: 100,000 of them took it minute
 """
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
 from dreambirds.data.files import atomically
-from dreambirds.study.paths import index_name, job_folder, picture_name
+from dreambirds.study.paths import VIEWS, index_name, job_folder, picture_name
 from dreambirds.study.plan import Plan
 
 
@@ -16,8 +17,8 @@ def asked(plan: Plan, recipe: str, part: int | None, run: str, epoch: str) -> st
     """Return a word that is another one as soon as a job lacks a picture, and stays while labels only go."""
     folder, names = Path(job_folder(plan.study, run, epoch, recipe)), plan.parts[part]
     before = _read(folder, part)
-    last = plan.recipes[recipe]["steps"][-1]
-    if set(names) <= set(before["labels"]) and all((folder / picture_name(name, last)).exists() for name in names):
+    pictures = itertools.product(names, plan.recipes[recipe]["steps"], VIEWS)
+    if set(names) <= set(before["labels"]) and all((folder / picture_name(*each)).exists() for each in pictures):
         return before["asked"]
     digest = hashlib.sha256(json.dumps([*names, before["asked"]]).encode()).hexdigest()[:8]
     return f"{len(names)} labels ({digest})"

@@ -1,6 +1,7 @@
 """Where Snakemake's own cache lies, if it is asked for."""
 
 import os
+from contextlib import suppress
 
 from dreambirds.data.files import store_root
 
@@ -12,5 +13,6 @@ def place_cache() -> None:
     cluster that were told to use it fail."""
     if PLACE not in os.environ:
         folder = (store_root() / "cache").absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ[PLACE] = str(folder)
+        with suppress(OSError):  # then Snakemake says that there is no cache
+            folder.mkdir(parents=True, exist_ok=True)
+            os.environ[PLACE] = str(folder)

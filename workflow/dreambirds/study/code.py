@@ -11,6 +11,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from dreambirds.errors import StudyError
+
 PACKAGE = Path(__file__).parents[1]
 SCRIPTS = PACKAGE.parent / "scripts"
 ENTRIES = {
@@ -22,6 +24,7 @@ ENTRIES = {
     "assembly": ["pictures/assembly.py"],
     "curves": ["pictures/curves.py"],
     "submission": ["training/submission.py", "device.py"],
+    "recipes": ["study/recipes.py"],
 }
 CALLS = {
     "dataset": ["dataset.py"],
@@ -32,6 +35,7 @@ CALLS = {
     "assembly": ["montage.py", "film.py"],
     "curves": ["curves.py"],
     "submission": ["submission.py"],
+    "recipes": ["recipes.py"],
 }
 
 
@@ -57,6 +61,12 @@ def stage_code(stage: str) -> str:
     return f"{stage} code {digest.hexdigest()[:16]}"
 
 
+def check_code(code: str | None) -> None:
+    """Raise StudyError unless a stage's code is still what Snakemake took down when it began; None is not checked."""
+    if code is not None and stage_code(code.partition(" code ")[0]) != code:
+        raise StudyError("the code was edited while Snakemake ran; type the same command again")
+
+
 def stage_modules(stage: str) -> list[Path]:
     """Return the files of all modules that a stage imports, directly or not, in order."""
     found: set[Path] = set()
@@ -75,6 +85,7 @@ def _imported(path: Path) -> Iterator[Path]:
             continue
         parts = node.module.split(".")[1:]
         if parts[:1] != ["study"]:
-            for name in (parts, *([*parts, alias.name] for alias in node.names)):
+            # the package's own `__init__` holds its version, which decides nothing
+            for name in filter(None, (parts, *([*parts, alias.name] for alias in node.names))):
                 base = PACKAGE.joinpath(*name)
                 yield from (file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file())

@@ -48,17 +48,21 @@ class Known:
         """Read a file, unless it is known, and keep its digest."""
         counts_as = self.counts_as(name, file)
         row = self.rows.get(name)
-        if counts_as != "gone" and (row is None or row.counts_as != counts_as):
-            about = file.stat()
-            self._set(name, _Row(about.st_size, about.st_mtime_ns, _digest(file), counts_as))
+        if counts_as == "gone" or (row is not None and row.counts_as == counts_as):
+            return
+        digest, about = _digest(file), file.stat()
+        size, time = about.st_size, about.st_mtime_ns
+        if counts_as == f"{size} {time}":  # else it was edited while it was read
+            self._set(name, _Row(size, time, digest, counts_as))
 
     def keep(self) -> None:
         """Write down what is new; where the store can't be written to, files will be read again."""
         if self.changed:
+            rows = _read(self.path) | self.rows  # another process may have learnt too
             with contextlib.suppress(OSError):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with atomically(self.path) as temporary:
-                    temporary.write_text(json.dumps({name: astuple(row) for name, row in self.rows.items()}))
+                    temporary.write_text(json.dumps({name: astuple(row) for name, row in rows.items()}))
 
     def _set(self, name: str, row: _Row) -> None:
         self.rows[name], self.changed = row, True

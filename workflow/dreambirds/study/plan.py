@@ -83,9 +83,11 @@ class Plan:
 
     def indexes(self, **wanted) -> list[str]:
         """Return the tables of the dream jobs that the selected dreams come from."""
-        jobs = self.select(**wanted)[["run", "epoch", "recipe"]].drop_duplicates()
-        folders = [job_folder(self.study, *job) for job in jobs.itertuples(index=False)]
-        return [f"{folder}/{index_name(part)}" for folder in folders for part in self.parts]
+        chosen = self.select(**wanted)
+        labels = set(chosen["label"])
+        tables = [index_name(part) for part, names in self.parts.items() if labels & set(names)]
+        jobs = chosen[["run", "epoch", "recipe"]].drop_duplicates()
+        return [f"{job_folder(self.study, *job)}/{table}" for job in jobs.itertuples(index=False) for table in tables]
 
     def digest(self, recipe: str) -> str:
         """Return a recipe's name with a digest of all that the config says of it."""

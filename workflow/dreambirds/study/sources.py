@@ -66,7 +66,7 @@ def starts(plan: Plan, recipe: str) -> list[str]:
         return []
     path = start_file(parameters, recipe)
     dataset = f"results/{plan.study}/dataset"
-    return [f"{dataset}/images.csv", f"{dataset}/images"] if path is None else [literal(path)]
+    return [f"{dataset}/images.csv"] if path is None else [literal(path)]
 
 
 def statistics(plan: Plan, recipe: str) -> list[str]:
