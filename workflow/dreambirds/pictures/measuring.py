@@ -1,7 +1,7 @@
 """What models and recipes take of memory, measured once each and kept in the store for `study.memory`."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -35,25 +35,28 @@ def measure(plan: Plan) -> None:
     norms that a recipe looks at, or does not take what that shows; recipes of more than 1024 x 1024 pixels are left to
     the dream.
     """
+    found = []
     for run in plan.config["runs"]:
         if any(memory.read(what) is None for what in memory.needed(plan, run)):
-            _measure_run(plan, run)
+            found += _measure_run(plan, run)
+    for what, value in found:  # only now, since a refused study leaves nothing behind
+        memory.write(what, value)
 
 
-def _measure_run(plan: Plan, run: str) -> None:
+def _measure_run(plan: Plan, run: str) -> Iterator[tuple[dict, dict]]:
     subject, keys = _Subject(plan, run), plan.config["runs"][run]
     trained, optimiser = memory.training(plan, run), memory.optimiser(plan, run)
     with said_of(f"runs.{run}"):
         subject.check()
         if memory.read(optimiser) is None:
-            memory.write(optimiser, {"per_byte": optimiser_state(keys["optimizer"])})
+            yield optimiser, {"per_byte": optimiser_state(keys["optimizer"])}
         if memory.read(trained) is None:
-            memory.write(trained, subject.training(trained["trainable"]))
+            yield trained, subject.training(trained["trainable"])
     for name in plan.recipes:
         dreamt = memory.dreaming(plan, run, name)
         if memory.read(dreamt) is None:
             with said_of(f"dreams.recipes.{name} on the run '{run}'"):
-                memory.write(dreamt, {"picture": subject.dreaming(plan.recipes[name], plan.shape(name))})
+                yield dreamt, {"picture": subject.dreaming(plan.recipes[name], plan.shape(name))}
 
 
 class _Subject:
