@@ -38,7 +38,9 @@ def measure(plan: Plan) -> None:
     found = []
     for run in plan.config["runs"]:
         if any(memory.read(what) is None for what in memory.needed(plan, run)):
-            found += _measure_run(plan, run)
+            for what, value in _measure_run(plan, run):
+                memory.note(what, value)
+                found.append((what, value))
     for what, value in found:  # only now, since a refused study leaves nothing behind
         memory.write(what, value)
 

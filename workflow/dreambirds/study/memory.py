@@ -92,6 +92,11 @@ def read(what: dict) -> dict | None:
     return _known[path]
 
 
+def note(what: dict, found: dict) -> None:
+    """Know what was measured of something, in this process only."""
+    _known[_path(what)] = found
+
+
 def write(what: dict, found: dict) -> None:
     """Keep what was measured of something; only in this process where the store can't be written to."""
     path = _path(what)
@@ -99,7 +104,7 @@ def write(what: dict, found: dict) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomically(path) as temporary:
             temporary.write_text(json.dumps({"of": what, "found": found}))
-    _known[path] = found
+    note(what, found)
 
 
 def _path(what: dict) -> Path:
