@@ -10,14 +10,12 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import yaml
 from PIL import Image
+from running import snakemake
 
 ROOT = Path(__file__).parents[1]
 INSTANT = '''
@@ -61,48 +59,17 @@ def make_study(folder: Path, checkpoints: int, labels: int, recipes: int, size: 
     (folder / "study.yaml").write_text(yaml.safe_dump(config))
 
 
-def snakemake(folder: Path, cores: int, *arguments: str) -> tuple[float, float]:
-    """Run Snakemake on the study; return its seconds and largest memory in MiB. Exits with its words if that fails."""
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        *arguments,
-        "--cores",
-        cores,
-        "--snakefile",
-        folder / "code/Snakefile",
-    ]
-    command += ["--directory", folder, "--configfile", folder / "study.yaml"]
-    surroundings = {key: value for key, value in os.environ.items() if key != "DREAMBIRDS_STORE"}
-    said, began = folder / "said.log", time.perf_counter()
-    with said.open("w") as log:
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            cwd=folder / "code",
-            env=surroundings | {"OMP_NUM_THREADS": "1"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - began
-    if process.returncode:
-        sys.exit(said.read_text()[-4000:])
-    return seconds, usage.ru_maxrss / 1024
-
-
 def measure(folder: Path, dreams: int, cores: int) -> dict[str, float]:
     """Run the study and return what it cost."""
-    dry_run, memory = snakemake(folder, cores, "-n")
+    dry_run, memory = snakemake(folder / "code", folder, cores, "-n")
     print(f"first snakemake -n: {dry_run:.1f} s, {memory:.0f} MiB", flush=True)
-    training, _ = snakemake(folder, cores, "training_only")
+    training, _ = snakemake(folder / "code", folder, cores, "training_only")
     print(f"preparing and training: {training:.1f} s", flush=True)
-    dreaming, _ = snakemake(folder, cores, "dreams_only")
+    dreaming, _ = snakemake(folder / "code", folder, cores, "dreams_only")
     print(f"{dreams} instant dreams: {dreaming:.1f} s", flush=True)
-    pictures, _ = snakemake(folder, cores)
+    pictures, _ = snakemake(folder / "code", folder, cores)
     print(f"montages and films: {pictures:.1f} s", flush=True)
-    noop, noop_memory = snakemake(folder, cores, "-n")
+    noop, noop_memory = snakemake(folder / "code", folder, cores, "-n")
     print(f"snakemake -n when all is there: {noop:.1f} s, {noop_memory:.0f} MiB", flush=True)
     store = sum(path.stat().st_size for path in (folder / "results/.store/dreams").rglob("*") if path.is_file())
     return {
@@ -126,6 +93,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     wanted = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # of each job, beside another
     with tempfile.TemporaryDirectory() as folder:
         make_study(Path(folder), wanted.checkpoints, wanted.labels, wanted.recipes, wanted.size)
         figures = measure(Path(folder), wanted.checkpoints * wanted.labels * wanted.recipes, wanted.cores)

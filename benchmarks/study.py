@@ -14,8 +14,6 @@ import argparse
 import json
 import math
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -27,6 +25,7 @@ from pathlib import Path
 import torch
 import yaml
 from records import tell
+from running import snakemake
 from torch.nn import functional
 
 from dreambirds.data.shapes import say, shape_of
@@ -213,21 +212,6 @@ def floors(plan: Plan, cores: int, rounds: int) -> dict[tuple[str, str, str], fl
     return found
 
 
-def snakemake(folder: Path, cores: int) -> float:
-    """Run the study of the folder's config and return its seconds. Exits with what Snakemake said if that fails."""
-    command = [sys.executable, "-m", "snakemake", "--cores", cores, "--snakefile", ROOT / "Snakefile"]
-    command += ["--directory", folder, "--configfile", folder / "study.yaml"]
-    surroundings = {key: value for key, value in os.environ.items() if key != "DREAMBIRDS_STORE"}
-    said, began = folder / "said.log", time.perf_counter()
-    with said.open("w") as log:
-        words = [str(word) for word in command]
-        done = subprocess.run(words, cwd=ROOT, env=surroundings, stdout=log, stderr=subprocess.STDOUT)
-    seconds = time.perf_counter() - began
-    if done.returncode:
-        sys.exit(said.read_text()[-4000:])
-    return seconds
-
-
 def bench(config: dict, cores: int, rounds: int) -> dict:
     """Run a study between two measurements of its bare passes, print the table, and return the figures."""
     plan = make_plan(config)
@@ -237,7 +221,7 @@ def bench(config: dict, cores: int, rounds: int) -> dict:
         measure_memory(plan)
         (folder / "study.yaml").write_text(yaml.safe_dump(config))
         before = floors(plan, cores, rounds)
-        wall = snakemake(folder, cores)
+        wall, _ = snakemake(ROOT, folder, cores)
         after = floors(plan, cores, rounds)
         images = read_images(folder / "results" / plan.study / "dataset")
     splits = images[images["path"] != ""]["split"].value_counts()

@@ -82,7 +82,7 @@ def tiny() -> dict:
         "dataset": {
             "image_size": 32,
             "images_per_label": 5,
-            "labels": ["blue_jay", "northern_cardinal", "yellow_warbler"],
+            "labels": list(LABELS),
         },
         "runs": {"scratch": {"model": "test_resnet", "epochs": [0, 1], "batch_size": 8}},
         "dreams": {"recipes": {"study": {"steps": [1, 3]}}},

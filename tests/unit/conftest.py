@@ -6,6 +6,7 @@ import threading
 import pytest
 import torch
 from bench import Bench
+from dream_bench import DreamBench
 from sections import section
 from serving import BODY, Server
 from small import network
@@ -14,6 +15,7 @@ from dreambirds.data import making
 from dreambirds.data.catalogue import list_labels
 from dreambirds.data.fetch import RESOURCES
 from dreambirds.data.prepare import prepare
+from dreambirds.study import memory
 from dreambirds.study.schema import check
 
 torch.set_num_threads(1)
@@ -79,3 +81,18 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "work" / RESOURCES["cub"].place
+
+
+@pytest.fixture
+def dreamer(tmp_path, monkeypatch, caplog) -> DreamBench:
+    """Return a bench for dream jobs, whose store is empty."""
+    monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
+    return DreamBench(tmp_path, caplog)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Begin with nothing measured."""
+    monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(memory, "_known", {})
+    return tmp_path / "store" / "memory"

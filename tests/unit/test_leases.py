@@ -211,9 +211,11 @@ def test_a_job_that_waits_says_so_once_and_a_lease_ends_with_its_block(jobs, cap
     caplog.set_level(logging.INFO, "dreambirds")
     holder = jobs.start(there=1)
     jobs.wait(1)
-    threading.Timer(0.3, jobs.kill, [holder]).start()
+    killing = threading.Timer(0.3, jobs.kill, [holder])
+    killing.start()
     for _ in range(2):
         with leased(1, lambda: 1, poll=0.02) as mine:
+            killing.join()
             assert mine == ["0"] and not jobs.holding()
     waits = [message for message in caplog.messages if "waiting until 1 of the 1 GPU(s)" in message]
     assert len(waits) == 1 and "--resources gpu=1" in waits[0]

@@ -24,6 +24,11 @@ def plainly(function, **known):
     return ask
 
 
-def dream_memory(recipe):
-    """Return the function that estimates the memory of a recipe's dream jobs."""
-    return lambda wildcards, attempt: dream_mb(plan, wildcards.run, recipe) * attempt
+def dream_memory(recipe=None):
+    """Return the function that estimates the memory of the dream jobs of a recipe; without one, the wildcards tell."""
+    return (
+        lambda wildcards, attempt: dream_mb(
+            plan, wildcards.run, recipe or wildcards.recipe
+        )
+        * attempt
+    )

@@ -43,8 +43,8 @@ for recipe in plan.recipes:
 rule one_dream:
     input:
         weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
-        photographs=plainly(single.photographs, plan=plan),
-        statistics=plainly(single.statistics, plan=plan),
+        photographs=lambda wildcards: starts(plan, wildcards.recipe),
+        statistics=lambda wildcards: statistics(plan, wildcards.recipe),
         job=ancient(plainly(single.job_if_there, plan=plan)),
     output:
         f"{dreams}/{{recipe}}/{{label}}/{{file}}",
@@ -57,10 +57,7 @@ rule one_dream:
     threads: plan.config["threads"]["dream"]
     resources:
         gpu=plan.config["gpu"],
-        mem_mb=lambda wildcards, attempt: dream_mb(
-            plan, wildcards.run, wildcards.recipe
-        )
-        * attempt,
+        mem_mb=dream_memory(),
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_code("dreaming"),

@@ -1,12 +1,15 @@
 """Paths as a user writes them, files that appear when they are whole, and which are photographs by their names."""
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+from dreambirds.errors import StudyError
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -46,6 +49,19 @@ def sha256_of(path: Path) -> str:
     """Return the digest of a file's contents, read a piece at a time."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(facts: object) -> str:
+    """Return the sha256 of JSON facts, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def unwritable(what: str, folder: Path, error: OSError) -> StudyError:
+    """Return the sentence that a part of the store can't be written to."""
+    return StudyError(
+        f"the store of {what} '{folder}' can't be written to ({error.strerror or error}); the environment variable "
+        "DREAMBIRDS_STORE names the folder that it lies in"
+    )
 
 
 def link(file: Path, path: Path) -> None:

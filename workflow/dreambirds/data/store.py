@@ -1,7 +1,6 @@
 """The store of prepared pictures: each is made once for all studies, and found again by what decides its pixels."""
 
 import hashlib
-import json
 import logging
 import os
 from contextlib import suppress
@@ -13,8 +12,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dreambirds.data.files import atomically, store_root
-from dreambirds.errors import StudyError
+from dreambirds.data.files import atomically, digest_of, store_root, unwritable
 
 DECIDES_PIXELS = ("framing.py", "photographs.py", "shapes.py")
 LIBRARIES = ("pillow", "torchvision")
@@ -73,10 +71,7 @@ class Store:
             with atomically(path) as temporary:
                 picture.save(temporary, "PNG", pnginfo=text)
         except OSError as error:
-            raise StudyError(
-                f"the store of prepared pictures '{self.folder}' can't be written to ({error.strerror or error}); the "
-                "environment variable DREAMBIRDS_STORE names the folder that it lies in"
-            ) from error
+            raise unwritable("prepared pictures", self.folder, error) from error
         return Entry(path, picture, digest, facts)
 
     def _path(self, key: str) -> Path:
@@ -91,7 +86,7 @@ def default_folder() -> Path:
 def picture_key(photograph: str, shape: tuple[int, int], box: tuple | None, margin: float) -> str:
     """Return the digest of all that decides a prepared picture; `photograph` is the digest of its bytes."""
     told = [photograph, *shape, box and [*map(float, box), float(margin)], pixels_code()]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return digest_of(told)
 
 
 @cache

@@ -5,7 +5,6 @@ their digests. Entries are written in a stage beside the store and become part o
 or none, so that any number of jobs may read, write and be killed at once, on network file systems too.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -18,8 +17,7 @@ from glob import glob
 from pathlib import Path
 from uuid import uuid4
 
-from dreambirds.data.files import sha256_of, store_root
-from dreambirds.errors import StudyError
+from dreambirds.data.files import digest_of, sha256_of, store_root, unwritable
 
 CARD = "entry.json"
 STAGED, READY = ".stage-", ".ready-"
@@ -113,10 +111,7 @@ class Store:
             stage.folder.rename(ready)  # from here on the whole stage is kept, whatever happens
             self._join(ready)
         except OSError as error:
-            raise StudyError(
-                f"the store of dreams '{self.folder}' can't be written to ({error.strerror or error}); the environment "
-                "variable DREAMBIRDS_STORE names the folder that it lies in"
-            ) from error
+            raise unwritable("dreams", self.folder, error) from error
         finally:
             shutil.rmtree(stage.folder, ignore_errors=True)
 
@@ -171,4 +166,4 @@ def dream_store() -> Store:
 
 def dream_key(facts: dict | list) -> str:
     """Return the digest of JSON facts: all that decides the pixels of a dream."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:40]
+    return digest_of(facts)[:40]

@@ -131,6 +131,7 @@ class _Dreamer:
             "batch": len(dreams.ended),
             "steps_done": min(step, int(dreams.ended[row])),
             "layers": self.ready.layers,
+            **({"tf32": True} if self.ready.device.type == "cuda" else {}),
             **({"failed_at": failed} if failed else {}),
         }
 
@@ -192,9 +193,7 @@ class _Dreamer:
             raise StudyError(sentences[0])
         for sentence in sentences:
             log.error("Error: %s; its pictures are those from before", sentence)
-        total = len(self.rows)
-        where = f"{self.ready.card.run} epoch {self.ready.card.epoch}, {self.job.recipe}"
-        log.info("%s: %d dreams, %d of them from the store", where, total, self.found)
+        log.info("%s: %d dreams, %d of them from the store", self.ready.said, len(self.rows), self.found)
         if index:
             rows = [self.rows[label, step] for label in self.job.names for step in self.job.steps]
             table = pd.DataFrame(rows, columns=INDEX).astype({"failed_at": "Int64"})

@@ -14,7 +14,7 @@ from dreambirds.dreaming.loop import MEASURES, Dreams
 from dreambirds.dreaming.store import Entry
 from dreambirds.pictures.provenance import save_png
 from dreambirds.pictures.views import views
-from dreambirds.study.paths import picture_name, trace_name
+from dreambirds.study.paths import VIEWS, picture_name, trace_name
 
 TRACE = "trace.csv"
 
@@ -50,16 +50,15 @@ def place_moment(entry: Entry, wanted: Moment, folder: Path, label: str, step: i
     """
     same = (entry.facts["title"], entry.facts["said"]) == (wanted.title, json.loads(json.dumps(wanted.said)))
     digests = {}
-    for view in ("raw", "rescaled"):
+    for view in VIEWS:
         source, path = entry.folder / f"{view}.png", folder / picture_name(label, step, view)
         path.parent.mkdir(parents=True, exist_ok=True)
         if same:
             link(source, path)
             digests[view] = entry.files[source.name]
         else:
-            own = Moment(wanted.title, wanted.said, entry.facts["made"])
             with Image.open(source) as picture, atomically(path) as temporary:
-                save_png(picture, temporary, own.title, own.facts(view))
+                save_png(picture, temporary, wanted.title, wanted.facts(view))
             digests[view] = sha256_of(path)
     return digests
 

@@ -24,6 +24,7 @@ from dreambirds.models.checkpoint import load_checkpoint, read_card
 from dreambirds.models.frozen import freeze
 from dreambirds.pictures.provenance import versions
 from dreambirds.pictures.statistics import read_statistics
+from dreambirds.study.memory import frames
 from dreambirds.terms import layers
 
 DECIDES_NO_PIXEL = ("preset", "steps", "film_every", "precision", "start_path")
@@ -82,6 +83,11 @@ class Ready:
         fold = not self.job.parameters["batch_norm_prior"]
         return freeze(classifier, self.trained, self.device, fold, self.layers.values())
 
+    @property
+    def said(self) -> str:
+        """What the log calls the job."""
+        return f"{self.card.run} epoch {self.card.epoch}, {self.job.recipe}"
+
     @cached_property
     def statistics(self) -> tuple[torch.Tensor | None, dict[str, torch.Tensor]]:
         """The data set's spectrum and mean images, if the recipe needs them."""
@@ -90,8 +96,7 @@ class Ready:
     @cached_property
     def batch(self) -> int:
         """How many labels to dream of at once."""
-        every = self.job.parameters["film_every"] if self.job.film else None
-        film = 3 * math.prod(self.shape) * (self.recipe.steps[-1] // every + 2) if every else 0
+        film = 3 * math.prod(self.shape) * frames(self.job.parameters) if self.job.film else 0
         cuda = self.device.type == "cuda"
         free = torch.cuda.mem_get_info()[0] if cuda else self.job.bytes_free
         return batch_size(rehearse(self.model, self.recipe, self.shape) + film, free, self.device)
@@ -131,8 +136,7 @@ class Ready:
             film_every=job.parameters["film_every"] if film else None,
         )
         speed = 1000 * (time.perf_counter() - began) / len(labels) / recipe.steps[-1]
-        where = f"{self.card.run} epoch {self.card.epoch}, {job.recipe}"
-        log.info("%s: dreamt of %d labels, %.1f ms a step", where, len(labels), speed)
+        log.info("%s: dreamt of %d labels, %.1f ms a step", self.said, len(labels), speed)
         return dreams
 
     def _start(self, labels: Sequence[str], means: dict[str, torch.Tensor]) -> Start:

@@ -3,12 +3,11 @@
 Its pictures are too many for Snakemake to count: 100,000 of them took it minutes and a gigabyte of records.
 """
 
-import hashlib
 import itertools
 import json
 from pathlib import Path
 
-from dreambirds.data.files import atomically
+from dreambirds.data.files import atomically, digest_of
 from dreambirds.study.paths import VIEWS, index_name, job_folder, picture_name
 from dreambirds.study.plan import Plan
 
@@ -20,8 +19,7 @@ def asked(plan: Plan, recipe: str, part: int | None, run: str, epoch: str) -> st
     pictures = itertools.product(names, plan.recipes[recipe]["steps"], VIEWS)
     if set(names) <= set(before["labels"]) and all((folder / picture_name(*each)).exists() for each in pictures):
         return before["asked"]
-    digest = hashlib.sha256(json.dumps([*names, before["asked"]]).encode()).hexdigest()[:8]
-    return f"{len(names)} labels ({digest})"
+    return f"{len(names)} labels ({digest_of([*names, before['asked']])[:8]})"
 
 
 def note(folder: Path, part: int | None, asked: str, labels: list[str]) -> None:

@@ -1,7 +1,8 @@
 """Code counts as input: a digest of the modules that a stage is made of.
 
-Editing one runs its stage again, and no stage before it. The modules are found by following imports, so that none is
-forgotten; those of `study` only say what is asked for, which each rule carries in its parameters.
+Editing one runs its stage again, and no stage before it. The modules are found by following imports from the stage's
+scripts, so that none is forgotten; those of `study` only say what is asked for, which each rule carries in its
+parameters.
 """
 
 import ast
@@ -14,31 +15,17 @@ from pathlib import Path
 from dreambirds.errors import StudyError
 
 PACKAGE = Path(__file__).parents[1]
-SCRIPTS = PACKAGE.parent / "scripts"
 ENTRIES = {
-    "dataset": ["data/prepare.py"],
-    "look": ["pictures/look.py"],
-    "training": ["training/segment.py", "device.py"],
-    "dreaming": ["pictures/dreams.py", "device.py"],
-    "statistics": ["pictures/statistics.py"],
-    "assembly": ["pictures/assembly.py"],
-    "curves": ["pictures/curves.py"],
-    "submission": ["training/submission.py", "device.py"],
-    "recipes": ["study/recipes.py"],
+    "dataset": ["../scripts/dataset.py"],
+    "look": ["../scripts/look.py"],
+    "training": ["../scripts/train.py"],
+    "dreaming": ["../scripts/dream.py"],
+    "statistics": ["../scripts/data_statistics.py"],
+    "assembly": ["../scripts/montage.py", "../scripts/film.py"],
+    "curves": ["../scripts/curves.py"],
+    "submission": ["../scripts/submission.py"],
+    "recipes": ["../scripts/recipes.py", "study/recipes.py"],
 }
-CALLS = {
-    "dataset": ["dataset.py"],
-    "look": ["look.py"],
-    "training": ["train.py"],
-    "dreaming": ["dream.py"],
-    "statistics": ["data_statistics.py"],
-    "assembly": ["montage.py", "film.py"],
-    "curves": ["curves.py"],
-    "submission": ["submission.py"],
-    "recipes": ["recipes.py"],
-}
-
-
 LIBRARIES = {
     "dataset": ["numpy", "pillow", "torchvision"],
     "training": ["timm", "torch", "torchvision"],
@@ -53,11 +40,11 @@ def libraries(stage: str) -> dict[str, str]:
 
 @cache
 def stage_code(stage: str) -> str:
-    """Return a word with the digest of a stage's modules and scripts: of their contents, not of where they lie or when
-    they were written."""
+    """Return a word with the digest of a stage's modules: of their contents, not of where they lie or when they were
+    written."""
     digest = hashlib.sha256()
-    for path in [*stage_modules(stage), *(SCRIPTS / name for name in CALLS[stage])]:
-        digest.update(f"{path.relative_to(PACKAGE.parent)}\0".encode() + path.read_bytes())
+    for path in stage_modules(stage):
+        digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
     return f"{stage} code {digest.hexdigest()[:16]}"
 
 
@@ -68,7 +55,7 @@ def check_code(code: str | None) -> None:
 
 
 def stage_modules(stage: str) -> list[Path]:
-    """Return the files of all modules that a stage imports, directly or not, in order."""
+    """Return the scripts of a stage and the files of all modules that they import, directly or not, in order."""
     found: set[Path] = set()
     waiting = [PACKAGE / entry for entry in ENTRIES[stage]]
     while waiting:

@@ -6,7 +6,6 @@ them from their file, and a machine that runs short takes those pages back.
 """
 
 import contextlib
-import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from dreambirds.data.files import atomically, store_root
+from dreambirds.data.files import atomically, digest_of, sha256_of, store_root
 from dreambirds.data.shapes import shape_of
 from dreambirds.study.plan import Plan
 
@@ -108,14 +107,13 @@ def write(what: dict, found: dict) -> None:
 
 
 def _path(what: dict) -> Path:
-    digest = hashlib.sha256(json.dumps([what, _measurer()], sort_keys=True).encode()).hexdigest()
-    return (store_root() / "memory" / f"{digest[:32]}.json").absolute()
+    return (store_root() / "memory" / f"{digest_of([what, _measurer()])[:32]}.json").absolute()
 
 
 @cache
 def _measurer() -> list[str]:
     """Return what measures: versions of libraries, and digests of the code."""
-    codes = [hashlib.sha256((PACKAGE / name).read_bytes()).hexdigest() for name in CODE]
+    codes = [sha256_of(PACKAGE / name) for name in CODE]
     return [version("torch"), version("timm"), *codes]
 
 
@@ -165,7 +163,7 @@ def _picture(plan: Plan, run: str, recipe: str) -> int | None:
     found, model = read(dreaming(plan, run, recipe)), read(training(plan, run))
     if found is None or found["picture"] is None or model is None:
         return None
-    return found["picture"] + 3 * math.prod(plan.shape(recipe)) * _frames(plan, recipe)
+    return found["picture"] + 3 * math.prod(plan.shape(recipe)) * frames(plan.recipes[recipe])
 
 
 def _batch(plan: Plan, run: str, recipe: str) -> int:
@@ -176,7 +174,7 @@ def _batch(plan: Plan, run: str, recipe: str) -> int:
 
 def _beside(plan: Plan, run: str, recipe: str) -> int:
     """Return the bytes of a dream job beside its pictures."""
-    shooting = SHOOTING * math.prod(plan.shape(recipe)) * _frames(plan, recipe)
+    shooting = SHOOTING * math.prod(plan.shape(recipe)) * frames(plan.recipes[recipe])
     return BASE + FROZEN * read(training(plan, run))["weights"] + shooting
 
 
@@ -184,8 +182,8 @@ def _labels(plan: Plan, device: str) -> int:
     return min(AT_ONCE[device], max(map(len, plan.parts.values())))
 
 
-def _frames(plan: Plan, recipe: str) -> int:
-    keys = plan.recipes[recipe]
+def frames(keys: dict) -> int:
+    """Return how many frames the film of a dream has, none if there is to be no film; `keys` are a recipe's values."""
     return keys["steps"][-1] // keys["film_every"] + 2 if keys["film_every"] else 0
 
 

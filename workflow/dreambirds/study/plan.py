@@ -3,14 +3,14 @@
 The column `last` tells a recipe's last step. Targets, montage axes and file names all come from this table.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
 from dreambirds.data.catalogue import check_keys, list_labels
 from dreambirds.data.fetch import locate
+from dreambirds.data.files import digest_of
 from dreambirds.data.labels import Label, choose
 from dreambirds.errors import StudyError, nearest
 from dreambirds.study.fitting import check_sizes, dream_shape, start_file
@@ -47,7 +47,7 @@ class Plan:
         """The labels that are dreamt of, with their names for people."""
         return {label.label: label.name for label in self.dreamt}
 
-    @property
+    @cached_property
     def parts(self) -> dict[int | None, dict[str, str]]:
         """The names of the labels of each dream job of a (run, epoch, recipe), by its number; None if there is one.
 
@@ -91,8 +91,7 @@ class Plan:
 
     def digest(self, recipe: str) -> str:
         """Return a recipe's name with a digest of all that the config says of it."""
-        text = json.dumps([recipe, self.recipes[recipe]], sort_keys=True)
-        return f"recipe {recipe} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return f"recipe {recipe} {digest_of([recipe, self.recipes[recipe]])[:16]}"
 
     @property
     def look(self) -> dict:

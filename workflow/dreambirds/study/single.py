@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from dreambirds.errors import StudyError
-from dreambirds.study import sources
 from dreambirds.study.paths import index_name, job_folder
 from dreambirds.study.plan import Plan
 
@@ -17,16 +16,6 @@ def job_if_there(plan: Plan, run: str, epoch: str, recipe: str, label: str, file
     folder = job_folder(plan.study, run, epoch, recipe)
     tables = [f"{folder}/{index_name(part)}" for part, names in plan.parts.items() if label in names]
     return [table for table in tables if Path(table).exists()]
-
-
-def photographs(plan: Plan, recipe: str, **_) -> list[str]:
-    """Return the photographs that must be there before the dream can start."""
-    return sources.starts(plan, recipe)
-
-
-def statistics(plan: Plan, recipe: str, **_) -> list[str]:
-    """Return the file with the data set's statistics, if the dream needs it."""
-    return sources.statistics(plan, recipe)
 
 
 def steps_of(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> tuple[int, ...] | None:

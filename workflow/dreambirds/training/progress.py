@@ -1,7 +1,5 @@
 """What a training job keeps of its epochs until it is done, so that one that ends early loses one epoch at most."""
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from importlib.metadata import version
@@ -9,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dreambirds.data.files import sha256_of
+from dreambirds.data.files import digest_of, sha256_of
 from dreambirds.errors import StudyError
 from dreambirds.models.checkpoint import load_tensors
 from dreambirds.study.paths import epoch_name
@@ -21,7 +19,7 @@ LIBRARIES = ("torch", "torchvision", "timm")
 def identity(facts: dict, inputs: list[Path]) -> str:
     """Return a digest of all that decides a segment's weights: facts, versions, and the contents of its inputs."""
     told = [facts, *map(version, LIBRARIES), *map(sha256_of, inputs)]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return digest_of(told)
 
 
 class Progress:

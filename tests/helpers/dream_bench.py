@@ -1,0 +1,59 @@
+"""A dream job on a tiny checkpoint, for several tests of the store of dreams."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from dreambirds.models.build import build
+from dreambirds.models.checkpoint import Card, save_checkpoint
+from dreambirds.pictures.dreams import dream_all
+from dreambirds.pictures.ready import Job
+from dreambirds.study.recipes import spread
+
+NAMES = {"a": "Ash", "b": "Birch", "c": "Cedar"}
+CPU = torch.device("cpu")
+
+
+def checkpoint(path: Path, seed: int = 0, epoch: int = 1) -> Path:
+    """Write a checkpoint of a tiny network."""
+    torch.manual_seed(seed)
+    save_checkpoint(path, build("test_resnet", 3, {}).eval(), Card("test_resnet", {}, list(NAMES), "run", epoch, 32))
+    return path
+
+
+def parameters(**recipe) -> dict:
+    """Return a recipe's values."""
+    (values,) = spread("r", {"steps": [1, 3], **recipe}).values()
+    return values
+
+
+class DreamBench:
+    """A store, a job, and how many labels each run of it dreams of."""
+
+    def __init__(self, folder: Path, caplog):
+        """Take a folder."""
+        self.folder, self.caplog = folder, caplog
+        path = checkpoint(folder / "epoch-0001.safetensors")
+        self.job = Job(path, "r", parameters(), NAMES, {}, None, folder / "out", 4 * 10**9, code="code 1")
+
+    def dreamt(self, **changes) -> int:
+        """Run the job with changes; return how many of its dreams were not in the store."""
+        job = replace(self.job, **changes)
+        self.caplog.clear()
+        with self.caplog.at_level(logging.INFO):
+            dream_all(job, CPU, job.folder / "dreams.csv")
+        total, found = self.caplog.records[-1].args[1:]
+        assert total == len(job.names) * len(job.steps)
+        return total - found
+
+    def files(self, folder: str = "out") -> dict[str, bytes]:
+        """Return the contents of a job's files."""
+        root = self.folder / folder
+        return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return the folders of all entries of dreams below a store."""
+    return sorted(card.parent for card in folder.glob("dreams/??/*/*/entry.json"))

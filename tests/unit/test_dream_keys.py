@@ -1,0 +1,183 @@
+"""What decides a dream is in its key, and what does not is not; and another study finds it as its own."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from dream_bench import CPU, NAMES, checkpoint, entries, parameters
+from PIL import Image
+
+from dreambirds.dreaming import store
+from dreambirds.models.checkpoint import save_tensors
+from dreambirds.pictures import provenance, ready
+from dreambirds.pictures.provenance import read_facts
+
+DECIDES = {
+    "objective": "probability",
+    "start": "noise",
+    "start_noise": 0.3,
+    "start_colour": "#ff0000",
+    "start_blur_sigma": 1.0,
+    "step_size": 0.02,
+    "total_variation": 0.1,
+    "l2": 0.1,
+    "batch_norm_prior": 0.1,
+    "image": "fourier",
+    "stop_confidence": 0.9,
+    "stop_plateau": 2,
+    "optimizer": "adam",
+    "momentum": 0.5,
+    "beta1": 0.5,
+    "beta2": 0.5,
+    "weight_decay": 0.1,
+    "gradient_normalisation": "l2",
+    "gradient_clip": 1.0,
+    "gradient_blur_sigma": 1.0,
+    "blur_sigma": 1.0,
+    "jitter": 1,
+    "roll": 1,
+    "flip": 0.1,
+    "pad": 1,
+    "scale": 1.1,
+    "scale_width": 1.1,
+    "rotate": 5.0,
+    "crops": 2,
+    "crop_size": 0.5,
+    "crop_view": 16,
+    "noise": 0.1,
+    "octaves": 2,
+    "octave_scale": 1.5,
+    "octave_steps": 2,
+    "octave_manner": "detail",
+    "zoom": 1.1,
+    "zoom_every": 2,
+    "tile": 16,
+    "size": 48,
+    "lengths_at": 64,
+    "seed": 1,
+}
+
+
+def test_every_parameter_that_decides_pixels_is_in_the_key(dreamer):
+    known = {*DECIDES, *ready.DECIDES_NO_PIXEL}
+    assert known == set(parameters()), "a new parameter must be put on one of the lists"
+    keys = {key: _key(dreamer, parameters=parameters() | {key: value}) for key, value in DECIDES.items()}
+    assert len({*keys.values(), _key(dreamer)}) == len(DECIDES) + 1
+    for values in ({"steps": [1, 2]}, {"film_every": 2}, {"preset": "bird"}, {"start_path": "elsewhere"}):
+        assert _key(dreamer, parameters=parameters() | values) == _key(dreamer), values
+
+
+def _key(dreamer, label: str = "a", **changes) -> str:
+    return store.dream_key(ready.Ready(replace(dreamer.job, **changes), CPU).decides(label))
+
+
+def test_what_else_decides_pixels_gives_a_new_dream(dreamer, monkeypatch, tmp_path):
+    assert dreamer.dreamt() == 6 and dreamer.dreamt() == 0
+    assert dreamer.dreamt(checkpoint=checkpoint(tmp_path / "other.safetensors", seed=1)) == 6, "the weights"
+    assert dreamer.dreamt(parameters=parameters(seed=1)) == 6
+    assert dreamer.dreamt(code="code 2") == 6, "the code"
+    assert dreamer.dreamt(names={"a": "Ash"}) == 0
+    monkeypatch.setattr(ready, "resolve_precision", lambda *_: "bfloat16")
+    assert dreamer.dreamt() == 6, "the precision"
+    monkeypatch.undo()
+    monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
+    for library in ("torch", "torchvision", "timm", "pillow"):
+        changed = provenance.versions() | {library: "0"}
+        monkeypatch.setattr(ready, "versions", lambda changed=changed: changed)
+        assert dreamer.dreamt() == 6, library
+
+
+def test_photographs_and_statistics_decide_by_their_contents(dreamer, tmp_path):
+    photograph, other = tmp_path / "one.png", tmp_path / "two.png"
+    for path, grey in ((photograph, 90), (other, 91)):
+        Image.new("RGB", (32, 32), (grey, grey, grey)).save(path)
+    begun = {"parameters": parameters(start="photograph"), "photographs": dict.fromkeys(NAMES, photograph)}
+    assert dreamer.dreamt(**begun) == 6 and dreamer.dreamt(**begun) == 0
+    moved = photograph.rename(tmp_path / "renamed.png")
+    assert dreamer.dreamt(**begun | {"photographs": dict.fromkeys(NAMES, moved)}) == 0, "not by its name"
+    assert dreamer.dreamt(**begun | {"photographs": {**dict.fromkeys(NAMES, moved), "b": other}}) == 2, (
+        "only that label"
+    )
+    means = {f"mean/{label}": torch.full((3, 32, 32), 0.4) for label in NAMES}
+    for value in (0.1, 0.2):
+        path = tmp_path / f"{value}.safetensors"
+        save_tensors(path, {"spectrum": torch.full((3, 32, 17), value), **means}, {})
+        assert dreamer.dreamt(parameters=parameters(start="class_mean"), statistics=path) == 6
+
+
+def test_what_does_not_decide_pixels_leaves_the_dream(dreamer, tmp_path):
+    assert dreamer.dreamt() == 6
+    whole = dreamer.files()
+    for changes in (
+        {"bytes_free": 10**9},
+        {"names": {"c": "Cedar", "a": "Ash"}},
+        {"names": NAMES | {"a": "Another name"}},
+        {"recipe": "renamed"},
+        {"folder": tmp_path / "elsewhere"},
+        {"only": (3,)},
+        {"parameters": parameters(preset="original", steps=[3])},
+    ):
+        assert dreamer.dreamt(**changes) == 0, changes
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    assert dreamer.dreamt() == 0
+    torch.set_num_threads(threads)
+    assert dreamer.files() == whole
+
+
+def test_another_study_s_pictures_say_what_they_are_there(dreamer):
+    dreamer.dreamt()
+    assert dreamer.dreamt(recipe="renamed", folder=dreamer.folder / "two", names=NAMES | {"a": "Oak"}) == 0
+    ours, theirs = (dreamer.folder / folder / "a" / "step-0003.png" for folder in ("out", "two"))
+    assert np.array_equal(np.asarray(Image.open(ours)), np.asarray(Image.open(theirs)))
+    facts, others = read_facts(ours), read_facts(theirs)
+    assert others == facts | {"recipe": "renamed"}
+    with Image.open(theirs) as picture:
+        assert picture.text["Title"].startswith("Oak, dreamt at epoch 1")
+    assert (dreamer.folder / "out/b/step-0003.png").stat().st_nlink == 2
+    assert read_facts(entries(dreamer.folder / "store")[0] / "raw.png")["recipe"] == "r", "the store's own stays"
+
+
+def test_a_missing_moment_alone_is_dreamt_and_the_trace_is_that_of_one_go(dreamer, monkeypatch, tmp_path):
+    dreamer.dreamt(only=(3,))
+    dreamer.dreamt(only=(1, 3))
+    assert dreamer.dreamt(parameters=parameters(steps=[1, 2, 3, 5])) == 6
+    monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "fresh"))
+    dreamer.dreamt(parameters=parameters(steps=[1, 2, 3, 5]), folder=tmp_path / "one_go")
+    ours, fresh = dreamer.files(), dreamer.files("one_go")
+    assert set(ours) == set(fresh)
+    assert [name for name in fresh if name.endswith((".csv",)) and "trace" in name and ours[name] != fresh[name]] == []
+    for name in (name for name in fresh if name.endswith(".png")):
+        pixels = [np.asarray(Image.open(dreamer.folder / folder / name)) for folder in ("out", "one_go")]
+        assert np.array_equal(*pixels), name
+
+
+def test_the_table_says_of_each_picture_what_the_model_makes_of_it(dreamer):
+    dreamer.dreamt()
+    table = pd.read_csv(dreamer.folder / "out/dreams.csv")
+    assert table[["label", "step"]].to_numpy().tolist() == [[label, step] for label in NAMES for step in (1, 3)]
+    for label, rows in table.groupby("label"):
+        trace = pd.read_csv(dreamer.folder / "out" / label / "trace.csv").set_index("step")
+        for row in rows.itertuples():
+            told = trace.loc[row.step, ["loss", "logit", "probability", "top1", "change"]].tolist()
+            assert told == [row.loss, row.logit, row.probability, row.top1, row.change]
+            path = dreamer.folder / "out" / label / f"step-{row.step:04d}.png"
+            assert row.raw_sha256 == store.sha256_of(path) and row.steps_done == row.step
+
+
+def test_one_picture_leaves_the_trace_alone(dreamer):
+    dreamer.dreamt()
+    trace = dreamer.folder / "out/a/trace.csv"
+    before = trace.read_bytes()
+    assert dreamer.dreamt(only=(1,)) == 0 and trace.read_bytes() == before
+    assert dreamer.dreamt(only=(1,), folder=dreamer.folder / "alone") == 0
+    assert not (dreamer.folder / "alone/a/trace.csv").exists()
+
+
+def test_films_are_kept_too(dreamer, monkeypatch):
+    filmed = parameters(film_every=1)
+    assert dreamer.dreamt() == 6 and dreamer.dreamt(parameters=filmed) == 6, "its frames are needed"
+    film = (dreamer.folder / "out/a/film.gif").read_bytes()
+    (dreamer.folder / "out/a/film.gif").unlink()
+    assert dreamer.dreamt(parameters=filmed) == 0 and (dreamer.folder / "out/a/film.gif").read_bytes() == film

@@ -1,0 +1,39 @@
+"""The store is kept within a size: what was used least recently goes."""
+
+import os
+import sys
+
+import pytest
+from dream_bench import entries, parameters
+
+from dreambirds.dreaming import eviction
+
+
+def test_eviction_takes_what_was_used_least_recently(dreamer):
+    for seed in range(3):
+        dreamer.dreamt(parameters=parameters(seed=seed))
+    found = entries(dreamer.folder / "store")
+    assert len(found) == 18
+    for number, entry in enumerate(found):
+        os.utime(entry / "entry.json", (1000 + number, 1000 + number))
+    dreamer.dreamt(parameters=parameters(seed=1))  # uses six of them
+    used = {entry for entry in found if (entry / "entry.json").stat().st_mtime > 2000}
+    assert len(used) == 6
+    sizes = {entry: sum(path.stat().st_size for path in entry.iterdir()) for entry in found}
+    limit = sum(sizes[entry] for entry in used) + 1
+    removed, freed, left = eviction.evict(dreamer.folder / "store", limit)
+    assert set(entries(dreamer.folder / "store")) == used and removed == 12
+    assert (freed, left) == (sum(sizes.values()) - limit + 1, limit - 1)
+    assert eviction.evict(dreamer.folder / "store", 0)[0] == 6 and not list((dreamer.folder / "store/dreams").iterdir())
+    assert (dreamer.folder / "out/a/step-0003.png").exists(), "results keep theirs"
+
+
+@pytest.mark.parametrize(("text", "size"), [("0", 0), ("500MB", 5e8), ("1.5 gb", 1.5e9), ("2TB", 2e12)])
+def test_sizes_are_read_as_people_write_them(text, size):
+    assert eviction.as_bytes(text) == size
+
+
+def test_a_size_that_is_none_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["eviction", "--limit", "much"])
+    with pytest.raises(SystemExit, match="--limit: must be a size such as 500MB or 20GB, not 'much'"):
+        eviction.main()

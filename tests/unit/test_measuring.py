@@ -1,0 +1,166 @@
+"""What is measured of models and recipes: once, and kept where all find it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from plans import BIRDS, STEPS, measured, plan_of
+from torch import nn
+
+from dreambirds.errors import StudyError
+from dreambirds.models.build import Classifier, build
+from dreambirds.pictures import measuring
+from dreambirds.pictures.measuring import kept_in_training, measure, optimiser_state
+from dreambirds.study import memory
+
+pytestmark = pytest.mark.usefixtures("files")
+ROOT = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+CASES = [("test_resnet", 64, 32), ("resnet18", 128, 16), ("inception_v4", 128, 8)]
+
+
+def counted(monkeypatch, name: str) -> list:
+    """Return the list to which every call of a function of `measuring` is added."""
+    calls, function = [], getattr(measuring, name)
+    monkeypatch.setattr(measuring, name, lambda *words: calls.append(words) or function(*words))
+    return calls
+
+
+def shallow(side: int) -> Classifier:
+    """Return a network of which it is known what it keeps: the convolution its input, the tangent its output, and the
+    linear layer its input, which is that output in another order."""
+    layers = [nn.Conv2d(3, 8, 1), nn.Tanh(), nn.Flatten(), nn.Linear(8 * side**2, 2)]
+    return Classifier(nn.Sequential(*layers)).to(memory_format=torch.channels_last)
+
+
+def test_nothing_is_measured_twice_and_no_model_is_built_twice(files, monkeypatch):
+    built, rehearsed, frozen = (counted(monkeypatch, name) for name in ("build", "rehearse", "freeze"))
+    alike = {"r": {**STEPS, "blur_sigma": [0.25, 0.5, 1.0], "step_size": [0.01, 0.02]}}
+    plan = plan_of({**alike, "pads": {**STEPS, "pad": [1, 2]}, "prior": {**STEPS, "batch_norm_prior": [0.1, 1.0]}})
+    assert len(plan.recipes) == 10 and memory.unknown(plan)
+    measure(plan)
+    assert not memory.unknown(plan)
+    assert len(built) == 1 and len(rehearsed) == 1 + 2 + 1, "what decides no memory is not tried again"
+    assert len(frozen) == 2, "folded for most, and with its batch norms"
+    assert len(list(files.glob("*.json"))) == 2 + 4 and not [*files.glob(".*")]
+    memory._known.clear()
+    assert not memory.unknown(plan), "another process reads the files"
+    measure(plan)
+    assert len(built) == 1
+    for change in ({"labels": BIRDS[:2]}, {"size": 48}, {"model": "test_resnet", "model_options": {"drop_rate": 0.1}}):
+        other = plan_of(**change)
+        assert memory.read(memory.training(other, "a")) is None is memory.read(memory.dreaming(other, "a", "r"))
+    for change in ({"epochs": [0, 1, 9]}, {"batch_size": 64, "learning_rate": 1.0}, {"threads": {"load": 1}}):
+        assert not memory.unknown(plan_of(**change))
+    measure(plan_of(optimizer="momentum"))
+    assert len(built) == 2 and len(rehearsed) == 4 and len(list(files.glob("*.json"))) == 7
+
+
+def test_what_was_measured_by_other_code_or_libraries_or_is_damaged_is_not_known(files, monkeypatch):
+    plan = measured()
+    memory._known.clear()
+    with monkeypatch.context() as other:
+        other.setattr(memory, "_measurer", lambda: ["torch 9"])
+        assert memory.unknown(plan)
+    assert not memory.unknown(plan)
+    for damage in ("", "{", "[]", '{"found": 3}', "{}"):
+        for path in files.glob("*.json"):
+            path.write_text(damage)
+        memory._known.clear()
+        assert memory.unknown(plan) and memory.train_mb(plan, "a") == memory.dream_mb(plan, "a", "r") == 4000
+    measure(plan)
+    memory._known.clear()
+    assert not memory.unknown(plan)
+
+
+def test_where_nothing_can_be_kept_the_process_knows_it_still(tmp_path):
+    (tmp_path / "store").write_text("a file where the folder would be")
+    plan = measured()
+    assert not memory.unknown(plan) and memory.train_mb(plan, "a") < 1500
+
+
+def test_asking_does_not_import_torch(files):
+    measured()
+    code = """
+import sys
+from dreambirds.study import memory
+from dreambirds.study.plan import make_plan
+dataset = {"image_size": 32, "labels": ["blue_jay", "northern_cardinal", "yellow_warbler"]}
+recipes = {"r": {"preset": "original", "steps": [3]}}
+config = {"gpu": 0, "dataset": dataset, "runs": {"a": {"model": "test_resnet"}}, "dreams": {"recipes": recipes}}
+plan = make_plan(config)
+assert not memory.unknown(plan)
+assert memory.train_mb(plan, "a") < 1500 > memory.dream_mb(plan, "a", "r") and memory.dream_bytes(plan, "a", "r")
+assert not {"torch", "timm"} & sys.modules.keys()
+"""
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    done = subprocess.run([sys.executable, "-c", code], env=surroundings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_training_picture_keeps_what_the_backward_pass_needs():
+    classifier, pixels = shallow(64), 64**2
+    assert kept_in_training(classifier.train(), (64, 64)) == (3 + 8 + 8) * 4 * pixels
+    for parameter in classifier.network[0].parameters():
+        parameter.requires_grad_(False)
+    assert kept_in_training(classifier, (64, 64)) == 2 * 8 * 4 * pixels, "two of the largest activations, if it is more"
+    with pytest.raises(StudyError, match="the model can't be trained: "):
+        kept_in_training(classifier, (32, 32))
+
+
+def test_the_weights_that_learn_and_the_optimiser_count():
+    plan, head = measured(), measured(trainable="head")
+    found, last = (memory.read(memory.training(each, "a")) for each in (plan, head))
+    parameters = list(build("test_resnet", 3, {}).parameters())
+    assert found["learning"] == 4 * sum(parameter.numel() for parameter in parameters) < found["weights"]
+    assert last["weights"] == found["weights"] and last["learning"] == 4 * 3 * (parameters[-2].shape[1] + 1)
+    assert last["picture"] < found["picture"]
+    hard = plan_of(trainable="head", adversarial={"length": 1.0})
+    assert memory.training(hard, "a") == memory.training(plan, "a"), "gradients go through all of it"
+    assert optimiser_state("adamw") == pytest.approx(2, abs=0.01) and optimiser_state("momentum") == 1
+
+
+def test_very_large_dreams_are_reckoned_from_smaller_ones_or_left_to_the_dream(monkeypatch):
+    most = max
+    recipes = {"r": {**STEPS, "size": 700}, "tiles": {**STEPS, "size": 700, "tile": 128}}
+    whole = {name: memory.read(memory.dreaming(measured(recipes), "a", name))["picture"] for name in recipes}
+    monkeypatch.setattr(measuring, "LARGEST", 350**2)
+    monkeypatch.setattr(memory, "_known", {})
+    monkeypatch.setattr(memory, "_measurer", lambda: ["smaller"])
+    seen = counted(monkeypatch, "rehearse")
+    neuron = {**STEPS, "size": 700, "objective": "neuron:layer1:0:150:0"}
+    plan = measured({**recipes, "neuron": neuron})
+    found = {name: memory.read(memory.dreaming(plan, "a", name))["picture"] for name in plan.recipes}
+    assert [most(shape) for *_, shape in seen] == [350, 700, 350], "tiles are small enough"
+    assert whole["r"] <= found["r"] <= 1.01 * whole["r"] and found["tiles"] == whole["tiles"]
+    assert found["neuron"] is None and not memory.unknown(plan), "it is not tried again"
+    assert memory.dream_mb(plan, "a", "neuron") == 4000
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"recipes": {"r": STEPS, "wrong": {**STEPS, "objective": "layer_mean:layer9"}}},
+            "dreams.recipes.wrong on the run 'a': objective: the model has no layer 'layer9'; ",
+        ),
+        ({"model_options": {"no": 1}}, "runs.a: model_options {'no': 1} do not fit the model 'test_resnet': "),
+        (
+            {"model": "vit_tiny_patch16_224", "model_options": {"img_size": 64}, "size": 48},
+            "runs.a: the model 'vit_tiny_patch16_224' does not take pictures of 48x48 pixels",
+        ),
+    ],
+    ids=["recipe", "options", "size"],
+)
+def test_what_does_not_fit_is_refused_in_one_sentence_and_not_kept(changes, sentence):
+    plan = plan_of(**changes)
+    with pytest.raises(StudyError) as refused:
+        measure(plan)
+    assert str(refused.value).startswith(sentence) and "\n" not in str(refused.value)
+    assert memory.unknown(plan)
+
+
+# Real jobs, each in a process of its own.
