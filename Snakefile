@@ -75,6 +75,11 @@ else:
     include: "workflow/rules/submission.smk"
     include: "workflow/rules/dream.smk"
     include: "workflow/rules/assemble.smk"
+    include: "workflow/rules/evaluate.smk"
+    include: "workflow/rules/plots.smk"
+    include: "workflow/rules/gallery.smk"
+    include: "workflow/rules/finding.smk"
+    include: "workflow/rules/report.smk"
 
     rule dataset_only:
         input:

@@ -52,7 +52,9 @@ def test_no_stage_imports_a_later_one():
         "models",
         "training",
         "dreaming",
+        "judging",
         "pictures",
+        "gallery",
     ]
     package = ROOT / "workflow" / "dreambirds"
     for stage in order:

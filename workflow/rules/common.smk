@@ -3,7 +3,7 @@ from dreambirds.study.memory import dream_mb, train_mb
 
 
 wildcard_constraints:
-    run="|".join(plan.config["runs"]),
+    run="|".join(plan.trained),
     recipe="|".join(map(re.escape, plan.recipes)),
     label="|".join(plan.names),
     epoch=r"\d\d\d\d+(\.\d*[1-9])?",

@@ -1,5 +1,6 @@
 """The two tables of a prepared data set."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pandas as pd
 from dreambirds.data.files import atomically
 from dreambirds.data.labels import Label
 
+WORDS = ("run", "recipe", "label", "name", "judge", "sees", "own_sees", "judge_sees", "judge_sees_rescaled")
 IMAGE_COLUMNS = ["path", "label", "split", "sha256", "size", "source", "problem", "duplicate_of"]
 
 
@@ -18,6 +20,13 @@ def read_images(folder: Path) -> pd.DataFrame:
 def read_labels(folder: Path) -> pd.DataFrame:
     """Return ``labels.csv``: index, label, name, and the numbers of pictures that train and validate."""
     return pd.read_csv(folder / "labels.csv", dtype={"label": str, "name": str}, keep_default_na=False)
+
+
+def read_table(path: Path, words: Collection[str] = WORDS) -> pd.DataFrame:
+    """Return a table of dreams or judgements; columns of words stay text, whatever they look like."""
+    numbers = [column for column in pd.read_csv(path, nrows=0) if column not in words]
+    empty = {column: [""] for column in numbers}
+    return pd.read_csv(path, dtype=dict.fromkeys(words, str), keep_default_na=False, na_values=empty)
 
 
 def label_table(images: pd.DataFrame, labels: list[Label]) -> pd.DataFrame:

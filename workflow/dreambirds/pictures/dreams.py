@@ -30,7 +30,7 @@ from dreambirds.study.paths import film_name, step_name
 
 FILM, SECONDS_PER_FRAME = "film.gif", 0.08
 INDEX = ["label", "step", "steps_done", "failed_at", "loss", "logit", "probability", "top1", "change", "raw_sha256"]
-INDEX += ["rescaled_sha256"]
+INDEX += ["rescaled_sha256", "seconds"]
 log = logging.getLogger(__name__)
 
 
@@ -99,7 +99,8 @@ class _Dreamer:
         for step, images in dreams.snapshots.items():
             moment = self._moment(label, step, made=self._made(dreams, row, step))
             look = moments.look_of(dreams, row, step, classes)
-            with stage.entry(key, step_name(step), moment.as_facts(look), keep=not failed) as folder:
+            facts = moment.as_facts(look, self._seconds(dreams, row, step))
+            with stage.entry(key, step_name(step), facts, keep=not failed) as folder:
                 own = moments.moment_trace(lines, dreams, row, step, classes)
                 moments.write_moment(folder, images[row], moment, own)
             self._place(label, step, stage.last())
@@ -122,6 +123,10 @@ class _Dreamer:
         moment, parameters = self._moment(label, self.job.steps[-1], {}), self.job.parameters
         words = [moment.title, moment.said, parameters["film_every"], parameters["steps"][-1]]
         return f"film-{dream_key(words)[:8]}"
+
+    def _seconds(self, dreams: Dreams, row: int, step: int) -> float:
+        """Return a moment's share of the time that its batch took."""
+        return self.ready.seconds_a_step * min(step, int(dreams.ended[row]))
 
     def _made(self, dreams: Dreams, row: int, step: int) -> dict:
         failed = int(dreams.failed[row])
@@ -151,6 +156,7 @@ class _Dreamer:
             self.traces[label, step] = moments.read_trace(entry)
             own = {"label": label, "step": step, "steps_done": made["steps_done"], "failed_at": made.get("failed_at")}
             self.rows[label, step] = {**own, **look, **{f"{view}_sha256": sha for view, sha in digests.items()}}
+            self.rows[label, step]["seconds"] = entry.facts["seconds"]
         return bool(there)
 
     def _place_film(self, label: str, entry: Entry | None) -> bool:

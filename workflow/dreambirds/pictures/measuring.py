@@ -36,7 +36,7 @@ def measure(plan: Plan) -> None:
     the dream.
     """
     found = []
-    for run in plan.config["runs"]:
+    for run in plan.trained:
         if any(memory.read(what) is None for what in memory.needed(plan, run)):
             for what, value in _measure_run(plan, run):
                 memory.note(what, value)
@@ -46,7 +46,7 @@ def measure(plan: Plan) -> None:
 
 
 def _measure_run(plan: Plan, run: str) -> Iterator[tuple[dict, dict]]:
-    subject, keys = _Subject(plan, run), plan.config["runs"][run]
+    subject, keys = _Subject(plan, run), plan.trained[run]
     trained, optimiser = memory.training(plan, run), memory.optimiser(plan, run)
     with said_of(f"runs.{run}"):
         subject.check()
@@ -54,7 +54,7 @@ def _measure_run(plan: Plan, run: str) -> Iterator[tuple[dict, dict]]:
             yield optimiser, {"per_byte": optimiser_state(keys["optimizer"])}
         if memory.read(trained) is None:
             yield trained, subject.training(trained["trainable"])
-    for name in plan.recipes:
+    for name in plan.recipes if run in plan.config["runs"] else ():
         dreamt = memory.dreaming(plan, run, name)
         if memory.read(dreamt) is None:
             with said_of(f"dreams.recipes.{name} on the run '{run}'"):
@@ -65,7 +65,7 @@ class _Subject:
     """A run's model, with random weights."""
 
     def __init__(self, plan: Plan, run: str):
-        keys = plan.config["runs"][run]
+        keys = plan.trained[run]
         self.shape, self.classes = shape_of(plan.config["dataset"]["image_size"]), len(plan.labels)
         self.options = options_for(keys["model"], keys["model_options"], self.shape)
         with said_of(f"runs.{run}"):

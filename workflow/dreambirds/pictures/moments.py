@@ -31,9 +31,9 @@ class Moment:
         """Return all facts of the picture's view."""
         return {**self.said, **self.made, "view": view}
 
-    def as_facts(self, look: dict) -> dict:
-        """Return the facts of a stored moment; `look` is what the model makes of it."""
-        return {"title": self.title, "said": self.said, "made": self.made, "look": look}
+    def as_facts(self, look: dict, seconds: float) -> dict:
+        """Return the facts of a stored moment; `look` is what the model makes of it, `seconds` what it took."""
+        return {"title": self.title, "said": self.said, "made": self.made, "look": look, "seconds": seconds}
 
 
 def write_moment(folder: Path, image: torch.Tensor, moment: Moment, trace: Sequence[str]) -> None:

@@ -135,8 +135,8 @@ class Ready:
             precision=self.precision,
             film_every=job.parameters["film_every"] if film else None,
         )
-        speed = 1000 * (time.perf_counter() - began) / len(labels) / recipe.steps[-1]
-        log.info("%s: dreamt of %d labels, %.1f ms a step", self.said, len(labels), speed)
+        self.seconds_a_step = (time.perf_counter() - began) / len(labels) / recipe.steps[-1]
+        log.info("%s: dreamt of %d labels, %.1f ms a step", self.said, len(labels), 1000 * self.seconds_a_step)
         return dreams
 
     def _start(self, labels: Sequence[str], means: dict[str, torch.Tensor]) -> Start:

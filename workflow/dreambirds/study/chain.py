@@ -14,7 +14,7 @@ def link(plan: Plan, run: str, epoch: float | str) -> dict[str, str]:
     epoch = as_epoch(epoch)
     if epoch not in plan.epochs(run):
         raise StudyError(f"the run '{run}' keeps no checkpoint of epoch {epoch}; {nearest(epoch, plan.epochs(run))}")
-    weights = plan.config["runs"][run]["weights"]
+    weights = plan.trained[run]["weights"]
     earlier = [kept for kept in plan.epochs(run) if kept < epoch]
     if earlier:
         stem = f"results/{plan.study}/runs/{run}/{epoch_name(earlier[-1])}"
@@ -29,4 +29,4 @@ def histories(plan: Plan, run: str) -> list[str]:
 
 def settings(plan: Plan, run: str) -> dict:
     """Return what decides a run's weights: its section without the list of kept epochs, so that it may grow."""
-    return {key: value for key, value in plan.config["runs"][run].items() if key != "epochs"}
+    return {key: value for key, value in plan.trained[run].items() if key != "epochs"}

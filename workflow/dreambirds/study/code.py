@@ -25,11 +25,18 @@ ENTRIES = {
     "curves": ["../scripts/curves.py"],
     "submission": ["../scripts/submission.py"],
     "recipes": ["../scripts/recipes.py", "study/recipes.py"],
+    "judging": ["../scripts/judge.py"],
+    "measurements": ["../scripts/measurements.py"],
+    "plots": ["../scripts/plots.py"],
+    "gallery": ["../scripts/gallery.py"],
+    "finding": ["../scripts/finding.py"],
+    "comparison": ["../scripts/comparison.py"],
 }
 LIBRARIES = {
     "dataset": ["numpy", "pillow", "torchvision"],
     "training": ["timm", "torch", "torchvision"],
     "statistics": ["pillow", "torch", "torchvision"],
+    "judging": ["pillow", "timm", "torch", "torchvision"],
 }
 
 

@@ -11,6 +11,7 @@ import yaml
 from dreambirds.study.presets import load_presets
 from dreambirds.study.schema import load_schema
 
+_NO_DEFAULT = {False: "must be given", True: "none"}
 BEGIN, END = "<!-- made from presets.yaml by make manual -->\n", "<!-- end -->\n"
 
 INTRODUCTION = """\
@@ -42,11 +43,12 @@ def manual() -> str:
     """Return the text of config/README.md."""
     config, recipe = load_schema("config"), load_schema("recipe")
     sections = [
-        ("The study", "", {key: config["properties"][key] for key in ("study", "gpu")}),
+        ("The study", "", {key: config["properties"][key] for key in ("study", "judges", "gpu")}),
         ("`dataset`: what the models learn from", "dataset.", config["properties"]["dataset"]["properties"]),
         ("`runs.<name>`: ways to train", "", config["$defs"]["run"]["properties"]),
         ("`dreams`", "dreams.", config["properties"]["dreams"]["properties"]),
         ("`dreams.recipes.<name>`: ways to dream", "", recipe["properties"]),
+        ("`judges.<name>`: who judges the dreams", "", config["$defs"]["judge"]["properties"]),
         ("`pictures`: how montages and films look", "pictures.", config["properties"]["pictures"]["properties"]),
         ("`threads`", "threads.", config["properties"]["threads"]["properties"]),
     ]
@@ -63,11 +65,11 @@ def manual() -> str:
 
 def _rows(key: str, schema: dict, *schemas: dict) -> Iterator[str]:
     described = _resolve(schema, schemas)
-    if "properties" in described:
+    if "properties" in described and "$ref" not in schema:
         for name, inner in described["properties"].items():
             yield from _rows(f"{key}.{name}", inner, *schemas)
         return
-    default = f"`{json.dumps(schema['default'])}`" if "default" in schema else "must be given"
+    default = f"`{json.dumps(schema['default'])}`" if "default" in schema else _NO_DEFAULT["$ref" in schema]
     yield f"| `{key}` | {_allowed(described)} | {default} | {schema['description']} |"
 
 

@@ -43,25 +43,25 @@ _known: dict[Path, dict] = {}
 
 def unknown(plan: Plan) -> bool:
     """Tell whether a model, an optimiser or a recipe of the plan is still to be measured."""
-    return any(read(what) is None for run in plan.config["runs"] for what in needed(plan, run))
+    return any(read(what) is None for run in plan.trained for what in needed(plan, run))
 
 
 def needed(plan: Plan, run: str) -> Iterator[dict]:
     """Yield all that is to be measured for a run's jobs, each as the facts that decide it."""
     yield optimiser(plan, run)
     yield training(plan, run)
-    for recipe in plan.recipes:
+    for recipe in plan.recipes if run in plan.config["runs"] else ():
         yield dreaming(plan, run, recipe)
 
 
 def optimiser(plan: Plan, run: str) -> dict:
     """Return the facts that decide how much an optimiser keeps."""
-    return {"measured": "optimizer", "optimizer": plan.config["runs"][run]["optimizer"]}
+    return {"measured": "optimizer", "optimizer": plan.trained[run]["optimizer"]}
 
 
 def training(plan: Plan, run: str) -> dict:
     """Return the facts that decide what one training picture takes."""
-    keys = plan.config["runs"][run]
+    keys = plan.trained[run]
     # harder pictures take a gradient through all of the network
     part = "all" if keys["adversarial"]["length"] else keys["trainable"]
     return {"measured": "training", **_model(plan, run), "trainable": part}
@@ -75,7 +75,7 @@ def dreaming(plan: Plan, run: str, recipe: str) -> dict:
 
 
 def _model(plan: Plan, run: str) -> dict:
-    keys, shape = plan.config["runs"][run], shape_of(plan.config["dataset"]["image_size"])
+    keys, shape = plan.trained[run], shape_of(plan.config["dataset"]["image_size"])
     model = {"model": keys["model"], "model_options": keys["model_options"]}
     return {**model, "classes": len(plan.labels), "image_size": list(shape)}
 
@@ -119,7 +119,7 @@ def _measurer() -> list[str]:
 
 def train_mb(plan: Plan, run: str) -> int:
     """Return the megabytes (10^6 bytes) that a training job of a run asks for; with a GPU, of the host's memory."""
-    keys = plan.config["runs"][run]
+    keys = plan.trained[run]
     loaded = keys["batch_size"] * _floats(shape_of(plan.config["dataset"]["image_size"]))
     extra = plan.config["threads"]["load"] * (WORKER + LOADED_AHEAD * loaded) + (COMPILER if keys["compile"] else 0)
     found, kept = read(training(plan, run)), read(optimiser(plan, run))

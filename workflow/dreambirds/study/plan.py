@@ -14,9 +14,10 @@ from dreambirds.data.files import digest_of
 from dreambirds.data.labels import Label, choose
 from dreambirds.errors import StudyError, nearest
 from dreambirds.study.fitting import check_sizes, dream_shape, start_file
-from dreambirds.study.paths import as_epoch, index_name, job_folder
+from dreambirds.study.judges import fill_judges, trained
+from dreambirds.study.paths import as_epoch, epoch_name, index_name, job_folder
 from dreambirds.study.recipes import spread_all
-from dreambirds.study.runs import check_runs, own_size
+from dreambirds.study.runs import check_run, own_size
 from dreambirds.study.schema import check
 
 COLUMNS = ["run", "epoch", "recipe", "label", "step", "last"]
@@ -38,9 +39,19 @@ class Plan:
         """The study's name."""
         return self.config["study"]
 
+    @property
+    def judges(self) -> dict[str, dict]:
+        """The judges by name, in order, as the config's section describes them."""
+        return self.config["judges"]
+
+    @cached_property
+    def trained(self) -> dict[str, dict]:
+        """All that learns, by name: the runs, and the judges that are trained beside them and dream of nothing."""
+        return {**self.config["runs"], **trained(self.judges)}
+
     def epochs(self, run: str) -> list[int | float]:
         """Return the epochs whose checkpoints a run keeps, ascending."""
-        return self.config["runs"][run]["epochs"]
+        return self.trained[run]["epochs"]
 
     @property
     def names(self) -> dict[str, str]:
@@ -89,6 +100,12 @@ class Plan:
         jobs = chosen[["run", "epoch", "recipe"]].drop_duplicates()
         return [f"{job_folder(self.study, *job)}/{table}" for job in jobs.itertuples(index=False) for table in tables]
 
+    def checkpoints(self) -> list[str]:
+        """Return the checkpoints that dream, and the tables of their epochs."""
+        kept = self.dreams[["run", "epoch"]].drop_duplicates().itertuples(index=False)
+        stems = [f"results/{self.study}/runs/{run}/{epoch_name(epoch)}" for run, epoch in kept]
+        return [f"{stem}.{ending}" for stem in stems for ending in ("safetensors", "csv")]
+
     def digest(self, recipe: str) -> str:
         """Return a recipe's name with a digest of all that the config says of it."""
         return f"recipe {recipe} {digest_of([recipe, self.recipes[recipe]])[:16]}"
@@ -119,7 +136,9 @@ def check_all_but_labels(config: dict) -> dict[str, dict]:
     Raises StudyError for all that can be told to be wrong without the photographs.
     """
     check_keys(config["dataset"])
-    check_runs(config["runs"])
+    for name, run in config["runs"].items():
+        check_run(run, f"runs.{name}")
+    fill_judges(config)
     if config["dataset"]["image_size"] is None:
         config["dataset"]["image_size"] = own_size(config["runs"])
     recipes = spread_all(config["dreams"]["recipes"])

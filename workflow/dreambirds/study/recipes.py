@@ -97,11 +97,11 @@ def _shorten(name: str) -> str:
     return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def write_recipes(recipes: dict[str, dict], path: Path) -> None:
-    """Write the table that tells what each recipe's name means: a row a recipe, a column a parameter."""
+def recipe_table(recipes: dict[str, dict]) -> pd.DataFrame:
+    """Return what each recipe's name means: a row a recipe, a column a parameter; lists and dicts are JSON."""
     rows = [{"recipe": name, **{key: _cell(value) for key, value in point.items()}} for name, point in recipes.items()]
     columns = ["recipe", *load_schema("recipe")["properties"]]
-    pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _cell(value: object) -> object:

@@ -10,18 +10,17 @@ DECIMALS = 4
 FALLING = ("cosine", "tanh", "poly", "wsd", "rsqrt")
 
 
-def check_runs(runs: dict[str, dict]) -> None:
-    """Check the config's section key by key beyond its schema, and write whole epochs as whole numbers, in place.
+def check_run(run: dict, where: str) -> None:
+    """Check a way to train key by key beyond its schema, and write whole epochs as whole numbers, in place.
 
-    Raises StudyError with one sentence, the key's full path in it.
+    `where` is the path of its section. Raises StudyError with one sentence, the key's full path in it.
     """
-    for name, run in runs.items():
-        run["epochs"] = [as_epoch(epoch) for epoch in run["epochs"]]
-        for key, wrong in _misfits(run).items():
-            if wrong:
-                raise StudyError(f"runs.{name}.{key}: {wrong}")
-        check_model(run["model"], f"runs.{name}.model")
-        check_optimiser(run["optimizer"], f"runs.{name}.optimizer")
+    run["epochs"] = [as_epoch(epoch) for epoch in run["epochs"]]
+    for key, wrong in _misfits(run).items():
+        if wrong:
+            raise StudyError(f"{where}.{key}: {wrong}")
+    check_model(run["model"], f"{where}.model")
+    check_optimiser(run["optimizer"], f"{where}.optimizer")
 
 
 def _misfits(run: dict) -> dict[str, str | None]:

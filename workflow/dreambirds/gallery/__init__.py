@@ -1,0 +1,1 @@
+"""Pages: a gallery to slide through, findings, comparisons."""

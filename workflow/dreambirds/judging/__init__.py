@@ -1,0 +1,1 @@
+"""What others see in dreams: judges, measurements, and how sure they are."""

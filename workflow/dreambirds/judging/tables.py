@@ -1,0 +1,105 @@
+"""The tables that a study ends in: a row a dream, a row a judgement, a row a checkpoint, a row a judge."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from dreambirds.data.files import sha256_of
+from dreambirds.data.tables import read_table, write_table
+from dreambirds.judging.dreams import DREAM, read_dreams, views_of
+from dreambirds.judging.judged import JUDGED, WORDS
+from dreambirds.judging.saved import PIXELS, measure_saved
+from dreambirds.study.paths import epoch_name, job_folder, picture_name
+from dreambirds.study.plan import Plan
+from dreambirds.study.recipes import recipe_table
+from dreambirds.study.schema import load_schema
+
+SUFFIX = {"raw": "", "rescaled": "_rescaled"}
+OWN = ["own_loss", "own_logit", "own_probability", "own_sees", "own_top1"]
+OF_VIEW = [*(f"judge_{word}" for word in WORDS[:4]), *WORDS[4:], *PIXELS]
+DREAMS = ["run", "epoch", "recipe", "label", "name", "step", "steps_done", "failed_at", *OWN, "change", "judge"]
+DREAMS += [f"{word}{suffix}" for suffix in SUFFIX.values() for word in OF_VIEW]
+DREAMS += ["seconds", "picture", "picture_rescaled", *load_schema("recipe")["properties"]]
+JUDGEMENTS = JUDGED
+HISTORY = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"]
+MEANS = ["own_probability", "judge_probability", "judge_top1"]
+RUNS = ["run", "epoch", "model", *HISTORY, "dreams", "judge", *MEANS, "best_recipe", "best_judge_top1"]
+RUNS += ["checkpoint_sha256"]
+JUDGES = ["judge", "kind", "model", "classes", "matched", "unmatched", "held_out", "held_out_top1"]
+JUDGES += ["held_out_probability", "noise_top1", "noise_probability", "shuffled_top1", "weights_sha256"]
+
+
+def write_tables(plan: Plan, judged: list[Path], checks: list[Path], code: str, paths: dict[str, Path]) -> None:
+    """Write all four tables, at the paths of ``dreams``, ``judgements``, ``runs`` and ``judges``.
+
+    `judged` and `checks` are what the judges' jobs have written, in the judges' order. `code` is what measurements of
+    pictures depend on. Raises StudyError where something that they are made of can't be read.
+    """
+    dreams = read_dreams(plan)
+    pictures = measure_saved(views := views_of(plan, dreams), Path(f"results/{plan.study}/dataset"), code)
+    words = [read_table(path) for path in judged]
+    judgements = pd.concat(words, ignore_index=True) if words else pd.DataFrame(columns=JUDGEMENTS)
+    table = dream_table(plan, dreams, judgements, views[[*DREAM, "view"]].join(pictures))
+    write_table(table, paths["dreams"], "%.6g")
+    write_table(judgements[JUDGEMENTS], paths["judgements"], "%.6g")
+    write_table(run_table(plan, table), paths["runs"], "%.6g")
+    rows = [read_table(path) for path in checks]
+    write_table(pd.concat(rows)[JUDGES] if rows else pd.DataFrame(columns=JUDGES), paths["judges"], "%.6g")
+
+
+def dream_table(plan: Plan, dreams: pd.DataFrame, judgements: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a dream, with the columns of `DREAMS`.
+
+    `dreams` is what `read_dreams` gave; `pictures` has the columns of `PIXELS`, and `judgements` those of `JUDGEMENTS`,
+    for a dream and view each. Of several judges the first that knows the run and the class has the word.
+    """
+    own = ["loss", "logit", "probability", "top1"]
+    table = dreams.rename(columns=dict(zip(own, OWN, strict=False)))
+    table["own_top1"] = (table["own_sees"] == table["label"]).astype(int)
+    table["name"] = table["label"].map(plan.names)
+    order = {name: place for place, name in enumerate(plan.judges)}
+    first = judgements.assign(order=judgements["judge"].map(order)).sort_values("order", kind="stable")
+    first = first.drop_duplicates([*DREAM, "view"])
+    table = table.merge(first[[*DREAM, "judge"]].drop_duplicates(DREAM), on=DREAM, how="left")
+    said = first.rename(columns={word: f"judge_{word}" for word in WORDS[:4]}).drop(columns=["judge", "order"])
+    for view, suffix in SUFFIX.items():
+        for part in (said, pictures):
+            mine = part[part["view"] == view].drop(columns="view")
+            renamed = {column: f"{column}{suffix}" for column in mine if column not in DREAM}
+            table = table.merge(mine.rename(columns=renamed), on=DREAM, how="left")
+    for view, suffix in {"raw": "", "rescaled": "_rescaled"}.items():
+        table[f"picture{suffix}"] = [_relative(plan, dream, view) for dream in table.itertuples()]
+    whole = [column for column in table if column.startswith(("judge_rank", "judge_top1"))] + ["failed_at"]
+    return table.merge(recipe_table(plan.recipes), on="recipe")[DREAMS].astype(dict.fromkeys(whole, "Int64"))
+
+
+def _relative(plan: Plan, dream, view: str) -> str:
+    folder = job_folder(plan.study, dream.run, dream.epoch, dream.recipe).partition(f"results/{plan.study}/")[2]
+    return f"{folder}/{picture_name(dream.label, dream.step, view)}"
+
+
+def run_table(plan: Plan, table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a checkpoint, with the columns of `RUNS`; means are over the dreams at each recipe's last step."""
+    last = table[table["step"] == table.groupby("recipe")["step"].transform("max")]
+    rows = [_checkpoint(plan, run, epoch, last) for run in plan.config["runs"] for epoch in plan.epochs(run)]
+    return pd.DataFrame(rows, columns=RUNS)
+
+
+def _checkpoint(plan: Plan, run: str, epoch: float, last: pd.DataFrame) -> dict:
+    mine = last[(last["run"] == run) & (last["epoch"] == epoch)]
+    stem = Path(f"results/{plan.study}/runs/{run}/{epoch_name(epoch)}")
+    history = pd.read_csv(stem.with_name(f"{stem.name}.csv")).iloc[-1]
+    recipes = mine.groupby("recipe")["judge_top1"].mean().dropna()
+    judges = mine["judge"].dropna().unique()
+    return {
+        "run": run,
+        "epoch": epoch,
+        "model": plan.config["runs"][run]["model"],
+        **history.reindex(HISTORY),
+        "dreams": len(mine),
+        "judge": judges[0] if len(judges) else None,
+        **mine[MEANS].mean(),
+        "best_recipe": recipes.idxmax() if len(recipes) else None,
+        "best_judge_top1": recipes.max() if len(recipes) else None,
+        "checkpoint_sha256": sha256_of(stem.with_name(f"{stem.name}.safetensors")),
+    }
