@@ -12,7 +12,7 @@ study: .venv/installed
 	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.data.fetch $(CONFIG) 2>/dev/null \
 		|| $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
-	@echo "Look at results/$(STUDY)/montages and results/$(STUDY)/films."
+	@echo "Open results/$(STUDY)/gallery/index.html in a browser; results/$(STUDY)/montages and results/$(STUDY)/films hold pictures."
 
 test: lint slurm
 	$(BIN)/python -m pytest

@@ -106,6 +106,7 @@ else:
             targets.montages(plan),
             targets.films(plan),
             targets.look(plan),
+            targets.results(plan),
             f"{results}/recipes.csv",
         message:
             "The study is complete"

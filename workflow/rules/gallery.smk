@@ -1,1 +1,24 @@
-# gallery
+rule gallery:
+    input:
+        dreams=rules.measurements.output.dreams,
+        runs=rules.measurements.output.runs,
+        images=ancient(rules.dataset.output.images),
+        table=rules.dataset.output.table,
+    output:
+        page=f"{results}/gallery/index.html",
+        sheets=directory(f"{results}/gallery/sheets"),
+        pictures=directory(f"{results}/gallery/pictures"),
+    log:
+        f"results/logs/{plan.study}/gallery.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=stage_code("gallery"),
+        dreams=judgement.dreams(plan),
+    message:
+        "Build the gallery: {output.page}"
+    script:
+        "../scripts/gallery.py"

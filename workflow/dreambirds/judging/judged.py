@@ -91,7 +91,7 @@ def _look(bench: Bench, group: pd.DataFrame) -> pd.DataFrame:
     words = {
         "probability": seen["probability"],
         "rank": seen["rank"],
-        "top1": (seen["rank"] == 1).int(),
+        "top1": (seen["rank"] == 1).long(),
         "sees": [called.get(int(place), judge.classes[int(place)]) for place in seen["first"]],
         "feature_distance": far,
         "feature_ratio": far / usual,

@@ -3,6 +3,8 @@
 from dreambirds.study.paths import VIEWS, epoch_name, step_name
 from dreambirds.study.plan import Plan
 
+PLOTS = ("by-epoch", "by-step", "epoch-by-step", "recipes", "classes", "trajectories", "confusion")
+
 
 def dreams(plan: Plan) -> list[str]:
     """Return the tables of all dream jobs, each of which stands for its pictures, traces and films."""
@@ -36,6 +38,13 @@ def films(plan: Plan) -> list[str]:
 def curves(plan: Plan) -> list[str]:
     """Return the training curves of every run."""
     return [f"results/{plan.study}/runs/{run}/curves.png" for run in plan.dreams["run"].unique()]
+
+
+def results(plan: Plan) -> list[str]:
+    """Return the tables of dreams, judgements, checkpoints and judges, the plots of them, and the gallery."""
+    root = f"results/{plan.study}"
+    tables = [f"{root}/{name}.csv" for name in ("dreams", "judgements", "runs", "judges")]
+    return [*tables, *(f"{root}/plots/{name}.png" for name in PLOTS), f"{root}/gallery/index.html"]
 
 
 def look(plan: Plan) -> list[str]:

@@ -1,0 +1,113 @@
+"""Who may judge: what a config can say, and which of a judge's classes is which of the study's."""
+
+import pytest
+from sections import section
+
+from dreambirds.data.labels import Label
+from dreambirds.errors import StudyError
+from dreambirds.judging.names import match, read_names
+from dreambirds.study import judgement
+from dreambirds.study.plan import make_plan
+
+LABELS = [Label("Blue_Jay", "Blue Jay"), Label("Green_Jay", "Green Jay"), Label("0050", "Évêque d'Or")]
+
+
+def config(judges: dict | None, **runs) -> dict:
+    """Return a study with these judges."""
+    runs = runs or {"one": {"model": "test_resnet", "epochs": [0, 2]}, "two": {"model": "test_vit", "epochs": [1.5]}}
+    return {"runs": runs, "dreams": {"recipes": {"study": {"steps": [1]}}}, "judges": judges}
+
+
+def refused(judges: dict, **runs) -> str:
+    """Return the sentence that a study is refused with."""
+    with pytest.raises(StudyError) as error:
+        make_plan(config(judges, **runs))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_study_has_one_judge_of_another_architecture_by_default():
+    for model, other in (("test_resnet", "resnet10t"), ("resnet10t.c3_in1k", "mobilenetv3_small_100")):
+        plan = make_plan(config(None, one={"model": model}))
+        assert list(plan.judges) == ["judge"] and plan.trained["judge"]["model"] == other
+        assert plan.trained["judge"]["weights"] is None and plan.epochs("judge") == [12]
+        assert judgement.weights(plan, "judge") == "results/default/runs/judge/epoch-0012.safetensors"
+        assert judgement.shown(plan, "judge") == ["one"]
+    assert make_plan(config(None, one={"weights": "hub"})).trained["judge"]["weights"] == "hub"
+    assert make_plan(config({})).judges == {} and "judge" not in make_plan(config({})).trained
+
+
+def test_a_judge_dreams_of_nothing_and_what_it_learns_is_checked_like_a_run():
+    plan = make_plan(config({"a": {"train": {"model": "test_efficientnet", "epochs": [1, 3]}}}))
+    assert set(plan.dreams["run"]) == {"one", "two"} and plan.epochs("a") == [1, 3]
+    assert judgement.weights(plan, "a").endswith("runs/a/epoch-0003.safetensors")
+    assert "judges.a.train.model: timm has no model 'test_resnat'" in refused(
+        {"a": {"train": {"model": "test_resnat"}}}
+    )
+    assert "judges.a.train.epochs: must be ascending" in refused({"a": {"train": {"epochs": [2, 1]}}})
+    assert "judges.a.train: unknown key 'modl'; did you mean 'model'?" in refused({"a": {"train": {"modl": "x"}}})
+
+
+def test_a_run_judges_the_others_with_its_last_checkpoint_or_the_one_that_is_named():
+    plan = make_plan(config({"a": {"run": "one"}, "b": {"run": "two", "epoch": 1.5}}))
+    assert judgement.weights(plan, "a") == "results/default/runs/one/epoch-0002.safetensors"
+    assert judgement.weights(plan, "b") == "results/default/runs/two/epoch-0001.5.safetensors"
+    assert judgement.shown(plan, "a") == ["two"] and judgement.shown(plan, "b") == ["one"]
+    assert all("/two/" in index for index in judgement.indexes(plan, "a"))
+    assert "judges.a.run: the study has no run 'ones'; did you mean 'one'?" in refused({"a": {"run": "ones"}})
+    assert "judges.a.epoch: the run 'one' keeps no checkpoint of epoch 1; " in refused(
+        {"a": {"run": "one", "epoch": 1}}
+    )
+    assert "no judge of its own dreams" in refused({"a": {"run": "one"}}, one={"model": "test_resnet"})
+
+
+def test_weights_come_with_their_names_and_their_model(tmp_path):
+    weights, labels = tmp_path / "some.safetensors", tmp_path / "labels.txt"
+    judge = {"weights": str(weights), "labels": str(labels), "model": "test_resnet"}
+    assert f"judges.a.weights: '{weights}' is not a file" in refused({"a": judge})
+    weights.touch()
+    assert f"judges.a.labels: '{labels}' is not a file" in refused({"a": judge})
+    labels.touch()
+    assert "judges.a.model: timm has no model" in refused({"a": judge | {"model": "test_resnit"}})
+    assert "judges.a.model: weights from a file need a model" in refused({"a": judge | {"model": None}})
+    assert "judges.a.labels: weights from a file need a file" in refused({"a": judge | {"labels": None}})
+    plan = make_plan(config({"a": judge, "b": {"checkpoint": str(weights)}}))
+    assert judgement.weights(plan, "a") == judgement.weights(plan, "b") == str(weights)
+    assert judgement.names(plan, "a") == [str(labels)] and judgement.names(plan, "b") == []
+
+
+def test_a_judge_is_exactly_one_thing(tmp_path):
+    assert "exactly one of train, run, checkpoint, weights makes a judge; there is none" in refused({"a": {}})
+    assert "not train and run" in refused({"a": {"train": {}, "run": "one"}})
+    assert "judges.a.epoch: belongs to a judge with 'run'" in refused({"a": {"train": {}, "epoch": 1}})
+    assert "judges.a.names: " in refused({"a": {"train": {}, "names": {"x": "y"}}})
+    assert "judges.one: a run has this name too" in refused({"one": {"train": {}}})
+
+
+def test_a_section_without_its_training_tells_what_else_decides_a_judge(run):
+    plan = make_plan(config({"a": {"train": {"epochs": [1]}}}))
+    assert "train" not in judgement.section(plan, "a") and set(section(epochs=[1])) == set(plan.trained["a"])
+
+
+def test_classes_are_found_by_any_of_their_names():
+    classes = ["Cyanocitta cristata (BLUE JAY)", "green-jay", "Eveque dor", "background"]
+    assert match(LABELS, classes, {}) == {"Blue_Jay": 0, "Green_Jay": 1, "0050": 2}
+    assert match(LABELS, ["Cyanocitta cristata", "x", "0050"], {}) == {"0050": 2}
+    assert match(LABELS, ["Cyanocitta cristata (Crest)"], {"Blue_Jay": "cyanocitta cristata"}) == {"Blue_Jay": 0}
+
+
+def test_what_is_there_twice_is_not_known_and_a_wrong_name_is_refused():
+    assert match(LABELS, ["A (Blue Jay)", "B (Blue Jay)", "Green Jay"], {}) == {"Green_Jay": 2}
+    with pytest.raises(StudyError, match=r"names.Blue_Jay: the judge has no class 'Blew Jay'; did you mean 'Blue Jay'"):
+        match(LABELS, ["Blue Jay"], {"Blue_Jay": "Blew Jay"})
+    with pytest.raises(StudyError, match=r"names: unknown label 'Blue_Jai'; did you mean 'Blue_Jay'"):
+        match(LABELS, ["Blue Jay"], {"Blue_Jai": "Blue Jay"})
+
+
+def test_names_are_lines_and_a_file_without_any_is_refused(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_bytes(b"one\n\xd7 two\n\nthree\n")
+    assert read_names(path, "labels") == ["one", "\ufffd two", "", "three"]
+    path.write_text("\n")
+    with pytest.raises(StudyError, match="holds no name"):
+        read_names(path, "labels")

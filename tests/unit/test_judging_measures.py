@@ -1,0 +1,103 @@
+"""What is measured of pictures and of a judge's answers, against plain loops and what is known beforehand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dreambirds.judging.measures import agreement, distance, opinions
+from dreambirds.judging.pixels import ROUNDING, radial_spectrum, spectrum_distance, total_variation
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Return uniform noise."""
+    return np.random.default_rng(seed).random((height, width, 3))
+
+
+def test_total_variation_is_that_of_a_plain_loop_and_of_noise():
+    noise = picture(7, 5)
+    steps = []
+    for y in range(7):
+        for x in range(5):
+            for colour in range(3):
+                steps += [abs(noise[y, x + 1, colour] - noise[y, x, colour])] if x < 4 else []
+                steps += [abs(noise[y + 1, x, colour] - noise[y, x, colour])] if y < 6 else []
+    assert total_variation(noise) == pytest.approx(sum(steps) / len(steps), rel=1e-12)
+    assert total_variation(np.full((8, 8, 3), 0.3)) == 0
+    assert total_variation(picture(200, 200)) == pytest.approx(1 / 3, abs=0.01)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (9, 11), (10, 7)])
+def test_a_spectrum_is_that_of_a_plain_loop(height, width):
+    noise = picture(height, width)
+    window = [
+        [math.sin(math.pi * (y + 1) / (height + 1)) ** 2 * math.sin(math.pi * (x + 1) / (width + 1)) ** 2]
+        for y in range(height)
+        for x in range(width)
+    ]
+    window = np.array(window).reshape(height, width)
+    side = min(height, width)
+    rings: dict[int, list[float]] = {}
+    for down in range(height):
+        for across in range(width):
+            cycles_y = down / height if down <= (height - 1) // 2 else down / height - 1
+            cycles_x = across / width if across <= (width - 1) // 2 else across / width - 1
+            power = 0.0
+            for colour in range(3):
+                plain = (noise[:, :, colour] - noise[:, :, colour].mean()) * window
+                total = sum(
+                    plain[y, x] * np.exp(-2j * np.pi * (down * y / height + across * x / width))
+                    for y in range(height)
+                    for x in range(width)
+                )
+                power += abs(total) ** 2 / 3 / (window**2).sum()
+            rings.setdefault(round(side * math.hypot(cycles_y, cycles_x)), []).append(power)
+    expected = [math.log10(np.mean(rings[ring]) + ROUNDING) for ring in range(1, side // 2 + 1)]
+    np.testing.assert_allclose(radial_spectrum(noise), expected, rtol=1e-9)
+
+
+def test_white_noise_has_its_variance_at_every_frequency_and_a_wave_its_own():
+    noise = np.random.default_rng(0).normal(0.5, 0.1, (256, 256, 3))
+    assert radial_spectrum(noise)[3:] == pytest.approx(np.full(125, -2.0), abs=0.12)
+    wave = np.repeat(0.5 + 0.4 * np.sin(2 * np.pi * 9 * np.arange(64) / 64)[None, :, None], 64, axis=0)
+    assert radial_spectrum(np.repeat(wave, 3, axis=2)).argmax() == 9 - 1
+    assert radial_spectrum(np.full((16, 16, 3), 0.5)) == pytest.approx(np.full(8, math.log10(ROUNDING)))
+
+
+def test_a_spectrum_that_is_ten_times_as_strong_lies_a_decade_away():
+    one = radial_spectrum(picture(32, 32))
+    assert spectrum_distance(one, one) == 0
+    assert spectrum_distance(one + 1, one) == pytest.approx(1)
+
+
+def test_opinions_are_those_of_a_plain_loop():
+    logits = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    logits[3, :] = 1.0
+    targets = torch.arange(20) % 6
+    seen = opinions(logits, targets)
+    for row, target in enumerate(targets.tolist()):
+        powers = [math.exp(value) for value in logits[row].double().tolist()]
+        assert float(seen["probability"][row]) == pytest.approx(powers[target] / sum(powers), rel=1e-9)
+        others = [value for place, value in enumerate(logits[row].tolist()) if place != target]
+        assert int(seen["rank"][row]) == 1 + sum(value >= logits[row, target] for value in others)
+    assert int(seen["rank"][3]) == 6, "of equal ones the target is last"
+    assert seen["first"].tolist() == [row.index(max(row)) for row in logits.tolist()]
+
+
+def test_distances_are_known_for_known_directions():
+    features = torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0], [1.0, 1.0]])
+    assert distance(features, torch.tensor([5.0, 0.0])).tolist() == pytest.approx([0, 1, 2, 1 - math.sqrt(0.5)])
+
+
+def test_agreement_is_the_mean_over_pairs():
+    features = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).double()
+    found = agreement(features)
+    for one in range(4):
+        cosines = [
+            float(features[one] @ features[other] / features[one].norm() / features[other].norm())
+            for other in range(4)
+            if other != one
+        ]
+        assert float(found[one]) == pytest.approx(sum(cosines) / 3, rel=1e-9)
+    assert torch.isnan(agreement(features[:1])).all()
