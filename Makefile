@@ -5,7 +5,7 @@ CORES ?= all
 BIN := .venv/bin
 STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" $(CONFIG)),default)
 
-.PHONY: study test test-slurm slurm lint manual store-gc bench bench-train bench-scale bench-study clean distclean
+.PHONY: study report test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study clean distclean
 
 # A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
 study: .venv/installed
@@ -14,7 +14,11 @@ study: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 	@echo "Open results/$(STUDY)/gallery/index.html in a browser; results/$(STUDY)/montages and results/$(STUDY)/films hold pictures."
 
-test: lint slurm
+report: .venv/installed
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- all reported
+	$(BIN)/snakemake --report results/$(STUDY)/report.zip --configfile $(CONFIG) -- all reported
+
+test: lint slurm chromium
 	$(BIN)/python -m pytest
 
 test-slurm: .venv/installed-test slurm
@@ -26,6 +30,13 @@ slurm:
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get; then apt-get update --quiet --quiet; \
 		DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --no-install-recommends slurm-wlm munge; \
 	else false; fi > /dev/null || echo "SLURM can't be installed here (it takes root and apt-get), so its tests are skipped."
+
+# A browser for the tests of pages, likewise.
+chromium:
+	@if command -v chromium > /dev/null && command -v chromedriver > /dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then apt-get update --quiet --quiet; \
+		DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --no-install-recommends chromium chromium-driver; \
+	else false; fi > /dev/null || echo "Chromium can't be installed here (it takes root and apt-get), so its tests are skipped."
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -78,7 +78,6 @@ else:
     include: "workflow/rules/evaluate.smk"
     include: "workflow/rules/plots.smk"
     include: "workflow/rules/gallery.smk"
-    include: "workflow/rules/finding.smk"
     include: "workflow/rules/report.smk"
 
     rule dataset_only:

@@ -13,7 +13,7 @@ def plan_of(recipes: dict | None = None, size: int = 32, labels: list[str] | Non
     dataset = {"image_size": size, "labels": labels}
     dreams = {"recipes": recipes or {"r": STEPS}, "labels_per_job": more.pop("labels_per_job", None)}
     runs = {"a": {"model": "test_resnet", **more}}
-    return make_plan({"gpu": 0, "dataset": dataset, "runs": runs, "dreams": dreams, **config})
+    return make_plan({"gpu": 0, "judges": {}, "dataset": dataset, "runs": runs, "dreams": dreams, **config})
 
 
 def measured(*arguments, **more):

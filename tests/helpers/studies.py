@@ -76,7 +76,7 @@ def copy_workflow(folder: Path) -> Path:
 
 
 def tiny() -> dict:
-    """Return the config of a study of seconds: 3 drawn species, a tiny model, 2 checkpoints."""
+    """Return the config of a study of seconds: 3 drawn species, a tiny model, 2 checkpoints, and nobody who judges."""
     return {
         "study": "tiny",
         "dataset": {
@@ -86,6 +86,7 @@ def tiny() -> dict:
         },
         "runs": {"scratch": {"model": "test_resnet", "epochs": [0, 1], "batch_size": 8}},
         "dreams": {"recipes": {"study": {"steps": [1, 3]}}},
+        "judges": {},
         "pictures": {"cell": 48},
         "threads": {"train": 1},
         "gpu": 0,

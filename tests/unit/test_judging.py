@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ CPU = torch.device("cpu")
 class Colours(nn.Module):
     """A network whose features are a picture's mean colour, and whose classes are red, green and blue."""
 
-    pretrained_cfg = {"architecture": "colours", "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    pretrained_cfg: ClassVar = {"architecture": "colours", "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
     def __init__(self):
         super().__init__()

@@ -8,7 +8,18 @@ rule class_by_epoch:
         images=ancient(rules.dataset.output.images),
         table=rules.dataset.output.table,
     output:
-        f"{montages}/{{recipe}}/class-by-epoch_step-{{step}}_{{view}}.png",
+        report(
+            f"{montages}/{{recipe}}/class-by-epoch_step-{{step}}_{{view}}.png",
+            caption="../report/class-by-epoch.rst",
+            category="montages",
+            subcategory="class by epoch",
+            labels={
+                "run": "{run}",
+                "recipe": "{recipe}",
+                "step": "{step}",
+                "view": "{view}",
+            },
+        ),
     log:
         f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/class-by-epoch_step-{{step}}_{{view}}.log",
     conda:
@@ -31,7 +42,18 @@ use rule class_by_epoch as class_by_step with:
     input:
         dreams=plainly(plan.indexes),
     output:
-        f"{montages}/{{recipe}}/class-by-step_epoch-{{epoch}}_{{view}}.png",
+        report(
+            f"{montages}/{{recipe}}/class-by-step_epoch-{{epoch}}_{{view}}.png",
+            caption="../report/class-by-step.rst",
+            category="montages",
+            subcategory="class by step",
+            labels={
+                "run": "{run}",
+                "recipe": "{recipe}",
+                "epoch": "{epoch}",
+                "view": "{view}",
+            },
+        ),
     log:
         f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/class-by-step_epoch-{{epoch}}_{{view}}.log",
     params:
@@ -43,7 +65,18 @@ use rule class_by_epoch as class_by_step with:
 
 use rule class_by_step as epoch_by_step with:
     output:
-        f"{montages}/{{recipe}}/epoch-by-step_{{label}}_{{view}}.png",
+        report(
+            f"{montages}/{{recipe}}/epoch-by-step_{{label}}_{{view}}.png",
+            caption="../report/epoch-by-step.rst",
+            category="dreams",
+            subcategory="epoch by step",
+            labels={
+                "run": "{run}",
+                "recipe": "{recipe}",
+                "label": "{label}",
+                "view": "{view}",
+            },
+        ),
     log:
         f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/epoch-by-step_{{label}}_{{view}}.log",
     params:
@@ -57,7 +90,13 @@ use rule class_by_step as recipe_by_class with:
     input:
         dreams=plainly(plan.indexes, last=True),
     output:
-        f"{montages}/recipe-by-class_epoch-{{epoch}}_{{view}}.png",
+        report(
+            f"{montages}/recipe-by-class_epoch-{{epoch}}_{{view}}.png",
+            caption="../report/recipe-by-class.rst",
+            category="montages",
+            subcategory="recipe by class",
+            labels={"run": "{run}", "epoch": "{epoch}", "view": "{view}"},
+        ),
     log:
         f"results/logs/{plan.study}/montages/{{run}}/recipe-by-class_epoch-{{epoch}}_{{view}}.log",
     params:
@@ -72,7 +111,18 @@ rule film_over_epochs:
     input:
         dreams=plainly(plan.indexes),
     output:
-        f"{films}/epochs_step-{{step}}_{{view}}.gif",
+        report(
+            f"{films}/epochs_step-{{step}}_{{view}}.gif",
+            caption="../report/film-over-epochs.rst",
+            category="films",
+            subcategory="over epochs",
+            labels={
+                "run": "{run}",
+                "recipe": "{recipe}",
+                "step": "{step}",
+                "view": "{view}",
+            },
+        ),
     log:
         f"results/logs/{plan.study}/films/{{run}}/{{recipe}}/epochs_step-{{step}}_{{view}}.log",
     conda:
@@ -93,7 +143,18 @@ rule film_over_epochs:
 
 use rule film_over_epochs as film_over_steps with:
     output:
-        f"{films}/steps_epoch-{{epoch}}_{{view}}.gif",
+        report(
+            f"{films}/steps_epoch-{{epoch}}_{{view}}.gif",
+            caption="../report/film-over-steps.rst",
+            category="films",
+            subcategory="over steps",
+            labels={
+                "run": "{run}",
+                "recipe": "{recipe}",
+                "epoch": "{epoch}",
+                "view": "{view}",
+            },
+        ),
     log:
         f"results/logs/{plan.study}/films/{{run}}/{{recipe}}/steps_epoch-{{epoch}}_{{view}}.log",
     params:

@@ -33,8 +33,20 @@ rule look:
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
     output:
-        sheet=f"{results}/dataset/classes.png",
-        sizes=f"{results}/dataset/sizes.png",
+        sheet=report(
+            f"{results}/dataset/classes.png",
+            caption="../report/classes.rst",
+            category="training",
+            subcategory="pictures",
+            labels={"picture": "learnt from"},
+        ),
+        sizes=report(
+            f"{results}/dataset/sizes.png",
+            caption="../report/sizes.rst",
+            category="training",
+            subcategory="pictures",
+            labels={"picture": "sizes"},
+        ),
         classes=f"{results}/dataset/classes.csv",
     log:
         f"results/logs/{plan.study}/look.log",

@@ -6,7 +6,11 @@ rule plots:
         dreams=rules.measurements.output.dreams,
         runs=rules.measurements.output.runs,
     output:
-        [f"{results}/plots/{name}.{ending}" for name in PLOTS for ending in ("png", "csv")],
+        [
+            f"{results}/plots/{name}.{ending}"
+            for name in PLOTS
+            for ending in ("png", "csv")
+        ],
     log:
         f"results/logs/{plan.study}/plots.log",
     conda:

@@ -38,7 +38,13 @@ rule curves:
         lambda wildcards: histories(plan, wildcards.run),
     output:
         history=f"{results}/runs/{{run}}/history.csv",
-        plot=f"{results}/runs/{{run}}/curves.png",
+        plot=report(
+            f"{results}/runs/{{run}}/curves.png",
+            caption="../report/curves.rst",
+            category="training",
+            subcategory="curves",
+            labels={"run": "{run}"},
+        ),
     log:
         f"results/logs/{plan.study}/curves/{{run}}.log",
     conda:

@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from dreambirds.data.files import atomically
 
@@ -17,7 +16,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.globals["inline"] = lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+    environment.globals["inline"] = lambda name: (TEMPLATES / name).read_text(encoding="utf-8")
     environment.filters["picture"] = data_uri
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     return environment

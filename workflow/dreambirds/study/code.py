@@ -29,7 +29,6 @@ ENTRIES = {
     "measurements": ["../scripts/measurements.py"],
     "plots": ["../scripts/plots.py"],
     "gallery": ["../scripts/gallery.py"],
-    "finding": ["../scripts/finding.py"],
     "comparison": ["../scripts/comparison.py"],
 }
 LIBRARIES = {

@@ -41,10 +41,15 @@ def curves(plan: Plan) -> list[str]:
 
 
 def results(plan: Plan) -> list[str]:
-    """Return the tables of dreams, judgements, checkpoints and judges, the plots of them, and the gallery."""
+    """Return the tables of dreams, judgements, checkpoints and judges, the plots, the comparison and the gallery."""
     root = f"results/{plan.study}"
     tables = [f"{root}/{name}.csv" for name in ("dreams", "judgements", "runs", "judges")]
-    return [*tables, *(f"{root}/plots/{name}.png" for name in PLOTS), f"{root}/gallery/index.html"]
+    return [
+        *tables,
+        *(f"{root}/plots/{name}.png" for name in PLOTS),
+        f"{root}/compare.html",
+        f"{root}/gallery/index.html",
+    ]
 
 
 def look(plan: Plan) -> list[str]:

@@ -36,9 +36,10 @@ def lines(table: pd.DataFrame, x: str, said: str, xlabel: str, beside: str | Non
         for place, (run, rows) in enumerate(table.groupby("run", sort=False)):
             once = rows.drop_duplicates(x).sort_values(x)
             name = f"{run}: validation accuracy" if several else "validation accuracy"
-            style = dict(color="#555555", linestyle="--", linewidth=1.2)
-            axis.plot(once[x], once[beside], **style, label=name if place < 3 else None)
-    _finish(axis, xlabel, said, f"{len(shown)} of {len(ends)} shown; the table has all" if len(shown) < len(ends) else "")
+            label = name if place < 3 else None
+            axis.plot(once[x], once[beside], color="#555555", linestyle="--", linewidth=1.2, label=label)
+    note = f"{len(shown)} of {len(ends)} shown; the table has all" if len(shown) < len(ends) else ""
+    _finish(axis, xlabel, said, note)
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
     return figure
 
@@ -49,9 +50,10 @@ def bars(table: pd.DataFrame, names: pd.Series, said: str) -> Figure:
     named = table.assign(shown=names.to_numpy())
     rows = extremes(named, MOST_BARS).iloc[::-1]
     figure, axis = pyplot.subplots(figsize=(WIDTH, 1.3 + 0.28 * len(rows)), layout="constrained")
-    errors = [(rows["mean"] - rows["low"]).clip(lower=0).fillna(0), (rows["high"] - rows["mean"]).clip(lower=0).fillna(0)]
+    errors = [(rows["mean"] - rows["low"]), (rows["high"] - rows["mean"])]
+    errors = [error.clip(lower=0).fillna(0) for error in errors]
     axis.barh(rows["shown"], rows["mean"], xerr=errors, color=COLOURS[5], ecolor="#333333", capsize=2, label=said)
-    axis.plot(rows["top1"], rows["shown"], linestyle="", marker="D", color=COLOURS[1], markersize=5, label="share on top")
+    axis.plot(rows["top1"], rows["shown"], linestyle="", marker="D", color=COLOURS[1], label="share on top")
     left = len(named) - len(rows)
     _finish(axis, said, "", f"the best and the worst; {left} between them are left out" if left else "")
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.7, len(rows) - 0.3))

@@ -51,7 +51,8 @@ def by_step(dreams: pd.DataFrame) -> pd.DataFrame:
 def epoch_by_step(dreams: pd.DataFrame) -> pd.DataFrame:
     """Return how well dreams are recognised for each run, recipe, checkpoint and kept step."""
     probability, _, _ = source(dreams)
-    return dreams.groupby(["run", "recipe", "epoch", "step"], sort=False)[probability].mean().rename("mean").reset_index()
+    means = dreams.groupby(["run", "recipe", "epoch", "step"], sort=False)[probability].mean()
+    return means.rename("mean").reset_index()
 
 
 def recipes(dreams: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,315 @@
+"""Runs and recipes in a table, and two studies against each other: by hand-made tables whose answers are known."""
+
+import io
+import re
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from plans import plan_of
+from rich.console import Console
+
+from dreambirds.errors import StudyError
+from dreambirds.gallery import compare, compare_pages, compare_text
+from dreambirds.gallery.compare_studies import differences, effects, most_different, pairs
+from dreambirds.gallery.compare_tables import best, read_study, summary, varying
+from dreambirds.judging.tables import DREAMS, RUNS
+from dreambirds.study import reported
+
+LABELS = ["ant", "bee", "cat", "dog", "elk", "fox"]
+NAMES = {"bee": '<script>alert("bee")</script>'}
+
+
+def dream(run, epoch, recipe, label, step, **more) -> dict:
+    """Return a row of dreams.csv; what is not told is empty."""
+    picture = f"dreams/{run}/{epoch}/{recipe}/{label}-{step}"
+    row = {"run": run, "epoch": epoch, "recipe": recipe, "label": label, "name": NAMES.get(label, label), "step": step}
+    row |= {"judge": "judge", "picture": f"{picture}.png", "picture_rescaled": f"{picture}-rescaled.png"}
+    return row | {"objective": "logit", "seed": 0, "blur_sigma": 0.5} | more
+
+
+def write(folder, dreams: list[dict], **of_runs):
+    """Write a study's tables, and return the study as it is read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pd.DataFrame(dreams).reindex(columns=DREAMS)
+    table.to_csv(folder / "dreams.csv", index=False)
+    runs = table[["run", "epoch"]].drop_duplicates().assign(model="resnet", **of_runs)
+    runs.reindex(columns=[*RUNS, *(name for name in of_runs if name not in RUNS)]).to_csv(
+        folder / "runs.csv", index=False
+    )
+    return read_study(folder)
+
+
+def grid(value=lambda **_: {}, runs=("scratch",), epochs=(0, 4), recipes=("a",), labels=LABELS, steps=(5, 10)):
+    """Return a dream for every combination, with what `value` says of it."""
+    return [
+        dream(run, epoch, recipe, label, step, **value(run=run, epoch=epoch, recipe=recipe, label=label, step=step))
+        for run in runs
+        for epoch in epochs
+        for recipe in recipes
+        for label in labels
+        for step in steps
+    ]
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Return a study of two runs, two recipes of different last steps, and two classes."""
+
+    def value(run, epoch, recipe, label, step):
+        told = {"judge_probability": step / 100 + (label == "bee") / 10, "seconds": epoch + step}
+        return told | {"blur_sigma": {"a": 10, "b": 9}[recipe], "feature_ratio": 2 - (run == "late")}
+
+    rows = grid(value, runs=("scratch", "late"), epochs=(0, 0.25), recipes=("a", "b"), labels=LABELS[:2])
+    rows = [row for row in rows if not (row["recipe"] == "b" and row["step"] == 10)]
+    return write(tmp_path / "results" / "one", rows, validation_accuracy=0.5)
+
+
+def shown(*tables, width=200) -> str:
+    """Return tables as a terminal shows them."""
+    console = Console(file=io.StringIO(), width=width)
+    for table in tables:
+        console.print(table)
+    return console.file.getvalue()
+
+
+def test_the_summary_has_a_row_a_run_epoch_and_recipe_with_means_at_the_last_step(study):
+    table = summary(study)
+    assert varying(study) == ["blur_sigma"]
+    assert list(table["run"]) == ["scratch"] * 4 + ["late"] * 4, "grouped by run, in the study's order"
+    assert list(table["epoch"])[:4] == [0, 0, 0.25, 0.25] and list(table["recipe"])[:2] == ["a", "b"]
+    np.testing.assert_allclose(table["judge_probability"][:2], [0.15, 0.10])
+    assert list(table["dreams"]) == [2] * 8 and list(table["seconds"])[:2] == [10, 5]
+    assert set(table["validation_accuracy"]) == {0.5} and table["spectrum_distance"].isna().all()
+
+
+def test_rows_sort_within_their_run_the_best_first(study):
+    assert list(summary(study, "judge_probability")["recipe"]) == ["a", "a", "b", "b"] * 2
+    assert list(summary(study, "seconds")["seconds"])[:4] == [5, 5.25, 10, 10.25], "of seconds, few are good"
+    assert list(summary(study, "blur_sigma")["blur_sigma"])[:4] == ["10", "10", "9", "9"], "numbers, not words"
+    with pytest.raises(StudyError, match=r"--sort: there is no column 'judge_probabilty'; did you mean 'judge_prob"):
+        summary(study, "judge_probabilty")
+
+
+def test_the_best_values_are_marked_by_what_good_means(study):
+    marked = best(summary(study))
+    assert list(marked["feature_ratio"]) == [False] * 4 + [True] * 4, "small is good, and ties share the mark"
+    assert list(marked["judge_probability"]) == [True, False] * 4
+    assert list(marked["seconds"]) == [False, True, False, False] * 2
+    assert not marked["spectrum_distance"].any() and not marked["own_probability"].any(), "nothing measured, none best"
+
+
+def test_the_terminal_shows_one_table_and_two_where_that_is_too_wide(study):
+    wide = shown(*compare_text.overview(study, summary(study), 200))
+    assert wide.count("blur_sigma") == 1 and wide.count("recipe's last step") == 1 and "0.150*" in wide
+    assert re.search(r"scratch +0 .*\n +0 .*\n +0\.25 ", wide), "a run is named once"
+    tables = compare_text.overview(study, summary(study), 80)
+    assert len(tables) == 2
+    recipes, means = (shown(table) for table in tables)
+    assert "blur_sigma" in recipes and "judge's" not in recipes and "blur_sigma" not in means and "0.150*" in means
+
+
+def test_words_in_brackets_are_no_markup(tmp_path):
+    study = write(tmp_path / "[red]", grid(recipes=("[bold]",)))
+    said = shown(*compare_text.overview(study, summary(study), 200))
+    assert "[bold]" in said and "[red]" in said
+
+
+def test_only_real_differences_of_parameters_are_told(tmp_path):
+    def ours(recipe, **_):
+        return {"blur_sigma": 1, "step_size": '{"from": 1, "to": 2}' if recipe == "a" else 0.5}
+
+    def theirs(recipe, **_):
+        return {"blur_sigma": 2 if recipe == "a" else 1.0, "step_size": 0.5}
+
+    settings = '{"batch_size": %d, "schedule": "cosine"}'
+    one = write(tmp_path / "1", grid(ours, recipes=("a", "b")), settings=settings % 8)
+    two = write(tmp_path / "2", grid(theirs, recipes=("a", "b", "c")), settings=settings % 16)
+    told = differences(one, two).fillna("-").to_numpy().tolist()
+    assert sorted(told) == [
+        ["recipe a", "blur_sigma", "1", "2"],
+        ["recipe a", "step_size", '{"from": 1, "to": 2}', "0.5"],
+        ["recipe c", "", "-", "there"],
+        ["run scratch", "batch_size", "8", "16"],
+    ]
+
+
+def test_where_no_name_is_shared_the_first_run_and_recipe_are_compared(tmp_path):
+    one = write(tmp_path / "1", grid(lambda **_: {"blur_sigma": 1}, recipes=("a",)))
+    two = write(tmp_path / "2", grid(lambda **_: {"blur_sigma": 2}, recipes=("b",), epochs=(0, 9)))
+    told = differences(one, two).to_numpy().tolist()
+    assert told == [["run scratch", "epochs", "0, 4", "0, 9"], ["recipe a / b", "blur_sigma", "1", "2"]]
+    assert differences(one, one).empty
+    both = pairs(one, two)
+    assert set(both["recipe_1"]) == {"a"} and set(both["recipe_2"]) == {"b"} and set(both["epoch"]) == {0}
+
+
+def test_pairs_share_all_that_they_can_at_the_last_step_that_both_have(tmp_path):
+    one = write(tmp_path / "1", grid(epochs=(0, 1, 4), recipes=("a", "b"), steps=(5, 10, 20)))
+    two = write(tmp_path / "2", grid(epochs=(1, 4, 9), recipes=("b", "c"), steps=(5, 10), labels=LABELS[1:]))
+    both = pairs(one, two)
+    assert len(both) == 2 * 1 * 5 and set(both["step"]) == {10}
+    assert set(both["epoch"]) == {1, 4} and set(both["recipe"]) == {"b"} and "ant" not in set(both["label"])
+
+
+def test_studies_that_share_no_step_or_epoch_are_paired_at_the_last(tmp_path):
+    one = write(tmp_path / "1", grid(epochs=(0, 4), steps=(5, 10)))
+    two = write(tmp_path / "2", grid(epochs=(1, 8), steps=(3, 50)))
+    both = pairs(one, two)
+    assert len(both) == len(LABELS) and set(both["epoch_1"]) == {4} and set(both["epoch_2"]) == {8}
+    assert set(both["step_1"]) == {10} and set(both["step_2"]) == {50}
+
+
+def test_studies_of_other_classes_are_not_compared(tmp_path):
+    one, two = (write(tmp_path / name, grid(labels=[name])) for name in ("ant", "bee"))
+    with pytest.raises(StudyError, match="have no label in common"):
+        pairs(one, two)
+
+
+def test_effects_are_averaged_by_label_and_their_interval_is_over_labels(tmp_path):
+    change = dict(zip(LABELS, [0.10, 0.12, 0.20, 0.14, 0.18, 0.40], strict=True))
+
+    def after(label, epoch, **_):
+        return {"judge_probability": 0.2 + change[label] + epoch / 100, "seconds": 3, "feature_ratio": 2}
+
+    one = write(tmp_path / "1", grid(lambda **_: {"judge_probability": 0.2, "seconds": 2, "feature_ratio": 2}))
+    rows = [row for row in grid(after) if not (row["label"] == "fox" and row["epoch"] == 4)]
+    found = {effect.measure: effect for effect in effects(pairs(one, write(tmp_path / "2", rows)))}
+    told, by_label = found["judge_probability"], np.array([0.12, 0.14, 0.22, 0.16, 0.20, 0.40])
+    assert told.mean == pytest.approx(by_label.mean()) and (told.labels, told.pairs) == (6, 11)
+    assert told.first == pytest.approx(0.2) and told.second == pytest.approx(0.2 + by_label.mean())
+    drawn = np.random.default_rng(7).choice(by_label, (20_000, 6)).mean(axis=1)
+    np.testing.assert_allclose([told.low, told.high], np.percentile(drawn, [2.5, 97.5]), atol=0.01)
+    assert told.verdict == "better" and found["seconds"].verdict == "worse" and found["feature_ratio"].verdict == ""
+    assert set(found) == {"judge_probability", "seconds", "feature_ratio"}, "what was not measured has no effect"
+
+
+def test_few_labels_prove_nothing(tmp_path):
+    one, two = (
+        write(tmp_path / str(place), grid(lambda value=place, **_: {"own_probability": value}, labels=LABELS[:3]))
+        for place in (0, 1)
+    )
+    (effect,) = effects(pairs(one, two))
+    assert effect.mean == 1 and effect.labels == 3 and effect.verdict == ""
+
+
+def test_the_pairs_that_differ_most_are_shown_by_the_judge_or_else_by_the_model_itself(tmp_path):
+    def value(label, **_):
+        return {"own_probability": LABELS.index(label) / 10}
+
+    one = write(tmp_path / "1", grid(lambda **_: {"own_probability": 0.19}, epochs=(4,)))
+    both = pairs(one, write(tmp_path / "2", grid(value, epochs=(4,))))
+    chosen, by = most_different(both, 3)
+    assert list(chosen["label"]) == ["fox", "elk", "ant"] and by == "own_probability"
+    both = both.assign(judge_probability_1=0.0, judge_probability_2=[1.0, 0, 0, 0, 0, 0.5])
+    chosen, by = most_different(both, 2)
+    assert list(chosen["label"]) == ["ant", "fox"] and by == "judge_probability"
+
+
+class Page(HTMLParser):
+    """What a page holds: its elements with their attributes, and its text."""
+
+    def __init__(self, path):
+        """Read the page."""
+        super().__init__()
+        self.elements, self.text = [], ""
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        """Take down an element."""
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        """Take down text."""
+        self.text += data
+
+    def all(self, tag) -> list[dict]:
+        """Return the attributes of all elements of a kind."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def whole(page: Page) -> bool:
+    """Tell whether a page needs no other file, runs nothing, and says of each header what it heads."""
+    links = [value for _, found in page.elements for key, value in found.items() if key in ("src", "href")]
+    heads = all(found.get("scope") in ("row", "col") for found in page.all("th"))
+    return not page.all("script") and heads and all(link.startswith("data:") for link in links)
+
+
+def test_the_page_of_a_study_marks_the_best_and_escapes_all(study, tmp_path):
+    compare.write_overview(study.folder, tmp_path / "page.html")
+    page = Page(tmp_path / "page.html")
+    assert whole(page) and page.text.count("(best)") == best(summary(study)).to_numpy().sum()
+    assert len(page.all("tbody")) == 2 and len(page.all("tr")) == 1 + 8 and "blur_sigma" in page.text
+
+
+def test_the_page_of_two_studies_shows_pictures_side_by_side(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("one", 0.1), ("two", 0.3)):
+        rows = grid(lambda value=value, **_: {"own_probability": value, "objective": f"<b>{value}</b>"})
+        for row in rows[1:]:
+            picture = tmp_path / "results" / name / row["picture_rescaled"]
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (4, 4), "red").save(picture)
+        write(tmp_path / "results" / name, rows)
+    monkeypatch.setattr(sys, "argv", ["compare", "results/one", "results/two"])
+    compare.main()
+    said = capsys.readouterr().out
+    assert "results/compare/one-two.html" in said and "+0.200" in said and "better" in said
+    assert [path.name for path in (tmp_path / "results/compare").iterdir()] == ["one-two.html"]
+    page = Page(tmp_path / "results/compare/one-two.html")
+    assert whole(page) and not page.all("b")
+    assert len(page.all("img")) == 2 * 12 and "not there" not in page.text and NAMES["bee"] in page.text
+    (tmp_path / "results/two/dreams/scratch/4/a/fox-10-rescaled.png").unlink()
+    compare.main()
+    page = Page(tmp_path / "results/compare/one-two.html")
+    assert len(page.all("img")) == 2 * 12 - 1 and page.text.count("not there") == 1
+
+
+def test_a_page_shows_some_dozens_of_pairs_at_most(tmp_path):
+    labels = [f"l{place}" for place in range(50)]
+    one = write(tmp_path / "1", grid(lambda **_: {"own_probability": 0.5}, labels=labels, epochs=(4,)))
+    both = pairs(one, one)
+    compare_pages.write_two(tmp_path / "p.html", one, one, ("1", "2"), differences(one, one), effects(both), both)
+    page = Page(tmp_path / "p.html")
+    assert "36 of 50 pairs" in page.text and len(page.all("figure")) == 72 and "Nothing that their tables" in page.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["results/onne"], "there is no study 'results/onne'; did you mean 'results/one'? allowed: "),
+        (["results/empty"], "there is no 'results/empty/dreams.csv'; run the study first"),
+        (["results/one", "results/one/"], "'results/one' is named twice; name two studies"),
+        (["results/one", "results/empty", "x"], "one or two studies can be compared, not 3"),
+        (["results/one", "results/empty", "--sort", "run"], "--sort: is for the table of one study, not for two"),
+        (["results/one", "--sort", "sed"], "--sort: there is no column 'sed'; "),
+        (["results/bare"], "'results/bare/dreams.csv' has no column 'epoch'; delete it and run the study again"),
+        (["results/torn"], "'results/torn/dreams.csv' is no table; delete it and run the study again"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_1(study, tmp_path, monkeypatch, capsys, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("empty", None), ("bare", "run,recipe\na,b\n"), ("torn", "")):
+        (tmp_path / "results" / name).mkdir()
+        if text is not None:
+            (tmp_path / "results" / name / "dreams.csv").write_text(text)
+    monkeypatch.setattr(sys, "argv", ["compare", *arguments])
+    with pytest.raises(SystemExit) as end:
+        compare.main()
+    assert str(end.value).startswith(f"Error: {sentence}") and "\n" not in str(end.value)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_report_shows_every_last_dream_of_a_small_study_and_some_classes_of_a_large_one(monkeypatch):
+    plan = plan_of({"r": {"steps": [1, 3]}, "s": {"steps": [2]}}, epochs=[0, 0.5])
+    files = reported.pictures(plan)
+    assert len(files) == 2 * 2 * 3
+    assert "results/default/dreams/a/epoch-0000.5/r/blue_jay/step-0003-rescaled.png" in files
+    assert not any("step-0001" in file for file in files)
+    monkeypatch.setattr(reported, "MOST", 9)
+    assert len(reported.pictures(plan)) == 2 * 2 * 2 and not any("blue_jay" in file for file in reported.pictures(plan))
+    monkeypatch.setattr(reported, "MOST", 3)
+    assert len(reported.pictures(plan)) == 3

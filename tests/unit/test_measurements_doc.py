@@ -1,0 +1,31 @@
+"""docs/measurements.md tells every column of the tables, in the order in which they are written."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dreambirds.judging import tables
+from dreambirds.study.schema import load_schema
+
+PAGE = (Path(__file__).parents[2] / "docs" / "measurements.md").read_text()
+KEYS = "each recipe key"
+
+
+def documented(table: str) -> list[list[str]]:
+    """Return the cells of each row that the page has on a table: column, unit, meaning."""
+    section = PAGE.partition(f"\n## `{table}.csv`")[2].partition("\n## ")[0]
+    rows = [re.split(r"(?<!\\) *\| *", line)[1:-1] for line in section.splitlines() if line.startswith("| ")]
+    return [row for row in rows if row[0] != "column"]
+
+
+@pytest.mark.parametrize("table", ["dreams", "judgements", "runs", "judges"])
+def test_every_column_is_documented_with_its_unit_and_meaning(table):
+    rows = documented(table)
+    names = [name for column, _, _ in rows for name in _names(column)]
+    assert names == list(getattr(tables, table.upper()))
+    assert all(unit and len(meaning) > 3 for _, unit, meaning in rows)
+
+
+def _names(column: str) -> list[str]:
+    return list(load_schema("recipe")["properties"]) if column == KEYS else [column.strip("`")]

@@ -1,0 +1,54 @@
+"""Intervals and effects, against plain loops and what is known beforehand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from dreambirds.judging.statistics import FEWEST, bootstrap_mean, paired_difference
+
+
+def test_an_interval_is_that_of_a_plain_bootstrap():
+    values = np.random.default_rng(3).gamma(2.0, size=30)
+    mean, low, high = bootstrap_mean(values)
+    rng = np.random.default_rng(11)
+    means = sorted(sum(rng.choice(values, 30)) / 30 for _ in range(4000))
+    assert mean == pytest.approx(sum(values) / 30)
+    assert low == pytest.approx(means[100], rel=0.04) and high == pytest.approx(means[-100], rel=0.04)
+    assert bootstrap_mean(values) == (mean, low, high), "the same every time"
+
+
+def test_an_interval_holds_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    held = [low <= 5 <= high for low, high in (bootstrap_mean(rng.normal(5, 2, 40))[1:] for _ in range(100))]
+    assert 86 <= sum(held) <= 100
+
+
+def test_few_values_have_no_interval():
+    assert bootstrap_mean([0.5, math.nan])[0] == 0.5 and np.isnan(bootstrap_mean([0.5, math.nan])[1:]).all()
+    assert np.isnan(bootstrap_mean([])).all() and bootstrap_mean([2, 2, 2]) == (2, 2, 2)
+
+
+def test_a_difference_goes_pair_by_pair():
+    before = np.array([0.1, 0.2, 0.3, 0.4, 0.5, math.nan])
+    after = before + np.array([0.1, 0.2, 0.1, 0.2, 0.1, 0.0])
+    found = paired_difference(before, after)
+    differences = [0.1, 0.2, 0.1, 0.2, 0.1]
+    mean = sum(differences) / 5
+    spread = math.sqrt(sum((each - mean) ** 2 for each in differences) / 4)
+    assert (
+        found.pairs == 5 == FEWEST
+        and found.mean == pytest.approx(mean)
+        and found.effect == pytest.approx(mean / spread)
+    )
+    assert found.seen and 0.1 <= found.low < mean < found.high <= 0.2
+    assert not paired_difference(before[:4], after[:4]).seen, "four pairs say nothing"
+
+
+def test_no_difference_is_seen_where_there_is_none():
+    rng = np.random.default_rng(1)
+    before = rng.normal(size=200)
+    assert not paired_difference(before, before + rng.normal(0, 1, 200)).seen
+    assert paired_difference(before, before + rng.normal(0.5, 1, 200)).seen
+    same = paired_difference(before, before)
+    assert (same.mean, same.low, same.high, same.effect, same.seen) == (0, 0, 0, 0, False)

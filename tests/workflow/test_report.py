@@ -1,0 +1,68 @@
+"""Snakemake's report of a tiny study: what is in it, under which words; that asking for it makes nothing anew."""
+
+import re
+
+import pytest
+from reports import read_report, reported_study
+
+from dreambirds.study import reported, targets
+from dreambirds.study.plan import make_plan
+
+
+@pytest.fixture(scope="module")
+def study():
+    """Return the tiny study and its report."""
+    return reported_study()
+
+
+def test_all_that_a_person_looks_at_is_in_the_report_by_category(study):
+    plan = make_plan(study.config)
+    categories, results = read_report(study)
+    assert set(categories) >= {"training", "dreams", "montages", "films", "findings"}
+    shown = {name: {path for paths in parts.values() for path in paths} for name, parts in categories.items()}
+    assert shown["montages"] == set(targets.montages(plan)) and shown["films"] == set(targets.films(plan))
+    assert shown["dreams"] == set(reported.pictures(plan)) and len(shown["dreams"]) == 6
+    looks = {path for path in targets.look(plan) if path.endswith(".png")}
+    assert shown["training"] == looks | set(targets.curves(plan))
+    assert "results/tiny/compare.html" in shown["findings"]
+    assert set(results) == set().union(*shown.values())
+
+
+def test_results_are_labelled_by_what_they_are_of(study):
+    _, results = read_report(study)
+    by_name = {path.removeprefix("results/tiny/"): record["labels"] for path, record in results.items()}
+    dream = by_name["dreams/scratch/epoch-0001/study/blue_jay/step-0003-rescaled.png"]
+    assert dream == {
+        "run": "scratch",
+        "epoch": "0001",
+        "recipe": "study",
+        "label": "blue_jay",
+        "file": "step-0003-rescaled.png",
+    }
+    montage = by_name["montages/scratch/study/class-by-epoch_step-0003_raw.png"]
+    assert montage == {"run": "scratch", "recipe": "study", "step": "0003", "view": "raw"}
+    assert by_name["films/scratch/study/steps_epoch-0001_rescaled.gif"]["epoch"] == "0001"
+    assert by_name["runs/scratch/curves.png"] == {"run": "scratch"}
+
+
+def test_every_caption_says_what_its_picture_is_of(study):
+    _, results = read_report(study)
+    captions = {path: re.sub(r"<[^>]+>|\s+", " ", record["caption"] or "") for path, record in results.items()}
+    assert [path for path, caption in captions.items() if len(caption.split()) < 6] == []
+    assert [path for path, caption in captions.items() if "{" in caption or "problematic" in caption] == []
+    film = captions["results/tiny/films/scratch/study/epochs_step-0003_rescaled.gif"]
+    assert "run scratch" in film and "after 3 steps" in film and "rescaled" in film
+
+
+def test_a_reported_study_is_still_finished(study):
+    assert "Nothing to be done" in study.run("-n", "all", "reported")
+
+
+def test_a_report_of_what_was_not_made_is_refused(study):
+    (study.results / "runs/scratch/curves.png").rename(study.folder / "curves.png")
+    try:
+        result = study.snakemake("--report", "results/tiny/other.zip", "all", "reported")
+    finally:
+        (study.folder / "curves.png").rename(study.results / "runs/scratch/curves.png")
+    assert result.returncode != 0 and "curves.png marked for report but does not exist" in result.stdout
+    assert not (study.results / "other.zip").exists()
