@@ -90,7 +90,8 @@ from dreambirds.study import memory
 from dreambirds.study.plan import make_plan
 dataset = {"image_size": 32, "labels": ["blue_jay", "northern_cardinal", "yellow_warbler"]}
 recipes = {"r": {"preset": "original", "steps": [3]}}
-config = {"gpu": 0, "judges": {}, "dataset": dataset, "runs": {"a": {"model": "test_resnet"}}, "dreams": {"recipes": recipes}}
+config = {"gpu": 0, "dataset": dataset, "runs": {"a": {"model": "test_resnet"}}, "dreams": {"recipes": recipes}}
+config["judges"] = {}
 plan = make_plan(config)
 assert not memory.unknown(plan)
 assert memory.train_mb(plan, "a") < 1500 > memory.dream_mb(plan, "a", "r") and memory.dream_bytes(plan, "a", "r")
