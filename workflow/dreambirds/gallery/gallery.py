@@ -4,7 +4,8 @@ import logging
 from pathlib import Path
 
 from dreambirds.data.files import link
-from dreambirds.data.tables import example_pictures, read_table
+from dreambirds.data.tables import WORDS, example_pictures, read_table
+from dreambirds.gallery.downloads import write_download
 from dreambirds.gallery.facts import gallery_facts
 from dreambirds.gallery.pages import write_page
 from dreambirds.gallery.sheets import cell_shape, sheets, write_sheet
@@ -20,11 +21,13 @@ def write_gallery(plan: Plan, results: Path, dataset: Path, folder: Path) -> Non
     `results` holds ``dreams.csv`` and ``runs.csv``, `dataset` the prepared pictures. The dreams' pictures are the same
     files as the study's, where the disk allows, with all that they say of themselves.
     """
-    dreams, runs = read_table(results / "dreams.csv"), read_table(results / "runs.csv")
+    dreams = read_table(results / "dreams.csv")
+    # a digest of digits only is no number
+    runs = read_table(results / "runs.csv", (*WORDS, "checkpoint_sha256"))
     for sheet in sheets(plan):
         recipe = sheet.cells[0][0].parent.parent.name
         write_sheet(sheet.cells, cell_shape(plan.shape(recipe)), folder / sheet.name)
-    _link_pictures(plan, folder)
+    _put_pictures(plan, folder)
     for label, file in example_pictures(dataset).items():
         if label in plan.names:
             _link(file, folder / "pictures" / "real" / f"{label}.png")
@@ -32,12 +35,14 @@ def write_gallery(plan: Plan, results: Path, dataset: Path, folder: Path) -> Non
     log.info("open %s in a browser", folder / "index.html")
 
 
-def _link_pictures(plan: Plan, folder: Path) -> None:
+def _put_pictures(plan: Plan, folder: Path) -> None:
     root = Path(f"results/{plan.study}/dreams")
-    for dream in plan.dreams.itertuples():
-        for view in VIEWS:
-            file = Path(picture_path(plan.study, dream, view))
+    for _, rows in plan.dreams.groupby(["run", "epoch", "recipe", "label"], sort=False):
+        files = [Path(picture_path(plan.study, dream, view)) for dream in rows.itertuples() for view in VIEWS]
+        for file in files:
             _link(file, folder / "pictures" / "dreams" / file.relative_to(root))
+        dream = files[0].parent.relative_to(root)
+        write_download(files, folder / "pictures" / "dreams" / dream.with_name(f"{dream.name}.js"))
 
 
 def _link(file: Path, path: Path) -> None:

@@ -8,22 +8,27 @@ const path = (...parts) => parts.map(encodeURIComponent).join("/");
 const clamp = (value, high) => Math.min(Math.max(value, 0), high);
 
 // Where the sliders stand is counted in kept checkpoints and kept steps; a fraction lies between two of them.
-const state = { label: 0, epoch: 0, step: 0, view: "rescaled", panes: [{ run: names.runs[0], recipe: names.recipes[0] }] };
+const state = { label: 0, epoch: 0, step: 0, view: "rescaled", panes: [] };
 let playing = null;
 
 const epochs = (pane) => facts.runs[pane.run].epochs;
 const steps = (pane) => facts.recipes[pane.recipe].steps;
 
-// The second pane shows what is nearest to the first one's epoch and step.
 function nearest(values, wanted) {
-  return values.reduce((best, value, place) => (Math.abs(value - wanted) < Math.abs(values[best] - wanted) ? place : best), 0);
+  const far = (place) => Math.abs(values[place] - wanted);
+  return values.reduce((best, _, place) => (far(place) < far(best) ? place : best), 0);
+}
+
+// The second pane goes along with the first; where it keeps other epochs or steps, it shows the nearest.
+function follow(mine, first, place) {
+  const same = mine.length === first.length && mine.every((value, spot) => value === first[spot]);
+  return same ? place : nearest(mine, first[Math.round(place)]);
 }
 function places(pane) {
-  const first = state.panes[0];
-  if (pane === first) return { epoch: state.epoch, step: state.step };
+  const [first] = state.panes;
   return {
-    epoch: nearest(epochs(pane), epochs(first)[Math.round(state.epoch)]),
-    step: nearest(steps(pane), steps(first)[Math.round(state.step)]),
+    epoch: follow(epochs(pane), epochs(first), state.epoch),
+    step: follow(steps(pane), steps(first), state.step),
   };
 }
 
@@ -51,6 +56,7 @@ function buildPane(pane) {
     for (const name of options) select.add(new Option(name, name, false, name === pane[kind]));
     find(`.${kind}`).hidden = options.length < 2;
     select.addEventListener("change", () => {
+      settle();
       const kept = [epochs(state.panes[0])[Math.round(state.epoch)], steps(state.panes[0])[Math.round(state.step)]];
       pane[kind] = select.value;
       state.epoch = nearest(epochs(state.panes[0]), kept[0]);
@@ -59,6 +65,7 @@ function buildPane(pane) {
     });
   }
   swipe(find(".frame"));
+  find(".picture").addEventListener("click", savePicture);
   return box;
 }
 
@@ -66,23 +73,26 @@ function showPane(pane) {
   const { epoch, step } = places(pane);
   const [run, recipe, label] = [facts.runs[pane.run], facts.recipes[pane.recipe], facts.labels[state.label]];
   const moving = epoch % 1 ? "epoch" : "step";
-  const [low, high] = [{ epoch: Math.floor(epoch), step: Math.floor(step) }, { epoch: Math.ceil(epoch), step: Math.ceil(step) }];
+  const [low, high] = [Math.floor, Math.ceil].map((round) => ({ epoch: round(epoch), step: round(step) }));
   if (moving === "epoch") low.step = high.step = Math.round(step);
   const share = (moving === "epoch" ? epoch : step) % 1;
   const [e, s] = [Math.round(epoch), Math.round(step)];
-  const said = `${label.name}, dreamt by ${pane.run} at epoch ${run.epochs[e]}, ${pane.recipe}, step ${recipe.steps[s]}, ${state.view}`;
+  const moment = `epoch ${run.epochs[e]} · step ${recipe.steps[s]}`;
   const [under, over] = [pane.find(".under"), pane.find(".over")];
   set(under, "src", picture(pane, low.epoch, low.step));
   set(over, "src", picture(pane, high.epoch, high.step));
   over.style.opacity = share;
-  under.alt = said;
+  under.alt = `${label.name}, dreamt by ${pane.run} under ${pane.recipe}, ${moment}, ${state.view}`;
   under.style.aspectRatio = `${recipe.shape[1]} / ${recipe.shape[0]}`;
   const caption = pane.find("figcaption");
-  caption.replaceChildren(Object.assign(document.createElement("b"), { textContent: label.name }), ` epoch ${run.epochs[e]} · step ${recipe.steps[s]}`);
-  pane.find(".provenance").textContent =
-    `${pane.run} (${run.model}), epoch ${run.epochs[e]}\n${pane.recipe}, step ${recipe.steps[s]}, seed ${recipe.seed}, ${state.view}\ncheckpoint ${run.checkpoints[e].slice(0, 16)}`;
-  const file = picture(pane, e, s);
-  Object.assign(pane.find(".picture"), { href: file, download: `${[pane.run, run.folders[e], pane.recipe, label.label, recipe.files[s]].join("_")}${ending()}.png` });
+  caption.replaceChildren(Object.assign(document.createElement("b"), { textContent: label.name }), ` ${moment}`);
+  pane.find(".provenance").textContent = [
+    `${pane.run} (${run.model}), epoch ${run.epochs[e]}`,
+    `${pane.recipe}, step ${recipe.steps[s]}, seed ${recipe.seed}, ${state.view}`,
+    `checkpoint ${run.checkpoints[e].slice(0, 16)}`,
+  ].join("\n");
+  const words = [pane.run, run.folders[e], pane.recipe, label.label, recipe.files[s]];
+  Object.assign(pane.find(".picture"), { href: picture(pane, e, s), download: `${words.join("_")}${ending()}.png` });
   linkYaml(pane, recipe);
   const real = pane.find(".real img");
   set(real, "src", path("pictures", "real", `${label.label}.png`));
@@ -92,96 +102,24 @@ function showPane(pane) {
   chart(pane.find(".steps"), recipe.steps, step, "dream step", lines.steps);
   legend(pane.find(".legend"), [...lines.epochs, ...lines.steps]);
   table(pane, e, s);
+  prepare(pane, e, s);
+}
+
+// What the sliders reach next is loaded before, so that a picture never blinks on its way.
+const prepared = new Map();
+function prepare(pane, e, s) {
+  for (const by of [-2, -1, 1, 2]) {
+    for (const [epoch, step] of [[e + by, s], [e, s + by]]) {
+      if (!(epoch in epochs(pane) && step in steps(pane))) continue;
+      const address = picture(pane, epoch, step);
+      if (!prepared.has(address)) prepared.set(address, Object.assign(new Image(), { src: address }));
+    }
+  }
+  for (const address of [...prepared.keys()].slice(0, -200)) prepared.delete(address);
 }
 
 function set(element, key, text) {
   if (element.getAttribute(key) !== text) element.setAttribute(key, text);
-}
-
-function linkYaml(pane, recipe) {
-  const link = pane.find(".yaml");
-  if (link.dataset.recipe === pane.recipe) return;
-  if (link.href) URL.revokeObjectURL(link.href);
-  link.href = URL.createObjectURL(new Blob([recipe.yaml], { type: "application/yaml" }));
-  link.download = `${pane.recipe}.yaml`;
-  link.dataset.recipe = pane.recipe;
-}
-
-/* the curves */
-function measured(pane, e, s) {
-  const [run, recipe] = [facts.runs[pane.run], facts.recipes[pane.recipe]];
-  const over = (measure) => ({
-    epochs: run.epochs.map((_, place) => value(pane, measure, state.label, place, s)),
-    steps: recipe.steps.map((_, place) => value(pane, measure, state.label, e, place)),
-  });
-  const [own, judge] = [over("own_probability"), over("judge_probability")];
-  const line = (values, name, colour, dash) => ({ values, name, colour, dash });
-  const both = (axis) => [line(own[axis], "the dreamer's own probability", "var(--second)"), line(judge[axis], "the judge's probability", "var(--accent)")];
-  return {
-    epochs: [...both("epochs"), line(run.validation, "validation accuracy of the run", "var(--faint)", "4 4")],
-    steps: both("steps"),
-  };
-}
-
-const SVG = "http://www.w3.org/2000/svg";
-function draw(parent, name, attributes, text) {
-  const element = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  if (text !== undefined) element.textContent = text;
-  return parent.appendChild(element);
-}
-
-function chart(box, xs, place, title, lines) {
-  const [width, height, left, bottom] = [360, 120, 30, 34];
-  const x = (number) => left + (xs.length > 1 ? (number / (xs.length - 1)) * (width - left - 12) : (width - left) / 2);
-  const y = (share) => 8 + (1 - share) * (height - bottom - 8);
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `Probabilities against ${title}`);
-  for (const share of [0, 0.5, 1]) {
-    draw(svg, "path", { class: "axis", d: `M${left} ${y(share)}H${width - 12}` });
-    draw(svg, "text", { x: left - 6, y: y(share) + 4, "text-anchor": "end" }, share);
-  }
-  const every = Math.ceil(xs.length / 8);
-  xs.forEach((number, spot) => {
-    if (spot % every === 0 || spot === xs.length - 1) draw(svg, "text", { x: x(spot), y: height - bottom + 15, "text-anchor": "middle" }, number);
-  });
-  draw(svg, "text", { x: width - 12, y: height - 3, "text-anchor": "end" }, title);
-  for (const { values, colour, dash } of lines) {
-    const points = values.map((share, spot) => [x(spot), share]).filter(([, share]) => share !== null);
-    if (!points.length) continue;
-    draw(svg, "path", { d: "M" + points.map(([across, share]) => `${across} ${y(share)}`).join("L"), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": dash || "none" });
-    if (!dash) points.forEach(([across, share]) => draw(svg, "circle", { cx: across, cy: y(share), r: 2.5, fill: colour }));
-  }
-  draw(svg, "path", { class: "marker", d: `M${x(place)} 4V${height - bottom}` });
-  box.replaceChildren(svg);
-}
-
-function legend(box, lines) {
-  const shown = new Map(lines.filter(({ values }) => values.some((share) => share !== null)).map((line) => [line.name, line]));
-  box.replaceChildren(...[...shown.values()].map(({ name, colour, dash }) => {
-    const entry = document.createElement("span");
-    const mark = document.createElement("i");
-    mark.style.borderTopColor = colour;
-    mark.style.borderTopStyle = dash ? "dashed" : "solid";
-    entry.append(mark, name);
-    return entry;
-  }));
-}
-
-function table(pane, e, s) {
-  const rows = [];
-  for (const [measure, title] of Object.entries(facts.measures)) {
-    const found = value(pane, measure, state.label, e, s);
-    if (found === null || found === undefined || found === "") continue;
-    const row = document.createElement("tr");
-    const head = Object.assign(document.createElement("th"), { scope: "row", textContent: title });
-    const named = facts.labels.find(({ label }) => label === found);
-    row.append(head, Object.assign(document.createElement("td"), { textContent: named ? named.name : found }));
-    rows.push(row);
-  }
-  pane.find("tbody").replaceChildren(...rows);
 }
 
 /* the grid of classes */
@@ -219,7 +157,12 @@ function paint(cell) {
   style.backgroundPosition = `${share(column, columns)}% ${share(row, rows)}%`;
 }
 
+let shown = "";
 function showGrid() {
+  const [{ run, recipe }] = state.panes;
+  const now = [run, recipe, Math.round(state.epoch), Math.round(state.step), state.view, state.label].join("/");
+  if (now === shown) return;
+  shown = now;
   for (const [place, cell] of [...at("grid").children].entries()) {
     cell.setAttribute("aria-selected", place === state.label);
     if (cell.dataset.near === "true") paint(cell);
@@ -230,6 +173,7 @@ function showGrid() {
 function choose(place) {
   state.label = clamp(place, facts.labels.length - 1);
   show();
+  if (document.activeElement === at("grid")) at(`class-${state.label}`).scrollIntoView({ block: "nearest" });
   at("said").textContent = facts.labels[state.label].name;
 }
 
@@ -254,25 +198,44 @@ function show() {
   remember();
 }
 
+// Browsers refuse links that change too often, so the link waits until the view rests.
+let waiting = null;
 function remember() {
+  clearTimeout(waiting);
+  waiting = setTimeout(writeLink, 150);
+}
+
+function writeLink() {
   const [first, second] = state.panes;
-  const words = { run: first.run, recipe: first.recipe, label: facts.labels[state.label].label, epoch: epochs(first)[Math.round(state.epoch)], step: steps(first)[Math.round(state.step)], view: state.view };
+  const words = {
+    run: first.run,
+    recipe: first.recipe,
+    label: facts.labels[state.label].label,
+    epoch: epochs(first)[Math.round(state.epoch)],
+    step: steps(first)[Math.round(state.step)],
+    view: state.view,
+  };
   if (second) Object.assign(words, { run2: second.run, recipe2: second.recipe });
   const hash = `#${new URLSearchParams(words)}`;
   if (hash !== location.hash) history.replaceState(null, "", hash);
 }
 
 function recall() {
+  stop();
+  settle();
   const words = new URLSearchParams(location.hash.slice(1));
   const known = (word, allowed, otherwise) => (allowed.includes(words.get(word)) ? words.get(word) : otherwise);
-  const first = { run: known("run", names.runs, facts.best.run), recipe: known("recipe", names.recipes, facts.best.recipe) };
-  const panes = [first];
-  if (words.has("run2") || words.has("recipe2")) panes.push({ run: known("run2", names.runs, first.run), recipe: known("recipe2", names.recipes, first.recipe) });
+  const pane = (mark, otherwise) => ({
+    run: known(`run${mark}`, names.runs, otherwise.run),
+    recipe: known(`recipe${mark}`, names.recipes, otherwise.recipe),
+  });
+  const panes = [pane("", facts.best)];
+  if (words.has("run2") || words.has("recipe2")) panes.push(pane("2", panes[0]));
   state.label = Math.max(0, facts.labels.findIndex(({ label }) => label === words.get("label")));
   state.view = known("view", ["raw", "rescaled"], "rescaled");
   const place = (word, values) => (words.has(word) ? nearest(values, Number(words.get(word))) : values.length - 1);
-  state.epoch = place("epoch", epochs(first));
-  state.step = place("step", steps(first));
+  state.epoch = place("epoch", epochs(panes[0]));
+  state.step = place("step", steps(panes[0]));
   setPanes(panes);
 }
 
@@ -285,120 +248,8 @@ function setPanes(panes) {
 function compare() {
   const [first] = state.panes;
   const other = (options, name) => options[(options.indexOf(name) + 1) % options.length];
-  const second = names.recipes.length > 1 ? { run: first.run, recipe: other(names.recipes, first.recipe) } : { run: other(names.runs, first.run), recipe: first.recipe };
+  const more = names.recipes.length > 1;
+  const run = more ? first.run : other(names.runs, first.run);
+  const second = { run, recipe: more ? other(names.recipes, first.recipe) : first.recipe };
   setPanes(state.panes.length > 1 ? [first] : [first, second]);
 }
-
-/* moving */
-function move(kind, by) {
-  state[kind] = Math.round(state[kind]) + by;
-  show();
-}
-
-for (const [slider, kind] of [[epochSlider, "epoch"], [stepSlider, "step"]]) {
-  slider.addEventListener("input", () => {
-    const other = kind === "epoch" ? "step" : "epoch";
-    state[other] = Math.round(state[other]);
-    state[kind] = calm ? Math.round(slider.value) : Number(slider.value);
-    show();
-  });
-  slider.addEventListener("change", () => move(kind, 0));
-}
-
-function swipe(frame) {
-  let from = null;
-  frame.addEventListener("pointerdown", (event) => {
-    from = { x: event.clientX, epoch: Math.round(state.epoch) };
-    frame.setPointerCapture(event.pointerId);
-  });
-  frame.addEventListener("pointermove", (event) => {
-    if (!from) return;
-    const count = epochs(state.panes[0]).length - 1;
-    state.epoch = clamp(from.epoch + ((event.clientX - from.x) / frame.clientWidth) * Math.max(count, 1), count);
-    show();
-  });
-  for (const end of ["pointerup", "pointercancel"]) {
-    frame.addEventListener(end, () => {
-      if (from) move("epoch", 0);
-      from = null;
-    });
-  }
-}
-
-function play() {
-  if (playing) {
-    cancelAnimationFrame(playing);
-    playing = null;
-    move("epoch", 0);
-  } else {
-    const last = epochs(state.panes[0]).length - 1;
-    if (Math.round(state.epoch) === last) state.epoch = 0;
-    let before = performance.now();
-    const tick = (now) => {
-      state.epoch = Math.min(last, state.epoch + (now - before) / 900);
-      before = now;
-      show();
-      if (state.epoch < last) playing = requestAnimationFrame(tick);
-      else play();
-    };
-    playing = requestAnimationFrame(tick);
-  }
-  at("play").setAttribute("aria-pressed", Boolean(playing));
-  at("play").textContent = playing ? "Stop" : "Play";
-}
-
-const keys = {
-  ArrowLeft: () => move("epoch", -1), ArrowRight: () => move("epoch", 1), ArrowUp: () => move("step", 1), ArrowDown: () => move("step", -1),
-  ",": () => choose(state.label - 1), ".": () => choose(state.label + 1), c: compare, " ": play,
-  r: () => { state.view = state.view === "raw" ? "rescaled" : "raw"; show(); },
-};
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
-  const { target } = event;
-  const arrow = event.key.startsWith("Arrow");
-  if (target.matches("select, [type=radio]") || (target.matches("button, a") && event.key === " ")) return;
-  if (target === at("grid") && arrow) {
-    const wide = getComputedStyle(target).gridTemplateColumns.split(" ").length;
-    choose(state.label + { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -wide, ArrowDown: wide }[event.key]);
-  } else if (target === stepSlider && arrow) {
-    move("step", event.key === "ArrowLeft" || event.key === "ArrowDown" ? -1 : 1);
-  } else if (target === epochSlider && arrow) {
-    move("epoch", event.key === "ArrowLeft" || event.key === "ArrowDown" ? -1 : 1);
-  } else {
-    keys[event.key]();
-  }
-  event.preventDefault();
-});
-
-for (const radio of document.querySelectorAll("[name=view]")) {
-  radio.addEventListener("change", () => { state.view = radio.value; show(); });
-}
-at("compare").addEventListener("click", compare);
-at("compare").hidden = names.runs.length * names.recipes.length < 2;
-at("play").addEventListener("click", play);
-at("copy").addEventListener("click", async () => {
-  try {
-    await navigator.clipboard.writeText(location.href);
-    at("said").textContent = at("copy").textContent = "Copied";
-  } catch {
-    prompt("The link to this view", location.href);
-  }
-  setTimeout(() => { at("copy").textContent = "Copy link"; }, 1500);
-});
-window.addEventListener("hashchange", recall);
-
-function setTheme(theme) {
-  document.documentElement.dataset.theme = theme;
-  at("theme").textContent = theme === "dark" ? "Light" : "Dark";
-}
-function storedTheme() {
-  try { return localStorage.getItem("theme"); } catch { return null; }
-}
-at("theme").addEventListener("click", () => {
-  const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  try { localStorage.setItem("theme", theme); } catch { /* a page from disk may not keep anything */ }
-  setTheme(theme);
-});
-setTheme(storedTheme() || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
-buildGrid();
-recall();

@@ -1,0 +1,89 @@
+"""Galleries of made-up studies: flat pictures whose colours tell which dream they are, and numbers that do so too."""
+
+from contextlib import chdir
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from dreambirds.data.labels import Label
+from dreambirds.gallery.gallery import write_gallery
+from dreambirds.judging.tables import DREAMS, RUNS
+from dreambirds.study.paths import VIEWS, picture_path
+from dreambirds.study.plan import Plan, make_plan
+
+BAD = '</script><script>window.harmed = 1</script> "jay" & <img src=x onerror="window.harmed = 1">'
+SIZE = 16
+
+
+def gallery_plan(epochs=(0, 0.25, 4), runs=("first", "second"), recipes=None, names=(BAD, "Bruant à gorge blanche")):
+    """Return a plan of runs that keep these epochs; the classes are called by these names for people."""
+    dataset = {"image_size": SIZE, "labels": None}
+    sections = {run: {"model": "test_resnet", "epochs": list(epochs)} for run in runs}
+    recipes = recipes or {"plain": {"steps": [1, 2, 5]}, "other": {"steps": [3, 7], "seed": 1}}
+    section = {"gpu": 0, "judges": {}, "dataset": dataset, "runs": sections, "dreams": {"recipes": recipes}}
+    plan = make_plan({"study": "made", **section})
+    labels = [Label(f"class_{place}", name) for place, name in enumerate(names)]
+    rows = plan.dreams.drop_duplicates(["run", "epoch", "recipe", "step"])
+    dreams = pd.concat([rows.assign(label=label.label) for label in labels], ignore_index=True)
+    return replace(plan, labels=labels, dreamt=labels, dreams=dreams)
+
+
+def colour(plan: Plan, dream, view: str) -> tuple[int, int, int]:
+    """Return a dream's colour: red tells its class, green its epoch and recipe, blue its step, run and view."""
+    label, epoch = list(plan.names).index(dream.label), plan.epochs(dream.run).index(dream.epoch)
+    recipe, step = list(plan.recipes).index(dream.recipe), plan.recipes[dream.recipe]["steps"].index(dream.step)
+    run = list(plan.config["runs"]).index(dream.run)
+    return 3 * label % 256, (40 * recipe + 9 * epoch) % 256, 60 * step + 30 * run + 15 * (view == "rescaled")
+
+
+def number(plan: Plan, dream, view: str) -> float:
+    """Return a probability that no other dream of the plan has."""
+    red, green, blue = colour(plan, dream, view)
+    return round((red * 65536 + green * 256 + blue) / 2**24, 6)
+
+
+def build_gallery(plan: Plan, root: Path, judged: bool = True) -> Path:
+    """Write the study below `root` and return its gallery's folder; the real photographs are white."""
+    with chdir(root):
+        results = Path("results") / plan.study
+        _write_pictures(plan)
+        _write_tables(plan, results, judged)
+        _write_dataset(plan, results / "dataset")
+        write_gallery(plan, results, results / "dataset", results / "gallery")
+    return root / results / "gallery"
+
+
+def _write_pictures(plan: Plan) -> None:
+    for dream in plan.dreams.itertuples():
+        for view in VIEWS:
+            path = Path(picture_path(plan.study, dream, view))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", plan.shape(dream.recipe)[::-1], colour(plan, dream, view)).save(path)
+
+
+def _write_tables(plan: Plan, results: Path, judged: bool) -> None:
+    rows = [
+        {
+            **dream._asdict(),
+            "name": plan.names[dream.label],
+            "own_probability": number(plan, dream, "raw") / 2,
+            **({"judge": "judge", "judge_sees": "class_0", "judge_sees_rescaled": "heron"} if judged else {}),
+            **({"judge_probability": number(plan, dream, "raw")} if judged else {}),
+            **({"judge_probability_rescaled": number(plan, dream, "rescaled")} if judged else {}),
+        }
+        for dream in plan.dreams.itertuples(index=False)
+    ]
+    pd.DataFrame(rows).reindex(columns=DREAMS).to_csv(results / "dreams.csv", index=False)
+    kept = plan.dreams[["run", "epoch"]].drop_duplicates().itertuples(index=False)
+    rows = [{"run": run, "epoch": epoch, "model": "test_resnet", "checkpoint_sha256": "1" * 64} for run, epoch in kept]
+    pd.DataFrame(rows).reindex(columns=RUNS).to_csv(results / "runs.csv", index=False)
+
+
+def _write_dataset(plan: Plan, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for label in plan.names:
+        Image.new("RGB", (SIZE, SIZE), "white").save(folder / f"{label}.png")
+    rows = [{"path": f"{label}.png", "label": label, "split": "validation"} for label in plan.names]
+    pd.DataFrame(rows).to_csv(folder / "images.csv", index=False)

@@ -1,0 +1,159 @@
+"""The gallery's files: sheets, pictures, what the page knows, and that nothing in it gets out of its place."""
+
+import base64
+import json
+import re
+
+import pytest
+import yaml
+from galleries import BAD, build_gallery, colour, gallery_plan, number
+from PIL import Image
+
+from dreambirds.gallery.sheets import LARGEST, MOST_LABELS, cell_shape, sheets, write_sheet
+from dreambirds.study.paths import VIEWS, epoch_name, step_name
+from dreambirds.study.plan import make_plan
+
+THEMES = {"light": ":root {", "dark": ':root[data-theme="dark"] {'}
+
+
+@pytest.fixture(scope="module")
+def plan():
+    """Return a plan of two runs, three epochs, two recipes of different steps, and two classes."""
+    return gallery_plan()
+
+
+@pytest.fixture(scope="module")
+def gallery(plan, tmp_path_factory):
+    """Return the folder of its gallery."""
+    return build_gallery(plan, tmp_path_factory.mktemp("study"))
+
+
+def facts_of(gallery) -> dict:
+    """Return what the page knows."""
+    page = (gallery / "index.html").read_text(encoding="utf-8")
+    return json.loads(re.search(r'<script type="application/json" id="facts">(.*?)</script>', page, re.DOTALL)[1])
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_dream_lies_in_its_cell_of_its_sheet(plan, gallery, view):
+    for dream in plan.dreams.itertuples():
+        folder = gallery / "sheets" / dream.run / epoch_name(dream.epoch) / dream.recipe
+        row, column = list(plan.names).index(dream.label), plan.recipes[dream.recipe]["steps"].index(dream.step)
+        with Image.open(folder / f"0{VIEWS[view]}.png") as sheet:
+            seen = sheet.getpixel((16 * column + 8, 16 * row + 8))
+        assert seen == colour(plan, dream, view)
+
+
+def test_a_downloaded_picture_is_the_studys_own_file(plan, gallery):
+    dream = plan.dreams.iloc[-1]
+    place = f"{dream.run}/{epoch_name(dream.epoch)}/{dream.recipe}/{dream.label}/{step_name(dream.step)}-rescaled.png"
+    kept = gallery / "pictures" / "dreams" / place
+    assert kept.samefile(gallery.parent / "dreams" / place)
+    script = (gallery / "pictures" / "dreams" / place).parent.with_suffix(".js").read_text(encoding="utf-8")
+    saved = json.loads(re.fullmatch(r"arrive\((.*)\);\n", script)[1])
+    assert base64.b64decode(saved[kept.name]) == (gallery.parent / "dreams" / place).read_bytes()
+    assert len(list((gallery / "pictures" / "dreams").rglob("*.png"))) == 2 * len(plan.dreams)
+    assert {path.name for path in (gallery / "pictures" / "real").iterdir()} == {f"{label}.png" for label in plan.names}
+
+
+def test_more_than_64_classes_go_on_in_the_next_sheet():
+    names = [str(place) for place in range(MOST_LABELS + 3)]
+    plan = gallery_plan(epochs=[1], runs=["only"], recipes={"r": {"steps": [1]}}, names=names)
+    raw = [sheet for sheet in sheets(plan) if "rescaled" not in sheet.name]
+    assert [sheet.name for sheet in raw] == [f"sheets/only/epoch-0001/r/{part}.png" for part in (0, 1)]
+    assert [len(sheet.cells) for sheet in raw] == [MOST_LABELS, 3]
+    assert raw[1].cells[0][0].parent.name == f"class_{MOST_LABELS}"
+
+
+def test_large_pictures_are_made_small_in_proportion_and_small_ones_stay(tmp_path):
+    assert cell_shape((64, 64)) == (64, 64)
+    assert cell_shape((300, 200)) == (LARGEST, 64)
+    Image.linear_gradient("L").resize((200, 300)).convert("RGB").save(tmp_path / "large.png")
+    write_sheet([[tmp_path / "large.png"] * 2], (LARGEST, 64), tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (128, LARGEST)
+        for row in (10, 50, 90):  # a gradient stays one
+            assert sheet.getpixel((100, row))[0] == pytest.approx(255 * row / LARGEST, abs=5)
+
+
+def test_the_page_knows_the_numbers_of_each_dream(plan, gallery):
+    facts = facts_of(gallery)
+    for dream in plan.dreams.itertuples():
+        steps, epochs = plan.recipes[dream.recipe]["steps"], plan.epochs(dream.run)
+        row = list(plan.names).index(dream.label) * len(epochs) + epochs.index(dream.epoch)
+        place = row * len(steps) + steps.index(dream.step)
+        values = facts["values"][f"{dream.run}/{dream.recipe}"]
+        assert values["judge_probability"][place] == pytest.approx(number(plan, dream, "raw"), rel=1e-3)
+        assert values["judge_probability_rescaled"][place] == pytest.approx(number(plan, dream, "rescaled"), rel=1e-3)
+        assert values["own_probability"][place] == pytest.approx(number(plan, dream, "raw") / 2, rel=1e-3)
+        assert values["judge_sees_rescaled"][place] == "heron"
+
+
+def test_the_page_begins_where_the_judge_is_surest(plan, gallery):
+    last = plan.dreams[plan.dreams["last"] & (plan.dreams["epoch"] == 4)]
+    means = last.assign(value=[number(plan, dream, "raw") for dream in last.itertuples()])
+    run, recipe = means.groupby(["run", "recipe"])["value"].mean().idxmax()
+    assert facts_of(gallery)["best"] == {"run": run, "recipe": recipe}
+
+
+def test_epochs_keep_their_fractions_and_a_digest_of_digits_stays_text(gallery):
+    run = facts_of(gallery)["runs"]["first"]
+    assert run["epochs"] == [0, 0.25, 4]
+    assert run["folders"] == ["epoch-0000", "epoch-0000.25", "epoch-0004"]
+    assert run["checkpoints"] == ["1" * 64] * 3
+
+
+def test_a_recipe_that_is_downloaded_makes_the_same_dreams(plan, gallery):
+    for name, recipe in facts_of(gallery)["recipes"].items():
+        config = yaml.safe_load(recipe["yaml"])
+        dataset, runs = {"image_size": 16}, {"a": {"model": "test_resnet"}}
+        again = make_plan({"gpu": 0, "judges": {}, "dataset": dataset, "runs": runs, **config})
+        assert again.recipes == {name: plan.recipes[name]}
+
+
+def test_names_cannot_leave_their_place(gallery):
+    page = (gallery / "index.html").read_text(encoding="utf-8")
+    assert "<script>window" not in page
+    assert "<img src=x" not in page
+    assert [entry["name"] for entry in facts_of(gallery)["labels"]] == [BAD, "Bruant à gorge blanche"]
+
+
+def test_the_page_names_no_address_outside(gallery):
+    page = (gallery / "index.html").read_text(encoding="utf-8")
+    assert set(re.findall(r"\w+://[\w./]+", page)) <= {"http://www.w3.org/2000/svg"}
+
+
+def test_without_a_judge_there_is_nothing_of_one(tmp_path):
+    plan = gallery_plan(epochs=[1], runs=["only"], recipes={"r": {"steps": [1]}})
+    facts = facts_of(build_gallery(plan, tmp_path, judged=False))
+    assert facts["judge"] is None
+    assert list(facts["values"]["only/r"]) == ["own_probability"]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_text_stands_out_from_its_ground(gallery, theme):
+    page = (gallery / "index.html").read_text(encoding="utf-8")
+    block = page.partition(THEMES[theme])[2].partition("}")[0]
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block))
+    for ground in ("paper", "card"):
+        for text in ("ink", "faint", "accent", "second", "third"):
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    assert contrast(colours["paper"], colours["accent"]) >= 4.5  # a pressed button
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast ratio of two colours as WCAG 2.2 defines it, 1 to 21."""
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of ``#rrggbb``, 0 to 1."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_contrast_is_what_the_standard_says():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)
