@@ -15,8 +15,8 @@ study: .venv/installed
 	@echo "Open results/$(STUDY)/gallery/index.html in a browser; results/$(STUDY)/montages and results/$(STUDY)/films hold pictures."
 
 report: .venv/installed
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) -- all reported
-	$(BIN)/snakemake --report results/$(STUDY)/report.zip --configfile $(CONFIG) -- all reported
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+	$(BIN)/snakemake --report results/$(STUDY)/report.zip --configfile $(CONFIG)
 
 test: lint slurm chromium
 	$(BIN)/python -m pytest

@@ -142,9 +142,9 @@ def job_device(plan: Plan, stage: str, cores: int) -> torch.device:
 
 
 def training_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str], Loop]]:
-    """Yield the bare passes of every run's training, by (stage, run, kind)."""
+    """Yield the bare passes of the training of every run and judge, by (stage, run, kind)."""
     device, shape = job_device(plan, "train", cores), shape_of(plan.config["dataset"]["image_size"])
-    for name, run in plan.config["runs"].items():
+    for name, run in plan.trained.items():
         for kind, loop in training_loops(run, shape, len(plan.labels), device).items():
             yield ("train", name, kind), loop
 
@@ -171,9 +171,10 @@ def dreaming_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str
 def count(plan: Plan, learnt: int, validated: int) -> dict[tuple[str, str, str], int]:
     """Return how many pictures the study passes in each part."""
     counts: Counter = Counter()
-    for run, keys in plan.config["runs"].items():
+    for run, keys in plan.trained.items():
         for kind, pictures in count_training(keys, learnt, validated).items():
             counts["train", run, kind] += pictures
+    for run, keys in plan.config["runs"].items():
         for name, parameters in plan.recipes.items():
             shape = plan.shape(name)
             for view, pictures in count_dreaming(as_recipe(parameters, min(shape)), shape).items():

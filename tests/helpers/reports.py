@@ -17,8 +17,8 @@ def reported_study() -> Study:
     """Return the tiny study, finished, whose report is unzipped in the folder ``report`` beside its config."""
     _kept.append(TemporaryDirectory())
     study = Study(Path(_kept[-1].name), tiny())
-    study.run("all", "reported")
-    study.run("--report", "results/tiny/report.zip", "all", "reported")
+    study.run()
+    study.run("--report", "results/tiny/report.zip")
     with zipfile.ZipFile(study.results / "report.zip") as archive:
         archive.extractall(study.folder)
     return study

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from plans import plan_of
 from rich.console import Console
 
 from dreambirds.errors import StudyError
@@ -17,7 +16,6 @@ from dreambirds.gallery import compare, compare_pages, compare_text
 from dreambirds.gallery.compare_studies import differences, effects, most_different, pairs
 from dreambirds.gallery.compare_tables import best, read_study, summary, varying
 from dreambirds.judging.tables import DREAMS, RUNS
-from dreambirds.study import reported
 
 LABELS = ["ant", "bee", "cat", "dog", "elk", "fox"]
 NAMES = {"bee": '<script>alert("bee")</script>'}
@@ -301,15 +299,3 @@ def test_bad_input_is_one_sentence_and_status_1(study, tmp_path, monkeypatch, ca
         compare.main()
     assert str(end.value).startswith(f"Error: {sentence}") and "\n" not in str(end.value)
     assert capsys.readouterr().out == ""
-
-
-def test_the_report_shows_every_last_dream_of_a_small_study_and_some_classes_of_a_large_one(monkeypatch):
-    plan = plan_of({"r": {"steps": [1, 3]}, "s": {"steps": [2]}}, epochs=[0, 0.5])
-    files = reported.pictures(plan)
-    assert len(files) == 2 * 2 * 3
-    assert "results/default/dreams/a/epoch-0000.5/r/blue_jay/step-0003-rescaled.png" in files
-    assert not any("step-0001" in file for file in files)
-    monkeypatch.setattr(reported, "MOST", 9)
-    assert len(reported.pictures(plan)) == 2 * 2 * 2 and not any("blue_jay" in file for file in reported.pictures(plan))
-    monkeypatch.setattr(reported, "MOST", 3)
-    assert len(reported.pictures(plan)) == 3

@@ -73,6 +73,7 @@ def test_the_code_of_a_stage_is_all_that_it_imports_and_no_later_stage():
     assert {"pictures/montage.py", "pictures/film.py"} <= names["assembly"] and "pictures/dreams.py" not in names[
         "assembly"
     ]
+    assert {"gallery/templates/gallery.js", "gallery/templates/page.css"} <= names["gallery"] & names["comparison"]
     assert not any(name.startswith(("training", "pictures")) for name in names["dataset"])
     assert not any(name.startswith(("dreaming", "pictures")) for name in names["training"])
     assert not any(name.startswith("training") or "montage" in name for name in names["dreaming"])

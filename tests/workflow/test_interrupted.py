@@ -33,8 +33,9 @@ def files(study: Study) -> dict[str, bytes]:
         name = str(path.relative_to(study.results))
         if path.is_file() and path.suffix in (".png", ".csv", ".safetensors", ".npy"):
             found[name] = path.read_bytes()
-            if name.startswith("runs/") and path.suffix == ".csv":
-                found[name] = pd.read_csv(path).drop(columns=["images_per_second", "seconds"]).to_csv().encode()
+            if name.startswith(("runs/", "dreams/")) and path.suffix == ".csv":
+                timeless = pd.read_csv(path).drop(columns=["images_per_second", "seconds"], errors="ignore")
+                found[name] = timeless.to_csv().encode()
     return found
 
 

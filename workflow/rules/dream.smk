@@ -47,19 +47,7 @@ rule one_dream:
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
         job=ancient(plainly(single.job_if_there, plan=plan)),
     output:
-        report(
-            f"{dreams}/{{recipe}}/{{label}}/{{file}}",
-            caption="../report/dream.rst",
-            category="dreams",
-            subcategory="{run}, epoch {epoch}",
-            labels={
-                "run": "{run}",
-                "epoch": "{epoch}",
-                "recipe": "{recipe}",
-                "label": "{label}",
-                "file": "{file}",
-            },
-        ),
+        f"{dreams}/{{recipe}}/{{label}}/{{file}}",
     log:
         f"results/logs/{plan.study}/dream/{{run}}/epoch-{{epoch}}/{{recipe}}/{{label}}/{{file}}.log",
     wildcard_constraints:

@@ -1,3 +1,6 @@
+from dreambirds.study import reported
+
+
 rule gallery:
     input:
         dreams=rules.measurements.output.dreams,
@@ -7,7 +10,20 @@ rule gallery:
     output:
         page=f"{results}/gallery/index.html",
         sheets=directory(f"{results}/gallery/sheets"),
-        pictures=directory(f"{results}/gallery/pictures"),
+        pictures=report(
+            directory(f"{results}/gallery/pictures"),
+            patterns=reported.patterns(plan),
+            caption="../report/dream.rst",
+            category="dreams",
+            subcategory="{run}, epoch {epoch}",
+            labels={
+                "run": "{run}",
+                "epoch": "{epoch}",
+                "recipe": "{recipe}",
+                "label": "{label}",
+                "file": "{file}",
+            },
+        ),
     log:
         f"results/logs/{plan.study}/gallery.log",
     conda:

@@ -1,6 +1,3 @@
-from dreambirds.study import reported
-
-
 report: "../report/workflow.rst"
 
 
@@ -29,9 +26,3 @@ rule comparison:
         "Compare runs and recipes"
     script:
         "../scripts/comparison.py"
-
-
-# What the report shows beside the results of `all`: single dreams.
-rule reported:
-    input:
-        reported.pictures(plan),

@@ -1,8 +1,8 @@
 """Code counts as input: a digest of the modules that a stage is made of.
 
 Editing one runs its stage again, and no stage before it. The modules are found by following imports from the stage's
-scripts, so that none is forgotten; those of `study` only say what is asked for, which each rule carries in its
-parameters.
+scripts, so that none is forgotten, and all templates count for every page; those of `study` only say what is asked for,
+which each rule carries in its parameters.
 """
 
 import ast
@@ -15,6 +15,7 @@ from pathlib import Path
 from dreambirds.errors import StudyError
 
 PACKAGE = Path(__file__).parents[1]
+TEMPLATES = sorted(f"gallery/templates/{path.name}" for path in (PACKAGE / "gallery" / "templates").iterdir())
 ENTRIES = {
     "dataset": ["../scripts/dataset.py"],
     "look": ["../scripts/look.py"],
@@ -28,8 +29,8 @@ ENTRIES = {
     "judging": ["../scripts/judge.py"],
     "measurements": ["../scripts/measurements.py"],
     "plots": ["../scripts/plots.py"],
-    "gallery": ["../scripts/gallery.py"],
-    "comparison": ["../scripts/comparison.py"],
+    "gallery": ["../scripts/gallery.py", *TEMPLATES],
+    "comparison": ["../scripts/comparison.py", *TEMPLATES],
 }
 LIBRARIES = {
     "dataset": ["numpy", "pillow", "torchvision"],
@@ -61,14 +62,14 @@ def check_code(code: str | None) -> None:
 
 
 def stage_modules(stage: str) -> list[Path]:
-    """Return the scripts of a stage and the files of all modules that they import, directly or not, in order."""
+    """Return the scripts and templates of a stage and all modules that they import, directly or not, in order."""
     found: set[Path] = set()
     waiting = [PACKAGE / entry for entry in ENTRIES[stage]]
     while waiting:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += _imported(path)
+            waiting += _imported(path) if path.suffix == ".py" else []
     return sorted(found)
 
 

@@ -1,0 +1,41 @@
+"""Which dreams the report shows, found among files as Snakemake finds them."""
+
+import pytest
+from plans import plan_of
+from snakemake.io import glob_wildcards
+
+from dreambirds.study import reported
+from dreambirds.study.paths import VIEWS, epoch_name, step_name
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    """Return a plan of twelve last dreams, whose gallery holds a file for each picture; it is the working directory."""
+    plan = plan_of({"r": {"steps": [1, 3]}, "s": {"steps": [2]}}, epochs=[0, 0.5])
+    for dream in plan.dreams.itertuples():
+        folder = tmp_path / "dreams" / dream.run / epoch_name(dream.epoch) / dream.recipe / dream.label
+        folder.mkdir(parents=True, exist_ok=True)
+        for ending in VIEWS.values():
+            (folder / f"{step_name(dream.step)}{ending}.png").touch()
+    monkeypatch.chdir(tmp_path)
+    return plan
+
+
+def shown(plan) -> list[str]:
+    """Return what the patterns find, as ``run/epoch/recipe/label/file``."""
+    found = [glob_wildcards(pattern) for pattern in reported.patterns(plan)]
+    return ["/".join(words) for each in found for words in zip(*each, strict=True)]
+
+
+def test_every_last_dream_of_a_small_study_is_shown(plan):
+    files = shown(plan)
+    assert len(files) == len(set(files)) == 2 * 2 * 3
+    assert "a/0000.5/r/blue_jay/step-0003-rescaled.png" in files
+    assert not any("step-0001" in file for file in files)
+
+
+@pytest.mark.parametrize(("most", "classes"), [(11, 2), (8, 2), (7, 1), (3, 1)])
+def test_of_a_large_study_the_first_classes_are_shown(plan, monkeypatch, most, classes):
+    monkeypatch.setattr(reported, "MOST", most)
+    files = shown(plan)
+    assert len(files) == 2 * 2 * classes and {file.split("/")[3] for file in files} == set(list(plan.names)[:classes])
