@@ -79,6 +79,7 @@ else:
     include: "workflow/rules/plots.smk"
     include: "workflow/rules/gallery.smk"
     include: "workflow/rules/report.smk"
+    include: "workflow/rules/findings.smk"
 
     rule dataset_only:
         input:

@@ -6,11 +6,17 @@ rule plots:
         dreams=rules.measurements.output.dreams,
         runs=rules.measurements.output.runs,
     output:
-        [
-            f"{results}/plots/{name}.{ending}"
+        pictures=[
+            report(
+                f"{results}/plots/{name}.png",
+                caption="../report/plot.rst",
+                category="findings",
+                subcategory="plots",
+                labels={"plot": name},
+            )
             for name in PLOTS
-            for ending in ("png", "csv")
         ],
+        tables=[f"{results}/plots/{name}.csv" for name in PLOTS],
     log:
         f"results/logs/{plan.study}/plots.log",
     conda:

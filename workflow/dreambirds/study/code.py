@@ -30,6 +30,8 @@ ENTRIES = {
     "measurements": ["../scripts/measurements.py"],
     "plots": ["../scripts/plots.py"],
     "gallery": ["../scripts/gallery.py", *TEMPLATES],
+    "finding": ["../scripts/finding.py", *TEMPLATES],
+    "findings": ["../scripts/findings.py", *TEMPLATES],
     "comparison": ["../scripts/comparison.py", *TEMPLATES],
 }
 LIBRARIES = {

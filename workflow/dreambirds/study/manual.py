@@ -49,6 +49,8 @@ def manual() -> str:
         ("`dreams`", "dreams.", config["properties"]["dreams"]["properties"]),
         ("`dreams.recipes.<name>`: ways to dream", "", recipe["properties"]),
         ("`judges.<name>`: who judges the dreams", "", config["$defs"]["judge"]["properties"]),
+        ("`experiment`: what the study asks", "experiment.", config["properties"]["experiment"]["properties"]),
+        ("`experiment.contrasts`: what is compared", "", config["$defs"]["contrast"]["properties"]),
         ("`pictures`: how montages and films look", "pictures.", config["properties"]["pictures"]["properties"]),
         ("`threads`", "threads.", config["properties"]["threads"]["properties"]),
     ]

@@ -13,6 +13,7 @@ from dreambirds.data.fetch import locate
 from dreambirds.data.files import digest_of
 from dreambirds.data.labels import Label, choose
 from dreambirds.errors import StudyError, nearest
+from dreambirds.study.experiment import Comparison, comparisons
 from dreambirds.study.fitting import check_sizes, dream_shape, start_file
 from dreambirds.study.judges import fill_judges, trained
 from dreambirds.study.paths import as_epoch, epoch_name, index_name, job_folder
@@ -57,6 +58,11 @@ class Plan:
     def names(self) -> dict[str, str]:
         """The labels that are dreamt of, with their names for people."""
         return {label.label: label.name for label in self.dreamt}
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """What the study's experiment sets against what; nothing where it is none."""
+        return comparisons(self.config, self.recipes, self.dreams)
 
     @cached_property
     def parts(self) -> dict[int | None, dict[str, str]]:
@@ -127,7 +133,9 @@ def make_plan(config: dict) -> Plan:
     recipes = check_all_but_labels(config)
     labels = list_labels(config["dataset"])
     dreamt = choose(labels, config["dreams"]["labels"], "dreams.labels")
-    return Plan(config, labels, dreamt, recipes, _table(config, recipes, dreamt))
+    plan = Plan(config, labels, dreamt, recipes, _table(config, recipes, dreamt))
+    _ = plan.comparisons  # what an experiment can't find is said now
+    return plan
 
 
 def check_all_but_labels(config: dict) -> dict[str, dict]:

@@ -49,6 +49,7 @@ def results(plan: Plan) -> list[str]:
         *(f"{root}/plots/{name}.png" for name in PLOTS),
         f"{root}/compare.html",
         f"{root}/gallery/index.html",
+        *([f"{root}/finding/index.html"] if plan.comparisons else []),
     ]
 
 

@@ -1,5 +1,7 @@
 """Plots of what was measured: colour-blind safe (Okabe and Ito's colours, cividis), readable at the width of a page."""
 
+import textwrap
+
 import matplotlib
 
 matplotlib.use("agg")
@@ -58,6 +60,33 @@ def bars(table: pd.DataFrame, names: pd.Series, said: str) -> Figure:
     _finish(axis, said, "", f"the best and the worst; {left} between them are left out" if left else "")
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.7, len(rows) - 0.3))
     axis.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=9)
+    return figure
+
+
+def effects(table: pd.DataFrame, names: dict[str, str]) -> Figure:
+    """Draw the column ``difference`` with its interval, a panel a measure, a row a comparison; zero is dashed.
+
+    `table` has the columns of a finding; `names` says what measures are called.
+    """
+    rows = table["vary"] + " " + table["before"] + " → " + table["after"]
+    rows = (rows + ("  ·  " + table["where"]).where(table["where"] != "", "")).map(lambda name: textwrap.fill(name, 46))
+    order, measures = list(dict.fromkeys(rows)), list(dict.fromkeys(table["measure"]))
+    height = 1.2 + sum(0.2 + 0.17 * name.count("\n") for name in order) * 1.5
+    figure, axes = pyplot.subplots(
+        1, len(measures), figsize=(WIDTH, height), layout="constrained", sharey=True, squeeze=False
+    )
+    for axis, measure in zip(axes.flat, measures, strict=True):
+        mine = table[table["measure"] == measure]
+        places = [order.index(name) for name in rows[mine.index]]
+        spread = [(mine["difference"] - mine["low"]).fillna(0), (mine["high"] - mine["difference"]).fillna(0)]
+        axis.errorbar(mine["difference"], places, xerr=spread, fmt="o", color=COLOURS[0], ecolor="#333333", capsize=3)
+        axis.axvline(0, color="#555555", linestyle="--", linewidth=1)
+        axis.set(title=names[measure], xlabel="difference", yticks=range(len(order)), yticklabels=order)
+        axis.title.set_fontsize(10)
+        axis.tick_params(axis="y", labelsize=8)
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes.flat[0].set_ylim(len(order) - 0.5, -0.5)
     return figure
 
 

@@ -1,0 +1,105 @@
+"""The page of an experiment: its question, the computed answer, the dreams, the plots, and what was run."""
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from dreambirds.data.tables import WORDS, read_table, write_table
+from dreambirds.gallery.compare_tables import measured, said
+from dreambirds.gallery.pages import write_page
+from dreambirds.judging.contrasts import SEEN, UNKNOWN, UNSEEN, answer
+from dreambirds.pictures.finding import MEASURES, write_effects, write_montage
+from dreambirds.study.experiment import CHANCE, ENDS
+from dreambirds.study.plan import Plan
+
+PAGE, TABLE, MONTAGE, EFFECTS = "index.html", "finding.csv", "montage.png", "effects.png"
+log = logging.getLogger(__name__)
+
+
+def write_finding(plan: Plan, results: Path, folder: Path) -> None:
+    """Write the page of a study's experiment into a folder, with its table and its two pictures beside it.
+
+    `results` holds the study's tables, plots and prepared pictures. Raises StudyError where one can't be read.
+    """
+    # a digest of digits only is no number
+    runs = read_table(results / "runs.csv", (*WORDS, "checkpoint_sha256"))
+    judges = read_table(results / "judges.csv", (*WORDS, "weights_sha256"))
+    table = answer(plan, read_table(results / "dreams.csv"), judges)
+    table.insert(0, "question", plan.config["experiment"]["question"])
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(table, folder / TABLE, "%.6g")
+    write_montage(plan, results / "dataset", folder / MONTAGE)
+    write_effects(table, folder / EFFECTS)
+    write_page(
+        folder / PAGE,
+        "finding.html.j2",
+        study=plan.study,
+        question=plan.config["experiment"]["question"],
+        sentences=[sentence(row) for row in table.to_dict("records")],
+        rows=[_row(row) for row in table.to_dict("records")],
+        montage=folder / MONTAGE,
+        effects=folder / EFFECTS,
+        plots=[(said, results / "plots" / f"{name}.png") for name, said in _plots(plan).items()],
+        runs=[_run(rows) for _, rows in runs.groupby("run", sort=False)],
+        judges=judges.to_dict("records"),
+        dreams=len(plan.dreams),
+        recipes=len(plan.recipes),
+        classes=len(plan.names),
+        learnt=len(plan.labels),
+        dataset=plan.config["dataset"],
+        config=yaml.safe_dump(plan.config, sort_keys=False, allow_unicode=True),
+    )
+    log.info("open %s in a browser", folder / PAGE)
+
+
+def sentence(row: dict) -> tuple[str, str]:
+    """Return one row of a finding as a sentence, computed from its numbers: its verdict, and what that rests on."""
+    measure = MEASURES[row["measure"]]
+    one, two = (_called(row["vary"], row[side]) for side in ("before", "after"))
+    where = f" ({row['where']})" if row["where"] else ""
+    if row["answer"] == UNKNOWN:
+        return f"{measure} was not measured", f"for {one} and {two}{where}."
+    numbers = f"{row['mean_before']:.3f} → {row['mean_after']:.3f}, a difference of {row['difference']:+.3f}"
+    sure = f"95 % interval {measured(row['low'])} to {measured(row['high'])}, effect {measured(row['effect'])}"
+    rest = f"{where}: {numbers} ({sure}; {row['labels']} classes, {row['pairs']} pairs)."
+    if row["answer"] in SEEN.values():
+        return f"{measure} {row['answer']}", f"for {two} than for {one}{rest}"
+    return f"{measure}: {row['answer']}", f"between {one} and {two}{rest}"
+
+
+def _called(vary: str, value: str) -> str:
+    if value == CHANCE:
+        return value
+    return f"the {value} {vary}" if value in ENDS else f"{vary} {value}"
+
+
+def _row(row: dict) -> dict:
+    named = {"answer": row["answer"], "seen": row["answer"] not in (UNSEEN, UNKNOWN)}
+    return {**{key: said(value) for key, value in row.items()}, **named, "measure": MEASURES[row["measure"]]}
+
+
+def _run(rows: pd.DataFrame) -> dict:
+    last = rows.iloc[-1]
+    epochs = ", ".join(f"{epoch:g}" for epoch in rows["epoch"])
+    return {
+        "run": last["run"],
+        "model": last["model"],
+        "epochs": epochs,
+        "accuracy": measured(last["validation_accuracy"]),
+    }
+
+
+def _plots(plan: Plan) -> dict[str, str]:
+    """Return the study's plots that have something to tell here, with what they show."""
+    shown = {}
+    if plan.dreams["epoch"].nunique() > 1:
+        shown["by-epoch"] = "Recognisability against training epoch"
+    if plan.dreams["step"].nunique() > 1:
+        shown["by-step"] = "Recognisability against dream step"
+    if len(shown) == 2:
+        shown["epoch-by-step"] = "Epoch by step"
+    if len(plan.recipes) > 1 or len(plan.config["runs"]) > 1:
+        shown["recipes"] = "Runs and recipes, last dreams"
+    return shown

@@ -1,0 +1,71 @@
+"""All findings on one page and in one table; as a program, that table as Markdown."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from dreambirds.data.tables import write_table
+from dreambirds.gallery.compare_tables import measured
+from dreambirds.gallery.finding import sentence
+from dreambirds.gallery.pages import write_page
+from dreambirds.pictures.finding import MEASURES
+
+TEXT = ("experiment", "question", "vary", "before", "after", "where", "measure", "answer")
+
+
+def write_findings(study: str, tables: list[Path], page: Path, table: Path) -> None:
+    """Write the page and the table of all experiments; each table lies beside the page of its experiment, and is called
+    as that is."""
+    parts = [read_findings(path).assign(experiment=path.stem) for path in tables]
+    whole = pd.concat(parts, ignore_index=True)
+    write_table(whole[["experiment", *(column for column in whole if column != "experiment")]], table, "%.6g")
+    experiments = [
+        {
+            "name": path.stem,
+            "question": rows["question"].iloc[0],
+            "sentences": [sentence(row) for row in rows.to_dict("records")],
+        }
+        for path, rows in zip(tables, parts, strict=True)
+    ]
+    write_page(page, "findings.html.j2", study=study, experiments=experiments)
+
+
+def read_findings(path: Path) -> pd.DataFrame:
+    """Return a table of findings, whose words stay words."""
+    columns = pd.read_csv(path, nrows=0).columns
+    empty = {column: [""] for column in columns if column not in TEXT}
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=empty)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return the findings as a table of Markdown, a line a comparison and measure, each experiment's question above."""
+    lines = []
+    for (name, question), rows in table.groupby(["experiment", "question"], sort=False):
+        lines += [
+            f"\n### `{name}`: {question}\n",
+            "| compared | measure | before | after | difference [95 %] | d_z | answer |",
+        ]
+        lines.append("|---|---|---|---|---|---|---|")
+        for row in rows.to_dict("records"):
+            where = f" ({row['where']})" if row["where"] else ""
+            compared = f"{row['vary']} {row['before']} → {row['after']}{where}"
+            interval = f"{row['difference']:+.3f} [{measured(row['low'])}, {measured(row['high'])}]"
+            sides = [measured(row["mean_before"]), measured(row["mean_after"])]
+            cells = [compared, MEASURES[row["measure"]], *sides, interval, measured(row["effect"]), row["answer"]]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print a table of findings, such as ``results/default/findings/findings.csv``, as Markdown."""
+    if len(sys.argv) != 2:
+        sys.exit("Error: name one findings.csv")
+    try:
+        print(markdown(read_findings(Path(sys.argv[1]))))
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"Error: '{sys.argv[1]}' is no table of findings ({error})")
+
+
+if __name__ == "__main__":
+    main()

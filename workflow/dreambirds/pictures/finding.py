@@ -1,0 +1,85 @@
+"""The pictures of an experiment: its dreams side by side, a column a value of what varies, and the effects."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from matplotlib import pyplot
+
+from dreambirds.data.files import atomically
+from dreambirds.data.tables import example_pictures
+from dreambirds.judging.contrasts import say
+from dreambirds.pictures.assembly import REAL
+from dreambirds.pictures.montage import Grid, montage
+from dreambirds.pictures.plots.draw import effects
+from dreambirds.pictures.plots.write import DPI
+from dreambirds.pictures.provenance import save_png
+from dreambirds.study.experiment import Comparison, Dreams
+from dreambirds.study.paths import VIEWS, picture_path
+from dreambirds.study.plan import Plan
+
+MOST_COLUMNS, MOST_ROWS = 10, 12
+MEASURES = {
+    "judge_probability": "judge's probability",
+    "judge_top1": "judge's top 1",
+    "judge_rank": "judge's rank",
+    "feature_ratio": "feature ratio",
+    "seed_agreement": "seed agreement",
+    "spectrum_distance": "spectrum distance",
+    "variation": "total variation",
+    "change": "change from start",
+    "own_probability": "own probability",
+    "own_top1": "own top 1",
+    "seconds": "seconds",
+}
+
+
+def write_montage(plan: Plan, dataset: Path, path: Path) -> None:
+    """Write the dreams that an experiment compares: a row a class, a column a value, at last a real picture of each.
+
+    Of dreams that differ in nothing that is compared, the first is shown; at most ten columns and twelve classes.
+    """
+    labels = list(plan.names)[:MOST_ROWS]
+    columns: dict[str, list[Path]] = {}
+    for name, found in _columns(plan):
+        cells = [found.get(label) for label in labels]
+        if None not in cells and cells not in columns.values():
+            columns.setdefault(name, cells)
+    shown = dict(list(columns.items())[:MOST_COLUMNS])
+    examples = example_pictures(dataset)
+    cells = [[*(column[place] for column in shown.values()), examples[label]] for place, label in enumerate(labels)]
+    left = len(columns) - len(shown) + len(plan.names) - len(labels)
+    title = "What was compared" + (f" ({left} columns or classes are left out)" if left else "")
+    page = Grid(cells, [plan.names[label] for label in labels], [*shown, REAL], title, f"study {plan.study}")
+    facts = {"study": plan.study, "columns": list(shown), "labels": labels}
+    save_png(montage(page, plan.config["pictures"]["cell"]), path, title, facts)
+
+
+def _columns(plan: Plan) -> Iterator[tuple[str, dict[str, Path]]]:
+    """Yield each compared value, with the first picture of each class that has it."""
+    dreams = Dreams(plan.config, plan.recipes, plan.dreams)
+    for comparison in plan.comparisons:
+        for value in (comparison.before, comparison.after):
+            if value is None:
+                continue
+            chosen = {**comparison.where, comparison.vary: [value]}
+            rows = dreams.pick(chosen).drop_duplicates("label")
+            view = value if comparison.vary == "view" else plan.config["pictures"]["view"]
+            found = {dream.label: Path(picture_path(plan.study, dream, view)) for dream in rows.itertuples()}
+            yield _name(comparison, value), found
+
+
+def _name(comparison: Comparison, value: object) -> str:
+    word = say(value)
+    recipe = "".join(f", {name}" for name in comparison.where.get("recipe", []))
+    if comparison.vary in ("epoch", "step"):
+        return f"{word} {comparison.vary}{recipe}" if word in ("first", "last") else f"{comparison.vary} {word}{recipe}"
+    return word if value in VIEWS or comparison.vary in ("run", "recipe") else f"{comparison.vary} {word}{recipe}"
+
+
+def write_effects(table: pd.DataFrame, path: Path) -> None:
+    """Write the plot of a finding's differences with their intervals."""
+    figure = effects(table, MEASURES)
+    with atomically(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, metadata={"Software": "Dreaming of Birds"})
+    pyplot.close(figure)

@@ -1,0 +1,171 @@
+"""What an experiment asks of its study: which dreams it sets against which others, or against chance."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from dreambirds.data.files import digest_of
+from dreambirds.errors import StudyError, nearest
+from dreambirds.study.paths import VIEWS
+from dreambirds.study.recipes import spread
+
+PLACES = ("run", "epoch", "step", "recipe", "label", "view")
+CHANCE = "chance"
+ENDS = {"first": "min", "last": "max"}
+USUAL = {"epoch": ["last"], "step": ["last"], "view": ["raw"]}
+OF_CHANCE = ("judge_probability", "judge_top1", "own_probability", "own_top1")
+WITHOUT_VIEW = ("own_probability", "own_top1", "change", "seconds")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets of dreams that differ in `vary`: `before` (None is chance) and `after` are its values there.
+
+    `where` holds the values of other columns that count, and `measures` what is compared.
+    """
+
+    vary: str
+    before: object
+    after: object
+    where: dict[str, list]
+    measures: list[str]
+
+
+class Dreams:
+    """The dreams of a study as experiments speak of them: by places, by parameters, and by recipes of the config, each
+    of which stands for all points of its grid."""
+
+    def __init__(self, config: dict, recipes: dict[str, dict], table: pd.DataFrame):
+        """Take a checked config, its recipes spread out, and a table with a row a dream, or a row for each of its
+        views."""
+        self.recipes = recipes
+        asked = config["dreams"]["recipes"]
+        self.origins = {point: name for name, recipe in asked.items() for point in spread(name, recipe)}
+        self.table = table
+
+    def pick(self, chosen: dict[str, Iterable]) -> pd.DataFrame:
+        """Return the rows that have one of the wanted values in each column; ``first`` and ``last`` are a run's epochs
+        and a recipe's steps. The table's column ``view`` counts only where it has one."""
+        rows = self.table
+        for column, wanted in chosen.items():
+            if column != "view" or "view" in rows:
+                rows = rows[self._holds(rows, column, list(wanted))]
+        return rows
+
+    def _holds(self, rows: pd.DataFrame, column: str, wanted: list) -> pd.Series:
+        if column in ("epoch", "step"):
+            whole = self.table.groupby("run" if column == "epoch" else "recipe")[column]
+            ends = {word: rows.index.map(whole.transform(how)) for word, how in ENDS.items() if word in wanted}
+            held = rows[column].isin([value for value in wanted if value not in ENDS])
+            for values in ends.values():
+                held |= rows[column] == values
+            return held
+        if column in PLACES:
+            return self.values(rows, column).isin(wanted)
+        return self.values(rows, column).map(lambda value: value in wanted)
+
+    def values(self, rows: pd.DataFrame, column: str) -> pd.Series:
+        """Return what rows have in a column, or of a recipe's parameter."""
+        if column == "recipe":
+            return rows["recipe"].map(self.origins)
+        return rows[column] if column in PLACES else rows["recipe"].map(lambda name: self.recipes[name][column])
+
+    def partners(self, rows: pd.DataFrame, vary: str) -> pd.Series:
+        """Return a word for each row that those share which differ, of all that a recipe says, in `vary` only."""
+        if vary == "recipe":
+            return rows["recipe"].map(lambda name: self.recipes[name]["seed"])
+        apart = {"steps", vary} if vary not in PLACES else set()
+        words = {
+            name: digest_of({key: value for key, value in recipe.items() if key not in apart})
+            for name, recipe in self.recipes.items()
+        }
+        return rows["recipe"].map(words)
+
+
+def comparisons(config: dict, recipes: dict[str, dict], table: pd.DataFrame) -> list[Comparison]:
+    """Return the comparisons of a study's experiment, none without one.
+
+    `table` has a row a dream. Raises StudyError, with the key's full path, where no dream has what is asked for.
+    """
+    if config["experiment"] is None:
+        return []
+    dreams = Dreams(config, recipes, table)
+    return [
+        each
+        for number, contrast in enumerate(config["experiment"]["contrasts"])
+        for each in _compare(contrast, dreams, f"experiment.contrasts.{number}")
+    ]
+
+
+def _compare(contrast: dict, dreams: Dreams, where: str) -> Iterator[Comparison]:
+    allowed = {*PLACES, *next(iter(dreams.recipes.values()))} - {"steps"}
+    _check_word(contrast["vary"], allowed - {"label"}, f"{where}.vary")
+    for word in contrast["where"]:
+        _check_word(word, allowed, f"{where}.where")
+    chosen = _chosen(contrast, dreams, where)
+    values = _values(contrast, dreams, chosen, where)
+    _check_measures(contrast, where)
+    if contrast["against"] == CHANCE:
+        yield from (Comparison(contrast["vary"], None, value, chosen, contrast["measures"]) for value in values)
+        return
+    if len(values) < 2:
+        raise StudyError(f"{where}.values: two values at least are compared, or one against {CHANCE}")
+    befores = values if contrast["against"] == "previous" else [values[0]] * len(values)
+    for before, after in zip(befores, values[1:], strict=False):
+        yield Comparison(contrast["vary"], before, after, chosen, contrast["measures"])
+
+
+def _check_word(word: str, allowed: set[str], where: str) -> None:
+    if word not in allowed:
+        raise StudyError(f"{where}: '{word}' is nothing that dreams can be told by; {nearest(word, allowed)}")
+
+
+def _chosen(contrast: dict, dreams: Dreams, where: str) -> dict[str, list]:
+    """Return what counts beside the column that varies: `USUAL`, where nothing else is said."""
+    given = {word: value if isinstance(value, list) else [value] for word, value in contrast["where"].items()}
+    chosen = {**USUAL, **given}
+    chosen.pop(contrast["vary"], None)
+    for word, wanted in chosen.items():
+        for value in wanted:
+            _check_value(dreams, {}, word, value, f"{where}.where.{word}")
+    if dreams.pick(chosen).empty:
+        raise StudyError(f"{where}.where: no dream has all of this")
+    return chosen
+
+
+def _values(contrast: dict, dreams: Dreams, chosen: dict, where: str) -> list:
+    vary = contrast["vary"]
+    if contrast["values"] is None:
+        found = list(VIEWS) if vary == "view" else _all(dreams, dreams.pick(chosen), vary)
+        return sorted(found) if vary in ("epoch", "step") else found
+    for value in contrast["values"]:
+        _check_value(dreams, chosen, vary, value, f"{where}.values")
+    return contrast["values"]
+
+
+def _check_value(dreams: Dreams, chosen: dict, column: str, value: object, where: str) -> None:
+    if column == "view":
+        if value not in VIEWS:
+            raise StudyError(f"{where}: there is no view '{value}'; {nearest(value, VIEWS)}")
+    elif dreams.pick({**chosen, column: [value]}).empty:
+        raise StudyError(
+            f"{where}: no dream has {column} '{value}'; {nearest(value, _all(dreams, dreams.pick(chosen), column))}"
+        )
+
+
+def _all(dreams: Dreams, rows: pd.DataFrame, column: str) -> list:
+    """Return the different values that rows have, in their order; a parameter may be a dict."""
+    found: list = []
+    for value in dreams.values(rows.drop_duplicates(["run", "epoch", "recipe", "label", "step"]), column):
+        if value not in found:
+            found.append(value)
+    return found
+
+
+def _check_measures(contrast: dict, where: str) -> None:
+    for measure in contrast["measures"]:
+        if contrast["against"] == CHANCE and measure not in OF_CHANCE:
+            raise StudyError(f"{where}.measures: '{measure}' has no chance; {nearest(measure, OF_CHANCE)}")
+        if contrast["vary"] == "view" and measure in WITHOUT_VIEW:
+            raise StudyError(f"{where}.measures: '{measure}' is the same in both views")

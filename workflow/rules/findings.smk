@@ -1,0 +1,53 @@
+from dreambirds.study.code import ENTRIES
+from dreambirds.study.experiments import experiment_config, experiment_file, experiments
+
+
+wildcard_constraints:
+    experiment=r"(?!(findings|index)\.)[A-Za-z0-9][A-Za-z0-9_-]*",
+
+
+# Each experiment is a study of its own, run by a Snakemake under this one, which knows what of it is there.
+rule experiment:
+    input:
+        lambda wildcards: str(experiment_file(wildcards.experiment)),
+    output:
+        page=f"{results}/findings/{{experiment}}.html",
+        table=f"{results}/findings/{{experiment}}.csv",
+        config=f"{results}/findings/{{experiment}}.yaml",
+    log:
+        job=f"results/logs/{plan.study}/findings/{{experiment}}.log",
+        snakemake=f"results/logs/{plan.study}/findings/{{experiment}}.snakemake.log",
+    conda:
+        "../../environment.yml"
+    threads: plan.config["threads"]["prepare"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        stages=[stage_code(stage) for stage in ENTRIES],
+        config=lambda wildcards: experiment_config(wildcards.experiment, config),
+    message:
+        "Run the experiment {wildcards.experiment}; {log.snakemake} tells how far it is"
+    script:
+        "../scripts/experiment.py"
+
+
+rule findings:
+    input:
+        tables=expand(
+            f"{results}/findings/{{experiment}}.csv", experiment=experiments()
+        ),
+    output:
+        page=f"{results}/findings/index.html",
+        table=f"{results}/findings/findings.csv",
+    log:
+        f"results/logs/{plan.study}/findings.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        code=stage_code("findings"),
+    message:
+        "Collect the findings: {output.page}"
+    script:
+        "../scripts/findings.py"

@@ -1,0 +1,13 @@
+from pathlib import Path
+
+from job import job
+
+with job(snakemake):
+    from dreambirds.gallery.finding import write_finding
+    from dreambirds.study.plan import make_plan
+
+    write_finding(
+        make_plan(snakemake.config),
+        results=Path(snakemake.input.dreams).parent,
+        folder=Path(snakemake.output.page).parent,
+    )
