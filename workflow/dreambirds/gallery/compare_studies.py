@@ -9,7 +9,7 @@ import pandas as pd
 
 from dreambirds.errors import StudyError
 from dreambirds.gallery.compare_tables import JOB, LOWER_IS_BETTER, MEASURES, Study, at_last_step, plain
-from dreambirds.judging.statistics import paired_difference
+from dreambirds.judging.statistics import difference_of_labels
 
 MOST_PAIRS = 36
 
@@ -111,19 +111,15 @@ def _only(table: pd.DataFrame, shared: dict[str, set]) -> pd.DataFrame:
 
 
 def effects(both: pd.DataFrame) -> list[Effect]:
-    """Return what became of each measurement, over the `pairs` of two studies.
-
-    Dreams of one label are alike, so each label's differences are averaged first, and the interval is over labels.
-    """
+    """Return what became of each measurement, over the `pairs` of two studies, averaged by label."""
     return [effect for name in MEASURES if (effect := _effect(name, both)) is not None]
 
 
 def _effect(name: str, both: pd.DataFrame) -> Effect | None:
-    known = both.dropna(subset=[f"{name}_1", f"{name}_2"])
+    known = both[["label", f"{name}_1", f"{name}_2"]].set_axis(["label", "before", "after"], axis="columns").dropna()
     if known.empty:
         return None
-    means = known.groupby("label")[[f"{name}_1", f"{name}_2"]].mean()
-    found = paired_difference(means[f"{name}_1"].to_numpy(), means[f"{name}_2"].to_numpy())
+    means, found = difference_of_labels(known)
     good = (found.mean < 0) == (name in LOWER_IS_BETTER)
     verdict = ("better" if good else "worse") if found.seen else ""
     sides = means.mean()

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from dreambirds.judging.statistics import FEWEST, Difference, paired_difference
+from dreambirds.judging.statistics import FEWEST, Difference, difference_of_labels
 from dreambirds.study.experiment import ENDS, USUAL, WITHOUT_VIEW, Comparison, Dreams
 from dreambirds.study.plan import Plan
 
@@ -75,13 +75,11 @@ def _chance(rows: pd.DataFrame, judges: pd.DataFrame) -> pd.Series:
 
 
 def _row(comparison: Comparison, measure: str, pairs: pd.DataFrame) -> list:
-    known = pairs.dropna()
-    means = known.groupby("label")[["before", "after"]].mean()
-    found = paired_difference(means["before"].to_numpy(), means["after"].to_numpy())
+    means, found = difference_of_labels(pairs)
     before = "chance" if comparison.before is None else say(comparison.before)
     sides = means.mean() if len(means) else (np.nan, np.nan)
     words = [comparison.vary, before, say(comparison.after), where(comparison), measure]
-    numbers = [*sides, found.mean, found.low, found.high, found.effect, found.pairs, len(known)]
+    numbers = [*sides, found.mean, found.low, found.high, found.effect, found.pairs, len(pairs.dropna())]
     return [*words, *numbers, _word(found)]
 
 

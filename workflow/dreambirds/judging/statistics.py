@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
+ROUNDING = 1e-9  # a spread below so much of the mean is none
 FEWEST = 5  # pairs that an interval is said of
 
 
@@ -47,11 +49,22 @@ class Difference:
         return self.pairs >= FEWEST and (self.low > 0 or self.high < 0)
 
 
+def difference_of_labels(pairs: pd.DataFrame) -> tuple[pd.DataFrame, Difference]:
+    """Return the means of each label, and what became of them, from a row a pair: ``label``, ``before`` and ``after``.
+
+    Dreams of one label are alike, so that each label's pairs are averaged first, and the interval is over labels.
+    Pairs with a NaN are left out.
+    """
+    means = pairs.dropna().groupby("label")[["before", "after"]].mean()
+    return means, paired_difference(means["before"].to_numpy(), means["after"].to_numpy())
+
+
 def paired_difference(before: np.ndarray, after: np.ndarray, seed: int = 0) -> Difference:
     """Return what `after` (N,) is more than `before` (N,), pair by pair; pairs with a NaN are left out."""
     differences = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     differences = differences[~np.isnan(differences)]
     mean, low, high = bootstrap_mean(differences, seed)
     spread = differences.std(ddof=1) if len(differences) > 1 else np.nan
-    effect = mean / spread if spread > 0 else (0.0 if mean == 0 else np.nan)
+    alike = 0.0 if mean == 0 else np.nan
+    effect = mean / spread if spread > ROUNDING * abs(mean) else alike
     return Difference(mean, low, high, float(effect), len(differences))

@@ -1,0 +1,45 @@
+"""A made-up study that asks a question: six classes with hostile names, whose judge says what is known beforehand."""
+
+from contextlib import chdir
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from galleries import BAD, build_gallery, gallery_plan
+from PIL import Image
+
+from dreambirds.gallery.finding import write_finding
+from dreambirds.judging.tables import JUDGES
+from dreambirds.study.experiment import Comparison
+from dreambirds.study.targets import PLOTS
+
+QUESTION = f"Is it so? {BAD}"
+MEASURES = ["judge_probability", "judge_top1"]
+COMPARED = [
+    Comparison("epoch", "first", "last", {"step": ["last"], "view": ["raw"], "recipe": ["plain"]}, MEASURES),
+    Comparison("view", "raw", "rescaled", {"epoch": ["last"], "step": ["last"]}, ["judge_probability"]),
+    Comparison("run", None, "second", {"epoch": ["last"], "step": ["last"], "view": ["raw"]}, ["judge_probability"]),
+]
+
+
+def asking_plan(names: int = 6):
+    """Return the plan of two runs, three epochs and two recipes, whose question is `QUESTION`."""
+    plan = gallery_plan(names=[f"{place} {BAD}" for place in range(names)])
+    asked = replace(plan, config={**plan.config, "experiment": {"question": QUESTION, "contrasts": []}})
+    object.__setattr__(asked, "comparisons", COMPARED)
+    return asked
+
+
+def build_finding(plan, root: Path) -> Path:
+    """Write the study below `root`, answer its question, and return the finding's folder."""
+    build_gallery(plan, root)
+    with chdir(root):
+        results = Path("results") / plan.study
+        numbers = {"classes": 6, "held_out": 12, "held_out_top1": 0.9, "noise_top1": 0.1, "shuffled_top1": 0.15}
+        judge = {"judge": "judge", "kind": "train", "model": BAD, **numbers}
+        pd.DataFrame([judge]).reindex(columns=JUDGES).to_csv(results / "judges.csv", index=False)
+        (results / "plots").mkdir()
+        for name in PLOTS:
+            Image.new("RGB", (8, 8), "teal").save(results / "plots" / f"{name}.png")
+        write_finding(plan, results, results / "finding")
+    return root / results / "finding"

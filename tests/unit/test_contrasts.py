@@ -1,0 +1,171 @@
+"""Answers of experiments, where they are known: against plain loops over made-up dreams."""
+
+import math
+from statistics import mean, stdev
+
+import pandas as pd
+import pytest
+
+from dreambirds.judging.contrasts import FINDINGS, answer, by_view, say
+from dreambirds.judging.tables import DREAMS
+from dreambirds.study.plan import make_plan
+
+LABELS = ["blue_jay", "northern_cardinal", "yellow_warbler", "scarlet_tanager", "great_blue_heron", "eastern_bluebird"]
+RECIPES = {
+    "soft": {"blur_sigma": [0.5, 1.0], "seed": [0, 1], "steps": [5, 10]},
+    "sharp": {"blur_sigma": 0.0, "seed": [0, 1], "steps": [5, 20]},
+}
+JUDGES = pd.DataFrame({"judge": ["j"], "classes": [20]})
+
+
+def plan_of(*contrasts: dict, labels=LABELS):
+    """Return a plan of two runs of different epochs that compares this."""
+    runs = {name: {"model": "test_resnet", "epochs": epochs} for name, epochs in (("a", [0, 2]), ("b", [0, 3]))}
+    section = {"question": "Why?", "contrasts": list(contrasts)}
+    config = {"gpu": 0, "judges": {}, "dataset": {"image_size": 32, "labels": labels}, "runs": runs}
+    return make_plan({**config, "dreams": {"recipes": RECIPES}, "experiment": section})
+
+
+def probability(dream) -> float:
+    """Return a number that tells a dream's place in every way."""
+    place = LABELS.index(dream.label)
+    early = 0.1 if dream.epoch == 0 else 0.5 + 0.01 * place + (0.05 if dream.run == "b" else 0)
+    return early + 0.001 * dream.step + (0.02 * place if "1-seed" in dream.recipe else 0)
+
+
+def table_of(plan, judge: str | None = "j") -> pd.DataFrame:
+    """Return a table of dreams whose probabilities are known; rescaled ones are a tenth more."""
+    rows = []
+    for dream in plan.dreams.itertuples():
+        said = {"judge_probability": probability(dream), "judge_probability_rescaled": probability(dream) + 0.1}
+        mine = {
+            "run": dream.run,
+            "epoch": dream.epoch,
+            "recipe": dream.recipe,
+            "label": dream.label,
+            "step": dream.step,
+        }
+        rows.append({**mine, "own_probability": 0.25, **({"judge": judge, **said} if judge else {})})
+    return pd.DataFrame(rows).reindex(columns=DREAMS)
+
+
+def found(contrast: dict, **more) -> pd.DataFrame:
+    """Return the answer to one contrast."""
+    plan = plan_of({"measures": ["judge_probability"], **contrast})
+    return answer(plan, table_of(plan, **more), JUDGES)
+
+
+def by_hand(plan, before, after, key) -> list[float]:
+    """Return the differences by class of dreams that two conditions choose, paired by a key, in plain loops."""
+    differences = []
+    for label in LABELS:
+        mine = [dream for dream in plan.dreams.itertuples() if dream.label == label]
+        first = {key(dream): probability(dream) for dream in mine if before(dream)}
+        second = {key(dream): probability(dream) for dream in mine if after(dream)}
+        differences.append(mean(second[each] - first[each] for each in first if each in second))
+    return differences
+
+
+def last(dream) -> bool:
+    """Tell whether a dream is its run's and recipe's last."""
+    return dream.epoch == {"a": 2, "b": 3}[dream.run] and dream.step == (20 if "sharp" in dream.recipe else 10)
+
+
+def seed(dream) -> str:
+    """Return a dream's seed, as its recipe's name has it."""
+    return dream.recipe[-1]
+
+
+CASES = {
+    "epoch": (
+        {"vary": "epoch", "values": ["first", "last"], "where": {"recipe": "soft"}},
+        lambda d: d.epoch == 0 and d.step == 10 and "soft" in d.recipe,
+        lambda d: "soft" in d.recipe and last(d),
+        lambda d: (d.run, d.recipe),
+    ),
+    "run": (
+        {"vary": "run"},
+        lambda d: d.run == "a" and last(d),
+        lambda d: d.run == "b" and last(d),
+        lambda d: d.recipe,
+    ),
+    "recipe": (
+        {"vary": "recipe", "where": {"run": "a", "blur_sigma": [1.0, 0.0]}},
+        lambda d: d.run == "a" and "blur_sigma-1-" in d.recipe and last(d),
+        lambda d: d.run == "a" and "sharp" in d.recipe and last(d),
+        seed,
+    ),
+    "parameter": (
+        {"vary": "blur_sigma", "values": [0.5, 1.0]},
+        lambda d: "blur_sigma-0.5" in d.recipe and last(d),
+        lambda d: "blur_sigma-1-" in d.recipe and last(d),
+        lambda d: (d.run, seed(d)),
+    ),
+    "step": (
+        {"vary": "step", "values": [5, 10], "where": {"epoch": "first"}},
+        lambda d: d.epoch == 0 and d.step == 5 and "soft" in d.recipe,
+        lambda d: d.epoch == 0 and d.step == 10,
+        lambda d: (d.run, d.recipe),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_difference_is_that_of_plain_loops(case):
+    contrast, before, after, key = CASES[case]
+    (row,) = found(contrast).to_dict("records")
+    plan = plan_of({"vary": "view"})
+    differences = by_hand(plan, before, after, key)
+    assert row["difference"] == pytest.approx(mean(differences))
+    assert row["mean_after"] - row["mean_before"] == pytest.approx(mean(differences))
+    assert row["labels"] == 6 and row["pairs"] == 6 * len({key(d) for d in plan.dreams.itertuples() if before(d)})
+    if stdev(differences) > 1e-9:
+        assert row["effect"] == pytest.approx(mean(differences) / stdev(differences))
+    assert row["answer"] == ("higher" if mean(differences) > 0 else "lower")
+    assert row["low"] <= row["difference"] <= row["high"]
+
+
+def test_views_are_compared_and_chosen():
+    (row,) = found({"vary": "view"}).to_dict("records")
+    assert row["difference"] == pytest.approx(0.1) and row["pairs"] == 6 * 2 * 6
+    (row,) = found({"vary": "view", "values": ["rescaled", "raw"]}).to_dict("records")
+    assert row["difference"] == pytest.approx(-0.1) and row["answer"] == "lower" and math.isnan(row["effect"])
+    raw, rescaled = (found({"vary": "run", "where": {"view": view}}).iloc[0] for view in ("raw", "rescaled"))
+    assert rescaled["mean_after"] - raw["mean_after"] == pytest.approx(0.1)
+    assert (raw["where"], rescaled["where"]) == ("", "rescaled view")
+
+
+def test_chance_is_one_by_the_judge_s_classes_or_by_the_study_s():
+    contrast = {"vary": "epoch", "values": ["first"], "against": "chance", "where": {"step": 5}}
+    one, two = found({**contrast, "measures": ["judge_probability", "own_probability"]}).to_dict("records")
+    assert (one["before"], one["mean_before"]) == ("chance", pytest.approx(1 / 20)) and one["answer"] == "higher"
+    assert two["mean_before"] == pytest.approx(1 / 6) and two["difference"] == pytest.approx(1 / 4 - 1 / 6)
+
+
+def test_equal_dreams_show_no_difference_and_few_classes_tell_nothing():
+    (row,) = found({"vary": "seed"}).to_dict("records")
+    assert (row["difference"], row["effect"], row["answer"]) == (0, 0, "no difference seen")
+    plan = plan_of({"vary": "view"}, labels=LABELS[:4])
+    assert set(answer(plan, table_of(plan), JUDGES)["answer"]) >= {"too few classes to tell"}
+
+
+def test_what_nobody_judged_was_not_measured():
+    table = found({"vary": "run"}, judge=None)
+    assert list(table) == FINDINGS and list(table["answer"]) == ["not measured"] and table["pairs"].iloc[0] == 0
+
+
+def test_a_table_by_view_has_every_dream_twice():
+    plan = plan_of({"vary": "view"})
+    table = table_of(plan)
+    long = by_view(table)
+    assert len(long) == 2 * len(table) and not [column for column in long if column.endswith("_rescaled")]
+    rescaled = long[long["view"] == "rescaled"]["judge_probability"].to_numpy()
+    assert (rescaled == table["judge_probability_rescaled"].to_numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, "0.5"), (1.0, "1"), ("last", "last"), ({"random": [0.1, 1.0]}, "random 0.1 to 1"), (10, "10")],
+)
+def test_values_are_said_as_people_say_them(value, text):
+    assert say(value) == text

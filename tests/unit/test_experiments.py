@@ -1,0 +1,76 @@
+"""The experiments that come with the project: that each can be planned, on drawn birds and on lent data."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from dreambirds.errors import StudyError
+from dreambirds.gallery import experiment
+from dreambirds.study.experiments import experiment_config, experiment_file, experiments
+from dreambirds.study.plan import make_plan
+
+DRAWN = {"study": "default", "dataset": {"image_size": 64}, "runs": {"a": {"epochs": [0]}}}
+
+
+@pytest.fixture
+def lender(tmp_path) -> dict:
+    """Return the config of a study of a folder of photographs, of two classes."""
+    for label in ("auk", "owl"):
+        for number in range(3):
+            path = tmp_path / "photographs" / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (9 * number, 0, 0)).save(path)
+    run = {"model": "resnet10t", "weights": "hub", "epochs": [0, 0.5, 5], "learning_rate": 0.001, "schedule_epochs": 6}
+    dataset = {"source": "folder", "path": str(tmp_path / "photographs"), "image_size": 48}
+    return {"study": "lent", "dataset": dataset, "runs": {"mine": run, "other": {"epochs": [0]}}, "gpu": 0}
+
+
+def test_every_row_of_the_original_study_has_its_experiment():
+    assert len(experiments()) == 14 and experiments() == sorted(experiments())
+    told = "\n".join(experiment_file(name).read_text().splitlines()[0] for name in experiments())
+    assert all(f"The original study, {row}:" in told for row in range(1, 11))
+    assert told.count("Left for later by the original study:") == 4
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_an_experiment_is_a_study_of_drawn_birds_called_as_its_file(name):
+    config = experiment_config(name, DRAWN)
+    assert config == yaml.safe_load(experiment_file(name).read_text()) and config["study"] == name
+    plan = make_plan(config)
+    assert plan.comparisons and plan.judges and plan.config["experiment"]["question"].endswith("?")
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_an_experiment_runs_on_what_another_study_lends(name, lender):
+    plan = make_plan(experiment_config(name, lender))
+    assert plan.study == f"{name}-lent" and [label.label for label in plan.labels] == ["auk", "owl"]
+    assert plan.config["gpu"] == 0 and plan.config["dataset"]["image_size"] == 48
+    first = next(iter(plan.config["runs"].values()))
+    assert first["model"] == "resnet10t" and first["learning_rate"] == 0.001 and "other" not in plan.config["runs"]
+
+
+def test_a_lent_run_keeps_what_sets_it_apart(lender):
+    runs = experiment_config("head-only", lender)["runs"]
+    assert runs["head"] == {**lender["runs"]["mine"], "trainable": "head", "epochs": [5]}
+    runs = experiment_config("architectures", lender)["runs"]
+    assert runs["scratch"]["weights"] == "hub" and runs["convnext"]["model"] == "test_convnext"
+    assert "weights" not in runs["convnext"], "they would be another model's"
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs"), [("before-training", [0]), ("blurs", [5]), ("training-length", [0, 0.5, 5])]
+)
+def test_a_lent_run_keeps_as_many_checkpoints_as_are_asked_for(lender, name, epochs):
+    assert next(iter(experiment_config(name, lender)["runs"].values()))["epochs"] == epochs
+
+
+def test_an_experiment_that_fails_says_where_it_is_told_why(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(experiment, "_command", lambda *_: ["sh", "-c", "echo why; exit 3"])
+    places = {"config_file": Path("a/e.yaml"), "said": Path("e.log"), "page": Path("e.html"), "table": Path("e.csv")}
+    with pytest.raises(StudyError, match=r"^the experiment 'e' did not come to its end; 'e\.log' tells why$"):
+        experiment.run_experiment({"study": "e"}, 2, **places)
+    assert Path("e.log").read_text() == "why\n" and not Path("e.html").exists()
+    assert yaml.safe_load(Path("a/e.yaml").read_text()) == {"study": "e"}

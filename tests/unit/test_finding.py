@@ -1,0 +1,138 @@
+"""The page of an experiment, the collection of all, and that nothing in them gets out of its place."""
+
+import sys
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from findings import QUESTION, asking_plan, build_finding
+from galleries import BAD, number
+from PIL import Image
+
+from dreambirds.gallery import findings
+from dreambirds.gallery.finding import sentence
+from dreambirds.judging.contrasts import FINDINGS
+from dreambirds.pictures.provenance import read_facts
+
+
+class Reader(HTMLParser):
+    """Keep the tags of a page, with their attributes."""
+
+    def __init__(self):
+        """Begin with none."""
+        super().__init__()
+        self.tags = []
+
+    def handle_starttag(self, tag, attrs):
+        """Take one more."""
+        self.tags.append((tag, attrs))
+
+
+ROW = {"vary": "epoch", "before": "first", "after": "8", "where": "", "measure": "judge_top1", "mean_before": 0.25}
+ROW |= {"mean_after": 1.0, "difference": 0.75, "low": 0.5, "high": 1.0, "effect": 1.62, "labels": 8, "pairs": 16}
+
+
+@pytest.fixture(scope="module")
+def finding(tmp_path_factory):
+    """Return the folder of a finding."""
+    return build_finding(asking_plan(), tmp_path_factory.mktemp("study"))
+
+
+def test_the_table_holds_what_is_known(finding):
+    table, plan = findings.read_findings(finding / "finding.csv"), asking_plan()
+    assert list(table) == ["question", *FINDINGS] and set(table["question"]) == {QUESTION}
+    assert list(table["vary"]) == ["epoch", "epoch", "view", "run"]
+    first, last = (
+        [number(plan, dream, "raw") for dream in plan.dreams.itertuples() if dream.epoch == epoch and dream.step == 5]
+        for epoch in (0, 4)
+    )
+    assert table["mean_before"].iloc[0] == pytest.approx(sum(first) / len(first), rel=1e-4)
+    assert table["mean_after"].iloc[0] == pytest.approx(sum(last) / len(last), rel=1e-4)
+    assert table["answer"].iloc[1] == "not measured" and table["before"].iloc[3] == "chance"
+
+
+def test_the_page_needs_nothing_but_itself_and_escapes_what_it_is_told(finding):
+    page = (finding / "index.html").read_text(encoding="utf-8")
+    reader = Reader()
+    reader.feed(page)
+    asked = [value for _, attributes in reader.tags for name, value in attributes if name in ("src", "href")]
+    assert len(asked) == 7 and all(value.startswith(("data:image/png;", "data:,")) for value in asked)
+    tags = [tag for tag, _ in reader.tags]
+    assert "script" not in tags and tags.count("img") == 2 + 4, "the effects, the dreams, and four plots of the study"
+    assert "&lt;script&gt;window.harmed" in page
+
+
+def test_the_montage_has_a_column_a_value_and_a_real_picture(finding):
+    facts = read_facts(finding / "montage.png")
+    assert facts["columns"] == ["first epoch, plain", "last epoch, plain", "raw", "second"]
+    assert facts["labels"] == [f"class_{place}" for place in range(6)]
+    with Image.open(finding / "montage.png") as picture:
+        assert picture.width > 5 * 128 and picture.height > 6 * 128
+
+
+def test_large_experiments_say_what_the_montage_leaves_out(tmp_path):
+    folder = build_finding(asking_plan(names=14), tmp_path)
+    with Image.open(folder / "montage.png") as picture:
+        assert picture.text["Title"] == "What was compared (2 columns or classes are left out)"
+    assert len(read_facts(folder / "montage.png")["labels"]) == 12
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict", "rest"),
+    [
+        (
+            {"answer": "higher"},
+            "judge's top 1 higher",
+            "for epoch 8 than for the first epoch: 0.250 → 1.000, a difference of +0.750 (95 % interval 0.500 to "
+            "1.000, effect 1.620; 8 classes, 16 pairs).",
+        ),
+        (
+            {"answer": "no difference seen", "before": "chance", "where": "recipe a", "low": -0.1},
+            "judge's top 1: no difference seen",
+            "between chance and epoch 8 (recipe a): 0.250 → 1.000, a difference of +0.750 (95 % interval -0.100 to "
+            "1.000, effect 1.620; 8 classes, 16 pairs).",
+        ),
+        ({"answer": "not measured"}, "judge's top 1 was not measured", "for the first epoch and epoch 8."),
+    ],
+)
+def test_a_sentence_is_made_of_its_row(row, verdict, rest):
+    assert sentence({**ROW, **row}) == (verdict, rest)
+
+
+def write_tables(folder) -> list:
+    """Write the tables of two experiments."""
+    paths = []
+    for name, answer in (("one", "higher"), ("two", "no difference seen")):
+        paths.append(folder / f"{name}.csv")
+        rows = [{"question": f"{name}? {BAD}", **ROW, "answer": answer}]
+        pd.DataFrame(rows)[["question", *FINDINGS]].to_csv(paths[-1], index=False)
+    return paths
+
+
+def test_the_collection_has_every_experiment_and_links_to_its_page(tmp_path):
+    findings.write_findings("mine", write_tables(tmp_path), tmp_path / "index.html", tmp_path / "findings.csv")
+    table = findings.read_findings(tmp_path / "findings.csv")
+    assert list(table["experiment"]) == ["one", "two"] and list(table)[1:] == ["question", *FINDINGS]
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert '<a href="one.html">' in page and '<a href="two.html">' in page and BAD not in page
+    assert "Judge&#39;s top 1 higher</strong> for epoch 8" in page
+
+
+def test_a_table_is_printed_as_markdown(tmp_path, monkeypatch, capsys):
+    findings.write_findings("mine", write_tables(tmp_path), tmp_path / "index.html", tmp_path / "findings.csv")
+    monkeypatch.setattr(sys, "argv", ["findings", str(tmp_path / "findings.csv")])
+    findings.main()
+    said = capsys.readouterr().out
+    assert "### `one`: one?" in said and "### `two`: two?" in said
+    assert "| epoch first → 8 | judge's top 1 | 0.250 | 1.000 | +0.750 [0.500, 1.000] | 1.620 | higher |" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"), [([], "name one findings.csv"), (["no.csv"], "'no.csv' is no table of findings")]
+)
+def test_a_wrong_table_is_one_sentence(monkeypatch, tmp_path, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["findings", *arguments])
+    with pytest.raises(SystemExit) as end:
+        findings.main()
+    assert str(end.value).startswith(f"Error: {sentence}") and "\n" not in str(end.value)
