@@ -12,7 +12,9 @@ from PIL import Image
 from dreambirds.gallery import findings
 from dreambirds.gallery.finding import sentence
 from dreambirds.judging.contrasts import FINDINGS
+from dreambirds.pictures.finding import column_name
 from dreambirds.pictures.provenance import read_facts
+from dreambirds.study.experiment import Comparison
 
 
 class Reader(HTMLParser):
@@ -68,6 +70,22 @@ def test_the_montage_has_a_column_a_value_and_a_real_picture(finding):
     assert facts["labels"] == [f"class_{place}" for place in range(6)]
     with Image.open(finding / "montage.png") as picture:
         assert picture.width > 5 * 128 and picture.height > 6 * 128
+
+
+@pytest.mark.parametrize(
+    ("vary", "value", "several", "name"),
+    [
+        ("epoch", "last", True, "last epoch, a, b"),
+        ("step", 50, False, "step 50"),
+        ("step_size", 0.01, True, "step_size 0.01, a, b"),
+        ("blur_sigma", {"random": [0.1, 1.0]}, False, "random 0.1 to 1"),
+        ("start", "grey", False, "grey"),
+        ("view", "raw", False, "raw"),
+    ],
+)
+def test_a_column_is_called_by_its_value(vary, value, several, name):
+    comparison = Comparison(vary, None, value, {"recipe": ["a", "b"]}, [])
+    assert column_name(comparison, value, several) == name
 
 
 def test_large_experiments_say_what_the_montage_leaves_out(tmp_path):

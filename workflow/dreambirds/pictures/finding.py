@@ -14,8 +14,8 @@ from dreambirds.pictures.montage import Grid, montage
 from dreambirds.pictures.plots.draw import effects
 from dreambirds.pictures.plots.write import DPI
 from dreambirds.pictures.provenance import save_png
-from dreambirds.study.experiment import Comparison, Dreams
-from dreambirds.study.paths import VIEWS, picture_path
+from dreambirds.study.experiment import ENDS, Comparison, Dreams
+from dreambirds.study.paths import picture_path
 from dreambirds.study.plan import Plan
 
 MOST_COLUMNS, MOST_ROWS = 10, 12
@@ -58,6 +58,7 @@ def write_montage(plan: Plan, dataset: Path, path: Path) -> None:
 def _columns(plan: Plan) -> Iterator[tuple[str, dict[str, Path]]]:
     """Yield each compared value, with the first picture of each class that has it."""
     dreams = Dreams(plan.config, plan.recipes, plan.dreams)
+    several = len({str(comparison.where.get("recipe")) for comparison in plan.comparisons}) > 1
     for comparison in plan.comparisons:
         for value in (comparison.before, comparison.after):
             if value is None:
@@ -66,15 +67,18 @@ def _columns(plan: Plan) -> Iterator[tuple[str, dict[str, Path]]]:
             rows = dreams.pick(chosen).drop_duplicates("label")
             view = value if comparison.vary == "view" else plan.config["pictures"]["view"]
             found = {dream.label: Path(picture_path(plan.study, dream, view)) for dream in rows.itertuples()}
-            yield _name(comparison, value), found
+            yield column_name(comparison, value, several), found
 
 
-def _name(comparison: Comparison, value: object) -> str:
-    word = say(value)
-    recipe = "".join(f", {name}" for name in comparison.where.get("recipe", []))
-    if comparison.vary in ("epoch", "step"):
-        return f"{word} {comparison.vary}{recipe}" if word in ("first", "last") else f"{comparison.vary} {word}{recipe}"
-    return word if value in VIEWS or comparison.vary in ("run", "recipe") else f"{comparison.vary} {word}{recipe}"
+def column_name(comparison: Comparison, value: object, several: bool) -> str:
+    """Return what a value is called above its column: ``epoch 8``, ``last epoch``, ``grey``; with its recipes, if the
+    experiment compares within `several`."""
+    word, recipes = say(value), comparison.where.get("recipe", []) if several else []
+    if isinstance(value, str) and value in ENDS:
+        word = f"{word} {comparison.vary}"
+    elif isinstance(value, (int, float)):
+        word = f"{comparison.vary} {word}"
+    return ", ".join([word, *recipes])
 
 
 def write_effects(table: pd.DataFrame, path: Path) -> None:
