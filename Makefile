@@ -5,7 +5,7 @@ CORES ?= all
 BIN := .venv/bin
 STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" $(CONFIG)),default)
 
-.PHONY: study report test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study clean distclean
+.PHONY: study report compare findings test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study clean distclean
 
 # A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
 study: .venv/installed
@@ -17,6 +17,13 @@ study: .venv/installed
 report: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
 	$(BIN)/snakemake --report results/$(STUDY)/report.zip --configfile $(CONFIG)
+
+# A study's runs and recipes as a table, or beside another study: `make compare WITH=results/other`.
+compare: .venv/installed
+	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.gallery.compare results/$(STUDY) $(WITH)
+
+findings: .venv/installed
+	$(BIN)/snakemake --cores $(CORES) findings --configfile $(CONFIG)
 
 test: lint slurm chromium
 	$(BIN)/python -m pytest

@@ -28,7 +28,7 @@ def lender(tmp_path) -> dict:
 
 
 def test_every_row_of_the_original_study_has_its_experiment():
-    assert len(experiments()) == 14 and experiments() == sorted(experiments())
+    assert len(experiments()) == 15 and experiments() == sorted(experiments())
     told = "\n".join(experiment_file(name).read_text().splitlines()[0] for name in experiments())
     assert all(f"The original study, {row}:" in told for row in range(1, 11))
     assert told.count("Left for later by the original study:") == 4
