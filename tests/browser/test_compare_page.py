@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pytest
+from browsing import check_readable, picture_widths
 from PIL import Image
 from selenium.webdriver.common.by import By
 
@@ -12,17 +13,6 @@ from dreambirds.gallery.compare_tables import read_study
 from dreambirds.judging.tables import DREAMS, RUNS
 
 BAD = '<script>window.harmed = 1</script> "jay" & <img src=x onerror="window.harmed = 1">'
-CONTRAST = """
-const parse = text => text.match(/[\\d.]+/g).map(Number);
-const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-  .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-const back = node => { for (; node; node = node.parentElement) {
-  const c = parse(getComputedStyle(node).backgroundColor); if (c.length < 4 || c[3] > 0) return c; }
-  return [255, 255, 255]; };
-return Math.min(...[...document.querySelectorAll("h1, h2, h3, p, th, td, figcaption, code, strong")].map(node => {
-  const pair = [light(parse(getComputedStyle(node).color)), light(back(node))].sort((a, b) => b - a);
-  return (pair[0] + .05) / (pair[1] + .05); }));
-"""
 
 
 @pytest.fixture(scope="module")
@@ -53,44 +43,17 @@ def write(folder, value: float):
     return read_study(folder)
 
 
-def look(browser, theme: str, width: int) -> None:
-    """Set the theme that the reader prefers, and the width of the window in pixels."""
-    preferred = [{"name": "prefers-color-scheme", "value": theme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": preferred})
-    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-
-@pytest.fixture(autouse=True)
-def plain_browser(browser):
-    """Undo what a test has set."""
-    yield
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1300])
 @pytest.mark.parametrize("which", [0, 1])
 def test_the_pages_are_readable_in_any_light_and_width(browser, pages, which, width, theme):
-    look(browser, theme, width)
-    browser.get(pages[which].as_uri())
-    shade = browser.execute_script("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
-    assert (max(shade) < 80) == (theme == "dark")
-    assert browser.execute_script(CONTRAST) >= 4.5
-    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"), "only tables scroll"
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    check_readable(browser, pages[which].as_uri(), theme, width)
 
 
 def test_pictures_lie_side_by_side_and_names_do_no_harm(browser, pages):
     browser.get(pages[1].as_uri())
     first, second = browser.find_elements(By.CSS_SELECTOR, ".pairs li:first-child img")
     assert first.rect["y"] == second.rect["y"] and first.rect["x"] < second.rect["x"]
-    browser.execute_script("document.querySelectorAll('img').forEach(img => img.loading = 'eager')")
-    widths = browser.execute_async_script(
-        "const done = arguments[0], all = [...document.images];"
-        "Promise.all(all.map(img => img.decode())).then(() => done(all.map(img => img.naturalWidth)))"
-    )
-    assert widths == [8] * 24
+    assert picture_widths(browser) == [8] * 24
     assert BAD in browser.find_element(By.CSS_SELECTOR, ".pairs h3").text
     assert browser.execute_script("return window.harmed") is None

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from browsing import check_readable, picture_widths
 from findings import QUESTION, asking_plan, build_finding
 from selenium.webdriver.common.by import By
 
@@ -13,36 +14,16 @@ def page(tmp_path_factory):
     return build_finding(asking_plan(), tmp_path_factory.mktemp("study")) / "index.html"
 
 
-@pytest.fixture(autouse=True)
-def plain_browser(browser):
-    """Undo what a test has set, and forget what other pages asked for."""
-    browser.get_log("performance")
-    yield
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1300])
 def test_the_page_is_readable_in_any_light_and_width(browser, page, width, theme):
-    preferred = [{"name": "prefers-color-scheme", "value": theme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": preferred})
-    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(page.as_uri())
-    shade = browser.execute_script("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
-    assert (max(shade) < 80) == (theme == "dark")
-    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"), "only tables scroll"
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    check_readable(browser, page.as_uri(), theme, width)
 
 
 def test_it_shows_its_pictures_asks_for_nothing_else_and_names_do_no_harm(browser, page):
+    browser.get_log("performance")  # what other pages asked for
     browser.get(page.as_uri())
-    browser.execute_script("document.querySelectorAll('img').forEach(img => img.loading = 'eager')")
-    widths = browser.execute_async_script(
-        "const done = arguments[0], all = [...document.images];"
-        "Promise.all(all.map(img => img.decode())).then(() => done(all.map(img => img.naturalWidth)))"
-    )
+    widths = picture_widths(browser)
     assert len(widths) == 6 and min(widths) >= 8
     assert browser.find_element(By.TAG_NAME, "h1").text == QUESTION
     assert browser.execute_script("return window.harmed") is None

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dreambirds.judging import tables
+from dreambirds.judging.contrasts import FINDINGS
 from dreambirds.study.schema import load_schema
 
 PAGE = (Path(__file__).parents[2] / "docs" / "measurements.md").read_text()
@@ -19,11 +20,15 @@ def documented(table: str) -> list[list[str]]:
     return [row for row in rows if row[0] != "column"]
 
 
-@pytest.mark.parametrize("table", ["dreams", "judgements", "runs", "judges"])
+WRITTEN = {"dreams": tables.DREAMS, "judgements": tables.JUDGEMENTS, "runs": tables.RUNS, "judges": tables.JUDGES}
+WRITTEN |= {"finding": ["question", *FINDINGS]}
+
+
+@pytest.mark.parametrize("table", WRITTEN)
 def test_every_column_is_documented_with_its_unit_and_meaning(table):
     rows = documented(table)
     names = [name for column, _, _ in rows for name in _names(column)]
-    assert names == list(getattr(tables, table.upper()))
+    assert names == WRITTEN[table]
     assert all(unit and len(meaning) > 3 for _, unit, meaning in rows)
 
 

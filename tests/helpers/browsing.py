@@ -1,0 +1,42 @@
+"""What is asked of every page in a browser."""
+
+CONTRAST = """
+const parse = text => text.match(/[\\d.]+/g).map(Number);
+const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+  .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+const back = node => { for (; node; node = node.parentElement) {
+  const c = parse(getComputedStyle(node).backgroundColor); if (c.length < 4 || c[3] > 0) return c; }
+  return [255, 255, 255]; };
+return Math.min(...[...document.querySelectorAll("h1, h2, h3, p, th, td, figcaption, code, strong")].map(node => {
+  const pair = [light(parse(getComputedStyle(node).color)), light(back(node))].sort((a, b) => b - a);
+  return (pair[0] + .05) / (pair[1] + .05); }));
+"""
+
+
+def look(browser, theme: str, width: int) -> None:
+    """Set the theme that the reader prefers, and the width of the window in pixels."""
+    preferred = [{"name": "prefers-color-scheme", "value": theme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": preferred})
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def check_readable(browser, url: str, theme: str, width: int) -> None:
+    """Open a page in a theme and a width; it must follow the theme, have contrast, scroll in its tables only, and
+    complain of nothing."""
+    look(browser, theme, width)
+    browser.get(url)
+    shade = browser.execute_script("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (max(shade) < 80) == (theme == "dark")
+    assert browser.execute_script(CONTRAST) >= 4.5
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"), "only tables scroll"
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def picture_widths(browser) -> list[int]:
+    """Return the widths of all pictures of a page, in their own pixels, once they are decoded."""
+    browser.execute_script("document.querySelectorAll('img').forEach(img => img.loading = 'eager')")
+    return browser.execute_async_script(
+        "const done = arguments[0], all = [...document.images];"
+        "Promise.all(all.map(img => img.decode())).then(() => done(all.map(img => img.naturalWidth)))"
+    )
