@@ -5,7 +5,7 @@ CORES ?= all
 BIN := .venv/bin
 STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" $(CONFIG)),default)
 
-.PHONY: study report compare findings test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study clean distclean
+.PHONY: study report compare findings test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study bench-gallery clean distclean
 
 # A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
 study: .venv/installed
@@ -69,6 +69,9 @@ bench-scale: .venv/installed
 
 bench-study: .venv/installed
 	PYTHONPATH=workflow $(BIN)/python benchmarks/study.py $(BENCH)
+
+bench-gallery: .venv/installed-test chromium
+	PYTHONPATH=workflow $(BIN)/python benchmarks/gallery.py $(BENCH)
 
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'
