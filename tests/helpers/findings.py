@@ -18,7 +18,7 @@ MEASURES = ["judge_probability", "judge_top1"]
 COMPARED = [
     Comparison("epoch", "first", "last", {"step": ["last"], "view": ["raw"], "recipe": ["plain"]}, MEASURES),
     Comparison("view", "raw", "rescaled", {"epoch": ["last"], "step": ["last"]}, ["judge_probability"]),
-    Comparison("run", None, "second", {"epoch": ["last"], "step": ["last"], "view": ["raw"]}, ["judge_probability"]),
+    Comparison("run", None, "second", {"epoch": ["last"], "step": ["last"], "view": ["raw"]}, ["judge_top1"]),
 ]
 
 

@@ -6,7 +6,7 @@ from statistics import mean, stdev
 import pandas as pd
 import pytest
 
-from dreambirds.judging.contrasts import FINDINGS, answer, by_view, say
+from dreambirds.judging.contrasts import FINDINGS, answer, in_views, say
 from dreambirds.judging.tables import DREAMS
 from dreambirds.study.plan import make_plan
 
@@ -15,7 +15,6 @@ RECIPES = {
     "soft": {"blur_sigma": [0.5, 1.0], "seed": [0, 1], "steps": [5, 10]},
     "sharp": {"blur_sigma": 0.0, "seed": [0, 1], "steps": [5, 20]},
 }
-JUDGES = pd.DataFrame({"judge": ["j"], "classes": [20]})
 
 
 def plan_of(*contrasts: dict, labels=LABELS):
@@ -52,7 +51,7 @@ def table_of(plan, judge: str | None = "j") -> pd.DataFrame:
 def found(contrast: dict, **more) -> pd.DataFrame:
     """Return the answer to one contrast."""
     plan = plan_of({"measures": ["judge_probability"], **contrast})
-    return answer(plan, table_of(plan, **more), JUDGES)
+    return answer(plan, table_of(plan, **more))
 
 
 def by_hand(plan, before, after, key) -> list[float]:
@@ -135,18 +134,43 @@ def test_views_are_compared_and_chosen():
     assert (raw["where"], rescaled["where"]) == ("", "rescaled view")
 
 
-def test_chance_is_one_by_the_judge_s_classes_or_by_the_study_s():
-    contrast = {"vary": "epoch", "values": ["first"], "against": "chance", "where": {"step": 5}}
-    one, two = found({**contrast, "measures": ["judge_probability", "own_probability"]}).to_dict("records")
-    assert (one["before"], one["mean_before"]) == ("chance", pytest.approx(1 / 20)) and one["answer"] == "higher"
-    assert two["mean_before"] == pytest.approx(1 / 6) and two["difference"] == pytest.approx(1 / 4 - 1 / 6)
+def taken_for(plan, judge) -> pd.DataFrame:
+    """Return a table of dreams of which the judge sees what a function of the label says."""
+    table = table_of(plan)
+    table["judge_sees"] = [judge(label) for label in table["label"]]
+    table["judge_top1"] = (table["judge_sees"] == table["label"]).astype(int)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("judge", "before", "after", "word"),
+    [
+        (lambda label: label, 0.0, 1.0, "higher"),
+        (lambda _: "blue_jay", 1 / 6, 1 / 6, "no difference seen"),
+        (lambda _: "a bird of the judge's own", 0.0, 0.0, "no difference seen"),
+        (lambda label: label if LABELS.index(label) else LABELS[1], 1 / 5 / 6, 5 / 6, "higher"),
+    ],
+)
+def test_chance_is_how_often_other_dreams_are_taken_for_a_class(judge, before, after, word):
+    plan = plan_of({"vary": "epoch", "values": ["first"], "against": "chance", "measures": ["judge_top1"]})
+    (row,) = answer(plan, taken_for(plan, judge)).to_dict("records")
+    assert (row["before"], row["answer"]) == ("chance", word)
+    assert row["mean_before"] == pytest.approx(before) and row["mean_after"] == pytest.approx(after)
+
+
+def test_two_judges_are_not_compared_with_each_other():
+    plan = plan_of({"vary": "run", "measures": ["judge_probability", "own_probability"]})
+    table = table_of(plan)
+    table["judge"] = table["run"].map({"a": "one", "b": "other"})
+    judged, own = answer(plan, table).to_dict("records")
+    assert (judged["answer"], judged["pairs"]) == ("not measured", 0) and own["pairs"] == 6 * 6
 
 
 def test_equal_dreams_show_no_difference_and_few_classes_tell_nothing():
     (row,) = found({"vary": "seed"}).to_dict("records")
     assert (row["difference"], row["effect"], row["answer"]) == (0, 0, "no difference seen")
     plan = plan_of({"vary": "view"}, labels=LABELS[:4])
-    assert set(answer(plan, table_of(plan), JUDGES)["answer"]) >= {"too few classes to tell"}
+    assert set(answer(plan, table_of(plan))["answer"]) >= {"too few classes to tell"}
 
 
 def test_what_nobody_judged_was_not_measured():
@@ -157,7 +181,7 @@ def test_what_nobody_judged_was_not_measured():
 def test_a_table_by_view_has_every_dream_twice():
     plan = plan_of({"vary": "view"})
     table = table_of(plan)
-    long = by_view(table)
+    long = in_views(table)
     assert len(long) == 2 * len(table) and not [column for column in long if column.endswith("_rescaled")]
     rescaled = long[long["view"] == "rescaled"]["judge_probability"].to_numpy()
     assert (rescaled == table["judge_probability_rescaled"].to_numpy()).all()

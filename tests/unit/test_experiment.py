@@ -4,7 +4,7 @@ import pytest
 from plans import BIRDS
 
 from dreambirds.errors import StudyError
-from dreambirds.study.experiment import Dreams
+from dreambirds.study.experiment import Comparison, Dreams, by_view
 from dreambirds.study.plan import make_plan
 
 RECIPES = {
@@ -29,16 +29,17 @@ def sides(*contrasts: dict) -> list[tuple]:
 @pytest.mark.parametrize(
     ("contrast", "compared"),
     [
-        ({"vary": "epoch"}, [(0, 0.5), (0, 2), (0, 3)]),
+        ({"vary": "epoch"}, [(0, 2)]),
         ({"vary": "epoch", "where": {"run": "b"}}, [(0.5, 3)]),
         ({"vary": "epoch", "values": ["first", "last"]}, [("first", "last")]),
-        ({"vary": "step", "against": "previous"}, [(5, 10), (10, 20)]),
+        ({"vary": "step", "against": "previous"}, [(5, 10)]),
+        ({"vary": "step", "against": "previous", "where": {"recipe": "sharp"}}, [(5, 20)]),
         ({"vary": "run", "values": ["b", "a"]}, [("b", "a")]),
         ({"vary": "recipe"}, [("soft", "sharp")]),
         ({"vary": "view"}, [("raw", "rescaled")]),
         ({"vary": "blur_sigma"}, [(0.5, {"random": [0.1, 1.0]}), (0.5, 0.0)]),
         ({"vary": "blur_sigma", "where": {"recipe": "soft"}}, [(0.5, {"random": [0.1, 1.0]})]),
-        ({"vary": "run", "values": ["a"], "against": "chance"}, [(None, "a")]),
+        ({"vary": "run", "values": ["a"], "against": "chance", "measures": ["own_top1"]}, [(None, "a")]),
     ],
 )
 def test_values_are_compared_with_the_first_the_one_before_or_chance(contrast, compared):
@@ -47,46 +48,80 @@ def test_values_are_compared_with_the_first_the_one_before_or_chance(contrast, c
 
 def test_ends_are_those_of_each_run_and_recipe():
     plan = plan_of({"vary": "view"})
-    dreams = Dreams(plan.config, plan.recipes, plan.dreams)
-    last = dreams.pick({"epoch": ["last"], "step": ["last"]})
+    dreams = Dreams(plan.config, plan.recipes, by_view(plan.dreams))
+    last = dreams.pick({"epoch": ["last"], "step": ["last"], "view": ["raw"]})
     assert set(last[["run", "epoch"]].itertuples(index=False, name=None)) == {("a", 2), ("b", 3)}
     assert {(recipe.partition("-")[0], step) for recipe, step in zip(last["recipe"], last["step"], strict=True)} == {
         ("soft", 10),
         ("sharp", 20),
     }
     some = dreams.pick({"epoch": ["first", 3], "blur_sigma": [{"random": [0.1, 1.0]}], "label": ["blue_jay"]})
-    assert set(some["epoch"]) == {0, 0.5, 3} and len(some) == 3 * 2 * 2 and set(some["label"]) == {"blue_jay"}
+    assert set(some["epoch"]) == {0, 0.5, 3} and len(some) == 3 * 2 * 2 * 2 and set(some["label"]) == {"blue_jay"}
 
 
-def test_partners_differ_in_what_varies_only():
+def pairs_of(vary: str, before: object, after: object, **where: list) -> list[tuple]:
+    """Return the pairs of a comparison, each dream as (run, epoch, recipe, label, step, view)."""
     plan = plan_of({"vary": "view"})
-    dreams = Dreams(plan.config, plan.recipes, plan.dreams)
-    rows = plan.dreams.drop_duplicates("recipe")
-    words = dict(zip(rows["recipe"], dreams.partners(rows, "blur_sigma"), strict=True))
-    assert len(words) == 6 and len(set(words.values())) == 2, "one word a seed, since steps do not count"
-    assert len(set(dreams.partners(rows, "seed"))) == 3 and len(set(dreams.partners(rows, "epoch"))) == 6
-    assert set(dreams.partners(rows, "recipe")) == {0, 1}
+    dreams = Dreams(plan.config, plan.recipes, by_view(plan.dreams))
+    chosen = {"epoch": ["last"], "step": ["last"], "view": ["raw"], **where}
+    chosen.pop(vary, None)
+    columns = ["run", "epoch", "recipe", "label", "step", "view"]
+    told = list(dreams.table[columns].itertuples(index=False, name=None))
+    found = dreams.pairs(Comparison(vary, before, after, chosen, []))
+    return [(told[one], told[two]) for one, two in found.itertuples(index=False)]
+
+
+def test_pairs_differ_in_what_varies_only():
+    blurs = pairs_of("blur_sigma", 0.5, 0.0)
+    assert len(blurs) == 2 * 3 * 2, "runs, labels and seeds"
+    for one, two in blurs:
+        assert one[:2] == two[:2] and one[3] == two[3] and one[5] == two[5] and one[2][-1] == two[2][-1]
+        assert (one[4], two[4]) == (10, 20), "the last steps may be other ones"
+    epochs = pairs_of("epoch", "first", "last")
+    assert len(epochs) == 2 * 6 * 3 and all((one[0], *one[2:]) == (two[0], *two[2:]) for one, two in epochs)
+    runs = pairs_of("run", "a", "b")
+    assert len(runs) == 6 * 3 and all(one[2:] == two[2:] and (one[1], two[1]) == (2, 3) for one, two in runs)
+    assert len(pairs_of("view", "raw", "rescaled")) == 2 * 6 * 3 and len(pairs_of("seed", 0, 1)) == 2 * 3 * 3
+    recipes = pairs_of("recipe", "soft", "sharp", run=["a"])
+    assert len(recipes) == 4 * 3 and all(one[2][-1] == two[2][-1] for one, two in recipes), "they share the seed"
+
+
+def test_no_dream_is_its_own_pair():
+    assert pairs_of("epoch", "last", 3) == [] and pairs_of("step", "last", 10, recipe=["soft"]) == []
 
 
 @pytest.mark.parametrize(
     ("contrast", "sentence"),
     [
         ({}, ": the key 'vary' is missing"),
-        ({"vary": "epock"}, ".vary: 'epock' is nothing that dreams can be told by; did you mean 'epoch'?"),
-        ({"vary": "label"}, ".vary: 'label' is nothing that dreams can be told by; "),
-        ({"vary": "steps"}, ".vary: 'steps' is nothing that dreams can be told by; "),
+        ({"vary": "epock"}, ".vary: 'epock' is nothing that dreams can be told by here; did you mean 'epoch'?"),
+        ({"vary": "label"}, ".vary: 'label' is nothing that dreams can be told by here; "),
+        ({"vary": "steps"}, ".vary: 'steps' is nothing that dreams can be told by here; "),
         ({"vary": "step", "wear": 1}, ": unknown key 'wear'; did you mean 'where'?"),
-        ({"vary": "step", "where": {"recipes": "soft"}}, ".where: 'recipes' is nothing that dreams can be told by; "),
+        (
+            {"vary": "step", "where": {"recipes": "soft"}},
+            ".where: 'recipes' is nothing that dreams can be told by here; ",
+        ),
         (
             {"vary": "step", "where": {"recipe": "sof"}},
             ".where.recipe: no dream has recipe 'sof'; did you mean 'soft'?",
         ),
         ({"vary": "epoch", "values": [0, 4]}, ".values: no dream has epoch '4'; allowed: 0, 0.5, 2, 3"),
         ({"vary": "step", "where": {"recipe": "soft"}, "values": [5, 20]}, ".values: no dream has step '20'; "),
-        ({"vary": "step", "where": {"view": "row"}}, ".where.view: there is no view 'row'; did you mean 'raw'?"),
+        ({"vary": "step", "where": {"view": "row"}}, ".where.view: no dream has view 'row'; did you mean 'raw'?"),
         ({"vary": "step", "where": {"run": "a", "epoch": 3}}, ".where: no dream has all of this"),
         ({"vary": "run", "values": ["a"]}, ".values: two values at least are compared, or one against chance"),
         ({"vary": "run", "values": []}, ".values: must hold at least 1 value(s), not []"),
+        ({"vary": "run", "values": ["a", "a"]}, ".values: must not repeat a value, not ['a', 'a']"),
+        ({"vary": "epoch", "values": [[0, 2], 3]}, ".values.0: must be of type string or number"),
+        ({"vary": "run", "values": [{"a": 1}, "b"]}, ".values: no dream has run '{'a': 1}'; allowed: a, b"),
+        ({"vary": "run", "where": {"run": "a"}}, ".where: 'run' is nothing that dreams can be told by here; "),
+        ({"vary": "epoch", "values": [0, 0.5]}, ": no two dreams differ in epoch 0 and 0.5 and in nothing else"),
+        ({"vary": "step", "values": [10, 20]}, ": no two dreams differ in step 10 and 20 and in nothing else"),
+        (
+            {"vary": "epoch", "values": ["last", 2], "where": {"run": "a"}},
+            ": no two dreams differ in epoch last and 2 ",
+        ),
         ({"vary": "run", "measures": ["judge"]}, ".measures.0: unknown value 'judge'; "),
         ({"vary": "run", "against": "chance", "measures": ["change"]}, ".measures: 'change' has no chance; "),
         ({"vary": "view", "measures": ["own_top1"]}, ".measures: 'own_top1' is the same in both views"),

@@ -11,7 +11,7 @@ from dreambirds.gallery import experiment
 from dreambirds.study.experiments import experiment_config, experiment_file, experiments
 from dreambirds.study.plan import make_plan
 
-DRAWN = {"study": "default", "dataset": {"image_size": 64}, "runs": {"a": {"epochs": [0]}}}
+DRAWN = {"dataset": {"source": "drawn"}}
 
 
 @pytest.fixture
@@ -24,7 +24,9 @@ def lender(tmp_path) -> dict:
             Image.new("RGB", (8, 8), (9 * number, 0, 0)).save(path)
     run = {"model": "resnet10t", "weights": "hub", "epochs": [0, 0.5, 5], "learning_rate": 0.001, "schedule_epochs": 6}
     dataset = {"source": "folder", "path": str(tmp_path / "photographs"), "image_size": 48}
-    return {"study": "lent", "dataset": dataset, "runs": {"mine": run, "other": {"epochs": [0]}}, "gpu": 0}
+    config = {"study": "lent", "dataset": dataset, "runs": {"mine": run, "other": {"model": "test_resnet"}}, "gpu": 0}
+    config["dreams"] = {"labels": ["owl"], "recipes": {"r": {"steps": [5]}}}
+    return make_plan(config).config
 
 
 def test_every_row_of_the_original_study_has_its_experiment():
@@ -45,25 +47,33 @@ def test_an_experiment_is_a_study_of_drawn_birds_called_as_its_file(name):
 @pytest.mark.parametrize("name", experiments())
 def test_an_experiment_runs_on_what_another_study_lends(name, lender):
     plan = make_plan(experiment_config(name, lender))
-    assert plan.study == f"{name}-lent" and [label.label for label in plan.labels] == ["auk", "owl"]
+    assert plan.study == f"{name}-lent" and list(plan.names) == ["owl"] and len(plan.labels) == 2
     assert plan.config["gpu"] == 0 and plan.config["dataset"]["image_size"] == 48
     first = next(iter(plan.config["runs"].values()))
     assert first["model"] == "resnet10t" and first["learning_rate"] == 0.001 and "other" not in plan.config["runs"]
 
 
 def test_a_lent_run_keeps_what_sets_it_apart(lender):
-    runs = experiment_config("head-only", lender)["runs"]
-    assert runs["head"] == {**lender["runs"]["mine"], "trainable": "head", "epochs": [5]}
+    runs, mine = experiment_config("head-only", lender)["runs"], lender["runs"]["mine"]
+    apart = {"trainable": "head", "adversarial": {}, "learning_rate": 0.01, "epochs": [5]}
+    assert runs["head"] == {**mine, **apart} and runs["scratch"] == {**mine, "epochs": [5]}
     runs = experiment_config("architectures", lender)["runs"]
     assert runs["scratch"]["weights"] == "hub" and runs["convnext"]["model"] == "test_convnext"
     assert "weights" not in runs["convnext"], "they would be another model's"
+    assert experiment_config("overfitting", lender)["runs"]["overfitted"]["epochs"] == [12.5], "in proportion"
 
 
 @pytest.mark.parametrize(
     ("name", "epochs"), [("before-training", [0]), ("blurs", [5]), ("training-length", [0, 0.5, 5])]
 )
-def test_a_lent_run_keeps_as_many_checkpoints_as_are_asked_for(lender, name, epochs):
+def test_a_lent_run_keeps_the_checkpoints_that_are_asked_for(lender, name, epochs):
     assert next(iter(experiment_config(name, lender)["runs"].values()))["epochs"] == epochs
+
+
+def test_a_run_that_judges_can_t_be_lent(lender):
+    lender["judges"] = {"other": {"run": "other"}}
+    with pytest.raises(StudyError, match=r"^judges\.other: a run of 'lent' judges, and experiments have other runs$"):
+        experiment_config("blurs", lender)
 
 
 def test_an_experiment_that_fails_says_where_it_is_told_why(tmp_path, monkeypatch):

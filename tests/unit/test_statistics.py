@@ -41,7 +41,9 @@ def test_a_difference_goes_pair_by_pair():
         and found.mean == pytest.approx(mean)
         and found.effect == pytest.approx(mean / spread)
     )
-    assert found.seen and 0.1 <= found.low < mean < found.high <= 0.2
+    reach = 2.7764 * spread / math.sqrt(5)  # Student's t of 4 degrees of freedom, from a table
+    assert found.seen and found.low == pytest.approx(mean - reach, rel=1e-4)
+    assert found.high == pytest.approx(mean + reach, rel=1e-4)
     assert not paired_difference(before[:4], after[:4]).seen, "four pairs say nothing"
 
 
@@ -50,5 +52,14 @@ def test_no_difference_is_seen_where_there_is_none():
     before = rng.normal(size=200)
     assert not paired_difference(before, before + rng.normal(0, 1, 200)).seen
     assert paired_difference(before, before + rng.normal(0.5, 1, 200)).seen
+    alike = paired_difference(np.zeros(8), np.full(8, 0.3))
+    assert alike.seen and math.isnan(alike.effect), "all differ alike"
     same = paired_difference(before, before)
     assert (same.mean, same.low, same.high, same.effect, same.seen) == (0, 0, 0, 0, False)
+
+
+@pytest.mark.parametrize("pairs", [5, 8])
+def test_of_few_pairs_without_a_difference_one_in_twenty_seems_to_have_one(pairs):
+    rng = np.random.default_rng(2)
+    seen = sum(paired_difference(np.zeros(pairs), rng.normal(size=pairs)).seen for _ in range(2000))
+    assert 0.035 < seen / 2000 < 0.065

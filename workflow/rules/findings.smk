@@ -1,9 +1,18 @@
 from dreambirds.study.code import ENTRIES
-from dreambirds.study.experiments import experiment_config, experiment_file, experiments
+from dreambirds.study.experiments import (
+    experiment_config,
+    experiment_file,
+    experiments,
+)
 
 
 wildcard_constraints:
-    experiment=r"(?!(findings|index)\.)[A-Za-z0-9][A-Za-z0-9_-]*",
+    experiment="|".join(experiments()),
+
+
+def lent(experiment):
+    """Return the config of an experiment on this study's data."""
+    return experiment_config(experiment, plan.config)
 
 
 # Each experiment is a study of its own, run by a Snakemake under this one, which knows what of it is there.
@@ -21,11 +30,11 @@ rule experiment:
         "../../environment.yml"
     threads: plan.config["threads"]["prepare"]
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=lambda wildcards, attempt, threads: 1500 * threads * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         stages=[stage_code(stage) for stage in ENTRIES],
-        config=lambda wildcards: experiment_config(wildcards.experiment, config),
+        config=plainly(lent),
     message:
         "Run the experiment {wildcards.experiment}; {log.snakemake} tells how far it is"
     script:

@@ -28,39 +28,41 @@ rule comparison:
         "../scripts/comparison.py"
 
 
-rule finding:
-    input:
-        dreams=rules.measurements.output.dreams,
-        runs=rules.measurements.output.runs,
-        judges=rules.measurements.output.judges,
-        plots=rules.plots.output.pictures,
-        images=ancient(rules.dataset.output.images),
-        table=rules.dataset.output.table,
-    output:
-        page=report(
-            f"{results}/finding/index.html",
-            caption="../report/finding.rst",
-            category="findings",
-            subcategory="experiment",
-            labels={"table": "the experiment's answer"},
-        ),
-        table=f"{results}/finding/finding.csv",
-        pictures=[
-            f"{results}/finding/montage.png",
-            f"{results}/finding/effects.png",
-        ],
-    log:
-        f"results/logs/{plan.study}/finding.log",
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=30,
-    params:
-        code=stage_code("finding"),
-        experiment=plan.config["experiment"],
-        dreams=judgement.dreams(plan),
-    message:
-        "Answer the question: {output.page}"
-    script:
-        "../scripts/finding.py"
+if plan.comparisons:
+
+    rule finding:
+        input:
+            dreams=rules.measurements.output.dreams,
+            runs=rules.measurements.output.runs,
+            judges=rules.measurements.output.judges,
+            plots=rules.plots.output.pictures,
+            images=ancient(rules.dataset.output.images),
+            table=rules.dataset.output.table,
+        output:
+            page=report(
+                f"{results}/finding/index.html",
+                caption="../report/finding.rst",
+                category="findings",
+                subcategory="experiment",
+                labels={"table": "the experiment's answer"},
+            ),
+            table=f"{results}/finding/finding.csv",
+            pictures=[
+                f"{results}/finding/montage.png",
+                f"{results}/finding/effects.png",
+            ],
+        log:
+            f"results/logs/{plan.study}/finding.log",
+        conda:
+            "../../environment.yml"
+        resources:
+            mem_mb=lambda wildcards, attempt: 2000 * attempt,
+            runtime=30,
+        params:
+            code=stage_code("finding"),
+            config=plan.config,
+            names=plan.names,
+        message:
+            "Answer the question: {output.page}"
+        script:
+            "../scripts/finding.py"

@@ -9,7 +9,7 @@ import yaml
 from dreambirds.data.tables import WORDS, read_table, write_table
 from dreambirds.gallery.compare_tables import measured, said
 from dreambirds.gallery.pages import write_page
-from dreambirds.judging.contrasts import SEEN, UNKNOWN, UNSEEN, answer
+from dreambirds.judging.contrasts import SEEN, UNKNOWN, answer
 from dreambirds.pictures.finding import MEASURES, write_effects, write_montage
 from dreambirds.study.experiment import CHANCE, ENDS
 from dreambirds.study.plan import Plan
@@ -26,7 +26,7 @@ def write_finding(plan: Plan, results: Path, folder: Path) -> None:
     # a digest of digits only is no number
     runs = read_table(results / "runs.csv", (*WORDS, "checkpoint_sha256"))
     judges = read_table(results / "judges.csv", (*WORDS, "weights_sha256"))
-    table = answer(plan, read_table(results / "dreams.csv"), judges)
+    table = answer(plan, read_table(results / "dreams.csv"))
     table.insert(0, "question", plan.config["experiment"]["question"])
     folder.mkdir(parents=True, exist_ok=True)
     write_table(table, folder / TABLE, "%.6g")
@@ -41,8 +41,8 @@ def write_finding(plan: Plan, results: Path, folder: Path) -> None:
         rows=[_row(row) for row in table.to_dict("records")],
         montage=folder / MONTAGE,
         effects=folder / EFFECTS,
-        plots=[(said, results / "plots" / f"{name}.png") for name, said in _plots(plan).items()],
-        runs=[_run(rows) for _, rows in runs.groupby("run", sort=False)],
+        plots=[(words, results / "plots" / f"{name}.png") for name, words in _plots(plan).items()],
+        runs=[_run(plan, rows) for _, rows in runs.groupby("run", sort=False)],
         judges=judges.to_dict("records"),
         dreams=len(plan.dreams),
         recipes=len(plan.recipes),
@@ -61,12 +61,20 @@ def sentence(row: dict) -> tuple[str, str]:
     where = f" ({row['where']})" if row["where"] else ""
     if row["answer"] == UNKNOWN:
         return f"{measure} was not measured", f"for {one} and {two}{where}."
-    numbers = f"{row['mean_before']:.3f} → {row['mean_after']:.3f}, a difference of {row['difference']:+.3f}"
-    sure = f"95 % interval {measured(row['low'])} to {measured(row['high'])}, effect {measured(row['effect'])}"
+    before, after, low, high = (number(row[key]) for key in ("mean_before", "mean_after", "low", "high"))
+    numbers = f"{before} → {after}, a difference of {number(row['difference'], '+')}"
+    sure = f"95 % interval {low} to {high}, effect {measured(row['effect'])}"
     rest = f"{where}: {numbers} ({sure}; {row['labels']} classes, {row['pairs']} pairs)."
     if row["answer"] in SEEN.values():
         return f"{measure} {row['answer']}", f"for {two} than for {one}{rest}"
     return f"{measure}: {row['answer']}", f"between {one} and {two}{rest}"
+
+
+def number(value: float, sign: str = "-") -> str:
+    """Return a measurement with three decimals, or with two digits where those would be nothing, a dash for none."""
+    if value != value:
+        return measured(value)
+    return f"{value:{sign}.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:{sign}.2g}"
 
 
 def _called(vary: str, value: str) -> str:
@@ -76,17 +84,18 @@ def _called(vary: str, value: str) -> str:
 
 
 def _row(row: dict) -> dict:
-    named = {"answer": row["answer"], "seen": row["answer"] not in (UNSEEN, UNKNOWN)}
-    return {**{key: said(value) for key, value in row.items()}, **named, "measure": MEASURES[row["measure"]]}
+    seen = row["answer"] in SEEN.values()
+    return {**{key: said(value) for key, value in row.items()}, "seen": seen, "measure": MEASURES[row["measure"]]}
 
 
-def _run(rows: pd.DataFrame) -> dict:
+def _run(plan: Plan, rows: pd.DataFrame) -> dict:
     last = rows.iloc[-1]
-    epochs = ", ".join(f"{epoch:g}" for epoch in rows["epoch"])
+    weights = plan.config["runs"][last["run"]]["weights"]
     return {
         "run": last["run"],
         "model": last["model"],
-        "epochs": epochs,
+        "weights": f"from the weights {weights}" if weights else "from random weights",
+        "epochs": ", ".join(f"{epoch:g}" for epoch in rows["epoch"]),
         "accuracy": measured(last["validation_accuracy"]),
     }
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from dreambirds.data.tables import write_table
 from dreambirds.gallery.compare_tables import measured
-from dreambirds.gallery.finding import sentence
+from dreambirds.gallery.finding import number, sentence
 from dreambirds.gallery.pages import write_page
 from dreambirds.pictures.finding import MEASURES
 
@@ -50,10 +50,10 @@ def markdown(table: pd.DataFrame) -> str:
         for row in rows.to_dict("records"):
             where = f" ({row['where']})" if row["where"] else ""
             compared = f"{row['vary']} {row['before']} → {row['after']}{where}"
-            interval = f"{row['difference']:+.3f} [{measured(row['low'])}, {measured(row['high'])}]"
-            sides = [measured(row["mean_before"]), measured(row["mean_after"])]
+            interval = f"{number(row['difference'], '+')} [{number(row['low'])}, {number(row['high'])}]"
+            sides = [number(row["mean_before"]), number(row["mean_after"])]
             cells = [compared, MEASURES[row["measure"]], *sides, interval, measured(row["effect"]), row["answer"]]
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
 
 

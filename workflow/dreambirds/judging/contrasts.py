@@ -4,79 +4,67 @@ import numpy as np
 import pandas as pd
 
 from dreambirds.judging.statistics import FEWEST, Difference, difference_of_labels
-from dreambirds.study.experiment import ENDS, USUAL, WITHOUT_VIEW, Comparison, Dreams
+from dreambirds.judging.tables import SUFFIX
+from dreambirds.study.experiment import CHANCE, OF_CHANCE, USUAL, Comparison, Dreams
 from dreambirds.study.plan import Plan
 
 FINDINGS = ["vary", "before", "after", "where", "measure", "mean_before", "mean_after", "difference", "low", "high"]
 FINDINGS += ["effect", "labels", "pairs", "answer"]
+OF_JUDGE = ("judge_probability", "judge_top1", "judge_rank", "feature_ratio", "seed_agreement")
 SEEN = {True: "higher", False: "lower"}
 UNSEEN, FEW, UNKNOWN = "no difference seen", "too few classes to tell", "not measured"
 
 
-def answer(plan: Plan, dreams: pd.DataFrame, judges: pd.DataFrame) -> pd.DataFrame:
+def answer(plan: Plan, dreams: pd.DataFrame) -> pd.DataFrame:
     """Return a row a comparison and measure of the study's experiment, with the columns of `FINDINGS`.
 
-    `dreams` and `judges` are the study's tables. Dreams that are alike in all but what is varied are pairs; those of
-    one class are alike, so that each class's pairs are averaged first, and means, the 95 % interval and the effect
-    (d_z) are over classes. Chance is one by the judge's classes, or by the study's for the dreamer's own word.
+    `dreams` is the study's table. Each class's pairs are averaged first, since its dreams are alike, so that means, the
+    95 % interval and the effect (d_z) are over classes. Where a judge measured, both dreams of a pair were its own to
+    judge.
     """
+    known = Dreams(plan.config, plan.recipes, in_views(dreams))
     rows = []
     for comparison in plan.comparisons:
+        pairs = None if comparison.before is None else known.pairs(comparison)
         for measure in comparison.measures:
-            pairs = _pairs(plan, dreams, judges, comparison, measure)
-            rows.append(_row(comparison, measure, pairs))
+            found = _by_chance(known, comparison, measure) if pairs is None else _measured(known, pairs, measure)
+            rows.append(_row(comparison, measure, found))
     return pd.DataFrame(rows, columns=FINDINGS)
 
 
-def by_view(dreams: pd.DataFrame) -> pd.DataFrame:
+def in_views(dreams: pd.DataFrame) -> pd.DataFrame:
     """Return a row a dream and view, its column ``view`` beside columns without a view's ending."""
+    endless = [column for column in dreams if f"{column}_rescaled" in dreams]
     tables = []
-    for view, ending in {"raw": "", "rescaled": "_rescaled"}.items():
-        endless = [column for column in dreams if f"{column}_rescaled" in dreams]
+    for view, ending in SUFFIX.items():
+        others = [f"{column}{other}" for column in endless for other in SUFFIX.values() if other != ending]
         names = {f"{column}{ending}": column for column in endless}
-        apart = [f"{column}_rescaled" if not ending else column for column in endless]
-        tables.append(dreams.drop(columns=apart).rename(columns=names).assign(view=view))
+        tables.append(dreams.drop(columns=others).rename(columns=names).assign(view=view))
     return pd.concat(tables, ignore_index=True)
 
 
-def _pairs(
-    plan: Plan, dreams: pd.DataFrame, judges: pd.DataFrame, comparison: Comparison, measure: str
-) -> pd.DataFrame:
+def _measured(known: Dreams, pairs: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Return a row a pair: its ``label``, and the measure ``before`` and ``after``."""
-    known = Dreams(plan.config, plan.recipes, by_view(dreams))
-    after = _side(known, comparison, comparison.after, measure)
-    if comparison.before is None:
-        chance = 1 / len(plan.labels) if measure in WITHOUT_VIEW else _chance(after, judges)
-        return after.assign(before=chance, after=after[measure])[["label", "before", "after"]]
-    before = _side(known, comparison, comparison.before, measure)
-    both = before.merge(after, on=["label", "partner", *_shared(comparison)], suffixes=("_before", "_after"))
-    both = both.rename(columns={f"{measure}_before": "before", f"{measure}_after": "after"})
-    return both[["label", "before", "after"]]
+    one, two = (known.table.loc[pairs[side]].reset_index(drop=True) for side in ("before", "after"))
+    found = pd.DataFrame({"label": one["label"], "before": one[measure], "after": two[measure]})
+    return found[one["judge"] == two["judge"]] if measure in OF_JUDGE else found
 
 
-def _side(known: Dreams, comparison: Comparison, value: object, measure: str) -> pd.DataFrame:
-    rows = known.pick({**comparison.where, comparison.vary: [value]})
-    kept = rows[["run", "epoch", "step", "view", "label", "judge", measure]]
-    return kept.assign(partner=known.partners(rows, comparison.vary))
+def _by_chance(known: Dreams, comparison: Comparison, measure: str) -> pd.DataFrame:
+    """Return a row a dream: how often dreams of other labels are taken for its label, and whether it is.
 
-
-def _shared(comparison: Comparison) -> list[str]:
-    """Return the columns that pairs share: not what varies, nor what are the last epochs of runs or steps of recipes,
-    since others may have other ones."""
-    vary = comparison.vary
-    loose = "epoch" if vary == "run" else None if vary in ("epoch", "step", "view") else "step"
-    if loose and not set(comparison.where[loose]) <= set(ENDS):
-        loose = None
-    return [column for column in ("run", "epoch", "step", "view") if column not in (vary, loose)]
-
-
-def _chance(rows: pd.DataFrame, judges: pd.DataFrame) -> pd.Series:
-    return 1 / rows["judge"].map(judges.set_index("judge")["classes"])
+    Were dreams no sign of what they are of, both would be the same on average, whatever a judge likes to see.
+    """
+    rows = known.side(comparison, comparison.after)
+    rows = rows[rows[measure].notna()]
+    labels = rows["label"].unique()
+    taken = {label: (rows.loc[rows["label"] != label, OF_CHANCE[measure]] == label).mean() for label in labels}
+    return pd.DataFrame({"label": rows["label"], "before": rows["label"].map(taken), "after": rows[measure]})
 
 
 def _row(comparison: Comparison, measure: str, pairs: pd.DataFrame) -> list:
     means, found = difference_of_labels(pairs)
-    before = "chance" if comparison.before is None else say(comparison.before)
+    before = CHANCE if comparison.before is None else say(comparison.before)
     sides = means.mean() if len(means) else (np.nan, np.nan)
     words = [comparison.vary, before, say(comparison.after), where(comparison), measure]
     numbers = [*sides, found.mean, found.low, found.high, found.effect, found.pairs, len(pairs.dropna())]

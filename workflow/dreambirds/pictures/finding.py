@@ -1,6 +1,5 @@
 """The pictures of an experiment: its dreams side by side, a column a value of what varies, and the effects."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -8,13 +7,13 @@ from matplotlib import pyplot
 
 from dreambirds.data.files import atomically
 from dreambirds.data.tables import example_pictures
-from dreambirds.judging.contrasts import say
+from dreambirds.judging.contrasts import say, where
 from dreambirds.pictures.assembly import REAL
 from dreambirds.pictures.montage import Grid, montage
 from dreambirds.pictures.plots.draw import effects
 from dreambirds.pictures.plots.write import DPI
 from dreambirds.pictures.provenance import save_png
-from dreambirds.study.experiment import ENDS, Comparison, Dreams
+from dreambirds.study.experiment import ENDS, Comparison, Dreams, by_view
 from dreambirds.study.paths import picture_path
 from dreambirds.study.plan import Plan
 
@@ -22,7 +21,7 @@ MOST_COLUMNS, MOST_ROWS = 10, 12
 MEASURES = {
     "judge_probability": "judge's probability",
     "judge_top1": "judge's top 1",
-    "judge_rank": "judge's rank",
+    "judge_rank": "judge's rank (1 is best)",
     "feature_ratio": "feature ratio",
     "seed_agreement": "seed agreement",
     "spectrum_distance": "spectrum distance",
@@ -37,37 +36,40 @@ MEASURES = {
 def write_montage(plan: Plan, dataset: Path, path: Path) -> None:
     """Write the dreams that an experiment compares: a row a class, a column a value, at last a real picture of each.
 
-    Of dreams that differ in nothing that is compared, the first is shown; at most ten columns and twelve classes.
+    Of dreams that differ in nothing that is compared, the first is shown, in the view of the films unless the views are
+    compared; at most ten columns and twelve classes.
     """
-    labels = list(plan.names)[:MOST_ROWS]
-    columns: dict[str, list[Path]] = {}
-    for name, found in _columns(plan):
-        cells = [found.get(label) for label in labels]
-        if None not in cells and cells not in columns.values():
-            columns.setdefault(name, cells)
+    columns = _columns(plan)
     shown = dict(list(columns.items())[:MOST_COLUMNS])
-    examples = example_pictures(dataset)
-    cells = [[*(column[place] for column in shown.values()), examples[label]] for place, label in enumerate(labels)]
-    left = len(columns) - len(shown) + len(plan.names) - len(labels)
+    known = [label for label in plan.names if all(label in found for found in shown.values())]
+    labels, examples = known[:MOST_ROWS], example_pictures(dataset)
+    cells = [[*(found[label] for found in shown.values()), examples[label]] for label in labels]
+    left = len(columns) - len(shown) + len(known) - len(labels)
     title = "What was compared" + (f" ({left} columns or classes are left out)" if left else "")
-    page = Grid(cells, [plan.names[label] for label in labels], [*shown, REAL], title, f"study {plan.study}")
+    names = [plan.names[label] for label in labels]
+    page = Grid(cells, names, [*shown, REAL], title, f"study {plan.study} · {plan.config['pictures']['view']} view")
     facts = {"study": plan.study, "columns": list(shown), "labels": labels}
     save_png(montage(page, plan.config["pictures"]["cell"]), path, title, facts)
 
 
-def _columns(plan: Plan) -> Iterator[tuple[str, dict[str, Path]]]:
-    """Yield each compared value, with the first picture of each class that has it."""
-    dreams = Dreams(plan.config, plan.recipes, plan.dreams)
+def _columns(plan: Plan) -> dict[str, dict[str, Path]]:
+    """Return each compared value by its name, with the first picture of each class that has it."""
+    dreams = Dreams(plan.config, plan.recipes, by_view(plan.dreams))
     several = len({str(comparison.where.get("recipe")) for comparison in plan.comparisons}) > 1
+    columns: dict[str, dict[str, Path]] = {}
     for comparison in plan.comparisons:
         for value in (comparison.before, comparison.after):
             if value is None:
                 continue
-            chosen = {**comparison.where, comparison.vary: [value]}
-            rows = dreams.pick(chosen).drop_duplicates("label")
             view = value if comparison.vary == "view" else plan.config["pictures"]["view"]
+            rows = dreams.side(comparison, value).drop_duplicates("label")
             found = {dream.label: Path(picture_path(plan.study, dream, view)) for dream in rows.itertuples()}
-            yield column_name(comparison, value, several), found
+            name = column_name(comparison, value, several)
+            if columns.setdefault(name, found) != found:
+                columns.setdefault(f"{name}, {where(comparison)}", found)
+    return {
+        name: found for place, (name, found) in enumerate(columns.items()) if found not in [*columns.values()][:place]
+    }
 
 
 def column_name(comparison: Comparison, value: object, several: bool) -> str:

@@ -30,7 +30,7 @@ ENTRIES = {
     "measurements": ["../scripts/measurements.py"],
     "plots": ["../scripts/plots.py"],
     "gallery": ["../scripts/gallery.py", *TEMPLATES],
-    "finding": ["../scripts/finding.py", *TEMPLATES],
+    "finding": ["../scripts/finding.py", "study/experiment.py", *TEMPLATES],
     "findings": ["../scripts/findings.py", *TEMPLATES],
     "comparison": ["../scripts/comparison.py", *TEMPLATES],
 }

@@ -16,7 +16,7 @@ from dreambirds.pictures.plots.numbers import extremes
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f"]
 MARKS = "osD^vP*X"
 BAND = 0.15
-MOST_BARS, MOST_MAPS, MOST_CLASSES = 30, 6, 30
+MOST_BARS, MOST_MAPS, MOST_CLASSES, MOST_EFFECTS = 30, 6, 30, 60
 WIDTH = 9.0  # inches
 
 
@@ -68,8 +68,10 @@ def effects(table: pd.DataFrame, names: dict[str, str]) -> Figure:
 
     `table` has the columns of a finding; `names` says what measures are called.
     """
+    left = len(table) - MOST_EFFECTS
+    table = table.head(MOST_EFFECTS)
     rows = table["vary"] + " " + table["before"] + " → " + table["after"]
-    rows = (rows + ("  ·  " + table["where"]).where(table["where"] != "", "")).map(lambda name: textwrap.fill(name, 46))
+    rows = (rows + ("  ·  " + table["where"]).where(table["where"] != "", "")).map(_as_words)
     order, measures = list(dict.fromkeys(rows)), list(dict.fromkeys(table["measure"]))
     height = 1.2 + sum(0.2 + 0.17 * name.count("\n") for name in order) * 1.5
     figure, axes = pyplot.subplots(
@@ -87,7 +89,14 @@ def effects(table: pd.DataFrame, names: dict[str, str]) -> Figure:
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes.flat[0].set_ylim(len(order) - 0.5, -0.5)
+    if left > 0:
+        figure.suptitle(f"{left} more are in the table", fontsize=9, color="#555555")
     return figure
+
+
+def _as_words(name: str) -> str:
+    """Return a name in lines; a dollar sign would begin mathematics."""
+    return textwrap.fill(name, 46).replace("$", r"\$")
 
 
 def maps(table: pd.DataFrame, said: str) -> Figure:
