@@ -10,11 +10,6 @@ wildcard_constraints:
     experiment="|".join(experiments()),
 
 
-def lent(experiment):
-    """Return the config of an experiment on this study's data."""
-    return experiment_config(experiment, plan.config)
-
-
 # Each experiment is a study of its own, run by a Snakemake under this one, which knows what of it is there.
 rule experiment:
     input:
@@ -34,7 +29,7 @@ rule experiment:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         stages=[stage_code(stage) for stage in ENTRIES],
-        config=plainly(lent),
+        config=plainly(experiment_config, lender=plan.config),
     message:
         "Run the experiment {wildcards.experiment}; {log.snakemake} tells how far it is"
     script:

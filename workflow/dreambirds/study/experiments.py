@@ -25,7 +25,7 @@ def experiment_file(name: str) -> Path:
     return FOLDER / f"{name}.yaml"
 
 
-def experiment_config(name: str, lender: dict) -> dict:
+def experiment_config(experiment: str, lender: dict) -> dict:
     """Return the config of an experiment, as it is, or on the data of another study.
 
     `lender` is that study's config with all defaults. A study of drawn birds lends nothing, since the experiments draw
@@ -34,11 +34,11 @@ def experiment_config(name: str, lender: dict) -> dict:
     model starts from random weights. Where more than one checkpoint is asked for, they are the lender's. Raises
     StudyError if its judges are runs of its own.
     """
-    config = yaml.safe_load(experiment_file(name).read_text())
+    config = yaml.safe_load(experiment_file(experiment).read_text())
     if lender["dataset"]["source"] == "drawn":
         return config
     _check_judges(lender)
-    config |= {"study": f"{name}-{lender['study']}"[:64], **{key: lender[key] for key in LENT}}
+    config |= {"study": f"{experiment}-{lender['study']}"[:64], **{key: lender[key] for key in LENT}}
     config["dreams"]["labels"] = lender["dreams"]["labels"]
     if config["dataset"]["path"]:
         config["dataset"] = {**config["dataset"], "path": str(expand(config["dataset"]["path"]))}
