@@ -103,9 +103,9 @@ def _run(plan: Plan, rows: pd.DataFrame) -> dict:
 def _plots(plan: Plan) -> dict[str, str]:
     """Return the study's plots that have something to tell here, with what they show."""
     shown = {}
-    if plan.dreams["epoch"].nunique() > 1:
+    if plan.dreams.groupby("run")["epoch"].nunique().max() > 1:
         shown["by-epoch"] = "Recognisability against training epoch"
-    if plan.dreams["step"].nunique() > 1:
+    if plan.dreams.groupby("recipe")["step"].nunique().max() > 1:
         shown["by-step"] = "Recognisability against dream step"
     if len(shown) == 2:
         shown["epoch-by-step"] = "Epoch by step"

@@ -86,6 +86,7 @@ def effects(table: pd.DataFrame, names: dict[str, str]) -> Figure:
         axis.set(title=names[measure], xlabel="difference", yticks=range(len(order)), yticklabels=order)
         axis.title.set_fontsize(10)
         axis.tick_params(axis="y", labelsize=8)
+        axis.locator_params(axis="x", nbins=4)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes.flat[0].set_ylim(len(order) - 0.5, -0.5)
