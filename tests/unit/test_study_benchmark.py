@@ -85,8 +85,12 @@ def test_a_study_is_the_sum_of_its_checkpoints_labels_and_recipes():
     runs = {"a": {"epochs": [0, 2], "batch_size": 8}, "b": {"epochs": [1], "batch_size": 8}}
     recipes = {"r": {"steps": [4, 9]}, "s": {"steps": [5], "octaves": 2, "octave_steps": 3, "octave_scale": 2.0}}
     dreams = {"labels": ["blue_jay", "yellow_warbler"], "recipes": recipes}
-    plan = make_plan({"dataset": dataset, "runs": runs, "dreams": dreams})
+    judges = {"j": {"train": {"model": "test_efficientnet", "epochs": [3], "batch_size": 8}}}
+    plan = make_plan({"dataset": dataset, "runs": runs, "dreams": dreams, "judges": judges})
     assert benchmark.count(plan, 24, 6) == {
+        ("train", "j", "updates"): 72,
+        ("train", "j", "harder"): 0,
+        ("train", "j", "validation"): 4 * 6,
         ("train", "a", "updates"): 48,
         ("train", "a", "harder"): 0,
         ("train", "a", "validation"): 3 * 6,
@@ -107,9 +111,8 @@ def test_each_part_that_is_counted_has_a_bare_pass_of_its_own(monkeypatch):
     recipes = {"r": {"steps": [9]}, "p": {"steps": [5], "pad": 2, "crops": 3, "crop_view": 24, "batch_norm_prior": 1.0}}
     labels = ["blue_jay", "northern_cardinal", "yellow_warbler"]
     runs = {"a": {"model": "test_resnet", "batch_size": 4, "adversarial": HARD}}
-    plan = make_plan(
-        {"gpu": 0, "dataset": {"image_size": 32, "labels": labels}, "runs": runs, "dreams": {"recipes": recipes}}
-    )
+    config = {"gpu": 0, "judges": {}, "dataset": {"image_size": 32, "labels": labels}}
+    plan = make_plan({**config, "runs": runs, "dreams": {"recipes": recipes}})
     loops = dict(benchmark.dreaming_parts(plan, 1)) | dict(benchmark.training_parts(plan, 1))
     assert {key[2]: pictures for key, (_, pictures) in loops.items()} == {
         **{"updates": 4, "harder": 4, "validation": 4},
