@@ -10,7 +10,7 @@ from selenium.webdriver.common.by import By
 
 from dreambirds.gallery import compare
 from dreambirds.gallery.compare_tables import read_study
-from dreambirds.judging.tables import DREAMS, RUNS
+from dreambirds.judging.columns import DREAMS, RUNS
 
 BAD = '<script>window.harmed = 1</script> "jay" & <img src=x onerror="window.harmed = 1">'
 

@@ -1,10 +1,9 @@
 """The page of an experiment, opened in a browser: light and dark, wide and narrow, with hostile names."""
 
-import json
-
 import pytest
 from browsing import check_readable, picture_widths
 from findings import QUESTION, asking_plan, build_finding
+from gallery_pages import asked
 from selenium.webdriver.common.by import By
 
 
@@ -27,6 +26,4 @@ def test_it_shows_its_pictures_asks_for_nothing_else_and_names_do_no_harm(browse
     assert len(widths) == 6 and min(widths) >= 8
     assert browser.find_element(By.TAG_NAME, "h1").text == QUESTION
     assert browser.execute_script("return window.harmed") is None
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
-    assert {url for url in asked if not url.startswith("data:")} == {page.as_uri()}
+    assert {url for url in asked(browser) if not url.startswith("data:")} == {page.as_uri()}

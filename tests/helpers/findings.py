@@ -9,7 +9,7 @@ from galleries import BAD, build_gallery, gallery_plan
 from PIL import Image
 
 from dreambirds.gallery.finding import write_finding
-from dreambirds.judging.tables import JUDGES
+from dreambirds.judging.columns import JUDGES
 from dreambirds.study.experiment import Comparison
 from dreambirds.study.targets import PLOTS
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from dreambirds.data.labels import Label
 from dreambirds.gallery.gallery import write_gallery
-from dreambirds.judging.tables import DREAMS, RUNS
+from dreambirds.judging.columns import DREAMS, RUNS
 from dreambirds.study.paths import VIEWS, picture_path
 from dreambirds.study.plan import Plan, make_plan
 

@@ -3,11 +3,11 @@
 import io
 import re
 import sys
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+from pages import Page
 from PIL import Image
 from rich.console import Console
 
@@ -15,7 +15,7 @@ from dreambirds.errors import StudyError
 from dreambirds.gallery import compare, compare_pages, compare_text
 from dreambirds.gallery.compare_studies import differences, effects, most_different, pairs
 from dreambirds.gallery.compare_tables import best, read_study, summary, varying
-from dreambirds.judging.tables import DREAMS, RUNS
+from dreambirds.judging.columns import DREAMS, RUNS
 
 LABELS = ["ant", "bee", "cat", "dog", "elk", "fox"]
 NAMES = {"bee": '<script>alert("bee")</script>'}
@@ -205,28 +205,6 @@ def test_the_pairs_that_differ_most_are_shown_by_the_judge_or_else_by_the_model_
     both = both.assign(judge_probability_1=0.0, judge_probability_2=[1.0, 0, 0, 0, 0, 0.5])
     chosen, by = most_different(both, 2)
     assert list(chosen["label"]) == ["ant", "fox"] and by == "judge_probability"
-
-
-class Page(HTMLParser):
-    """What a page holds: its elements with their attributes, and its text."""
-
-    def __init__(self, path):
-        """Read the page."""
-        super().__init__()
-        self.elements, self.text = [], ""
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attributes):
-        """Take down an element."""
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        """Take down text."""
-        self.text += data
-
-    def all(self, tag) -> list[dict]:
-        """Return the attributes of all elements of a kind."""
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def whole(page: Page) -> bool:

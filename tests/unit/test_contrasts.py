@@ -6,8 +6,8 @@ from statistics import mean, stdev
 import pandas as pd
 import pytest
 
+from dreambirds.judging.columns import DREAMS
 from dreambirds.judging.contrasts import FINDINGS, answer, in_views, say
-from dreambirds.judging.tables import DREAMS
 from dreambirds.study.plan import make_plan
 
 LABELS = ["blue_jay", "northern_cardinal", "yellow_warbler", "scarlet_tanager", "great_blue_heron", "eastern_bluebird"]

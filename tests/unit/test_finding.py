@@ -1,12 +1,12 @@
 """The page of an experiment, the collection of all, and that nothing in them gets out of its place."""
 
 import sys
-from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
 from findings import QUESTION, asking_plan, build_finding
 from galleries import BAD, number
+from pages import Page
 from PIL import Image
 
 from dreambirds.gallery import findings
@@ -15,20 +15,6 @@ from dreambirds.judging.contrasts import FINDINGS
 from dreambirds.pictures.finding import column_name
 from dreambirds.pictures.provenance import read_facts
 from dreambirds.study.experiment import Comparison
-
-
-class Reader(HTMLParser):
-    """Keep the tags of a page, with their attributes."""
-
-    def __init__(self):
-        """Begin with none."""
-        super().__init__()
-        self.tags = []
-
-    def handle_starttag(self, tag, attrs):
-        """Take one more."""
-        self.tags.append((tag, attrs))
-
 
 ROW = {"vary": "epoch", "before": "first", "after": "8", "where": "", "measure": "judge_top1", "mean_before": 0.25}
 ROW |= {"mean_after": 1.0, "difference": 0.75, "low": 0.5, "high": 1.0, "effect": 1.62, "labels": 8, "pairs": 16}
@@ -54,14 +40,11 @@ def test_the_table_holds_what_is_known(finding):
 
 
 def test_the_page_needs_nothing_but_itself_and_escapes_what_it_is_told(finding):
-    page = (finding / "index.html").read_text(encoding="utf-8")
-    reader = Reader()
-    reader.feed(page)
-    asked = [value for _, attributes in reader.tags for name, value in attributes if name in ("src", "href")]
+    page = Page(finding / "index.html")
+    asked = [value for _, found in page.elements for name, value in found.items() if name in ("src", "href")]
     assert len(asked) == 7 and all(value.startswith(("data:image/png;", "data:,")) for value in asked)
-    tags = [tag for tag, _ in reader.tags]
-    assert "script" not in tags and tags.count("img") == 2 + 4, "the effects, the dreams, and four plots of the study"
-    assert "&lt;script&gt;window.harmed" in page
+    assert not page.all("script") and len(page.all("img")) == 2 + 4, "effects, dreams, and four plots of the study"
+    assert "&lt;script&gt;window.harmed" in (finding / "index.html").read_text(encoding="utf-8")
 
 
 def test_the_montage_has_a_column_a_value_and_a_real_picture(finding):

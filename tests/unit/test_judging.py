@@ -17,8 +17,9 @@ from dreambirds.data.files import sha256_of
 from dreambirds.data.labels import Label
 from dreambirds.data.prepare import prepare
 from dreambirds.errors import StudyError
+from dreambirds.judging.columns import JUDGEMENTS
 from dreambirds.judging.judge import Judge, load_judge
-from dreambirds.judging.judged import JUDGED, Bench, judge_dreams
+from dreambirds.judging.judged import Bench, judge_dreams
 from dreambirds.judging.real import check_row, look_at_real
 from dreambirds.judging.saved import measure_saved
 from dreambirds.models.build import Classifier, build
@@ -103,7 +104,7 @@ def test_a_judge_whose_labels_are_mixed_up_is_never_right(prepared, judge):
 def test_dreams_are_judged_as_what_they_show(prepared, judge, tmp_path):
     rows = [("x", "x", name, colour) for name, colour in COLOURS.items()] + [("y", "y", "red", COLOURS["blue"])]
     found = judge_dreams(Bench(judge, look_at_real(judge, prepared), {}), views(tmp_path, rows))
-    assert list(found.columns) == JUDGED and set(found["judge"]) == {"eye"}
+    assert list(found.columns) == JUDGEMENTS and set(found["judge"]) == {"eye"}
     right, wrong = found.iloc[:3], found.iloc[3]
     assert list(right["top1"]) == [1, 1, 1] and list(right["rank"]) == [1, 1, 1]
     assert list(right["sees"]) == list(right["label"]) == list(COLOURS)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dreambirds.judging import tables
+from dreambirds.judging import columns
 from dreambirds.judging.contrasts import FINDINGS
 from dreambirds.study.schema import load_schema
 
@@ -20,7 +20,7 @@ def documented(table: str) -> list[list[str]]:
     return [row for row in rows if row[0] != "column"]
 
 
-WRITTEN = {"dreams": tables.DREAMS, "judgements": tables.JUDGEMENTS, "runs": tables.RUNS, "judges": tables.JUDGES}
+WRITTEN = {"dreams": columns.DREAMS, "judgements": columns.JUDGEMENTS, "runs": columns.RUNS, "judges": columns.JUDGES}
 WRITTEN |= {"finding": ["question", *FINDINGS]}
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dreambirds.judging.tables import DREAMS, RUNS
+from dreambirds.judging.columns import DREAMS, RUNS
 from dreambirds.pictures.plots import numbers
 from dreambirds.pictures.plots.write import write_plots
 from dreambirds.study.targets import PLOTS

@@ -6,7 +6,7 @@ import yaml
 from studies import Study, copy_workflow, tiny
 
 from dreambirds.gallery.findings import read_findings
-from dreambirds.judging.tables import DREAMS, JUDGEMENTS, JUDGES, RUNS
+from dreambirds.judging.columns import DREAMS, JUDGEMENTS, JUDGES, RUNS
 
 JUDGE = {"train": {"model": "test_efficientnet", "epochs": [1], "batch_size": 8}}
 CONTRASTS = [

@@ -9,6 +9,7 @@ from dreambirds.data.files import atomically
 from dreambirds.data.labels import Label
 
 WORDS = ("run", "recipe", "label", "name", "judge", "sees", "own_sees", "judge_sees", "judge_sees_rescaled")
+WORDS += ("checkpoint_sha256", "weights_sha256")  # a digest of digits only is no number
 IMAGE_COLUMNS = ["path", "label", "split", "sha256", "size", "source", "problem", "duplicate_of"]
 
 

@@ -8,14 +8,18 @@ import pandas as pd
 
 from dreambirds.data.tables import read_table
 from dreambirds.errors import StudyError, nearest
+from dreambirds.judging.columns import CALLED
 
 MEASURES = {
-    "own_probability": "own probability",
-    "judge_probability": "judge's probability",
-    "judge_top1": "judge's top 1",
-    "feature_ratio": "feature ratio",
-    "spectrum_distance": "spectrum distance",
-    "seconds": "seconds",
+    name: CALLED[name]
+    for name in (
+        "own_probability",
+        "judge_probability",
+        "judge_top1",
+        "feature_ratio",
+        "spectrum_distance",
+        "seconds",
+    )
 }
 LOWER_IS_BETTER = ("feature_ratio", "spectrum_distance", "seconds")
 JOB = ["run", "epoch", "recipe"]

@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from dreambirds.data.tables import WORDS, read_table, write_table
+from dreambirds.data.tables import read_table, write_table
 from dreambirds.gallery.compare_tables import measured, said
 from dreambirds.gallery.pages import write_page
+from dreambirds.judging.columns import CALLED
 from dreambirds.judging.contrasts import SEEN, UNKNOWN, answer
-from dreambirds.pictures.finding import MEASURES, write_effects, write_montage
+from dreambirds.pictures.finding import write_effects, write_montage
 from dreambirds.study.experiment import CHANCE, ENDS
 from dreambirds.study.plan import Plan
 
@@ -23,9 +24,7 @@ def write_finding(plan: Plan, results: Path, folder: Path) -> None:
 
     `results` holds the study's tables, plots and prepared pictures. Raises StudyError where one can't be read.
     """
-    # a digest of digits only is no number
-    runs = read_table(results / "runs.csv", (*WORDS, "checkpoint_sha256"))
-    judges = read_table(results / "judges.csv", (*WORDS, "weights_sha256"))
+    runs, judges = read_table(results / "runs.csv"), read_table(results / "judges.csv")
     table = answer(plan, read_table(results / "dreams.csv"))
     table.insert(0, "question", plan.config["experiment"]["question"])
     folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +55,7 @@ def write_finding(plan: Plan, results: Path, folder: Path) -> None:
 
 def sentence(row: dict) -> tuple[str, str]:
     """Return one row of a finding as a sentence, computed from its numbers: its verdict, and what that rests on."""
-    measure = MEASURES[row["measure"]]
+    measure = CALLED[row["measure"]]
     one, two = (_called(row["vary"], row[side]) for side in ("before", "after"))
     where = f" ({row['where']})" if row["where"] else ""
     if row["answer"] == UNKNOWN:
@@ -85,7 +84,7 @@ def _called(vary: str, value: str) -> str:
 
 def _row(row: dict) -> dict:
     seen = row["answer"] in SEEN.values()
-    return {**{key: said(value) for key, value in row.items()}, "seen": seen, "measure": MEASURES[row["measure"]]}
+    return {**{key: said(value) for key, value in row.items()}, "seen": seen, "measure": CALLED[row["measure"]]}
 
 
 def _run(plan: Plan, rows: pd.DataFrame) -> dict:

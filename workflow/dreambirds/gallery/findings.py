@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from dreambirds.data.tables import write_table
+from dreambirds.data.tables import read_table, write_table
 from dreambirds.gallery.compare_tables import measured
 from dreambirds.gallery.finding import number, sentence
 from dreambirds.gallery.pages import write_page
-from dreambirds.pictures.finding import MEASURES
+from dreambirds.judging.columns import CALLED
 
 TEXT = ("experiment", "question", "vary", "before", "after", "where", "measure", "answer")
 
@@ -33,9 +33,7 @@ def write_findings(study: str, tables: list[Path], page: Path, table: Path) -> N
 
 def read_findings(path: Path) -> pd.DataFrame:
     """Return a table of findings, whose words stay words."""
-    columns = pd.read_csv(path, nrows=0).columns
-    empty = {column: [""] for column in columns if column not in TEXT}
-    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=empty)
+    return read_table(path, TEXT)
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -52,7 +50,7 @@ def markdown(table: pd.DataFrame) -> str:
             compared = f"{row['vary']} {row['before']} → {row['after']}{where}"
             interval = f"{number(row['difference'], '+')} [{number(row['low'])}, {number(row['high'])}]"
             sides = [number(row["mean_before"]), number(row["mean_after"])]
-            cells = [compared, MEASURES[row["measure"]], *sides, interval, measured(row["effect"]), row["answer"]]
+            cells = [compared, CALLED[row["measure"]], *sides, interval, measured(row["effect"]), row["answer"]]
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
 

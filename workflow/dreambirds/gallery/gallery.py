@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from dreambirds.data.files import link
-from dreambirds.data.tables import WORDS, example_pictures, read_table
+from dreambirds.data.tables import example_pictures, read_table
 from dreambirds.gallery.downloads import write_download
 from dreambirds.gallery.facts import gallery_facts
 from dreambirds.gallery.pages import write_page
@@ -22,8 +22,7 @@ def write_gallery(plan: Plan, results: Path, dataset: Path, folder: Path) -> Non
     files as the study's, where the disk allows, with all that they say of themselves.
     """
     dreams = read_table(results / "dreams.csv")
-    # a digest of digits only is no number
-    runs = read_table(results / "runs.csv", (*WORDS, "checkpoint_sha256"))
+    runs = read_table(results / "runs.csv")
     for sheet in sheets(plan):
         recipe = sheet.cells[0][0].parent.parent.name
         write_sheet(sheet.cells, cell_shape(plan.shape(recipe)), folder / sheet.name)

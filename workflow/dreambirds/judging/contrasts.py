@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from dreambirds.judging.columns import SUFFIX
 from dreambirds.judging.statistics import FEWEST, Difference, difference_of_labels
-from dreambirds.judging.tables import SUFFIX
 from dreambirds.study.experiment import CHANCE, OF_CHANCE, USUAL, Comparison, Dreams
 from dreambirds.study.plan import Plan
 

@@ -11,14 +11,13 @@ from tqdm import tqdm
 
 from dreambirds.data.files import digest_of
 from dreambirds.data.loading import decode
+from dreambirds.judging.columns import JUDGEMENTS, WORDS
 from dreambirds.judging.dreams import DREAM
 from dreambirds.judging.judge import Judge, batches
 from dreambirds.judging.measures import agreement, distance, opinions
 from dreambirds.judging.memory import Memory
 from dreambirds.judging.real import Real
 
-WORDS = ["probability", "rank", "top1", "sees", "feature_distance", "feature_ratio", "seed_agreement"]
-JUDGED = [*DREAM, "judge", "view", *WORDS]
 log = logging.getLogger(__name__)
 
 
@@ -32,7 +31,7 @@ class Bench:
 
 
 def judge_dreams(bench: Bench, dreams: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each view of each dream, with the columns of `JUDGED`.
+    """Return a row for each view of each dream, with the columns of `JUDGEMENTS`.
 
     `dreams` has, beside the columns of a dream, its ``family`` (one word for all that differ from it in their seed
     only) and, for both views, the columns ``path`` and ``sha256`` (rows of ``view``). Pictures that this judge has seen
@@ -44,7 +43,7 @@ def judge_dreams(bench: Bench, dreams: pd.DataFrame) -> pd.DataFrame:
         strange = dreams.loc[~dreams.index.isin(known.index), "label"].unique()
         log.warning("the judge '%s' does not know %s", bench.judge.name, ", ".join(strange))
     if known.empty:
-        return pd.DataFrame(columns=JUDGED)
+        return pd.DataFrame(columns=JUDGEMENTS)
     known = known.assign(key=_keys(known))
     memory = Memory(bench.facts)
     unseen = known[memory.missing(known["key"])]
@@ -55,7 +54,7 @@ def judge_dreams(bench: Bench, dreams: pd.DataFrame) -> pd.DataFrame:
     log.info("%s: %d pictures, %d of them judged before", bench.judge.name, len(known), len(known) - len(unseen))
     words = memory.known.loc[known["key"], WORDS].reset_index(drop=True)
     rows = known.assign(judge=bench.judge.name)[[*DREAM, "judge", "view"]].reset_index(drop=True)
-    return rows.join(words)[JUDGED]
+    return rows.join(words)[JUDGEMENTS]
 
 
 def _family(dreams: pd.DataFrame) -> list[str]:

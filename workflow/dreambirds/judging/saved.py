@@ -9,11 +9,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from dreambirds.data.tables import read_images
+from dreambirds.judging.columns import PIXELS
 from dreambirds.judging.memory import Memory
 from dreambirds.judging.pixels import radial_spectrum, spectrum_distance, total_variation
 
 MOST = 100  # photographs a class that make its mean spectrum
-PIXELS = ["spectrum_distance", "variation"]
 log = logging.getLogger(__name__)
 
 

@@ -6,27 +6,12 @@ import pandas as pd
 
 from dreambirds.data.files import sha256_of
 from dreambirds.data.tables import read_table, write_table
+from dreambirds.judging.columns import DREAMS, HISTORY, JUDGEMENTS, JUDGES, MEANS, OWN, RUNS, SUFFIX, WORDS
 from dreambirds.judging.dreams import DREAM, read_dreams, views_of
-from dreambirds.judging.judged import JUDGED, WORDS
-from dreambirds.judging.saved import PIXELS, measure_saved
+from dreambirds.judging.saved import measure_saved
 from dreambirds.study.paths import epoch_name, job_folder, picture_name
 from dreambirds.study.plan import Plan
 from dreambirds.study.recipes import recipe_table
-from dreambirds.study.schema import load_schema
-
-SUFFIX = {"raw": "", "rescaled": "_rescaled"}
-OWN = ["own_loss", "own_logit", "own_probability", "own_sees", "own_top1"]
-OF_VIEW = [*(f"judge_{word}" for word in WORDS[:4]), *WORDS[4:], *PIXELS]
-DREAMS = ["run", "epoch", "recipe", "label", "name", "step", "steps_done", "failed_at", *OWN, "change", "judge"]
-DREAMS += [f"{word}{suffix}" for suffix in SUFFIX.values() for word in OF_VIEW]
-DREAMS += ["seconds", "picture", "picture_rescaled", *load_schema("recipe")["properties"]]
-JUDGEMENTS = JUDGED
-HISTORY = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"]
-MEANS = ["own_probability", "judge_probability", "judge_top1"]
-RUNS = ["run", "epoch", "model", *HISTORY, "dreams", "judge", *MEANS, "best_recipe", "best_judge_top1"]
-RUNS += ["checkpoint_sha256"]
-JUDGES = ["judge", "kind", "model", "classes", "matched", "unmatched", "held_out", "held_out_top1"]
-JUDGES += ["held_out_probability", "noise_top1", "noise_probability", "shuffled_top1", "weights_sha256"]
 
 
 def write_tables(plan: Plan, judged: list[Path], checks: list[Path], code: str, paths: dict[str, Path]) -> None:
@@ -67,7 +52,7 @@ def dream_table(plan: Plan, dreams: pd.DataFrame, judgements: pd.DataFrame, pict
             mine = part[part["view"] == view].drop(columns="view")
             renamed = {column: f"{column}{suffix}" for column in mine if column not in DREAM}
             table = table.merge(mine.rename(columns=renamed), on=DREAM, how="left")
-    for view, suffix in {"raw": "", "rescaled": "_rescaled"}.items():
+    for view, suffix in SUFFIX.items():
         table[f"picture{suffix}"] = [_relative(plan, dream, view) for dream in table.itertuples()]
     whole = [column for column in table if column.startswith(("judge_rank", "judge_top1"))] + ["failed_at"]
     return table.merge(recipe_table(plan.recipes), on="recipe")[DREAMS].astype(dict.fromkeys(whole, "Int64"))

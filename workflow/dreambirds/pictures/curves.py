@@ -6,6 +6,8 @@ import matplotlib
 import matplotlib.pyplot as pyplot
 import pandas as pd
 
+from dreambirds.pictures.figure import save_figure
+
 TRAIN, VALIDATION = "#0072b2", "#d55e00"
 
 
@@ -26,5 +28,4 @@ def plot_curves(history: pd.DataFrame, path: Path) -> None:
     axes[1].set_ylim(-0.02, 1.02)
     axes[0].legend(frameon=False)
     figure.suptitle(f"Run {history['run'].iloc[0]}")
-    figure.savefig(path, dpi=110, metadata={"Software": "Dreaming of Birds"})
-    pyplot.close(figure)
+    save_figure(figure, path)

@@ -3,34 +3,20 @@
 from pathlib import Path
 
 import pandas as pd
-from matplotlib import pyplot
 
-from dreambirds.data.files import atomically
 from dreambirds.data.tables import example_pictures
+from dreambirds.judging.columns import CALLED
 from dreambirds.judging.contrasts import say, where
 from dreambirds.pictures.assembly import REAL
+from dreambirds.pictures.figure import save_figure
 from dreambirds.pictures.montage import Grid, montage
 from dreambirds.pictures.plots.draw import effects
-from dreambirds.pictures.plots.write import DPI
 from dreambirds.pictures.provenance import save_png
 from dreambirds.study.experiment import ENDS, Comparison, Dreams, by_view
 from dreambirds.study.paths import picture_path
 from dreambirds.study.plan import Plan
 
 MOST_COLUMNS, MOST_ROWS = 10, 12
-MEASURES = {
-    "judge_probability": "judge's probability",
-    "judge_top1": "judge's top 1",
-    "judge_rank": "judge's rank (1 is best)",
-    "feature_ratio": "feature ratio",
-    "seed_agreement": "seed agreement",
-    "spectrum_distance": "spectrum distance",
-    "variation": "total variation",
-    "change": "change from start",
-    "own_probability": "own probability",
-    "own_top1": "own top 1",
-    "seconds": "seconds",
-}
 
 
 def write_montage(plan: Plan, dataset: Path, path: Path) -> None:
@@ -85,7 +71,4 @@ def column_name(comparison: Comparison, value: object, several: bool) -> str:
 
 def write_effects(table: pd.DataFrame, path: Path) -> None:
     """Write the plot of a finding's differences with their intervals."""
-    figure = effects(table, MEASURES)
-    with atomically(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, metadata={"Software": "Dreaming of Birds"})
-    pyplot.close(figure)
+    save_figure(effects(table, CALLED), path)

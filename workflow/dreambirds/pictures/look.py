@@ -13,6 +13,7 @@ from dreambirds.data.files import atomically
 from dreambirds.data.shapes import say
 from dreambirds.data.tables import read_images, read_labels, write_table
 from dreambirds.pictures.contact import Entry, contact_sheet
+from dreambirds.pictures.figure import save_figure
 from dreambirds.pictures.lettering import INK
 
 TRAIN, VALIDATION = "#0072b2", "#e69f00"  # these two, and the next two, are told apart by all eyes
@@ -78,8 +79,7 @@ def plot_sizes(table: pd.DataFrame, sizes: pd.DataFrame, shape: tuple[int, int],
     axes[1].set_anchor("N")
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110, metadata={"Software": "Dreaming of Birds"})
-    pyplot.close(figure)
+    save_figure(figure, path)
 
 
 def _plot_counts(axis, table: pd.DataFrame, named: bool) -> None:

@@ -7,12 +7,10 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from dreambirds.data.files import atomically
 from dreambirds.data.tables import read_table, write_table
+from dreambirds.pictures.figure import save_figure
 from dreambirds.pictures.plots import numbers
 from dreambirds.pictures.plots.draw import bars, confusion_map, lines, maps
-
-DPI = 110
 
 
 def write_plots(results: Path, folder: Path) -> None:
@@ -22,9 +20,7 @@ def write_plots(results: Path, folder: Path) -> None:
     for name, (table, draw) in _plots(dreams, runs, results).items():
         write_table(table, folder / f"{name}.csv", "%.6g")
         figure = draw(table) if len(table) else _nothing()
-        with atomically(folder / f"{name}.png") as temporary:
-            figure.savefig(temporary, dpi=DPI, metadata={"Software": "Dreaming of Birds"})
-        pyplot.close(figure)
+        save_figure(figure, folder / f"{name}.png")
 
 
 def _plots(
