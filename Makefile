@@ -3,27 +3,31 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CONFIG ?= config/default.yaml
 CORES ?= all
 BIN := .venv/bin
-STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" $(CONFIG)),default)
+STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" "$(CONFIG)" 2> /dev/null),default)
 
-.PHONY: study report compare findings test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study bench-gallery clean distclean
+.PHONY: study checked report compare findings test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study bench-gallery clean distclean
+
+# Said here, since Snakemake ends in a traceback where it can't read a config.
+checked: .venv/installed
+	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.study.config_file "$(CONFIG)"
 
 # A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
-study: .venv/installed
-	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.data.fetch $(CONFIG) 2>/dev/null \
-		|| $(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
+study: checked
+	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.data.fetch "$(CONFIG)" 2>/dev/null \
+		|| $(BIN)/snakemake --cores $(CORES) --configfile "$(CONFIG)"
+	$(BIN)/snakemake --cores $(CORES) --configfile "$(CONFIG)"
 	@echo "Open results/$(STUDY)/gallery/index.html in a browser; results/$(STUDY)/montages and results/$(STUDY)/films hold pictures."
 
-report: .venv/installed
-	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG)
-	$(BIN)/snakemake --report results/$(STUDY)/report.zip --configfile $(CONFIG)
+report: checked
+	$(BIN)/snakemake --cores $(CORES) --configfile "$(CONFIG)"
+	$(BIN)/snakemake --report results/$(STUDY)/report.zip --configfile "$(CONFIG)"
 
 # A study's runs and recipes as a table, or beside another study: `make compare WITH=results/other`.
-compare: .venv/installed
+compare: checked
 	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.gallery.compare results/$(STUDY) $(WITH)
 
-findings: .venv/installed
-	$(BIN)/snakemake --cores $(CORES) findings --configfile $(CONFIG)
+findings: checked
+	$(BIN)/snakemake --cores $(CORES) findings --configfile "$(CONFIG)"
 
 test: lint slurm chromium
 	$(BIN)/python -m pytest

@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.27.1")
@@ -13,6 +12,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 from dreambirds.errors import StudyError
 from dreambirds.study import targets
 from dreambirds.study.caching import place_cache
+from dreambirds.study.config_file import check_file
 from dreambirds.study.count import announce
 from dreambirds.study.fetching import announce_fetch, first_fetch
 from dreambirds.study.memory import unknown
@@ -25,6 +25,9 @@ if not workflow.overwrite_configfiles:
 
 
 try:
+    if workflow.is_main_process:
+        for file in workflow.overwrite_configfiles:
+            check_file(Path(file))
     fetching = first_fetch(config)
     plan = None if fetching else make_plan(config)
     if workflow.is_main_process and plan and unknown(plan):
@@ -33,7 +36,7 @@ try:
 
         measure(plan)
 except StudyError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(f"Error: {error}")
 
 if workflow.workflow_settings.cache is not None:
     place_cache()

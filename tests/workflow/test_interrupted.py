@@ -1,16 +1,14 @@
 """A run that is stopped in the middle of an epoch, and in the middle of a dream job, in every way that there is: the
 same command goes on, computes little again, and ends with the files of a run that nobody disturbed."""
 
-import contextlib
 import os
 import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-import pandas as pd
+from killing import files, jobs_of
 from studies import Study, count_dreams, tiny
 from surroundings import surroundings
 
@@ -25,30 +23,6 @@ def config() -> dict:
     config["runs"]["scratch"] = {"model": "test_resnet", "epochs": [EPOCHS], "batch_size": 4}
     config["dreams"]["recipes"] = {"study": {"steps": [50, 400]}}
     return config
-
-
-def files(study: Study) -> dict[str, bytes]:
-    """Return the contents of all results but for logs and what tells how long things took."""
-    found = {}
-    for path in sorted(study.results.rglob("*")):
-        name = str(path.relative_to(study.results))
-        if path.is_file() and path.suffix in (".png", ".csv", ".safetensors", ".npy"):
-            found[name] = path.read_bytes()
-            if name.startswith(("runs/", "dreams/")) and path.suffix == ".csv":
-                timeless = pd.read_csv(path).drop(columns=["images_per_second", "seconds"], errors="ignore")
-                found[name] = timeless.to_csv().encode()
-    return found
-
-
-def jobs_of(folder: Path) -> list[int]:
-    """Return the processes of the scripts that run in a working directory."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            if (process / "cwd").readlink() == folder and b".snakemake/scripts/" in b" ".join(words[:3]):
-                found.append(int(process.name))
-    return found
 
 
 STOPS = {

@@ -4,9 +4,21 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+LONGEST = 600  # letters of a sentence
+
 
 class StudyError(ValueError):
-    """Something that the user can mend: what is wrong, where, and what is allowed."""
+    """Something that the user can mend: what is wrong, where, and what is allowed; always one line."""
+
+    def __init__(self, sentence: str):
+        """Take the sentence; what names in it would do to a terminal is shown instead, and a very long one is cut."""
+        line = one_line(sentence)
+        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST * 2 // 3]} … {line[-LONGEST // 3 :]}")
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks, terminal codes and broken letters: these are shown with backslashes."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def nearest(word: object, allowed: Iterable[str]) -> str:

@@ -1,3 +1,6 @@
+from snakemake.exceptions import WorkflowError
+
+from dreambirds.errors import StudyError
 from dreambirds.study.code import libraries, stage_code
 from dreambirds.study.memory import dream_mb, train_mb
 

@@ -8,31 +8,34 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dreambirds.errors import StudyError
+from dreambirds.errors import StudyError, one_line
 from dreambirds.leases import leased
+from dreambirds.logs import log_to
+from dreambirds.mishaps import mishap
 from dreambirds.study.code import check_code
 from dreambirds.watch import end_with_snakemake
 
 
 @contextmanager
 def job(snakemake):
-    """Log to the terminal and to the rule's log; end on a StudyError with its sentence, on others with a traceback.
+    """Log to the terminal and to the rule's log; end on a StudyError, or a mishap of the machine, with a
+    sentence, on others with a traceback.
 
     The job has the GPUs that its rule asks for to itself, so torch is to be imported inside only.
     """
-    handlers = [logging.StreamHandler(), logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8")]
-    handlers[1].setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=handlers, force=True)
-    logging.captureWarnings(True)
-    logging.getLogger("dreambirds").setLevel(logging.INFO)
     end_with_snakemake()
+    log = logging.getLogger("dreambirds")
     try:
+        log_to(Path(snakemake.log[0]))
         check_code(snakemake.params.get("code"))
         with leased(getattr(snakemake.resources, "gpu", 0)):
             yield
     except StudyError as error:
-        logging.getLogger("dreambirds").error("Error: %s", error)
+        log.error("Error: %s", error)
         sys.exit(1)
-    except Exception:
-        logging.getLogger("dreambirds").exception("unexpected error in %s", snakemake.rule)
+    except Exception as error:
+        if sentence := mishap(error):
+            log.error("Error: %s", one_line(sentence))
+        else:
+            log.exception("unexpected error in %s", snakemake.rule)
         sys.exit(1)

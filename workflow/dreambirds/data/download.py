@@ -1,7 +1,6 @@
 """Fetch one large file over HTTP: resumed where it broke off, checked against a published sum, whole or not there."""
 
 import contextlib
-import errno
 import hashlib
 import logging
 import re
@@ -16,10 +15,10 @@ from requests.exceptions import ChunkedEncodingError, InvalidSchema, InvalidURL,
 from tqdm import tqdm
 
 from dreambirds.errors import StudyError, first_line
+from dreambirds.mishaps import FULL
 
 log = logging.getLogger(__name__)
 CHUNK = 1 << 16  # bytes; what a stalled read may lose
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 LATER = {408, 425, 429}  # the answers below 500 that another try may change
 
 

@@ -15,8 +15,21 @@ EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 def expand(path: str) -> Path:
-    """Return a path of the config with ``~`` and ``$VARIABLES`` replaced; a variable that is not set stays as it is."""
-    return Path(os.path.expandvars(path)).expanduser()
+    """Return a path of the config with ``~`` and ``$VARIABLES`` replaced; a variable or a
+    user that is not known stays as it is."""
+    expanded = Path(os.path.expandvars(path))
+    try:
+        return expanded.expanduser()
+    except RuntimeError:  # nobody is called so
+        return expanded
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a path of the config is a file; one that no file system takes, such as a very long one, is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def store_root() -> Path:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dreambirds.data.files import expand, find_photographs, is_photograph
+from dreambirds.data.files import expand, find_photographs, is_file, is_photograph
 from dreambirds.data.shapes import in_proportion, shape_of
 from dreambirds.errors import StudyError, said_of
 from dreambirds.terms import parse
@@ -21,8 +21,10 @@ def expand_folders(recipe: dict) -> dict:
 
 
 def _photographs(path: str) -> list[str]:
-    folder = expand(path)
-    return [str(file) for file in find_photographs(folder)] or [path] if folder.is_dir() else [path]
+    try:
+        return [str(file) for file in find_photographs(expand(path))] or [path]
+    except (OSError, ValueError):  # it is a file, or nothing that can be looked into
+        return [path]
 
 
 def start_file(parameters: dict, recipe: str) -> Path | None:
@@ -33,7 +35,7 @@ def start_file(parameters: dict, recipe: str) -> Path | None:
     if parameters["start_path"] is None:
         return None
     path = expand(parameters["start_path"])
-    if not path.is_file() or not is_photograph(path):
+    if not is_file(path) or not is_photograph(path):
         where, named = f"dreams.recipes.{recipe}.start_path", parameters["start_path"]
         raise StudyError(f"{where}: '{named}' is no JPEG, PNG or WebP, nor a folder of them")
     return path

@@ -1,6 +1,6 @@
 """Who judges a study's dreams: networks that did not dream them."""
 
-from dreambirds.data.files import expand
+from dreambirds.data.files import expand, is_file
 from dreambirds.errors import StudyError, nearest
 from dreambirds.study.models import check_model
 from dreambirds.study.paths import as_epoch
@@ -92,7 +92,7 @@ def _check_weights(judge: dict, where: str, _runs: dict) -> None:
 
 
 def _check_file(judge: dict, key: str, where: str) -> None:
-    if not expand(judge[key]).is_file():
+    if not is_file(expand(judge[key])):
         raise StudyError(f"{where}.{key}: '{judge[key]}' is not a file")
 
 

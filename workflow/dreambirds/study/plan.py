@@ -22,6 +22,7 @@ from dreambirds.study.runs import check_run, own_size
 from dreambirds.study.schema import check
 
 COLUMNS = ["run", "epoch", "recipe", "label", "step", "last"]
+LOGS = "logs"
 NUMBERS = {"epoch": as_epoch, "step": int}
 
 
@@ -129,6 +130,8 @@ def make_plan(config: dict) -> Plan:
     """
     config = _copy(config)
     check(config, "config")
+    if config["study"].casefold() == LOGS:
+        raise StudyError(f"study: '{config['study']}' is the folder of all studies' logs; call it otherwise")
     config = locate(config)
     recipes = check_all_but_labels(config)
     labels = list_labels(config["dataset"])

@@ -64,6 +64,9 @@ def _over_preset(point: dict, where: str) -> dict:
 
 
 def _check_axes(axes: dict[str, list], where: str) -> None:
+    size = math.prod(map(len, axes.values()))
+    if size > MOST_RECIPES:
+        raise StudyError(f"{where}: a grid of {size} recipes, at most {MOST_RECIPES} are allowed")
     for key, values in axes.items():
         if key not in load_schema("recipe")["properties"]:
             check({key: values}, "recipe", where)
@@ -71,9 +74,6 @@ def _check_axes(axes: dict[str, list], where: str) -> None:
             raise StudyError(f"{where}.{key}: must hold at least 1 value(s), not []")
         if any(value in values[:place] for place, value in enumerate(values)):
             raise StudyError(f"{where}.{key}: must not repeat a value, not {values}")
-    size = math.prod(map(len, axes.values()))
-    if size > MOST_RECIPES:
-        raise StudyError(f"{where}: a grid of {size} recipes, at most {MOST_RECIPES} are allowed")
 
 
 def _word(key: str, value: object) -> str:

@@ -1,6 +1,6 @@
 """Whether the keys of a run fit each other, and what its model says of its own size."""
 
-from dreambirds.data.files import expand
+from dreambirds.data.files import expand, is_file
 from dreambirds.data.shapes import as_size, shape_of
 from dreambirds.errors import StudyError, first_line
 from dreambirds.study.models import check_model, check_optimiser
@@ -26,7 +26,7 @@ def check_run(run: dict, where: str) -> None:
 def _misfits(run: dict) -> dict[str, str | None]:
     milestones, weights = run["schedule_milestones"], run["weights"]
     late = run["schedule"] in FALLING and run["warmup_epochs"] >= run["schedule_epochs"]
-    lost = weights not in (None, "hub") and not expand(weights).is_file()
+    lost = weights not in (None, "hub") and not is_file(expand(weights))
     return {
         "epochs": _misfit_epochs(run["epochs"]),
         "schedule_milestones": f"must be ascending, not {milestones}" if milestones != sorted(milestones) else None,

@@ -68,8 +68,10 @@ def _unknown_key(error: jsonschema.ValidationError) -> str:
 
 
 def _wrong_type(error: jsonschema.ValidationError) -> str:
+    if "propertyNames" in error.absolute_schema_path:
+        return f"the name {error.instance!r} is no text; put it in quotes"
     kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
-    hint = ""
+    hint = "; write a finite number" if isinstance(error.instance, float) and "number" in kinds else ""
     if isinstance(error.instance, str) and {"number", "integer"} & set(kinds):
         with contextlib.suppress(ValueError):
             number = float(error.instance)

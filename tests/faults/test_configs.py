@@ -1,0 +1,286 @@
+"""Bad configs: each is refused in one sentence with the key's path, before any job, and nothing is written."""
+
+import copy
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from studies import ROOT, tiny
+from surroundings import surroundings
+
+from dreambirds.errors import LONGEST, StudyError
+from dreambirds.pictures.measuring import measure
+from dreambirds.study.fetching import first_fetch
+from dreambirds.study.plan import make_plan
+from dreambirds.study.schema import load_schema
+
+BACK = object()  # the key goes
+LONG = "x" * 300
+
+
+def spoilt(changes: dict) -> dict:
+    """Return the tiny study with other values at paths such as ``runs/scratch/epochs``."""
+    config = tiny()
+    for path, value in changes.items():
+        *parents, key = path.split("/")
+        place = config
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        if value is BACK:
+            del place[key]
+        else:
+            place[key] = value
+    return config
+
+
+def refusal(config: dict) -> str:
+    """Do what is done before the first job, as the Snakefile does; return the sentence that the config is refused
+    with."""
+    with pytest.raises(StudyError) as error:
+        first_fetch(config)
+        measure(make_plan(config))
+    return str(error.value)
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch) -> Path:
+    """Work in an empty folder, the store in it; nothing may be written there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
+    return tmp_path
+
+
+RUN, RECIPE = "runs/scratch", "dreams/recipes/study"
+GRID = {key: [number / 1000 for number in range(1, 1001)] for key in ("step_size", "noise", "flip")}
+MANY = {"dreams/recipes": {name: {"seed": list(range(6000)), "steps": [step]} for name, step in (("a", 1), ("b", 2))}}
+FOLDER = {"dataset/source": "folder", "dataset/labels": None}
+TWINS = {"dreams/recipes": {"a": {"steps": [3]}, "b": {"steps": [3]}}}
+BAD = [
+    # wrong types
+    ("study: must be of type string, not 3", {"study": 3}),
+    ("gpu: must be of type integer, not True", {"gpu": True}),
+    ("runs: must be of type object, not ['scratch']", {"runs": ["scratch"]}),
+    ("runs.scratch: must be of type object, not None", {"runs/scratch": None}),
+    ("runs.scratch.freeze_batch_norm: must be of type boolean, not 'yes'", {f"{RUN}/freeze_batch_norm": "yes"}),
+    ("runs.scratch.epochs.1: must be of type number, not '2'; it was read as text", {f"{RUN}/epochs": [0, "2"]}),
+    ("runs.scratch.batch_size: must be of type integer, not 8.5", {f"{RUN}/batch_size": 8.5}),
+    ("runs.scratch.augmentation.flip: must be of type number, not [0.5]", {f"{RUN}/augmentation/flip": [0.5]}),
+    ("dataset.labels: must be of type array or null, not 'blue_jay'", {"dataset/labels": "blue_jay"}),
+    ("dreams.recipes.study: must be of type object, not 'original'", {RECIPE: "original"}),
+    ("runs: the name 1 is no text; put it in quotes", {"runs": {1: {}}}),
+    ("dreams.recipes: the name True is no text; put it in quotes", {"dreams/recipes": {True: {}}}),
+    ("runs.scratch.model_options.x: must be of type", {f"{RUN}/model_options/x": {1, 2}}),
+    # unknown keys at each level
+    ("config: unknown key 'rums'; did you mean 'runs'?", {"rums": {}}),
+    ("dataset: unknown key 'lables'; did you mean 'labels'?", {"dataset/lables": []}),
+    ("runs.scratch: unknown key 'epoch'; did you mean 'epochs'?", {f"{RUN}/epoch": 1}),
+    ("runs.scratch.adversarial: unknown key 'size'", {f"{RUN}/adversarial/size": 1}),
+    ("dreams: unknown key 'recipe'; did you mean 'recipes'?", {"dreams/recipe": {}}),
+    ("dreams.recipes.study: unknown key 'stepsize'; did you mean 'step_size'?", {f"{RECIPE}/stepsize": 1}),
+    ("judges.j: unknown key 'modell'; did you mean 'model'?", {"judges/j/modell": ""}),
+    ("experiment: unknown key 'questions'", {"experiment": {"question": "?", "contrasts": [{}], "questions": 1}}),
+    ("pictures: unknown key 'cells'; did you mean 'cell'?", {"pictures/cells": 3}),
+    ("threads: unknown key 'trian'; did you mean 'train'?", {"threads/trian": 3}),
+    # out of range, not finite, text for a number
+    ("runs.scratch.label_smoothing: must be at most 0.9, not 1", {f"{RUN}/label_smoothing": 1}),
+    ("dataset.validation_fraction: must be at most 0.9, not 1.5", {"dataset/validation_fraction": 1.5}),
+    ("dataset.image_size: must be a side in pixels from 16 to 2048", {"dataset/image_size": 8}),
+    ("dataset.image_size: must be a side in pixels from 16 to 2048", {"dataset/image_size": [32, 32, 32]}),
+    ("runs.scratch.learning_rate: must be of type number, not inf; write a finite", {f"{RUN}/learning_rate": math.inf}),
+    ("runs.scratch.gradient_clip: must be at most 1000000", {f"{RUN}/gradient_clip": 10**400}),
+    ("dreams.recipes.study.step_size: must be a number", {f"{RECIPE}/step_size": math.nan}),
+    ("dreams.recipes.study.l2: must be of type number, not '1e-3'; it was read as text", {f"{RECIPE}/l2": "1e-3"}),
+    ("runs.scratch.weight_decay: must be of type number, not '1e-3'", {f"{RUN}/weight_decay": "1e-3"}),
+    ("dreams.recipes.study.seed: must be at least 0, not -1", {f"{RECIPE}/seed": -1}),
+    # empty and doubled
+    ("runs: must not be empty", {"runs": {}}),
+    ("config: the key 'runs' is missing", {"runs": BACK}),
+    ("config: the key 'dreams' is missing", {"dreams": BACK}),
+    ("dreams.recipes: must not be empty", {"dreams/recipes": {}}),
+    ("dataset.labels: must hold at least 1 value(s), not []", {"dataset/labels": []}),
+    ("dreams.recipes.study.blur_sigma: must hold at least 1 value(s), not []", {f"{RECIPE}/blur_sigma": []}),
+    ("dataset.labels: must not repeat a value", {"dataset/labels": ["blue_jay", "blue_jay"]}),
+    ("dreams.recipes.study.blur_sigma: must not repeat a value", {f"{RECIPE}/blur_sigma": [1, 1]}),
+    ("dreams.recipes.b: 'b' is the same recipe as 'a'", TWINS),
+    ("judges.scratch: a run has this name too; call the judge otherwise", {"judges/scratch/train": {}}),
+    # names
+    ("study: the name 'a/b' must be 1 to 64 letters", {"study": "a/b"}),
+    ("study: the name '../../owned' must be", {"study": "../../owned"}),
+    ("study: the name 'my study' must be", {"study": "my study"}),
+    ("study: 'logs' is the folder of all studies' logs; call it otherwise", {"study": "logs"}),
+    ("runs: the name 'a.b' must be", {"runs": {"a.b": {}}}),
+    ("runs: the name '..' must be", {"runs": {"..": {}}}),
+    ("runs: the name '' must be", {"runs": {"": {}}}),
+    ("runs: the name 'größe' must be", {"runs": {"größe": {}}}),
+    (f"dreams.recipes: the name '{LONG}' must be 1 to 64 letters", {"dreams/recipes": {LONG: {}}}),
+    ("dreams.recipes: the name '$(touch x)' must be", {"dreams/recipes": {"$(touch x)": {}}}),
+    ("judges: the name 'a\\nb' must be", {"judges": {"a\nb": {}}}),
+    # grids
+    ("dreams.recipes.study: a grid of 1000000000 recipes, at most 10000 are allowed", {RECIPE: GRID}),
+    ("dreams.recipes: 12000 recipes in all", MANY),
+    # labels and layers
+    ("dataset.labels: unknown label 'blue_joy'; did you mean 'blue_jay'?", {"dataset/labels": ["blue_joy", "osprey"]}),
+    ("dataset.labels: unknown label '\\x1b[31mred'; allowed:", {"dataset/labels": ["\x1b[31mred"]}),
+    ("dreams.labels: unknown label 'Blue Jey'; did you mean 'blue_jay'?", {"dreams/labels": ["Blue Jey"]}),
+    ("dataset.labels: must name at least 2 classes", {"dataset/labels": ["blue_jay"]}),
+    ("on the run 'scratch': objective: the model has no layer 'layer5'", {f"{RECIPE}/objective": "layer_l2:layer5"}),
+    ("study.objective: the objective 'channel:layer1' must be written", {f"{RECIPE}/objective": "channel:layer1"}),
+    ("has channels 0 to", {f"{RECIPE}/objective": "channel:layer1:9999"}),
+    # epochs and steps
+    ("runs.scratch.epochs: must be ascending, not [3, 1]", {f"{RUN}/epochs": [3, 1]}),
+    ("runs.scratch.epochs: must not repeat a value, not [1, 1]", {f"{RUN}/epochs": [1, 1]}),
+    ("runs.scratch.epochs.0: must be at least 0, not -2", {f"{RUN}/epochs": [-2]}),
+    ("dreams.recipes.study.steps.0: must be at least 1, not 0", {f"{RECIPE}/steps": [0, 4]}),
+    ("dreams.recipes.study.steps: must be ascending, not [4, 2]", {f"{RECIPE}/steps": [4, 2]}),
+    ("dreams.recipes.study.octaves: the first of 4 would be 12 pixels", {f"{RECIPE}/octaves": 4}),
+    # paths
+    ("dataset.path: 'nowhere' is not a folder", FOLDER | {"dataset/path": "nowhere"}),
+    ("dataset.path: '/etc/hostname' is a file, not a folder", FOLDER | {"dataset/path": "/etc/hostname"}),
+    ("dataset.path:", FOLDER | {"dataset/path": LONG}),
+    ("dataset.path: '~nobody_here/x' is not a folder", FOLDER | {"dataset/path": "~nobody_here/x"}),
+    ("runs.scratch.weights: 'nowhere.pth' is not a file", {f"{RUN}/weights": "nowhere.pth"}),
+    ("runs.scratch.weights: '/etc' is not a file", {f"{RUN}/weights": "/etc"}),
+    ("runs.scratch.weights: 'xxx", {f"{RUN}/weights": LONG}),
+    ("judges.j.checkpoint: 'nowhere' is not a file", {"judges/j/checkpoint": "nowhere"}),
+    ("study.start_path: 'a\\x00b' is no JPEG", {f"{RECIPE}/start": "photograph", f"{RECIPE}/start_path": "a\0b"}),
+    # models
+    ("runs.scratch.model: timm has no model 'resnet81'; did you mean 'resnet18'?", {f"{RUN}/model": "resnet81"}),
+    ("judges.j.train.model: timm has no model ''; allowed:", {"judges/j/train/model": ""}),
+    ("runs.scratch: the model 'inception_v4' does not take pictures of 32x32", {f"{RUN}/model": "inception_v4"}),
+    ("runs.scratch: model_options {'dept': 3} do not fit", {f"{RUN}/model_options": {"dept": 3}}),
+    ("runs.scratch.optimizer: timm has no optimiser 'adamm'; did you mean", {f"{RUN}/optimizer": "adamm"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(BAD)), ids=lambda number: BAD[number][0][:60])
+def test_a_bad_config_is_refused_in_one_sentence_before_anything_is_written(empty, number, counted):
+    sentence, changes = BAD[number]
+    said = refusal(spoilt(changes))
+    assert sentence in said and said.isprintable() and len(said) <= LONGEST + 3, said
+    assert list(empty.rglob("*")) == []
+    counted("configs refused")
+
+
+def places() -> list[str]:
+    """Return the paths of all keys that the schemas know, such as ``runs/scratch/epochs``."""
+    config, recipe = load_schema("config"), load_schema("recipe")
+    parts = [
+        (config["properties"], ""),
+        (config["$defs"]["run"]["properties"], f"{RUN}/"),
+        (config["$defs"]["judge"]["properties"], "judges/j/"),
+        (recipe["properties"], f"{RECIPE}/"),
+    ]
+    found = []
+    while parts:
+        properties, before = parts.pop(0)
+        for name, schema in properties.items():
+            found.append(before + name)
+            parts.append((schema.get("properties", {}), f"{before}{name}/"))
+    return found
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=300), st.binary(max_size=9), st.dates()
+)  # fmt: skip
+KEYS = st.one_of(st.text(max_size=70), st.integers(), st.sampled_from(["random", "from", "to", "over"]))
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=6
+)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.sampled_from(places()), value=VALUES)
+def test_whatever_stands_at_a_key_the_study_is_planned_or_refused_in_one_sentence(empty, counted, place, value):
+    config = spoilt({place: copy.deepcopy(value)})
+    try:
+        first_fetch(config)
+        make_plan(config)
+    except StudyError as error:
+        said, words = str(error), place.replace("/", ".").split(".")
+        assert said.isprintable() and len(said) <= LONGEST + 3
+        assert said.startswith(words[0]), "the sentence begins with the key's path"
+        counted("configs refused, generated from the schema")
+    assert list(empty.rglob("*")) == []
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
+)
+FILES = {
+    "is empty; it must at least name runs and dreams": b"",
+    "must hold keys with values, such as 'study: birds'": b"- runs\n- dreams\n",
+    "line 2, column 1: found character '\\t' that cannot start any token; indent with spaces": b"runs:\n\ta: 1\n",
+    "stands for more than 100000 values; use fewer aliases ('*name')": BOMB.encode(),
+    "line 1: '&' names a part that holds itself": b"runs: &r {a: *r}\n",
+    "is nested too deep": b"runs: " + b"[" * 3000 + b"]" * 3000,
+    "the key 'runs.a.epochs' is there twice, in lines 3 and 4": b"runs:\n  a:\n    epochs: [1]\n    epochs: [2]\n",
+    "is no UTF-8 text: invalid continuation byte at byte 10": b"study: caf\xe9\n",
+    "is no YAML: unacceptable character #x0000": b"study: a\x00b\n",
+    "could not determine a constructor for the tag": b"study: !!python/object/apply:os.system ['touch owned']\n",
+    "line 1: '__use_yte__' would run what the file says as code": b"__use_yte__: true\nstudy: a\n",
+    "line 1: a key must be a word": b"[a, b]: 1\n",
+}
+
+
+@pytest.mark.parametrize("sentence", FILES)
+def test_a_config_s_file_is_refused_before_it_is_taken_for_something_else(tmp_path, sentence, counted):
+    (tmp_path / "my.yaml").write_bytes(FILES[sentence])
+    said = checked("my.yaml", tmp_path)
+    assert said.startswith("Error: the config 'my.yaml'") and sentence in said and said.count("\n") == 1
+    assert [path.name for path in tmp_path.rglob("*")] == ["my.yaml"]
+    counted("configs refused")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("defualt.yaml", "is not there; did you mean 'default.yaml'?"),
+        ("none/my.yaml", "is not there; 'none' holds no YAML file"),
+        ("folder", "is a folder; name a YAML file"),
+        ("a" * 300, "can't be read: File name too long"),
+    ],
+)
+def test_a_config_that_is_no_file_is_refused(tmp_path, name, sentence, counted):
+    (tmp_path / "default.yaml").touch()
+    (tmp_path / "folder").mkdir()
+    said = checked(name, tmp_path)
+    assert sentence in said and said.count("\n") == 1
+    counted("configs refused")
+
+
+def checked(name: str, folder: Path) -> str:
+    """Return what `make` says of a config that it does not take."""
+    command = ["make", "--silent", "--file", ROOT / "Makefile", "--old-file", ".venv/installed", "checked"]
+    command += [f"CONFIG={name}", f"BIN={Path(sys.executable).parent}"]
+    (folder / "workflow").symlink_to(ROOT / "workflow")
+    result = subprocess.run(command, cwd=folder, text=True, capture_output=True)
+    (folder / "workflow").unlink()
+    told = [line for line in result.stderr.splitlines(keepends=True) if not line.startswith("make")]
+    assert result.returncode != 0 and result.stdout == ""
+    return "".join(told)
+
+
+@pytest.mark.parametrize(
+    "changes", [{f"{RUN}/epoch": 1}, {f"{RUN}/model": "inception_v4"}, {"dataset/path": "nowhere"}]
+)
+def test_snakemake_ends_with_the_sentence_alone(fresh, changes, counted):
+    fresh.config = spoilt(changes)
+    result = fresh.snakemake()
+    said = [line for line in result.stdout.splitlines() if "profile" not in line]
+    assert result.returncode != 0 and len(said) == 1 and said[0].startswith("Error: "), result.stdout
+    assert {path.name for path in fresh.folder.iterdir()} == {"study.yaml", ".snakemake"}
+    counted("configs refused")
+
+
+def test_snakemake_takes_no_config_that_says_a_thing_twice(fresh, counted):
+    command = fresh.command()
+    with (fresh.folder / "study.yaml").open("a") as file:
+        file.write("gpu: 1\n")
+    result = subprocess.run(command, cwd=ROOT, env=surroundings(), text=True, capture_output=True)
+    assert result.returncode != 0 and "the key 'gpu' is there twice, in lines" in result.stderr
+    assert {path.name for path in fresh.folder.iterdir()} == {"study.yaml", ".snakemake"}
+    counted("configs refused")

@@ -1,0 +1,34 @@
+"""Runs that are killed, and what they leave."""
+
+import contextlib
+from pathlib import Path
+
+import pandas as pd
+from studies import Study
+
+TIMES = ["images_per_second", "seconds"]
+ENDINGS = (".png", ".gif", ".csv", ".safetensors", ".npy")
+
+
+def files(study: Study) -> dict[str, bytes]:
+    """Return the contents of all results but for logs and what tells how long things took."""
+    found = {}
+    for path in sorted(study.results.rglob("*")):
+        name = str(path.relative_to(study.results))
+        if path.is_file() and path.suffix in ENDINGS:
+            found[name] = path.read_bytes()
+            if path.suffix == ".csv" and name.startswith(("runs", "dreams")):
+                timeless = pd.read_csv(path).drop(columns=TIMES, errors="ignore")
+                found[name] = timeless.to_csv().encode()
+    return found
+
+
+def jobs_of(folder: Path) -> list[int]:
+    """Return the processes of the scripts that run in a working directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if (process / "cwd").readlink() == folder and b".snakemake/scripts/" in b" ".join(words[:3]):
+                found.append(int(process.name))
+    return found
