@@ -166,6 +166,7 @@ def test_files_damaged_at_random_are_refused_with_a_reason_or_read(tmp_path):
 def test_a_class_without_readable_pictures_is_named(photographs):
     for path in (photographs / "in" / "Other").glob("?.png"):
         path.unlink()
+    (photographs / "in" / "Other" / "text.png").write_text("not a picture")
     dataset = settings(source="folder", path=str(photographs / "in"))
     with pytest.raises(StudyError, match=r"class 'Other' in .* has 0 readable picture\(s\)"):
         prepare(dataset, list_labels(dataset), photographs / "out")

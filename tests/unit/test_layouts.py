@@ -235,9 +235,13 @@ def test_nabirds_is_read_though_it_has_more_classes_than_images(tmp_path, caplog
 
 def test_images_that_are_not_on_disk_have_a_problem(cub):
     (cub / "images" / "001.Blue_Jay" / "Blue_Jay_0002.jpg").unlink()
-    shutil.rmtree(cub / "images" / "010.Yellow_Warbler")
+    for number in (1, 3):
+        (cub / "images" / "010.Yellow_Warbler" / f"Yellow_Warbler_{number:04d}.jpg").unlink()
     found = photographs(settings("cub", cub))
-    assert [bool(photograph.problem) for photograph in found] == [False] * 2 + [True] + [False] * 5 + [True] * 4
+    missing = [photograph.file.stem for photograph in found if photograph.problem]
+    assert missing == ["Blue_Jay_0002", "Yellow_Warbler_0001", "Yellow_Warbler_0003"] and len(found) == 12
+    shutil.rmtree(cub / "images" / "010.Yellow_Warbler")
+    assert "class '010.Yellow_Warbler' in" in refused(settings("cub", cub))
 
 
 WRONG = {

@@ -34,9 +34,10 @@ def test_a_class_that_is_only_below_val_can_be_pooled_but_not_learnt_as_given(tm
     root = layouts.train_and_val(tmp_path)
     shutil.move(root / "train" / "blue_jay", root / "train" / "jay")
     assert "class 'blue_jay' is only below 'val'" in refused(settings("folder", root))
+    layouts.save_bird(root / "val" / "blue_jay" / "4.png", "blue_jay", 4)
     labels = list_labels(settings("folder", root, split="random"))
     assert [label.folder for label in labels] == ["blue_jay", "jay", "northern_cardinal", "yellow_warbler"]
-    assert len(list_photographs(settings("folder", root, split="random"), labels)) == 12
+    assert len(list_photographs(settings("folder", root, split="random"), labels)) == 13
     (root / "train" / "blue_jay").mkdir()
     assert "class 'blue_jay' has photographs to validate with, and none to train on" in refused(
         settings("folder", root)
@@ -55,12 +56,14 @@ def test_a_train_without_a_val_or_with_two_is_explained(tmp_path):
 @pytest.mark.parametrize("direct", ["train", "val"])
 def test_classes_that_are_called_train_and_val_stay_classes(tmp_path, direct):
     root = layouts.train_and_val(tmp_path)
-    layouts.save_bird(root / direct / "a.jpg", "blue_jay")
-    layouts.save_bird(root / "test" / "b.jpg", "blue_jay")
+    for name in ("a.jpg", "b.jpg"):
+        layouts.save_bird(root / direct / name, "blue_jay")
+        layouts.save_bird(root / "test" / name, "blue_jay")
     assert [label for label, _, _ in told(settings("folder", root))] == ["test", "train", "val"]
-    files = [photograph.file.relative_to(root).as_posix() for photograph in photographs(settings("folder", root))]
-    assert files == sorted(["test/b.jpg", f"{direct}/a.jpg"])
-    assert {photograph.part for photograph in photographs(settings("folder", root))} == {""}
+    found = photographs(settings("folder", root, labels=["test", direct]))
+    files = [photograph.file.relative_to(root).as_posix() for photograph in found]
+    assert files == [f"{folder}/{name}.jpg" for folder in sorted(["test", direct]) for name in "ab"]
+    assert {photograph.part for photograph in found} == {""}
 
 
 def test_a_plain_folder_lists_what_is_called_a_photograph(tmp_path):
@@ -199,11 +202,11 @@ def test_the_fingerprint_knows_every_photograph_and_table_by_name_size_and_time(
 
 
 def test_the_fingerprint_of_a_plain_folder_is_what_it_was(tmp_path):
-    for name in ("b/2.jpg", "b/1.jpg", "a/1.png"):
+    for name in ("b/2.jpg", "b/1.jpg", "a/1.png", "a/2.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"abc")
         os.utime(tmp_path / name, ns=(0, 1_700_000_000_000_000_000))
-    lines = "".join(f"{name}\x003 1700000000000000000\n" for name in ("a/1.png", "b/1.jpg", "b/2.jpg"))
+    lines = "".join(f"{name}\x003 1700000000000000000\n" for name in ("a/1.png", "a/2.png", "b/1.jpg", "b/2.jpg"))
     assert mark(settings("folder", tmp_path)) == hashlib.sha256(lines.encode()).hexdigest()
 
 

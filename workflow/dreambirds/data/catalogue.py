@@ -9,6 +9,7 @@ from dreambirds.data.files import expand
 from dreambirds.data.labels import Label, choose
 from dreambirds.data.layouts import cub, folder, kaggle
 from dreambirds.data.layouts.tree import Tree
+from dreambirds.data.opening import is_opened
 from dreambirds.data.source import Photograph
 from dreambirds.errors import StudyError
 
@@ -42,11 +43,11 @@ def list_photographs(dataset: dict, labels: list[Label]) -> list[Photograph]:
     """Return the photographs of these classes, by class and then by file; some are known to have a `problem`.
 
     `dataset` is the config's section, of any source but ``drawn``. What its tables and folders disagree on goes to the
-    log. Raises StudyError for a wrong table, and for a class with nothing to train on where the split is given.
+    log. Raises StudyError for a wrong table, and for a class with too few photographs or none to train on.
     """
     with _plain_errors(dataset):
         photographs = _layout(dataset).list_photographs(_tree(dataset), dataset, labels)
-    _check_parts(photographs)
+    _check_parts(photographs, labels, dataset)
     return photographs
 
 
@@ -69,12 +70,12 @@ def check_competition(dataset: dict) -> None:
 def list_files(dataset: dict, labels: list[Label]) -> dict[str, Path]:
     """Return the photographs and tables that decide what is learnt from, by their names below the layout's root.
 
-    A zip stands for all that it holds. Some may not be there.
+    A zip stands for all that it holds. Some may not be there, and what is never opened is left out.
     """
     with _plain_errors(dataset):
         tree = _tree(dataset)
         tables = _layout(dataset).list_tables(tree, dataset)
-    return _by_name(tree, [] if tree.zipped else list_photographs(dataset, labels), tables)
+    return _by_name(tree, list_photographs(dataset, labels), tables)
 
 
 def list_test_files(dataset: dict) -> dict[str, Path]:
@@ -89,7 +90,7 @@ def _by_name(tree: Tree, photographs: list[Photograph], tables: list[str]) -> di
     if tree.zipped:
         return {tree.file.name: tree.file}
     files = [*(photograph.file for photograph in photographs), *(tree.place(name)[0] for name in tables)]
-    return {str(file).removeprefix(f"{tree.file}/"): file for file in files}
+    return {str(file).removeprefix(f"{tree.file}/"): file for file in files if is_opened(file)}
 
 
 def check_keys(dataset: dict) -> None:
@@ -151,14 +152,21 @@ def _plain_errors(dataset: dict):
         raise StudyError(f"dataset.path: '{dataset['path']}' can't be read:{named} {reason}") from error
 
 
-def _check_parts(photographs: list[Photograph]) -> None:
-    parts: dict[Label, set[str]] = {}
+def _check_parts(photographs: list[Photograph], labels: list[Label], dataset: dict) -> None:
+    parts: dict[Label, list[str]] = {label: [] for label in labels}
     for photograph in photographs:
         if not photograph.problem:
-            parts.setdefault(photograph.label, set()).add(photograph.part)
+            parts[photograph.label].append(photograph.part)
     for label, found in parts.items():
-        if found == {"validation"}:
+        if set(found) == {"validation"}:
             raise StudyError(
                 f"dataset.path: class '{label.label}' has photographs to validate with, and none to train on; set "
                 "dataset.split to random, or leave it out of dataset.labels"
             )
+    few = [label for label, found in parts.items() if len(found) < 2 and "train" not in found]
+    if few:
+        count, more = len(parts[few[0]]), f", and {len(few) - 1} more have too few" if len(few) > 1 else ""
+        raise StudyError(
+            f"dataset.path: class '{few[0].folder}' in '{dataset['path']}' has {count} photograph(s){more}; "
+            "at least 2 JPEG, PNG or WebP files are needed; add some, or leave the class out of dataset.labels"
+        )

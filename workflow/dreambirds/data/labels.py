@@ -1,11 +1,13 @@
 """The classes of a data set: their names for people, and their names for paths."""
 
+import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dreambirds.errors import StudyError, nearest
+from dreambirds.errors import StudyError, nearest, one_line
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,25 @@ def make_labels(names: Iterable[tuple[str, str, str]]) -> list[Label]:
 
     Labels stay apart also where upper and lower case are the same.
     """
-    labels, taken = [], set()
+    labels, taken, counts = [], set(), Counter()
     for word, name, folder in names:
-        label = _safe(word, taken)
+        label = _safe(word, taken, counts)
         taken.add(label.casefold())
         labels.append(Label(label, name or label, folder))
     return labels
 
 
 def readable(word: str) -> str:
-    """Return a name for people: underscores are spaces."""
-    return re.sub(r"[\s_]+", " ", word).strip()
+    """Return a name for people: underscores are spaces, and it is shown as `shown` does."""
+    return shown(re.sub(r"[\s_]+", " ", word).strip())
+
+
+def shown(name: str) -> str:
+    """Return the name of a file or a folder on one line; what is no letter is shown with backslashes.
+
+    That is line breaks, terminal codes, and bytes that are no UTF-8.
+    """
+    return one_line(os.fsencode(name).decode(errors="backslashreplace"))
 
 
 def unaccented(name: str) -> str:
@@ -59,9 +69,11 @@ def unaccented(name: str) -> str:
     return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
-def _safe(word: str, taken: set[str]) -> str:
+def _safe(word: str, taken: set[str], counts: Counter[str]) -> str:
+    """Return a label that is not taken; `counts` are the numbers that stems have come to, so none is tried twice."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", word).strip("_-")[:64] or "class"
-    label, number = stem, 2
+    label, key = stem, stem.casefold()
     while label.casefold() in taken:
-        label, number = f"{stem}_{number}", number + 1
+        counts[key] += 1
+        label = f"{stem}_{counts[key] + 1}"
     return label

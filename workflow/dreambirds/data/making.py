@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,14 @@ from dreambirds.data.chance import label_stream
 from dreambirds.data.drawn import draw_bird
 from dreambirds.data.files import atomically, link
 from dreambirds.data.framing import Box, make_picture, widen
-from dreambirds.data.labels import Label
+from dreambirds.data.labels import Label, shown
 from dreambirds.data.photographs import UnreadableError, reasons, stored
 from dreambirds.data.shapes import shape_of
 from dreambirds.data.source import Photograph, open_photograph, origin
 from dreambirds.data.store import Entry, Store, picture_key, pixels_digest
+from dreambirds.data.telling import Teller
 
+OTHERS = "further pictures are left out: images.csv lists them all, with the reasons"
 log = logging.getLogger(__name__)
 
 
@@ -53,6 +55,7 @@ class Workshop:
     dataset: dict
     folder: Path
     store: Store
+    teller: Teller = field(default_factory=lambda: Teller(log))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -70,9 +73,10 @@ class Workshop:
         else:
             try:
                 entry, found = self._find_or_make(source.origin)
-            except UnreadableError as problem:
-                log.warning("left out %s: %s", source.said, problem)
-                return Made({**row, "problem": str(problem)})
+            except UnreadableError as error:
+                problem = shown(str(error))
+                self.teller.warn("left out %s: %s", source.said, problem, more=OTHERS)
+                return Made({**row, "problem": problem})
             link(entry.path, self.folder / path)
             picture = entry.picture
             row |= {"sha256": entry.sha256, "size": entry.facts["size"], "split": source.origin.part}
@@ -102,7 +106,8 @@ class Workshop:
                     made = make_picture(picture, self.shape, box, margin)
                 entry = self.store.put(key, *made)
         if box and entry.facts["shown"] != "box":
-            log.warning("%s is shown whole, since its box %s has no area in it", name, list(box))
+            told = "%s is shown whole, since its box %s has no area in it"
+            self.teller.warn(told, name, list(box), more="further pictures are shown whole for the same reason")
         return entry, found
 
     def _box(self, photograph: Photograph) -> Box | None:

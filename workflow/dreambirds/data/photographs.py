@@ -1,16 +1,24 @@
 """Read photographs of any size and mode, make them upright RGB of one size, and say why where that fails."""
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from textwrap import shorten
 from typing import BinaryIO
 
 import torch
 from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as v2
 
+from dreambirds.data.opening import open_file
 from dreambirds.data.shapes import shape_of
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")  # whatever the name; of Pillow's others, some start programs
+LONGEST = 64  # times the size asked for: of a picture that is longer when it covers it, only the middle is resized
+REASON = 200  # letters of a reason that a decoder gives
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class UnreadableError(ValueError):
@@ -23,9 +31,10 @@ def read_photograph(source: Path | BinaryIO, name: str = "") -> Image.Image:
     `source` is a path or an open file, which stays open; `name` is what errors call that. Raises UnreadableError, a
     ValueError, with the reason.
     """
-    opened = source.open("rb") if isinstance(source, Path) else nullcontext(source)
-    with reasons(name), opened as file, stored(file) as picture:
-        return upright(picture)
+    with reasons(name):
+        opened = open_file(source) if isinstance(source, Path) else nullcontext(source)
+        with opened as file, stored(file) as picture:
+            return upright(picture)
 
 
 @contextmanager
@@ -47,13 +56,11 @@ def stored(file: BinaryIO) -> Iterator[Image.Image]:
     if not file.read(1):
         raise ValueError("the file is empty")
     file.seek(0)
-    with Image.open(file) as picture:
+    with Image.open(file, formats=FORMATS) as picture:
         # counted here since Pillow only warns, and filters of warnings are no matter of one thread
         limit = Image.MAX_IMAGE_PIXELS
         if limit is not None and picture.width * picture.height > limit:
-            raise ValueError(
-                f"{picture.width}x{picture.height} are more pixels than {limit}, the most that is safe to read"
-            )
+            raise ValueError(f"{picture.width}x{picture.height} are more pixels than {_most_pixels()}")
         picture.load()
         yield picture
 
@@ -81,11 +88,22 @@ def fit(picture: Image.Image, size: int | list[int] | tuple[int, int]) -> Image.
     height, width = shape_of(size)
     if picture.size == (width, height):
         return picture
+    picture = _middle(picture, height, width)
     if picture.width * height > picture.height * width:
         covering = [height, height * picture.width // picture.height]
     else:
         covering = [width * picture.height // picture.width, width]
     return v2.center_crop(v2.resize(picture, covering, antialias=True), [height, width])
+
+
+def _middle(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """Return the middle of a picture that is far too long, since all of it would be resized before it is cropped."""
+    across = min(picture.width, max(1, LONGEST * picture.height * width // height))
+    down = min(picture.height, max(1, LONGEST * picture.width * height // width))
+    if (across, down) == picture.size:
+        return picture
+    left, top = (picture.width - across) // 2, (picture.height - down) // 2
+    return picture.crop((left, top, left + across, top + down))
 
 
 def to_tensor(picture: Image.Image) -> torch.Tensor:
@@ -94,12 +112,21 @@ def to_tensor(picture: Image.Image) -> torch.Tensor:
 
 
 def _reason(error: Exception, name: str) -> str:
-    path = Path(error.filename) if isinstance(error, OSError) and error.filename else None
-    if path is not None and not path.exists():
-        return "the link leads nowhere" if path.is_symlink() else "the file is gone"
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a picture that can be read"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more pixels than {_most_pixels()}"
+    if isinstance(error, ValueError) and "MAX_TEXT" in str(error):
+        return "the text in the file is longer than is safe to read"
     if isinstance(error, PermissionError):
         return "no permission to read the file"
-    said = re.sub(r"<[\w.]+ (object at|name=)[^>]*>", lambda _: repr(name), str(error)) if name else str(error)
-    return said or type(error).__name__
+    if isinstance(error, OSError) and error.filename and error.errno in GONE:
+        return "the link leads nowhere" if Path(error.filename).is_symlink() else "the file is gone"
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if name:
+        said = re.sub(r"<[\w.]+ (object at|name=)[^>]*>", lambda _: repr(name), said)
+    return shorten(said, REASON, placeholder=" …") or type(error).__name__
+
+
+def _most_pixels() -> str:
+    return f"{Image.MAX_IMAGE_PIXELS}, the most that is safe to read"

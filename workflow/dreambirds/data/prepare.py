@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
 from dreambirds.data.catalogue import list_photographs
@@ -69,7 +68,7 @@ def _make_all(workshop: Workshop, sources: list[Source], threads: int) -> Iterat
     """Make the pictures in order, with a bar on a terminal, and a line in the log every tenth of a large set."""
     total = len(sources)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # they are refused, with a reason
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # of what is read anyway, or refused with a reason
         results = in_order(workshop.make, sources, threads)
         for number, made in enumerate(tqdm(results, total=total, disable=None), 1):
             yield made
@@ -81,7 +80,7 @@ def _image_table(rows: list[dict], labels: list[Label], dataset: dict) -> pd.Dat
     """Return ``images.csv``: a split that photographs bring with them is kept, the others are divided."""
     images = pd.DataFrame([dict.fromkeys(IMAGE_COLUMNS, "") | row for row in rows], columns=IMAGE_COLUMNS)
     good = images["problem"] == ""
-    _check_counts(images[good], labels, dataset)
+    _check_counts(images, labels, dataset)
     free = good & (images["split"] == "")
     images.loc[free, "split"] = split(images.loc[free, "label"], dataset["validation_fraction"], dataset["seed"])
     images.loc[good, "duplicate_of"] = first_of_same(images[good])
@@ -89,7 +88,7 @@ def _image_table(rows: list[dict], labels: list[Label], dataset: dict) -> pd.Dat
 
 
 def _check_counts(images: pd.DataFrame, labels: list[Label], dataset: dict) -> None:
-    counts = images.groupby(["label", "split"]).size()
+    counts = images[images["problem"] == ""].groupby(["label", "split"]).size()
     for label in labels:
         parts = counts.get(label.label, pd.Series(dtype=int))
         readable, validating = int(parts.sum()), int(parts.get("validation", 0))
@@ -101,5 +100,12 @@ def _check_counts(images: pd.DataFrame, labels: list[Label], dataset: dict) -> N
         if readable < 2 and not parts.get("train", 0):
             raise StudyError(
                 f"dataset.path: class '{label.folder}' in '{dataset['path']}' has {readable} readable picture(s); at "
-                "least 2 JPEG, PNG or WebP files are needed"
+                f"least 2 JPEG, PNG or WebP files are needed{_first_left_out(images, label)}"
             )
+
+
+def _first_left_out(images: pd.DataFrame, label: Label) -> str:
+    """Return the sentence's end that tells of the class's first picture that is left out, nothing if there is none."""
+    left_out = images[(images["label"] == label.label) & (images["problem"] != "")]
+    told = left_out[["source", "problem"]].head(1).itertuples(index=False)
+    return "".join(f"; the first left out is {row.source}: {row.problem}" for row in told)

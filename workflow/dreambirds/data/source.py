@@ -1,13 +1,13 @@
 """One photograph of a source, before it is looked at."""
 
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from dreambirds.data.labels import Label
+from dreambirds.data.labels import Label, shown
 from dreambirds.data.layouts.archives import read_member
+from dreambirds.data.opening import open_file
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,10 @@ def open_photograph(photograph: Photograph) -> BinaryIO:
     Raises OSError, with the reason, if the file or the zip's member can't be read.
     """
     if not photograph.member:
-        return photograph.file.open("rb")
+        return open_file(photograph.file)
     return io.BytesIO(read_member(photograph.file, photograph.member))
 
 
 def origin(photograph: Photograph) -> str:
-    """Return how tables and logs name a photograph; bytes of its name that are no UTF-8 are shown with backslashes."""
-    path = photograph.file / photograph.member if photograph.member else photograph.file
-    return os.fsencode(path).decode(errors="backslashreplace")
+    """Return how tables and logs name a photograph, on one line."""
+    return shown(str(photograph.file / photograph.member if photograph.member else photograph.file))

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from dreambirds.data.files import atomically, digest_of, store_root, unwritable
 
-DECIDES_PIXELS = ("framing.py", "photographs.py", "shapes.py")
+DECIDES_PIXELS = ("framing.py", "opening.py", "photographs.py", "shapes.py")
 LIBRARIES = ("pillow", "torchvision")
 SHA256, PREFIX = "sha256", "dreambirds:"
 log = logging.getLogger(__name__)

@@ -1,5 +1,6 @@
 """A look at the prepared data: which classes there are, how many pictures of each, and of which sizes."""
 
+import math
 from pathlib import Path
 
 import matplotlib
@@ -18,6 +19,7 @@ from dreambirds.pictures.lettering import INK
 
 TRAIN, VALIDATION = "#0072b2", "#e69f00"  # these two, and the next two, are told apart by all eyes
 WIDTHS, HEIGHTS = "#0072b2", "#d55e00"
+MOST = 1000  # classes that a contact sheet shows; viewers of pictures refuse larger ones
 NAMED = 40  # classes that a plot can name
 WIDE = 8  # from which ratio of sizes on their axis is logarithmic
 BINS = 50
@@ -30,11 +32,14 @@ def write_look(folder: Path, sheet: Path, sizes: Path, classes: Path) -> None:
     with Image.open(folder / kept["path"].iloc[0]) as first:
         shape = first.size[::-1]
     table = class_table(images, labels)
+    examples = _examples(kept)
     entries = [
-        Entry(row.name, _note(row), [folder / path for path in _examples(kept, row.label)])
+        Entry(row.name, _note(row), [folder / path for path in examples[row.label]])
         for row in table.itertuples(index=False)
     ]
-    page = contact_sheet(entries, shape, "What there is to learn from", _subtitle(table, shape))
+    subtitle, every = _subtitle(table, shape), math.ceil(len(entries) / MOST)
+    subtitle += f", one class of {every} shown" if every > 1 else ""
+    page = contact_sheet(entries[::every], shape, "What there is to learn from", subtitle)
     with atomically(sheet) as temporary:
         page.save(temporary)
     with atomically(sizes) as temporary:
@@ -135,10 +140,12 @@ def _range(sizes: pd.DataFrame) -> str:
     return f"Originals: {told[0]} wide, {told[1]} high"
 
 
-def _examples(kept: pd.DataFrame, label: str) -> list[str]:
-    rows = kept[kept["label"] == label]
-    different = rows[rows["duplicate_of"] == ""]
-    return list((rows if different.empty else different)["path"])
+def _examples(kept: pd.DataFrame) -> dict[str, list[str]]:
+    """Return each label's pictures, without copies unless there is nothing else."""
+    everything, different = (
+        rows.groupby("label")["path"].agg(list).to_dict() for rows in (kept, kept[kept["duplicate_of"] == ""])
+    )
+    return {**everything, **different}
 
 
 def _note(row) -> str:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from dreambirds.data.labels import Label, make_labels, readable, unaccented
+from dreambirds.data.labels import Label, make_labels, readable, shown, unaccented
 from dreambirds.data.layouts.tree import Tree, find_below, where
 from dreambirds.data.source import Photograph
 from dreambirds.errors import StudyError
@@ -137,7 +137,8 @@ def _rows(tree: Tree, name: str) -> Iterator[tuple[int, str, str]]:
 def _compare(table: dict[str, int], found: dict[int, list[str]], tree: Tree) -> None:
     strange = [name for name in tree.listing("train")[0] if not _is_number(name)]
     if strange:
-        log.info("%d sub-folder(s) of train are no class number and left out: %s", len(strange), ", ".join(strange[:5]))
+        named = ", ".join(map(shown, strange[:5]))
+        log.info("%d sub-folder(s) of train are no class number and left out: %s", len(strange), named)
     if not table:
         return
     pairs = [(number, table.get(file)) for number, files in found.items() for file in files]

@@ -28,14 +28,15 @@ class Tree:
         try:
             with os.scandir(self.file / name) as entries:
                 for entry in entries:
-                    (folders if entry.is_dir() else files).append(entry.name)
+                    (folders if _is_folder(entry) else files).append(entry.name)
         except (FileNotFoundError, NotADirectoryError):
             return [], []
         return sorted(folders), sorted(files)
 
     def photographs(self, name: str) -> list[str]:
-        """Return the names of the photographs directly in a folder, sorted; hidden files are left out."""
-        return [file for file in self.listing(name)[1] if file[0] != "." and file.lower().endswith(ENDINGS)]
+        """Return what is called as a photograph is directly in a folder, sorted; what is hidden is left out."""
+        folders, files = self.listing(name)
+        return sorted(file for file in [*folders, *files] if file[:1] != "." and file.lower().endswith(ENDINGS))
 
     def place(self, name: str) -> tuple[Path, str]:
         """Return the file on disk, and the member's name if that is a zip."""
@@ -69,6 +70,13 @@ class Tree:
 
     def _full(self, name: str) -> str:
         return "/".join(part for part in (self.prefix, name) if part)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads round in a circle, or to where one may not look
+        return False
 
 
 def find_below(tree: Tree, fits: Callable[[Tree], bool]) -> Tree | None:

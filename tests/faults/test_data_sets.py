@@ -1,0 +1,161 @@
+"""Data sets that cannot be learnt from are refused in one sentence before any job; all others go on."""
+
+import logging
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hostile import assert_plain, encoded, prepare_apart, problems, scene
+from layouts import refused, settings, told
+from surroundings import surroundings
+
+from dreambirds.data import telling
+from dreambirds.data.catalogue import list_labels
+from dreambirds.data.prepare import prepare
+from dreambirds.data.tables import read_images
+
+ROW = "photographs survived or listed"
+STRANGE = [b"two\nlines", b"\x1b[31mred", b"caf\xe9", b"it's <b>&amp;", b"$(touch spoilt)", b"-rf", b"a{b}%s"]
+
+
+def put(folder: Path, count: int, first: int = 0) -> Path:
+    """Write so many different pictures into a class's folder, and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(first, first + count):
+        (folder / f"{number}.png").write_bytes(encoded(scene() + number, "PNG"))
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """Return a folder of two classes of two pictures."""
+    for number, name in enumerate(("auk", "crane")):
+        put(tmp_path / "in" / name, 2, 10 * number)
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+def test_a_class_with_too_few_photographs_is_refused_and_may_be_left_out(place, counted):
+    put(place / "in" / "lonely", 1)
+    put(place / "in" / "none", 0)
+    put(place / "in" / "nested" / "deeper", 5)
+    dataset = settings("folder", place / "in")
+    beginning = f"dataset.path: class '%s' in '{place / 'in'}' has %d photograph(s)%s; at least 2 JPEG, PNG or WebP"
+    assert refused(dataset).startswith(beginning % ("lonely", 1, ", and 2 more have too few"))
+    for name, count in (("lonely", 1), ("none", 0), ("nested", 0)):
+        said = refused({**dataset, "labels": ["auk", "crane", name]})
+        assert said.startswith(beginning % (name, count, "")) and said.endswith("out of dataset.labels")
+    assert len(told({**dataset, "labels": ["auk", "crane"]})) == 2
+    prepare({**dataset, "labels": ["auk", "crane"]}, list_labels(dataset)[:2], place / "out", place / "store")
+    assert len(read_images(place / "out")) == 4
+    counted("data sets refused", 4)
+
+
+@pytest.mark.parametrize("name", ["file", "pipe", "loop", "device", "nowhere", "empty"])
+def test_a_path_that_is_no_folder_of_classes_is_refused_at_once(tmp_path, name, counted):
+    (tmp_path / "file").write_bytes(b"PK\x03\x04")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "empty").mkdir()
+    for source in ("folder", "kaggle", "cub"):
+        said = refused(settings(source, tmp_path / name))
+        assert said.startswith("dataset.path: '") and str(tmp_path / name) in said
+    counted("data sets refused", 3)
+
+
+def test_a_class_that_turns_out_to_be_broken_is_refused_with_its_first_reason(place, counted):
+    for number in range(10, 12):
+        (place / "in" / "crane" / f"{number}.png").write_bytes(b"")
+    apart = prepare_apart(settings("folder", place / "in"), place / "out")
+    assert_plain(apart.said)
+    sentence = apart.said.splitlines()[-1]
+    assert sentence.startswith(f"dataset.path: class 'crane' in '{place / 'in'}' has 0 readable picture(s)")
+    assert sentence.endswith(f"the first left out is {place / 'in'}/crane/10.png: the file is empty")
+    assert not (place / "out" / "images.csv").exists()
+    counted("data sets refused")
+
+
+def test_the_same_picture_in_two_classes_is_told_loudly_and_listed(place, caplog, counted):
+    caplog.set_level(logging.INFO, "dreambirds")
+    (place / "in" / "crane" / "0.png").hardlink_to(place / "in" / "auk" / "0.png")
+    (place / "in" / "crane" / "1.png").symlink_to(place / "in" / "auk" / "1.png")
+    dataset = settings("folder", place / "in")
+    prepare(dataset, list_labels(dataset), place / "out", place / "store")
+    images = read_images(place / "out").set_index("path")
+    same = images[images["duplicate_of"] != ""]
+    assert list(same["label"]) == ["crane"] * 2 and set(images.loc[same["duplicate_of"], "label"]) == {"auk"}
+    assert "WARNING: 2 pictures lie in more than one class, so that no model can tell them apart" in caplog.text
+    counted(ROW, 2)
+
+
+def test_the_log_says_the_same_of_a_few_pictures_only(place, caplog, counted):
+    caplog.set_level(logging.INFO, "dreambirds")
+    for number in range(300):
+        (place / "in" / "auk" / f"broken {number:03d}.jpg").write_bytes(b"\xff\xd8")
+    dataset = settings("folder", place / "in")
+    prepare(dataset, list_labels(dataset), place / "out", place / "store", threads=2)
+    assert caplog.text.count("left out ") == telling.MOST
+    assert caplog.text.count("further pictures are left out: images.csv lists them all, with the reasons") == 1
+    assert "; 300 left out" in caplog.text and len(problems(place / "out")) == 300
+    counted(ROW, 300)
+
+
+@pytest.fixture
+def unprivileged() -> tuple[str, ...]:
+    """Return the command that makes permissions count: for root it gives away what lets root read everything."""
+    if os.getuid() != 0:
+        return ()
+    command = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    if shutil.which("setpriv") is None or subprocess.run([*command, "true"], check=False).returncode != 0:
+        pytest.skip("permissions mean nothing to root, and setpriv can't change that here")
+    return command
+
+
+def test_photographs_that_one_may_not_read_are_listed(tmp_path, unprivileged, counted):
+    root, out = tmp_path / "in", tmp_path / "out"
+    out.mkdir()
+    put(root / "auk", 4)
+    put(root / "crane", 4, 10)
+    put(root / "locked", 2, 20)
+    (root / "auk" / "3.png").chmod(0)
+    (root / "auk" / "4.png").symlink_to(root / "locked" / "20.png")
+    (root / "locked").chmod(0)
+    dataset = settings("folder", root, labels=["auk", "crane"])
+    apart = prepare_apart(dataset, out, by=unprivileged)
+    assert problems(out) == dict.fromkeys(["3.png", "4.png"], "no permission to read the file")
+    assert_plain(apart.said)
+    said = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).said
+    assert said == f"dataset.path: '{root}' can't be read: '{root}/locked' Permission denied\n"
+    (root / "locked").chmod(0o400)  # it can be listed, and nothing in it opened
+    said = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).said
+    assert said.count("no permission to read the file") == 5 and "class 'locked' in" in said.splitlines()[-1]
+    (root / "locked").chmod(0o700)
+    counted(ROW, 4)
+    counted("data sets refused", 2)
+
+
+def test_the_workflow_survives_strange_classes_and_files_that_never_end(fresh, counted):
+    root = fresh.folder / "in"
+    for number, name in enumerate(STRANGE):
+        put(root / os.fsdecode(name), 2, 10 * number)
+    first = root / os.fsdecode(STRANGE[0])
+    os.mkfifo(first / "pipe\n.jpg")
+    (first / "endless\x1b[2J.jpg").symlink_to("/dev/zero")
+    (first / "loop.jpg").symlink_to("loop.jpg")
+    fresh.config["dataset"] = {"source": "folder", "path": str(root), "image_size": 16}
+    command = fresh.command("dataset_only")
+    result = subprocess.run(
+        command, env=surroundings(), cwd=fresh.root, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert_plain(result.stdout + result.stderr + (fresh.folder / "results/logs/tiny/dataset.log").read_text())
+    assert len(problems(fresh.results / "dataset")) == 3 and not list(fresh.folder.rglob("spoilt"))
+    assert "Nothing to be done" in fresh.run("dataset_only")
+    put(root / "lonely", 1)
+    refusal = fresh.snakemake("-n", "dataset_only")
+    assert refusal.returncode != 0 and "class 'lonely' in" in refusal.stdout and "Job stats" not in refusal.stdout
+    counted(ROW, 3 + 2 * len(STRANGE))
+    counted("data sets refused")

@@ -1,0 +1,70 @@
+"""Ten thousand classes are planned, prepared and told of in a few lines, in a time that grows with them."""
+
+import logging
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hostile import png, problems
+from layouts import settings
+from studies import Study, tiny
+
+from dreambirds.data import telling
+from dreambirds.data.catalogue import list_labels
+from dreambirds.data.labels import make_labels
+from dreambirds.data.prepare import prepare
+from dreambirds.data.tables import read_images, read_labels
+
+CLASSES, EACH, BROKEN, SIDE = 10_000, 2, 1000, 16
+LINES = 50  # of a log, whatever there is
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Path:
+    """Return a folder of ten thousand classes of two different pictures; of each tenth class a third one is broken."""
+    root, random = tmp_path_factory.mktemp("many"), np.random.default_rng(0)
+    for number in range(CLASSES):
+        folder = root / "in" / f"{number:05d}.Bird {number}"
+        folder.mkdir(parents=True)
+        for place in range(EACH):
+            rows = np.zeros((SIDE, 1 + 3 * SIDE), np.uint8)
+            rows[:, 1:] = random.integers(0, 256, (SIDE, 3 * SIDE))
+            (folder / f"{place}.png").write_bytes(png((SIDE, SIDE), 8, 2, zlib.compress(rows.tobytes(), 1)))
+        if number % (CLASSES // BROKEN) == 0:
+            (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return root
+
+
+def test_ten_thousand_classes_are_planned(many, counted):
+    config = tiny()
+    config["dataset"] = {"source": "folder", "path": str(many / "in"), "image_size": SIDE}
+    config["dreams"]["labels"] = ["00000_Bird_0", "05000.Bird 5000", "09999_Bird_9999"]
+    (many / "study").mkdir()
+    study = Study(many / "study", config)
+    said = study.run("-n")
+    assert "12 dreams asked for (2 checkpoints of 1 run(s), 1 recipes, 3 labels, and their steps)" in said
+    assert len(said.splitlines()) < 200 and max(map(len, said.splitlines())) < 5000
+    counted("classes in one study", CLASSES)
+
+
+def test_ten_thousand_classes_are_prepared_with_a_short_log(many, caplog, counted):
+    caplog.set_level(logging.INFO, "dreambirds")
+    dataset, out = settings("folder", many / "in", image_size=SIDE), many / "out"
+    out.mkdir()
+    prepare(dataset, list_labels(dataset), out, many / "store", threads=2)
+    labels, images = read_labels(out), read_images(out)
+    assert labels[["train", "validation"]].to_numpy().tolist() == [[1, 1]] * CLASSES
+    assert list(labels["name"][:2]) == ["00000.Bird 0", "00001.Bird 1"] and labels["label"].is_unique
+    assert len(problems(out)) == 1 and (images["problem"] != "").sum() == BROKEN
+    assert len(np.load(out / "pictures.npy", mmap_mode="r")) == CLASSES * EACH
+    assert len(caplog.records) < LINES and caplog.text.count("left out ") == telling.MOST
+    counted("photographs survived or listed", BROKEN)
+
+
+def test_ten_thousand_classes_of_the_same_name_get_labels_of_their_own_at_once():
+    begun = time.perf_counter()
+    labels = make_labels(("鳥", f"鳥 {number}", f"鳥{number}") for number in range(CLASSES))
+    assert time.perf_counter() - begun < 2, "no number is tried twice"
+    assert [label.label for label in labels] == ["class", *(f"class_{number}" for number in range(2, CLASSES + 1))]

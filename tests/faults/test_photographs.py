@@ -1,0 +1,293 @@
+"""Photographs as they are found: prepared as they look, or left out and listed with the reason, and never fatal."""
+
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hostile import (
+    HEIGHT,
+    WIDTH,
+    assert_plain,
+    chunk,
+    claiming,
+    encoded,
+    png,
+    prepare_apart,
+    problems,
+    scene,
+    sixteen_bits,
+    zeros,
+)
+from layouts import settings
+from PIL import Image
+
+from dreambirds.data import opening
+from dreambirds.data import prepare as preparing
+from dreambirds.data.catalogue import list_labels
+from dreambirds.data.photographs import fit, read_photograph
+from dreambirds.data.prepare import prepare
+from dreambirds.data.tables import read_images
+
+ROW = "photographs survived or listed"
+SHAPE = [HEIGHT, WIDTH]
+NAMES = [
+    b'it\'s "quoted" `twice`.png',
+    b"two\nlines.png",
+    b"carriage\rreturn.png",
+    b"\x1b[31mred\x1b[2J.png",
+    b"caf\xe9 \xff.png",
+    "Großer Reiher, 鳥 🦅.png".encode(),
+    "turned\u202earound\u2028.png".encode(),
+    b"a,b;c\t.png",
+    b" blank .png",
+    b"$(touch spoilt) && *.png",
+    b"-rf.PNG",
+    b"%s {label}\\.png",
+    b"x" * 251 + b".png",
+]
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """Return a folder of two classes: `Other` with two pictures, and `Bird` with none yet."""
+    for name in ("Bird", "Other"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+    for number in (1, 2):
+        (tmp_path / "in" / "Other" / f"{number}.png").write_bytes(encoded(scene() // number, "PNG"))
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+def photographs(place: Path, **changes) -> dict:
+    """Return the section of the folder's data set, at the size of the scenes."""
+    return settings("folder", place / "in", image_size=SHAPE, **changes)
+
+
+def put(place: Path, files: dict[str, bytes]) -> None:
+    """Write files into the class `Bird`."""
+    for name, contents in files.items():
+        (place / "in" / "Bird" / name).write_bytes(contents)
+
+
+def stored(orientation: int) -> np.ndarray:
+    """Return the scene as a camera stores it: EXIF 2.32 tells which sides its row 0 and its column 0 are."""
+    upright, turned = scene(), scene().transpose(1, 0, 2)
+    return {
+        1: upright,  # the top, the left
+        2: upright[:, ::-1],  # the top, the right
+        3: upright[::-1, ::-1],  # the bottom, the right
+        4: upright[::-1],  # the bottom, the left
+        5: turned,  # the left, the top
+        6: turned[::-1],  # the right, the top
+        7: turned[::-1, ::-1],  # the right, the bottom
+        8: turned[:, ::-1],  # the left, the bottom
+    }[orientation]
+
+
+def exif(orientation: int) -> Image.Exif:
+    """Return the EXIF of an orientation."""
+    told = Image.Exif()
+    told[0x0112] = orientation
+    return told
+
+
+def inks() -> tuple[np.ndarray, np.ndarray]:
+    """Return cyan, magenta, yellow and black, and what of white light they leave."""
+    black = np.full((HEIGHT, WIDTH, 1), 60, np.uint8)
+    left = (255 - scene().astype(float)) * (255 - black) / 255
+    return np.concatenate([scene(), black], axis=-1), left
+
+
+def kinds() -> dict[str, tuple[bytes, np.ndarray, float]]:
+    """Return files of many kinds, what each must look like, and by how many grey levels that may differ."""
+    best = {"quality": 100, "subsampling": 0}
+    cyan, left = inks()
+    grey = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) * 42  # of 16 bits
+    films = [Image.fromarray(scene() // part) for part in (1, 2, 4)]
+    palette = films[0].quantize(200)
+    film = {"save_all": True, "append_images": films[1:]}
+    glass = np.concatenate([scene(), np.full((HEIGHT, WIDTH, 1), 51, np.uint8)], axis=-1)
+    some = np.asarray(films[0].convert("1"))
+    return {
+        "cmyk.jpg": (encoded(Image.fromarray(cyan, "CMYK"), "JPEG", **best), left, 4),
+        "grey16.png": (encoded(grey.astype(np.uint16), "PNG"), np.repeat(grey[..., None] / 257, 3, -1), 1),
+        "rgb16.png": (sixteen_bits(scene().astype(np.uint16) * 257), scene(), 0),
+        "one bit.png": (encoded(some, "PNG"), np.repeat(some[..., None] * 255, 3, -1), 0),
+        "palette.png": (encoded(palette, "PNG"), np.asarray(palette.convert("RGB")), 0),
+        "glass.webp": (encoded(glass, "WEBP", lossless=True, exact=True), 0.2 * scene() + 0.8 * 255, 1),
+        "a gif.jpg": (encoded(palette, "GIF", **film), np.asarray(palette.convert("RGB")), 0),
+        "film.webp": (encoded(films[0], "WEBP", lossless=True, **film), scene(), 0),
+        "film.png": (encoded(films[0], "PNG", **film), scene(), 0),
+        "two.jpg": (encoded(films[0], "MPO", **best, **film), scene(), 4),
+        "a bmp.jpeg": (encoded(films[0], "BMP"), scene(), 0),
+        "odd.jpg": (encoded(films[0], "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + bytes(9), **best), scene(), 4),
+        "1x1.png": (encoded(np.uint8([[[9, 130, 250]]]), "PNG"), np.full((HEIGHT, WIDTH, 3), (9, 130, 250)), 0),
+        **{f"turned {way}.png": (encoded(stored(way), "PNG", exif=exif(way)), scene(), 0) for way in range(1, 9)},
+        **{os.fsdecode(name): (encoded(scene(), "PNG"), scene(), 0) for name in NAMES},
+    }
+
+
+def test_photographs_of_every_kind_and_name_are_prepared_as_they_look(place, counted):
+    files = kinds()
+    put(place, {name: contents for name, (contents, _, _) in files.items()})
+    apart = prepare_apart(photographs(place), place / "out")
+    assert_plain(apart.said)
+    assert problems(place / "out") == {} and apart.grown < 150
+    rows = read_images(place / "out")
+    for name, row in zip(sorted(files), rows[rows["label"] == "Bird"].itertuples(), strict=True):
+        _, expected, tolerance = files[name]
+        found = np.asarray(Image.open(place / "out" / row.path)).astype(float)
+        assert np.abs(found - expected).max() <= tolerance, (name, row.source)
+    assert not list(place.rglob("spoilt"))
+    counted(ROW, len(files))
+
+
+def test_a_picture_far_too_long_is_cut_before_it_is_resized():
+    ramp = np.linspace(0, 255, 20001).astype(np.uint8)
+    for turned in (False, True):
+        thin = Image.fromarray(np.repeat(ramp[None, :, None], 3, -1))
+        found = np.asarray(fit(thin.rotate(90, expand=True) if turned else thin, [20, 20])).astype(int)
+        assert np.abs(found - 127).max() <= 1, "the middle"
+    for sides in ((64, 1), (1, 64), (640, 10)):
+        noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*sides, 3), np.uint8))
+        height = 8 * sides[0] // min(sides)
+        whole = noise.resize((8 * sides[1] // min(sides), height), Image.Resampling.BILINEAR)
+        middle = (whole.width - 8) // 2, (whole.height - 8) // 2
+        expected = np.asarray(whole.crop((*middle, middle[0] + 8, middle[1] + 8))).astype(int)
+        assert np.abs(np.asarray(fit(noise, 8)).astype(int) - expected).max() <= 1, "what is less long is not cut"
+
+
+def bombs() -> dict[str, bytes]:
+    """Return small files that would fill the memory, and one that is only long."""
+    row, jpeg = zlib_row(), encoded(scene(), "JPEG")
+    texts = [chunk(b"zTXt", b"%d\0\0" % number + zeros(1_000_000)) for number in range(200)]
+    return {
+        "20000x20000.png": png((20_000, 20_000), 8, 0, zeros(20_001 * 20_000)),
+        "one bit.png": png((20_000, 20_000), 1, 0, zeros(2501 * 20_000)),
+        "claims.jpg": claiming(jpeg, 65_500, 65_500),
+        "text.png": png((WIDTH, 1), 8, 0, row, chunk(b"zTXt", b"a\0\0" + zeros(1 << 30))),
+        "texts.png": png((WIDTH, 1), 8, 0, row, *texts),
+        "profile.png": png((WIDTH, 1), 8, 0, row, chunk(b"iCCP", b"a\0\0" + zeros(1 << 30))),
+        "thin.png": png((1, 1_000_000), 8, 0, zeros(2 * 1_000_000)),
+    }
+
+
+def zlib_row() -> bytes:
+    """Return one packed row of black."""
+    return zeros(WIDTH + 1)
+
+
+def test_bombs_are_refused_without_being_unpacked(place, counted):
+    files = bombs()
+    assert max(map(len, files.values())) < 2_000_000
+    put(place, files)
+    for number in (1, 2):
+        put(place, {f"whole {number}.png": encoded(scene() // number, "PNG")})
+    apart = prepare_apart(photographs(place), place / "out")
+    found = problems(place / "out")
+    assert set(found) == set(files) - {"thin.png"}
+    for name, reason in found.items():
+        expected = "more pixels than 89478485" if name[0] in "2oc" else "the text in the file is longer than is safe"
+        assert reason.startswith(expected), (name, reason)
+    assert apart.grown < 200, "the least of them would have taken 400 MB"
+    assert_plain(apart.said)
+    counted(ROW, len(files))
+
+
+def no_photographs() -> dict[str, tuple[bytes, str]]:
+    """Return files that are called photographs, and how the reason begins that they are none."""
+    whole = {kind: encoded(scene(), kind) for kind in ("JPEG", "PNG", "WEBP", "EPS", "TIFF")}
+    none = "not a picture that can be read"
+    return {
+        "empty.jpg": (b"", "the file is empty"),
+        "cut.jpg": (whole["JPEG"][: len(whole["JPEG"]) // 2], "Truncated File Read"),
+        "cut late.jpg": (whole["JPEG"][:-20], "image file is truncated"),
+        "cut.png": (whole["PNG"][: len(whole["PNG"]) // 2], "image file is truncated"),
+        "cut.webp": (whole["WEBP"][: len(whole["WEBP"]) // 2], "could not create decoder object"),
+        "text.jpg": (b"This is not a picture.\n", none),
+        "page.png": (b"<html><body>404 Not Found</body></html>", none),
+        "programme.jpg": (b"#!/bin/sh\ntouch spoilt\n", none),
+        "postscript.jpg": (whole["EPS"], none),
+        "a tiff.jpg": (whole["TIFF"], none),
+        "magic only.png": (whole["PNG"][:8], none),
+        "zeros.jpg": (bytes(5000), none),
+    }
+
+
+def put_strange_files(folder: Path) -> dict[str, str]:
+    """Put into a folder what is no plain file, and one far too large; return how the reasons begin."""
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    (folder / "round.jpg").symlink_to("about.jpg")
+    (folder / "about.jpg").symlink_to("round.jpg")
+    (folder / "nowhere.jpg").symlink_to("gone.jpg")
+    (folder / "endless.jpg").symlink_to("/dev/zero")
+    (folder / "folder.jpg").mkdir()
+    (folder / "up.jpg").symlink_to("..")
+    os.mkfifo(folder / "pipe.jpg")
+    with (folder / "huge.jpg").open("wb") as file:
+        file.truncate(1 << 40)
+    with socket.socket(socket.AF_UNIX) as plug:
+        here = Path.cwd()
+        os.chdir(folder)  # since a socket's address is short
+        plug.bind("plug.png")
+        os.chdir(here)
+    nowhere = dict.fromkeys(["loop.jpg", "round.jpg", "about.jpg", "nowhere.jpg"], "the link leads nowhere")
+    folders = dict.fromkeys(["folder.jpg", "up.jpg"], "a folder, not a file")
+    devices = dict.fromkeys(["endless.jpg", "pipe.jpg", "plug.png"], "a pipe, a socket or a device, not a file")
+    return nowhere | folders | devices | {"huge.jpg": f"{1 << 40} bytes are more than {opening.LARGEST}"}
+
+
+def test_what_is_no_photograph_is_listed_with_the_reason_and_starts_no_program(place, counted):
+    files = no_photographs()
+    put(place, {name: contents for name, (contents, _) in files.items()})
+    expected = {name: reason for name, (_, reason) in files.items()} | put_strange_files(place / "in" / "Bird")
+    for number in (1, 2):
+        put(place, {f"whole {number}.png": encoded(scene() // number, "PNG")})
+    ghostscript = place / "bin" / "gs"
+    ghostscript.parent.mkdir()
+    ghostscript.write_text(f"#!/bin/sh\ntouch '{place}/spoilt'\n")
+    ghostscript.chmod(0o755)
+    apart = prepare_apart(photographs(place), place / "out", PATH=f"{ghostscript.parent}:{os.environ['PATH']}")
+    found = problems(place / "out")
+    assert set(found) == set(expected)
+    for name, reason in expected.items():
+        assert found[name].startswith(reason), (name, found[name])
+    assert not (place / "spoilt").exists() and apart.grown < 150
+    assert_plain(apart.said)
+    counted(ROW, len(expected))
+
+
+def test_a_start_photograph_that_never_ends_is_refused(tmp_path, counted):
+    expected = put_strange_files(tmp_path)
+    for name, reason in expected.items():
+        with pytest.raises(ValueError, match=f"^{reason}"):
+            read_photograph(tmp_path / name)
+    counted(ROW, len(expected))
+
+
+def test_what_changes_between_listing_and_reading_is_listed(place, monkeypatch, counted, caplog):
+    names = ["away.png", "folder.png", "pipe.png", "link.png", "1.png", "2.png"]
+    put(place, {name: encoded(scene() // (1 + number), "PNG") for number, name in enumerate(names)})
+    listed = preparing.list_photographs
+
+    def spoil(*arguments):
+        found = listed(*arguments)
+        for name in names[:4]:
+            (place / "in" / "Bird" / name).unlink()
+        (place / "in" / "Bird" / "folder.png").mkdir()
+        os.mkfifo(place / "in" / "Bird" / "pipe.png")
+        (place / "in" / "Bird" / "link.png").symlink_to("link.png")
+        return found
+
+    monkeypatch.setattr(preparing, "list_photographs", spoil)
+    dataset = photographs(place)
+    prepare(dataset, list_labels(dataset), place / "out", place / "store")
+    assert problems(place / "out") == {
+        "away.png": "the file is gone",
+        "folder.png": "a folder, not a file",
+        "pipe.png": "a pipe, a socket or a device, not a file",
+        "link.png": "the link leads nowhere",
+    }
+    counted(ROW, 4)

@@ -1,0 +1,36 @@
+"""Which files are opened as photographs: regular ones of a size that photographs have."""
+
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+LARGEST = 256 << 20  # bytes of one file; more is no photograph, and would fill the memory or take hours to read
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Return a regular file, open to be read; a pipe or a device, that might never end, is not opened.
+
+    Raises OSError with the reason.
+    """
+    about = path.stat()
+    if stat.S_ISDIR(about.st_mode):
+        raise OSError("a folder, not a file")
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError("a pipe, a socket or a device, not a file")
+    check_size(about.st_size)
+    return path.open("rb")
+
+
+def check_size(size: int) -> None:
+    """Raise OSError, with the reason, if so many bytes are too many for one photograph."""
+    if size > LARGEST:
+        raise OSError(f"{size} bytes are more than {LARGEST}, the most that is read of one file")
+
+
+def is_opened(path: Path) -> bool:
+    """Tell whether `open_file` would open a file, or may once there is one."""
+    try:
+        about = path.stat()
+    except OSError:
+        return True
+    return stat.S_ISREG(about.st_mode) and about.st_size <= LARGEST
