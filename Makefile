@@ -5,7 +5,7 @@ CORES ?= all
 BIN := .venv/bin
 STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" "$(CONFIG)" 2> /dev/null),default)
 
-.PHONY: study checked report compare findings test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study bench-gallery clean distclean
+.PHONY: study checked report compare findings test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study bench-gallery audit clean distclean
 
 # Said here, since Snakemake ends in a traceback where it can't read a config.
 checked: .venv/installed
@@ -77,6 +77,16 @@ bench-study: .venv/installed
 bench-gallery: .venv/installed-test chromium
 	PYTHONPATH=workflow $(BIN)/python benchmarks/gallery.py $(BENCH)
 
+# Known vulnerabilities of what is pinned; it needs a network, and fails where a pin can't be looked up.
+AUDITED := requirements.txt requirements-test.txt benchmarks/requirements.txt
+audit: .venv-audit/installed
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip $(addprefix --requirement ,$(AUDITED))
+
+.venv-audit/installed: Makefile
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet pip-audit==2.10.1
+	@touch $@
+
 .venv/installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'
 	$(PYTHON) -m venv .venv
@@ -99,4 +109,4 @@ clean:
 	rm -rf results .snakemake
 
 distclean: clean
-	rm -rf .venv .venv-bench
+	rm -rf .venv .venv-bench .venv-audit

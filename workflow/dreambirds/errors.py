@@ -1,6 +1,7 @@
 """The one exception that is meant for a reader: its message is a whole sentence, and no traceback follows it."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,12 @@ class StudyError(ValueError):
 
 def one_line(text: str) -> str:
     """Return a text without line breaks, terminal codes and broken letters: these are shown with backslashes."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return "".join(
+        letter
+        if letter.isprintable() or unicodedata.category(letter) == "Zs"
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def nearest(word: object, allowed: Iterable[str]) -> str:

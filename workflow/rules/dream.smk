@@ -15,8 +15,9 @@ for recipe in plan.recipes:
                 f"dream_{recipe}{word}"
             input:
                 weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
-                photographs=starts(plan, recipe),
-                statistics=statistics(plan, recipe),
+                # functions, since Snakemake's report shows plain paths as code of the page
+                photographs=lambda wildcards, recipe=recipe: starts(plan, recipe),
+                statistics=lambda wildcards, recipe=recipe: statistics(plan, recipe),
             output:
                 index=f"{dreams}/{recipe}/{index_name(part)}",
             log:

@@ -1,3 +1,6 @@
+from dreambirds.data.files import digest_of
+
+
 report: "../report/workflow.rst"
 
 
@@ -60,8 +63,7 @@ if plan.comparisons:
             runtime=30,
         params:
             code=stage_code("finding"),
-            config=plan.config,
-            names=plan.names,
+            asked=digest_of([plan.config, plan.names]),
         message:
             "Answer the question: {output.page}"
         script:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dreambirds.errors import StudyError
+from dreambirds.errors import StudyError, one_line
 from dreambirds.gallery import compare_pages, compare_text
 from dreambirds.gallery.compare_studies import differences, effects, pairs
 from dreambirds.gallery.compare_tables import Study, read_study, summary
@@ -50,7 +50,8 @@ def main() -> None:
         _check(asked)
         studies = [read_study(folder.resolve() if folder.name in ("", "..") else folder) for folder in asked.studies]
         if len(studies) == 2:
-            console.print(f"Pictures side by side: {compare_two(*studies, console)}", soft_wrap=True)
+            said = f"Pictures side by side: {compare_two(*studies, console)}"
+            console.print(one_line(said), soft_wrap=True, markup=False, emoji=False)
         else:
             compare_one(*studies, console, asked.sort)
     except StudyError as error:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dreambirds.errors import one_line
 from dreambirds.gallery.compare_studies import Effect
 from dreambirds.gallery.compare_tables import MEASURES, Study, best, measured, recipes, said
 
@@ -32,7 +33,7 @@ def overview(study: Study, table: pd.DataFrame, width: int) -> list[Table]:
         return [whole]
     apart = _table(f"{study.folder.name}: what the recipes differ in", known.columns)
     for row in known.itertuples(index=False):
-        apart.add_row(*(escape(said(value)) for value in row))
+        apart.add_row(*(_literal(said(value)) for value in row))
     return [apart, _overview(study, table.drop(columns=list(known.columns[1:])))]
 
 
@@ -44,7 +45,7 @@ def _overview(study: Study, table: pd.DataFrame) -> Table:
         last = place + 1 == len(table) or table["run"][place + 1] != row["run"]
         again = place > 0 and table["run"][place - 1] == row["run"]
         cells = [_cell(column, row[column], column in marked and marked[column][place]) for column in table.columns[1:]]
-        shown.add_row("" if again else escape(row["run"]), *cells, end_section=last)
+        shown.add_row("" if again else _literal(row["run"]), *cells, end_section=last)
     return shown
 
 
@@ -53,17 +54,22 @@ def text(column: str, value: object) -> str:
     return measured(value) if column in MEASURED else said(value)
 
 
+def _literal(words: str) -> str:
+    """Return words from a table or a path as they are: neither markup nor a terminal's codes."""
+    return escape(one_line(words))
+
+
 def _cell(column: str, value: object, is_best: bool) -> str:
-    shown = escape(text(column, value))
+    shown = _literal(text(column, value))
     return f"[bold]{shown}{MARK}[/]" if is_best else shown
 
 
 def _table(title: str, columns) -> Table:
-    table = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table = Table(title=_literal(title), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
     table.pad_edge, table.collapse_padding = False, True
     for column in columns:
         side = "right" if column in NUMBERS else "left"
-        table.add_column(escape(TITLES.get(column, column)), justify=side, overflow="fold")
+        table.add_column(_literal(TITLES.get(column, column)), justify=side, overflow="fold")
     return table
 
 
@@ -73,7 +79,7 @@ def parameters(differences: pd.DataFrame, names: tuple[str, str]) -> Table:
     if differences.empty:
         table.caption = "nothing that the tables tell"
     for row in differences.itertuples(index=False):
-        table.add_row(*(escape(said(value)) for value in row))
+        table.add_row(*(_literal(said(value)) for value in row))
     return table
 
 
@@ -81,7 +87,7 @@ def measurements(effects: list[Effect], names: tuple[str, str]) -> Table:
     """Return the table of what that did to the measurements."""
     table = _table("What it did to the measurements", ["measurement"])
     for column in (*names, "difference", "95 % interval", "labels", "pairs", ""):
-        table.add_column(escape(column), justify="right" if column else "left")
+        table.add_column(_literal(column), justify="right" if column else "left")
     for effect in effects:
         low, high = measured(effect.low), measured(effect.high)
         numbers = [measured(value) for value in (effect.first, effect.second)]

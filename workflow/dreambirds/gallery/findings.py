@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from dreambirds.data.tables import read_table, write_table
+from dreambirds.errors import one_line
 from dreambirds.gallery.compare_tables import measured
 from dreambirds.gallery.finding import number, sentence
 from dreambirds.gallery.pages import write_page
@@ -41,7 +42,7 @@ def markdown(table: pd.DataFrame) -> str:
     lines = []
     for (name, question), rows in table.groupby(["experiment", "question"], sort=False):
         lines += [
-            f"\n### `{name}`: {question}\n",
+            f"\n### `{name}`: {one_line(question)}\n",
             "| compared | measure | before | after | difference [95 %] | d_z | answer |",
         ]
         lines.append("|---|---|---|---|---|---|---|")
@@ -51,7 +52,7 @@ def markdown(table: pd.DataFrame) -> str:
             interval = f"{number(row['difference'], '+')} [{number(row['low'])}, {number(row['high'])}]"
             sides = [number(row["mean_before"]), number(row["mean_after"])]
             cells = [compared, CALLED[row["measure"]], *sides, interval, measured(row["effect"]), row["answer"]]
-            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+            lines.append(f"| {' | '.join(one_line(cell).replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
 
 

@@ -2,7 +2,7 @@
 
 from dreambirds.data.files import expand
 from dreambirds.errors import StudyError, nearest
-from dreambirds.study.paths import as_epoch, epoch_name, literal
+from dreambirds.study.paths import as_epoch, epoch_name
 from dreambirds.study.plan import Plan
 
 
@@ -19,7 +19,13 @@ def link(plan: Plan, run: str, epoch: float | str) -> dict[str, str]:
     if earlier:
         stem = f"results/{plan.study}/runs/{run}/{epoch_name(earlier[-1])}"
         return {"before": f"{stem}.safetensors", "before_state": f"{stem}.state.safetensors"}
-    return {} if weights in (None, "hub") else {"pretrained": literal(expand(weights))}
+    return {} if weights in (None, "hub") else {"pretrained": str(expand(weights))}
+
+
+def card_of(plan: Plan, run: str, epoch: str) -> dict:
+    """Return what a checkpoint must say of itself to be that of a run and an epoch, which is as in paths."""
+    labels = [label.label for label in plan.labels]
+    return {"model": plan.trained[run]["model"], "run": run, "epoch": as_epoch(epoch), "labels": labels}
 
 
 def histories(plan: Plan, run: str) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from dreambirds.data.files import expand, find_photographs, is_file, is_photograph
 from dreambirds.data.shapes import in_proportion, shape_of
 from dreambirds.errors import StudyError, said_of
+from dreambirds.study.paths import check_letters
 from dreambirds.terms import parse
 
 SMALLEST_SIDE = 16
@@ -35,6 +36,7 @@ def start_file(parameters: dict, recipe: str) -> Path | None:
     if parameters["start_path"] is None:
         return None
     path = expand(parameters["start_path"])
+    check_letters(path, f"dreams.recipes.{recipe}.start_path")
     if not is_file(path) or not is_photograph(path):
         where, named = f"dreams.recipes.{recipe}.start_path", parameters["start_path"]
         raise StudyError(f"{where}: '{named}' is no JPEG, PNG or WebP, nor a folder of them")

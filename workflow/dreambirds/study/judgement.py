@@ -2,7 +2,7 @@
 
 from dreambirds.data.files import digest_of, expand
 from dreambirds.study.judges import kind
-from dreambirds.study.paths import epoch_name, literal
+from dreambirds.study.paths import epoch_name
 from dreambirds.study.plan import Plan
 
 
@@ -15,13 +15,13 @@ def weights(plan: Plan, judge: str) -> str:
         case "run":
             return f"results/{plan.study}/runs/{asked['run']}/{epoch_name(asked['epoch'])}.safetensors"
         case word:
-            return literal(expand(asked[word]))
+            return str(expand(asked[word]))
 
 
 def names(plan: Plan, judge: str) -> list[str]:
     """Return the file that tells what a judge's classes are called, if it needs one."""
     labels = plan.judges[judge]["labels"]
-    return [literal(expand(labels))] if labels else []
+    return [str(expand(labels))] if labels else []
 
 
 def shown(plan: Plan, judge: str) -> list[str]:

@@ -3,7 +3,7 @@
 from dreambirds.data.files import expand, is_file
 from dreambirds.errors import StudyError, nearest
 from dreambirds.study.models import check_model
-from dreambirds.study.paths import as_epoch
+from dreambirds.study.paths import as_epoch, check_letters
 from dreambirds.study.runs import check_run
 from dreambirds.study.schema import check
 
@@ -94,6 +94,7 @@ def _check_weights(judge: dict, where: str, _runs: dict) -> None:
 def _check_file(judge: dict, key: str, where: str) -> None:
     if not is_file(expand(judge[key])):
         raise StudyError(f"{where}.{key}: '{judge[key]}' is not a file")
+    check_letters(expand(judge[key]), f"{where}.{key}")
 
 
 _CHECKS = {

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from dreambirds.errors import StudyError
+
+PATTERNS = "{}<>"
 VIEWS = {"raw": "", "rescaled": "-rescaled"}
 
 
@@ -58,6 +61,8 @@ def picture_path(study: str, dream, view: str = "raw") -> str:
     return f"{folder}/{picture_name(dream.label, dream.step, view)}"
 
 
-def literal(path: Path) -> str:
-    """Return a path as Snakemake takes it: braces would be wildcards."""
-    return str(path).replace("{", "{{").replace("}", "}}")
+def check_letters(path: Path, where: str) -> None:
+    """Raise StudyError if Snakemake would take a part of a file's name for a pattern, since that can't be escaped."""
+    strange = next((letter for letter in str(path) if letter in PATTERNS), None)
+    if strange:
+        raise StudyError(f"{where}: '{path}' has a '{strange}', which Snakemake takes for a pattern; rename or link it")

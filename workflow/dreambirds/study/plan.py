@@ -118,9 +118,10 @@ class Plan:
         return f"recipe {recipe} {digest_of([recipe, self.recipes[recipe]])[:16]}"
 
     @property
-    def look(self) -> dict:
-        """What montages depend on beside the pictures: the size of a cell, and the names of the classes."""
-        return {"cell": self.config["pictures"]["cell"], "names": list(self.names.values())}
+    def look(self) -> str:
+        """A digest of what montages depend on beside the pictures: the size of a cell, and the names of the classes,
+        which Snakemake's report would show as code of the page."""
+        return digest_of({"cell": self.config["pictures"]["cell"], "names": list(self.names.values())})
 
 
 def make_plan(config: dict) -> Plan:

@@ -4,7 +4,7 @@ from dreambirds.data.files import expand, is_file
 from dreambirds.data.shapes import as_size, shape_of
 from dreambirds.errors import StudyError, first_line
 from dreambirds.study.models import check_model, check_optimiser
-from dreambirds.study.paths import as_epoch
+from dreambirds.study.paths import as_epoch, check_letters
 
 DECIMALS = 4
 FALLING = ("cosine", "tanh", "poly", "wsd", "rsqrt")
@@ -19,6 +19,8 @@ def check_run(run: dict, where: str) -> None:
     for key, wrong in _misfits(run).items():
         if wrong:
             raise StudyError(f"{where}.{key}: {wrong}")
+    if run["weights"] not in (None, "hub"):
+        check_letters(expand(run["weights"]), f"{where}.weights")
     check_model(run["model"], f"{where}.model")
     check_optimiser(run["optimizer"], f"{where}.optimizer")
 

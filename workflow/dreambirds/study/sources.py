@@ -8,7 +8,6 @@ from dreambirds.data.shapes import to_word
 from dreambirds.data.tables import example_pictures
 from dreambirds.study.fitting import start_file
 from dreambirds.study.known import Known
-from dreambirds.study.paths import literal
 from dreambirds.study.plan import Plan
 
 
@@ -66,7 +65,7 @@ def starts(plan: Plan, recipe: str) -> list[str]:
         return []
     path = start_file(parameters, recipe)
     dataset = f"results/{plan.study}/dataset"
-    return [f"{dataset}/images.csv"] if path is None else [literal(path)]
+    return [f"{dataset}/images.csv"] if path is None else [str(path)]
 
 
 def statistics(plan: Plan, recipe: str) -> list[str]:

@@ -1,0 +1,263 @@
+"""Nothing that is read is run: what the source must not hold, pickles in every file that is read back, archives that
+would write elsewhere, and files that others could foresee or read."""
+
+import io
+import os
+import pickle
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hazards import UNSAFE, in_page, in_python, in_rules
+from layouts import kaggle, photographs, save_bird, settings, zipped
+from PIL import Image
+from studies import ROOT
+
+from dreambirds.data.fetch_cub import unpack
+from dreambirds.data.files import atomically
+from dreambirds.data.labels import Label
+from dreambirds.data.packed import open_packed
+from dreambirds.data.store import Store as Prepared
+from dreambirds.data.tables import read_images, read_labels, read_table, write_table
+from dreambirds.dreaming.store import CARD, Store
+from dreambirds.errors import StudyError
+from dreambirds.gallery.compare_tables import read_study
+from dreambirds.gallery.pages import write_page
+from dreambirds.judging.judge import load_judge
+from dreambirds.models.build import build
+from dreambirds.models.checkpoint import load_checkpoint, load_tensors, read_card, save_tensors
+from dreambirds.pictures.provenance import read_facts, save_png
+from dreambirds.study.memory import read as read_memory
+
+WORKFLOW = ROOT / "workflow"
+SOURCES = {
+    in_python: sorted(WORKFLOW.rglob("*.py")),
+    in_rules: [ROOT / "Snakefile", *sorted(WORKFLOW.rglob("*.smk"))],
+    in_page: [path for path in sorted(WORKFLOW.rglob("*")) if path.suffix in (".j2", ".js", ".css", ".rst")],
+}
+FILES = [(check, path) for check, paths in SOURCES.items() for path in paths]
+
+SNIPPETS = [(check, text) for check, texts in UNSAFE.items() for text in texts]
+
+
+@pytest.mark.parametrize(("check", "path"), FILES, ids=lambda value: getattr(value, "name", ""))
+def test_the_source_runs_no_data_and_starts_no_shell(check, path):
+    assert check(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(("check", "text"), SNIPPETS, ids=lambda value: value if isinstance(value, str) else "")
+def test_what_is_unsafe_would_be_found(check, text, counted):
+    assert check(text)
+    counted("kinds of unsafe source that are found")
+
+
+def test_the_look_at_the_source_sees_all_of_it():
+    assert {check: len(paths) > 5 for check, paths in SOURCES.items()} == dict.fromkeys(SOURCES, True)
+    assert WORKFLOW / "dreambirds" / "models" / "weights.py" in SOURCES[in_python]
+
+
+def test_a_page_escapes_what_it_is_given(tmp_path):
+    words = '</title></script><script>document.title="owned"</script>{{ 7 * 7 }}'
+    write_page(tmp_path / "page.html", "compare.html.j2", study=words, columns=[], groups=[])
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("&lt;/title&gt;&lt;/script&gt;&lt;script&gt;") == 2 and "<script" not in page
+    assert "{{ 7 * 7 }}" in page
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, place: Path):
+        """Take the folder to make."""
+        self.place = place
+
+    def __reduce__(self):
+        """Say what unpickling shall call."""
+        return os.mkdir, (str(self.place),)
+
+
+@pytest.fixture
+def bomb(tmp_path) -> Bomb:
+    """Return a bomb; in the end it has not gone off, and would have."""
+    bomb = Bomb(tmp_path / "went off")
+    yield bomb
+    assert not bomb.place.exists()
+    pickle.loads(pickle.dumps(bomb))
+    assert bomb.place.is_dir()
+
+
+def as_npy(bomb: Bomb) -> bytes:
+    """Return an array of objects as NumPy stores it: with a pickle inside."""
+    file = io.BytesIO()
+    np.save(file, np.array([bomb], dtype=object), allow_pickle=True)
+    return file.getvalue()
+
+
+def as_torch(bomb: Bomb) -> bytes:
+    """Return what torch stores."""
+    file = io.BytesIO()
+    torch.save({"fc.weight": bomb}, file)
+    return file.getvalue()
+
+
+PICTURE = Image.new("RGB", (8, 8), "teal")
+FORMS = {"a pickle": pickle.dumps, "an array": as_npy, "torch's": as_torch}
+
+
+def judged(path: Path):
+    """Load a judge whose weights are these."""
+    (path.parent / "labels.txt").write_text("Blue Jay\nWren\n")
+    judge = {"weights": str(path), "model": "test_resnet", "model_options": {}, "image_size": 32, "names": {}}
+    labels = [Label("blue_jay", "Blue Jay")]
+    return load_judge("j", {**judge, "labels": str(path.parent / "labels.txt")}, path, labels, torch.device("cpu"))
+
+
+REFUSED = {
+    "pictures.npy": lambda path: open_packed(path.parent, ["0" * 64]),
+    "epoch-0001.safetensors": load_checkpoint,
+    "epoch-0002.safetensors": read_card,
+    "epoch-0001.state.safetensors": load_tensors,
+    "weights.safetensors": lambda path: build("test_resnet", 2, {}, str(path)),
+    "weights.npz": lambda path: build("test_resnet", 2, {}, str(path)),
+    "judge.pth": judged,
+    "dreams.csv": lambda path: read_study(path.parent),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_pickle_in_place_of_a_file_is_refused_in_one_sentence(tmp_path, bomb, counted, name, form):
+    (tmp_path / name).write_bytes(FORMS[form](bomb))
+    with pytest.raises(StudyError, match=r"^[^\n]+$"):
+        REFUSED[name](tmp_path / name)
+    counted("pickles refused")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("read", [read_images, read_labels], ids=["images.csv", "labels.csv"])
+def test_a_pickle_in_place_of_a_prepared_table_is_never_run(tmp_path, bomb, counted, read, form):
+    for name in ("images.csv", "labels.csv"):
+        (tmp_path / name).write_bytes(FORMS[form](bomb))
+    with pytest.raises(ValueError):
+        read(tmp_path)
+    counted("pickles refused")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_pickle_in_the_stores_is_made_anew(tmp_path, bomb, counted, form, caplog):
+    prepared, dreams = Prepared(tmp_path / "prepared"), Store(tmp_path / "dreams")
+    key, content = "ab" * 20, FORMS[form](bomb)
+    picture, entry = tmp_path / "prepared" / "ab" / f"{key}.png", tmp_path / "dreams" / "ab" / key / "blue_jay"
+    for path in (picture, entry / CARD):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    assert prepared.get(key, (32, 32)) is None and dreams.get(key, "blue_jay") is None
+    assert not picture.exists() and not entry.exists() and len(caplog.records) == 2
+    counted("pickles refused", 2)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_pickle_in_place_of_a_measurement_counts_as_none(tmp_path, bomb, counted, form, monkeypatch):
+    monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path))
+    monkeypatch.setattr("dreambirds.study.memory._path", lambda what: tmp_path / "memory.json")
+    (tmp_path / "memory.json").write_bytes(FORMS[form](bomb))
+    assert read_memory({"measured": "nothing"}) is None
+    counted("pickles refused")
+
+
+def member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    """Return an entry of a tar that is no plain file."""
+    about = tarfile.TarInfo(name)
+    about.type, about.linkname = kind, target
+    return about
+
+
+HOSTILE = {
+    "a link to a file outside": member("CUB_200_2011/link", tarfile.LNKTYPE, "../../secret"),
+    "a symbolic link to the root": member("CUB_200_2011/link", tarfile.SYMTYPE, "/"),
+    "a device": member("CUB_200_2011/device", tarfile.CHRTYPE),
+    "a pipe": member("CUB_200_2011/pipe", tarfile.FIFOTYPE),
+    "a name that climbs": member("CUB_200_2011/../../../evil", tarfile.REGTYPE),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_an_archive_of_more_than_files_is_refused_whole(tmp_path, counted, kind):
+    (tmp_path / "secret").write_text("secret")
+    place = tmp_path / "resources" / "CUB_200_2011"
+    place.parent.mkdir()
+    with tarfile.open(place.with_suffix(".tgz"), "w:gz") as tar:
+        tar.addfile(HOSTILE[kind])
+    with pytest.raises(StudyError, match=r"^[^\n]*is not unpacked, since it is not safe: [^\n]*$"):
+        unpack(place.with_suffix(".tgz"), place)
+    assert {path.name for path in tmp_path.rglob("*")} == {"secret", "resources", "CUB_200_2011.tgz"}
+    counted("archives refused")
+
+
+def test_a_file_that_an_archive_wants_to_run_as_its_owner_is_made_plain(tmp_path):
+    place = tmp_path / "CUB_200_2011"
+    about = member("CUB_200_2011/images.txt", tarfile.REGTYPE)
+    about.mode, about.uid = 0o6777, 0
+    with tarfile.open(tmp_path / "a.tgz", "w:gz") as tar:
+        tar.addfile(about)
+    unpack(tmp_path / "a.tgz", place)
+    mode = stat.S_IMODE((place / "images.txt").stat().st_mode)
+    assert not mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IWGRP | stat.S_IWOTH)
+
+
+def test_members_of_a_zip_that_lie_outside_are_no_photographs(tmp_path, counted):
+    file = zipped(kaggle(tmp_path / "data"), tmp_path / "birds.zip")
+    names = ["../evil.jpg", "/evil.jpg", "birds/train/2/../../../evil.jpg", "birds/train/../../evil.jpg"]
+    names += ["birds/train/2/../2/evil.jpg", "birds//train/2/evil.jpg"]
+    picture = save_bird(tmp_path / "evil.jpg", "blue_jay", 7).read_bytes()
+    with zipfile.ZipFile(file, "a") as archive:
+        for name in names:
+            archive.writestr(name, picture)
+    before = sorted(tmp_path.rglob("*"))
+    found = [each.member for each in photographs(settings("kaggle", file))]
+    assert len(found) == 12 and not any("evil" in member for member in found)
+    assert sorted(tmp_path.rglob("*")) == before, "a zip is read and never unpacked"
+    counted("archives refused")
+
+
+def test_what_is_written_is_as_private_as_the_user_asks_for(tmp_path):
+    before = os.umask(0o077)
+    try:
+        with atomically(tmp_path / "page.html") as first, atomically(tmp_path / "page.html") as second:
+            assert first.parent == second.parent == tmp_path, "beside the file, where nobody else can put a link"
+            assert first != second and len(first.stem) > 30, "and nobody can foresee it"
+            for path in (first, second):
+                path.write_text("x")
+        save_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(1)}, {"a": 1})
+        save_png(Prepared(tmp_path / "prepared").put("ab", PICTURE, {}).picture, tmp_path / "a.png", "a", {})
+        write_table(pd.DataFrame({"a": [1]}), tmp_path / "a.csv")
+        with Store(tmp_path / "dreams").stage() as stage, stage.entry("ab" * 20, "a", {}) as folder:
+            (folder / "a.png").write_bytes(b"x")
+            staged = {path: stat.S_IMODE(path.stat().st_mode) for path in stage.folder.rglob("*")}
+    finally:
+        os.umask(before)
+    assert len(staged) == 3 and set(staged.values()) == {0o700, 0o600}
+    modes = {path: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in tmp_path.rglob("*")}
+    assert len(modes) > 9 and set(modes.values()) == {0}
+
+
+def test_a_link_at_a_results_place_is_replaced_and_not_followed(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "a.csv").symlink_to(tmp_path / "mine")
+    write_table(pd.DataFrame({"run": ["a"]}), tmp_path / "a.csv")
+    assert (tmp_path / "mine").read_text() == "mine" and not (tmp_path / "a.csv").is_symlink()
+    assert list(read_table(tmp_path / "a.csv")["run"]) == ["a"]
+
+
+def test_facts_of_a_picture_are_data_and_no_more(tmp_path, bomb):
+    save_png(PICTURE, tmp_path / "a.png", "\x1b[31m</script>", {"name": "$(touch owned)\n</script>"})
+    assert read_facts(tmp_path / "a.png") == {"name": "$(touch owned)\n</script>"}
+    assert b"\n" not in (tmp_path / "a.png").read_bytes().partition(b'{"name"')[2].partition(b"}")[0]
+    (tmp_path / "b.png").write_bytes(pickle.dumps(bomb))
+    with pytest.raises(OSError):
+        read_facts(tmp_path / "b.png")
