@@ -16,6 +16,7 @@ from dreambirds.study.config_file import check_file
 from dreambirds.study.count import announce
 from dreambirds.study.fetching import announce_fetch, first_fetch
 from dreambirds.study.memory import unknown
+from dreambirds.study.places import check_places
 from dreambirds.study.plan import make_plan
 from dreambirds.watch import hold
 
@@ -30,6 +31,8 @@ try:
             check_file(Path(file))
     fetching = first_fetch(config)
     plan = None if fetching else make_plan(config)
+    if workflow.is_main_process and plan:
+        check_places(plan)
     if workflow.is_main_process and plan and unknown(plan):
         # imported only here, since torch takes seconds
         from dreambirds.pictures.measuring import measure

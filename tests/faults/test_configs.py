@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from studies import ROOT, tiny
 from surroundings import surroundings
 
-from dreambirds.errors import LONGEST, StudyError
+from dreambirds.errors import LONGEST, StudyError, one_line
 from dreambirds.pictures.measuring import measure
 from dreambirds.study.fetching import first_fetch
 from dreambirds.study.plan import make_plan
@@ -160,7 +160,7 @@ BAD = [
 def test_a_bad_config_is_refused_in_one_sentence_before_anything_is_written(empty, number, counted):
     sentence, changes = BAD[number]
     said = refusal(spoilt(changes))
-    assert sentence in said and said.isprintable() and len(said) <= LONGEST + 3, said
+    assert sentence in said and one_line(said) == said and len(said) <= LONGEST + 3, said
     assert list(empty.rglob("*")) == []
     counted("configs refused")
 
@@ -201,7 +201,7 @@ def test_whatever_stands_at_a_key_the_study_is_planned_or_refused_in_one_sentenc
         make_plan(config)
     except StudyError as error:
         said, words = str(error), place.replace("/", ".").split(".")
-        assert said.isprintable() and len(said) <= LONGEST + 3
+        assert one_line(said) == said and len(said) <= LONGEST + 3
         assert said.startswith(words[0]), "the sentence begins with the key's path"
         counted("configs refused, generated from the schema")
     assert list(empty.rglob("*")) == []

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageColor
 
+from dreambirds.data.tables import IMAGE_COLUMNS
 from dreambirds.models.checkpoint import load_tensors
 from dreambirds.pictures.curves import plot_curves
 from dreambirds.pictures.film import Film, film
@@ -58,10 +59,11 @@ def test_the_statistics_are_of_the_training_pictures_of_each_class(dataset, tmp_
 def test_the_statistics_of_pictures_that_are_not_square(tmp_path):
     random, pictures = np.random.default_rng(0), {}
     for place in range(5):
-        pictures[f"{place}.png"] = random.integers(0, 256, (32, 48, 3), dtype=np.uint8)
-        Image.fromarray(pictures[f"{place}.png"]).save(tmp_path / f"{place}.png")
+        pictures[f"images/a/{place}.png"] = random.integers(0, 256, (32, 48, 3), dtype=np.uint8)
+        save_png(Image.fromarray(pictures[f"images/a/{place}.png"]), tmp_path / f"images/a/{place}.png", "", {})
     labels, parts = ["a", "a", "b", "b", "b"], ["train", "train", "train", "train", "validation"]
-    pd.DataFrame({"path": list(pictures), "label": labels, "split": parts}).to_csv(tmp_path / "images.csv", index=False)
+    table = pd.DataFrame({"path": list(pictures), "label": labels, "split": parts, "sha256": "0" * 64})
+    table.reindex(columns=IMAGE_COLUMNS).to_csv(tmp_path / "images.csv", index=False)
     write_statistics(tmp_path, (32, 48), tmp_path / "s.safetensors")
     spectrum, means = read_statistics(tmp_path / "s.safetensors")
     pixels = np.stack(list(pictures.values())).transpose(0, 3, 1, 2) / 255

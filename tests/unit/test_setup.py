@@ -43,6 +43,8 @@ def test_no_file_of_the_package_is_too_long_to_read():
 def test_no_stage_imports_a_later_one():
     order = [
         "errors",
+        "mishaps",
+        "logs",
         "terms",
         "device",
         "leases",

@@ -1,4 +1,4 @@
-"""What a machine does to a job, as sentences: a full disk, no memory, a lost GPU, a killed process. Imports no torch."""
+"""What a machine does to a job, as sentences: a full disk, no memory, a lost GPU, a killed process."""
 
 import errno
 import re
@@ -25,8 +25,8 @@ def mishap(error: BaseException) -> str | None:
         )
     if NO_WORKER.search(str(error)):
         return (
-            "a process that loads pictures was ended by something else, for lack of memory maybe; threads.load: 0 needs "
-            f"none, and {AGAIN}"
+            "a process that loads pictures was ended by something else, for lack of memory maybe; 'threads: {load: 0}' "
+            f"needs none, and {AGAIN}"
         )
     if NO_GPU.search(said):
         return f"the GPU failed or was lost ({said}); {AGAIN}, and 'gpu: 0' computes on the processor"

@@ -5,9 +5,10 @@ from job import job
 with job(snakemake):
     import pandas as pd
 
+    from dreambirds.data.tables import read_table, write_table
     from dreambirds.pictures.curves import plot_curves
 
-    parts = [file for file in snakemake.input if file.endswith(".csv")]
-    history = pd.concat(map(pd.read_csv, parts), ignore_index=True)
-    history.to_csv(snakemake.output.history, index=False)
+    parts = [Path(file) for file in snakemake.input if file.endswith(".csv")]
+    history = pd.concat(map(read_table, parts), ignore_index=True)
+    write_table(history, Path(snakemake.output.history))
     plot_curves(history, Path(snakemake.output.plot))

@@ -4,9 +4,11 @@ from job import job
 
 with job(snakemake):
     from dreambirds.device import choose_device
+    from dreambirds.models.checkpoint import check_card, read_card
     from dreambirds.pictures.dreams import dream_all
     from dreambirds.pictures.ready import Job
     from dreambirds.study.asked import note
+    from dreambirds.study.chain import card_of
     from dreambirds.study.memory import granted
     from dreambirds.study.paths import job_folder
     from dreambirds.study.plan import make_plan
@@ -15,8 +17,10 @@ with job(snakemake):
 
     plan, params, known = make_plan(snakemake.config), snakemake.params, dict(snakemake.wildcards.items())
     recipe, index = params.get("recipe") or known["recipe"], snakemake.output.get("index")
+    checkpoint = Path(snakemake.input.weights)
+    check_card(checkpoint, read_card(checkpoint), **card_of(plan, known["run"], known["epoch"]))
     wanted = Job(
-        checkpoint=Path(snakemake.input.weights),
+        checkpoint=checkpoint,
         recipe=recipe,
         parameters=plan.recipes[recipe],
         names=plan.parts[params.part] if index else {known["label"]: plan.names[known["label"]]},

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from dreambirds.data.packed import open_packed
 from dreambirds.data.photographs import to_tensor
-from dreambirds.data.tables import read_images, read_labels
+from dreambirds.data.tables import read_images, read_labels, remedy
 from dreambirds.errors import StudyError
 
 
@@ -19,13 +19,17 @@ class Pictures(Dataset):
     def __init__(self, folder: Path, part: str, transform=None):
         """Open the pictures of `part` (``train`` or ``validation``); `transform` takes and returns a (3, H, W).
 
-        Raises StudyError if ``pictures.npy`` is not that of ``images.csv``.
+        Raises StudyError if ``pictures.npy`` is not that of ``images.csv``, or these are not of ``labels.csv``.
         """
         rows = read_images(folder)
         rows = rows[rows["path"] != ""].reset_index(drop=True)
         self.folder, self.transform, self._digests = folder, transform, list(rows["sha256"])
         rows = rows[rows["split"] == part]
         index = dict(read_labels(folder)[["label", "index"]].itertuples(index=False))
+        strange = rows[~rows["label"].isin(list(index))]
+        if not strange.empty:
+            label = strange["label"].iloc[0]
+            raise StudyError(f"'{folder}/images.csv' has a label '{label}' that labels.csv has not; {remedy(folder)}")
         self.targets = [index[label] for label in rows["label"]]
         self.rows = list(rows.index)
         self.pictures = open_packed(folder, self._digests)

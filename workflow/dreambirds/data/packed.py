@@ -9,6 +9,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from dreambirds.data.files import atomically
+from dreambirds.data.tables import remedy
 from dreambirds.errors import StudyError
 
 NAME = "pictures.npy"
@@ -45,17 +46,18 @@ def open_packed(folder: Path, digests: list[str]) -> np.memmap:
     try:
         pictures = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise StudyError(f"'{path}' can't be read ({error}); {_remedy(folder)}") from error
-    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[:2] != (len(digests), 3):
-        raise StudyError(f"'{path}' does not hold {len(digests)} RGB pictures; {_remedy(folder)}")
+        raise StudyError(f"'{path}' can't be read ({error}); {remedy(folder)}") from error
+    if (
+        not isinstance(pictures, np.ndarray)
+        or pictures.dtype != np.uint8
+        or pictures.ndim != 4
+        or pictures.shape[:2] != (len(digests), 3)
+    ):
+        raise StudyError(f"'{path}' does not hold {len(digests)} RGB pictures; {remedy(folder)}")
     for place in {0, len(digests) - 1} if digests else ():
         if sha256(pictures[place].transpose(1, 2, 0).tobytes()).hexdigest() != digests[place]:
-            raise StudyError(f"'{path}' holds other pictures than images.csv; {_remedy(folder)}")
+            raise StudyError(f"'{path}' holds other pictures than images.csv; {remedy(folder)}")
     return pictures
-
-
-def _remedy(folder: Path) -> str:
-    return f"delete the folder '{folder}' and run again"
 
 
 def _write_header(file, count: int, shape: tuple[int, int]) -> None:

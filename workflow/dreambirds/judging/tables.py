@@ -73,7 +73,7 @@ def run_table(plan: Plan, table: pd.DataFrame) -> pd.DataFrame:
 def _checkpoint(plan: Plan, run: str, epoch: float, last: pd.DataFrame) -> dict:
     mine = last[(last["run"] == run) & (last["epoch"] == epoch)]
     stem = Path(f"results/{plan.study}/runs/{run}/{epoch_name(epoch)}")
-    history = pd.read_csv(stem.with_name(f"{stem.name}.csv")).iloc[-1]
+    history = read_table(stem.with_name(f"{stem.name}.csv")).iloc[-1]
     recipes = mine.groupby("recipe")["judge_top1"].mean().dropna()
     judges = mine["judge"].dropna().unique()
     return {

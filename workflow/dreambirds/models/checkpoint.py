@@ -1,6 +1,9 @@
 """Checkpoints: safetensors files that say themselves which model they hold. Nothing is ever unpickled."""
 
+import errno
+import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -13,8 +16,10 @@ from safetensors.torch import save_file
 from dreambirds.data.files import atomically
 from dreambirds.errors import StudyError
 from dreambirds.models.build import Classifier, build
+from dreambirds.models.weights import check_finite
 
-KEY = "dreambirds"
+KEY, DIGEST = "dreambirds", "sha256"
+REMEDY = "delete it to train that epoch again"
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ def load_checkpoint(path: Path) -> tuple[Classifier, Card]:
     """
     state, facts = load_tensors(path)
     card = _card(path, facts)
+    check_finite(state, f"'{path}'", REMEDY)
     classifier = build(card.model, len(card.labels), card.model_options)
     try:
         classifier.network.load_state_dict(state)
@@ -50,9 +56,16 @@ def load_checkpoint(path: Path) -> tuple[Classifier, Card]:
     return classifier.eval(), card
 
 
+def check_card(path: Path, card: Card, **wanted: object) -> None:
+    """Raise StudyError unless a checkpoint's card has what is wanted, such as ``model="resnet10t", epoch=4``."""
+    for key, value in wanted.items():
+        if getattr(card, key) != value:
+            raise StudyError(f"'{path}' is of the {key} '{getattr(card, key)}', not '{value}'; {REMEDY}")
+
+
 def read_card(path: Path) -> Card:
     """Return the card of a checkpoint without loading its weights. Raises StudyError if the file is damaged."""
-    with _open(path) as (_, facts):
+    with _open(path) as (_, facts, _):
         return _card(path, facts)
 
 
@@ -60,7 +73,7 @@ def _card(path: Path, facts: dict) -> Card:
     try:
         return Card(**facts)
     except TypeError as error:
-        raise StudyError(f"'{path}' is no whole checkpoint ({error}); delete it to train that epoch again") from error
+        raise StudyError(f"'{path}' is no whole checkpoint ({error}); {REMEDY}") from error
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict) -> None:
@@ -69,20 +82,39 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict) -> N
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
+    told = {KEY: json.dumps({**facts, DIGEST: _digest(plain)}, sort_keys=True)}  # two would change places
     with atomically(path) as temporary:
-        save_file(plain, temporary, metadata={KEY: json.dumps(facts, sort_keys=True)})
+        try:
+            save_file(plain, temporary, metadata=told)
+        except SafetensorError as error:  # of the operating system's words it keeps the number in a text
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(number[1]) if number else errno.EIO, str(error), str(path)) from error
+
+
+def _digest(tensors: dict[str, torch.Tensor]) -> str:
+    """Return the sha256 of tensors, whatever their order: a bit that flips on a disk is seen in no weight."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     """Return what `save_tensors` wrote. Raises StudyError if the file is damaged or another's."""
-    with _open(path) as (file, facts):
-        return {name: file.get_tensor(name) for name in file.keys()}, facts
+    with _open(path) as (file, facts, digest):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        if _digest(tensors) != digest:
+            raise StudyError(f"'{path}' is damaged: its numbers are not those that were written; {REMEDY}")
+    return tensors, facts
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[tuple]:
     try:
         with safe_open(path, framework="pt") as file:
-            yield file, json.loads((file.metadata() or {})[KEY])
+            facts = json.loads((file.metadata() or {})[KEY])
+            yield file, facts, facts.pop(DIGEST)
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise StudyError(f"'{path}' is no whole checkpoint ({error!r}); delete it to train that epoch again") from error
+        raise StudyError(f"'{path}' is no whole checkpoint ({error!r}); {REMEDY}") from error

@@ -23,6 +23,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     """
     expected = network.state_dict()
     state = _read(path)
+    check_finite(state, f"weights: '{path}'", "name another file")
     heads = tuple(f"{name}." for name in _head_names(network))
     unfit = _unfit(state, expected)
     if any(not name.startswith(heads) for name in unfit):
@@ -35,6 +36,13 @@ def load_weights(network: nn.Module, path: Path) -> None:
     network.load_state_dict({**state, **replaced})
     if unfit:  # some architectures begin with a head so large that it drowns what the backbone knows
         network.reset_classifier(network.num_classes)
+
+
+def check_finite(tensors: dict[str, torch.Tensor], what: str, remedy: str) -> None:
+    """Raise StudyError, `what` and a remedy in it, if a number of the tensors is infinite or none."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise StudyError(f"{what} holds numbers in '{name}' that are infinite or none; {remedy}")
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

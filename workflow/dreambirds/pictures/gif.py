@@ -8,6 +8,8 @@ import imageio.v3 as imageio
 import numpy as np
 from PIL import Image
 
+from dreambirds.data.files import atomically
+
 COLOURS = 256
 DITHER = 14
 BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
@@ -24,9 +26,8 @@ def save_gif(frames: Sequence[Image.Image], path: Path, seconds_per_frame: float
     duration = [round(1000 * seconds_per_frame)] * len(frames)
     duration[-1] *= LAST_FRAME_RESTS
     duration = duration if len(frames) > 1 else duration[0]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    imageio.imwrite(
-        path,
+    written = imageio.imwrite(
+        "<bytes>",  # an open file would complain of a full disk only when it is forgotten
         np.stack(indices),
         plugin="pillow",
         extension=".gif",
@@ -37,6 +38,9 @@ def save_gif(frames: Sequence[Image.Image], path: Path, seconds_per_frame: float
         optimize=False,
         comment=comment.encode(),
     )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomically(path) as temporary:
+        temporary.write_bytes(written)
 
 
 def _dither(frame: Image.Image) -> Image.Image:

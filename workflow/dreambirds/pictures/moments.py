@@ -57,8 +57,8 @@ def place_moment(entry: Entry, wanted: Moment, folder: Path, label: str, step: i
             link(source, path)
             digests[view] = entry.files[source.name]
         else:
-            with Image.open(source) as picture, atomically(path) as temporary:
-                save_png(picture, temporary, wanted.title, wanted.facts(view))
+            with Image.open(source) as picture:
+                save_png(picture, path, wanted.title, wanted.facts(view))
             digests[view] = sha256_of(path)
     return digests
 

@@ -9,6 +9,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dreambirds import __version__
+from dreambirds.data.files import atomically
 
 KEY = "dreambirds"
 LIBRARIES = ("torch", "torchvision", "timm", "pillow")
@@ -32,7 +33,8 @@ def save_png(picture: Image.Image, path: Path, title: str, facts: dict) -> None:
     text.add_itxt("Software", f"Dreaming of Birds {__version__}")
     text.add_itxt(KEY, as_text(facts))
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, pnginfo=text)
+    with atomically(path) as temporary:
+        picture.save(temporary, "PNG", pnginfo=text)
 
 
 def read_facts(path: Path) -> dict:

@@ -10,10 +10,10 @@ import torch
 from dreambirds.data.files import expand
 from dreambirds.data.loading import Pictures
 from dreambirds.data.shapes import as_size
-from dreambirds.data.tables import read_labels, write_table
+from dreambirds.data.tables import read_labels, read_table, write_table
 from dreambirds.errors import StudyError, said_of
 from dreambirds.models.build import build, options_for, probe
-from dreambirds.models.checkpoint import Card, load_checkpoint, load_tensors, save_checkpoint, save_tensors
+from dreambirds.models.checkpoint import Card, check_card, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from dreambirds.study.paths import as_epoch
 from dreambirds.training.augment import augmentation
 from dreambirds.training.epochs import DivergenceError, Tally, Trainer, parts
@@ -84,7 +84,7 @@ class _Link:
         self.progress = Progress(segment.to.weights.parent / ".progress", _identity(segment))
         found = self.progress.latest()
         self.kept = found and found.weights
-        self.rows = pd.read_csv(found.history).assign(run=segment.name).to_dict("records") if found else []
+        self.rows = read_table(found.history).assign(run=segment.name).to_dict("records") if found else []
         counts = torch.bincount(torch.tensor(pictures.targets), minlength=len(self.labels))
         self._begin(found or segment.before, counts)
 
@@ -98,6 +98,7 @@ class _Link:
                 probe(classifier, self.shape, classes)
         else:
             classifier, card = load_checkpoint(start.weights)
+            check_card(start.weights, card, model=run["model"])
             self.options, self.epoch = card.model_options, card.epoch
         classifier = classifier.to(self.device, memory_format=torch.channels_last)
         self.trainer = Trainer(classifier, run, counts, self.per_epoch)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dreambirds.data.tables import read_table
 from dreambirds.judging.statistics import bootstrap_mean
 
 JUDGED, OWN = ("judge_probability", "judge_top1", "judge_sees"), ("own_probability", "own_top1", "own_sees")
@@ -81,7 +82,7 @@ def trajectories(dreams: pd.DataFrame, results: Path) -> pd.DataFrame:
     chosen = last_steps(last_epochs(dreams))
     tables = []
     for (run, recipe), group in chosen.groupby(["run", "recipe"], sort=False):
-        traces = [pd.read_csv(results / path) for path in map(_trace, group["picture"]) if (results / path).exists()]
+        traces = [read_table(results / path) for path in map(_trace, group["picture"]) if (results / path).exists()]
         if traces:
             grouped = pd.concat(traces).groupby("step")["probability"]
             quartiles = {"mean": grouped.mean(), "low": grouped.quantile(0.25), "high": grouped.quantile(0.75)}

@@ -1,0 +1,193 @@
+"""Files between the stages that something spoilt: each is refused in one sentence, or made anew, and never taken for
+whole."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from killing import files
+from safetensors import safe_open
+from safetensors.torch import save_file
+from studies import Study, count_dreams, tiny
+
+from dreambirds.data.loading import Pictures
+from dreambirds.errors import StudyError
+from dreambirds.models.checkpoint import check_card, load_checkpoint, read_card
+
+CHECKPOINT = "runs/scratch/epoch-0001.safetensors"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Study:
+    """Return a study with all its checkpoints, and no dream yet."""
+    study = Study(tmp_path_factory.mktemp("whole"), tiny())
+    study.run("training_only")
+    return study
+
+
+@pytest.fixture
+def study(whole, tmp_path) -> Study:
+    """Return a copy of the study to be spoilt."""
+    shutil.copytree(whole.folder, tmp_path / "study", symlinks=True)
+    return Study(tmp_path / "study", tiny())
+
+
+def cut(path: Path) -> None:
+    """Lose the second half, as a copy that broke off."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    """Flip one bit of a weight."""
+    whole = bytearray(path.read_bytes())
+    whole[-1000] ^= 0b100
+    path.write_bytes(whole)
+
+
+def exchange(path: Path) -> None:
+    """Put the checkpoint of another epoch in its place."""
+    shutil.copyfile(path.with_name("epoch-0000.safetensors"), path)
+
+
+def rename(path: Path) -> None:
+    """Let it say that it is of another architecture."""
+    with safe_open(path, framework="pt") as file:
+        tensors, told = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    save_file(tensors, path, {"dreambirds": told["dreambirds"].replace("test_resnet", "resnet18")})
+
+
+def empty(path: Path) -> None:
+    """Leave nothing in it."""
+    path.write_bytes(b"")
+
+
+SPOILT = {
+    "no whole checkpoint": cut,
+    "is damaged: its numbers are not those that were written": flip,
+    "is of the epoch '0', not '1'": exchange,
+    "is of the model 'resnet18', not 'test_resnet'": rename,
+    "is no whole checkpoint": empty,
+}
+
+
+@pytest.mark.parametrize("sentence", SPOILT)
+def test_a_spoilt_checkpoint_is_refused(study, sentence, counted):
+    path = study.results / CHECKPOINT
+    SPOILT[sentence](path)
+    with pytest.raises(StudyError) as error:
+        check_card(path, read_card(path), run="scratch", epoch=1, model="test_resnet")
+        load_checkpoint(path)
+    assert sentence in str(error.value) and str(error.value).endswith("delete it to train that epoch again")
+    counted("spoilt files between stages refused or made anew")
+
+
+def test_a_spoilt_checkpoint_stops_its_dreams_only_and_is_trained_anew_once_it_is_deleted(study, counted):
+    path = study.results / CHECKPOINT
+    good = path.read_bytes()
+    flip(path)
+    said = refused(study, "dreams_only")
+    assert f"'results/tiny/{CHECKPOINT}' is damaged" in said
+    assert (study.results / "dreams/scratch/epoch-0000/study/dreams.csv").exists(), "the others are dreamt of"
+    path.unlink()
+    study.run("dreams_only")
+    assert path.read_bytes() == good
+    counted("spoilt files between stages refused or made anew")
+
+
+EDITED = {
+    "line 2: path can't be '../../x.png'": (r"images/\S+?\.png", "../../x.png"),
+    "line 2: split can't be 'test'": (",(train|validation),", ",test,"),
+    "has no column 'path'": ("^path", "file"),
+    "does not hold 15 RGB pictures": (r"\n.*\n$", "\n"),
+    "has a label 'dodo' that labels.csv has not": (",blue_jay,", ",dodo,"),
+    "is no table that can be read": ("^", '"'),
+}
+
+
+@pytest.mark.parametrize("sentence", EDITED)
+def test_a_table_edited_by_hand_is_refused_where_it_is_no_data_set_any_more(study, sentence, counted):
+    table = study.results / "dataset/images.csv"
+    pattern, text = EDITED[sentence]
+    table.write_text(re.sub(pattern, text, table.read_text()))
+    with pytest.raises(StudyError) as error:
+        Pictures(table.parent, "train")
+    assert sentence.replace("15", "14") in str(error.value)
+    assert str(error.value).endswith("dataset' and run again")
+    counted("spoilt files between stages refused or made anew")
+
+
+def test_a_data_set_that_was_edited_is_prepared_again_once_it_is_deleted(study, counted):
+    table = study.results / "dataset/labels.csv"
+    good = table.read_bytes()
+    table.write_text(table.read_text().replace("1,", "7,", 1))
+    study.config["runs"]["scratch"]["epochs"] = [0, 1, 2]
+    said = refused(study, "training_only")
+    assert said.endswith(
+        "must number its labels from 0, each once; delete the folder 'results/tiny/dataset' and run again"
+    )
+    shutil.rmtree(table.parent)
+    study.run("training_only")
+    assert table.read_bytes() == good
+    counted("spoilt files between stages refused or made anew")
+
+
+def test_pictures_deleted_anywhere_come_back(study, counted):
+    study.run()
+    expected = files(study)
+    for place in ("results/.store/dreams", "results/tiny/dreams"):
+        for picture in list((study.folder / place).rglob("*.png"))[::2]:
+            picture.unlink()
+            counted("spoilt files between stages refused or made anew")
+    (study.results / "montages/scratch/recipe-by-class_epoch-0001_rescaled.png").unlink()
+    study.run()
+    assert files(study) == expected
+    assert "Nothing to be done" in study.run()
+
+
+def test_a_copied_and_a_moved_study_are_finished(study, tmp_path, counted):
+    study.run()
+    expected = files(study)
+    for number, bring in enumerate((shutil.copytree, shutil.move)):
+        place = tmp_path / f"elsewhere-{number}"
+        bring(study.folder, place)
+        other = Study(place, tiny())
+        assert count_dreams(other.run()) == 0 and files(other) == expected
+        counted("studies copied, moved or read-only")
+
+
+def test_a_folder_that_can_not_be_written_to_is_told_and_nothing_in_it_is_lost(study, counted):
+    place, expected = study.results.parent, files(study)
+    if subprocess.run(["mount", "--bind", place, place], capture_output=True).returncode != 0:
+        pytest.skip("nothing can be mounted here (it takes root)")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
+        said = study.snakemake("dreams_only").stdout
+        assert "Failed to create output directory" in said and "Read-only file system" in said
+        assert "Traceback" not in said
+        assert "dream_study" in study.run("-n", "dreams_only"), "a dry run writes nothing"
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert files(study) == expected
+    counted("studies copied, moved or read-only")
+
+
+@pytest.mark.parametrize("place", ["results", "results/tiny", "results/.store", "results/tiny/runs/scratch"])
+def test_a_file_where_a_folder_should_be_is_named_before_any_job(tmp_path, place, counted):
+    study = Study(tmp_path, tiny())
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).write_text("mine")
+    said = refused(study, "dreams_only")
+    assert said == f"Error: '{place}' is a file where a folder should be; move it away"
+    assert (tmp_path / place).read_text() == "mine"
+    counted("files where folders should be refused")
+
+
+def refused(study: Study, *targets: str) -> str:
+    """Return the sentence that a job of the study ends with."""
+    result = study.snakemake(*targets)
+    assert result.returncode != 0 and "Traceback" not in result.stdout, result.stdout[-3000:]
+    told = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
+    assert told, result.stdout[-3000:]
+    return told[0]

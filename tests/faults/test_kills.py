@@ -1,0 +1,74 @@
+"""The tiny study, killed at random moments until it is done: it ends with the files of a run that nobody disturbed."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from killing import files, jobs_of
+from studies import Study, tiny
+from surroundings import surroundings
+
+KILLS = int(os.environ.get("DREAMBIRDS_KILLS", "10"))
+SEED = int(os.environ.get("DREAMBIRDS_SEED", "0"))
+LONGEST = 20  # seconds before a kill; a run of the whole study takes about twice as long
+VICTIMS = ("all of them", "Snakemake", "a job")
+
+
+def killed(study: Study, moment: float, victim: str) -> bool:
+    """Start the study, kill it after so many seconds, and wait until nothing of it runs; tell whether it was killed
+    before its end."""
+    with (study.folder / "said.log").open("w") as said:
+        main = subprocess.Popen(
+            study.command(), cwd=study.root, env=surroundings(), stdout=said, stderr=said, start_new_session=True
+        )
+    try:
+        main.wait(moment)
+    except subprocess.TimeoutExpired:
+        _kill(main, study.folder, victim)
+    main.wait(120)
+    patience = time.monotonic() + 60
+    while jobs_of(study.folder):  # those of a killed Snakemake end by themselves
+        assert time.monotonic() < patience, "a job outlives its Snakemake"
+        time.sleep(0.1)
+    return main.returncode != 0
+
+
+def _kill(main: subprocess.Popen, folder: Path, victim: str) -> None:
+    jobs = jobs_of(folder)
+    if victim == "a job" and jobs:
+        os.kill(random.choice(jobs), signal.SIGKILL)
+    elif victim == "Snakemake":
+        main.kill()
+    else:
+        os.killpg(main.pid, signal.SIGKILL)
+
+
+def stored(study: Study) -> set[str]:
+    """Return the dreams that the store holds."""
+    return {str(card.parent) for card in (study.folder / "results/.store/dreams").glob("??/*/*/entry.json")}
+
+
+def test_a_study_killed_at_random_moments_ends_as_one_that_nobody_disturbed(tmp_path, counted):
+    (tmp_path / "undisturbed").mkdir()
+    undisturbed = Study(tmp_path / "undisturbed", tiny())
+    undisturbed.run()
+    expected, chance, kills = files(undisturbed), random.Random(SEED), 0
+    counted("files lost or changed by kills", 0)
+    while kills < KILLS:
+        folder = tmp_path / f"killed-{kills}"
+        folder.mkdir()
+        study, kept = Study(folder, tiny()), set()
+        while kills < KILLS and killed(study, chance.uniform(0, LONGEST), chance.choice(VICTIMS)):
+            kills += 1
+            counted("kills survived")
+            assert kept <= stored(study), "a dream that was whole is gone"
+            kept = stored(study)
+        study.run()
+        found = files(study)
+        counted("files lost or changed by kills", sum(found.get(name) != whole for name, whole in expected.items()))
+        assert found.keys() == expected.keys()
+        assert [name for name in expected if found[name] != expected[name]] == []
+        assert "Nothing to be done" in study.run()
