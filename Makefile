@@ -5,7 +5,7 @@ CORES ?= all
 BIN := .venv/bin
 STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" "$(CONFIG)" 2> /dev/null),default)
 
-.PHONY: study checked report compare findings test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study bench-gallery audit clean distclean
+.PHONY: study checked report compare findings test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study bench-gallery faults audit clean distclean
 
 # Said here, since Snakemake ends in a traceback where it can't read a config.
 checked: .venv/installed
@@ -76,6 +76,10 @@ bench-study: .venv/installed
 
 bench-gallery: .venv/installed-test chromium
 	PYTHONPATH=workflow $(BIN)/python benchmarks/gallery.py $(BENCH)
+
+# What a study survives, counted at the end; it is killed KILLS times at random moments.
+faults: .venv/installed-test
+	DREAMBIRDS_KILLS=$(or $(KILLS),10) $(BIN)/python -m pytest tests/faults
 
 # Known vulnerabilities of what is pinned; it needs a network, and fails where a pin can't be looked up.
 AUDITED := requirements.txt requirements-test.txt benchmarks/requirements.txt

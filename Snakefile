@@ -9,7 +9,11 @@ min_version("9.27.1")
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
+from dreambirds.clock import catch_up
+from dreambirds.data.files import sweep_halves
+from dreambirds.dreaming.eviction import asked_limit, keep_within
 from dreambirds.errors import StudyError
+from dreambirds.mishaps import mishap, tell_killed
 from dreambirds.study import targets
 from dreambirds.study.caching import place_cache
 from dreambirds.study.config_file import check_file
@@ -26,6 +30,7 @@ if not workflow.overwrite_configfiles:
 
 
 try:
+    limit = asked_limit() if workflow.is_main_process else None
     if workflow.is_main_process:
         for file in workflow.overwrite_configfiles:
             check_file(Path(file))
@@ -40,12 +45,23 @@ try:
         measure(plan)
 except StudyError as error:
     sys.exit(f"Error: {error}")
+except Exception as error:
+    if sentence := mishap(error):
+        sys.exit(f"Error: {sentence}")
+    raise
 
 if workflow.workflow_settings.cache is not None:
     place_cache()
 
 if workflow.is_main_process:
     hold(Path(".snakemake"))
+    if plan:
+        sweep_halves(Path("results") / plan.study, age=60)
+    if plan and (number := catch_up(Path("results") / plan.study)):
+        print(
+            f"The clock was set back: {number} files from the future are dated to now.",
+            file=sys.stderr,
+        )
     announce_fetch(fetching) if fetching else announce(plan)
 
 
@@ -116,3 +132,13 @@ else:
             f"{results}/recipes.csv",
         message:
             "The study is complete"
+
+
+# The store is kept within its limit after every run, whatever became of it.
+onsuccess:
+    keep_within(limit)
+
+
+onerror:
+    keep_within(limit)
+    tell_killed(log)

@@ -11,6 +11,8 @@ from killing import files, jobs_of
 from studies import Study, tiny
 from surroundings import surroundings
 
+from dreambirds.data.files import HALF
+
 KILLS = int(os.environ.get("DREAMBIRDS_KILLS", "10"))
 SEED = int(os.environ.get("DREAMBIRDS_SEED", "0"))
 LONGEST = 20  # seconds before a kill; a run of the whole study takes about twice as long
@@ -51,6 +53,11 @@ def stored(study: Study) -> set[str]:
     return {str(card.parent) for card in (study.folder / "results/.store/dreams").glob("??/*/*/entry.json")}
 
 
+def halves(study: Study) -> list[Path]:
+    """Return what was left half written."""
+    return [path for path in study.results.rglob(".*") if HALF.fullmatch(path.name)]
+
+
 def test_a_study_killed_at_random_moments_ends_as_one_that_nobody_disturbed(tmp_path, counted):
     (tmp_path / "undisturbed").mkdir()
     undisturbed = Study(tmp_path / "undisturbed", tiny())
@@ -71,4 +78,7 @@ def test_a_study_killed_at_random_moments_ends_as_one_that_nobody_disturbed(tmp_
         counted("files lost or changed by kills", sum(found.get(name) != whole for name, whole in expected.items()))
         assert found.keys() == expected.keys()
         assert [name for name in expected if found[name] != expected[name]] == []
+        for left in halves(study):
+            os.utime(left, (0, 0))  # as if it were left long ago
         assert "Nothing to be done" in study.run()
+        assert halves(study) == []

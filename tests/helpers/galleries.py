@@ -8,6 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from dreambirds.data.labels import Label
+from dreambirds.data.tables import IMAGE_COLUMNS
 from dreambirds.gallery.gallery import write_gallery
 from dreambirds.judging.columns import DREAMS, RUNS
 from dreambirds.study.paths import VIEWS, picture_path
@@ -82,8 +83,11 @@ def _write_tables(plan: Plan, results: Path, judged: bool) -> None:
 
 
 def _write_dataset(plan: Plan, folder: Path) -> None:
-    folder.mkdir(parents=True)
+    rows = []
     for label in plan.names:
-        Image.new("RGB", (SIZE, SIZE), "white").save(folder / f"{label}.png")
-    rows = [{"path": f"{label}.png", "label": label, "split": "validation"} for label in plan.names]
-    pd.DataFrame(rows).to_csv(folder / "images.csv", index=False)
+        path = folder / "images" / label / "0.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (SIZE, SIZE), "white").save(path)
+        rows.append([str(path.relative_to(folder)), label, "validation", "0" * 64])
+    table = pd.DataFrame(rows, columns=["path", "label", "split", "sha256"])
+    table.reindex(columns=IMAGE_COLUMNS).to_csv(folder / "images.csv", index=False)

@@ -11,11 +11,11 @@ ENDINGS = (".png", ".gif", ".csv", ".safetensors", ".npy")
 
 
 def files(study: Study) -> dict[str, bytes]:
-    """Return the contents of all results but for logs and what tells how long things took."""
+    """Return the contents of all results but for logs, hidden files and what tells how long things took."""
     found = {}
     for path in sorted(study.results.rglob("*")):
         name = str(path.relative_to(study.results))
-        if path.is_file() and path.suffix in ENDINGS:
+        if path.is_file() and path.suffix in ENDINGS and not path.name.startswith("."):
             found[name] = path.read_bytes()
             if path.suffix == ".csv" and name.startswith(("runs", "dreams")):
                 timeless = pd.read_csv(path).drop(columns=TIMES, errors="ignore")

@@ -14,6 +14,7 @@ import torch
 from plans import BIRDS, STEPS, measured, plan_of
 
 from dreambirds.data.packed import packing
+from dreambirds.data.tables import IMAGE_COLUMNS
 from dreambirds.dreaming.batches import LARGEST, SHARE, batch_size
 from dreambirds.dreaming.rehearsal import rehearse
 from dreambirds.models.build import build
@@ -154,10 +155,10 @@ def noise(folder: Path, side: int, batch: int, labels: list[str]) -> Path:
             append(picture)
             digest = sha256(picture.transpose(1, 2, 0).tobytes()).hexdigest()
             split = "train" if number < 2 * batch else "validation"
-            row = {"path": f"images/{number}.png", "label": labels[number % len(labels)], "split": split}
+            row = {"path": f"images/a/{number}.png", "label": labels[number % len(labels)], "split": split}
             rows.append({**row, "sha256": digest})
-    pd.DataFrame(rows).to_csv(folder / "images.csv", index=False)
-    table = pd.DataFrame({"index": range(len(labels)), "label": labels, "name": labels})
+    pd.DataFrame(rows).reindex(columns=IMAGE_COLUMNS).to_csv(folder / "images.csv", index=False)
+    table = pd.DataFrame({"index": range(len(labels)), "label": labels, "name": labels, "train": 2, "validation": 1})
     table.to_csv(folder / "labels.csv", index=False)
     return folder
 

@@ -45,6 +45,7 @@ def test_no_stage_imports_a_later_one():
         "errors",
         "mishaps",
         "logs",
+        "clock",
         "terms",
         "device",
         "leases",

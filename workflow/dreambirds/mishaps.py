@@ -2,14 +2,21 @@
 
 import errno
 import re
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 
 from dreambirds.errors import first_line
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-NO_MEMORY = re.compile(r"DefaultCPUAllocator|out of memory|not enough memory|cannot allocate memory", re.IGNORECASE)
+NO_MEMORY = re.compile(
+    r"DefaultCPUAllocator|out of memory|not enough memory|cannot allocate memory|failed to map segment", re.I
+)
 NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|os error (28|122)\b")
 NO_WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? [\d, ]+\)")
 NO_GPU = re.compile(r"CUDA error|CUDA driver error|cuDNN error|CUBLAS_STATUS|NCCL error|NVML", re.IGNORECASE)
+KILLED = re.compile(r"exit status (137|-9)\b|Signals\.SIGKILL")
 AGAIN = "the same command goes on from what is done"
 
 
@@ -33,6 +40,17 @@ def mishap(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         return f"'{_name(error)}' can't be read or written ({error.strerror}); mend that, and {AGAIN}"
     return None
+
+
+def tell_killed(logs: Iterable[str]) -> None:
+    """Say on standard error, in one sentence, if something killed jobs, as Snakemake's logs of a run tell."""
+    with suppress(OSError):
+        if any(KILLED.search(Path(log).read_text(errors="replace")) for log in logs):
+            print(
+                "Error: a job was killed from outside (signal 9), as a machine does that runs out of memory; let fewer "
+                f"jobs run at once (--cores, or --resources mem_mb=...), and {AGAIN}",
+                file=sys.stderr,
+            )
 
 
 def _where(error: BaseException) -> str:

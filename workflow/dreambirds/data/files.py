@@ -3,14 +3,17 @@
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 from dreambirds.errors import StudyError
 
+HALF = re.compile(r"\.[0-9a-f]{32}(\.[^.]*)?")  # a name that `atomically` gives
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp"}
 
 
@@ -56,6 +59,15 @@ def atomically(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep_halves(folder: Path, age: float) -> None:
+    """Remove below a folder what killed jobs left half written under temporary names, `age` seconds ago or before."""
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names if HALF.fullmatch(name)):
+            with suppress(OSError):  # it became whole, or is another's
+                if time.time() - path.stat().st_mtime > age:
+                    path.unlink()
 
 
 def sha256_of(path: Path) -> str:

@@ -18,6 +18,7 @@ from dreambirds.judging.measures import agreement, distance, opinions
 from dreambirds.judging.memory import Memory
 from dreambirds.judging.real import Real
 
+SAME = 1e-9  # cosine distance below which held-out photographs are where the training ones are, to rounding
 log = logging.getLogger(__name__)
 
 
@@ -93,7 +94,7 @@ def _look(bench: Bench, group: pd.DataFrame) -> pd.DataFrame:
         "top1": (seen["rank"] == 1).long(),
         "sees": [called.get(int(place), judge.classes[int(place)]) for place in seen["first"]],
         "feature_distance": far,
-        "feature_ratio": far / usual,
+        "feature_ratio": torch.where(usual > SAME, far / usual, torch.nan),
         "seed_agreement": alike.to_numpy(),
     }
     return pd.DataFrame(words, index=group["key"])

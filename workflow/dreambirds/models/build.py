@@ -1,5 +1,7 @@
 """Build a timm model for a number of classes, from random, pretrained or stored weights."""
 
+from contextlib import nullcontext
+
 import timm
 import timm.data
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 from dreambirds.data.files import expand
 from dreambirds.data.shapes import as_size, say
 from dreambirds.errors import StudyError, first_line
+from dreambirds.models.hub import patiently
 from dreambirds.models.weights import load_weights
 
 
@@ -40,7 +43,8 @@ def build(name: str, classes: int, options: dict, weights: str | None = None) ->
     a file for `load_weights`. Raises StudyError where the options, the hub or the file are no good.
     """
     try:
-        network = timm.create_model(name, pretrained=weights == "hub", num_classes=classes, **options)
+        with patiently() if weights == "hub" else nullcontext():
+            network = timm.create_model(name, pretrained=weights == "hub", num_classes=classes, **options)
     except TypeError as error:
         raise StudyError(f"model_options {options} do not fit the model '{name}': {first_line(error)}") from error
     except Exception as error:  # models, the hub's client and file formats fail in many ways

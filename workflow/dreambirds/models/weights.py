@@ -34,6 +34,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
         raise StudyError(f"weights: '{path}' does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
     replaced = {name: tensor for name, tensor in expected.items() if unfit and name.startswith(heads)}
     network.load_state_dict({**state, **replaced})
+    # what a file says in more digits may be too large for the model's
+    check_finite(network.state_dict(), f"weights: '{path}'", "name another file")
     if unfit:  # some architectures begin with a head so large that it drowns what the backbone knows
         network.reset_classifier(network.num_classes)
 

@@ -224,8 +224,14 @@ def _said(job: Job, ready: Ready) -> dict:
 
 
 def _failure(job: Job, label: str, step: int) -> str:
+    where = f"dreams.recipes.{job.recipe}, {label}"
+    if step == 1:  # nothing has moved yet
+        return (
+            f"{where}: what the model '{job.checkpoint}' makes of the start image, or its slope, is infinite or no "
+            "number, which no step_size mends; name another objective or start, or train with a lower learning_rate"
+        )
     size = value_at(job.parameters["step_size"], step - 1)
     return (
-        f"dreams.recipes.{job.recipe}, {label}: values ran to infinity in step {step} at step_size {size:g}; lower "
-        "step_size, or set gradient_normalisation to std"
+        f"{where}: values ran to infinity in step {step} at step_size {size:g}; lower step_size, or set "
+        "gradient_normalisation to std"
     )

@@ -1,0 +1,163 @@
+"""What a shared machine does to a study: the clock, another Snakemake, another folder, killed processes, lost GPUs."""
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from killing import files, jobs_of
+from studies import ROOT, Study, count_dreams, count_jobs, tiny
+from surroundings import surroundings
+
+from dreambirds.mishaps import mishap
+
+DAY = 86_400
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Study:
+    """Return a study that nobody disturbed."""
+    study = Study(tmp_path_factory.mktemp("undisturbed"), tiny())
+    study.run()
+    return study
+
+
+def test_a_clock_that_was_set_back_stops_nothing_and_repeats_nothing(fresh, undisturbed, counted):
+    fresh.run("training_only")
+    for path in fresh.folder.rglob("*"):
+        when = path.lstat().st_mtime + DAY
+        os.utime(path, (when, when), follow_symlinks=False)
+    said = fresh.run()
+    assert "The clock was set back: " in said and "train" not in count_jobs(said)
+    assert files(fresh) == files(undisturbed)
+    said = fresh.run()
+    assert "Nothing to be done" in said and "clock" not in said
+    counted("accidents of the machine survived")
+
+
+def test_two_snakemakes_on_one_folder_do_not_work_at_once_and_two_folders_share_a_store(
+    fresh, undisturbed, tmp_path_factory, counted
+):
+    other = Study(tmp_path_factory.mktemp("other"), tiny())
+    shared = surroundings() | {"DREAMBIRDS_STORE": str(fresh.folder / "shared")}
+    quiet = {"cwd": ROOT, "env": shared, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    first, beside = (subprocess.Popen(study.command(), **quiet) for study in (fresh, other))
+    while not jobs_of(fresh.folder):
+        time.sleep(0.05)
+    second = subprocess.run(fresh.command(), **quiet)
+    assert second.returncode != 0 and "cannot be locked" in second.stdout and "Traceback" not in second.stdout
+    said = [process.communicate(timeout=300)[0] for process in (first, beside)]
+    assert [first.returncode, beside.returncode] == [0, 0], said
+    assert files(fresh) == files(other) == files(undisturbed)
+    assert not (fresh.folder / "results/.store").exists()
+    assert 12 <= sum(map(count_dreams, said)) <= 24, "both may have dreamt of the same at the same time"
+    counted("accidents of the machine survived", 2)
+
+
+LOADER = """
+    import os, signal, sys
+    from types import SimpleNamespace
+    sys.path[:0] = {path}
+    from job import job
+    snakemake = SimpleNamespace(log=["job.log"], rule="train", params={{}}, resources=SimpleNamespace(gpu=0))
+    with job(snakemake):
+        {body}
+"""
+BODIES = {
+    "a process that loads pictures was ended by something else": """
+        import torch
+        class Killed(torch.utils.data.Dataset):
+            def __len__(self): return 8
+            def __getitem__(self, place): os.kill(os.getpid(), signal.SIGKILL)
+        list(torch.utils.data.DataLoader(Killed(), num_workers=2))""",
+    "the GPU failed or was lost (CUDA error: unspecified launch failure)": """
+        import torch
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure\\nCompile with TORCH_USE_CUDA_DSA")""",
+    "memory ran out (": """
+        import torch
+        torch.empty(2**50)""",
+    "memory ran out (MemoryError)": """
+        bytearray(2**60)""",
+    "the disk is full, no space for '/dev/full'": """
+        import errno
+        raise OSError(errno.ENOSPC, "No space left on device", "/dev/full")""",
+    "'/proc/1/mem/x' can't be read or written (": """
+        open("/proc/1/mem/x")""",
+}
+
+
+@pytest.mark.parametrize("sentence", BODIES)
+def test_what_befalls_a_job_is_one_sentence_on_the_terminal_and_in_its_log(tmp_path, sentence, counted):
+    paths = [str(ROOT / "workflow"), str(ROOT / "workflow/scripts")]
+    script = textwrap.dedent(LOADER).format(path=paths, body=textwrap.dedent(BODIES[sentence]).replace("\n", "\n    "))
+    (tmp_path / "script.py").write_text(script)
+    result = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, text=True, capture_output=True)
+    told = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert result.returncode == 1 and len(told) == 1 and sentence in told[0], result.stderr
+    assert "the same command goes on from what is done" in told[0]
+    assert "Traceback" not in result.stderr and sentence in (tmp_path / "job.log").read_text()
+    counted("accidents of the machine told in one sentence")
+
+
+def test_what_is_no_accident_keeps_its_traceback():
+    assert mishap(ValueError("out of range")) is None and mishap(RuntimeError("shapes do not fit")) is None
+    assert mishap(OSError("no file is named")) is None
+
+
+def test_a_memory_limit_is_told_and_the_study_goes_on_without_it(fresh, undisturbed, counted):
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (2500 << 20, 2500 << 20))
+
+    command = fresh.command()
+    result = subprocess.run(
+        command, cwd=ROOT, env=surroundings(), text=True, stdout=-1, stderr=subprocess.STDOUT, preexec_fn=limit
+    )
+    assert result.returncode != 0 and "Error: memory ran out (" in result.stdout, result.stdout[-3000:]
+    assert "Traceback" not in result.stdout
+    fresh.run()
+    assert files(fresh) == files(undisturbed)
+    counted("accidents of the machine survived")
+
+
+def test_a_job_that_is_killed_says_why_it_may_be(fresh, undisturbed, counted):
+    fresh.config["runs"]["scratch"]["epochs"] = [0, 400]
+    with (fresh.folder / "said.log").open("w") as said:
+        main = subprocess.Popen(fresh.command("training_only"), cwd=ROOT, env=surroundings(), stdout=said, stderr=said)
+        patience = time.monotonic() + 120
+        while "scratch epoch 2:" not in (fresh.folder / "said.log").read_text():
+            assert time.monotonic() < patience
+            time.sleep(0.05)
+        os.kill(jobs_of(fresh.folder)[0], signal.SIGKILL)
+        assert main.wait(60) != 0
+    assert "Error: a job was killed from outside (signal 9)" in (fresh.folder / "said.log").read_text()
+    counted("accidents of the machine told in one sentence")
+
+
+def test_a_hub_that_hangs_is_given_up_and_its_cache_serves(tmp_path, counted):
+    silent = socket.create_server(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    script = textwrap.dedent(f"""
+        import sys, time
+        sys.path.insert(0, {str(ROOT / "workflow")!r})
+        from dreambirds.errors import StudyError
+        from dreambirds.models import hub
+        from dreambirds.models.build import build
+        hub.patiently.__wrapped__.__defaults__ = (1.0,)
+        began = time.monotonic()
+        try:
+            build("test_resnet", 2, {{}}, "hub")
+        except StudyError as error:
+            print("Error:", error, time.monotonic() - began < 30, hub.constants.HF_HUB_OFFLINE)
+    """)
+    told = surroundings() | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", script], env=told, text=True, capture_output=True, timeout=120)
+    assert f"'{address}' is silent for 1 s; only what its cache has is used" in result.stderr
+    assert result.stdout.startswith("Error: weights: 'hub' can't be had for 'test_resnet'"), result.stderr
+    assert result.stdout.endswith(" True False\n"), result.stdout
+    silent.close()
+    counted("accidents of the machine told in one sentence")

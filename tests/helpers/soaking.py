@@ -1,0 +1,69 @@
+"""A dream job of many classes in a process of its own, which tells how much memory it holds batch after batch."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SIDE = 32
+
+
+def soak(folder: Path, dreams: int, leak: int = 0) -> list[int]:
+    """Dream of so many classes in a process apart; return the bytes that it held after each batch.
+
+    With `leak`, it keeps so many bytes a dream on purpose.
+    """
+    paths = os.pathsep.join(str(ROOT / place) for place in ("workflow", "tests/helpers"))
+    told = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "DREAMBIRDS_STORE": str(folder / "store")}
+    command = [sys.executable, "-m", "soaking", str(folder), str(dreams), str(leak)]
+    result = subprocess.run(command, env={**os.environ, **told}, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return json.loads(result.stdout)
+
+
+class Watch(logging.Handler):
+    """Notes the memory of this process each time that a batch has been dreamt of."""
+
+    def __init__(self, leak: int):
+        """Take how many bytes to keep a dream."""
+        import psutil
+
+        super().__init__()
+        self.process, self.leak, self.held, self.kept = psutil.Process(), leak, [], []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at the memory if the record tells of a batch."""
+        if "dreamt of" in record.msg:
+            self.kept.append(b"\1" * (self.leak * record.args[1]))
+            self.held.append(self.process.memory_info().rss)
+
+
+def main(folder: Path, dreams: int, leak: int) -> None:
+    """Write a checkpoint of so many classes and dream of them all, a step each."""
+    import torch
+
+    from dreambirds.models.build import build
+    from dreambirds.models.checkpoint import Card, save_checkpoint
+    from dreambirds.pictures.dreams import dream_all
+    from dreambirds.pictures.ready import Job
+    from dreambirds.study.recipes import spread
+
+    torch.set_num_threads(1)
+    names = {f"class_{number:04d}": f"Class {number}" for number in range(dreams)}
+    (recipe,) = spread("r", {"steps": [2]}).values()
+    checkpoint, watch = folder / "epoch-0001.safetensors", Watch(leak)
+    card = Card("test_resnet", {}, list(names), "run", 1, SIDE)
+    save_checkpoint(checkpoint, build("test_resnet", dreams, {}).eval(), card)
+    log = logging.getLogger("dreambirds")
+    log.setLevel(logging.INFO)
+    log.addHandler(watch)
+    job = Job(checkpoint, "r", recipe, names, {}, None, folder / "out", 4 * 10**9)
+    dream_all(job, torch.device("cpu"), folder / "out" / "dreams.csv")
+    json.dump(watch.held, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
