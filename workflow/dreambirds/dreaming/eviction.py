@@ -1,6 +1,10 @@
-"""Keep the store within a size: what was used least recently goes first. ``make store-gc LIMIT=20GB``."""
+"""Keep the store within a size: what was used least recently goes first.
+
+That is asked for by ``make store-gc LIMIT=20GB``, or done after each run where DREAMBIRDS_STORE_LIMIT is set.
+"""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -8,10 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dreambirds.data.files import store_root
-from dreambirds.dreaming.store import CARD, discard, find, sweep
-from dreambirds.errors import StudyError
+from dreambirds.data.files import store_root, sweep_halves
+from dreambirds.dreaming.store import ABANDONED, CARD, discard, find, sweep
+from dreambirds.errors import StudyError, first_line, one_line
 
+LIMIT = "DREAMBIRDS_STORE_LIMIT"
+PARTS = ("dreams", "prepared", "judged", "memory", "photographs")
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -28,9 +34,12 @@ def evict(root: Path, limit: int) -> tuple[int, int, int]:
     """Remove what was used least recently from the store in `root`, until it holds at most `limit` bytes.
 
     Return how many things were removed, their bytes, and the bytes that are left. Pictures that a study's results share
-    with the store stay there, and then no space is freed. Other jobs may use the store at the same time.
+    with the store stay there, and then no space is freed. What killed jobs left half written goes after a day. Other
+    jobs may use the store at the same time.
     """
     sweep(root / "dreams")
+    for part in PARTS:
+        sweep_halves(root / part, ABANDONED)
     kept = sorted([*_dreams(root / "dreams"), *_pictures(root / "prepared")], key=lambda each: each.used)
     left, removed, freed = sum(each.size for each in kept), 0, 0
     for each in kept:
@@ -39,6 +48,34 @@ def evict(root: Path, limit: int) -> tuple[int, int, int]:
         if _remove(each.path):
             left, removed, freed = left - each.size, removed + 1, freed + each.size
     return removed, freed, left
+
+
+def keep_within(limit: int | None) -> None:
+    """Evict from the store that this folder's studies use where there is a limit, in bytes, and say on standard error
+    in one line what went. A store that can't be looked at is told of there too, and is no reason to fail."""
+    if limit is None:
+        return
+    try:
+        removed, freed, left = evict(store_root(), limit)
+    except Exception as error:  # what was dreamt is whole, whatever becomes of the store
+        print(one_line(f"The store can't be kept within {LIMIT}: {first_line(error)}"), file=sys.stderr)
+        return
+    if removed:
+        print(f"Kept within {LIMIT}: {_said(removed, freed, left)}", file=sys.stderr)
+
+
+def asked_limit() -> int | None:
+    """Return the bytes that the environment variable DREAMBIRDS_STORE_LIMIT allows, None where it is not set.
+
+    Raises StudyError if it is no size.
+    """
+    text = os.environ.get(LIMIT, "").strip()
+    return as_bytes(text, LIMIT) if text else None
+
+
+def _said(removed: int, freed: int, left: int) -> str:
+    where = one_line(str(store_root()))
+    return f"{where}: removed {removed} entries of {freed / 1e6:.1f} MB, {left / 1e6:.1f} MB are left"
 
 
 def _dreams(folder: Path) -> Iterator[Kept]:
@@ -68,11 +105,12 @@ def _remove(path: Path) -> bool:
     return not path.exists()
 
 
-def as_bytes(text: str) -> int:
-    """Return a size such as ``500MB``, ``20GB`` or ``0`` in bytes. Raises StudyError if it is none."""
+def as_bytes(text: str, where: str = "--limit") -> int:
+    """Return a size such as ``500MB``, ``20GB`` or ``0`` in bytes. Raises StudyError, which says `where` it was given,
+    if it is none."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
     if not match:
-        raise StudyError(f"--limit: must be a size such as 500MB or 20GB, not '{text}'")
+        raise StudyError(f"{where}: must be a size such as 500MB or 20GB, not '{text}'")
     return round(float(match[1]) * UNITS[match[2].upper()])
 
 
@@ -81,10 +119,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limit", required=True, help="most that the store may hold, such as 20GB")
     try:
-        removed, freed, left = evict(store_root(), as_bytes(parser.parse_args().limit))
+        said = _said(*evict(store_root(), as_bytes(parser.parse_args().limit)))
     except StudyError as error:
         sys.exit(f"Error: {error}")
-    print(f"{store_root()}: removed {removed} entries of {freed / 1e6:.1f} MB, {left / 1e6:.1f} MB are left")
+    print(said)
 
 
 if __name__ == "__main__":

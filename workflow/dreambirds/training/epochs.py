@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,7 @@ from dreambirds.training.chance import begin
 from dreambirds.training.loss import Loss, class_weights, hard, make_mixup
 
 CHECK_EVERY = 16  # updates; each look at the loss makes a GPU wait
+SMALLEST_SCALE = 1.0  # of the loss in float16, which begins at 65536 and halves with each update that is left out
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -99,8 +100,11 @@ class Trainer:
         tally, started = Tally(), time.perf_counter()
         for number, batch in enumerate(tqdm(loader, desc=f"epoch {epoch}", disable=None, leave=False), first):
             begin(self.device, "update", self.run["seed"], epoch, number)
-            self._update(*self._here(*batch), (epoch - 1) * self.per_epoch + number, tally)
-            if number % CHECK_EVERY == CHECK_EVERY - 1:
+            done = (epoch - 1) * self.per_epoch + number
+            self._update(*self._here(*batch), done, tally)
+            if done == 0:  # no learning rate is to blame for this loss
+                self._check_loss(tally, 0)
+            elif number % CHECK_EVERY == CHECK_EVERY - 1:
                 self._check_loss(tally, epoch)
         self._check_loss(tally, epoch)
         self._check_weights(tally, epoch)
@@ -163,15 +167,26 @@ class Trainer:
             raise DivergenceError(self._sentence(f"the loss became {float(tally.loss)}", tally, epoch))
 
     def _check_weights(self, tally: Tally, epoch: int) -> None:
-        floats = [tensor for tensor in self.classifier.state_dict().values() if tensor.is_floating_point()]
-        if not torch.stack([tensor.isfinite().all() for tensor in floats]).all():
+        if not self._are_finite(self.classifier.state_dict().values()):
             raise DivergenceError(self._sentence("a weight became infinite or no number", tally, epoch))
+        if not self._are_finite(optimisation.pack(self.optimizer)[0].values()):
+            raise DivergenceError(self._sentence("the optimiser's state became infinite or no number", tally, epoch))
+        if self.scaler.is_enabled() and self.scaler.get_scale() < SMALLEST_SCALE:
+            what = "update after update is left out, since gradients are infinite or no number in float16,"
+            raise DivergenceError(self._sentence(what, tally, epoch))
 
-    def _sentence(self, what: str, tally: Tally, epoch: int) -> str:
-        return (
-            f"{what} in epoch {epoch} at learning rate {tally.rate:g}; lower learning_rate, now "
-            f"{self.run['learning_rate']:g}, or set gradient_clip"
-        )
+    def _are_finite(self, tensors: Iterable[torch.Tensor]) -> bool:
+        good = [tensor.isfinite().all().to(self.device) for tensor in tensors if tensor.is_floating_point()]
+        return not good or bool(torch.stack(good).all())
+
+    def _sentence(self, what: str, tally: Tally, epoch: float) -> str:
+        other = ["set precision to float32"] if self.dtype == torch.float16 else []
+        if epoch == 0:
+            remedy = " or ".join([*other, "name other weights, another model or model_options"])
+            return f"{what} before training has changed a weight; {remedy}"
+        remedies = [f"lower learning_rate, now {self.run['learning_rate']:g}"]
+        remedies += [] if self.run["gradient_clip"] else ["set gradient_clip"]
+        return f"{what} in epoch {epoch} at learning rate {tally.rate:g}; {', or '.join(remedies + other)}"
 
 
 def resolve_dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -1,0 +1,203 @@
+"""What grows is bounded: a long job's memory, logs, a study that is run again and again, and the store."""
+
+import io
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from killing import files
+from soaking import soak
+from studies import Study, tiny
+
+from dreambirds.data import telling
+from dreambirds.data.telling import Teller
+from dreambirds.dreaming import eviction
+from dreambirds.logs import MOST_ALIKE, log_to
+
+DREAMS, MIB = 2000, 1 << 20
+LEAK = 32 * 32 * 3 * 4  # bytes of one picture in float32
+FLAT = 8 * MIB  # a leak of one picture a dream is 18 MiB from one quarter's end to the other's
+LINES = 100_000
+ENTRIES = 10**15  # bytes, more than any store has
+
+
+def grown(held: list[int]) -> int:
+    """Return by how many bytes the last quarter's most is more than the first quarter's."""
+    quarter = len(held) // 4
+    assert quarter >= 20, "a batch is a small part of them all"
+    return max(held[-quarter:]) - max(held[:quarter])
+
+
+def test_the_memory_of_a_dream_job_does_not_grow_with_its_dreams(tmp_path, counted):
+    held = soak(tmp_path, DREAMS)
+    assert grown(held) < min(FLAT, held[0] // 10), [bytes_held // MIB for bytes_held in held]
+    assert len(list((tmp_path / "store" / "dreams").glob("*/*/*/entry.json"))) == DREAMS
+    counted("dreams soaked with flat memory", DREAMS)
+
+
+def test_a_leak_of_a_picture_a_dream_would_be_seen(tmp_path):
+    assert grown(soak(tmp_path, DREAMS, LEAK)) > FLAT
+
+
+@pytest.fixture
+def terminal() -> io.StringIO:
+    """Return what stands for the terminal."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def own_log(tmp_path, monkeypatch, terminal):
+    """Return a file that the package logs to; afterwards nothing of it is left in `logging`."""
+    root, package = logging.getLogger(), logging.getLogger("dreambirds")
+    before, level, loud = root.handlers[:], package.level, logging.raiseExceptions
+    monkeypatch.setattr(sys, "stderr", terminal)
+    log_to(tmp_path / "job.log")
+    yield tmp_path / "job.log"
+    for handler in root.handlers:
+        handler.close()
+    root.handlers[:] = before
+    package.setLevel(level)
+    logging.captureWarnings(False)
+    logging.raiseExceptions = loud
+
+
+def test_a_hundred_thousand_lines_of_one_kind_are_a_short_log(own_log, terminal, counted):
+    log = logging.getLogger("dreambirds.anything")
+    for number in range(LINES):
+        log.warning("picture %d can't be read", number)
+    for number in range(3):
+        log.error("Error: %d", number)
+    log.info("another kind")
+    lines = own_log.read_text().splitlines()
+    assert len(lines) == MOST_ALIKE + 5 and own_log.stat().st_size < 10_000
+    assert lines[MOST_ALIKE - 1].endswith(f" picture {MOST_ALIKE - 1} can't be read")
+    assert lines[MOST_ALIKE].endswith(" … and more lines like those before, which are left out")
+    assert [line[-8:] for line in lines[-4:-1]] == ["Error: 0", "Error: 1", "Error: 2"]
+    on_terminal = terminal.getvalue().splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == on_terminal, "the terminal is told the same"
+    counted("lines of one kind logged in a short file", LINES)
+
+
+def test_a_line_stays_one_line_whatever_names_hold(own_log):
+    for name in ("two\nlines", "\x1b[2J", "a\rb", "\u2028", "tab\t"):
+        logging.getLogger("dreambirds.names").warning("'%s' is left out", name)
+    said = own_log.read_text()
+    assert said.count("\n") == 5 == len(said.splitlines()) and "\\x1b[2J" in said
+    assert all(letter.isprintable() for line in said.splitlines() for letter in line)
+
+
+def test_a_job_s_log_begins_anew(own_log):
+    own_log.write_text("what an earlier run said\n" * 1000)
+    log_to(own_log)
+    logging.getLogger("dreambirds").info("now")
+    assert len(own_log.read_text().splitlines()) == 1
+
+
+def test_a_hundred_thousand_pictures_of_one_kind_are_told_of_in_a_few_lines(caplog, counted):
+    teller = Teller(logging.getLogger("dreambirds.teller"))
+    for number in range(LINES):
+        teller.warn("left out %d", number, more="the table tells of the others")
+    assert len(caplog.records) == telling.MOST + 1
+    assert caplog.messages[-1] == "the table tells of the others"
+    counted("lines of one kind logged in a short file", LINES)
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Return the size of each file below a folder."""
+    return {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+
+
+def stored(folder: Path) -> int:
+    """Return the bytes in a study's store, as eviction counts them."""
+    return eviction.evict(folder / "results/.store", ENTRIES)[2]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Study:
+    """Return a study that has been run without a limit."""
+    study = Study(tmp_path_factory.mktemp("finished"), tiny())
+    study.run()
+    return study
+
+
+def test_a_finished_study_that_is_run_again_adds_nothing_but_snakemake_s_own_log(finished, counted):
+    results, own = finished.folder / "results", finished.folder / ".snakemake"
+    before, small = sizes(results), sizes(own)
+    for _ in range(3):
+        assert "Nothing to be done" in finished.run()
+    new = {name: size for name, size in sizes(own).items() if small.get(name) != size}
+    assert sizes(results) == before
+    logs = {name: size for name, size in new.items() if name.startswith("log/")}
+    assert len(logs) == 3 and max(logs.values()) < 1000, logs
+    assert len(sizes(own)) == len(small) + 3, "but for these, one file takes another's place at most"
+    counted("runs of a finished study that add nothing but a log", 3)
+
+
+def test_the_store_keeps_within_the_limit_of_the_environment(finished, monkeypatch, counted):
+    good, size = files(finished), stored(finished.folder)
+    limit = size // 2
+    monkeypatch.setenv(eviction.LIMIT, str(limit))
+    finished.run("-n")
+    assert stored(finished.folder) == size, "a dry run removes nothing"
+    (finished.results / "compare.html").unlink()
+    assert finished.run().count(f"Kept within {eviction.LIMIT}: results/.store: removed ") == 1
+    assert 0 < stored(finished.folder) <= limit
+    assert "Nothing to be done" in finished.run() and files(finished) == good
+    other = Study(finished.folder, {**tiny(), "study": "other"})
+    other.run()
+    assert stored(finished.folder) <= limit and files(finished) == good
+    pictures = {name: whole for name, whole in good.items() if "step-" in name and name.startswith("dreams")}
+    assert pictures and pictures.keys() <= files(other).keys()
+    assert "Nothing to be done" in other.run()
+    counted("store limits honoured", 2)
+
+
+def test_the_store_keeps_within_its_limit_after_a_run_that_fails(finished, monkeypatch, counted):
+    broken = Study(finished.folder, {**tiny(), "study": "broken"})
+    broken.run("training_only")
+    (broken.results / "runs/scratch/epoch-0001.safetensors").write_bytes(b"")
+    monkeypatch.setenv(eviction.LIMIT, "0")
+    result = broken.snakemake("dreams_only")
+    assert result.returncode != 0 and "is no whole checkpoint" in result.stdout
+    assert f"Kept within {eviction.LIMIT}: " in result.stdout and stored(finished.folder) == 0
+    counted("store limits honoured")
+
+
+@pytest.mark.parametrize("limit", ["much", "-1GB", "20 XB", "1e9", "GB"])
+def test_a_limit_that_is_no_size_is_refused_before_any_job(fresh, monkeypatch, limit, counted):
+    monkeypatch.setenv(eviction.LIMIT, limit)
+    result = fresh.snakemake()
+    assert result.returncode != 0 and "Traceback" not in result.stdout
+    assert f"Error: {eviction.LIMIT}: must be a size such as 500MB or 20GB, not '{limit}'" in result.stdout.splitlines()
+    assert not (fresh.folder / "results").exists()
+    counted("store limits refused")
+
+
+def test_a_store_that_cannot_be_looked_at_is_told_of_and_fails_no_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(eviction, "evict", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    eviction.keep_within(0)
+    said = capsys.readouterr().err
+    assert said == f"The store can't be kept within {eviction.LIMIT}: [Errno 5] Input/output error\n"
+    eviction.keep_within(None)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_killed_jobs_left_half_written_is_swept_after_a_day(tmp_path, counted):
+    half, day = f".{'0a' * 16}", 24 * 3600
+    old, kept = [], []
+    for part in ("dreams/ab", "prepared/cd", "memory", "photographs", "judged"):
+        (tmp_path / part).mkdir(parents=True)
+        places = {f"{half}.png": 2 * day, half: 2 * day, f"{half[:-1]}f.png": day / 2, "whole.json": 2 * day}
+        places[".hidden.png"] = 2 * day
+        for name, age in places.items():
+            path = tmp_path / part / name
+            path.write_text("half")
+            os.utime(path, (time.time() - age,) * 2)
+            (old if name.startswith(half) and age > day else kept).append(path)
+    eviction.evict(tmp_path, ENTRIES)
+    assert [path for path in old if path.exists()] == [] and all(path.exists() for path in kept)
+    counted("halves of killed jobs swept", len(old))

@@ -1,0 +1,255 @@
+"""Dreams and pictures whose numbers are none, zero or all the same: refused in a sentence, or finite and right."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from dream_bench import CPU, NAMES, checkpoint, entries, parameters
+from PIL import Image
+from safetensors.torch import save_file
+from small import SQUARE, network, rand, run
+from torch import nn
+
+from dreambirds.data.labels import Label
+from dreambirds.dreaming import filters
+from dreambirds.dreaming.colours import EDGE
+from dreambirds.dreaming.images import mean_spectrum
+from dreambirds.dreaming.recipe import Recipe
+from dreambirds.errors import StudyError
+from dreambirds.judging.judge import load_judge
+from dreambirds.judging.measures import agreement, distance, opinions
+from dreambirds.judging.pixels import ROUNDING, radial_spectrum, spectrum_distance, total_variation
+from dreambirds.models.build import build
+from dreambirds.models.checkpoint import load_checkpoint, save_checkpoint
+from dreambirds.pictures.curves import plot_curves
+from dreambirds.pictures.dreams import dream_all
+from dreambirds.pictures.gif import save_gif
+from dreambirds.pictures.ready import Job
+from dreambirds.pictures.views import rescale, rescale_together
+
+ROW = "numbers that were none survived"
+NORMALISATIONS, OPTIMIZERS = ("none", "std", "mean_abs", "l2"), ("ascent", "adam", "adamw", "nadam")
+SPACES = ("pixels", "fourier", "maco")
+STARTS = {"random": None, "grey": 128 / 255, "black": 0.0, "white": 1.0}
+
+
+class Flat(nn.Module):
+    """A model whose logits have the same slope at every pixel."""
+
+    def __init__(self, slope: float):
+        """Take the slope of the mean."""
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.slope * images.mean(dim=(1, 2, 3))[:, None].expand(-1, 5)
+
+
+class Spoilt(nn.Module):
+    """A model of which the second picture's slopes are no numbers from a call on: of the square root at 0."""
+
+    def __init__(self, network: nn.Module, call: int, pictures: int):
+        """Take the model, the call, counted from 0, and how many pictures a batch of the dream has."""
+        super().__init__()
+        self.network, self.call, self.pictures, self.calls = network, call, pictures, -1
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls += images.requires_grad
+        logits = self.network(images)
+        if self.calls < self.call or not images.requires_grad:
+            return logits
+        second = torch.arange(len(images)) // (len(images) // self.pictures) == 1
+        root = torch.where(second, (images * 0).sum(dim=(1, 2, 3)), 1.0).sqrt()
+        return logits + (root - root.detach())[:, None]
+
+
+def begun(kind: str, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Return five start images of a kind of STARTS."""
+    value = STARTS[kind]
+    return rand(5, 3, *SQUARE).to(dtype) if value is None else torch.full((5, 3, *SQUARE), value, dtype=dtype)
+
+
+def flat(slope: float, space: str, start: str):
+    """Yield a recipe and its dream of a flat model under each normalisation and optimiser."""
+    for normalisation, optimizer in itertools.product(NORMALISATIONS, OPTIMIZERS):
+        recipe = Recipe(steps=(1, 4), step_size=0.05, gradient_normalisation=normalisation, optimizer=optimizer)
+        recipe = replace(recipe, image=space, momentum=0.5, blur_sigma=0.0)
+        yield recipe, run(Flat(slope), recipe, starts=begun(start))
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("space", SPACES)
+def test_a_gradient_of_zeros_leaves_every_dream_where_it_was(space, start, counted):
+    given = begun(start)[:3]
+    for recipe, dreams in flat(0.0, space, start):
+        assert dreams.failed.tolist() == [0, 0, 0] and dreams.ended.tolist() == [4, 4, 4], recipe
+        first, last = dreams.snapshots[1], dreams.snapshots[4]
+        assert torch.equal(first, last) and first.isfinite().all(), recipe
+        if space != "maco":  # which keeps the phases alone
+            edge = EDGE if space == "fourier" else 0.0
+            assert (first - given.clamp(edge, 1 - edge)).abs().max() < 1e-5, recipe
+        counted(ROW)
+
+
+@pytest.mark.parametrize("slope", [1.0, 1e-30, 1e25])
+@pytest.mark.parametrize("space", SPACES)
+def test_a_constant_gradient_never_makes_a_picture_of_no_numbers(space, slope, counted):
+    for recipe, dreams in itertools.chain.from_iterable(flat(slope, space, start) for start in STARTS):
+        for images in dreams.snapshots.values():
+            assert images.isfinite().all() and images.min() >= 0 and images.max() <= 1, recipe
+        assert not dreams.failed.any() or slope > 1, recipe
+        counted(ROW)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.25, 1e-25, 1e25, -3e38])
+def test_the_size_of_a_constant_gradient_is_that_of_numpy(value):
+    gradient = torch.full((2, 3, 4, 4), value, dtype=torch.float64)
+    flattened = gradient.numpy().reshape(2, -1)
+    sizes = {"none": np.ones(2), "mean_abs": np.abs(flattened).mean(1), "l2": np.sqrt((flattened**2).sum(1))}
+    for how, size in sizes.items():
+        expected = flattened / np.maximum(size, filters.TINY)[:, None]
+        assert np.allclose(filters.normalise(gradient, how).numpy().reshape(2, -1), expected, rtol=1e-9, atol=0)
+    assert filters.normalise(gradient, "std").isfinite().all()
+
+
+@pytest.mark.parametrize("call", [0, 2])
+@pytest.mark.parametrize("space", SPACES)
+def test_slopes_of_one_dream_that_are_no_numbers_touch_no_mate(space, call, counted):
+    model, blurs = network(), {"blur_sigma": 0.5, "gradient_blur_sigma": 0.5} if space == "pixels" else {}
+    for normalisation, optimizer in itertools.product(NORMALISATIONS, OPTIMIZERS):
+        recipe = Recipe(steps=(call + 1, 5), step_size=0.03, gradient_normalisation=normalisation, optimizer=optimizer)
+        recipe = replace(recipe, image=space, momentum=0.5, gradient_clip=0.5, **blurs)
+        spoilt, whole = run(Spoilt(model, call, 3), recipe), run(model, recipe)
+        assert spoilt.failed.tolist() == [0, call + 1, 0] and spoilt.ended.tolist() == [5, call, 5], recipe
+        assert spoilt.snapshots[5].isfinite().all()
+        for place in (0, 2):
+            assert torch.equal(spoilt.snapshots[5][place], whole.snapshots[5][place]), recipe
+            alone = run(model, recipe, keys="abc"[place])
+            assert (spoilt.snapshots[5][place] - alone.snapshots[5][0]).abs().max() < 1e-5, recipe
+        counted(ROW)
+
+
+@pytest.fixture
+def spoil(tmp_path, monkeypatch):
+    """Return the function that fills a weight of a checkpoint with a value and dreams of all its classes."""
+    monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
+
+    def dreamt(weight: str, value: float, place: int | slice = slice(None), **recipe) -> pd.DataFrame:
+        path = checkpoint(tmp_path / "epoch-0001.safetensors")
+        classifier, card = load_checkpoint(path)
+        classifier.network.state_dict()[weight][place] = value
+        save_checkpoint(path, classifier, card)
+        job = Job(path, "r", parameters(**recipe), NAMES, {}, None, tmp_path / "out", 4 * 10**9)
+        dream_all(job, CPU, tmp_path / "out" / "dreams.csv")
+        return pd.read_csv(tmp_path / "out" / "dreams.csv").set_index("label")
+
+    return dreamt
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("weight", ["fc.weight", "conv1.0.weight", "bn1.running_var", "bn1.running_mean"])
+def test_a_checkpoint_that_holds_no_numbers_is_refused_whole(spoil, tmp_path, weight, value, counted):
+    with pytest.raises(StudyError) as error:
+        spoil(weight, value, 0)
+    said = str(error.value)
+    assert said.endswith(f"holds numbers in '{weight}' that are infinite or none; delete it to train that epoch again")
+    assert not list(tmp_path.rglob("*.png"))
+    counted(ROW)
+
+
+def test_weights_that_are_too_large_for_any_dream_do_not_blame_the_step_size(spoil, tmp_path, counted):
+    with pytest.raises(StudyError) as error:
+        spoil("fc.weight", 3e38)
+    assert "is infinite or no number, which no step_size mends" in str(error.value)
+    assert "or train with a lower learning_rate" in str(error.value) and entries(tmp_path / "store") == []
+    counted(ROW)
+
+
+def test_weights_of_one_class_that_are_too_large_leave_the_dreams_of_the_others(spoil, tmp_path, caplog, counted):
+    rows = spoil("fc.weight", 3e38, 1)
+    assert rows["failed_at"].fillna(0).tolist() == [0, 0, 1, 1, 0, 0]
+    assert caplog.text.count("dreams.recipes.r, b: what the model '") == 1
+    assert len(entries(tmp_path / "store")) == 4
+    for name in ("step-0001.png", "step-0001-rescaled.png", "step-0003.png"):
+        assert np.ptp(np.asarray(Image.open(tmp_path / "out/b" / name))) == 0, "the grey start"
+    counted(ROW)
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(math.nan, torch.float32), (math.inf, torch.float16), (1e300, None)])
+def test_weights_of_a_run_or_a_judge_that_are_no_numbers_are_refused(tmp_path, value, dtype, counted):
+    path, names = tmp_path / "weights.safetensors", tmp_path / "labels.txt"
+    names.write_text("Blue Jay\nWren\n")
+    state = build("test_resnet", 2, {}).network.state_dict()
+    state["conv1.0.weight"] = state["conv1.0.weight"].to(dtype or torch.float64)
+    state["conv1.0.weight"][0, 0, 0, 0] = value
+    save_file(state, path)
+    judge = {"weights": str(path), "model": "test_resnet", "model_options": {}, "image_size": 32, "names": {}}
+    for load in (
+        lambda: build("test_resnet", 2, {}, str(path)),
+        lambda: load_judge("j", {**judge, "labels": str(names)}, path, [Label("blue_jay", "Blue Jay")], CPU),
+    ):
+        with pytest.raises(StudyError, match=r"holds numbers in 'conv1\.0\.weight' that are infinite or none; name"):
+            load()
+        counted(ROW)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_a_constant_picture_is_measured_and_shown_by_closed_forms(tmp_path, value, counted):
+    picture, image = np.full((16, 24, 3), value), torch.full((3, 16, 24), value)
+    assert total_variation(picture) == 0
+    spectrum = radial_spectrum(picture)
+    assert np.allclose(spectrum, math.log10(ROUNDING), rtol=0, atol=1e-9) and spectrum_distance(spectrum, spectrum) == 0
+    assert torch.equal(rescale(image), torch.full_like(image, 0.5))
+    frames = (image * 255).round().to(torch.uint8).expand(3, 3, 16, 24)
+    assert torch.equal(rescale_together(frames), torch.full((3, 3, 16, 24), 0.5))
+    colour = round(value * 255)
+    save_gif([Image.new("RGB", (24, 16), (colour,) * 3)] * 3, tmp_path / "film.gif", 0.1, "")
+    shown = np.asarray(Image.open(tmp_path / "film.gif").convert("RGB")).astype(int)
+    assert np.abs(shown - colour).max() <= 8 and np.ptp(shown) == 0
+    counted(ROW)
+
+
+def test_the_spectrum_of_constant_pictures_holds_their_mean_alone_and_is_dreamt_under(counted):
+    spectrum = mean_spectrum([torch.full((4, 3, *SQUARE), 0.3, dtype=torch.float64)])
+    assert (spectrum[:, 0, 0] > 0.1).all() and spectrum.flatten(1)[:, 1:].max() < 1e-12
+    dreams = run(network(), Recipe(image="maco", optimizer="nadam", steps=(1, 5), step_size=1.0), spectrum=spectrum)
+    assert not dreams.failed.any() and all(images.isfinite().all() for images in dreams.snapshots.values())
+    assert (dreams.snapshots[5] - dreams.snapshots[5].mean(dim=(2, 3), keepdim=True)).abs().max() < 1e-5
+    counted(ROW)
+
+
+def test_measures_of_one_class_and_of_features_that_are_zeros_are_finite_or_empty(counted):
+    seen = opinions(torch.tensor([[3.0], [-3e38]]), torch.tensor([0, 0]))
+    assert seen["probability"].tolist() == [1, 1] and seen["rank"].tolist() == [1, 1]
+    zeros = torch.zeros(3, 8)
+    assert distance(zeros, torch.ones(8)).tolist() == [1, 1, 1] and agreement(zeros).tolist() == [0, 0, 0]
+    assert agreement(zeros[:1]).isnan().all(), "there is no other"
+    counted(ROW, 2)
+
+
+def test_curves_without_numbers_are_drawn(tmp_path):
+    nothing = pd.DataFrame(
+        columns=["train_loss", "train_accuracy", "validation_loss", "validation_accuracy"], index=[0]
+    )
+    plot_curves(nothing.astype(float).assign(run="a", epoch=0), tmp_path / "curves.png")
+    assert Image.open(tmp_path / "curves.png").size[0] > 100
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (90, 120, 30)])
+@pytest.mark.parametrize("space", ["pixels", "fourier"])
+def test_a_constant_start_photograph_is_dreamt_from(tmp_path, monkeypatch, space, colour, counted):
+    monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
+    Image.new("RGB", (40, 40), colour).save(tmp_path / "start.png")
+    path = checkpoint(tmp_path / "epoch-0001.safetensors")
+    recipe = parameters(start="photograph", start_path=str(tmp_path / "start.png"), image=space, blur_sigma=0)
+    photographs = dict.fromkeys(NAMES, tmp_path / "start.png")
+    dream_all(Job(path, "r", recipe, NAMES, photographs, None, tmp_path / "out", 10**9), CPU, tmp_path / "out/d.csv")
+    table = pd.read_csv(tmp_path / "out/d.csv")
+    assert (
+        table["failed_at"].isna().all() and np.isfinite(table[["loss", "logit", "probability", "change"]]).all().all()
+    )
+    counted(ROW)

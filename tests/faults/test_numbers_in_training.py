@@ -1,0 +1,243 @@
+"""Training whose numbers are none, pictures of one colour, and batch norms of one picture: a sentence or a good end."""
+
+import copy
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from chains import Lessons, linear, link, train, trainer, weights
+from layouts import settings
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from sections import section
+from studies import Study
+from torch import nn
+
+from dreambirds.data.catalogue import list_labels
+from dreambirds.data.prepare import prepare
+from dreambirds.errors import StudyError
+from dreambirds.models.build import Classifier, build
+from dreambirds.models.checkpoint import load_checkpoint
+from dreambirds.training.epochs import DivergenceError, Trainer
+
+ROW = "numbers that were none survived"
+WAYS = {
+    "plain": {},
+    "mixed": {"mixup": 0.4},
+    "smoothed": {"label_smoothing": 0.2},
+    "balanced": {"class_weights": "balanced"},
+    "clipped": {"gradient_clip": 1.0},
+    "float16": {"precision": "float16"},
+    "bfloat16": {"precision": "bfloat16"},
+    "adversarial": {"adversarial": {"length": 1.0, "steps": 1, "ramp_epochs": 0}},
+}
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path, monkeypatch):
+    """Keep prepared photographs out of the project's folder."""
+    monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
+
+
+def birds(folder: Path, colours: list[list[tuple[int, int, int]]], side: int = 32) -> Path:
+    """Prepare a data set of pictures of one colour each, given a class."""
+    for number, own in enumerate(colours):
+        for place, colour in enumerate(own):
+            path = folder / "in" / f"Bird {number}" / f"{place}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (side, side), colour).save(path)
+    dataset, out = settings("folder", folder / "in", image_size=side, validation_fraction=0.3), folder / "dataset"
+    out.mkdir()
+    prepare(dataset, list_labels(dataset), out)
+    return out
+
+
+@pytest.fixture
+def plain(tmp_path) -> Path:
+    """Return a data set of two classes of ten pictures, red and blue, each of one colour."""
+    shades = range(60, 260, 20)
+    return birds(tmp_path, [[(shade, 20, 20) for shade in shades], [(20, 20, shade) for shade in shades]])
+
+
+class Rooted(nn.Module):
+    """A linear model whose logits are finite, and whose weights' slopes are none from an update on: the root at 0."""
+
+    def __init__(self, update: int):
+        """Take the update, counted from 0."""
+        super().__init__()
+        self.layer, self.update, self.made = nn.Linear(12, 3), update, 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.layer(images.flatten(1))
+        self.made += self.training
+        return logits + (self.layer.weight * 0).square().sum().sqrt() if self.made > self.update else logits
+
+
+def batch(seed: int, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return pictures of 2x2 pixels and classes."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(count, 3, 2, 2, generator=generator), torch.arange(count) % 3
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_slopes_that_are_no_numbers_under_a_finite_loss_end_training(way, counted):
+    made = trainer(Classifier(Rooted(2)), per_epoch=40, **WAYS[way])
+    with pytest.raises(DivergenceError) as error:
+        made.train(Lessons([batch(number) for number in range(40)]), 1, 0, 40)
+    said = str(error.value)
+    assert "in epoch 1 at learning rate 0.5; lower learning_rate, now 0.5" in said
+    assert ("or set gradient_clip" in said) == (way != "clipped"), "what is set is no remedy"
+    assert ("or set precision to float32" in said) == (way == "float16")
+    if way == "float16":
+        assert said.startswith("update after update is left out, since gradients are infinite or no number in float16")
+    counted(ROW)
+
+
+def test_float16_leaves_out_an_update_of_no_numbers_and_goes_on(counted):
+    classifier = linear()
+    made = trainer(classifier, per_epoch=40, precision="float16", learning_rate=0.05)
+    huge = (torch.full((4, 3, 2, 2), 6e4), batch(0)[1])
+    whole = [batch(number) for number in range(30)]
+    made.train(Lessons(whole[:3]), 1, 0, 3)
+    before = copy.deepcopy(classifier.state_dict())
+    made.scaler.update(2.0**30)
+    made.train(Lessons([huge]), 1, 0, 1)
+    assert all(torch.equal(before[name], tensor) for name, tensor in classifier.state_dict().items())
+    tally = made.train(Lessons(whole), 2, 0, 30)
+    assert math.isfinite(tally.means[0]) and not torch.equal(before["network.1.weight"], classifier.network[1].weight)
+    counted(ROW)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_loss_that_is_no_number_before_any_update_does_not_blame_the_learning_rate(way, counted):
+    classifier = linear()
+    with torch.no_grad():
+        classifier.network[1].weight.fill_(3e38)
+    made = trainer(classifier, **WAYS[way])
+    for act in (lambda: made.evaluate([batch(0)], 0), lambda: made.train(Lessons([batch(0)] * 2), 1, 0, 2)):
+        with pytest.raises(DivergenceError, match=r"^the loss became (nan|inf) before training has changed") as error:
+            act()
+        assert "learning_rate" not in str(error.value) and "name other weights, another model" in str(error.value)
+        assert ("set precision to float32" in str(error.value)) == (way == "float16")
+        counted(ROW)
+
+
+def test_an_optimiser_whose_state_is_infinite_moves_nothing_and_is_seen(counted):
+    classifier = linear()
+    made = trainer(classifier, optimizer="adamw", learning_rate=1e-3)
+    loss = made.loss
+    made.loss = lambda *parts: tuple(1e25 * each for each in loss(*parts))
+    with pytest.raises(DivergenceError, match=r"^the optimiser's state became infinite or no number in epoch 1 at "):
+        made.train(Lessons([batch(0)] * 2), 1, 0, 2)
+    counted(ROW)
+
+
+@pytest.mark.parametrize("way", ["mixed", "smoothed", "clipped", "float16"])
+def test_a_run_that_leaves_the_numbers_keeps_its_last_good_checkpoint(tmp_path, plain, monkeypatch, way, counted):
+    run = section(**WAYS[way], learning_rate=0.01)
+    good = train(tmp_path, plain, run, [1])
+    update = Trainer._update
+
+    def spoilt(self, images, targets, number, tally):
+        update(self, images, targets, number, tally)
+        if number >= 2 * self.per_epoch:
+            with torch.no_grad():
+                next(self.classifier.parameters()).fill_(math.nan)
+
+    monkeypatch.setattr(Trainer, "_update", spoilt)
+    with pytest.raises(StudyError) as error:
+        link(tmp_path, plain, run, 6, good)
+    kept = Path(re.search(r"the last good checkpoint is '(.*)'$", str(error.value))[1])
+    assert load_checkpoint(kept)[1].epoch == 2 and all(each.isfinite().all() for each in load_file(kept).values())
+    assert not (tmp_path / "6" / good.weights.name).exists() and list((tmp_path / "6").glob("*.safetensors")) == []
+    monkeypatch.setattr(Trainer, "_update", update)
+    after = link(tmp_path, plain, run, 6, good)
+    straight = link(tmp_path / "straight", plain, run, 6, good)
+    assert all(torch.equal(tensor, weights(straight)[name]) for name, tensor in weights(after).items())
+    counted(ROW)
+
+
+def test_weights_of_a_run_that_overflow_are_named_before_training(tmp_path, plain, counted):
+    state = build("test_resnet", 2, {}).network.state_dict()
+    state["fc.weight"].fill_(3e38)
+    save_file(state, tmp_path / "weights.safetensors")
+    with pytest.raises(StudyError) as error:
+        link(tmp_path, plain, section(weights=str(tmp_path / "weights.safetensors")), 0)
+    assert "before training has changed a weight; name other weights" in str(error.value)
+    assert list((tmp_path / "0").glob("*")) == []
+    counted(ROW)
+
+
+def test_pictures_of_one_colour_are_learnt_from(tmp_path, plain, counted):
+    rows = pd.read_csv(train(tmp_path, plain, section(learning_rate=0.01, augmentation={"flip": 0.5}), [0, 6]).history)
+    measured = rows.drop(columns=["run"]).iloc[1:].to_numpy(float)
+    assert np.isfinite(measured).all() and rows["validation_accuracy"].iloc[-1] == 1
+    counted(ROW)
+
+
+def test_a_data_set_of_the_same_picture_everywhere_is_learnt_to_the_entropy_of_its_classes(tmp_path, counted):
+    data = birds(tmp_path, [[(7, 7, 7)] * 10, [(7, 7, 7)] * 10])
+    rows = pd.read_csv(train(tmp_path, data, section(learning_rate=0.01, label_smoothing=0.0), [0, 8]).history)
+    table = pd.read_csv(data / "images.csv")
+    shares = table.loc[table["split"] == "train", "label"].value_counts(normalize=True)
+    entropy = -(shares * np.log(shares)).sum()
+    assert abs(rows["train_loss"].iloc[-1] - entropy) < 0.1 and np.isfinite(rows["validation_loss"]).all()
+    counted(ROW)
+
+
+@pytest.mark.parametrize("each", [1, 2])
+@pytest.mark.parametrize("side", [16, 32])
+def test_the_fewest_pictures_train_where_a_batch_norm_sees_one_place(tmp_path, each, side, counted):
+    colours = [[(50 + 30 * place, 9, 9) for place in range(each + 1)], [(9, 9, 50), (9, 9, 180)]]
+    data = birds(tmp_path, colours, side)
+    table = pd.read_csv(data / "images.csv")
+    seen = []
+    classifier = build("test_resnet", 2, {}).eval()
+    hook = classifier.network.layer4.register_forward_hook(lambda *parts: seen.append(parts[2].shape[-2:]))
+    classifier(torch.zeros(1, 3, side, side))
+    hook.remove()
+    assert side > 16 or seen == [(1, 1)], seen
+    assert (table["split"] == "train").sum() == each + 1
+    rows = pd.read_csv(train(tmp_path, data, section(batch_size=2), [0, 2]).history)
+    assert np.isfinite(rows[["train_loss", "validation_loss"]].iloc[1:].to_numpy()).all()
+    counted(ROW)
+
+
+def test_a_last_batch_of_one_picture_is_left_out_of_training_and_not_of_validation(tmp_path, plain, counted):
+    table = pd.read_csv(plain / "images.csv")
+    kept = (table["split"] == "train").sum()
+    batch_size = next(size for size in range(2, kept) if kept % size == 1)
+    files = train(tmp_path, plain, section(batch_size=batch_size), [1])
+    assert np.isfinite(pd.read_csv(files.history)[["train_loss", "validation_loss"]].iloc[-1].to_numpy(float)).all()
+    counted(ROW)
+
+
+def test_a_study_of_one_class_is_refused_before_any_job(fresh, counted):
+    fresh.config["dataset"]["labels"] = ["blue_jay"]
+    result = fresh.snakemake()
+    assert result.returncode != 0 and not (fresh.folder / "results").exists()
+    said = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
+    assert len(said) == 1 and "dataset.labels" in said[0] and "2" in said[0], result.stdout
+    counted(ROW)
+
+
+def test_one_class_of_a_data_set_of_one_picture_is_dreamt_judged_and_plotted(fresh: Study, counted):
+    same = [[(90, 120, 30)] * 6] * 2
+    birds(fresh.folder, same)
+    fresh.config["dataset"] = {"source": "folder", "path": str(fresh.folder / "in"), "image_size": 32}
+    fresh.config["dreams"]["labels"] = [list_labels(settings("folder", fresh.folder / "in"))[0].label]
+    fresh.config["judges"] = {"judge": {"train": {"model": "test_efficientnet", "epochs": [1], "batch_size": 8}}}
+    said = fresh.run()
+    assert "Traceback" not in said and "RuntimeWarning" not in said
+    dreams, judged = (pd.read_csv(fresh.results / f"{name}.csv") for name in ("dreams", "judgements"))
+    assert dreams["label"].nunique() == 1
+    own = dreams[["own_logit", "own_probability", "change", "spectrum_distance", "variation"]]
+    words = judged[["probability", "rank", "feature_distance"]]
+    assert np.isfinite(own.to_numpy()).all() and np.isfinite(words.to_numpy()).all()
+    assert judged["feature_ratio"].isna().all(), "held-out photographs are the training ones, so there is no ratio"
+    assert len(list((fresh.results / "plots").glob("*.png"))) > 3
+    counted(ROW)
