@@ -7,16 +7,16 @@ STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" "$(CONF
 
 .PHONY: study checked report compare findings test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study bench-gallery faults audit clean distclean
 
-# Said here, since Snakemake ends in a traceback where it can't read a config.
-checked: .venv/installed
-	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.study.config_file "$(CONFIG)"
-
 # A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
 study: checked
 	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.data.fetch "$(CONFIG)" 2>/dev/null \
 		|| $(BIN)/snakemake --cores $(CORES) --configfile "$(CONFIG)"
 	$(BIN)/snakemake --cores $(CORES) --configfile "$(CONFIG)"
 	@echo "Open results/$(STUDY)/gallery/index.html in a browser; results/$(STUDY)/montages and results/$(STUDY)/films hold pictures."
+
+# Said here, since Snakemake ends in a traceback where it can't read a config.
+checked: .venv/installed
+	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.study.config_file "$(CONFIG)"
 
 report: checked
 	$(BIN)/snakemake --cores $(CORES) --configfile "$(CONFIG)"
