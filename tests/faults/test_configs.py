@@ -264,6 +264,12 @@ def checked(name: str, folder: Path) -> str:
     return "".join(told)
 
 
+def test_make_alone_runs_the_study_after_its_config_was_checked():
+    command = ["make", "--dry-run", "--old-file", ".venv/installed"]
+    said = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    assert said.index("dreambirds.study.config_file") < said.index("snakemake --cores all")
+
+
 @pytest.mark.parametrize(
     "changes", [{f"{RUN}/epoch": 1}, {f"{RUN}/model": "inception_v4"}, {"dataset/path": "nowhere"}]
 )
