@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 SECOND = 10**9  # nanoseconds
+SKEW = 5 * SECOND  # by which the clocks of a cluster's machines may differ
 UNSEEN = ("images", "pictures", "sheets")  # folders whose files Snakemake does not look at one by one
 DEEPEST = 4  # folders below a study's; a label's own pictures are not looked at either
 
@@ -17,7 +18,7 @@ def catch_up(folder: Path) -> int:
     Return how many there were. What can't be dated stays as it is.
     """
     now = time.time_ns()
-    ahead = {entry.path: when for entry, when in _files(folder, 0) if when > now}
+    ahead = {entry.path: when for entry, when in _files(folder, 0) if when > now + SKEW}
     times = sorted(set(ahead.values()))
     dates = {when: now - SECOND * (len(times) - 1 - place) // len(times) for place, when in enumerate(times)}
     for path, when in ahead.items():
