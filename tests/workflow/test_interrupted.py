@@ -12,6 +12,8 @@ from killing import files, jobs_of
 from studies import Study, count_dreams, tiny
 from surroundings import surroundings
 
+from dreambirds.dreaming.store import find
+
 EPOCHS = 18
 ARGUMENTS = ["dreams_only", "--set-resources", "dream_study:mem_mb=100"]  # so little memory makes batches of one
 
@@ -79,9 +81,9 @@ def test_the_same_command_goes_on_after_every_way_to_stop_it(tmp_path):
             reached = trained[-1]
     kept = study.folder / "results/.store/dreams"
     for stop in STOPS:
-        before = len(list(kept.glob("*/*/*/entry.json")))
-        stop_when(study, stop, lambda _, before=before: len(list(kept.glob("*/*/*/entry.json"))) > before)
-    before = len(list(kept.glob("??/*/*/entry.json")))
+        before = len(find(kept, "*/*/*/entry.json"))
+        stop_when(study, stop, lambda _, before=before: len(find(kept, "*/*/*/entry.json")) > before)
+    before = len(find(kept, "??/*/*/entry.json"))
     said = study.run(*ARGUMENTS)
     assert before >= 2 * 4 and count_dreams(said) <= 16 - before, "whole batches are kept"
     assert "Nothing to be done" in study.run(*ARGUMENTS)
