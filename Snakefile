@@ -38,11 +38,11 @@ try:
     plan = None if fetching else make_plan(config)
     if workflow.is_main_process and plan:
         check_places(plan)
-    if workflow.is_main_process and plan and unknown(plan):
-        # imported only here, since torch takes seconds
-        from dreambirds.pictures.measuring import measure
+        if unknown(plan):
+            # imported only here, since torch takes seconds
+            from dreambirds.pictures.measuring import measure
 
-        measure(plan)
+            measure(plan)
 except StudyError as error:
     sys.exit(f"Error: {error}")
 except Exception as error:
@@ -55,14 +55,12 @@ if workflow.workflow_settings.cache is not None:
 
 if workflow.is_main_process:
     hold(Path(".snakemake"))
-    if plan:
+    if fetching:
+        announce_fetch(fetching)
+    else:
         sweep_halves(Path("results") / plan.study, age=60)
-    if plan and (number := catch_up(Path("results") / plan.study)):
-        print(
-            f"The clock was set back: {number} files from the future are dated to now.",
-            file=sys.stderr,
-        )
-    announce_fetch(fetching) if fetching else announce(plan)
+        catch_up(Path("results") / plan.study)
+        announce(plan)
 
 
 include: "workflow/rules/download.smk"

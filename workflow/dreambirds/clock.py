@@ -1,6 +1,7 @@
 """A clock that was set back: files from the future would make Snakemake refuse all that is made from them now."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,10 +13,9 @@ UNSEEN = ("images", "pictures", "sheets")  # folders whose files Snakemake does 
 DEEPEST = 4  # folders below a study's; a label's own pictures are not looked at either
 
 
-def catch_up(folder: Path) -> int:
-    """Date files below a study's folder that are from the future to the last second, in their order.
-
-    Return how many there were. What can't be dated stays as it is.
+def catch_up(folder: Path) -> None:
+    """Date files below a study's folder that are from the future to the last second, in their order, and say on
+    standard error how many there were. What can't be dated stays as it is.
     """
     now = time.time_ns()
     ahead = {entry.path: when for entry, when in _files(folder, 0) if when > now + SKEW}
@@ -24,7 +24,8 @@ def catch_up(folder: Path) -> int:
     for path, when in ahead.items():
         with suppress(OSError):
             os.utime(path, ns=(dates[when], dates[when]), follow_symlinks=False)
-    return len(ahead)
+    if ahead:
+        print(f"The clock was set back: {len(ahead)} files from the future are dated to now.", file=sys.stderr)
 
 
 def _files(folder: Path, depth: int) -> Iterator[tuple[os.DirEntry, int]]:
