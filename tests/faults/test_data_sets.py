@@ -11,10 +11,10 @@ from hostile import assert_plain, encoded, prepare_apart, problems, scene
 from layouts import refused, settings, told
 from surroundings import surroundings
 
-from dreambirds.data import telling
 from dreambirds.data.catalogue import list_labels
 from dreambirds.data.prepare import prepare
 from dreambirds.data.tables import read_images
+from dreambirds.logs import MOST_WARNINGS
 
 ROW = "photographs survived or listed"
 STRANGE = [b"two\nlines", b"\x1b[31mred", b"caf\xe9", b"it's <b>&amp;", b"$(touch spoilt)", b"-rf", b"a{b}%s"]
@@ -91,15 +91,15 @@ def test_the_same_picture_in_two_classes_is_told_loudly_and_listed(place, caplog
     counted(ROW, 2)
 
 
-def test_the_log_says_the_same_of_a_few_pictures_only(place, caplog, counted):
-    caplog.set_level(logging.INFO, "dreambirds")
+def test_the_log_says_the_same_of_a_few_pictures_only(place, own_log, counted):
     for number in range(300):
         (place / "in" / "auk" / f"broken {number:03d}.jpg").write_bytes(b"\xff\xd8")
     dataset = settings("folder", place / "in")
     prepare(dataset, list_labels(dataset), place / "out", place / "store", threads=2)
-    assert caplog.text.count("left out ") == telling.MOST
-    assert caplog.text.count("further pictures are left out: images.csv lists them all, with the reasons") == 1
-    assert "; 300 left out" in caplog.text and len(problems(place / "out")) == 300
+    said = own_log.read_text()
+    assert said.count(" left out ") == MOST_WARNINGS
+    assert said.count("further pictures are left out: images.csv lists them all, with the reasons") == 1
+    assert "; 300 left out" in said and len(problems(place / "out")) == 300
     counted(ROW, 300)
 
 

@@ -1,9 +1,7 @@
 """What grows is bounded: a long job's memory, logs, a study that is run again and again, and the store."""
 
-import io
 import logging
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -12,10 +10,8 @@ from killing import files
 from soaking import soak
 from studies import Study, tiny
 
-from dreambirds.data import telling
-from dreambirds.data.telling import Teller
 from dreambirds.dreaming import eviction
-from dreambirds.logs import MOST_ALIKE, log_to
+from dreambirds.logs import MOST_ALIKE, MOST_WARNINGS, log_to
 
 DREAMS, MIB = 2000, 1 << 20
 LEAK = 32 * 32 * 3 * 4  # bytes of one picture in float32
@@ -42,39 +38,18 @@ def test_a_leak_of_a_picture_a_dream_would_be_seen(tmp_path):
     assert grown(soak(tmp_path, DREAMS, LEAK)) > FLAT
 
 
-@pytest.fixture
-def terminal() -> io.StringIO:
-    """Return what stands for the terminal."""
-    return io.StringIO()
-
-
-@pytest.fixture
-def own_log(tmp_path, monkeypatch, terminal):
-    """Return a file that the package logs to; afterwards nothing of it is left in `logging`."""
-    root, package = logging.getLogger(), logging.getLogger("dreambirds")
-    before, level, loud = root.handlers[:], package.level, logging.raiseExceptions
-    monkeypatch.setattr(sys, "stderr", terminal)
-    log_to(tmp_path / "job.log")
-    yield tmp_path / "job.log"
-    for handler in root.handlers:
-        handler.close()
-    root.handlers[:] = before
-    package.setLevel(level)
-    logging.captureWarnings(False)
-    logging.raiseExceptions = loud
-
-
-def test_a_hundred_thousand_lines_of_one_kind_are_a_short_log(own_log, terminal, counted):
+@pytest.mark.parametrize(("level", "most"), [(logging.INFO, MOST_ALIKE), (logging.WARNING, MOST_WARNINGS)])
+def test_a_hundred_thousand_lines_of_one_kind_are_a_short_log(level, most, own_log, terminal, counted):
     log = logging.getLogger("dreambirds.anything")
     for number in range(LINES):
-        log.warning("picture %d can't be read", number)
+        log.log(level, "picture %d is told", number)
     for number in range(3):
         log.error("Error: %d", number)
     log.info("another kind")
     lines = own_log.read_text().splitlines()
-    assert len(lines) == MOST_ALIKE + 5 and own_log.stat().st_size < 10_000
-    assert lines[MOST_ALIKE - 1].endswith(f" picture {MOST_ALIKE - 1} can't be read")
-    assert lines[MOST_ALIKE].endswith(" … and more lines like those before, which are left out")
+    assert len(lines) == most + 5 and own_log.stat().st_size < 10_000
+    assert lines[most - 1].endswith(f" picture {most - 1} is told")
+    assert lines[most].endswith(" … and more lines like those before, which are left out")
     assert [line[-8:] for line in lines[-4:-1]] == ["Error: 0", "Error: 1", "Error: 2"]
     on_terminal = terminal.getvalue().splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == on_terminal, "the terminal is told the same"
@@ -94,15 +69,6 @@ def test_a_job_s_log_begins_anew(own_log):
     log_to(own_log)
     logging.getLogger("dreambirds").info("now")
     assert len(own_log.read_text().splitlines()) == 1
-
-
-def test_a_hundred_thousand_pictures_of_one_kind_are_told_of_in_a_few_lines(caplog, counted):
-    teller = Teller(logging.getLogger("dreambirds.teller"))
-    for number in range(LINES):
-        teller.warn("left out %d", number, more="the table tells of the others")
-    assert len(caplog.records) == telling.MOST + 1
-    assert caplog.messages[-1] == "the table tells of the others"
-    counted("lines of one kind logged in a short file", LINES)
 
 
 def sizes(folder: Path) -> dict[str, int]:

@@ -3,10 +3,14 @@
 import logging
 from collections import Counter
 from pathlib import Path
+from threading import Lock
 
 from dreambirds.errors import one_line
 
-MOST_ALIKE = 100  # lines of one kind, such as photographs that can't be read
+MOST_ALIKE = 100  # lines of one kind, such as epochs
+MOST_WARNINGS = 20  # of one kind, such as photographs that can't be read
+
+OTHERS = "… and more lines like those before, which are left out"
 
 
 class OneLine(logging.Formatter):
@@ -20,23 +24,29 @@ class OneLine(logging.Formatter):
 class Few(logging.Filter):
     """Let the first lines of a kind pass, and say once that there are more; errors always pass.
 
-    Lines are of one kind if they come from the same place in the code.
+    Lines are of one kind if they come from the same place in the code. Where the others are told, a line may say with
+    ``extra={"others": "the table lists them all"}``. Many threads may log at once.
     """
 
-    def __init__(self, most: int = MOST_ALIKE):
-        """Take how many lines of a kind pass."""
+    def __init__(self):
+        """Begin with nothing seen."""
         super().__init__()
-        self.most, self.seen = most, Counter()
+        self._seen, self._lock = Counter(), Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether a record is to be written; the first one that is too many becomes the line that says so."""
         if record.levelno >= logging.ERROR:
             return True
-        kind = record.pathname, record.lineno
-        self.seen[kind] += 1
-        if self.seen[kind] == self.most + 1:
-            record.msg, record.args = "… and more lines like those before, which are left out", ()
-        return self.seen[kind] <= self.most + 1
+        most, kind = (
+            MOST_WARNINGS if record.levelno >= logging.WARNING else MOST_ALIKE,
+            (record.pathname, record.lineno),
+        )
+        with self._lock:
+            self._seen[kind] += 1
+            count = self._seen[kind]
+        if count == most + 1:
+            record.msg, record.args = getattr(record, "others", OTHERS), ()
+        return count <= most + 1
 
 
 def log_to(file: Path) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,9 @@ from dreambirds.data.photographs import UnreadableError, reasons, stored
 from dreambirds.data.shapes import shape_of
 from dreambirds.data.source import Photograph, open_photograph, origin
 from dreambirds.data.store import Entry, Store, picture_key, pixels_digest
-from dreambirds.data.telling import Teller
 
 OTHERS = "further pictures are left out: images.csv lists them all, with the reasons"
+SHOWN_WHOLE = "further pictures are shown whole for the same reason"
 log = logging.getLogger(__name__)
 
 
@@ -55,7 +55,6 @@ class Workshop:
     dataset: dict
     folder: Path
     store: Store
-    teller: Teller = field(default_factory=lambda: Teller(log))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -75,7 +74,7 @@ class Workshop:
                 entry, found = self._find_or_make(source.origin)
             except UnreadableError as error:
                 problem = shown(str(error))
-                self.teller.warn("left out %s: %s", source.said, problem, more=OTHERS)
+                log.warning("left out %s: %s", source.said, problem, extra={"others": OTHERS})
                 return Made({**row, "problem": problem})
             link(entry.path, self.folder / path)
             picture = entry.picture
@@ -107,7 +106,7 @@ class Workshop:
                 entry = self.store.put(key, *made)
         if box and entry.facts["shown"] != "box":
             told = "%s is shown whole, since its box %s has no area in it"
-            self.teller.warn(told, name, list(box), more="further pictures are shown whole for the same reason")
+            log.warning(told, name, list(box), extra={"others": SHOWN_WHOLE})
         return entry, found
 
     def _box(self, photograph: Photograph) -> Box | None:
