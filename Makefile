@@ -29,8 +29,10 @@ compare: checked
 findings: checked
 	$(BIN)/snakemake --cores $(CORES) findings --configfile "$(CONFIG)"
 
+# Two at a time, those that take longest first; a file's tests share what they build.
+TESTED := tests/workflow tests/faults tests/browser tests/unit
 test: lint slurm chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder $(TESTED)
 
 test-slurm: .venv/installed-test slurm
 	$(BIN)/python -m pytest tests/workflow/test_slurm.py

@@ -1,26 +1,13 @@
-"""Studies to be spoilt, and a count of what was done to them: `pytest tests/faults` ends with it as a table."""
+"""Studies to be spoilt, and a log to be read."""
 
 import io
 import logging
 import sys
-from collections import Counter
 
 import pytest
 from studies import Study, tiny
 
 from dreambirds.logs import log_to
-
-COUNTS: Counter[str] = Counter()
-
-
-@pytest.fixture
-def counted():
-    """Return the function that adds to a row of the table, such as ``counted("configs refused", 3)``."""
-
-    def count(row: str, number: int = 1) -> None:
-        COUNTS[row] += number
-
-    return count
 
 
 @pytest.fixture
@@ -49,11 +36,3 @@ def own_log(tmp_path, monkeypatch, terminal):
     package.setLevel(level)
     logging.captureWarnings(False)
     logging.raiseExceptions = loud
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Print the table of docs/reliability.md."""
-    if COUNTS:
-        terminalreporter.section("faults")
-        for row, number in COUNTS.items():
-            terminalreporter.write_line(f"| {row} | {number} |")
