@@ -3,31 +3,33 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CONFIG ?= config/default.yaml
 CORES ?= all
 BIN := .venv/bin
-STUDY = $(or $(shell sed -n "s/^study: *[\"']*\([A-Za-z0-9_-]*\).*/\1/p" "$(CONFIG)" 2> /dev/null),default)
+# Asked by the shell where it is wanted; what a user names goes there through the environment, whatever letters it has.
+STUDY = $$(PYTHONPATH=workflow $(BIN)/python -m dreambirds.study.config_file --study "$$CONFIG")
+export CONFIG WITH
 
 .PHONY: study checked report compare findings test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study bench-gallery faults audit clean distclean
 
 # A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
 study: checked
-	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.data.fetch "$(CONFIG)" 2>/dev/null \
-		|| $(BIN)/snakemake --cores $(CORES) --configfile "$(CONFIG)"
-	$(BIN)/snakemake --cores $(CORES) --configfile "$(CONFIG)"
-	@echo "Open results/$(STUDY)/gallery/index.html in a browser; results/$(STUDY)/montages and results/$(STUDY)/films hold pictures."
+	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.data.fetch "$$CONFIG" 2>/dev/null \
+		|| $(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
+	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
+	@study="results/$(STUDY)" && echo "Open $$study/gallery/index.html in a browser; $$study/montages and $$study/films hold pictures."
 
 # Said here, since Snakemake ends in a traceback where it can't read a config.
 checked: .venv/installed
-	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.study.config_file "$(CONFIG)"
+	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.study.config_file "$$CONFIG"
 
 report: checked
-	$(BIN)/snakemake --cores $(CORES) --configfile "$(CONFIG)"
-	$(BIN)/snakemake --report results/$(STUDY)/report.zip --configfile "$(CONFIG)"
+	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
+	study="results/$(STUDY)" && $(BIN)/snakemake --report "$$study/report.zip" --configfile "$$CONFIG"
 
 # A study's runs and recipes as a table, or beside another study: `make compare WITH=results/other`.
 compare: checked
-	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.gallery.compare results/$(STUDY) $(WITH)
+	@study="results/$(STUDY)" && PYTHONPATH=workflow $(BIN)/python -m dreambirds.gallery.compare "$$study" $${WITH:+"$$WITH"}
 
 findings: checked
-	$(BIN)/snakemake --cores $(CORES) findings --configfile "$(CONFIG)"
+	$(BIN)/snakemake --cores $(CORES) findings --configfile "$$CONFIG"
 
 # Two at a time, those that take longest first; a file's tests share what they build.
 TESTED := tests/workflow tests/faults tests/browser tests/unit

@@ -9,41 +9,16 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from studies import ROOT, tiny
+from refusals import BACK, refusal, spoilt
+from studies import ROOT
 from surroundings import surroundings
 
 from dreambirds.errors import LONGEST, StudyError, one_line
-from dreambirds.pictures.measuring import measure
 from dreambirds.study.fetching import first_fetch
 from dreambirds.study.plan import make_plan
 from dreambirds.study.schema import load_schema
 
-BACK = object()  # the key goes
 LONG = "x" * 300
-
-
-def spoilt(changes: dict) -> dict:
-    """Return the tiny study with other values at paths such as ``runs/scratch/epochs``."""
-    config = tiny()
-    for path, value in changes.items():
-        *parents, key = path.split("/")
-        place = config
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        if value is BACK:
-            del place[key]
-        else:
-            place[key] = value
-    return config
-
-
-def refusal(config: dict) -> str:
-    """Do what is done before the first job, as the Snakefile does; return the sentence that the config is refused
-    with."""
-    with pytest.raises(StudyError) as error:
-        first_fetch(config)
-        measure(make_plan(config))
-    return str(error.value)
 
 
 @pytest.fixture
@@ -93,6 +68,16 @@ BAD = [
     ("runs.scratch.learning_rate: must be of type number, not inf; write a finite", {f"{RUN}/learning_rate": math.inf}),
     ("runs.scratch.gradient_clip: must be at most 1000000", {f"{RUN}/gradient_clip": 10**400}),
     ("dreams.recipes.study.step_size: must be a number", {f"{RECIPE}/step_size": math.nan}),
+    ("{from: a, to: b, over: steps}, not '1e-3'; it was read as text, write 0.001", {f"{RECIPE}/step_size": "1e-3"}),
+    ("study.blur_sigma: must be a number from 0 to 100, {random: [low, high]}", {f"{RECIPE}/blur_sigma": "wide"}),
+    ("not '5e-1'; it was read as text, write 0.5", {f"{RECIPE}/blur_sigma": [1, "5e-1"]}),
+    ("not '1e1'; it was read as text, write 10", {f"{RECIPE}/scale": "1e1"}),
+    ("'1e-1' was read as text, write 0.1", {f"{RECIPE}/scale_width": {"random": ["1e-1", 1]}}),
+    ("'1e1' was read as text, write 10", {f"{RECIPE}/rotate": {"from": 0, "to": "1e1", "over": 9, "shape": "cosine"}}),
+    ("not '1e-1'; it was read as text, write 0.1", {f"{RECIPE}/crop_size": "1e-1"}),
+    ("'1e-3' was read as text, write 0.001", {f"{RECIPE}/step_size": {"from": "1e-3", "to": 0.1, "over": 9}}),
+    ("height, width], or null, not '64'; it was read as text, write 64", {"dataset/image_size": "64"}),
+    ("or null, not ['64', 64]; '64' was read as text, write 64", {"dataset/image_size": ["64", 64]}),
     ("dreams.recipes.study.l2: must be of type number, not '1e-3'; it was read as text", {f"{RECIPE}/l2": "1e-3"}),
     ("runs.scratch.weight_decay: must be of type number, not '1e-3'", {f"{RUN}/weight_decay": "1e-3"}),
     ("dreams.recipes.study.seed: must be at least 0, not -1", {f"{RECIPE}/seed": -1}),
@@ -151,7 +136,12 @@ BAD = [
     ("runs.scratch.model: timm has no model 'resnet81'; did you mean 'resnet18'?", {f"{RUN}/model": "resnet81"}),
     ("judges.j.train.model: timm has no model ''; allowed:", {"judges/j/train/model": ""}),
     ("runs.scratch: the model 'inception_v4' does not take pictures of 32x32", {f"{RUN}/model": "inception_v4"}),
-    ("runs.scratch: model_options {'dept': 3} do not fit", {f"{RUN}/model_options": {"dept": 3}}),
+    ("runs.scratch.model_options: {'dept': 3} do not fit", {f"{RUN}/model_options": {"dept": 3}}),
+    ("scratch.model_options.in_chans: is no option to set; every picture has 3", {f"{RUN}/model_options/in_chans": 1}),
+    ("scratch.model_options.num_classes: is no option to set", {f"{RUN}/model_options": {"num_classes": 3}}),
+    ("runs.scratch.model_options: with {'drop_rate': 2} the model", {f"{RUN}/model_options/drop_rate": 2}),
+    ("scratch.model_options: the model 'test_resnet' can't be built with", {f"{RUN}/model_options/output_stride": 3}),
+    ("change them, or dataset.image_size", {f"{RUN}/model": "test_vit", f"{RUN}/model_options": {"img_size": 5}}),
     ("runs.scratch.optimizer: timm has no optimiser 'adamm'; did you mean", {f"{RUN}/optimizer": "adamm"}),
 ]  # fmt: skip
 

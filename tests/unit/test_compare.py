@@ -257,6 +257,7 @@ def test_a_page_shows_some_dozens_of_pairs_at_most(tmp_path):
     ("arguments", "sentence"),
     [
         (["results/onne"], "there is no study 'results/onne'; did you mean 'results/one'? allowed: "),
+        (["nonsense"], "there is no study 'nonsense'; allowed: results/bare, results/one, results/torn"),
         (["results/empty"], "there is no 'results/empty/dreams.csv'; run the study first"),
         (["results/one", "results/one/"], "'results/one' is named twice; name two studies"),
         (["results/one", "results/empty", "x"], "one or two studies can be compared, not 3"),

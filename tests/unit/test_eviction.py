@@ -33,7 +33,8 @@ def test_sizes_are_read_as_people_write_them(text, size):
     assert eviction.as_bytes(text) == size
 
 
-def test_a_size_that_is_none_is_refused(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["eviction", "--limit", "much"])
-    with pytest.raises(SystemExit, match="--limit: must be a size such as 500MB or 20GB, not 'much'"):
+@pytest.mark.parametrize("text", ["much", "9" * 400, f"{'9' * 308}TB"])
+def test_a_size_that_is_none_is_refused(monkeypatch, text):
+    monkeypatch.setattr(sys, "argv", ["eviction", "--limit", text])
+    with pytest.raises(SystemExit, match=f"--limit: must be a size such as 500MB or 20GB, not '{text[:4]}"):
         eviction.main()

@@ -142,7 +142,7 @@ def test_a_hub_that_gives_no_weights_says_what_was_tried_and_what_else_there_is(
 
 def test_a_model_without_pretrained_weights_says_so(told):
     assert told["darknet17"].startswith(
-        "timm has no pretrained weights of 'darknet17'; set weights to null or to a file"
+        "weights: timm has no pretrained weights of 'darknet17'; set weights to null or to a file"
     )
 
 

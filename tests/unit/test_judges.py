@@ -4,8 +4,8 @@ import pytest
 from sections import section
 
 from dreambirds.data.labels import Label
+from dreambirds.data.names import match, read_names
 from dreambirds.errors import StudyError
-from dreambirds.judging.names import match, read_names
 from dreambirds.study import judgement
 from dreambirds.study.plan import make_plan
 
@@ -40,6 +40,7 @@ def test_a_study_has_one_judge_of_another_architecture_by_default():
 def test_a_judge_dreams_of_nothing_and_what_it_learns_is_checked_like_a_run():
     plan = make_plan(config({"a": {"train": {"model": "test_efficientnet", "epochs": [1, 3]}}}))
     assert set(plan.dreams["run"]) == {"one", "two"} and plan.epochs("a") == [1, 3]
+    assert plan.path("a") == "judges.a.train" and plan.path("one") == "runs.one"
     assert judgement.weights(plan, "a").endswith("runs/a/epoch-0003.safetensors")
     assert "judges.a.train.model: timm has no model 'test_resnat'" in refused(
         {"a": {"train": {"model": "test_resnat"}}}
@@ -68,6 +69,8 @@ def test_weights_come_with_their_names_and_their_model(tmp_path):
     weights.touch()
     assert f"judges.a.labels: '{labels}' is not a file" in refused({"a": judge})
     labels.touch()
+    assert f"judges.a.labels: '{labels}' holds no name" in refused({"a": judge})
+    labels.write_text("Blue Jay\nother\n")
     assert "judges.a.model: timm has no model" in refused({"a": judge | {"model": "test_resnit"}})
     assert "judges.a.model: weights from a file need a model" in refused({"a": judge | {"model": None}})
     assert "judges.a.labels: weights from a file need a file" in refused({"a": judge | {"labels": None}})
@@ -82,6 +85,8 @@ def test_a_judge_is_exactly_one_thing(tmp_path):
     assert "judges.a.epoch: belongs to a judge with 'run'" in refused({"a": {"train": {}, "epoch": 1}})
     assert "judges.a.names: " in refused({"a": {"train": {}, "names": {"x": "y"}}})
     assert "judges.one: a run has this name too" in refused({"one": {"train": {}}})
+    assert "runs.judge: the study's own judge has this name" in refused(None, judge={"model": "test_resnet"})
+    assert make_plan(config({}, judge={"model": "test_resnet"})).path("judge") == "runs.judge"
 
 
 def test_a_section_without_its_training_tells_what_else_decides_a_judge(run):
@@ -102,12 +107,15 @@ def test_what_is_there_twice_is_not_known_and_a_wrong_name_is_refused():
         match(LABELS, ["Blue Jay"], {"Blue_Jay": "Blew Jay"})
     with pytest.raises(StudyError, match=r"names: unknown label 'Blue_Jai'; did you mean 'Blue_Jay'"):
         match(LABELS, ["Blue Jay"], {"Blue_Jai": "Blue Jay"})
+    with pytest.raises(StudyError, match="names: the judge knows none of the study's classes"):
+        match(LABELS, ["A (Blue Jay)", "B (Blue Jay)"], {})
 
 
 def test_names_are_lines_and_a_file_without_any_is_refused(tmp_path):
     path = tmp_path / "names.txt"
     path.write_bytes(b"one\n\xd7 two\n\nthree\n")
-    assert read_names(path, "labels") == ["one", "\ufffd two", "", "three"]
+    assert read_names(path) == ["one", "\ufffd two", "", "three"]
     path.write_text("\n")
-    with pytest.raises(StudyError, match="holds no name"):
-        read_names(path, "labels")
+    for wrong, sentence in ((path, "holds no name"), (tmp_path / "none", "can't be read")):
+        with pytest.raises(StudyError, match=f"^labels: '.*' {sentence}"):
+            read_names(wrong)

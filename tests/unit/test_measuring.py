@@ -1,5 +1,7 @@
 """What is measured of models and recipes: once, and kept where all find it."""
 
+import json
+import math
 import os
 import subprocess
 import sys
@@ -66,7 +68,8 @@ def test_what_was_measured_by_other_code_or_libraries_or_is_damaged_is_not_known
         other.setattr(memory, "_measurer", lambda: ["torch 9"])
         assert memory.unknown(plan)
     assert not memory.unknown(plan)
-    for damage in ("", "{", "[]", '{"found": 3}', "{}"):
+    wrong = {"per_byte": "2", "weights": 1, "learning": math.nan, "picture": -1}
+    for damage in ("", "{", "[]", '{"found": 3}', "{}", '{"found": {}}', json.dumps({"found": wrong})):
         for path in files.glob("*.json"):
             path.write_text(damage)
         memory._known.clear()
@@ -148,10 +151,10 @@ def test_very_large_dreams_are_reckoned_from_smaller_ones_or_left_to_the_dream(m
             {"recipes": {"r": STEPS, "wrong": {**STEPS, "objective": "layer_mean:layer9"}}},
             "dreams.recipes.wrong on the run 'a': objective: the model has no layer 'layer9'; ",
         ),
-        ({"model_options": {"no": 1}}, "runs.a: model_options {'no': 1} do not fit the model 'test_resnet': "),
+        ({"model_options": {"no": 1}}, "runs.a.model_options: {'no': 1} do not fit the model 'test_resnet': "),
         (
             {"model": "vit_tiny_patch16_224", "model_options": {"img_size": 64}, "size": 48},
-            "runs.a: the model 'vit_tiny_patch16_224' does not take pictures of 48x48 pixels",
+            "runs.a.model_options: with {'img_size': 64} the model 'vit_tiny_patch16_224' does not take pictures",
         ),
     ],
     ids=["recipe", "options", "size"],

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from dreambirds.errors import StudyError
+from dreambirds.errors import StudyError, said_of
 from dreambirds.models.build import build, head_parameters, options_for, probe
 from dreambirds.models.checkpoint import Card, load_checkpoint, save_checkpoint
 from dreambirds.models.frozen import freeze
@@ -71,7 +71,7 @@ def test_a_checkpoint_that_is_cut_or_a_pickle_or_another_file_is_refused(tmp_pat
 
 
 def test_options_that_a_model_does_not_know_are_named():
-    with pytest.raises(StudyError, match=r"model_options {'pad_typo': 'same'} do not fit the model 'test_resnet'"):
+    with pytest.raises(StudyError, match=r"^model_options: {'pad_typo': 'same'} do not fit the model 'test_resnet'"):
         build("test_resnet", 2, {"pad_typo": "same"})
 
 
@@ -93,6 +93,27 @@ def test_options_that_a_model_does_not_know_are_named():
 def test_a_model_that_does_not_fit_the_pictures_is_named(name, options, shape, sentence):
     with pytest.raises(StudyError, match=sentence):
         probe(build(name, 3, options), shape, 3)
+
+
+def test_options_are_blamed_where_the_model_would_fit_without_them():
+    def said(name: str, options: dict, shape: tuple[int, int]) -> str:
+        with pytest.raises(StudyError) as error:
+            probe(build(name, 3, options), shape, 3, options)
+        return str(error.value)
+
+    wrong = "with {'drop_rate': 2} the model 'test_resnet' does not take pictures of 32x32 pixels (dropout"
+    assert said("test_resnet", {"drop_rate": 2}, (32, 32)).startswith(f"model_options: {wrong}")
+    narrow = said("vit_tiny_patch16_224", {"img_size": 64}, (48, 48))
+    assert narrow.startswith("model_options: with {'img_size': 64}") and narrow.endswith("them, or dataset.image_size")
+    small = said("inception_v4", {"drop_rate": 0.1}, (16, 16))
+    assert small.startswith("the model 'inception_v4'") and small.endswith("; change dataset.image_size")
+
+
+def test_a_sentence_of_a_key_ends_the_path_of_its_section():
+    for key, expected in ((None, "runs.a: wrong"), ("b.c", "runs.a.b.c: wrong")):
+        with pytest.raises(StudyError) as error, said_of("runs"), said_of("a"):
+            raise StudyError("wrong", key)
+        assert str(error.value) == expected and str(pickle.loads(pickle.dumps(error.value))) == expected
 
 
 def test_a_model_that_gives_other_logits_than_classes_is_named():

@@ -122,6 +122,16 @@ def test_a_checkpoint_of_this_project_serves_as_weights_also_at_another_size(tmp
     assert larger["pos_embed"].shape[1] == 16 + weights(first)["pos_embed"].shape[1] - 4
 
 
+def test_a_judge_that_does_not_fit_is_told_of_where_the_config_has_it(tmp_path, dataset, run):
+    for keys, sentence in (
+        ({"model_options": {"dept": 3}}, "model_options: {'dept': 3} do not fit"),
+        ({"weights": stored(tmp_path / "a.safetensors", donor("test_vit"))}, "weights: '.*' does not fit the model"),
+    ):
+        for where, told in ((None, "runs.a"), ("judges.a.train", "judges.a.train")):
+            with pytest.raises(StudyError, match=f"^{told}.{sentence}"):
+                train(tmp_path, dataset, run(**keys), [0], where=where)
+
+
 def test_shared_parameters_come_back_from_a_checkpoint(tmp_path):
     torch.manual_seed(0)
     options = options_for("coat_tiny", {}, (32, 32))

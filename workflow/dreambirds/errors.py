@@ -6,14 +6,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 LONGEST = 600  # letters of a sentence
+MAKE_AGAIN = "delete it, and the same command makes it again"
+TRAIN_AGAIN = "delete it to train that epoch again"
 
 
 class StudyError(ValueError):
     """Something that the user can mend: what is wrong, where, and what is allowed; always one line."""
 
-    def __init__(self, sentence: str):
-        """Take the sentence; what names in it would do to a terminal is shown instead, and a very long one is cut."""
-        line = one_line(sentence)
+    def __init__(self, sentence: str, key: str | None = None):
+        """Take the sentence, and the path of the config's key that it is about, which goes before it; what names in it
+        would do to a terminal is shown instead, and a very long one is cut."""
+        self.sentence, self.key = sentence, key
+        line = one_line(f"{key}: {sentence}" if key else sentence)
         super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST * 2 // 3]} … {line[-LONGEST // 3 :]}")
 
 
@@ -43,11 +47,11 @@ def nearest(word: object, allowed: Iterable[str]) -> str:
 
 @contextmanager
 def said_of(where: str) -> Iterator[None]:
-    """Put `where` before the sentence of a StudyError that is raised inside."""
+    """Put the path `where` before the sentence of a StudyError that is raised inside, or before its own key."""
     try:
         yield
     except StudyError as error:
-        raise StudyError(f"{where}: {error}") from error
+        raise StudyError(error.sentence, f"{where}.{error.key}" if error.key else where) from error
 
 
 def first_line(error: Exception) -> str:

@@ -11,7 +11,8 @@ with job(snakemake):
 
     source, output, settings = snakemake.input, snakemake.output, snakemake.params.settings
     # as many as the cores that were granted leave, beside the threads that compute
-    asked = make_plan(snakemake.config).config["threads"]
+    plan = make_plan(snakemake.config)
+    asked = plan.config["threads"]
     processes = asked["load"] * snakemake.threads // (asked["load"] + asked["train"])
     before = source.get("before") and Files(Path(source.before), Path(source.before_state), Path())
     segment = Segment(
@@ -23,5 +24,6 @@ with job(snakemake):
         to=Files(Path(output.weights), Path(output.state), Path(output.history)),
         code=snakemake.params.code,
         processes=processes,
+        where=plan.path(snakemake.wildcards.run),
     )
     train_segment(segment, choose_device(snakemake.resources.gpu, max(1, snakemake.threads - processes)))

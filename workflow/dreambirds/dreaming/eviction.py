@@ -4,6 +4,7 @@ That is asked for by ``make store-gc LIMIT=20GB``, or done after each run where 
 """
 
 import argparse
+import math
 import os
 import re
 import sys
@@ -109,9 +110,10 @@ def as_bytes(text: str, where: str = "--limit") -> int:
     """Return a size such as ``500MB``, ``20GB`` or ``0`` in bytes. Raises StudyError, which says `where` it was given,
     if it is none."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
-    if not match:
+    size = float(match[1]) * UNITS[match[2].upper()] if match else math.inf
+    if size == math.inf:
         raise StudyError(f"{where}: must be a size such as 500MB or 20GB, not '{text}'")
-    return round(float(match[1]) * UNITS[match[2].upper()])
+    return round(size)
 
 
 def main() -> None:

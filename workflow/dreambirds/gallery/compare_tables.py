@@ -23,6 +23,7 @@ MEASURES = {
 }
 LOWER_IS_BETTER = ("feature_ratio", "spectrum_distance", "seconds")
 JOB = ["run", "epoch", "recipe"]
+RESULTS = Path("results")
 BEFORE_PARAMETERS = "picture_rescaled"  # dreams.csv ends in the recipe's parameters
 
 
@@ -46,9 +47,15 @@ def read_study(folder: Path) -> Study:
     Raises StudyError if there is no such folder, or no table of dreams in it.
     """
     if not folder.is_dir():
-        beside = [str(path.parent) for path in folder.parent.glob("*/dreams.csv")]
-        raise StudyError(f"there is no study '{folder}'; {nearest(folder, beside)}")
+        raise StudyError(f"there is no study '{folder}'; {_others(folder)}")
     return Study(folder, *(_read(folder / f"{name}.csv", needed) for name, needed in _NEEDED.items()))
+
+
+def _others(folder: Path) -> str:
+    for place in (folder.parent, RESULTS):
+        if beside := [str(path.parent) for path in place.glob("*/dreams.csv")]:
+            return nearest(folder, beside)
+    return f"'{RESULTS}' holds none either; run one first"
 
 
 _NEEDED = {

@@ -7,7 +7,6 @@ import torch
 
 from dreambirds.data.files import sha256_of
 from dreambirds.data.tables import write_table
-from dreambirds.errors import said_of
 from dreambirds.judging.dreams import read_dreams, views_of
 from dreambirds.judging.judge import load_judge
 from dreambirds.judging.judged import Bench, judge_dreams
@@ -33,16 +32,15 @@ class Case:
 def write_judgement(plan: Plan, case: Case, device: torch.device, judged: Path, check: Path) -> None:
     """Write a judge's word on each view of each dream that it is shown, and a row on how good a judge it is.
 
-    Raises StudyError if its weights can't be read or do not fit, or if it knows none of the study's classes.
+    Raises StudyError if its weights can't be read or do not fit, if it knows none of the study's classes, or if a table
+    of dreams is not whole.
     """
     asked = plan.judges[case.judge]
-    with said_of(f"judges.{case.judge}"):
-        judge = load_judge(case.judge, asked, case.weights, plan.labels, device)
+    judge = load_judge(case.judge, asked, case.weights, plan.labels, device)
     sha256 = sha256_of(case.weights)
     real = look_at_real(judge, case.dataset)
-    dreams = read_dreams(plan)
-    mine = dreams[dreams["run"].isin(shown(plan, case.judge))]
-    words = judge_dreams(Bench(judge, real, _facts(plan, case, sha256)), views_of(plan, mine))
+    dreams = read_dreams(plan, shown(plan, case.judge))
+    words = judge_dreams(Bench(judge, real, _facts(plan, case, sha256)), views_of(plan, dreams))
     write_table(words, judged, "%.6g")
     write_table(check_row(judge, real, kind(asked), [label.label for label in plan.labels], sha256), check, "%.6g")
 

@@ -10,13 +10,14 @@ from torchvision.transforms import v2
 
 from dreambirds.data.files import expand
 from dreambirds.data.labels import Label
+from dreambirds.data.names import match, read_names
 from dreambirds.data.shapes import shape_of
-from dreambirds.errors import StudyError
-from dreambirds.judging.names import match, read_names
-from dreambirds.models.build import Classifier, build
+from dreambirds.errors import TRAIN_AGAIN, said_of
+from dreambirds.models.build import Classifier, build, probe
 from dreambirds.models.checkpoint import load_checkpoint
 
 BATCH = 64
+FOREIGN = "name another file, or make it again in the study that it is of"
 
 
 @dataclass(frozen=True)
@@ -55,23 +56,33 @@ class Judge:
 def load_judge(name: str, judge: dict, weights: Path, labels: list[Label], device: torch.device) -> Judge:
     """Return the judge that a section of the config describes, with its weights from a file.
 
-    `labels` are the study's classes. Raises StudyError if the weights can't be read or the judge knows no class of the
-    study.
+    `labels` are the study's classes. Raises StudyError, the key's full path in it, if the weights can't be read or do
+    not fit, or the judge knows no class of the study.
     """
-    if judge.get("weights"):
-        classes = read_names(expand(judge["labels"]), "labels")
-        classifier = build(judge["model"], len(classes), judge["model_options"], judge["weights"])
-        known = timm.data.resolve_data_config({}, model=classifier.network)["input_size"][1:]
-        shape = shape_of(judge["image_size"] or list(known))
+    with said_of(f"judges.{name}"):
+        load = _from_weights if judge.get("weights") else _from_checkpoint
+        classifier, shape, classes = load(judge, weights)
         places = match(labels, classes, judge["names"])
-    else:
-        classifier, card = load_checkpoint(weights)
-        classes, shape = card.labels, shape_of(card.image_size)
-        places = match(labels, classes, judge["names"])
-    if not places:
-        raise StudyError("it knows none of the study's classes by name; say with `names` what it calls them")
     classifier = classifier.eval().to(device, memory_format=torch.channels_last)
     return Judge(name, classifier, shape, classes, places)
+
+
+def _from_weights(judge: dict, _weights: Path) -> tuple[Classifier, tuple[int, int], list[str]]:
+    classes = read_names(expand(judge["labels"]))
+    classifier = build(judge["model"], len(classes), judge["model_options"], judge["weights"], new_head=False)
+    known = timm.data.resolve_data_config({}, model=classifier.network)["input_size"][1:]
+    shape = shape_of(judge["image_size"] or list(known))
+    probe(classifier, shape, len(classes), judge["model_options"], own_size=True)
+    return classifier, shape, classes
+
+
+def _from_checkpoint(judge: dict, weights: Path) -> tuple[Classifier, tuple[int, int], list[str]]:
+    if not judge.get("checkpoint"):
+        classifier, card = load_checkpoint(weights, TRAIN_AGAIN)
+    else:
+        with said_of("checkpoint"):
+            classifier, card = load_checkpoint(weights, FOREIGN)
+    return classifier, shape_of(card.image_size), card.labels
 
 
 def batches(pictures: Sequence, read) -> Iterator[torch.Tensor]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from dreambirds.data.files import expand
 from dreambirds.data.shapes import as_size, say
-from dreambirds.errors import StudyError, first_line
+from dreambirds.errors import StudyError, first_line, said_of
 from dreambirds.models.hub import patiently
 from dreambirds.models.weights import load_weights
 
@@ -36,24 +36,26 @@ def options_for(name: str, options: dict, shape: tuple[int, int]) -> dict:
     return options if told or known.input_size[1:] == shape else {**options, "img_size": as_size(shape)}
 
 
-def build(name: str, classes: int, options: dict, weights: str | None = None) -> Classifier:
+def build(name: str, classes: int, options: dict, weights: str | None = None, new_head: bool = True) -> Classifier:
     """Return a classifier of any timm architecture, in training mode.
 
     `weights` is None (random, from torch's global generator), ``hub`` (timm's pretrained weights, downloaded once) or
-    a file for `load_weights`. Raises StudyError where the options, the hub or the file are no good.
+    a file for `load_weights`, as is `new_head`. Raises StudyError where the options, the hub or the file are no good.
     """
     try:
         with patiently() if weights == "hub" else nullcontext():
             network = timm.create_model(name, pretrained=weights == "hub", num_classes=classes, **options)
     except TypeError as error:
-        raise StudyError(f"model_options {options} do not fit the model '{name}': {first_line(error)}") from error
+        raise StudyError(f"{options} do not fit the model '{name}': {first_line(error)}", "model_options") from error
     except Exception as error:  # models, the hub's client and file formats fail in many ways
         if weights != "hub":
-            raise StudyError(f"the model '{name}' can't be built with {options}: {first_line(error)}") from error
+            told = f"the model '{name}' can't be built with {options}: {first_line(error)}"
+            raise StudyError(told, "model_options" if options else "model") from error
         build(name, classes, options)  # says so if it is the options that are wrong
-        raise StudyError(_no_hub(name, error)) from error
+        raise StudyError(_no_hub(name, error), "weights") from error
     if weights not in (None, "hub"):
-        load_weights(network, expand(weights))
+        with said_of("weights"):
+            load_weights(network, expand(weights), new_head)
     elif weights == "hub" and network.pretrained_cfg["num_classes"] != classes:
         network.reset_classifier(classes)
     return Classifier(network)
@@ -73,27 +75,45 @@ def _no_hub(name: str, error: Exception) -> str:
     if not place:
         return f"timm has no pretrained weights of '{name}'; set weights to null or to a file, or name another model"
     return (
-        f"weights: 'hub' can't be had for '{name}': tried '{place}' ({first_line(error)}); set weights to a "
+        f"'hub' can't be had for '{name}': tried '{place}' ({first_line(error)}); set weights to a "
         ".safetensors or .pth file, or HF_HUB_OFFLINE=1 in the environment if the hub's cache (HF_HOME) has them"
     )
 
 
-def probe(classifier: Classifier, shape: tuple[int, int], classes: int) -> None:
-    """Raise StudyError unless the classifier takes pictures of (height, width) and gives a logit for each class."""
+def probe(
+    classifier: Classifier, shape: tuple[int, int], classes: int, options: dict | None = None, own_size: bool = False
+) -> None:
+    """Raise StudyError unless the classifier takes pictures of (height, width) and gives a logit for each class.
+
+    `options` are those that the config gives the model; they are blamed where it would fit without them. `own_size`
+    tells that the model's section says itself how large the pictures are.
+    """
+    wrong, size = _misfit(classifier, shape, classes), "image_size" if own_size else "dataset.image_size"
+    if wrong and options:
+        name = classifier.network.pretrained_cfg["architecture"]
+        plain = build(name, classes, {} if own_size else options_for(name, {}, shape))
+        if _misfit(plain, shape, classes) is None:
+            other = f"; change them, or {size}" if "img_size" in options else ""
+            raise StudyError(f"with {options} {wrong}{other}", "model_options")
+    if wrong:
+        raise StudyError(wrong, size) if own_size else StudyError(f"{wrong}; change {size}")
+
+
+def _misfit(classifier: Classifier, shape: tuple[int, int], classes: int) -> str | None:
+    """Return why a classifier does not take pictures of (height, width) or gives no logit for each class, None if it
+    does both."""
     name = classifier.network.pretrained_cfg.get("architecture", "model")
     training = classifier.training
     try:
         with torch.no_grad():
             logits = classifier.eval()(torch.zeros(1, 3, *shape))
-        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     except (AssertionError, RuntimeError, ValueError) as error:
-        raise StudyError(
-            f"the model '{name}' does not take pictures of {say(shape)} pixels ({first_line(error)}); change "
-            "dataset.image_size"
-        ) from error
-    if found != (1, classes):
-        raise StudyError(f"the model '{name}' gives {found} where logits of {classes} classes were expected")
-    classifier.train(training)
+        return f"the model '{name}' does not take pictures of {say(shape)} pixels ({first_line(error)})"
+    finally:
+        classifier.train(training)
+    found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    told = f"the model '{name}' gives {found} where logits of {classes} classes were expected"
+    return None if found == (1, classes) else told
 
 
 def head_parameters(network: nn.Module) -> list[nn.Parameter]:

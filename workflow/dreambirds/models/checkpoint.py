@@ -14,12 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dreambirds.data.files import atomically
-from dreambirds.errors import StudyError
+from dreambirds.errors import TRAIN_AGAIN, StudyError
 from dreambirds.models.build import Classifier, build
 from dreambirds.models.weights import check_finite
 
 KEY, DIGEST = "dreambirds", "sha256"
-REMEDY = "delete it to train that epoch again"
 
 
 @dataclass(frozen=True)
@@ -40,19 +39,21 @@ def save_checkpoint(path: Path, classifier: Classifier, card: Card) -> None:
     save_tensors(path, classifier.network.state_dict(), asdict(card))
 
 
-def load_checkpoint(path: Path) -> tuple[Classifier, Card]:
+def load_checkpoint(path: Path, remedy: str = TRAIN_AGAIN) -> tuple[Classifier, Card]:
     """Return the classifier of a checkpoint, on the CPU and in eval mode, and its card.
 
-    Raises StudyError if the file is damaged or no checkpoint of this project.
+    Raises StudyError, which ends in what is to be done, if the file is damaged or no checkpoint of this project.
     """
-    state, facts = load_tensors(path)
-    card = _card(path, facts)
-    check_finite(state, f"'{path}'", REMEDY)
-    classifier = build(card.model, len(card.labels), card.model_options)
+    state, facts = load_tensors(path, remedy)
+    card = _card(path, facts, remedy)
+    check_finite(state, f"'{path}'", remedy)
     try:
+        classifier = build(card.model, len(card.labels), card.model_options)
         classifier.network.load_state_dict(state)
+    except StudyError as error:
+        raise StudyError(f"'{path}' holds a model that can't be built ({error.sentence}); {remedy}") from error
     except RuntimeError as error:
-        raise StudyError(f"'{path}' does not hold the weights of '{card.model}'; delete it to train again") from error
+        raise StudyError(f"'{path}' does not hold the weights of '{card.model}'; {remedy}") from error
     return classifier.eval(), card
 
 
@@ -60,20 +61,20 @@ def check_card(path: Path, card: Card, **wanted: object) -> None:
     """Raise StudyError unless a checkpoint's card has what is wanted, such as ``model="resnet10t", epoch=4``."""
     for key, value in wanted.items():
         if getattr(card, key) != value:
-            raise StudyError(f"'{path}' is of the {key} '{getattr(card, key)}', not '{value}'; {REMEDY}")
+            raise StudyError(f"'{path}' is of the {key} '{getattr(card, key)}', not '{value}'; {TRAIN_AGAIN}")
 
 
 def read_card(path: Path) -> Card:
     """Return the card of a checkpoint without loading its weights. Raises StudyError if the file is damaged."""
-    with _open(path) as (_, facts, _):
-        return _card(path, facts)
+    with _open(path, TRAIN_AGAIN) as (_, facts, _):
+        return _card(path, facts, TRAIN_AGAIN)
 
 
-def _card(path: Path, facts: dict) -> Card:
+def _card(path: Path, facts: dict, remedy: str) -> Card:
     try:
         return Card(**facts)
     except TypeError as error:
-        raise StudyError(f"'{path}' is no whole checkpoint ({error}); {REMEDY}") from error
+        raise StudyError(f"'{path}' is no whole checkpoint ({error}); {remedy}") from error
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict) -> None:
@@ -101,20 +102,20 @@ def _digest(tensors: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+def load_tensors(path: Path, remedy: str = TRAIN_AGAIN) -> tuple[dict[str, torch.Tensor], dict]:
     """Return what `save_tensors` wrote. Raises StudyError if the file is damaged or another's."""
-    with _open(path) as (file, facts, digest):
+    with _open(path, remedy) as (file, facts, digest):
         tensors = {name: file.get_tensor(name) for name in file.keys()}
         if _digest(tensors) != digest:
-            raise StudyError(f"'{path}' is damaged: its numbers are not those that were written; {REMEDY}")
+            raise StudyError(f"'{path}' is damaged: its numbers are not those that were written; {remedy}")
     return tensors, facts
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tuple]:
+def _open(path: Path, remedy: str) -> Iterator[tuple]:
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})[KEY])
             yield file, facts, facts.pop(DIGEST)
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise StudyError(f"'{path}' is no whole checkpoint ({error!r}); {REMEDY}") from error
+        raise StudyError(f"'{path}' is no whole checkpoint ({error!r}); {remedy}") from error

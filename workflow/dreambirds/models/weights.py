@@ -14,8 +14,9 @@ _UNREADABLE = (OSError, EOFError, SafetensorError, RuntimeError, LookupError, Va
 _UNREADABLE += (AssertionError,)
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Give a network the weights of a file; its head begins anew where the file's has another number of classes.
+def load_weights(network: nn.Module, path: Path, new_head: bool = True) -> None:
+    """Give a network the weights of a file; its head begins anew where the file's has another number of classes, unless
+    there may be no `new_head`.
 
     The file is ``.safetensors``, or any other that torch loads with ``weights_only``, with its tensors at the top or
     below ``state_dict`` or ``model``. What the architecture's own filter in timm can adapt, such as the position
@@ -23,7 +24,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     """
     expected = network.state_dict()
     state = _read(path)
-    check_finite(state, f"weights: '{path}'", "name another file")
+    check_finite(state, f"'{path}'", "name another file")
     heads = tuple(f"{name}." for name in _head_names(network))
     unfit = _unfit(state, expected)
     if any(not name.startswith(heads) for name in unfit):
@@ -31,11 +32,13 @@ def load_weights(network: nn.Module, path: Path) -> None:
         unfit = _unfit(state, expected)
     wrong = sorted(name for name in unfit if not name.startswith(heads) or name not in expected)
     if wrong:
-        raise StudyError(f"weights: '{path}' does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
+        raise StudyError(f"'{path}' does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
+    if unfit and not new_head:
+        raise StudyError(f"'{path}' holds no last layer for {network.num_classes} classes, as many as there are labels")
     replaced = {name: tensor for name, tensor in expected.items() if unfit and name.startswith(heads)}
     network.load_state_dict({**state, **replaced})
     # what a file says in more digits may be too large for the model's
-    check_finite(network.state_dict(), f"weights: '{path}'", "name another file")
+    check_finite(network.state_dict(), f"'{path}'", "name another file")
     if unfit:  # some architectures begin with a head so large that it drowns what the backbone knows
         network.reset_classifier(network.num_classes)
 
@@ -54,10 +57,10 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     except _UNREADABLE as error:
         reason = "it holds more than tensors" if "weights_only" in str(error) else first_line(error)
         raise StudyError(
-            f"weights: '{path}' is not a safetensors file, nor one that torch loads without running code ({reason})"
+            f"'{path}' is not a safetensors file, nor one that torch loads without running code ({reason})"
         ) from error
     if wrong or not state:
-        raise StudyError(f"weights: '{path}' holds no model's tensors" + (f" but '{wrong[0]}'" if wrong else ""))
+        raise StudyError(f"'{path}' holds no model's tensors" + (f" but '{wrong[0]}'" if wrong else ""))
     return state
 
 

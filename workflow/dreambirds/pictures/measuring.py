@@ -1,9 +1,11 @@
-"""What models and recipes take of memory, measured once each and kept in the store for `study.memory`."""
+"""What models and recipes take of memory, and whether files of weights fit: looked at once each, and kept in the store
+for `study.memory`."""
 
 import math
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import timm.optim
 import torch
@@ -15,10 +17,11 @@ from dreambirds.dreaming.octaves import shapes_seen
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.rehearsal import COPIES, is_out_of_memory, rehearse
 from dreambirds.errors import StudyError, first_line, said_of
+from dreambirds.judging.judge import load_judge
 from dreambirds.models.build import Classifier, build, options_for, probe
 from dreambirds.models.frozen import freeze
 from dreambirds.pictures.ready import as_recipe
-from dreambirds.study import memory
+from dreambirds.study import judgement, memory
 from dreambirds.study.plan import Plan
 from dreambirds.terms import layers
 from dreambirds.training.epochs import prepare_to_train, set_training_mode
@@ -31,11 +34,14 @@ CPU = torch.device("cpu")
 def measure(plan: Plan) -> None:
     """Measure all that `memory.unknown` misses; each model is built once.
 
-    Raises StudyError where a model does not take the data set's pictures, or has not the layers, channels and batch
-    norms that a recipe looks at, or does not take what that shows; recipes of more than 1024 x 1024 pixels are left to
-    the dream.
+    Raises StudyError where a model does not take the data set's pictures or its file of weights, or has not the layers,
+    channels and batch norms that a recipe looks at, or does not take what that shows, or where a judge from a file does
+    not fit; recipes of more than 1024 x 1024 pixels are left to the dream.
     """
     found = []
+    for judge, what in memory.judges(plan).items():
+        if memory.read(what) is None:
+            found.append((what, _measure_judge(plan, judge)))
     for run in plan.trained:
         if any(memory.read(what) is None for what in memory.needed(plan, run)):
             for what, value in _measure_run(plan, run):
@@ -46,10 +52,13 @@ def measure(plan: Plan) -> None:
 
 
 def _measure_run(plan: Plan, run: str) -> Iterator[tuple[dict, dict]]:
-    subject, keys = _Subject(plan, run), plan.trained[run]
+    keys, own = plan.trained[run], memory.weights(plan, run)
+    subject = _Subject(plan, run, keys["weights"] if own and memory.read(own) is None else None)
     trained, optimiser = memory.training(plan, run), memory.optimiser(plan, run)
-    with said_of(f"runs.{run}"):
+    with said_of(plan.path(run)):
         subject.check()
+        if own and memory.read(own) is None:
+            yield own, {"weights": subject.weights}
         if memory.read(optimiser) is None:
             yield optimiser, {"per_byte": optimiser_state(keys["optimizer"])}
         if memory.read(trained) is None:
@@ -61,21 +70,32 @@ def _measure_run(plan: Plan, run: str) -> Iterator[tuple[dict, dict]]:
                 yield dreamt, {"picture": subject.dreaming(plan.recipes[name], plan.shape(name))}
 
 
-class _Subject:
-    """A run's model, with random weights."""
+def _measure_judge(plan: Plan, judge: str) -> dict:
+    loaded = load_judge(judge, plan.judges[judge], Path(judgement.weights(plan, judge)), plan.labels, CPU)
+    return {"weights": _bytes(_tensors(loaded.classifier))}
 
-    def __init__(self, plan: Plan, run: str):
+
+class _Subject:
+    """A run's model, with random weights or those of a file."""
+
+    def __init__(self, plan: Plan, run: str, weights: str | None):
         keys = plan.trained[run]
+        self.given = keys["model_options"]
         self.shape, self.classes = shape_of(plan.config["dataset"]["image_size"]), len(plan.labels)
         self.options = options_for(keys["model"], keys["model_options"], self.shape)
-        with said_of(f"runs.{run}"):
-            self.classifier = build(keys["model"], self.classes, self.options)
+        with said_of(plan.path(run)):
+            self.classifier = build(keys["model"], self.classes, self.options, weights)
         self.frozen = cache(self._freeze)
 
     def check(self) -> None:
         """Raise StudyError unless the model takes the data set's pictures."""
         if math.prod(self.shape) <= LARGEST:
-            probe(self.classifier, self.shape, self.classes)
+            probe(self.classifier, self.shape, self.classes, self.given and self.options)
+
+    @property
+    def weights(self) -> int:
+        """The bytes of the weights."""
+        return _bytes(_tensors(self.classifier))
 
     def training(self, trainable: str) -> dict[str, int]:
         """Return the bytes of the weights, of those that learn, and of what one picture takes in training."""
@@ -85,9 +105,8 @@ class _Subject:
         prepare_to_train(self.classifier, run)
         set_training_mode(self.classifier, run)
         picture = kept_in_training(self.classifier, small) * math.prod(self.shape) / math.prod(small)
-        tensors = [*self.classifier.parameters(), *self.classifier.buffers()]
         learning = [parameter for parameter in self.classifier.parameters() if parameter.requires_grad]
-        return {"weights": _bytes(tensors), "learning": _bytes(learning), "picture": math.ceil(picture)}
+        return {"weights": self.weights, "learning": _bytes(learning), "picture": math.ceil(picture)}
 
     def dreaming(self, parameters: dict, shape: tuple[int, int]) -> int | None:
         """Return the bytes that a picture takes in a dream of (height, width); None if only the dream can tell."""
@@ -134,7 +153,7 @@ def kept_in_training(classifier: Classifier, shape: tuple[int, int]) -> float:
     finally:
         for hook in hooks:
             hook.remove()
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*classifier.parameters(), *classifier.buffers())}
+    own = {tensor.untyped_storage().data_ptr() for tensor in _tensors(classifier)}
     return max(sum(size for place, size in kept.items() if place not in own), 2 * largest) / BATCH
 
 
@@ -163,6 +182,10 @@ def _whole(shape: tuple[int, int]) -> int:
 def _small(shape: tuple[int, int]) -> tuple[int, int]:
     share = math.sqrt(LARGEST / math.prod(shape))
     return shape if share >= 1 else in_proportion(shape, math.floor(share * min(shape)))
+
+
+def _tensors(classifier: Classifier) -> list[torch.Tensor]:
+    return [*classifier.parameters(), *classifier.buffers()]
 
 
 def _bytes(tensors) -> int:

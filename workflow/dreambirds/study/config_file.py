@@ -1,4 +1,5 @@
-"""Whether a config's file can be read as what it seems to say: ``python -m dreambirds.study.config_file my.yaml``.
+"""Whether a config's file can be read as what it seems to say: ``python -m dreambirds.study.config_file my.yaml``; with
+``--study`` before it, what its study is called.
 
 YAML takes the last of two keys of one name without a word, lets a page of text stand for gigabytes by its aliases, and
 Snakemake's own reader ends in a traceback where there is no such file. Imports nothing that takes time.
@@ -31,6 +32,17 @@ def check_file(path: Path) -> None:
     for key, keys in _mappings(root, ()):
         _check_keys(key, keys, where)
     _parsed(yaml.load, text, where)  # tags that are not plain YAML's show only now
+
+
+def study_of(path: Path) -> str:
+    """Return the study's name in a config's file that is good. Raises StudyError if it is no name."""
+    from dreambirds.study.schema import check  # only here, since jsonschema takes its time
+
+    values = {"runs": {"any": {}}, "dreams": {"recipes": {"any": {}}}}
+    given = yaml.safe_load(_read(path, f"the config '{path}'"))
+    values |= {"study": given["study"]} if "study" in given else {}
+    check(values, "config")
+    return values["study"]
 
 
 def _parsed(parse: Callable, text: str, where: str) -> object:
@@ -111,9 +123,12 @@ def _check_keys(place: tuple[str, ...], node: yaml.MappingNode, where: str) -> N
 
 
 def main() -> None:
-    """Check the file named on the command line, and say in one sentence what is wrong."""
+    """Check the file named on the command line, and say in one sentence what is wrong, or its study's name."""
+    *asked, file = sys.argv[1:]
     try:
-        check_file(Path(sys.argv[1]))
+        check_file(Path(file))
+        if asked == ["--study"]:
+            print(study_of(Path(file)))
     except StudyError as error:
         sys.exit(f"Error: {error}")
 

@@ -1,8 +1,10 @@
 """Who judges a study's dreams: networks that did not dream them."""
 
 from dreambirds.data.files import expand, is_file
-from dreambirds.errors import StudyError, nearest
-from dreambirds.study.models import check_model
+from dreambirds.data.labels import Label
+from dreambirds.data.names import check_labels, match, read_names
+from dreambirds.errors import StudyError, nearest, said_of
+from dreambirds.study.models import check_model, check_options
 from dreambirds.study.paths import as_epoch, check_letters
 from dreambirds.study.runs import check_run
 from dreambirds.study.schema import check
@@ -10,6 +12,7 @@ from dreambirds.study.schema import check
 KINDS = ("train", "run", "checkpoint", "weights")
 BELONGS = {"run": ("epoch",), "weights": ("labels", "model", "model_options", "image_size", "names")}
 BELONGS |= {"checkpoint": ("names",), "train": ()}
+OWN = "judge"  # the one that a study has by default
 ARCHITECTURES = ("resnet10t", "mobilenetv3_small_100")
 EPOCHS = 12
 
@@ -21,7 +24,9 @@ def fill_judges(config: dict) -> None:
     does so. Raises StudyError with one sentence, the key's full path in it.
     """
     if config["judges"] is None:
-        config["judges"] = {"judge": {"train": _another(config["runs"])}}
+        if OWN in config["runs"]:
+            raise StudyError(f"runs.{OWN}: the study's own judge has this name; call the run otherwise")
+        config["judges"] = {OWN: {"train": _another(config["runs"])}}
         check(config, "config")
     for name, judge in config["judges"].items():
         where = f"judges.{name}"
@@ -29,6 +34,16 @@ def fill_judges(config: dict) -> None:
             raise StudyError(f"{where}: a run has this name too; call the judge otherwise")
         _check_keys(judge, where)
         _CHECKS[kind(judge)](judge, where, config["runs"])
+
+
+def check_names(judges: dict[str, dict], labels: list[Label]) -> None:
+    """Raise StudyError, the key's full path in it, where a judge calls a class that the study has not, or is said to
+    have one that its file of labels has not; which classes a checkpoint has is seen when it is loaded."""
+    for name, judge in judges.items():
+        with said_of(f"judges.{name}"):
+            check_labels(labels, judge["names"])
+            if kind(judge) == "weights":
+                match(labels, read_names(expand(judge["labels"])), judge["names"])
 
 
 def kind(judge: dict) -> str:
@@ -89,6 +104,9 @@ def _check_weights(judge: dict, where: str, _runs: dict) -> None:
             raise StudyError(f"{where}.{key}: weights from a file need {meaning}")
     _check_file(judge, "labels", where)
     check_model(judge["model"], f"{where}.model")
+    check_options(judge["model_options"], f"{where}.model_options")
+    with said_of(where):
+        read_names(expand(judge["labels"]))
 
 
 def _check_file(judge: dict, key: str, where: str) -> None:

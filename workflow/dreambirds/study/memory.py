@@ -1,8 +1,9 @@
 """How much memory a job asks for: estimated from what `pictures.measuring` has measured of models and recipes.
 
-Importing torch would make parsing slow, so the measurements lie as small files in the store; one that is not there is
-replaced by a default. All estimates are of float32, upwards. The pictures of a data set are left out: training maps
-them from their file, and a machine that runs short takes those pages back.
+What it has seen of files of weights is known in the same way, so that each is looked at once. Importing torch would
+make parsing slow, so the measurements lie as small files in the store; one that is not there is replaced by a default.
+All estimates are of float32, upwards. The pictures of a data set are left out: training maps them from their file, and
+a machine that runs short takes those pages back.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from dreambirds.data.files import atomically, digest_of, sha256_of, store_root
+from dreambirds.data.files import atomically, digest_of, expand, sha256_of, store_root
 from dreambirds.data.shapes import shape_of
 from dreambirds.study.plan import Plan
 
@@ -37,19 +38,30 @@ SHOOTING = 60  # bytes a pixel and frame, while one film is written
 
 RECIPE = ("objective", "octaves", "octave_scale", "pad", "crops", "crop_view", "tile", "lengths_at")
 PACKAGE = Path(__file__).parents[1]
+FOUND = {
+    "optimizer": ["per_byte"],
+    "training": ["weights", "learning", "picture"],
+    "dreaming": ["picture"],
+    "weights": ["weights"],
+    "judge": ["weights"],
+}
 CODE = ("pictures/measuring.py", "dreaming/rehearsal.py", "models/build.py", "models/frozen.py")
 _known: dict[Path, dict] = {}
 
 
 def unknown(plan: Plan) -> bool:
-    """Tell whether a model, an optimiser or a recipe of the plan is still to be measured."""
-    return any(read(what) is None for run in plan.trained for what in needed(plan, run))
+    """Tell whether a model, an optimiser or a recipe of the plan is still to be measured, or a file of weights to be
+    looked at."""
+    runs = (what for run in plan.trained for what in needed(plan, run))
+    return any(read(what) is None for what in (*runs, *judges(plan).values()))
 
 
 def needed(plan: Plan, run: str) -> Iterator[dict]:
     """Yield all that is to be measured for a run's jobs, each as the facts that decide it."""
     yield optimiser(plan, run)
     yield training(plan, run)
+    if own := weights(plan, run):
+        yield own
     for recipe in plan.recipes if run in plan.config["runs"] else ():
         yield dreaming(plan, run, recipe)
 
@@ -74,6 +86,36 @@ def dreaming(plan: Plan, run: str, recipe: str) -> dict:
     return {"measured": "dreaming", **_model(plan, run), "size": list(plan.shape(recipe)), **asked}
 
 
+def weights(plan: Plan, run: str) -> dict | None:
+    """Return the facts that decide whether the file of weights that a run begins with fits; None if there is none."""
+    file = plan.trained[run]["weights"]
+    if file in (None, "hub") or _is_made(plan, file):
+        return None
+    return {"measured": "weights", **_model(plan, run), "file": _state(file)}
+
+
+def judges(plan: Plan) -> dict[str, dict]:
+    """Return the facts that decide whether a judge from a file fits, by its name; a checkpoint that the study makes
+    itself may still change."""
+    facts = {}
+    for name, judge in plan.judges.items():
+        file = judge["checkpoint"] or judge["weights"]
+        if file and not _is_made(plan, file):
+            files = [_state(each) for each in (file, judge["labels"]) if each]
+            labels = [[label.label, label.name] for label in plan.labels]
+            facts[name] = {"measured": "judge", "judge": judge, "files": files, "labels": labels}
+    return facts
+
+
+def _is_made(plan: Plan, file: str) -> bool:
+    return expand(file).absolute().is_relative_to((Path("results") / plan.study).absolute())
+
+
+def _state(file: str) -> list:
+    about = expand(file).stat()
+    return [str(expand(file).absolute()), about.st_size, about.st_mtime_ns]
+
+
 def _model(plan: Plan, run: str) -> dict:
     keys, shape = plan.trained[run], shape_of(plan.config["dataset"]["image_size"])
     model = {"model": keys["model"], "model_options": keys["model_options"]}
@@ -85,10 +127,19 @@ def read(what: dict) -> dict | None:
     path = _path(what)
     if path not in _known:
         try:
-            _known[path] = dict(json.loads(path.read_text())["found"])
+            found = dict(json.loads(path.read_text())["found"])
         except (OSError, ValueError, TypeError, KeyError):
             return None
+        if not all(key in found and _is_measured(what, found[key]) for key in FOUND[what["measured"]]):
+            return None
+        _known[path] = found
     return _known[path]
+
+
+def _is_measured(what: dict, value: object) -> bool:
+    if value is None:
+        return what["measured"] == "dreaming"  # only the dream can tell
+    return isinstance(value, (int, float)) and 0 <= value < math.inf
 
 
 def note(what: dict, found: dict) -> None:

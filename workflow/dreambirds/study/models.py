@@ -8,6 +8,14 @@ from pathlib import Path
 from dreambirds.errors import StudyError, nearest
 
 _MODEL = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
+DECIDED = {
+    "model_name": "`model` names the model",
+    "num_classes": "a model has as many classes as there are labels",
+    "in_chans": "every picture has 3 channels",
+    "features_only": "a model must tell classes apart",
+    "pretrained": "`weights` tells where they come from",
+    "checkpoint_path": "`weights` tells where they come from",
+}
 _OPTIMISER = re.compile(r"^\s+name='(\w+)'", re.MULTILINE)
 
 
@@ -30,6 +38,13 @@ def check_model(name: str, where: str) -> None:
     architecture = name.partition(".")[0]
     if architecture not in model_names():
         raise StudyError(f"{where}: timm has no model '{name}'; {nearest(architecture, model_names())}")
+
+
+def check_options(options: dict, where: str) -> None:
+    """Raise StudyError where a model's options say what the study says in another place."""
+    for key in options:
+        if key in DECIDED:
+            raise StudyError(f"{where}.{key}: is no option to set; {DECIDED[key]}")
 
 
 def check_optimiser(name: str, where: str) -> None:

@@ -15,7 +15,7 @@ from dreambirds.data.labels import Label, choose
 from dreambirds.errors import StudyError, nearest
 from dreambirds.study.experiment import Comparison, comparisons
 from dreambirds.study.fitting import check_sizes, dream_shape, start_file
-from dreambirds.study.judges import fill_judges, trained
+from dreambirds.study.judges import check_names, fill_judges, trained
 from dreambirds.study.paths import as_epoch, epoch_name, index_name, job_folder
 from dreambirds.study.recipes import spread_all
 from dreambirds.study.runs import check_run, own_size
@@ -50,6 +50,10 @@ class Plan:
     def trained(self) -> dict[str, dict]:
         """All that learns, by name: the runs, and the judges that are trained beside them and dream of nothing."""
         return {**self.config["runs"], **trained(self.judges)}
+
+    def path(self, run: str) -> str:
+        """Return where the config has the section of a run, or of a judge that learns."""
+        return f"runs.{run}" if run in self.config["runs"] else f"judges.{run}.train"
 
     def epochs(self, run: str) -> list[int | float]:
         """Return the epochs whose checkpoints a run keeps, ascending."""
@@ -136,6 +140,7 @@ def make_plan(config: dict) -> Plan:
     config = locate(config)
     recipes = check_all_but_labels(config)
     labels = list_labels(config["dataset"])
+    check_names(config["judges"], labels)
     dreamt = choose(labels, config["dreams"]["labels"], "dreams.labels")
     plan = Plan(config, labels, dreamt, recipes, _table(config, recipes, dreamt))
     _ = plan.comparisons  # what an experiment can't find is said now

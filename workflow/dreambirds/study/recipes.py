@@ -28,7 +28,7 @@ def spread(name: str, recipe: dict) -> dict[str, dict]:
     recipe = expand_folders(recipe)
     axes = {key: values for key, values in recipe.items() if isinstance(values, list) and key != "steps"}
     _check_axes(axes, where)
-    points = {}
+    points, named = {}, {}
     for values in itertools.product(*axes.values()):
         varied = dict(zip(axes, values, strict=True))
         point = _over_preset({**recipe, **varied}, where)
@@ -36,8 +36,9 @@ def spread(name: str, recipe: dict) -> dict[str, dict]:
         check_point(point, where)
         word = _shorten("-".join([name, *(f"{key}-{_word(key, value)}" for key, value in varied.items())]))
         if word in points:
-            raise StudyError(f"{where}: two values give recipes of the same name, '{word}'")
-        points[word] = point
+            key = next(key for key in axes if varied[key] != named[word][key])
+            raise StudyError(f"{where}.{key}: two values give recipes of the same name, '{word}'")
+        points[word], named[word] = point, varied
     return points
 
 

@@ -3,7 +3,7 @@
 from dreambirds.data.files import expand, is_file
 from dreambirds.data.shapes import as_size, shape_of
 from dreambirds.errors import StudyError, first_line
-from dreambirds.study.models import check_model, check_optimiser
+from dreambirds.study.models import check_model, check_optimiser, check_options
 from dreambirds.study.paths import as_epoch, check_letters
 
 DECIMALS = 4
@@ -22,6 +22,7 @@ def check_run(run: dict, where: str) -> None:
     if run["weights"] not in (None, "hub"):
         check_letters(expand(run["weights"]), f"{where}.weights")
     check_model(run["model"], f"{where}.model")
+    check_options(run["model_options"], f"{where}.model_options")
     check_optimiser(run["optimizer"], f"{where}.optimizer")
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import copy
+import math
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -72,11 +74,32 @@ def _wrong_type(error: jsonschema.ValidationError) -> str:
         return f"the name {error.instance!r} is no text; put it in quotes"
     kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
     hint = "; write a finite number" if isinstance(error.instance, float) and "number" in kinds else ""
-    if isinstance(error.instance, str) and {"number", "integer"} & set(kinds):
-        with contextlib.suppress(ValueError):
-            number = float(error.instance)
-            hint = f"; it was read as text, write {int(number) if number.is_integer() else number}"
+    if {"number", "integer"} & set(kinds):
+        hint = hint or _as_number(error.instance)
     return f"must be of type {' or '.join(kinds)}, not {error.instance!r}{hint}"
+
+
+def _wrong_choice(error: jsonschema.ValidationError) -> str:
+    return f"must be {error.schema['description']}, not {error.instance!r}{_as_number(error.instance)}"
+
+
+def _as_number(value: object) -> str:
+    """Return the sentence's end that says how a number is written where YAML read a text, in a value or within it."""
+    for text in _texts(value):
+        with contextlib.suppress(ValueError):
+            number = float(text)
+            if math.isfinite(number):
+                said = "it" if text is value else repr(text)
+                return f"; {said} was read as text, write {int(number) if number.is_integer() else number}"
+    return ""
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 def _wrong_form(error: jsonschema.ValidationError) -> str:
@@ -99,5 +122,5 @@ _WORDS = {
     "maxItems": lambda error: f"must hold at most {error.validator_value} values, not {error.instance}",
     "minProperties": lambda error: "must not be empty",
     "uniqueItems": lambda error: f"must not repeat a value, not {error.instance}",
-    "oneOf": lambda error: f"must be {error.schema['description']}, not {error.instance!r}",
+    "oneOf": _wrong_choice,
 }

@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Segment:
     """What to train: a run's name and section of the config, the prepared data set's folder, the epoch to reach from
-    the checkpoint `before` (None: from the beginning), the files to write, a digest of the code, and how many processes
-    load pictures."""
+    the checkpoint `before` (None: from the beginning), the files to write, a digest of the code, how many processes
+    load pictures, and where the config has the section, unless that is a run."""
 
     name: str
     run: dict
@@ -49,6 +49,12 @@ class Segment:
     to: Files
     code: str = ""
     processes: int = 0
+    where: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The section's path in the config."""
+        return self.where or f"runs.{self.name}"
 
 
 def train_segment(segment: Segment, device: torch.device) -> None:
@@ -64,7 +70,7 @@ def train_segment(segment: Segment, device: torch.device) -> None:
     except DivergenceError as error:
         kept = link.kept or (segment.before and segment.before.weights)
         good = f"the last good checkpoint is '{kept}'" if kept else "there is no checkpoint before it"
-        raise StudyError(f"runs.{segment.name}: {error}; {good}") from error
+        raise StudyError(f"{segment.path}: {error}; {good}") from error
     link.write(segment.to, segment.epoch)
     link.progress.forget()
 
@@ -93,9 +99,9 @@ class _Link:
         torch.manual_seed(run["seed"])
         if start is None:
             self.options, self.epoch = options_for(run["model"], run["model_options"], self.shape), None
-            with said_of(f"runs.{self.segment.name}"):
+            with said_of(self.segment.path):
                 classifier = build(run["model"], classes, self.options, run["weights"])
-                probe(classifier, self.shape, classes)
+                probe(classifier, self.shape, classes, run["model_options"] and self.options)
         else:
             classifier, card = load_checkpoint(start.weights)
             check_card(start.weights, card, model=run["model"])
@@ -105,7 +111,7 @@ class _Link:
         if start is not None:
             self.trainer.restore(*load_tensors(start.state))
         if run["compile"]:
-            with said_of(f"runs.{self.segment.name}"):
+            with said_of(self.segment.path):
                 self.trainer.compile(self.shape)
 
     def go(self) -> None:

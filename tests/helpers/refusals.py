@@ -1,0 +1,35 @@
+"""Configs that are spoilt at one place, and the sentence that each is refused with."""
+
+import pytest
+from studies import tiny
+
+from dreambirds.errors import StudyError
+from dreambirds.pictures.measuring import measure
+from dreambirds.study.fetching import first_fetch
+from dreambirds.study.plan import make_plan
+
+BACK = object()  # the key goes
+
+
+def spoilt(changes: dict) -> dict:
+    """Return the tiny study with other values at paths such as ``runs/scratch/epochs``."""
+    config = tiny()
+    for path, value in changes.items():
+        *parents, key = path.split("/")
+        place = config
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        if value is BACK:
+            del place[key]
+        else:
+            place[key] = value
+    return config
+
+
+def refusal(config: dict) -> str:
+    """Do what is done before the first job, as the Snakefile does; return the sentence that the config is refused
+    with."""
+    with pytest.raises(StudyError) as error:
+        first_fetch(config)
+        measure(make_plan(config))
+    return str(error.value)
