@@ -22,6 +22,7 @@ from dreambirds.study.fetching import announce_fetch, first_fetch
 from dreambirds.study.memory import unknown
 from dreambirds.study.places import check_places
 from dreambirds.study.plan import make_plan
+from dreambirds.study.standing import check_standing
 from dreambirds.watch import hold
 
 if not workflow.overwrite_configfiles:
@@ -38,6 +39,8 @@ try:
     plan = None if fetching else make_plan(config)
     if workflow.is_main_process and plan:
         check_places(plan)
+        catch_up(Path("results") / plan.study)
+        check_standing(plan)
         if unknown(plan):
             # imported only here, since torch takes seconds
             from dreambirds.pictures.measuring import measure
@@ -59,7 +62,6 @@ if workflow.is_main_process:
         announce_fetch(fetching)
     else:
         sweep_halves(Path("results") / plan.study, age=60)
-        catch_up(Path("results") / plan.study)
         announce(plan)
 
 
@@ -109,6 +111,7 @@ else:
     rule training_only:
         input:
             targets.curves(plan),
+            plan.checkpoints(),
 
     rule submissions:
         input:

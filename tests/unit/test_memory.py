@@ -13,8 +13,9 @@ import pytest
 import torch
 from plans import BIRDS, STEPS, measured, plan_of
 
+from dreambirds.data.labels import Label
 from dreambirds.data.packed import packing
-from dreambirds.data.tables import IMAGE_COLUMNS
+from dreambirds.data.tables import IMAGE_COLUMNS, label_table
 from dreambirds.dreaming.batches import LARGEST, SHARE, batch_size
 from dreambirds.dreaming.rehearsal import rehearse
 from dreambirds.models.build import build
@@ -157,9 +158,9 @@ def noise(folder: Path, side: int, batch: int, labels: list[str]) -> Path:
             split = "train" if number < 2 * batch else "validation"
             row = {"path": f"images/a/{number}.png", "label": labels[number % len(labels)], "split": split}
             rows.append({**row, "sha256": digest})
-    pd.DataFrame(rows).reindex(columns=IMAGE_COLUMNS).to_csv(folder / "images.csv", index=False)
-    table = pd.DataFrame({"index": range(len(labels)), "label": labels, "name": labels, "train": 2, "validation": 1})
-    table.to_csv(folder / "labels.csv", index=False)
+    images = pd.DataFrame(rows).reindex(columns=IMAGE_COLUMNS)
+    images.to_csv(folder / "images.csv", index=False)
+    label_table(images, [Label(label, label) for label in labels]).to_csv(folder / "labels.csv", index=False)
     return folder
 
 

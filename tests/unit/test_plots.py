@@ -24,6 +24,7 @@ def tables(judged: bool = True, recipes: dict = STEPS, labels: int = 3) -> tuple
                     row = dict.fromkeys(DREAMS) | {"run": "a", "epoch": epoch, "recipe": recipe, "label": label}
                     row |= {"name": f"<Bird & {place}>", "step": step, "own_probability": 1 - chance, "own_top1": 0}
                     row |= {"own_sees": "bird_0", "picture": f"dreams/{epoch}/{recipe}/{label}/step.png"}
+                    row["steps_done"] = 1
                     if judged:
                         row |= {"judge_probability": chance, "judge_top1": int(epoch == 4), "judge": "j"}
                         row |= {"judge_sees": label if epoch == 4 else "NA"}

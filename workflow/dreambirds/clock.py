@@ -28,6 +28,11 @@ def catch_up(folder: Path) -> None:
         print(f"The clock was set back: {len(ahead)} files from the future are dated to now.", file=sys.stderr)
 
 
+def changed(path: Path) -> int:
+    """Return when a file, or a link to it, last changed, in nanoseconds: the later of the two, as Snakemake sees it."""
+    return max(path.stat().st_mtime_ns, path.lstat().st_mtime_ns)
+
+
 def _files(folder: Path, depth: int) -> Iterator[tuple[os.DirEntry, int]]:
     """Yield files with the times of their last change, in nanoseconds."""
     with suppress(OSError), os.scandir(folder) as entries:

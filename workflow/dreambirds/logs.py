@@ -7,7 +7,7 @@ from threading import Lock
 
 from dreambirds.errors import one_line
 
-MOST_ALIKE = 100  # lines of one kind, such as epochs
+MOST_ALIKE = 1000  # lines of one kind, such as epochs
 MOST_WARNINGS = 20  # of one kind, such as photographs that can't be read
 
 OTHERS = "… and more lines like those before, which are left out"

@@ -5,10 +5,11 @@ from job import job
 with job(snakemake):
     import pandas as pd
 
-    from dreambirds.data.tables import read_table, write_table
+    from dreambirds.data.tables import write_table
     from dreambirds.pictures.curves import plot_curves
+    from dreambirds.training.files import read_history
 
     parts = [Path(file) for file in snakemake.input if file.endswith(".csv")]
-    history = pd.concat(map(read_table, parts), ignore_index=True)
+    history = pd.concat(map(read_history, parts, snakemake.params.epochs), ignore_index=True)
     write_table(history, Path(snakemake.output.history))
     plot_curves(history, Path(snakemake.output.plot))

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import Dataset
 
 from dreambirds.data.packed import open_packed
 from dreambirds.data.photographs import to_tensor
+from dreambirds.data.pictures import read_picture
 from dreambirds.data.tables import read_images, read_labels, remedy
-from dreambirds.errors import StudyError
+from dreambirds.errors import MAKE_AGAIN, StudyError
 
 
 class Pictures(Dataset):
@@ -55,10 +55,6 @@ class Pictures(Dataset):
         self.pictures = open_packed(self.folder, self._digests)
 
 
-def decode(path: Path) -> torch.Tensor:
-    """Return a prepared picture as uint8 (3, H, W). Raises StudyError if it can't be read."""
-    try:
-        with Image.open(path) as picture:
-            return to_tensor(picture.convert("RGB"))
-    except OSError as error:
-        raise StudyError(f"the prepared picture '{path}' can't be read ({error}); delete the dataset folder") from error
+def decode(path: Path, end: str = MAKE_AGAIN) -> torch.Tensor:
+    """Return a saved picture as uint8 (3, H, W). Raises StudyError, with this end, if it can't be read."""
+    return to_tensor(read_picture(path, end))

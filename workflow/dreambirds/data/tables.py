@@ -1,16 +1,17 @@
-"""The two tables of a prepared data set."""
+"""The two tables of a prepared data set, and how tables that stages hand on are read: whole, or not at all."""
 
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from dreambirds.data.files import atomically
 from dreambirds.data.labels import Label
-from dreambirds.errors import StudyError, first_line
+from dreambirds.errors import MAKE_AGAIN, StudyError, first_line
 
 WORDS = ("run", "recipe", "label", "name", "judge", "sees", "own_sees", "judge_sees", "judge_sees_rescaled")
-WORDS += ("checkpoint_sha256", "weights_sha256")  # a digest of digits only is no number
+WORDS += ("unmatched", "checkpoint_sha256", "weights_sha256")  # a digest of digits only is no number
 IMAGE_COLUMNS = ["path", "label", "split", "sha256", "size", "source", "problem", "duplicate_of"]
 LABEL_COLUMNS = ["index", "label", "name", "train", "validation"]
 PICTURE = r"images/[\w-]+/\w+\.png"
@@ -19,16 +20,27 @@ PICTURE = r"images/[\w-]+/\w+\.png"
 def read_images(folder: Path) -> pd.DataFrame:
     """Return ``images.csv``: one row a picture, with empty strings where there is no value.
 
-    Raises StudyError, with a line, if it is no whole table of prepared pictures, as after an edit by hand."""
+    Raises StudyError, with a line, if it is no whole table of prepared pictures, as after an edit by hand, or if
+    ``labels.csv`` is there and counts another number of them."""
     path = folder / "images.csv"
-    images = _read(path, IMAGE_COLUMNS, remedy(folder), dtype=str, keep_default_na=False)
+    images = _read_filled(path, IMAGE_COLUMNS, remedy(folder), dtype=str)
     good = images[images["path"] != ""]
     for column, form in (("path", PICTURE), ("split", "train|validation"), ("sha256", "[0-9a-f]{64}")):
         wrong = good[~good[column].str.fullmatch(form)]
         if not wrong.empty:
             line, value = wrong.index[0] + 2, wrong[column].iloc[0]
             raise StudyError(f"'{path}', line {line}: {column} can't be '{value}'; {remedy(folder)}")
+    _check_number(folder, len(good))
     return images
+
+
+def _check_number(folder: Path, pictures: int) -> None:
+    """Raise StudyError if there are other pictures than were counted when they were prepared, whatever their parts."""
+    if (folder / "labels.csv").exists():
+        counted = read_labels(folder)[["train", "validation"]].to_numpy().sum()
+        if counted != pictures:
+            said = f"'{folder}/images.csv' lists {pictures} pictures, and labels.csv counts {counted}"
+            raise StudyError(f"{said}; {remedy(folder)}")
 
 
 def read_labels(folder: Path) -> pd.DataFrame:
@@ -36,22 +48,64 @@ def read_labels(folder: Path) -> pd.DataFrame:
 
     Raises StudyError if it is no such table."""
     path, text = folder / "labels.csv", {"label": str, "name": str}
-    labels = _read(path, LABEL_COLUMNS, remedy(folder), dtype=text, keep_default_na=False)
+    labels = _read_filled(path, LABEL_COLUMNS, remedy(folder), dtype=text)
     if list(labels["index"]) != list(range(len(labels))) or labels["label"].duplicated().any():
         raise StudyError(f"'{path}' must number its labels from 0, each once; {remedy(folder)}")
+    if any(labels[part].dtype.kind != "i" for part in ("train", "validation")):
+        raise StudyError(f"'{path}' must count each label's pictures; {remedy(folder)}")
     return labels
 
 
-def read_table(path: Path, words: Collection[str] = WORDS) -> pd.DataFrame:
-    """Return a table of dreams or judgements; columns of words stay text, whatever they look like.
+def read_table(
+    path: Path, words: Collection[str] = WORDS, rows: pd.DataFrame | None = None, end: str = MAKE_AGAIN
+) -> pd.DataFrame:
+    """Return a table that a stage wrote; columns of words stay text, whatever they look like.
 
-    Raises StudyError if it can't be read."""
-    numbers = [column for column in _read(path, nrows=0) if column not in words]
-    empty = {column: [""] for column in numbers}
-    return _read(path, dtype=dict.fromkeys(words, str), keep_default_na=False, na_values=empty)
+    `rows` has, in some of the columns, a row for each that must be there; without it there must be one at least. `end`
+    is how a sentence ends. Raises StudyError if the table can't be read or is not whole."""
+    numbers = [column for column in _read(path, end=end, nrows=0) if column not in words]
+    empty, asked = {column: [""] for column in numbers}, () if rows is None else list(rows)
+    table = _read(path, asked, end, dtype=dict.fromkeys(words, str), keep_default_na=False, na_values=empty)
+    _check_end(path, end)
+    if rows is not None:
+        _check_rows(path, table, rows, end)
+    elif table.empty:
+        raise StudyError(f"'{path}' has no row; {end}")
+    return table
 
 
-def _read(path: Path, columns: Collection[str] = (), end: str = "delete it and run again", **how) -> pd.DataFrame:
+def _check_end(path: Path, end: str) -> None:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() != b"\n":
+            raise StudyError(f"'{path}' is cut: its last line is not whole; {end}")
+
+
+def _check_rows(path: Path, table: pd.DataFrame, rows: pd.DataFrame, end: str) -> None:
+    there = table[list(rows)]
+    lacking = set(_tuples(rows)) - set(_tuples(there))
+    if lacking:
+        raise StudyError(f"'{path}' is not whole: {len(lacking)} of {len(rows)} rows are not there; {end}")
+    if there.duplicated().any():
+        raise StudyError(f"'{path}' has a row twice; {end}")
+
+
+def _tuples(table: pd.DataFrame) -> Iterable[tuple]:
+    return table.itertuples(index=False, name=None)
+
+
+def _read_filled(path: Path, columns: Collection[str], end: str, **how) -> pd.DataFrame:
+    """Return a table that may have been edited by hand, and whose lines have all columns."""
+    table = _read(path, columns, end, keep_default_na=False, **how)
+    if table.empty:
+        raise StudyError(f"'{path}' has no row; {end}")
+    short = table[table[columns].isna().any(axis="columns")]
+    if not short.empty:
+        raise StudyError(f"'{path}', line {short.index[0] + 2}: not all columns are there; {end}")
+    return table
+
+
+def _read(path: Path, columns: Collection[str] = (), end: str = MAKE_AGAIN, **how) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, **how)
     except (OSError, ValueError) as error:
@@ -79,13 +133,26 @@ def label_table(images: pd.DataFrame, labels: list[Label]) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
-    """Write a table without its index, whole or not at all."""
+    """Write a table without its index, whole or not at all; epochs, by which rows are known, keep all their digits."""
+    if float_format and "epoch" in table:
+        table = table.assign(epoch=[each if isinstance(each, str) else f"{each:.9g}" for each in table["epoch"]])
     with atomically(path) as temporary:
         table.to_csv(temporary, index=False, float_format=float_format)
 
 
 def example_pictures(folder: Path) -> dict[str, Path]:
-    """Return one prepared picture of each label: the first that validates, or that trains if none does."""
+    """Return one prepared picture of each label: the first that validates, or that trains if none does.
+
+    Raises StudyError if the table is not whole, or one of them is not there."""
     images = read_images(folder)
     images = images[images["path"] != ""].sort_values("split", ascending=False, kind="stable")
-    return {label: folder / path for label, path in images.groupby("label")["path"].first().items()}
+    examples = {label: folder / path for label, path in images.groupby("label")["path"].first().items()}
+    check_there(folder, examples.values())
+    return examples
+
+
+def check_there(folder: Path, pictures: Iterable[Path]) -> None:
+    """Raise StudyError if one of the prepared pictures of a data set is not there."""
+    for path in pictures:
+        if not path.is_file():
+            raise StudyError(f"the prepared picture '{path}' is not there; {remedy(folder)}")

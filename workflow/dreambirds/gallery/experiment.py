@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from dreambirds.data.files import atomically
+from dreambirds.data.tables import read_table
 from dreambirds.errors import StudyError
 from dreambirds.gallery.finding import PAGE, TABLE
 
@@ -19,7 +20,7 @@ def run_experiment(config: dict, cores: int, config_file: Path, said: Path, page
     """Run a study's experiment in the working directory and copy its page and its table.
 
     The config is written to `config_file`, what Snakemake says to `said`. Only what is missing or changed runs. Raises
-    StudyError if it fails.
+    StudyError if it fails, or if its table is not whole.
     """
     config_file.parent.mkdir(parents=True, exist_ok=True)
     with atomically(config_file) as temporary:
@@ -29,6 +30,8 @@ def run_experiment(config: dict, cores: int, config_file: Path, said: Path, page
         ended = subprocess.run(_command(config_file, cores, found / PAGE), stdout=log, stderr=subprocess.STDOUT)
     if ended.returncode:
         raise StudyError(f"the experiment '{config['study']}' did not come to its end; '{said}' tells why")
+    # a copy of what is cut would be taken for what the experiment found
+    read_table(found / TABLE, end=f"delete the folder '{found}', and the same command makes it again")
     for source, path in ((found / TABLE, table), (found / PAGE, page)):
         with atomically(path) as temporary:
             shutil.copyfile(source, temporary)

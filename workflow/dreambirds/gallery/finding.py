@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from dreambirds.data.tables import read_table, write_table
+from dreambirds.data.tables import write_table
 from dreambirds.gallery.compare_tables import measured, said
 from dreambirds.gallery.pages import write_page
 from dreambirds.judging.columns import CALLED
 from dreambirds.judging.contrasts import SEEN, UNKNOWN, answer
+from dreambirds.judging.written import read_written
 from dreambirds.pictures.finding import write_effects, write_montage
 from dreambirds.study.experiment import CHANCE, ENDS
 from dreambirds.study.plan import Plan
@@ -22,10 +23,11 @@ log = logging.getLogger(__name__)
 def write_finding(plan: Plan, results: Path, folder: Path) -> None:
     """Write the page of a study's experiment into a folder, with its table and its two pictures beside it.
 
-    `results` holds the study's tables, plots and prepared pictures. Raises StudyError where one can't be read.
+    `results` holds the study's tables, plots and prepared pictures. Raises StudyError where one of them
+    can't be read or is not whole.
     """
-    runs, judges = read_table(results / "runs.csv"), read_table(results / "judges.csv")
-    table = answer(plan, read_table(results / "dreams.csv"))
+    dreams, runs, judges = (read_written(plan, results, name) for name in ("dreams", "runs", "judges"))
+    table = answer(plan, dreams)
     table.insert(0, "question", plan.config["experiment"]["question"])
     folder.mkdir(parents=True, exist_ok=True)
     write_table(table, folder / TABLE, "%.6g")

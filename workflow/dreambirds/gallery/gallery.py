@@ -4,11 +4,12 @@ import logging
 from pathlib import Path
 
 from dreambirds.data.files import link
-from dreambirds.data.tables import example_pictures, read_table
+from dreambirds.data.tables import example_pictures
 from dreambirds.gallery.downloads import write_download
 from dreambirds.gallery.facts import gallery_facts
 from dreambirds.gallery.pages import write_page
 from dreambirds.gallery.sheets import cell_shape, sheets, write_sheet
+from dreambirds.judging.written import read_written
 from dreambirds.study.paths import VIEWS, picture_path
 from dreambirds.study.plan import Plan
 
@@ -19,18 +20,19 @@ def write_gallery(plan: Plan, results: Path, dataset: Path, folder: Path) -> Non
     """Write ``index.html``, ``sheets/`` and ``pictures/`` into a folder that then needs no other file.
 
     `results` holds ``dreams.csv`` and ``runs.csv``, `dataset` the prepared pictures. The dreams' pictures are the same
-    files as the study's, where the disk allows, with all that they say of themselves.
+    files as the study's, where the disk allows, with all that they say of themselves. Raises StudyError, before
+    anything is written, if one of the tables is not whole.
     """
-    dreams = read_table(results / "dreams.csv")
-    runs = read_table(results / "runs.csv")
+    facts = gallery_facts(plan, *(read_written(plan, results, name) for name in ("dreams", "runs")))
+    examples = example_pictures(dataset)
     for sheet in sheets(plan):
         recipe = sheet.cells[0][0].parent.parent.name
         write_sheet(sheet.cells, cell_shape(plan.shape(recipe)), folder / sheet.name)
     _put_pictures(plan, folder)
-    for label, file in example_pictures(dataset).items():
+    for label, file in examples.items():
         if label in plan.names:
             _link(file, folder / "pictures" / "real" / f"{label}.png")
-    write_page(folder / "index.html", "gallery.html.j2", facts=gallery_facts(plan, dreams, runs))
+    write_page(folder / "index.html", "gallery.html.j2", facts=facts)
     log.info("open %s in a browser", folder / "index.html")
 
 

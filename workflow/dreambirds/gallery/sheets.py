@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from dreambirds.data.files import atomically
+from dreambirds.data.pictures import read_picture
 from dreambirds.data.shapes import in_proportion
 from dreambirds.study.paths import VIEWS, epoch_name, job_folder, picture_name
 
@@ -45,10 +46,9 @@ def write_sheet(cells: Sequence[Sequence[Path]], shape: tuple[int, int], path: P
     page = Image.new("RGB", (width * len(cells[0]), height * len(cells)))
     for row, line in enumerate(cells):
         for column, file in enumerate(line):
-            with Image.open(file) as picture:
-                small = picture.convert("RGB")
-                if small.size != (width, height):
-                    small = small.resize((width, height), Image.Resampling.LANCZOS)
+            small = read_picture(file)
+            if small.size != (width, height):
+                small = small.resize((width, height), Image.Resampling.LANCZOS)
             page.paste(small, (column * width, row * height))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomically(path) as temporary:

@@ -1,28 +1,34 @@
 """A study's dreams, as its dream jobs have written them down."""
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from dreambirds.data.files import digest_of
 from dreambirds.data.tables import WORDS, read_table
-from dreambirds.study.paths import VIEWS, picture_path
+from dreambirds.study.paths import VIEWS, index_name, job_folder, picture_path
 from dreambirds.study.plan import Plan
 
 DREAM = ["run", "epoch", "recipe", "label", "step"]
 
 
-def read_dreams(plan: Plan) -> pd.DataFrame:
-    """Return what the dream jobs' tables say of the plan's dreams, in the plan's order, with the columns of `DREAM`.
+def read_dreams(plan: Plan, runs: Collection[str]) -> pd.DataFrame:
+    """Return what the dream jobs' tables say of the dreams of some runs, in the plan's order, with the columns of
+    `DREAM`.
 
-    An index of them all is the frame's own.
+    An index of them all is the frame's own. Raises StudyError if a table can't be read or lacks one of its dreams.
     """
-    tables = [
-        read_table(Path(index), (*WORDS, "top1")).assign(run=run, epoch=epoch, recipe=recipe)
-        for run, epoch, recipe in plan.dreams[DREAM[:3]].drop_duplicates().itertuples(index=False)
-        for index in plan.indexes(run=run, epoch=epoch, recipe=recipe)
-    ]
-    return plan.dreams[DREAM].merge(pd.concat(tables), on=DREAM, how="left")
+    asked = plan.dreams.loc[plan.dreams["run"].isin(list(runs)), DREAM]
+    return asked.merge(pd.concat(_tables(plan, asked)), on=DREAM, how="left")
+
+
+def _tables(plan: Plan, asked: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    for (run, epoch, recipe), rows in asked.groupby(DREAM[:3], sort=False):
+        for part, names in plan.parts.items():
+            path = Path(job_folder(plan.study, run, epoch, recipe), index_name(part))
+            mine = rows.loc[rows["label"].isin(list(names)), ["label", "step"]]
+            yield read_table(path, (*WORDS, "top1"), mine).assign(run=run, epoch=epoch, recipe=recipe)
 
 
 def views_of(plan: Plan, dreams: pd.DataFrame) -> pd.DataFrame:

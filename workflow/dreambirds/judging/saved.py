@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
-from dreambirds.data.tables import read_images
+from dreambirds.data.pictures import read_picture
+from dreambirds.data.tables import read_images, remedy
+from dreambirds.errors import MAKE_AGAIN
 from dreambirds.judging.columns import PIXELS
 from dreambirds.judging.memory import Memory
 from dreambirds.judging.pixels import radial_spectrum, spectrum_distance, total_variation
@@ -21,7 +22,8 @@ def measure_saved(views: pd.DataFrame, dataset: Path, code: str) -> pd.DataFrame
     """Return the columns of `PIXELS` for the pictures of `views`, in their order; its ``path`` and ``sha256`` count.
 
     Distances are from the mean spectrum of the class's training photographs in the prepared data set. `code` is what
-    the measurements depend on beside these. Pictures that were measured before are not opened again.
+    the measurements depend on beside these. Pictures that were measured before are not opened again. Raises StudyError
+    if a picture can't be read.
     """
     real = _real_spectra(dataset)
     facts = {"dataset": {label: spectrum.tolist() for label, spectrum in real.items()}, "code": code}
@@ -39,8 +41,9 @@ def measure_saved(views: pd.DataFrame, dataset: Path, code: str) -> pd.DataFrame
 def _real_spectra(dataset: Path) -> dict[str, np.ndarray]:
     images = read_images(dataset)
     images = images[(images["split"] == "train") & (images["path"] != "")]
+    end = remedy(dataset)
     return {
-        label: np.mean([radial_spectrum(_read(dataset / path)) for path in rows["path"].head(MOST)], axis=0)
+        label: np.mean([radial_spectrum(_read(dataset / path, end)) for path in rows["path"].head(MOST)], axis=0)
         for label, rows in images.groupby("label")
     }
 
@@ -53,6 +56,5 @@ def _measure(path: Path, real: np.ndarray) -> list[float]:
     return [spectrum_distance(spectrum[:common], real[:common]), total_variation(picture)]
 
 
-def _read(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"), dtype=np.float64) / 255
+def _read(path: Path, end: str = MAKE_AGAIN) -> np.ndarray:
+    return np.asarray(read_picture(path, end), dtype=np.float64) / 255

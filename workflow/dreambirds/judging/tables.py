@@ -6,30 +6,49 @@ import pandas as pd
 
 from dreambirds.data.files import sha256_of
 from dreambirds.data.tables import read_table, write_table
+from dreambirds.errors import MAKE_AGAIN, StudyError
 from dreambirds.judging.columns import DREAMS, HISTORY, JUDGEMENTS, JUDGES, MEANS, OWN, RUNS, SUFFIX, WORDS
 from dreambirds.judging.dreams import DREAM, read_dreams, views_of
 from dreambirds.judging.saved import measure_saved
-from dreambirds.study.paths import epoch_name, job_folder, picture_name
+from dreambirds.study.judgement import shown
+from dreambirds.study.paths import VIEWS, epoch_name, job_folder, picture_name
 from dreambirds.study.plan import Plan
 from dreambirds.study.recipes import recipe_table
+from dreambirds.training.files import read_history
 
 
 def write_tables(plan: Plan, judged: list[Path], checks: list[Path], code: str, paths: dict[str, Path]) -> None:
     """Write all four tables, at the paths of ``dreams``, ``judgements``, ``runs`` and ``judges``.
 
     `judged` and `checks` are what the judges' jobs have written, in the judges' order. `code` is what measurements of
-    pictures depend on. Raises StudyError where something that they are made of can't be read.
+    pictures depend on. Raises StudyError where something that they are made of can't be read or is not whole.
     """
-    dreams = read_dreams(plan)
+    dreams = read_dreams(plan, plan.config["runs"])
+    names = [pd.DataFrame({"judge": [judge]}) for judge in plan.judges]
+    known = [read_table(path, rows=row) for path, row in zip(checks, names, strict=True)]
+    words = [read_judged(plan, path, check) for path, check in zip(judged, known, strict=True)]
     pictures = measure_saved(views := views_of(plan, dreams), Path(f"results/{plan.study}/dataset"), code)
-    words = [read_table(path) for path in judged]
     judgements = pd.concat(words, ignore_index=True) if words else pd.DataFrame(columns=JUDGEMENTS)
     table = dream_table(plan, dreams, judgements, views[[*DREAM, "view"]].join(pictures))
+    runs = run_table(plan, table)
     write_table(table, paths["dreams"], "%.6g")
     write_table(judgements[JUDGEMENTS], paths["judgements"], "%.6g")
-    write_table(run_table(plan, table), paths["runs"], "%.6g")
-    rows = [read_table(path) for path in checks]
-    write_table(pd.concat(rows)[JUDGES] if rows else pd.DataFrame(columns=JUDGES), paths["judges"], "%.6g")
+    write_table(runs, paths["runs"], "%.6g")
+    write_table(pd.concat(known)[JUDGES] if known else pd.DataFrame(columns=JUDGES), paths["judges"], "%.6g")
+
+
+def read_judged(plan: Plan, path: Path, check: pd.DataFrame) -> pd.DataFrame:
+    """Return a judge's word on the study's dreams, as its job wrote it; `check` is the row that tells what it knows.
+
+    Raises StudyError unless it is of each dream that the judge was shown and whose class it knows, and of no other.
+    """
+    judge, unknown = check["judge"].iloc[0], check["unmatched"].iloc[0].split()
+    dreams = plan.dreams.loc[plan.dreams["run"].isin(shown(plan, judge)) & ~plan.dreams["label"].isin(unknown), DREAM]
+    asked = pd.concat([dreams.assign(judge=judge, view=view) for view in VIEWS])
+    table = read_table(path, rows=asked)
+    if len(table) > len(asked):
+        raise StudyError(f"'{path}' has {len(table)} rows, and {len(asked)} are asked for; {MAKE_AGAIN}")
+    return table
 
 
 def dream_table(plan: Plan, dreams: pd.DataFrame, judgements: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +92,7 @@ def run_table(plan: Plan, table: pd.DataFrame) -> pd.DataFrame:
 def _checkpoint(plan: Plan, run: str, epoch: float, last: pd.DataFrame) -> dict:
     mine = last[(last["run"] == run) & (last["epoch"] == epoch)]
     stem = Path(f"results/{plan.study}/runs/{run}/{epoch_name(epoch)}")
-    history = read_table(stem.with_name(f"{stem.name}.csv")).iloc[-1]
+    history = read_history(stem.with_name(f"{stem.name}.csv"), epoch).iloc[-1]
     recipes = mine.groupby("recipe")["judge_top1"].mean().dropna()
     judges = mine["judge"].dropna().unique()
     return {

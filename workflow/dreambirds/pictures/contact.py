@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from dreambirds.data.pictures import read_picture
 from dreambirds.data.shapes import in_proportion
 from dreambirds.pictures.lettering import FAINT, PAPER, fold, font, shorten, write
 
@@ -86,8 +87,7 @@ def _show(page: Image.Image, entry: Entry, layout: Layout, left: int, top: int) 
     write(page, note, (left, top, left + layout.block + MARGIN, top + round(NOTE * 1.5)), font(NOTE), "left", FAINT)
     top += round(NOTE * 1.7)
     for number, path in enumerate(spread(entry.examples, layout.examples)):
-        with Image.open(path) as picture:
-            small = picture.convert("RGB").resize(layout.cell[::-1], Image.Resampling.LANCZOS)
+        small = read_picture(path).resize(layout.cell[::-1], Image.Resampling.LANCZOS)
         page.paste(small, (left + number * (layout.cell[1] + GAP), top))
 
 

@@ -8,11 +8,11 @@ import matplotlib.pyplot as pyplot
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import ScalarFormatter
-from PIL import Image
 
 from dreambirds.data.files import atomically
+from dreambirds.data.pictures import read_picture
 from dreambirds.data.shapes import say
-from dreambirds.data.tables import read_images, read_labels, write_table
+from dreambirds.data.tables import check_there, read_images, read_labels, remedy, write_table
 from dreambirds.pictures.contact import Entry, contact_sheet
 from dreambirds.pictures.figure import save_figure
 from dreambirds.pictures.lettering import INK
@@ -26,11 +26,14 @@ BINS = 50
 
 
 def write_look(folder: Path, sheet: Path, sizes: Path, classes: Path) -> None:
-    """Write a contact sheet, a plot and a table of the prepared data set in `folder`."""
+    """Write a contact sheet, a plot and a table of the prepared data set in `folder`.
+
+    Raises StudyError if a table of it is not whole, or a picture is not there.
+    """
     images, labels = read_images(folder), read_labels(folder)
     kept = images[images["path"] != ""]
-    with Image.open(folder / kept["path"].iloc[0]) as first:
-        shape = first.size[::-1]
+    check_there(folder, (folder / path for path in kept["path"]))
+    shape = read_picture(folder / kept["path"].iloc[0], remedy(folder)).size[::-1]
     table = class_table(images, labels)
     examples = _examples(kept)
     entries = [

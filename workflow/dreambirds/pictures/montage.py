@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from dreambirds.data.pictures import read_picture
 from dreambirds.data.shapes import in_proportion
 from dreambirds.pictures.lettering import FAINT, PAPER, font, write
 
@@ -59,8 +60,8 @@ def montage(grid: Grid, cell: int) -> Image.Image:
 def load_cell(path: Path, cell: int) -> Image.Image:
     """Return a picture as RGB at cell x cell pixels: a square fills them, any other lies in the middle of the paper."""
     page = Image.new("RGB", (cell, cell), PAPER)
-    with Image.open(path) as picture:
-        width, height = in_proportion(picture.size, cell, of=max)
-        fitted = picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    picture = read_picture(path)
+    width, height = in_proportion(picture.size, cell, of=max)
+    fitted = picture.resize((width, height), Image.Resampling.LANCZOS)
     page.paste(fitted, ((cell - width) // 2, (cell - height) // 2))
     return page

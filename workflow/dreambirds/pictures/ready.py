@@ -13,6 +13,7 @@ from torch.utils.data import default_collate
 
 from dreambirds.data.files import sha256_of
 from dreambirds.data.shapes import in_proportion, shape_of
+from dreambirds.data.tables import remedy
 from dreambirds.dreaming.batches import batch_size
 from dreambirds.dreaming.layers import find_layer
 from dreambirds.dreaming.loop import Dreams, dream
@@ -20,6 +21,7 @@ from dreambirds.dreaming.precision import resolve_precision
 from dreambirds.dreaming.recipe import Recipe, scaled
 from dreambirds.dreaming.rehearsal import rehearse
 from dreambirds.dreaming.starts import Start, Starts, stream
+from dreambirds.errors import StudyError
 from dreambirds.models.checkpoint import load_checkpoint, read_card
 from dreambirds.models.frozen import freeze
 from dreambirds.pictures.provenance import versions
@@ -122,7 +124,7 @@ class Ready:
         recipe = Recipe(**{**vars(self.recipe), "steps": tuple(steps)})
         spectrum, means = self.statistics
         streams = [stream(job.parameters["seed"], label) for label in labels]
-        starts, _ = default_collate(list(Starts(self._start(labels, means), self.shape, streams)))
+        starts = self._starts(labels, means, streams)
         targets = torch.tensor([self.card.labels.index(label) for label in labels], device=self.device)
         began = time.perf_counter()
         dreams = dream(
@@ -138,6 +140,15 @@ class Ready:
         self.seconds_a_step = (time.perf_counter() - began) / len(labels) / recipe.steps[-1]
         log.info("%s: dreamt of %d labels, %.1f ms a step", self.said, len(labels), 1000 * self.seconds_a_step)
         return dreams
+
+    def _starts(self, labels: Sequence[str], means: dict[str, torch.Tensor], streams: list) -> torch.Tensor:
+        try:
+            return default_collate(list(Starts(self._start(labels, means), self.shape, streams)))[0]
+        except StudyError as error:
+            if self.job.parameters["start_path"] is not None:
+                raise
+            prepared = next(iter(self.job.photographs.values())).parents[2]  # of dataset/images/<label>/<picture>
+            raise StudyError(f"{error}; {remedy(prepared)}") from error
 
     def _start(self, labels: Sequence[str], means: dict[str, torch.Tensor]) -> Start:
         keys = self.job.parameters

@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as v2
 
 from dreambirds.data.loading import decode
 from dreambirds.data.shapes import as_size
-from dreambirds.data.tables import read_images
+from dreambirds.data.tables import read_images, remedy
 from dreambirds.dreaming.images import mean_spectrum
 from dreambirds.models.checkpoint import load_tensors, save_tensors
 
@@ -41,8 +41,8 @@ def _batches(folder: Path, rows: pd.DataFrame, shape: tuple[int, int]) -> Iterat
     paths = [folder / path for path in rows["path"]]
     batch = max(1, PIXELS // math.prod(shape))
     for first in range(0, len(paths), batch):
-        yield torch.stack([_read(path, shape) for path in paths[first : first + batch]])
+        yield torch.stack([_read(path, shape, remedy(folder)) for path in paths[first : first + batch]])
 
 
-def _read(path: Path, shape: tuple[int, int]) -> torch.Tensor:
-    return v2.resize(decode(path).float() / 255, list(shape), antialias=True)
+def _read(path: Path, shape: tuple[int, int], end: str) -> torch.Tensor:
+    return v2.resize(decode(path, end).float() / 255, list(shape), antialias=True)

@@ -13,7 +13,7 @@ STORED = ("dreams", "prepared", "memory", "photographs", "cache")
 
 
 def check_places(plan: Plan) -> None:
-    """Raise StudyError where a file lies at the place of one of the study's folders, or of the store's."""
+    """Raise StudyError where a file or a broken link lies in place of one of the study's folders, or of the store's."""
     root, store = Path("results") / plan.study, store_root()
     parts = itertools.product(("runs", "dreams", "montages", "films"), plan.trained)
     dreams = itertools.product(plan.config["runs"], map(epoch_name, plan.dreams["epoch"].unique()))
@@ -25,5 +25,7 @@ def check_places(plan: Plan) -> None:
         *(store / part for part in STORED),
     ]
     for place in sorted({place for folder in folders for place in (*folder.parents, folder)}):
+        if place.is_symlink() and not place.exists():
+            raise StudyError(f"'{place}' is a link that leads to no folder; mend or remove it")
         if place.exists() and not place.is_dir():
             raise StudyError(f"'{place}' is a file where a folder should be; move it away")

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-import pandas as pd
-
 from dreambirds.data.files import digest_of, sha256_of
+from dreambirds.data.tables import read_table
 from dreambirds.errors import StudyError
 from dreambirds.models.checkpoint import load_tensors
 from dreambirds.study.paths import epoch_name
@@ -39,7 +38,7 @@ class Progress:
     def _is_good(self, kept: Files) -> bool:
         try:
             load_tensors(kept.weights)
-            pd.read_csv(kept.history)
+            read_table(kept.history)
             return load_tensors(kept.state)[1].get("identity") == self.identity
         except (StudyError, OSError, ValueError):
             return False

@@ -1,5 +1,6 @@
 """The numbers of each plot, from the tables of dreams and of checkpoints."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def trajectories(dreams: pd.DataFrame, results: Path) -> pd.DataFrame:
     chosen = last_steps(last_epochs(dreams))
     tables = []
     for (run, recipe), group in chosen.groupby(["run", "recipe"], sort=False):
-        traces = [read_table(results / path) for path in map(_trace, group["picture"]) if (results / path).exists()]
+        traces = list(_traces(group, results))
         if traces:
             grouped = pd.concat(traces).groupby("step")["probability"]
             quartiles = {"mean": grouped.mean(), "low": grouped.quantile(0.25), "high": grouped.quantile(0.75)}
@@ -91,8 +92,13 @@ def trajectories(dreams: pd.DataFrame, results: Path) -> pd.DataFrame:
     return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
 
 
-def _trace(picture: str) -> Path:
-    return Path(picture).with_name("trace.csv")
+def _traces(dreams: pd.DataFrame, results: Path) -> Iterator[pd.DataFrame]:
+    """Yield the traces that are there of dreams at their last step, up to the last step that each has done."""
+    for picture, done in zip(dreams["picture"], dreams["steps_done"], strict=True):
+        path = results / Path(picture).with_name("trace.csv")
+        if path.exists():
+            end = f"delete the folder '{path.parents[1]}', and the same command makes it again"
+            yield read_table(path, rows=pd.DataFrame({"step": [done]}), end=end)
 
 
 def extremes(table: pd.DataFrame, most: int) -> pd.DataFrame:

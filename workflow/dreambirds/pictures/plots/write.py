@@ -8,14 +8,22 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from dreambirds.data.tables import read_table, write_table
+from dreambirds.judging.written import read_written
 from dreambirds.pictures.figure import save_figure
 from dreambirds.pictures.plots import numbers
 from dreambirds.pictures.plots.draw import bars, confusion_map, lines, maps
+from dreambirds.study.plan import Plan
 
 
-def write_plots(results: Path, folder: Path) -> None:
-    """Write ``NAME.png`` and ``NAME.csv`` for each plot into a folder, from the tables of a study's `results`."""
-    dreams, runs = read_table(results / "dreams.csv"), read_table(results / "runs.csv")
+def write_plots(results: Path, folder: Path, plan: Plan | None = None) -> None:
+    """Write ``NAME.png`` and ``NAME.csv`` for each plot into a folder, from the tables of a study's `results`.
+
+    Raises StudyError if one of them is not whole; with `plan`, also if it lacks a row of what that asks for.
+    """
+    tables = ("dreams", "runs")
+    dreams, runs = (
+        read_written(plan, results, name) if plan else read_table(results / f"{name}.csv") for name in tables
+    )
     folder.mkdir(parents=True, exist_ok=True)
     for name, (table, draw) in _plots(dreams, runs, results).items():
         write_table(table, folder / f"{name}.csv", "%.6g")

@@ -1,0 +1,110 @@
+"""Finished work stays where a run is refused for what stands before it."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from killing import files
+from studies import Study, tiny
+
+DAY = 86400  # seconds
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Study:
+    """Return a study of a chain of checkpoints, with no dream yet."""
+    study = Study(tmp_path_factory.mktemp("whole"), long())
+    study.run("training_only")
+    return study
+
+
+@pytest.fixture
+def study(whole, tmp_path) -> Study:
+    """Return a copy of the study to be spoilt."""
+    shutil.copytree(whole.folder, tmp_path / "study", symlinks=True)
+    return Study(tmp_path / "study", long())
+
+
+def long() -> dict:
+    """Return a config with three checkpoints."""
+    config = tiny()
+    config["runs"]["scratch"]["epochs"] = [0, 1, 2]
+    return config
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def renumber(path: Path) -> None:
+    path.write_text(path.read_text().replace("\n0,", "\n7,"))
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "remedy"),
+    [
+        ("runs/scratch/epoch-0001.safetensors", cut, "delete it to train that epoch again"),
+        ("runs/scratch/epoch-0000.state.safetensors", empty, "delete it to train that epoch again"),
+        ("dataset/labels.csv", empty, "delete the folder 'results/tiny/dataset' and run again"),
+        ("dataset/labels.csv", renumber, "delete the folder 'results/tiny/dataset' and run again"),
+        ("dataset/images.csv", cut, "delete the folder 'results/tiny/dataset' and run again"),
+    ],
+)
+def test_what_is_not_whole_costs_nothing_that_was_made_from_it(study, name, spoil, remedy, counted):
+    spoil(study.results / name)
+    spoilt = files(study)
+    said = refused(study, "training_only")
+    assert f"'results/tiny/{name}'" in said and said.endswith(remedy)
+    assert files(study) == spoilt
+    counted("spoilt files between stages refused or made anew")
+
+
+def test_checkpoints_that_were_deleted_are_trained_again_when_one_asks_for_them(study, whole, counted):
+    names = ["epoch-0001.safetensors", "epoch-0001.state.safetensors", "epoch-0002.safetensors", "epoch-0002.csv"]
+    for name in names:
+        (study.results / "runs/scratch" / name).unlink()
+    study.run("training_only")
+    assert files(study) == files(whole)
+    counted("spoilt files between stages refused or made anew", len(names))
+
+
+@pytest.mark.parametrize("what", ["weights", "start"])
+def test_nothing_is_made_from_a_file_of_the_future(study, what, counted):
+    own, ahead = study.folder / "own.safetensors", time.time() + 2 * DAY
+    shutil.copyfile(study.results / "runs/scratch/epoch-0001.safetensors", own)
+    study.config["runs"]["other"] = study.config["runs"]["scratch"] | {"weights": str(own)}
+    if what == "start":
+        own = study.folder / "own.png"
+        shutil.copyfile(next(study.results.glob("dataset/images/*/*.png")), own)
+        study.config["runs"].pop("other")
+        study.config["dreams"]["recipes"]["own"] = {"steps": [1], "start": "photograph", "start_path": str(own)}
+    os.utime(own, (ahead, ahead))
+    before = files(study)
+    said = refused(study)
+    assert said.startswith(f"Error: '{own}' is dated ") and said.endswith("; `touch` it")
+    assert files(study) == before
+    own.touch()
+    assert study.jobs("training_only" if what == "weights" else "dreams_only")
+    counted("accidents of the machine told in one sentence")
+
+
+@pytest.mark.parametrize("place", ["results", "results/tiny", "results/.store"])
+def test_a_link_that_leads_nowhere_is_told_before_any_job(tmp_path, place, counted):
+    study = Study(tmp_path, tiny())
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).symlink_to(tmp_path / "gone")
+    assert refused(study) == f"Error: '{place}' is a link that leads to no folder; mend or remove it"
+    counted("files where folders should be refused")
+
+
+def refused(study: Study, *targets: str) -> str:
+    """Return the one sentence that Snakemake ends with before any job."""
+    result = study.snakemake(*targets)
+    assert result.returncode == 1 and "rule " not in result.stdout and "Traceback" not in result.stdout, result.stdout
+    return result.stdout.splitlines()[-1]
