@@ -124,7 +124,7 @@ else:
     rule all:
         default_target: True
         input:
-            rules.training_only.input,
+            targets.curves(plan),
             rules.dreams_only.input,
             targets.montages(plan),
             targets.films(plan),

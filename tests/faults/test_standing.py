@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -46,6 +47,10 @@ def renumber(path: Path) -> None:
     path.write_text(path.read_text().replace("\n0,", "\n7,"))
 
 
+def relabel(path: Path) -> None:
+    path.write_text(path.read_text().replace(",blue_jay,", ",dodo,", 1))
+
+
 @pytest.mark.parametrize(
     ("name", "spoil", "remedy"),
     [
@@ -53,6 +58,7 @@ def renumber(path: Path) -> None:
         ("runs/scratch/epoch-0000.state.safetensors", empty, "delete it to train that epoch again"),
         ("dataset/labels.csv", empty, "delete the folder 'results/tiny/dataset' and run again"),
         ("dataset/labels.csv", renumber, "delete the folder 'results/tiny/dataset' and run again"),
+        ("dataset/images.csv", relabel, "delete the folder 'results/tiny/dataset' and run again"),
         ("dataset/images.csv", cut, "delete the folder 'results/tiny/dataset' and run again"),
     ],
 )
@@ -74,7 +80,7 @@ def test_checkpoints_that_were_deleted_are_trained_again_when_one_asks_for_them(
     counted("spoilt files between stages refused or made anew", len(names))
 
 
-@pytest.mark.parametrize("what", ["weights", "start"])
+@pytest.mark.parametrize("what", ["weights", "link", "start"])
 def test_nothing_is_made_from_a_file_of_the_future(study, what, counted):
     own, ahead = study.folder / "own.safetensors", time.time() + 2 * DAY
     shutil.copyfile(study.results / "runs/scratch/epoch-0001.safetensors", own)
@@ -84,13 +90,17 @@ def test_nothing_is_made_from_a_file_of_the_future(study, what, counted):
         shutil.copyfile(next(study.results.glob("dataset/images/*/*.png")), own)
         study.config["runs"].pop("other")
         study.config["dreams"]["recipes"]["own"] = {"steps": [1], "start": "photograph", "start_path": str(own)}
-    os.utime(own, (ahead, ahead))
+    if what == "link":
+        own.rename(own.with_name("there"))
+        own.symlink_to(own.with_name("there"))
+    os.utime(own, (ahead, ahead), follow_symlinks=False)
     before = files(study)
     said = refused(study)
-    assert said.startswith(f"Error: '{own}' is dated ") and said.endswith("; `touch` it")
+    touch = "touch -h" if what == "link" else "touch"
+    assert said.startswith(f"Error: '{own}' is dated ") and said.endswith(f"; `{touch}` it")
     assert files(study) == before
-    own.touch()
-    assert study.jobs("training_only" if what == "weights" else "dreams_only")
+    subprocess.run([*touch.split(), own], check=True)
+    assert study.jobs("dreams_only" if what == "start" else "training_only")
     counted("accidents of the machine told in one sentence")
 
 

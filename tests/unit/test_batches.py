@@ -31,7 +31,11 @@ def test_batches_are_dreamt_in_order_and_halved_where_memory_runs_out():
         ([3, 4, 5], "345"),
         ([6], "6"),
     ]
-    for error in (torch.OutOfMemoryError("CUDA"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate")):
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate"),
+    ):
         tried.clear()
         made = in_batches(lambda places, error=error: dream_of(places, error, 2), 9, 8)
         assert [places for places, _ in made] == [[0, 1], [2, 3], [4, 5], [6, 7], [8]]

@@ -264,7 +264,10 @@ def test_a_page_shows_some_dozens_of_pairs_at_most(tmp_path):
         (["results/one", "results/empty", "--sort", "run"], "--sort: is for the table of one study, not for two"),
         (["results/one", "--sort", "sed"], "--sort: there is no column 'sed'; "),
         (["results/bare"], "'results/bare/dreams.csv' has no column 'epoch'; delete it and run the study again"),
-        (["results/torn"], "'results/torn/dreams.csv' is no table; delete it and run the study again"),
+        (
+            ["results/torn"],
+            "'results/torn/dreams.csv' is no table that can be read (No columns to parse from file); delete it and run the study again",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_1(study, tmp_path, monkeypatch, capsys, arguments, sentence):

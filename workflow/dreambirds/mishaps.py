@@ -25,7 +25,7 @@ def mishap(error: BaseException) -> str | None:
     said = first_line(error)
     if (isinstance(error, OSError) and error.errno in FULL) or NO_SPACE.search(str(error)):
         return f"the disk is full{_where(error)}; free some space, and {AGAIN}"
-    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+    if is_out_of_memory(error):
         return (
             f"memory ran out ({said}); let fewer jobs run at once (--cores), or make batch_size, image_size or size "
             f"smaller, and {AGAIN}"
@@ -40,6 +40,11 @@ def mishap(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         return f"'{_name(error)}' can't be read or written ({error.strerror}); mend that, and {AGAIN}"
     return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an exception says that a GPU or the machine has no memory left."""
+    return isinstance(error, MemoryError) or NO_MEMORY.search(str(error)) is not None
 
 
 def tell_killed(logs: Iterable[str]) -> None:

@@ -9,8 +9,8 @@ from torch.utils.data import Dataset
 from dreambirds.data.packed import open_packed
 from dreambirds.data.photographs import to_tensor
 from dreambirds.data.pictures import read_picture
-from dreambirds.data.tables import read_images, read_labels, remedy
-from dreambirds.errors import MAKE_AGAIN, StudyError
+from dreambirds.data.tables import read_images, read_labels
+from dreambirds.errors import MAKE_AGAIN
 
 
 class Pictures(Dataset):
@@ -26,10 +26,6 @@ class Pictures(Dataset):
         self.folder, self.transform, self._digests = folder, transform, list(rows["sha256"])
         rows = rows[rows["split"] == part]
         index = dict(read_labels(folder)[["label", "index"]].itertuples(index=False))
-        strange = rows[~rows["label"].isin(list(index))]
-        if not strange.empty:
-            label = strange["label"].iloc[0]
-            raise StudyError(f"'{folder}/images.csv' has a label '{label}' that labels.csv has not; {remedy(folder)}")
         self.targets = [index[label] for label in rows["label"]]
         self.rows = list(rows.index)
         self.pictures = open_packed(folder, self._digests)

@@ -21,7 +21,7 @@ def read_images(folder: Path) -> pd.DataFrame:
     """Return ``images.csv``: one row a picture, with empty strings where there is no value.
 
     Raises StudyError, with a line, if it is no whole table of prepared pictures, as after an edit by hand, or if
-    ``labels.csv`` is there and counts another number of them."""
+    ``labels.csv`` is there and knows other labels, or counts another number of them."""
     path = folder / "images.csv"
     images = _read_filled(path, IMAGE_COLUMNS, remedy(folder), dtype=str)
     good = images[images["path"] != ""]
@@ -30,17 +30,23 @@ def read_images(folder: Path) -> pd.DataFrame:
         if not wrong.empty:
             line, value = wrong.index[0] + 2, wrong[column].iloc[0]
             raise StudyError(f"'{path}', line {line}: {column} can't be '{value}'; {remedy(folder)}")
-    _check_number(folder, len(good))
+    _check_labels(folder, good)
     return images
 
 
-def _check_number(folder: Path, pictures: int) -> None:
-    """Raise StudyError if there are other pictures than were counted when they were prepared, whatever their parts."""
-    if (folder / "labels.csv").exists():
-        counted = read_labels(folder)[["train", "validation"]].to_numpy().sum()
-        if counted != pictures:
-            said = f"'{folder}/images.csv' lists {pictures} pictures, and labels.csv counts {counted}"
-            raise StudyError(f"{said}; {remedy(folder)}")
+def _check_labels(folder: Path, pictures: pd.DataFrame) -> None:
+    """Raise StudyError if pictures are of other labels, or as many others, as were counted when they were prepared,
+    whatever their parts."""
+    if not (folder / "labels.csv").exists():
+        return
+    labels, images = read_labels(folder), f"'{folder}/images.csv'"
+    strange = pictures[~pictures["label"].isin(list(labels["label"]))]
+    if not strange.empty:
+        label = strange["label"].iloc[0]
+        raise StudyError(f"{images} has a label '{label}' that labels.csv has not; {remedy(folder)}")
+    counted = labels[["train", "validation"]].to_numpy().sum()
+    if counted != len(pictures):
+        raise StudyError(f"{images} lists {len(pictures)} pictures, and labels.csv counts {counted}; {remedy(folder)}")
 
 
 def read_labels(folder: Path) -> pd.DataFrame:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from dreambirds.dreaming.rehearsal import is_out_of_memory
 from dreambirds.errors import StudyError
+from dreambirds.mishaps import is_out_of_memory
 
 LARGEST = {"cpu": 16, "cuda": 256}
 SHARE = 0.8

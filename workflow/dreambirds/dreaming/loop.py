@@ -13,10 +13,10 @@ from dreambirds.dreaming.octaves import Octaves, look_shape, resize
 from dreambirds.dreaming.optimise import make_optimiser
 from dreambirds.dreaming.precision import computing, resolve_precision
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.rehearsal import is_out_of_memory
 from dreambirds.dreaming.schedule import Value, value_at
 from dreambirds.dreaming.tiles import tiled
 from dreambirds.dreaming.transform import Views
+from dreambirds.mishaps import is_out_of_memory
 
 MEASURES = ("loss", "logit", "probability", "top1", "change")
 

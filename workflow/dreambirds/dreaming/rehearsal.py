@@ -11,6 +11,7 @@ from dreambirds.dreaming.objective import Objective
 from dreambirds.dreaming.octaves import shapes_seen
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.errors import StudyError, first_line
+from dreambirds.mishaps import is_out_of_memory
 
 # beside what autograd keeps: gradients, and the workspaces of convolutions
 WORKSPACE = 2.0
@@ -51,8 +52,3 @@ def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
         score(seen, torch.zeros(1, dtype=torch.long, device=device))
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     return round(WORKSPACE * sum(size for place, size in kept.items() if place not in own)) + image.nbytes
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception says that a GPU or the machine has no memory left."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)

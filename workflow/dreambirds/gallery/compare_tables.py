@@ -24,6 +24,7 @@ MEASURES = {
 LOWER_IS_BETTER = ("feature_ratio", "spectrum_distance", "seconds")
 JOB = ["run", "epoch", "recipe"]
 RESULTS = Path("results")
+ANEW = "delete it and run the study again"
 BEFORE_PARAMETERS = "picture_rescaled"  # dreams.csv ends in the recipe's parameters
 
 
@@ -67,14 +68,10 @@ _NEEDED = {
 def _read(path: Path, needed: list[str]) -> pd.DataFrame:
     if not path.is_file():
         raise StudyError(f"there is no '{path}'; run the study first, its rule 'measurements' writes it")
-    try:
-        table = read_table(path)
-    except (OSError, ValueError) as error:
-        raise StudyError(f"'{path}' is no table; delete it and run the study again") from error
+    table = read_table(path, end=ANEW)
     missing = [column for column in needed if column not in table]
-    if missing or table.empty:
-        lacks = f"no column '{missing[0]}'" if missing else "no row"
-        raise StudyError(f"'{path}' has {lacks}; delete it and run the study again")
+    if missing:
+        raise StudyError(f"'{path}' has no column '{missing[0]}'; {ANEW}")
     return table
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from dreambirds.data.files import expand
 from dreambirds.data.shapes import as_size, say
 from dreambirds.errors import StudyError, first_line, said_of
+from dreambirds.mishaps import is_out_of_memory
 from dreambirds.models.hub import patiently
 from dreambirds.models.weights import load_weights
 
@@ -100,20 +101,23 @@ def probe(
 
 
 def _misfit(classifier: Classifier, shape: tuple[int, int], classes: int) -> str | None:
-    """Return why a classifier does not take pictures of (height, width) or gives no logit for each class, None if it
-    does both."""
+    """Return why a classifier does not take pictures of (height, width), None if it does. Raises StudyError if it gives
+    no logit for each class."""
     name = classifier.network.pretrained_cfg.get("architecture", "model")
     training = classifier.training
     try:
         with torch.no_grad():
             logits = classifier.eval()(torch.zeros(1, 3, *shape))
     except (AssertionError, RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         return f"the model '{name}' does not take pictures of {say(shape)} pixels ({first_line(error)})"
     finally:
         classifier.train(training)
     found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-    told = f"the model '{name}' gives {found} where logits of {classes} classes were expected"
-    return None if found == (1, classes) else told
+    if found != (1, classes):
+        raise StudyError(f"the model '{name}' gives {found} where logits of {classes} classes were expected")
+    return None
 
 
 def head_parameters(network: nn.Module) -> list[nn.Parameter]:

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from dreambirds.data.files import atomically
 from dreambirds.errors import TRAIN_AGAIN, StudyError
+from dreambirds.mishaps import is_out_of_memory
 from dreambirds.models.build import Classifier, build
 from dreambirds.models.weights import check_finite
 
@@ -53,6 +54,8 @@ def load_checkpoint(path: Path, remedy: str = TRAIN_AGAIN) -> tuple[Classifier, 
     except StudyError as error:
         raise StudyError(f"'{path}' holds a model that can't be built ({error.sentence}); {remedy}") from error
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
         raise StudyError(f"'{path}' does not hold the weights of '{card.model}'; {remedy}") from error
     return classifier.eval(), card
 

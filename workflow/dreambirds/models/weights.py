@@ -9,6 +9,7 @@ from timm.models import load_state_dict
 from torch import nn
 
 from dreambirds.errors import StudyError, first_line
+from dreambirds.mishaps import is_out_of_memory
 
 _UNREADABLE = (OSError, EOFError, SafetensorError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
 _UNREADABLE += (AssertionError,)
@@ -55,6 +56,8 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         state = load_state_dict(str(path), use_ema=False, weights_only=True)
         wrong = [name for name, tensor in state.items() if not isinstance(tensor, torch.Tensor)]
     except _UNREADABLE as error:
+        if is_out_of_memory(error):
+            raise
         reason = "it holds more than tensors" if "weights_only" in str(error) else first_line(error)
         raise StudyError(
             f"'{path}' is not a safetensors file, nor one that torch loads without running code ({reason})"

@@ -15,9 +15,10 @@ from dreambirds.data.shapes import in_proportion, shape_of
 from dreambirds.dreaming.layers import find_layer
 from dreambirds.dreaming.octaves import shapes_seen
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.rehearsal import COPIES, is_out_of_memory, rehearse
+from dreambirds.dreaming.rehearsal import COPIES, rehearse
 from dreambirds.errors import StudyError, first_line, said_of
 from dreambirds.judging.judge import load_judge
+from dreambirds.mishaps import is_out_of_memory
 from dreambirds.models.build import Classifier, build, options_for, probe
 from dreambirds.models.frozen import freeze
 from dreambirds.pictures.ready import as_recipe
@@ -39,14 +40,14 @@ def measure(plan: Plan) -> None:
     not fit; recipes of more than 1024 x 1024 pixels are left to the dream.
     """
     found = []
-    for judge, what in memory.judges(plan).items():
-        if memory.read(what) is None:
-            found.append((what, _measure_judge(plan, judge)))
     for run in plan.trained:
         if any(memory.read(what) is None for what in memory.needed(plan, run)):
             for what, value in _measure_run(plan, run):
                 memory.note(what, value)
                 found.append((what, value))
+    for judge, what in memory.judges(plan).items():
+        if memory.read(what) is None:
+            found.append((what, _measure_judge(plan, judge)))
     for what, value in found:  # only now, since a refused study leaves nothing behind
         memory.write(what, value)
 

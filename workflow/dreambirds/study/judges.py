@@ -106,7 +106,7 @@ def _check_weights(judge: dict, where: str, _runs: dict) -> None:
     check_model(judge["model"], f"{where}.model")
     check_options(judge["model_options"], f"{where}.model_options")
     with said_of(where):
-        read_names(expand(judge["labels"]))
+        read_names(expand(judge["labels"]))  # before the study's own classes are known, which may take a download
 
 
 def _check_file(judge: dict, key: str, where: str) -> None:

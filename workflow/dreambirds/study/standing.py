@@ -35,8 +35,8 @@ def check_standing(plan: Plan) -> None:
     ahead = time.time_ns() + SKEW
     for path in sorted(set(_own_files(plan))):
         if path.exists() and changed(path) > ahead:
-            when = datetime.fromtimestamp(changed(path) // 10**9)
-            raise StudyError(f"'{path}' is dated {when}, and nothing can be made from a file of the future; `touch` it")
+            when, how = datetime.fromtimestamp(changed(path) // 10**9), "touch -h" if path.is_symlink() else "touch"
+            raise StudyError(f"'{path}' is dated {when}, and nothing can be made from a file of the future; `{how}` it")
 
 
 def _checkpoints(plan: Plan) -> Iterator[Path]:
@@ -52,7 +52,7 @@ def _check_whole(path: Path) -> None:
     try:
         with safe_open(path, framework="np"):
             pass
-    except (OSError, SafetensorError) as error:
+    except SafetensorError as error:
         raise StudyError(f"'{path}' is no whole checkpoint ({error!r}); {TRAIN_AGAIN}") from error
 
 
