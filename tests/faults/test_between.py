@@ -30,8 +30,7 @@ def whole(tmp_path_factory) -> Study:
 @pytest.fixture
 def study(whole, tmp_path) -> Study:
     """Return a copy of the study to be spoilt."""
-    shutil.copytree(whole.folder, tmp_path / "study", symlinks=True)
-    return Study(tmp_path / "study", tiny())
+    return whole.copy(tmp_path / "study")
 
 
 def cut(path: Path) -> None:

@@ -16,7 +16,8 @@ DAY = 86400  # seconds
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Study:
     """Return a study of a chain of checkpoints, with no dream yet."""
-    study = Study(tmp_path_factory.mktemp("whole"), long())
+    study = Study(tmp_path_factory.mktemp("whole"), tiny())
+    study.config["runs"]["scratch"]["epochs"] = [0, 1, 2]
     study.run("training_only")
     return study
 
@@ -24,15 +25,7 @@ def whole(tmp_path_factory) -> Study:
 @pytest.fixture
 def study(whole, tmp_path) -> Study:
     """Return a copy of the study to be spoilt."""
-    shutil.copytree(whole.folder, tmp_path / "study", symlinks=True)
-    return Study(tmp_path / "study", long())
-
-
-def long() -> dict:
-    """Return a config with three checkpoints."""
-    config = tiny()
-    config["runs"]["scratch"]["epochs"] = [0, 1, 2]
-    return config
+    return whole.copy(tmp_path / "study")
 
 
 def cut(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Run the real workflow, as a user does, on a tiny study in a temporary folder."""
 
+import copy
 import re
 import shutil
 import subprocess
@@ -19,6 +20,11 @@ class Study:
     def __init__(self, folder: Path, config: dict, root: Path = ROOT):
         """Take the folder to work in, the config, and where the workflow lies."""
         self.folder, self.config, self.root = folder, config, root
+
+    def copy(self, folder: Path) -> "Study":
+        """Return a copy of all that the study has, in a folder that is made."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Study(folder, copy.deepcopy(self.config), self.root)
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run Snakemake with the study's config as it is now; standard error and output come together."""

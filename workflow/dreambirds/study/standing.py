@@ -26,9 +26,10 @@ def check_standing(plan: Plan) -> None:
     is from the future, so that Snakemake would throw away whatever is made from it.
     """
     dataset = Path("results") / plan.study / "dataset"
-    for name, read in (("labels.csv", read_labels), ("images.csv", read_images)):
-        if (dataset / name).exists():
-            read(dataset)
+    if (dataset / "images.csv").exists():
+        read_images(dataset)  # and the labels, if they are there
+    elif (dataset / "labels.csv").exists():
+        read_labels(dataset)
     for path in _checkpoints(plan):
         if path.exists():
             _check_whole(path)
