@@ -7,10 +7,10 @@ from bench import contents
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from dreambirds.code_version import stage_modules
 from dreambirds.data import store as storing
 from dreambirds.data.store import picture_key
 from dreambirds.errors import StudyError
-from dreambirds.study import code
 
 
 def test_the_key_is_of_all_that_decides_pixels(monkeypatch):
@@ -23,10 +23,9 @@ def test_the_key_is_of_all_that_decides_pixels(monkeypatch):
     assert not set(keys) & {picture_key(*each) for each in told}
 
 
-def test_the_code_that_decides_pixels_is_all_of_it(monkeypatch):
-    monkeypatch.setitem(code.ENTRIES, "pixels", ["data/framing.py"])
-    modules = {path.name for path in code.stage_modules("pixels")} - {"__init__.py"}
-    assert modules == set(storing.DECIDES_PIXELS)
+def test_the_code_that_decides_pixels_is_all_of_it():
+    modules = {path.name for path in stage_modules("prepared")} - {"__init__.py"}
+    assert modules == {"framing.py", "opening.py", "photographs.py", "shapes.py"}
 
 
 def damage_pixels(entry: Path) -> None:

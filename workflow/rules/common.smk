@@ -1,7 +1,7 @@
 from snakemake.exceptions import WorkflowError
 
+from dreambirds.code_version import libraries, stage_code
 from dreambirds.errors import StudyError
-from dreambirds.study.code import libraries, stage_code
 from dreambirds.study.memory import dream_mb, train_mb
 
 

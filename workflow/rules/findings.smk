@@ -1,4 +1,4 @@
-from dreambirds.study.code import ENTRIES
+from dreambirds.code_version import ENTRIES
 from dreambirds.study.experiments import (
     experiment_config,
     experiment_file,

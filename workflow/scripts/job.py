@@ -8,11 +8,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dreambirds.code_version import check_code
 from dreambirds.errors import StudyError, one_line
 from dreambirds.leases import leased
 from dreambirds.logs import log_to
 from dreambirds.mishaps import mishap
-from dreambirds.study.code import check_code
 from dreambirds.watch import end_with_snakemake
 
 

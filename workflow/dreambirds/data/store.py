@@ -5,17 +5,14 @@ import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from dreambirds.code_version import libraries, stage_code
 from dreambirds.data.files import atomically, digest_of, store_root, unwritable
 
-DECIDES_PIXELS = ("framing.py", "opening.py", "photographs.py", "shapes.py")
-LIBRARIES = ("pillow", "torchvision")
 SHA256, PREFIX = "sha256", "dreambirds:"
 log = logging.getLogger(__name__)
 
@@ -89,11 +86,9 @@ def picture_key(photograph: str, shape: tuple[int, int], box: tuple | None, marg
     return digest_of(told)
 
 
-@cache
-def pixels_code() -> str:
-    """Return a digest of the modules and the libraries' versions that decide the pixels of prepared photographs."""
-    contents = [(Path(__file__).parent / name).read_bytes() for name in DECIDES_PIXELS]
-    return hashlib.sha256(b"\0".join([*contents, *(version(name).encode() for name in LIBRARIES)])).hexdigest()
+def pixels_code() -> list[str]:
+    """Return a digest of the code and the versions of the libraries that decide the pixels of prepared photographs."""
+    return [stage_code("prepared"), *libraries("prepared").values()]
 
 
 def pixels_digest(picture: Image.Image) -> str:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import torch
 
+from dreambirds.code_version import libraries
 from dreambirds.data.files import sha256_of
 from dreambirds.data.tables import write_table
 from dreambirds.judging.dreams import read_dreams, views_of
 from dreambirds.judging.judge import load_judge
 from dreambirds.judging.judged import Bench, judge_dreams
 from dreambirds.judging.real import check_row, look_at_real
-from dreambirds.study.code import libraries
 from dreambirds.study.judgement import section, shown
 from dreambirds.study.judges import kind
 from dreambirds.study.plan import Plan

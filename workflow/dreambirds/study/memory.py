@@ -14,7 +14,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from dreambirds.data.files import atomically, digest_of, expand, sha256_of, store_root
+from dreambirds.code_version import code_digest, module_path
+from dreambirds.data.files import atomically, digest_of, expand, store_root
 from dreambirds.data.shapes import shape_of
 from dreambirds.study.plan import Plan
 
@@ -37,7 +38,6 @@ ROOM = 1.3  # what a job gets, over what its batch needs, as it fills only four 
 SHOOTING = 60  # bytes a pixel and frame, while one film is written
 
 RECIPE = ("objective", "octaves", "octave_scale", "pad", "crops", "crop_view", "tile", "lengths_at")
-PACKAGE = Path(__file__).parents[1]
 FOUND = {
     "optimizer": ["per_byte"],
     "training": ["weights", "learning", "picture"],
@@ -45,7 +45,7 @@ FOUND = {
     "weights": ["weights"],
     "judge": ["weights"],
 }
-CODE = ("pictures/measuring.py", "dreaming/rehearsal.py", "models/build.py", "models/frozen.py")
+CODE = ("pictures.measuring", "dreaming.rehearsal", "models.build", "models.frozen")
 _known: dict[Path, dict] = {}
 
 
@@ -163,9 +163,8 @@ def _path(what: dict) -> Path:
 
 @cache
 def _measurer() -> list[str]:
-    """Return what measures: versions of libraries, and digests of the code."""
-    codes = [sha256_of(PACKAGE / name) for name in CODE]
-    return [version("torch"), version("timm"), *codes]
+    """Return what measures: versions of libraries, and a digest of the code."""
+    return [version("torch"), version("timm"), code_digest(map(module_path, CODE))]
 
 
 def train_mb(plan: Plan, run: str) -> int:

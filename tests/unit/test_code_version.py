@@ -1,0 +1,145 @@
+"""What of the code counts as input: what decides results, and no sentence."""
+
+import textwrap
+from pathlib import Path
+
+import grimp
+import pytest
+
+from dreambirds.code_version import ENTRIES, EXEMPT, PACKAGE, SCRIPTS, code_digest, essence, module_path, stage_modules
+
+MODULE = textwrap.dedent(
+    '''\
+    """Blur."""
+
+    import warnings
+    from collections.abc import Sequence
+
+    import torch
+    from torch import nn
+
+    from dreambirds.errors import StudyError
+
+    WIDTH = 3
+
+
+    class Blur(nn.Module):
+        """A blur."""
+
+        width: int = WIDTH
+
+        def forward(self, images: torch.Tensor, widths: Sequence[float] = (0.5,)) -> torch.Tensor:
+            """Return the images, blurred."""
+            if not widths:
+                raise StudyError(f"widths: {widths} is empty", "blur") from None
+            if max(widths) > self.width:
+                warnings.warn("a wide blur", stacklevel=2)
+            log.info("blur of %s", widths)
+            return images * 2 + nn.functional.relu(images)  # brighter
+    '''
+)
+SAME = {
+    "a comment": ("# brighter", "# lighter"),
+    "no comment": ("  # brighter", ""),
+    "a blank line": ("WIDTH = 3\n", "WIDTH = 3\n\n\n"),
+    "a line's break": ("images * 2 + nn", "(\n                images * 2\n            ) + nn"),
+    "the module's docstring": ('"""Blur."""', '"""A blur of images."""'),
+    "no module's docstring": ('"""Blur."""\n', ""),
+    "a function's docstring": ('"""Return the images, blurred."""', '"""Return blurred images."""'),
+    "a class's docstring": ('    """A blur."""\n', ""),
+    "an error's sentence": ("is empty", "contains no number"),
+    "an error's key": (', "blur")', ")"),
+    "a warning": ('"a wide blur", stacklevel=2', '"this blur is wide", stacklevel=3'),
+    "a line of the log": ('"blur of %s", widths', '"%d widths", len(widths)'),
+    "a type": ("widths: Sequence[float]", "widths: list[float]"),
+    "no type": ("images: torch.Tensor", "images"),
+    "a type that must be imported": (
+        "from collections.abc import Sequence",
+        "from collections.abc import Sequence, Sized",
+    ),
+    "a type that is imported no more": ("from collections.abc import Sequence\n", ""),
+    "a returned type": (" -> torch.Tensor:", " -> 'torch.Tensor':"),
+    "a field's type": ("width: int", "width: float"),
+    "a module of the package moved": ("from dreambirds.errors import", "from dreambirds.runtime.errors import"),
+    "the order of imports": ("import torch\nfrom torch import nn", "from torch import nn\nimport torch"),
+}
+OTHER = {
+    "a constant": ("WIDTH = 3", "WIDTH = 4"),
+    "a constant's kind": ("WIDTH = 3", "WIDTH = 3.0"),
+    "a default": ("(0.5,)", "(0.25,)"),
+    "an operator": ("images * 2 +", "images * 2 -"),
+    "a branch": (
+        "        return images",
+        "        if len(widths) == 1:\n            return images\n        return images",
+    ),
+    "a condition": ("if not widths:", "if widths:"),
+    "a name": ("nn.functional.relu", "nn.functional.gelu"),
+    "a library's function of another module": ("from torch import nn", "from torch.ao import nn"),
+    "an import by another name": ("from torch import nn", "from torch import ao as nn"),
+    "an own function by another name": ("import StudyError", "import Mishap as StudyError"),
+    "another error": ("raise StudyError(", "raise ValueError("),
+    "an argument's name": ("widths", "sizes"),
+    "a field": ("    width: int = WIDTH\n", "    width: int = WIDTH\n    height: int = WIDTH\n"),
+    "a base": ("class Blur(nn.Module):", "class Blur(nn.Identity):"),
+    "a decorator": ("    def forward", "    @torch.no_grad()\n    def forward"),
+    "one more line": ("            warnings.warn", "            print()\n            warnings.warn"),
+}
+
+
+def edited(text: str, new: str) -> str:
+    """Return the module with a part of it replaced, wherever it stands."""
+    assert text in MODULE
+    return MODULE.replace(text, new)
+
+
+@pytest.mark.parametrize("edit", SAME.values(), ids=SAME)
+def test_sentences_comments_and_types_count_for_nothing(edit):
+    assert edited(*edit) != MODULE and essence(edited(*edit)) == essence(MODULE)
+
+
+@pytest.mark.parametrize("edit", OTHER.values(), ids=OTHER)
+def test_all_else_counts(edit):
+    assert essence(edited(*edit)) != essence(MODULE)
+
+
+def test_the_digest_is_of_contents_wherever_they_lie_and_in_any_order(tmp_path):
+    paths = [tmp_path / name for name in ("a.py", "b.py", "page.css", "__init__.py")]
+    for path, text in zip(paths, ("a = 1", "b = 2", "body {}", '"""Nothing but this."""'), strict=True):
+        path.write_text(text)
+    digest = code_digest(paths)
+    moved = tmp_path / "room" / "z.py"
+    moved.parent.mkdir()
+    paths[0].rename(moved)
+    assert code_digest([*paths[1:3], moved]) == digest, "and a module of a docstring only counts for nothing"
+    assert len({digest, code_digest(paths[1:]), code_digest([moved, *paths[1:2]])}) == 3
+    other = paths[2].with_name("other.css")
+    other.write_text("body { }")
+    assert code_digest([moved, paths[1], other]) != digest, "of what is no Python each byte counts"
+
+
+@pytest.mark.parametrize("stage", ENTRIES)
+def test_all_that_a_stage_imports_is_in_its_digest_or_exempt_by_name(stage):
+    graph = grimp.build_graph("dreambirds", include_external_packages=False, cache_dir=None)
+    exempt = {f"dreambirds.{name}" for names in EXEMPT.values() for name in names}
+    hashed = {_name(path) for path in stage_modules(stage) if path.suffix == ".py" and path.parent != SCRIPTS}
+    scripts = [path.read_text() for path in ENTRIES[stage] if path.parent == SCRIPTS]
+    waiting = {name for name in graph.modules for text in scripts if f"from {name} import" in text}
+    waiting |= {_name(path) for path in ENTRIES[stage] if path.suffix == ".py" and path.parent != SCRIPTS}
+    seen = set()
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        if name not in exempt:
+            waiting |= graph.find_modules_directly_imported_by(name) - seen
+    assert seen - hashed - exempt <= {"dreambirds"}, "the package's own name and version"
+    assert hashed - seen <= {_name(path) for path in PACKAGE.rglob("__init__.py")}, "packages on the way"
+
+
+def test_each_exempt_module_is_there_and_named_once():
+    names = [name for names in EXEMPT.values() for name in names]
+    assert len(names) == len(set(names)) and [name for name in names if not module_path(name).is_file()] == []
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
