@@ -4,21 +4,21 @@ CONFIG ?= config/default.yaml
 CORES ?= all
 BIN := .venv/bin
 # Asked by the shell where it is wanted; what a user names goes there through the environment, whatever letters it has.
-STUDY = $$(PYTHONPATH=workflow $(BIN)/python -m dreambirds.study.config_file --study "$$CONFIG")
-export CONFIG WITH
+STUDY = $$($(BIN)/dreambirds check --study "$$CONFIG")
+export CONFIG WITH LIMIT
 
 .PHONY: study checked report compare findings test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study bench-gallery faults audit clean distclean
 
 # A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
 study: checked
-	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.data.fetch "$$CONFIG" 2>/dev/null \
+	@$(BIN)/dreambirds missing "$$CONFIG" > /dev/null 2>&1 \
 		|| $(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
 	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
 	@study="results/$(STUDY)" && echo "Open $$study/gallery/index.html in a browser; $$study/montages and $$study/films hold pictures."
 
 # Said here, since Snakemake ends in a traceback where it can't read a config.
 checked: .venv/installed
-	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.study.config_file "$$CONFIG"
+	@$(BIN)/dreambirds check --study "$$CONFIG" > /dev/null
 
 report: checked
 	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
@@ -26,7 +26,7 @@ report: checked
 
 # A study's runs and recipes as a table, or beside another study: `make compare WITH=results/other`.
 compare: checked
-	@study="results/$(STUDY)" && PYTHONPATH=workflow $(BIN)/python -m dreambirds.gallery.compare "$$study" $${WITH:+"$$WITH"}
+	@study="results/$(STUDY)" && $(BIN)/dreambirds compare -- "$$study" $${WITH:+"$$WITH"}
 
 findings: checked
 	$(BIN)/snakemake --cores $(CORES) findings --configfile "$$CONFIG"
@@ -60,26 +60,26 @@ lint: .venv/installed-test
 	$(BIN)/snakemake --lint
 
 manual: .venv/installed
-	PYTHONPATH=workflow $(BIN)/python -m dreambirds.study.manual
+	$(BIN)/dreambirds reference
 
 # What was used least recently goes, until the store holds at most LIMIT: `make store-gc LIMIT=20GB`.
 store-gc: .venv/installed
-	@PYTHONPATH=workflow $(BIN)/python -m dreambirds.dreaming.eviction --limit "$(or $(LIMIT),$(error say how much the store may hold: make store-gc LIMIT=20GB))"
+	@$(BIN)/dreambirds store-gc --limit "$${LIMIT:?must say how much the store may hold: make store-gc LIMIT=20GB}"
 
 bench: .venv-bench/installed
-	PYTHONPATH=workflow $(BIN)/python benchmarks/dream.py --peers .venv-bench/bin/python $(BENCH)
+	$(BIN)/python -m benchmarks.dream --peers .venv-bench/bin/python $(BENCH)
 
 bench-train: .venv/installed
-	PYTHONPATH=workflow $(BIN)/python benchmarks/train.py $(BENCH)
+	$(BIN)/python -m benchmarks.train $(BENCH)
 
 bench-scale: .venv/installed
-	PYTHONPATH=workflow $(BIN)/python benchmarks/scale.py $(BENCH)
+	$(BIN)/python -m benchmarks.scale $(BENCH)
 
 bench-study: .venv/installed
-	PYTHONPATH=workflow $(BIN)/python benchmarks/study.py $(BENCH)
+	$(BIN)/python -m benchmarks.study $(BENCH)
 
 bench-gallery: .venv/installed-test chromium
-	PYTHONPATH=workflow $(BIN)/python benchmarks/gallery.py $(BENCH)
+	$(BIN)/python -m benchmarks.gallery $(BENCH)
 
 # What a study survives, counted at the end; it is killed KILLS times at random moments.
 faults: .venv/installed-test
@@ -95,20 +95,21 @@ audit: .venv-audit/installed
 	.venv-audit/bin/pip install --quiet pip-audit==2.10.1
 	@touch $@
 
-.venv/installed: requirements.txt
+.venv/installed: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-compile --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
 
 .venv/installed-test: .venv/installed requirements-test.txt
-	$(BIN)/pip install --quiet --requirement requirements-test.txt
+	$(BIN)/pip install --quiet --no-compile --requirement requirements-test.txt
 	@touch $@
 
-# The peers see the packages of .venv, but nothing of theirs gets into it.
+# The peers see the packages of .venv, this project's among them, but nothing of theirs gets into it.
 .venv-bench/installed: .venv/installed benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(\"{}\")".format(sysconfig.get_path("purelib")))' \
 		> "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
 	.venv-bench/bin/pip install --quiet --no-deps --requirement benchmarks/requirements.txt
 	@touch $@

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from records import tell
 
+from benchmarks.records import tell
 from dreambirds.dreaming.loop import dream
 from dreambirds.dreaming.precision import computing, resolve_precision
 from dreambirds.dreaming.starts import stream

@@ -8,19 +8,17 @@ long it takes until the dream is shown, and how long the page works for one move
 import argparse
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
-
-from galleries import build_gallery, gallery_plan
-from records import tell
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+
+from benchmarks.records import tell
+from tests.helpers.galleries import build_gallery, gallery_plan
 
 SIZES = {"small": (8, 5, 1), "large": (50, 8, 5)}  # classes, epochs, recipes
 STEPS = [5, 10, 25, 50, 100]

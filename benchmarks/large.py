@@ -1,4 +1,4 @@
-"""What memory one step of a large dream takes: ``PYTHONPATH=workflow .venv/bin/python benchmarks/large.py``."""
+"""What memory one step of a large dream takes: ``.venv/bin/python -m benchmarks.large``."""
 
 import argparse
 import resource

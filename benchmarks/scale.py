@@ -15,7 +15,8 @@ from pathlib import Path
 
 import yaml
 from PIL import Image
-from running import snakemake
+
+from benchmarks.running import snakemake
 
 ROOT = Path(__file__).parents[1]
 INSTANT = '''

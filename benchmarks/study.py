@@ -24,10 +24,10 @@ from pathlib import Path
 
 import torch
 import yaml
-from records import tell
-from running import snakemake
 from torch.nn import functional
 
+from benchmarks.records import tell
+from benchmarks.running import snakemake
 from dreambirds.data.shapes import say, shape_of
 from dreambirds.data.tables import read_images
 from dreambirds.device import choose_device

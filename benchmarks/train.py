@@ -16,12 +16,12 @@ import timm.data
 import timm.optim
 import torch
 from PIL import Image
-from records import tell
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from benchmarks.records import tell
 from dreambirds.data.catalogue import list_labels
 from dreambirds.data.loading import Pictures
 from dreambirds.data.prepare import prepare

@@ -1,7 +1,8 @@
 """The browser of these tests is as new for each of them."""
 
 import pytest
-from chromium import browser
+
+from tests.helpers.chromium import browser
 
 __all__ = ["browser"]
 

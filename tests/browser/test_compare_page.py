@@ -4,13 +4,13 @@ import json
 
 import pandas as pd
 import pytest
-from browsing import check_readable, picture_widths
 from PIL import Image
 from selenium.webdriver.common.by import By
 
 from dreambirds.gallery import compare
 from dreambirds.gallery.compare_tables import read_study
 from dreambirds.judging.columns import DREAMS, RUNS
+from tests.helpers.browsing import check_readable, picture_widths
 
 BAD = '<script>window.harmed = 1</script> "jay" & <img src=x onerror="window.harmed = 1">'
 

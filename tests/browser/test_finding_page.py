@@ -1,10 +1,11 @@
 """The page of an experiment, opened in a browser: light and dark, wide and narrow, with hostile names."""
 
 import pytest
-from browsing import check_readable, picture_widths
-from findings import QUESTION, asking_plan, build_finding
-from gallery_pages import asked
 from selenium.webdriver.common.by import By
+
+from tests.helpers.browsing import check_readable, picture_widths
+from tests.helpers.findings import QUESTION, asking_plan, build_finding
+from tests.helpers.gallery_pages import asked
 
 
 @pytest.fixture(scope="module")

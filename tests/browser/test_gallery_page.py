@@ -6,8 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from galleries import BAD, build_gallery, gallery_plan, number
-from gallery_pages import (
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
+
+from tests.helpers.galleries import BAD, build_gallery, gallery_plan, number
+from tests.helpers.gallery_pages import (
     FIRST,
     asked,
     colours,
@@ -21,10 +26,6 @@ from gallery_pages import (
     until,
     wanted,
 )
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.select import Select
 
 
 @pytest.fixture(scope="module")

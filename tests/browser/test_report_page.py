@@ -1,9 +1,10 @@
 """Snakemake's report, opened in a browser: its categories, its labels, its pictures and captions."""
 
 import pytest
-from reports import report_page, reported_study
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.helpers.reports import report_page, reported_study
 
 
 @pytest.fixture

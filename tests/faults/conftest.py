@@ -5,9 +5,9 @@ import logging
 import sys
 
 import pytest
-from studies import Study, tiny
 
 from dreambirds.logs import log_to
+from tests.helpers.studies import Study, tiny
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import zipfile
 
 import numpy as np
 import pytest
-from hostile import HEIGHT, WIDTH, assert_plain, encoded, prepare_apart, problems, scene
-from layouts import refused, settings
 
 from dreambirds.data import opening
 from dreambirds.data.catalogue import list_labels, list_photographs
 from dreambirds.data.prepare import prepare
 from dreambirds.data.tables import read_images
 from dreambirds.errors import StudyError
+from tests.helpers.hostile import HEIGHT, WIDTH, assert_plain, encoded, prepare_apart, problems, scene
+from tests.helpers.layouts import refused, settings
 
 ROW = "photographs survived or listed"
 LONG = 300 << 20  # more than is read of one file

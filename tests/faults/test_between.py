@@ -7,14 +7,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from killing import files
 from safetensors import safe_open
 from safetensors.torch import save_file
-from studies import Study, count_dreams, tiny
 
 from dreambirds.data.loading import Pictures
 from dreambirds.errors import StudyError
 from dreambirds.models.checkpoint import check_card, load_checkpoint, read_card
+from tests.helpers.killing import files
+from tests.helpers.studies import Study, count_dreams, tiny
 
 CHECKPOINT = "runs/scratch/epoch-0001.safetensors"
 

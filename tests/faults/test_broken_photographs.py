@@ -6,7 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import (
+from PIL import Image
+
+from dreambirds.data import opening
+from dreambirds.data import prepare as preparing
+from dreambirds.data.catalogue import list_labels
+from dreambirds.data.photographs import fit, read_photograph
+from dreambirds.data.prepare import prepare
+from dreambirds.data.tables import read_images
+from tests.helpers.hostile import (
     HEIGHT,
     WIDTH,
     assert_plain,
@@ -20,15 +28,7 @@ from hostile import (
     sixteen_bits,
     zeros,
 )
-from layouts import settings
-from PIL import Image
-
-from dreambirds.data import opening
-from dreambirds.data import prepare as preparing
-from dreambirds.data.catalogue import list_labels
-from dreambirds.data.photographs import fit, read_photograph
-from dreambirds.data.prepare import prepare
-from dreambirds.data.tables import read_images
+from tests.helpers.layouts import settings
 
 ROW = "photographs survived or listed"
 SHAPE = [HEIGHT, WIDTH]

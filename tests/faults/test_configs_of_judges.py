@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from refusals import refusal, spoilt
 from safetensors.torch import save_file
 
 from dreambirds.errors import LONGEST, one_line
@@ -15,6 +14,7 @@ from dreambirds.pictures import measuring
 from dreambirds.pictures.measuring import measure
 from dreambirds.study import memory
 from dreambirds.study.plan import make_plan
+from tests.helpers.refusals import refusal, spoilt
 
 CLASSES = ["Blue Jay", "Yellow Warbler", "Wren"]
 ROW = "configs refused"

@@ -7,8 +7,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from killing import files
-from studies import Study, tiny
 
 from dreambirds.data.loading import decode
 from dreambirds.data.tables import read_table, write_table
@@ -29,6 +27,8 @@ from dreambirds.study.paths import job_folder
 from dreambirds.study.plan import make_plan
 from dreambirds.study.sources import start_photographs
 from dreambirds.training.files import read_history
+from tests.helpers.killing import files
+from tests.helpers.studies import Study, tiny
 
 ROW = "spoilt files between stages refused or made anew"
 RESULTS = Path("results/tiny")

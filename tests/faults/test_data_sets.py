@@ -7,14 +7,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hostile import assert_plain, encoded, prepare_apart, problems, scene
-from layouts import refused, settings, told
-from surroundings import surroundings
 
 from dreambirds.data.catalogue import list_labels
 from dreambirds.data.prepare import prepare
 from dreambirds.data.tables import read_images
 from dreambirds.logs import MOST_WARNINGS
+from tests.helpers.hostile import assert_plain, encoded, prepare_apart, problems, scene
+from tests.helpers.layouts import refused, settings, told
+from tests.helpers.surroundings import surroundings
 
 ROW = "photographs survived or listed"
 STRANGE = [b"two\nlines", b"\x1b[31mred", b"caf\xe9", b"it's <b>&amp;", b"$(touch spoilt)", b"-rf", b"a{b}%s"]

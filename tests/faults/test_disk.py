@@ -4,8 +4,9 @@ import os
 import subprocess
 
 import pytest
-from killing import files
-from studies import Study, tiny
+
+from tests.helpers.killing import files
+from tests.helpers.studies import Study, tiny
 
 STAGES = ["dataset_only", "training_only", "dreams_only", "all"]
 LEFT = 24  # kilobytes that each stage finds free, too few for its results

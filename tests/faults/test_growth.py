@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-from killing import files
-from soaking import soak
-from studies import Study, tiny
 
 from dreambirds.dreaming import eviction
 from dreambirds.logs import MOST_ALIKE, MOST_WARNINGS, log_to
+from tests.helpers.killing import files
+from tests.helpers.soaking import soak
+from tests.helpers.studies import Study, tiny
 
 DREAMS, MIB = 2000, 1 << 20
 LEAK = 32 * 32 * 3 * 4  # bytes of one picture in float32

@@ -4,24 +4,23 @@ import csv
 import json
 import re
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
-from chromium import browser
-from gallery_pages import asked
-from layouts import save_bird
 from PIL import Image
 from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
-from studies import ROOT, Study, tiny
 
+from dreambirds import cli
 from dreambirds.data.tables import read_images, read_labels, read_table
-from dreambirds.gallery import compare
 from dreambirds.pictures.provenance import KEY, read_facts
+from tests.helpers.chromium import browser
+from tests.helpers.gallery_pages import asked
+from tests.helpers.layouts import save_bird
+from tests.helpers.studies import ROOT, Study, tiny
 
 __all__ = ["browser"]
 OWN = "document.title=/owned/.source"  # needs no quotes
@@ -201,8 +200,7 @@ def test_a_table_of_the_terminal_holds_no_code_and_no_markup(study, tmp_path, mo
     (folder / "dreams.csv").write_text(table.replace(quoted, f"[/red] {CODES}"))
     monkeypatch.setenv("COLUMNS", str(width))
     for others in ([], [str(study.results)]):
-        monkeypatch.setattr(sys, "argv", ["compare", str(folder), *others])
-        compare.main()
+        cli.main(["compare", str(folder), *others])
         said = capsys.readouterr().out
         assert [letter for letter in said if not letter.isprintable() and letter != "\n"] == []
         assert "[bold]study" in said and "\\x1b" in "".join(said.split())

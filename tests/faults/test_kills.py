@@ -7,11 +7,10 @@ import subprocess
 import time
 from pathlib import Path
 
-from killing import files, jobs_of
-from studies import Study, tiny
-from surroundings import surroundings
-
 from dreambirds.data.files import HALF
+from tests.helpers.killing import files, jobs_of
+from tests.helpers.studies import Study, tiny
+from tests.helpers.surroundings import surroundings
 
 KILLS = int(os.environ.get("DREAMBIRDS_KILLS", "10"))
 SEED = int(os.environ.get("DREAMBIRDS_SEED", "0"))

@@ -10,11 +10,11 @@ import textwrap
 import time
 
 import pytest
-from killing import files, jobs_of
-from studies import ROOT, Study, count_dreams, count_jobs, tiny
-from surroundings import surroundings
 
 from dreambirds.mishaps import mishap
+from tests.helpers.killing import files, jobs_of
+from tests.helpers.studies import ROOT, Study, count_dreams, count_jobs, tiny
+from tests.helpers.surroundings import surroundings
 
 DAY = 86_400
 
@@ -141,16 +141,15 @@ def test_a_job_that_is_killed_says_why_it_may_be(fresh, undisturbed, counted):
 def test_a_hub_that_hangs_is_given_up_and_its_cache_serves(tmp_path, counted):
     silent = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-    script = textwrap.dedent(f"""
-        import sys, time
-        sys.path.insert(0, {str(ROOT / "workflow")!r})
+    script = textwrap.dedent("""
+        import time
         from dreambirds.errors import StudyError
         from dreambirds.models import hub
         from dreambirds.models.build import build
         hub.patiently.__wrapped__.__defaults__ = (1.0,)
         began = time.monotonic()
         try:
-            build("test_resnet", 2, {{}}, "hub")
+            build("test_resnet", 2, {}, "hub")
         except StudyError as error:
             print("Error:", error, time.monotonic() - began < 30, hub.constants.HF_HUB_OFFLINE)
     """)

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import png, problems
-from layouts import settings
-from studies import Study, tiny
 
 from dreambirds.data.catalogue import list_labels
 from dreambirds.data.labels import make_labels
 from dreambirds.data.prepare import prepare
 from dreambirds.data.tables import read_images, read_labels
 from dreambirds.logs import MOST_WARNINGS
+from tests.helpers.hostile import png, problems
+from tests.helpers.layouts import settings
+from tests.helpers.studies import Study, tiny
 
 CLASSES, EACH, BROKEN, SIDE = 10_000, 2, 1000, 16
 LINES = 50  # of a log, whatever there is

@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from dream_bench import CPU, NAMES, checkpoint, entries, parameters
 from PIL import Image
 from safetensors.torch import save_file
-from small import SQUARE, network, rand, run
 from torch import nn
 
 from dreambirds.data.labels import Label
@@ -30,6 +28,8 @@ from dreambirds.pictures.dreams import dream_all
 from dreambirds.pictures.gif import save_gif
 from dreambirds.pictures.ready import Job
 from dreambirds.pictures.views import rescale, rescale_together
+from tests.helpers.dream_bench import CPU, NAMES, checkpoint, entries, parameters
+from tests.helpers.small import SQUARE, network, rand, run
 
 ROW = "numbers that were none survived"
 NORMALISATIONS, OPTIMIZERS = ("none", "std", "mean_abs", "l2"), ("ascent", "adam", "adamw", "nadam")

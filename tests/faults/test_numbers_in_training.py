@@ -9,12 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from chains import Lessons, linear, link, train, trainer, weights
-from layouts import settings
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from sections import section
-from studies import Study
 from torch import nn
 
 from dreambirds.data.catalogue import list_labels
@@ -23,6 +19,10 @@ from dreambirds.errors import StudyError
 from dreambirds.models.build import Classifier, build
 from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.training.epochs import DivergenceError, Trainer
+from tests.helpers.chains import Lessons, linear, link, train, trainer, weights
+from tests.helpers.layouts import settings
+from tests.helpers.sections import section
+from tests.helpers.studies import Study
 
 ROW = "numbers that were none survived"
 WAYS = {

@@ -13,10 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hazards import UNSAFE, in_page, in_python, in_rules
-from layouts import kaggle, photographs, save_bird, settings, zipped
 from PIL import Image
-from studies import ROOT
 
 from dreambirds.data.fetch_cub import unpack
 from dreambirds.data.files import atomically
@@ -33,6 +30,9 @@ from dreambirds.models.build import build
 from dreambirds.models.checkpoint import load_checkpoint, load_tensors, read_card, save_tensors
 from dreambirds.pictures.provenance import read_facts, save_png
 from dreambirds.study.memory import read as read_memory
+from tests.helpers.hazards import UNSAFE, in_page, in_python, in_rules
+from tests.helpers.layouts import kaggle, photographs, save_bird, settings, zipped
+from tests.helpers.studies import ROOT
 
 WORKFLOW = ROOT / "workflow"
 SOURCES = {

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from killing import files
-from studies import Study, tiny
+
+from tests.helpers.killing import files
+from tests.helpers.studies import Study, tiny
 
 DAY = 86400  # seconds
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from sections import section
 from torch import nn
 
 from dreambirds.models.build import Classifier
@@ -11,6 +10,7 @@ from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.training.epochs import Trainer
 from dreambirds.training.files import Files
 from dreambirds.training.segment import Segment, train_segment
+from tests.helpers.sections import section
 
 CPU = torch.device("cpu")
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from galleries import BAD, build_gallery, gallery_plan
 from PIL import Image
 
 from dreambirds.gallery.finding import write_finding
 from dreambirds.judging.columns import JUDGES
 from dreambirds.study.experiment import Comparison
 from dreambirds.study.targets import PLOTS
+from tests.helpers.galleries import BAD, build_gallery, gallery_plan
 
 QUESTION = f"Is it so? {BAD}"
 MEASURES = ["judge_probability", "judge_top1"]

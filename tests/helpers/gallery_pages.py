@@ -5,11 +5,12 @@ import json
 import time
 from types import SimpleNamespace
 
-from galleries import colour
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.helpers.galleries import colour
 
 FIRST = {"run": "first", "recipe": "plain", "label": "class_0", "epoch": 4, "step": 5, "view": "raw"}
 

@@ -16,7 +16,6 @@ from PIL import Image
 
 from dreambirds.data.tables import read_images
 
-ROOT = Path(__file__).parents[2]
 HEIGHT, WIDTH = 32, 48
 SECONDS = 120  # that a process apart may take
 
@@ -90,9 +89,8 @@ def prepare_apart(dataset: dict, folder: Path, by: tuple[str, ...] = (), **env: 
 
     Fails if that takes too long, or ends in anything but success or a StudyError, whose sentence is then what it said.
     """
-    paths = os.pathsep.join(str(ROOT / place) for place in ("workflow", "tests/helpers"))
-    told = {"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "HOME": str(folder)}
-    command = [*by, sys.executable, "-m", "hostile", json.dumps(dataset), str(folder)]
+    told = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "HOME": str(folder)}
+    command = [*by, sys.executable, __file__, json.dumps(dataset), str(folder)]
     result = subprocess.run(
         command, env={**os.environ, **told, **env}, cwd=folder, capture_output=True, timeout=SECONDS, check=False
     )

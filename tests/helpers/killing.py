@@ -4,7 +4,8 @@ import contextlib
 from pathlib import Path
 
 import pandas as pd
-from studies import Study
+
+from tests.helpers.studies import Study
 
 TIMES = ["images_per_second", "seconds"]
 ENDINGS = (".png", ".gif", ".csv", ".safetensors", ".npy")

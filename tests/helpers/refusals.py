@@ -1,12 +1,12 @@
 """Configs that are spoilt at one place, and the sentence that each is refused with."""
 
 import pytest
-from studies import tiny
 
 from dreambirds.errors import StudyError
 from dreambirds.pictures.measuring import measure
 from dreambirds.study.fetching import first_fetch
 from dreambirds.study.plan import make_plan
+from tests.helpers.studies import tiny
 
 BACK = object()  # the key goes
 

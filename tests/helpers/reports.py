@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from studies import Study, tiny
+from tests.helpers.studies import Study, tiny
 
 _kept = []  # folders that are removed when Python ends
 

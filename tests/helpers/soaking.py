@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
 SIDE = 32
 
 
@@ -16,9 +15,8 @@ def soak(folder: Path, dreams: int, leak: int = 0) -> list[int]:
 
     With `leak`, it keeps so many bytes a dream on purpose.
     """
-    paths = os.pathsep.join(str(ROOT / place) for place in ("workflow", "tests/helpers"))
-    told = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "DREAMBIRDS_STORE": str(folder / "store")}
-    command = [sys.executable, "-m", "soaking", str(folder), str(dreams), str(leak)]
+    told = {"OMP_NUM_THREADS": "1", "DREAMBIRDS_STORE": str(folder / "store")}
+    command = [sys.executable, __file__, str(folder), str(dreams), str(leak)]
     result = subprocess.run(command, env={**os.environ, **told}, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     return json.loads(result.stdout)

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import yaml
-from surroundings import surroundings
+
+from tests.helpers.surroundings import surroundings
 
 ROOT = Path(__file__).parents[2]
 LABELS = ["blue_jay", "northern_cardinal", "yellow_warbler"]

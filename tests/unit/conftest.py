@@ -5,11 +5,6 @@ import threading
 
 import pytest
 import torch
-from bench import Bench
-from dream_bench import DreamBench
-from sections import section
-from serving import BODY, Server
-from small import network
 
 from dreambirds.data import making
 from dreambirds.data.catalogue import list_labels
@@ -17,6 +12,11 @@ from dreambirds.data.fetch import RESOURCES
 from dreambirds.data.prepare import prepare
 from dreambirds.study import memory
 from dreambirds.study.schema import check
+from tests.helpers.bench import Bench
+from tests.helpers.dream_bench import DreamBench
+from tests.helpers.sections import section
+from tests.helpers.serving import BODY, Server
+from tests.helpers.small import network
 
 torch.set_num_threads(1)
 

@@ -2,20 +2,20 @@
 
 import io
 import re
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from pages import Page
 from PIL import Image
 from rich.console import Console
 
+from dreambirds import cli
 from dreambirds.errors import StudyError
 from dreambirds.gallery import compare, compare_pages, compare_text
 from dreambirds.gallery.compare_studies import differences, effects, most_different, pairs
 from dreambirds.gallery.compare_tables import best, read_study, summary, varying
 from dreambirds.judging.columns import DREAMS, RUNS
+from tests.helpers.pages import Page
 
 LABELS = ["ant", "bee", "cat", "dog", "elk", "fox"]
 NAMES = {"bee": '<script>alert("bee")</script>'}
@@ -230,8 +230,7 @@ def test_the_page_of_two_studies_shows_pictures_side_by_side(tmp_path, monkeypat
             picture.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (4, 4), "red").save(picture)
         write(tmp_path / "results" / name, rows)
-    monkeypatch.setattr(sys, "argv", ["compare", "results/one", "results/two"])
-    compare.main()
+    cli.main(["compare", "results/one", "results/two"])
     said = capsys.readouterr().out
     assert "results/compare/one-two.html" in said and "+0.200" in said and "better" in said
     assert [path.name for path in (tmp_path / "results/compare").iterdir()] == ["one-two.html"]
@@ -239,7 +238,7 @@ def test_the_page_of_two_studies_shows_pictures_side_by_side(tmp_path, monkeypat
     assert whole(page) and not page.all("b")
     assert len(page.all("img")) == 2 * 12 and "not there" not in page.text and NAMES["bee"] in page.text
     (tmp_path / "results/two/dreams/scratch/4/a/fox-10-rescaled.png").unlink()
-    compare.main()
+    cli.main(["compare", "results/one", "results/two"])
     page = Page(tmp_path / "results/compare/one-two.html")
     assert len(page.all("img")) == 2 * 12 - 1 and page.text.count("not there") == 1
 
@@ -276,8 +275,7 @@ def test_bad_input_is_one_sentence_and_status_1(study, tmp_path, monkeypatch, ca
         (tmp_path / "results" / name).mkdir()
         if text is not None:
             (tmp_path / "results" / name / "dreams.csv").write_text(text)
-    monkeypatch.setattr(sys, "argv", ["compare", *arguments])
     with pytest.raises(SystemExit) as end:
-        compare.main()
+        cli.main(["compare", *arguments])
     assert str(end.value).startswith(f"Error: {sentence}") and "\n" not in str(end.value)
     assert capsys.readouterr().out == ""

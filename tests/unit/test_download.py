@@ -6,10 +6,10 @@ import resource
 from pathlib import Path
 
 import pytest
-from serving import BODY, Server, md5
 
 from dreambirds.data.download import CHUNK, Patience, Remote, download
 from dreambirds.errors import StudyError
+from tests.helpers.serving import BODY, Server, md5
 
 HASTY = Patience(timeout=0.4, tries=2, pause=0.01)
 

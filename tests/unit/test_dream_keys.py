@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
-from dream_bench import CPU, NAMES, checkpoint, entries, parameters
 from PIL import Image
 
 from dreambirds.dreaming import store
 from dreambirds.models.checkpoint import save_tensors
 from dreambirds.pictures import provenance, ready
 from dreambirds.pictures.provenance import read_facts
+from tests.helpers.dream_bench import CPU, NAMES, checkpoint, entries, parameters
 
 DECIDES = {
     "objective": "probability",

@@ -11,13 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from dream_bench import entries
 
 from dreambirds.dreaming import store
 from dreambirds.dreaming.store import Store, dream_store
 from dreambirds.errors import StudyError
 from dreambirds.pictures import moments, ready
 from dreambirds.pictures.provenance import read_facts
+from tests.helpers.dream_bench import entries
 
 ROOT = Path(__file__).parents[2]
 
@@ -164,19 +164,19 @@ def test_what_a_job_has_not_finished_is_not_there_and_is_swept_after_a_day(tmp_p
 
 def test_many_writers_of_the_same_dreams_leave_one_whole_store(tmp_path):
     code = """
-import sys; sys.path.insert(0, sys.argv[1])
+import sys
 from pathlib import Path
 from dreambirds.dreaming.store import Store
-store = Store(Path(sys.argv[2]))
+store = Store(Path(sys.argv[1]))
 for round in range(40):
     with store.stage() as stage:
         for key in range(5):
-            with stage.entry(f"{key:02d}" * 20, f"step-{round:04d}", {"writer": sys.argv[3]}) as folder:
-                (folder / "raw.png").write_text(sys.argv[3] * 1000)
+            with stage.entry(f"{key:02d}" * 20, f"step-{round:04d}", {"writer": sys.argv[2]}) as folder:
+                (folder / "raw.png").write_text(sys.argv[2] * 1000)
     for key in range(5):
         assert store.get(f"{key:02d}" * 20, f"step-{round:04d}") is not None
 """
-    command = [sys.executable, "-c", code, str(ROOT / "workflow"), str(tmp_path)]
+    command = [sys.executable, "-c", code, str(tmp_path)]
     writers = [subprocess.Popen([*command, str(number)], stderr=subprocess.PIPE) for number in range(4)]
     assert [writer.communicate()[1] for writer in writers] == [b""] * 4
     found = sorted(path.parent for path in tmp_path.rglob("entry.json"))

@@ -1,12 +1,12 @@
 """The store is kept within a size: what was used least recently goes."""
 
 import os
-import sys
 
 import pytest
-from dream_bench import entries, parameters
 
+from dreambirds import cli
 from dreambirds.dreaming import eviction
+from tests.helpers.dream_bench import entries, parameters
 
 
 def test_eviction_takes_what_was_used_least_recently(dreamer):
@@ -30,11 +30,10 @@ def test_eviction_takes_what_was_used_least_recently(dreamer):
 
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("500MB", 5e8), ("1.5 gb", 1.5e9), ("2TB", 2e12)])
 def test_sizes_are_read_as_people_write_them(text, size):
-    assert eviction.as_bytes(text) == size
+    assert eviction.as_bytes(text, "--limit") == size
 
 
 @pytest.mark.parametrize("text", ["much", "9" * 400, f"{'9' * 308}TB"])
-def test_a_size_that_is_none_is_refused(monkeypatch, text):
-    monkeypatch.setattr(sys, "argv", ["eviction", "--limit", text])
+def test_a_size_that_is_none_is_refused(text):
     with pytest.raises(SystemExit, match=f"--limit: must be a size such as 500MB or 20GB, not '{text[:4]}"):
-        eviction.main()
+        cli.main(["store-gc", "--limit", text])

@@ -1,11 +1,11 @@
 """What an experiment compares, and that what it can't compare is said in one sentence."""
 
 import pytest
-from plans import BIRDS
 
 from dreambirds.errors import StudyError
 from dreambirds.study.experiment import Comparison, Dreams, by_view
 from dreambirds.study.plan import make_plan
+from tests.helpers.plans import BIRDS
 
 RECIPES = {
     "soft": {"blur_sigma": [0.5, {"random": [0.1, 1.0]}], "seed": [0, 1], "steps": [5, 10]},

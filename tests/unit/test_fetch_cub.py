@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from serving import md5
 
+from dreambirds import cli
 from dreambirds.data.download import Patience, alone
-from dreambirds.data.fetch import RESOURCES, _main, locate, missing
+from dreambirds.data.fetch import RESOURCES, locate, missing
 from dreambirds.data.fetch_cub import fetch_cub, unpack
 from dreambirds.errors import StudyError
+from tests.helpers.serving import md5
 
 HASTY = Patience(timeout=0.4, tries=2, pause=0.01)
 
@@ -107,9 +108,11 @@ def test_only_studies_that_ask_for_a_download_have_something_missing(place, tmp_
     assert missing({"dataset": {"source": "kaggle", "path": "my/birds"}}) is None
     study = tmp_path / "study.yaml"
     study.write_text("dataset: {source: kaggle}")
-    assert _main(str(study)) == 1
+    with pytest.raises(SystemExit) as end:
+        cli.main(["missing", str(study)])
+    assert end.value.code == 1
     Path("resources/cse455/birds/train").mkdir(parents=True)
-    assert _main(str(study)) == 0
+    cli.main(["missing", str(study)])
     assert locate({"dataset": {"source": "kaggle", "path": None}})["dataset"]["path"] == "resources/cse455/birds"
     assert locate({"dataset": {"source": "kaggle", "path": "my"}})["dataset"]["path"] == "my"
     assert locate({"dataset": {"source": "drawn", "path": None}})["dataset"]["path"] is None

@@ -8,12 +8,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from serving import Handler
 
 from dreambirds.data import fetch_kaggle
 from dreambirds.data.fetch import RESOURCES
 from dreambirds.data.fetch_kaggle import COMPETITION, fetch_cse455
 from dreambirds.errors import StudyError
+from tests.helpers.serving import Handler
 
 
 class Kaggle(Handler):

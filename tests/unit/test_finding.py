@@ -1,20 +1,19 @@
 """The page of an experiment, the collection of all, and that nothing in them gets out of its place."""
 
-import sys
-
 import pandas as pd
 import pytest
-from findings import QUESTION, asking_plan, build_finding
-from galleries import BAD, number
-from pages import Page
 from PIL import Image
 
+from dreambirds import cli
 from dreambirds.gallery import findings
 from dreambirds.gallery.finding import sentence
 from dreambirds.judging.contrasts import FINDINGS
 from dreambirds.pictures.finding import column_name
 from dreambirds.pictures.provenance import read_facts
 from dreambirds.study.experiment import Comparison
+from tests.helpers.findings import QUESTION, asking_plan, build_finding
+from tests.helpers.galleries import BAD, number
+from tests.helpers.pages import Page
 
 ROW = {"vary": "epoch", "before": "first", "after": "8", "where": "", "measure": "judge_top1", "mean_before": 0.25}
 ROW |= {"mean_after": 1.0, "difference": 0.75, "low": 0.5, "high": 1.0, "effect": 1.62, "labels": 8, "pairs": 16}
@@ -119,21 +118,19 @@ def test_the_collection_has_every_experiment_and_links_to_its_page(tmp_path):
     assert "Judge&#39;s top 1 higher</strong> for epoch 8" in page
 
 
-def test_a_table_is_printed_as_markdown(tmp_path, monkeypatch, capsys):
+def test_a_table_is_printed_as_markdown(tmp_path, capsys):
     findings.write_findings("mine", write_tables(tmp_path), tmp_path / "index.html", tmp_path / "findings.csv")
-    monkeypatch.setattr(sys, "argv", ["findings", str(tmp_path / "findings.csv")])
-    findings.main()
+    cli.main(["findings", str(tmp_path / "findings.csv")])
     said = capsys.readouterr().out
     assert "### `one`: one?" in said and "### `two`: two?" in said
     assert "| epoch first → 8 | judge's top 1 | 0.250 | 1.000 | +0.750 [0.500, 1.000] | 1.620 | higher |" in said
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"), [([], "name one findings.csv"), (["no.csv"], "'no.csv' is no table of findings")]
-)
-def test_a_wrong_table_is_one_sentence(monkeypatch, tmp_path, arguments, sentence):
+def test_a_wrong_table_is_one_sentence(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["findings", *arguments])
     with pytest.raises(SystemExit) as end:
-        findings.main()
-    assert str(end.value).startswith(f"Error: {sentence}") and "\n" not in str(end.value)
+        cli.main(["findings", "no.csv"])
+    assert str(end.value).startswith("Error: 'no.csv' is no table of findings") and "\n" not in str(end.value)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["findings"])
+    assert end.value.code == 2 and "the following arguments are required: table" in capsys.readouterr().err

@@ -6,12 +6,12 @@ import re
 
 import pytest
 import yaml
-from galleries import BAD, build_gallery, colour, gallery_plan, number
 from PIL import Image
 
 from dreambirds.gallery.sheets import LARGEST, MOST_LABELS, cell_shape, sheets, write_sheet
 from dreambirds.study.paths import VIEWS, epoch_name, step_name
 from dreambirds.study.plan import make_plan
+from tests.helpers.galleries import BAD, build_gallery, colour, gallery_plan, number
 
 THEMES = {"light": ":root {", "dark": ':root[data-theme="dark"] {'}
 

@@ -93,7 +93,7 @@ def place(name: str) -> str:
 
 def ask(home: Path, *names: str, **more) -> dict:
     """Return what came of building models in a process of its own: the sum of their weights, or a sentence."""
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE), "HF_HOME": str(home), "OMP_NUM_THREADS": "1", **more}
+    environment = {**os.environ, "HF_HOME": str(home), "OMP_NUM_THREADS": "1", **more}
     environment |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     environment.pop("HF_HUB_CACHE", None)
     command = [sys.executable, "-c", CHILD, *names]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small import streams
 from torch.utils.data import DataLoader
 
 from dreambirds.dreaming.colours import colour_matrix, from_pixels, to_pixels
@@ -14,6 +13,7 @@ from dreambirds.dreaming.filters import blur, clip, normalise
 from dreambirds.dreaming.images import Fourier, Phases, Pixels, make_space, mean_spectrum
 from dreambirds.dreaming.starts import Start, Starts, stream
 from dreambirds.errors import StudyError
+from tests.helpers.small import streams
 
 # Lucid's, lucid/optvis/param/color.py, written out: the largest norm of a column is the first one's
 LUCID = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]]) / math.sqrt(0.26**2 + 2 * 0.27**2)

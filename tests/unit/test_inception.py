@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from chains import CPU, Lessons, changed, trainer
 from safetensors.torch import save_file
 
 from dreambirds.dreaming.loop import dream
@@ -10,6 +9,7 @@ from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.starts import stream
 from dreambirds.models.build import build, options_for, probe
 from dreambirds.models.frozen import freeze
+from tests.helpers.chains import CPU, Lessons, changed, trainer
 
 HEAD = {"last_linear.weight", "last_linear.bias"}
 

@@ -1,13 +1,13 @@
 """Who may judge: what a config can say, and which of a judge's classes is which of the study's."""
 
 import pytest
-from sections import section
 
 from dreambirds.data.labels import Label
 from dreambirds.data.names import match, read_names
 from dreambirds.errors import StudyError
 from dreambirds.study import judgement
 from dreambirds.study.plan import make_plan
+from tests.helpers.sections import section
 
 LABELS = [Label("Blue_Jay", "Blue Jay"), Label("Green_Jay", "Green Jay"), Label("0050", "Évêque d'Or")]
 

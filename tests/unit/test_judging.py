@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from layouts import settings
 from PIL import Image
 from torch import nn
 
@@ -24,6 +23,7 @@ from dreambirds.judging.real import check_row, look_at_real
 from dreambirds.judging.saved import measure_saved
 from dreambirds.models.build import Classifier, build
 from dreambirds.models.checkpoint import Card, save_checkpoint
+from tests.helpers.layouts import settings
 
 COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 60), "red": (210, 50, 40)}
 SIDE = 16

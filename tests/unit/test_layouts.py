@@ -7,14 +7,14 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import layouts
 import pytest
-from layouts import photographs, refused, settings, told
 from PIL import Image
 
 from dreambirds.data.catalogue import list_labels
 from dreambirds.data.labels import Label
 from dreambirds.data.source import Photograph, open_photograph, origin
+from tests.helpers import layouts
+from tests.helpers.layouts import photographs, refused, settings, told
 
 
 def edit(path: Path, old: str, new: str) -> None:

@@ -21,9 +21,8 @@ from dreambirds.errors import StudyError
 from dreambirds.leases import SCHEDULERS, VISIBLE, count_gpus, leased
 
 PACKAGE = Path(leases.__file__).parents[1]
-START = f"""
+START = """
 import multiprocessing, os, random, subprocess, sys, time
-sys.path.insert(0, {str(PACKAGE)!r})
 from pathlib import Path
 from dreambirds.leases import leased
 place, gpus, there = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

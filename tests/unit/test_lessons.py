@@ -4,7 +4,6 @@ import itertools
 
 import pytest
 import torch
-from chains import CPU
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +12,7 @@ from dreambirds.training.augment import augmentation
 from dreambirds.training.chance import begin, drawing, seed_of
 from dreambirds.training.epochs import parts
 from dreambirds.training.lessons import Lessons, Order, load_lessons
+from tests.helpers.chains import CPU
 
 
 @given(count=st.integers(1, 70), batch=st.integers(2, 17), seed=st.integers(0, 2**32 - 1), epoch=st.integers(1, 50))

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small import FOURIER, MACO, PLAIN, RICH, SIZE, SQUARE, TALL, close, network, rand, run
 
 from dreambirds.dreaming.loop import MEASURES
 from dreambirds.dreaming.precision import resolve_precision
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.starts import stream
 from dreambirds.errors import StudyError
+from tests.helpers.small import FOURIER, MACO, PLAIN, RICH, SIZE, SQUARE, TALL, close, network, rand, run
 
 RECIPES = pytest.mark.parametrize(
     "recipe", [PLAIN, RICH, FOURIER, MACO], ids=["plain", "everything", "fourier", "maco"]

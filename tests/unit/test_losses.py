@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from chains import Lessons, linear, trainer
 from torch import nn
 from torch.nn import functional
 
 from dreambirds.training import epochs
 from dreambirds.training.adversarial import adversarial_length, harden
 from dreambirds.training.loss import Loss, class_weights, hard
+from tests.helpers.chains import Lessons, linear, trainer
 
 
 def test_balanced_weights_give_every_class_the_same_sum_and_the_pictures_a_mean_of_1():

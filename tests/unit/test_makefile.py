@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+COMMAND = Path(sys.executable).with_name("dreambirds")
 TELLING = f"""#!/bin/sh
-if [ "$2" = dreambirds.gallery.compare ]; then shift 2; printf '<%s>' "$@"; else exec '{sys.executable}' "$@"; fi
+if [ "$1" = compare ]; then shift 2; printf '<%s>' "$@"; else exec '{COMMAND}' "$@"; fi
 """
 
 
@@ -16,9 +17,8 @@ if [ "$2" = dreambirds.gallery.compare ]; then shift 2; printf '<%s>' "$@"; else
 def make(tmp_path):
     """Return the function that calls `make` in a folder of its own, where comparing only tells its arguments."""
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "python").write_text(TELLING)
-    (tmp_path / "bin" / "python").chmod(0o755)
-    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
+    (tmp_path / "bin" / "dreambirds").write_text(TELLING)
+    (tmp_path / "bin" / "dreambirds").chmod(0o755)
 
     def call(*words: str) -> subprocess.CompletedProcess:
         command = ["make", "--silent", "--file", ROOT / "Makefile", "--old-file", ".venv/installed", "BIN=bin", *words]

@@ -2,14 +2,12 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from plans import BIRDS, STEPS, measured, plan_of
 from torch import nn
 
 from dreambirds.errors import StudyError
@@ -17,6 +15,7 @@ from dreambirds.models.build import Classifier, build
 from dreambirds.pictures import measuring
 from dreambirds.pictures.measuring import kept_in_training, measure, optimiser_state
 from dreambirds.study import memory
+from tests.helpers.plans import BIRDS, STEPS, measured, plan_of
 
 pytestmark = pytest.mark.usefixtures("files")
 ROOT = Path(__file__).parents[2]
@@ -100,8 +99,7 @@ assert not memory.unknown(plan)
 assert memory.train_mb(plan, "a") < 1500 > memory.dream_mb(plan, "a", "r") and memory.dream_bytes(plan, "a", "r")
 assert not {"torch", "timm"} & sys.modules.keys()
 """
-    surroundings = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
-    done = subprocess.run([sys.executable, "-c", code], env=surroundings, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

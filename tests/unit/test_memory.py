@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from plans import BIRDS, STEPS, measured, plan_of
 
 from dreambirds.data.labels import Label
 from dreambirds.data.packed import packing
@@ -27,6 +26,7 @@ from dreambirds.pictures.ready import Job, as_recipe
 from dreambirds.study import memory
 from dreambirds.training.files import Files
 from dreambirds.training.segment import Segment, train_segment
+from tests.helpers.plans import BIRDS, STEPS, measured, plan_of
 
 pytestmark = pytest.mark.usefixtures("files")
 ROOT = Path(__file__).parents[2]

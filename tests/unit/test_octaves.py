@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from small import close, ramps, rand, streams
 from torch.nn import functional
 
 from dreambirds.data.shapes import from_word, in_proportion, to_word
@@ -11,6 +10,7 @@ from dreambirds.dreaming.octaves import Octaves, enlarge, look_shape, octave_sha
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.tiles import tile_starts, tiled
 from dreambirds.dreaming.transform import Views
+from tests.helpers.small import close, ramps, rand, streams
 
 
 def test_octaves_grow_to_the_picture_s_own_size():

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bench import contents
 from PIL import Image
 
 from dreambirds.data import making
@@ -18,6 +17,7 @@ from dreambirds.data.store import Store
 from dreambirds.data.tables import read_images, read_labels
 from dreambirds.data.workers import AHEAD, in_order
 from dreambirds.errors import StudyError
+from tests.helpers.bench import contents
 
 
 def test_threads_change_nothing(bench):

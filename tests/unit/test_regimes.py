@@ -5,15 +5,15 @@ import math
 import pandas as pd
 import pytest
 import torch
-from chains import CPU, Lessons, changed, linear, train, trainer, weights
 from safetensors.torch import load_file, save_file
-from sections import section
 from torch import nn
 
 from dreambirds.errors import StudyError
 from dreambirds.models.build import build, head_parameters, options_for
 from dreambirds.training import epochs
 from dreambirds.training.epochs import DivergenceError, Trainer, resolve_dtype, set_training_mode
+from tests.helpers.chains import CPU, Lessons, changed, linear, train, trainer, weights
+from tests.helpers.sections import section
 
 PLAIN = {"augmentation": {"crop_padding": 0, "flip": 0.0, "colour": 0.0}, "label_smoothing": 0.0}
 

@@ -1,11 +1,11 @@
 """Which dreams the report shows, found among files as Snakemake finds them."""
 
 import pytest
-from plans import plan_of
 from snakemake.io import glob_wildcards
 
 from dreambirds.study import reported
 from dreambirds.study.paths import VIEWS, epoch_name, step_name
+from tests.helpers.plans import plan_of
 
 
 @pytest.fixture

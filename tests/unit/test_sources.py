@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-import layouts
 import pytest
-from layouts import photographs, refused, settings, told
 
 from dreambirds.data.catalogue import list_labels, list_photographs
 from dreambirds.errors import StudyError
 from dreambirds.study.sources import fingerprint
+from tests.helpers import layouts
+from tests.helpers.layouts import photographs, refused, settings, told
 
 
 def test_train_and_val_are_the_given_split_and_pooled_for_a_random_one(tmp_path):

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small import FOURIER, PLAIN, close, run
 from torch import nn
 
 from dreambirds.dreaming.recipe import Recipe
+from tests.helpers.small import FOURIER, PLAIN, close, run
 
 
 class Failing(nn.Module):

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from bench import contents
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -11,6 +10,7 @@ from dreambirds.code_version import stage_modules
 from dreambirds.data import store as storing
 from dreambirds.data.store import picture_key
 from dreambirds.errors import StudyError
+from tests.helpers.bench import contents
 
 
 def test_the_key_is_of_all_that_decides_pixels(monkeypatch):

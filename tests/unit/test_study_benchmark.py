@@ -4,16 +4,16 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-import study as benchmark
 import torch
-from chains import CPU, train
-from sections import section
-from small import FOURIER, MACO, PLAIN, RICH, network
-from small import run as dream_of
 
+from benchmarks import study as benchmark
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.models.build import Classifier
 from dreambirds.study.plan import make_plan
+from tests.helpers.chains import CPU, train
+from tests.helpers.sections import section
+from tests.helpers.small import FOURIER, MACO, PLAIN, RICH, network
+from tests.helpers.small import run as dream_of
 
 HARD = {"length": 1.0, "steps": 2, "ramp_epochs": 1}
 

@@ -6,11 +6,9 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
-import layouts
 import numpy as np
 import pytest
 import torch
-from layouts import photographs, settings
 from PIL import Image
 
 from dreambirds.data.catalogue import list_labels
@@ -23,6 +21,8 @@ from dreambirds.models.checkpoint import Card, load_checkpoint, save_checkpoint
 from dreambirds.study.competition import checkpoint, fingerprint_tests, submissions
 from dreambirds.training import submission
 from dreambirds.training.submission import fill, read, write_submission
+from tests.helpers import layouts
+from tests.helpers.layouts import photographs, settings
 
 NUMBERS = ["10", "2", "9"]
 LABELS = ["Yellow_Warbler", "Blue_Jay", "Northern_Cardinal"]

@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from chains import changed, link, train, weights
 from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -18,6 +17,7 @@ from dreambirds.errors import StudyError
 from dreambirds.models.build import build
 from dreambirds.models.checkpoint import load_checkpoint, load_tensors, save_checkpoint
 from dreambirds.training.segment import HISTORY
+from tests.helpers.chains import changed, link, train, weights
 
 SAME = [column for column in HISTORY if column not in ("images_per_second", "seconds")]
 WAYS = {

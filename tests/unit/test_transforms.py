@@ -6,12 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from small import close, ramps, rand, streams
 
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.schedule import is_always, value_at
 from dreambirds.dreaming.starts import stream
 from dreambirds.dreaming.transform import Views
+from tests.helpers.small import close, ramps, rand, streams
 
 SIZE = 12
 SHAPES = [(12, 12), (9, 14), (16, 7)]

@@ -12,14 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 from filelock import FileLock
-from surroundings import surroundings
 
 from dreambirds import watch
+from tests.helpers.surroundings import surroundings
 
 PACKAGE = Path(watch.__file__).parents[1]
-HOLD = f"""
+HOLD = """
 import os, sys, time
-sys.path.insert(0, {str(PACKAGE)!r})
 from pathlib import Path
 from dreambirds.watch import hold
 folder = Path(sys.argv[1])
@@ -28,20 +27,18 @@ locks = list((folder / "locks").glob("*.lock"))
 print(len(locks), flush=True)
 sys.stdin.readline()
 """
-JOB = f"""
+JOB = """
 import subprocess, sys, time
-sys.path.insert(0, {str(PACKAGE)!r})
 from pathlib import Path
 from dreambirds.watch import end_with_snakemake
 end_with_snakemake(poll=0.2)
 child = subprocess.Popen(["sleep", "60"])
-Path("pids.new").write_text(f"{{child.pid}} {{__import__('os').getpid()}}")
+Path("pids.new").write_text(f"{child.pid} {__import__('os').getpid()}")
 Path("pids.new").rename("pids")
 time.sleep(60)
 """
-SNAKEFILE = f"""
+SNAKEFILE = """
 import sys
-sys.path.insert(0, {str(PACKAGE)!r})
 from pathlib import Path
 from dreambirds.watch import hold
 if workflow.is_main_process:

@@ -1,7 +1,8 @@
 """Tiny studies for the tests that run the real workflow."""
 
 import pytest
-from studies import Study, tiny
+
+from tests.helpers.studies import Study, tiny
 
 
 @pytest.fixture(scope="module")

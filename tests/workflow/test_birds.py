@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from layouts import kaggle, zipped
-from surroundings import surroundings
+
+from tests.helpers.layouts import kaggle, zipped
+from tests.helpers.surroundings import surroundings
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config" / "birds.yaml"

@@ -1,7 +1,8 @@
 """Snakemake's cache between workflows: what a second clone takes from it, and what must never be taken."""
 
 import pytest
-from studies import Study, copy_workflow, tiny
+
+from tests.helpers.studies import Study, copy_workflow, tiny
 
 CACHED = ["--cache", "dataset", "train", "statistics"]
 FILES = [

@@ -6,10 +6,11 @@ The tests build on each other: the study of one is what the test before left.
 import os
 import shutil
 
-import layouts
 import pytest
 from PIL import Image
-from studies import Study, copy_workflow, count_dreams, count_jobs, tiny
+
+from tests.helpers import layouts
+from tests.helpers.studies import Study, copy_workflow, count_dreams, count_jobs, tiny
 
 PICTURES = {"class_by_epoch", "class_by_step", "recipe_by_class", "film_over_epochs", "film_over_steps"}
 ASSEMBLED = PICTURES | {"measurements", "plots", "gallery", "comparison"}
@@ -29,7 +30,7 @@ def costs(study: Study, *targets: str) -> tuple[dict[str, int], int]:
     """Run the study; return the jobs that ran but for those that assemble results, and how many dreams they dreamt."""
     said = study.run(*targets)
     jobs = count_jobs(said)
-    return {name: count for name, count in jobs.items() if name not in ASSEMBLED | {"all"}}, count_dreams(said)
+    return {name: count for name, count in jobs.items() if name not in ASSEMBLED | {"study"}}, count_dreams(said)
 
 
 def test_nothing_changed(study):
@@ -51,7 +52,7 @@ def test_everything_touched(study):
 
 def test_a_montage_option(study):
     study.config["pictures"]["cell"] = 40
-    assert set(study.jobs()) == {"all"} | PICTURES
+    assert set(study.jobs()) == {"study"} | PICTURES
 
 
 def test_a_label_added(study):

@@ -124,9 +124,9 @@ def test_kaggle_without_a_token_says_how_to_get_one(fresh, monkeypatch, tmp_path
 @pytest.mark.parametrize(("dataset", "calls"), [("{source: cub}", 2), ("{source: cub, path: here}", 1), ("{}", 1)])
 def test_make_calls_snakemake_twice_only_where_data_is_missing(tmp_path, dataset, calls):
     (tmp_path / "study.yaml").write_text(f"study: mine\ndataset: {dataset}\n")
-    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
     (tmp_path / "bin").mkdir()
-    for name, line in {"python": f'exec {sys.executable} "$@"', "snakemake": 'echo "called: $*"'}.items():
+    command = Path(sys.executable).with_name("dreambirds")
+    for name, line in {"dreambirds": f'exec {command} "$@"', "snakemake": 'echo "called: $*"'}.items():
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
         (tmp_path / "bin" / name).chmod(0o755)
     command = ["make", "-s", "-f", ROOT / "Makefile", "-o", ".venv/installed", "CONFIG=study.yaml", "BIN=bin", "study"]

@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 import yaml
-from studies import Study, copy_workflow, tiny
 
 from dreambirds.gallery.findings import read_findings
 from dreambirds.judging.columns import DREAMS, JUDGEMENTS, JUDGES, RUNS
+from tests.helpers.studies import Study, copy_workflow, tiny
 
 JUDGE = {"train": {"model": "test_efficientnet", "epochs": [1], "batch_size": 8}}
 CONTRASTS = [
@@ -68,7 +68,7 @@ def test_a_finished_study_answers_nothing_anew_but_another_question(study):
     study.config["experiment"] = {**asking()["experiment"], "question": "Well?"}
     jobs = study.jobs()
     study.config = asking()
-    assert jobs == {"all": 1, "finding": 1}
+    assert jobs == {"study": 1, "finding": 1}
 
 
 def test_a_wrong_contrast_is_refused_before_any_job(study):

@@ -8,11 +8,10 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from killing import files, jobs_of
-from studies import Study, count_dreams, tiny
-from surroundings import surroundings
-
 from dreambirds.dreaming.store import find
+from tests.helpers.killing import files, jobs_of
+from tests.helpers.studies import Study, count_dreams, tiny
+from tests.helpers.surroundings import surroundings
 
 EPOCHS = 18
 ARGUMENTS = ["dreams_only", "--set-resources", "dream_study:mem_mb=100"]  # so little memory makes batches of one

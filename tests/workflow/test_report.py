@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from reports import read_report, reported_study
 
 from dreambirds.study import targets
 from dreambirds.study.plan import make_plan
+from tests.helpers.reports import read_report, reported_study
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 import yaml
-from slurm import Cluster, cluster, missing, wait_for
-from studies import ROOT, Study, tiny
+
+from tests.helpers.slurm import Cluster, cluster, missing, wait_for
+from tests.helpers.studies import ROOT, Study, tiny
 
 WITHOUT_ACCOUNTING = ["--profile", "profiles/slurm", "--slurm-status-command", "squeue", "--slurm-no-account"]
 QUICK = ["--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "1"]

@@ -7,12 +7,12 @@ import re
 import numpy as np
 import pandas as pd
 from PIL import Image
-from studies import count_jobs
 
 from dreambirds.pictures.provenance import read_facts
 from dreambirds.study import targets
 from dreambirds.study.paths import VIEWS, picture_path
 from dreambirds.study.plan import make_plan
+from tests.helpers.studies import count_jobs
 
 
 def test_a_dry_run_says_how_many_dreams_there_are(study):

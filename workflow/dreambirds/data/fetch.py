@@ -1,11 +1,8 @@
 """Photographs that the workflow can fetch by itself: where they go, and whether they are there."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
 
 
 @dataclass(frozen=True)
@@ -56,12 +53,3 @@ def locate(config: dict) -> dict:
     if resource is None or dataset["path"] is not None:
         return config
     return {**config, "dataset": {**dataset, "path": resource.found()}}
-
-
-def _main(file: str) -> int:
-    """Return 1 if the study in a YAML file has data to fetch first, so that `make` calls Snakemake twice; else 0."""
-    return int(missing(yaml.safe_load(Path(file).read_text())) is not None)
-
-
-if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1]))

@@ -3,7 +3,6 @@
 That is asked for by ``make store-gc LIMIT=20GB``, or done after each run where DREAMBIRDS_STORE_LIMIT is set.
 """
 
-import argparse
 import math
 import os
 import re
@@ -65,6 +64,12 @@ def keep_within(limit: int | None) -> None:
         print(f"Kept within {LIMIT}: {_said(removed, freed, left)}", file=sys.stderr)
 
 
+def evict_to(size: str, where: str) -> str:
+    """Evict from the store that this folder's studies use until it holds at most a size such as ``20GB``, and return
+    what became of it. Raises StudyError, which says `where` the size was given, if it is none."""
+    return _said(*evict(store_root(), as_bytes(size, where)))
+
+
 def asked_limit() -> int | None:
     """Return the bytes that the environment variable DREAMBIRDS_STORE_LIMIT allows, None where it is not set.
 
@@ -106,7 +111,7 @@ def _remove(path: Path) -> bool:
     return not path.exists()
 
 
-def as_bytes(text: str, where: str = "--limit") -> int:
+def as_bytes(text: str, where: str) -> int:
     """Return a size such as ``500MB``, ``20GB`` or ``0`` in bytes. Raises StudyError, which says `where` it was given,
     if it is none."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
@@ -114,18 +119,3 @@ def as_bytes(text: str, where: str = "--limit") -> int:
     if size == math.inf:
         raise StudyError(f"{where}: must be a size such as 500MB or 20GB, not '{text}'")
     return round(size)
-
-
-def main() -> None:
-    """Evict from the store that this folder's studies use, and say what became of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--limit", required=True, help="most that the store may hold, such as 20GB")
-    try:
-        said = _said(*evict(store_root(), as_bytes(parser.parse_args().limit)))
-    except StudyError as error:
-        sys.exit(f"Error: {error}")
-    print(said)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,5 @@
-"""Compare the runs and recipes of a study, or two studies:
-``python -m dreambirds.gallery.compare results/default [results/other]``."""
+"""Compare the runs and recipes of a study, or two studies."""
 
-import argparse
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -39,33 +36,21 @@ def write_overview(folder: Path, path: Path) -> None:
     compare_pages.write_one(path, read_study(folder))
 
 
-def main() -> None:
-    """Compare what the command line names, and end with one sentence where it can't be."""
-    parser = argparse.ArgumentParser(prog="compare", description="Compare the runs and recipes of a study, or two.")
-    parser.add_argument("studies", nargs="+", type=Path, metavar="results/STUDY", help="one or two folders of results")
-    parser.add_argument("--sort", metavar="COLUMN", help="sort each run's rows by this column; only for one study")
-    asked = parser.parse_args()
-    console = Console(highlight=False)
-    try:
-        _check(asked)
-        studies = [read_study(folder.resolve() if folder.name in ("", "..") else folder) for folder in asked.studies]
-        if len(studies) == 2:
-            said = f"Pictures side by side: {compare_two(*studies, console)}"
-            console.print(one_line(said), soft_wrap=True, markup=False, emoji=False)
-        else:
-            compare_one(*studies, console, asked.sort)
-    except StudyError as error:
-        sys.exit(f"Error: {error}")
+def compare(folders: list[Path], sort: str | None = None) -> None:
+    """Print the comparison of one or two folders of results; of two, write a page too.
 
-
-def _check(asked: argparse.Namespace) -> None:
-    if len(asked.studies) > 2:
-        raise StudyError(f"one or two studies can be compared, not {len(asked.studies)}")
-    if len(asked.studies) == 2 and asked.sort is not None:
+    Raises StudyError if there are more, if one is named twice, or if they can't be read or compared.
+    """
+    if len(folders) > 2:
+        raise StudyError(f"one or two studies can be compared, not {len(folders)}")
+    if len(folders) == 2 and sort is not None:
         raise StudyError("--sort: is for the table of one study, not for two")
-    if len({folder.resolve() for folder in asked.studies}) < len(asked.studies):
-        raise StudyError(f"'{asked.studies[0]}' is named twice; name two studies")
-
-
-if __name__ == "__main__":
-    main()
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise StudyError(f"'{folders[0]}' is named twice; name two studies")
+    console = Console(highlight=False)
+    studies = [read_study(folder.resolve() if folder.name in ("", "..") else folder) for folder in folders]
+    if len(studies) == 2:
+        said = f"Pictures side by side: {compare_two(*studies, console)}"
+        console.print(one_line(said), soft_wrap=True, markup=False, emoji=False)
+    else:
+        compare_one(*studies, console, sort)

@@ -12,7 +12,7 @@ from dreambirds.data.tables import read_table
 from dreambirds.errors import StudyError
 from dreambirds.gallery.finding import PAGE, TABLE
 
-SNAKEFILE = Path(__file__).parents[3] / "Snakefile"
+SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 CACHED = ("dataset", "train", "statistics")  # experiments share these
 
 

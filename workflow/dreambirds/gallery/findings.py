@@ -1,6 +1,5 @@
-"""All findings on one page and in one table; as a program, that table as Markdown."""
+"""All findings on one page and in one table, and that table as Markdown."""
 
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -54,17 +53,3 @@ def markdown(table: pd.DataFrame) -> str:
             cells = [compared, CALLED[row["measure"]], *sides, interval, measured(row["effect"]), row["answer"]]
             lines.append(f"| {' | '.join(one_line(cell).replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
-
-
-def main() -> None:
-    """Print a table of findings, such as ``results/default/findings/findings.csv``, as Markdown."""
-    if len(sys.argv) != 2:
-        sys.exit("Error: name one findings.csv")
-    try:
-        print(markdown(read_findings(Path(sys.argv[1]))))
-    except (OSError, ValueError, KeyError) as error:
-        sys.exit(f"Error: '{sys.argv[1]}' is no table of findings ({error})")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,12 @@
-"""Whether a config's file can be read as what it seems to say: ``python -m dreambirds.study.config_file my.yaml``; with
-``--study`` before it, what its study is called.
+"""Whether a config's file can be read as what it seems to say, and what its study is called.
 
 YAML takes the last of two keys of one name without a word, lets a page of text stand for gigabytes by its aliases, and
 Snakemake's own reader ends in a traceback where there is no such file. Imports nothing that takes time.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,14 +37,15 @@ def study_of(path: Path) -> str:
     """Return the study's name in a config's file that is good. Raises StudyError if it is no name."""
     from dreambirds.study.schema import check  # only here, since jsonschema takes its time
 
-    values = {"runs": {"any": {}}, "dreams": {"recipes": {"any": {}}}}
+    values: dict[str, Any] = {"runs": {"any": {}}, "dreams": {"recipes": {"any": {}}}}
     given = yaml.safe_load(_read(path, f"the config '{path}'"))
     values |= {"study": given["study"]} if "study" in given else {}
     check(values, "config")
-    return values["study"]
+    study: str = values["study"]
+    return study
 
 
-def _parsed(parse: Callable, text: str, where: str) -> object:
+def _parsed(parse: Callable[..., object], text: str, where: str) -> object:
     try:
         return parse(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -120,18 +120,3 @@ def _check_keys(place: tuple[str, ...], node: yaml.MappingNode, where: str) -> N
             path = ".".join((*place, key.value))
             raise StudyError(f"{where}: the key '{path}' is there twice, in lines {lines[key.value]} and {line}")
         lines[key.value] = line
-
-
-def main() -> None:
-    """Check the file named on the command line, and say in one sentence what is wrong, or its study's name."""
-    *asked, file = sys.argv[1:]
-    try:
-        check_file(Path(file))
-        if asked == ["--study"]:
-            print(study_of(Path(file)))
-    except StudyError as error:
-        sys.exit(f"Error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,14 @@
-"""Make config/README.md from the schemas, and the presets' part of docs/recipes.md from presets.yaml:
-``python -m dreambirds.study.manual``, in the folder that holds both."""
+"""Make config/README.md from the schemas, and the presets' part of docs/recipes.md from presets.yaml."""
 
 import json
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from dreambirds.errors import StudyError
 from dreambirds.study.presets import load_presets
 from dreambirds.study.schema import load_schema
 
@@ -65,7 +66,7 @@ def manual() -> str:
     return "".join(parts)
 
 
-def _rows(key: str, schema: dict, *schemas: dict) -> Iterator[str]:
+def _rows(key: str, schema: dict[str, Any], *schemas: dict[str, Any]) -> Iterator[str]:
     described = _resolve(schema, schemas)
     if "properties" in described and "$ref" not in schema:
         for name, inner in described["properties"].items():
@@ -75,18 +76,19 @@ def _rows(key: str, schema: dict, *schemas: dict) -> Iterator[str]:
     yield f"| `{key}` | {_allowed(described)} | {default} | {schema['description']} |"
 
 
-def _resolve(schema: dict, schemas: tuple[dict, ...]) -> dict:
+def _resolve(schema: dict[str, Any], schemas: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     if "$ref" not in schema:
         return schema
     name = schema["$ref"].rpartition("/")[2]
     return next(each["$defs"][name] for each in schemas if name in each["$defs"])
 
 
-def _allowed(schema: dict) -> str:
+def _allowed(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if "oneOf" in schema:
-        return schema["title"]
+        title: str = schema["title"]
+        return title
     kind = schema["type"] if isinstance(schema["type"], str) else " or ".join(schema["type"])
     low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
     more = "" if low is None else f" {'>' if 'exclusiveMinimum' in schema else '≥'} {low}"
@@ -105,7 +107,11 @@ def with_presets(page: str) -> str:
     return head + BEGIN + "".join(sections) + "\n" + END + tail
 
 
-if __name__ == "__main__":
-    Path("config/README.md").write_text(manual())
-    recipes = Path("docs/recipes.md")
-    recipes.write_text(with_presets(recipes.read_text()))
+def write_manual(root: Path) -> None:
+    """Write config/README.md and the presets' part of docs/recipes.md below a copy of the project. Raises StudyError
+    where there is no docs/recipes.md."""
+    page = root / "docs" / "recipes.md"
+    if not page.is_file():
+        raise StudyError(f"'{page}' is not there; run this in a copy of the project")
+    (root / "config" / "README.md").write_text(manual())
+    page.write_text(with_presets(page.read_text()))

@@ -1,0 +1,130 @@
+"""The command ``dreambirds``: what is done without Snakemake. Each sub-command imports what it needs when it runs."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from dreambirds import __version__
+from dreambirds.errors import StudyError
+
+
+def check(asked: argparse.Namespace) -> None:
+    """Check a config; print its study's name, or how many dreams it asks for."""
+    from dreambirds.study.config_file import check_file, study_of
+
+    check_file(asked.config)
+    if asked.study:
+        print(study_of(asked.config))
+        return
+    import yaml
+
+    from dreambirds.study.count import announce
+    from dreambirds.study.fetching import announce_fetch, first_fetch
+    from dreambirds.study.plan import make_plan
+
+    config = yaml.safe_load(asked.config.read_text(encoding="utf-8"))
+    fetching = first_fetch(config)
+    if fetching:
+        announce_fetch(fetching)
+    else:
+        announce(make_plan(config))
+
+
+def missing(asked: argparse.Namespace) -> None:
+    """Print which photographs a study must download first, and exit with 1 if there are any."""
+    import yaml
+
+    from dreambirds.data.fetch import missing as missing_resource
+    from dreambirds.study.config_file import check_file
+
+    check_file(asked.config)
+    resource = missing_resource(yaml.safe_load(asked.config.read_text(encoding="utf-8")))
+    if resource:
+        print(f"{resource.title} must be downloaded to '{resource.place}' first")
+        sys.exit(1)
+
+
+def compare(asked: argparse.Namespace) -> None:
+    """Print the runs and recipes of one study, or in what two studies differ, and write the page of both."""
+    from dreambirds.gallery.compare import compare as compare_studies
+
+    compare_studies(asked.studies, asked.sort)
+
+
+def findings(asked: argparse.Namespace) -> None:
+    """Print a table of findings as Markdown."""
+    from dreambirds.gallery.findings import markdown, read_findings
+
+    try:
+        print(markdown(read_findings(asked.table)))
+    except (OSError, ValueError, KeyError) as error:
+        raise StudyError(f"'{asked.table}' is no table of findings ({error})") from error
+
+
+def store_gc(asked: argparse.Namespace) -> None:
+    """Remove from the store what was used least recently, and print what became of it."""
+    from dreambirds.dreaming.eviction import evict_to
+
+    print(evict_to(asked.limit, "--limit"))
+
+
+def reference(_asked: argparse.Namespace) -> None:
+    """Write config/README.md and the presets' part of docs/recipes.md from the schemas and presets.yaml."""
+    from dreambirds.study.manual import write_manual
+
+    write_manual(Path())
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, help="a study's YAML file")
+    parser.add_argument("--study", action="store_true", help="print only the study's name; the plan is not checked")
+
+
+def _add_missing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, help="a study's YAML file")
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("studies", nargs="+", type=Path, metavar="results/STUDY", help="one or two folders of results")
+    parser.add_argument("--sort", metavar="COLUMN", help="sort each run's rows by this column; only for one study")
+
+
+def _add_findings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("table", type=Path, help="a findings.csv")
+
+
+def _add_store_gc(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", required=True, help="most that the store may hold, such as 500MB or 20GB")
+
+
+def _add_nothing(_parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
+    "check": (check, _add_check, "dreambirds check config/default.yaml"),
+    "missing": (missing, _add_missing, "dreambirds missing config/birds.yaml || snakemake --cores all"),
+    "compare": (compare, _add_compare, "dreambirds compare results/default results/other"),
+    "findings": (findings, _add_findings, "dreambirds findings results/default/findings/findings.csv"),
+    "store-gc": (store_gc, _add_store_gc, "dreambirds store-gc --limit 20GB"),
+    "reference": (reference, _add_nothing, "dreambirds reference"),
+}
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the sub-command that the words name, those of the command line if they are None; end on a StudyError with one
+    sentence."""
+    parser = argparse.ArgumentParser(prog="dreambirds", description="What has a classifier learnt, and when?")
+    parser.add_argument("--version", action="version", version=f"dreambirds {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (run, add_arguments, example) in COMMANDS.items():
+        about = (run.__doc__ or "").strip()
+        command = commands.add_parser(name, help=about, description=about, epilog=f"Example: {example}")
+        command.set_defaults(run=run)
+        add_arguments(command)
+    asked = parser.parse_args(words)
+    try:
+        asked.run(asked)
+    except StudyError as error:
+        sys.exit(f"Error: {error}")
