@@ -19,7 +19,7 @@ class Term:
     weight: float = 1.0
     layer: str | None = None
     channel: int | None = None
-    place: tuple[int, int] | None = None
+    place: tuple[int, ...] | None = None
 
 
 def parse(objective: str | Mapping[str, float]) -> tuple[Term, ...]:

@@ -9,10 +9,11 @@ import torch
 EDGE = 1 / 512
 
 
-def colour_matrix(dtype=torch.float32, device=None) -> torch.Tensor:
+def colour_matrix(dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> torch.Tensor:
     """Return (3, 3): what to multiply independent colours with, from the left, to get correlated ones."""
     matrix = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], dtype=dtype, device=device)
-    return matrix / matrix.norm(dim=0).max()
+    longest: torch.Tensor = matrix.norm(dim=0).max()
+    return matrix / longest
 
 
 def to_pixels(colours: torch.Tensor) -> torch.Tensor:

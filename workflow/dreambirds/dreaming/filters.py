@@ -1,5 +1,6 @@
 """What is done to pictures and gradients after a step: blur, normalisation, clipping; each image by its own."""
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -9,7 +10,7 @@ SMALLEST_SIGMA = 0.05
 TINY = 1e-20
 
 
-def blur(images: torch.Tensor, sigmas: list[float]) -> torch.Tensor:
+def blur(images: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
     """Blur each image of (B, C, H, W) with its own Gaussian, reflected at the border.
 
     Sigmas are in pixels; below 0.05 nothing is done. One separable convolution serves all images, where torchvision's
@@ -24,11 +25,12 @@ def blur(images: torch.Tensor, sigmas: list[float]) -> torch.Tensor:
     padded = functional.pad(images, [reach] * 4, mode="reflect").flatten(0, 1)[None]
     padded = padded.contiguous(memory_format=torch.channels_last)
     blurred = functional.conv2d(padded, weights[:, None, None, :], groups=len(weights))
-    return (
+    result: torch.Tensor = (
         functional.conv2d(blurred, weights[:, None, :, None], groups=len(weights))[0]
         .contiguous()
         .unflatten(0, (count, channels))
     )
+    return result
 
 
 @lru_cache(maxsize=16)
@@ -55,10 +57,12 @@ def clip(gradient: torch.Tensor, longest: float) -> torch.Tensor:
 
 def _std(flat: torch.Tensor) -> torch.Tensor:
     # torch.std is several times slower
-    return torch.linalg.vector_norm(flat - flat.mean(dim=1, keepdim=True), dim=1) / (flat.shape[1] - 1) ** 0.5
+    length: torch.Tensor = torch.linalg.vector_norm(flat - flat.mean(dim=1, keepdim=True), dim=1)
+    deviation: torch.Tensor = length / (flat.shape[1] - 1) ** 0.5
+    return deviation
 
 
-SIZES = {
+SIZES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "std": _std,
     "mean_abs": lambda flat: flat.abs().mean(dim=1),
     "l2": lambda flat: torch.linalg.vector_norm(flat, dim=1),

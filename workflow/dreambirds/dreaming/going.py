@@ -35,7 +35,7 @@ class Going:
     def keep(self, number: int, before: torch.Tensor, after: torch.Tensor, *finite: torch.Tensor) -> torch.Tensor:
         """Return `after`, but `before` for dreams that have stopped, or of which one of the tensors (B, ...) is not
         finite."""
-        good = sum(_sum(tensor) for tensor in (after, *finite)).isfinite()
+        good = sum(_sum(tensor) for tensor in (after, *finite)).isfinite()  # type: ignore[union-attr]  # never empty
         self.failed = torch.where(self.on & ~good, number + 1, self.failed)
         self.on = self.on & good
         self.ended = torch.where(self.on, number + 1, self.ended)

@@ -1,6 +1,7 @@
 """What is climbed in: pixels, Fourier coefficients, or phases alone. Each turns parameters into images and back."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 
@@ -63,7 +64,8 @@ class Phases:
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Return the phases of images; what their magnitudes were is forgotten."""
-        return torch.fft.rfft2(from_pixels(images), norm="ortho").angle()
+        phases: torch.Tensor = torch.fft.rfft2(from_pixels(images), norm="ortho").angle()
+        return phases
 
     def decode(self, parameters: torch.Tensor) -> torch.Tensor:
         """Return images (B, 3, H, W) in [0, 1]."""
@@ -79,24 +81,26 @@ def make_space(kind: str, shape: tuple[int, int], magnitudes: torch.Tensor | Non
     """Return what a dream of (height, width) climbs in: ``pixels``, ``fourier``, or ``maco`` with its magnitudes."""
     if kind == "fourier":
         return Fourier(*shape)
-    return Phases(*shape, magnitudes) if kind == "maco" else Pixels()
+    return Phases(*shape, magnitudes) if kind == "maco" else Pixels()  # type: ignore[arg-type]  # maco has some
 
 
-def mean_spectrum(batches) -> torch.Tensor:
+def mean_spectrum(batches: Iterable[torch.Tensor]) -> torch.Tensor:
     """Return the mean magnitude, (3, H, W // 2 + 1), of the decorrelated colours of all images in batches (B, 3, H, W).
 
     Images are in [0, 1] and of one size. Raises ValueError if there are none.
     """
-    total, count = None, 0
+    total: torch.Tensor | None = None
+    count = 0
     for images in batches:
         magnitudes = torch.fft.rfft2(from_pixels(images), norm="ortho").abs().sum(dim=0)
         total = magnitudes if total is None else total + magnitudes
         count += len(images)
-    if not count:
+    if total is None or not count:
         raise ValueError("a mean spectrum needs at least one picture")
     return total / count
 
 
 def _frequencies(height: int, width: int) -> torch.Tensor:
     down, across = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]
-    return (down.square() + across.square()).sqrt()
+    lengths: torch.Tensor = (down.square() + across.square()).sqrt()
+    return lengths

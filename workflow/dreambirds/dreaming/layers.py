@@ -1,5 +1,6 @@
 """Look at a model's layers by their names, and stop it at the last one that is wanted."""
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
 import torch
@@ -34,7 +35,7 @@ def _at_depth(network: nn.Module, depth: str) -> str:
     stages = [stage["module"] for stage in getattr(network, "feature_info", [])]
     if not stages:
         raise StudyError(f"objective: timm lists no stages of this model, so '{depth}' means nothing; name a layer")
-    name = stages[round(share * (len(stages) - 1))]
+    name: str = stages[round(share * (len(stages) - 1))]
     if name not in dict(network.named_modules()):
         raise StudyError(f"objective: '{depth}' would be '{name}', which this model has not; name a layer")
     return name
@@ -47,7 +48,7 @@ class _EnoughError(Exception):
 class Watched:
     """A classifier that tells what it sees: logits, layers, and its batch norms' distance from their training."""
 
-    def __init__(self, model: nn.Module, layers: list[str] = (), logits: bool = True, statistics: bool = False):
+    def __init__(self, model: nn.Module, layers: Sequence[str] = (), logits: bool = True, statistics: bool = False):
         """Watch `layers` of ``model.network``, or of the model itself; without `logits` nothing runs beyond them."""
         network = getattr(model, "network", model)
         self.model, self.logits = model, logits or statistics
@@ -78,8 +79,8 @@ class Watched:
         """Tell whether a module's (B, H, W, C) ends with the channels, as in all of Swin, and in parts of ConvNeXt."""
         return type(module) in (nn.Linear, nn.LayerNorm) or (self.channels_last and not isinstance(module, nn.Conv2d))
 
-    def _note(self, seen: Seen, name: str, count: int):
-        def hook(module, _inputs, output):
+    def _note(self, seen: Seen, name: str, count: int) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+        def hook(module: nn.Module, _inputs: tuple[object, ...], output: object) -> None:
             if not isinstance(output, torch.Tensor) or len(output) != count:
                 raise StudyError(f"objective: the layer '{name}' gives no activation for each picture; name another")
             if output.ndim == 4 and self._ends_with_channels(module):
@@ -92,8 +93,8 @@ class Watched:
         return hook
 
 
-def _compare(seen: Seen, place: int):
-    def hook(norm, inputs):
+def _compare(seen: Seen, place: int) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+    def hook(norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         distance = statistics_distance(norm, inputs[0]) * (FIRST_NORM_WEIGHT if place == 0 else 1.0)
         seen.statistics = distance if seen.statistics is None else seen.statistics + distance
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
 
 from dreambirds.dreaming import filters, objective, penalties
 from dreambirds.dreaming.going import Going
@@ -45,7 +46,18 @@ class Dreams:
 class Dreamer:
     """The ascent of one batch of images under one recipe."""
 
-    def __init__(self, model, targets, starts, recipe: Recipe, streams: Sequence, spectrum=None, precision="float32"):
+    parameters: torch.Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        targets: torch.Tensor,
+        starts: torch.Tensor,
+        recipe: Recipe,
+        streams: Sequence[torch.Generator],
+        spectrum: torch.Tensor | None = None,
+        precision: str = "float32",
+    ):
         """Take what `dream` takes."""
         self.targets, self.recipe, self.streams, self.spectrum = targets, recipe, list(streams), spectrum
         self.score = objective.Objective(recipe.objective)
@@ -84,8 +96,9 @@ class Dreamer:
     def look(self) -> torch.Tensor:
         """Return the measures (5, B) of the pictures as they are, seen plainly by the whole model, if it takes them."""
         images = self._images()
+        height, width = images.shape[-2:]
         with torch.no_grad():
-            seen = self._see(resize(images, look_shape(self.recipe, images.shape[-2:])))
+            seen = self._see(resize(images, look_shape(self.recipe, (height, width))))
             score = self.score(seen, self.targets) - self._strangeness(seen) - self._penalty(images)
             return self._measure(images, score, seen.logits)
 
@@ -104,8 +117,9 @@ class Dreamer:
 
     def _begin(self, images: torch.Tensor) -> None:
         recipe = self.recipe
+        height, width = images.shape[-2:]
         self.base = self.octaves.base(images)
-        self.space = make_space(recipe.image, images.shape[-2:], self.spectrum)
+        self.space = make_space(recipe.image, (height, width), self.spectrum)
         self.parameters = self.space.encode(images)
         self.optimiser = make_optimiser(
             recipe.optimizer, recipe.momentum, recipe.beta1, recipe.beta2, recipe.weight_decay
@@ -172,11 +186,11 @@ class Dreamer:
 
 
 def dream(
-    model,
+    model: nn.Module,
     targets: torch.Tensor,
     starts: torch.Tensor,
     recipe: Recipe,
-    streams: Sequence,
+    streams: Sequence[torch.Generator],
     *,
     spectrum: torch.Tensor | None = None,
     precision: str = "float32",

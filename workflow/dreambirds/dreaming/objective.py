@@ -64,24 +64,25 @@ def neuron(activation: torch.Tensor, term: Term) -> torch.Tensor:
     place = term.place or tuple(side // 2 for side in sides)
     if len(place) != len(sides) or any(at >= side for at, side in zip(place, sides, strict=True)):
         raise StudyError(f"objective: the layer '{term.layer}' has {tuple(sides)} places, there is no {place}")
-    return chosen[(slice(None), *place)]
+    index: tuple[slice | int, ...] = (slice(None), *place)
+    return chosen[index]
 
 
 def _channel(activation: torch.Tensor, term: Term) -> torch.Tensor:
     axis = 1 if activation.ndim == 4 else -1
-    if term.channel >= activation.shape[axis]:
+    if term.channel is None or term.channel >= activation.shape[axis]:
         highest = activation.shape[axis] - 1
         raise StudyError(f"objective: '{term.layer}' has channels 0 to {highest}, there is no {term.channel}")
     return activation.select(axis, term.channel)
 
 
-CLASS_SCORES: dict[str, Callable] = {
+CLASS_SCORES: dict[str, Callable[..., torch.Tensor]] = {
     "logit": logit,
     "cross_entropy": cross_entropy,
     "probability": probability,
     "margin": margin,
 }
-LAYER_SCORES: dict[str, Callable] = {
+LAYER_SCORES: dict[str, Callable[[torch.Tensor, Term], torch.Tensor]] = {
     "layer_mean": layer_mean,
     "layer_l2": layer_l2,
     "channel": channel,
@@ -100,7 +101,7 @@ class Objective:
 
     def __call__(self, seen: Seen, targets: torch.Tensor) -> torch.Tensor:
         """Return (B,), for targets (B,)."""
-        return sum(term.weight * self._score(term, seen, targets) for term in self.terms)
+        return sum(term.weight * self._score(term, seen, targets) for term in self.terms)  # type: ignore[return-value]
 
     @staticmethod
     def _score(term: Term, seen: Seen, targets: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """Pictures that grow while they are dreamt: octaves from small to large, and an endless zoom."""
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as v2
@@ -8,7 +10,7 @@ from dreambirds.data.shapes import in_proportion
 from dreambirds.dreaming.recipe import Recipe
 
 
-def octave_shapes(recipe: Recipe, shape: tuple[int, int]) -> list[tuple[int, int]]:
+def octave_shapes(recipe: Recipe, shape: Sequence[int]) -> list[tuple[int, int]]:
     """Return (height, width) of each octave, in pixels, ascending to the whole picture's."""
     powers = range(recipe.octaves - 1, -1, -1)
     height, width = shape
@@ -38,12 +40,13 @@ def _view_shape(recipe: Recipe, shape: tuple[int, int]) -> tuple[int, int]:
     return min(height, recipe.tile or height), min(width, recipe.tile or width)
 
 
-def resize(images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+def resize(images: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Return images (B, C, H, W) resized to (height, width), smoothed where they shrink; themselves if nothing
     changes."""
     if tuple(images.shape[-2:]) == tuple(shape):
         return images
-    return v2.resize(images, list(shape), antialias=True)
+    resized: torch.Tensor = v2.resize(images, list(shape), antialias=True)
+    return resized
 
 
 class Octaves:
@@ -90,5 +93,5 @@ class Octaves:
 def enlarge(images: torch.Tensor, factor: float) -> torch.Tensor:
     """Return the middle of images (B, C, H, W), `factor` times as large, at the same size."""
     middle = torch.tensor([[1 / factor, 0.0, 0.0], [0.0, 1 / factor, 0.0]], dtype=images.dtype).to(images.device)
-    grid = functional.affine_grid(middle.expand(len(images), 2, 3), images.shape, align_corners=False)
+    grid = functional.affine_grid(middle.expand(len(images), 2, 3), list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False).clamp(0, 1)

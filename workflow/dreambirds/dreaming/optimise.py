@@ -10,7 +10,8 @@ class Ascent:
 
     def __init__(self, momentum: float = 0.0):
         """Take the share of the last step that is kept, in [0, 1)."""
-        self.momentum, self.velocity = momentum, None
+        self.momentum = momentum
+        self.velocity: torch.Tensor | None = None
 
     def __call__(self, parameters: torch.Tensor, gradient: torch.Tensor, step_size: float) -> torch.Tensor:
         """Return the moved parameters, all of one shape."""
@@ -26,11 +27,12 @@ class Adaptive:
     def __init__(self, kind: str, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 0.0):
         """Take ``adam``, ``adamw`` or ``nadam`` and its options."""
         self.kind, self.options = TORCH[kind], {"betas": (beta1, beta2), "weight_decay": weight_decay}
-        self.leaf = self.optimiser = None
+        self.leaf: torch.Tensor | None = None
+        self.optimiser: torch.optim.Optimizer | None = None
 
     def __call__(self, parameters: torch.Tensor, gradient: torch.Tensor, step_size: float) -> torch.Tensor:
         """Return the moved parameters, all of one shape."""
-        if self.optimiser is None:
+        if self.optimiser is None or self.leaf is None:
             self.leaf = parameters.detach().clone()
             self.optimiser = self.kind([self.leaf], maximize=True, **self.options)
         self.leaf.copy_(parameters.detach())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dreambirds.dreaming.schedule import Value
 
@@ -59,7 +60,7 @@ WIDTHS, COUNTS = ("blur_sigma", "gradient_blur_sigma"), ("jitter", "roll", "pad"
 
 def scaled(recipe: Recipe, factor: float) -> Recipe:
     """Return the recipe with all its lengths in pixels multiplied, for pictures so much larger."""
-    widths = {key: _times(getattr(recipe, key), factor) for key in WIDTHS}
+    widths: dict[str, Any] = {key: _times(getattr(recipe, key), factor) for key in WIDTHS}
     return replace(recipe, **widths, **{key: round(getattr(recipe, key) * factor) for key in COUNTS})
 
 

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
-Value = float | int | Mapping
+Value = float | int | Mapping[str, Any]
 
 
 def value_at(value: Value, step: int, stream: torch.Generator | None = None) -> float:
@@ -20,11 +21,13 @@ def value_at(value: Value, step: int, stream: torch.Generator | None = None) -> 
         return float(value)
     if "random" in value:
         low, high = value["random"]
-        return low + (high - low) * torch.rand((), generator=stream).item()
+        drawn: float = low + (high - low) * torch.rand((), generator=stream).item()
+        return drawn
     progress = min(1.0, step / value["over"])
     if value.get("shape") == "cosine":
         progress = (1 - math.cos(math.pi * progress)) / 2
-    return value["from"] + (value["to"] - value["from"]) * progress
+    reached: float = value["from"] + (value["to"] - value["from"]) * progress
+    return reached
 
 
 def is_always(value: Value, constant: float) -> bool:

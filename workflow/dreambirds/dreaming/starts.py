@@ -35,7 +35,7 @@ class Start:
     means: list[torch.Tensor] = field(default_factory=list)
 
 
-class Starts(Dataset):
+class Starts(Dataset[tuple[torch.Tensor, int]]):
     """One start image a dream, float32 (3, H, W) in [0, 1], with the dream's place; for a ``DataLoader``."""
 
     def __init__(self, start: Start, shape: tuple[int, int], streams: list[torch.Generator]):

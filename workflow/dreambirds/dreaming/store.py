@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from dreambirds.data.files import digest_of, sha256_of, store_root, unwritable
@@ -30,7 +31,7 @@ class Entry:
     """One entry: its folder, its facts, and the sha256 of each of its files by name."""
 
     folder: Path
-    facts: dict
+    facts: dict[str, Any]
     files: dict[str, str]
 
 
@@ -39,10 +40,11 @@ class Stage:
 
     def __init__(self, folder: Path):
         """Take the stage's folder."""
-        self.folder, self.entries = folder, []
+        self.folder = folder
+        self.entries: list[tuple[Entry, bool]] = []
 
     @contextmanager
-    def entry(self, key: str, name: str, facts: dict, keep: bool = True) -> Iterator[Path]:
+    def entry(self, key: str, name: str, facts: dict[str, Any], keep: bool = True) -> Iterator[Path]:
         """Give a folder to write an entry's files into, with JSON facts; one that is not to be kept stays outside the
         store, and can be read until the stage ends."""
         folder = self.folder / key / name
@@ -164,6 +166,6 @@ def dream_store() -> Store:
     return Store(store_root() / "dreams")
 
 
-def dream_key(facts: dict | list) -> str:
+def dream_key(facts: dict[str, Any] | list[Any]) -> str:
     """Return the digest of JSON facts: all that decides the pixels of a dream."""
     return digest_of(facts)[:40]

@@ -14,7 +14,9 @@ def tile_starts(side: int, tile: int) -> list[int]:
     return [round(place * (side - tile) / max(1, count - 1)) for place in range(count)]
 
 
-def tiled(gradients: Gradients, images: torch.Tensor, tile: int, streams: list[torch.Generator]) -> tuple:
+def tiled(
+    gradients: Gradients, images: torch.Tensor, tile: int, streams: list[torch.Generator]
+) -> tuple[torch.Tensor, ...]:
     """Return what `gradients` returns, put together from tiles of images (B, C, H, W).
 
     `gradients` takes images and returns their gradient and further tensors (B, ...), of which the mean over all tiles
@@ -33,7 +35,7 @@ def tiled(gradients: Gradients, images: torch.Tensor, tile: int, streams: list[t
         gradient, *seen = gradients(rolled[..., rows, columns])
         total[..., rows, columns] += gradient
         count[rows, columns] += 1
-        others = [sum(pair) for pair in zip(others, seen, strict=True)] if others else seen
+        others = [sum(pair) for pair in zip(others, seen, strict=True)] if others else seen  # type: ignore[misc]
     back = [[-down, -across] for down, across in shifts]
     return _roll(total / count, back), *(other / len(windows) for other in others)
 

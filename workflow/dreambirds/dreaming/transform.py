@@ -77,7 +77,7 @@ class Views:
         height, width = images.shape[-2:]
         plans = [self._plan(number, stream, height / width) for stream in self.streams for _ in range(count)]
         view = self.recipe.crop_view if self.recipe.crops else None
-        size = (len(plans), images.shape[1], *in_proportion((height, width), view or min(height, width)))
+        size = [len(plans), images.shape[1], *in_proportion((height, width), view or min(height, width))]
         maps = torch.tensor(plans, dtype=images.dtype).to(images.device)
         grid = functional.affine_grid(maps, size, align_corners=False)
         return functional.grid_sample(
