@@ -31,7 +31,7 @@ def one_line(text: str) -> str:
     )
 
 
-def nearest(word: object, allowed: Iterable[str]) -> str:
+def nearest(word: object, allowed: Iterable[object]) -> str:
     """Return the sentence end that names the closest of the allowed words, and all of them if they are few."""
     allowed = sorted(map(str, allowed))
     if not allowed:

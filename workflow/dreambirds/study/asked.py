@@ -6,10 +6,18 @@ Its pictures are too many for Snakemake to count: 100,000 of them took it minute
 import itertools
 import json
 from pathlib import Path
+from typing import TypedDict
 
 from dreambirds.data.files import atomically, digest_of
 from dreambirds.study.paths import VIEWS, index_name, job_folder, picture_name
 from dreambirds.study.plan import Plan
+
+
+class _Note(TypedDict):
+    """What is noted beside a job's pictures."""
+
+    asked: str
+    labels: list[str]
 
 
 def asked(plan: Plan, recipe: str, part: int | None, run: str, epoch: str) -> str:
@@ -28,7 +36,7 @@ def note(folder: Path, part: int | None, asked: str, labels: list[str]) -> None:
         temporary.write_text(json.dumps({"asked": asked, "labels": labels}))
 
 
-def _read(folder: Path, part: int | None) -> dict:
+def _read(folder: Path, part: int | None) -> _Note:
     try:
         before = json.loads((folder / _name(part)).read_text())
         return {"asked": str(before["asked"]), "labels": list(before["labels"])}

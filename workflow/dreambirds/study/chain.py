@@ -1,9 +1,12 @@
 """Training as a chain: which checkpoint a job goes on from, and what decides its weights."""
 
+from typing import Any
+
 from dreambirds.data.files import expand
 from dreambirds.errors import StudyError, nearest
 from dreambirds.study.paths import as_epoch, epoch_name
 from dreambirds.study.plan import Plan
+from dreambirds.study.schema import Section
 
 
 def link(plan: Plan, run: str, epoch: float | str) -> dict[str, str]:
@@ -22,7 +25,7 @@ def link(plan: Plan, run: str, epoch: float | str) -> dict[str, str]:
     return {} if weights in (None, "hub") else {"pretrained": str(expand(weights))}
 
 
-def card_of(plan: Plan, run: str, epoch: str) -> dict:
+def card_of(plan: Plan, run: str, epoch: str) -> dict[str, Any]:
     """Return what a checkpoint must say of itself to be that of a run and an epoch, which is as in paths."""
     labels = [label.label for label in plan.labels]
     return {"model": plan.trained[run]["model"], "run": run, "epoch": as_epoch(epoch), "labels": labels}
@@ -33,6 +36,6 @@ def histories(plan: Plan, run: str) -> list[str]:
     return [f"results/{plan.study}/runs/{run}/{epoch_name(epoch)}.csv" for epoch in plan.epochs(run)]
 
 
-def settings(plan: Plan, run: str) -> dict:
+def settings(plan: Plan, run: str) -> Section:
     """Return what decides a run's weights: its section without the list of kept epochs, so that it may grow."""
     return {key: value for key, value in plan.trained[run].items() if key != "epochs"}

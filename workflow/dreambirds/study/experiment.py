@@ -1,7 +1,8 @@
 """What an experiment asks of its study: which dreams it sets against which others, or against chance."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -9,10 +10,11 @@ from dreambirds.data.files import digest_of
 from dreambirds.errors import StudyError, nearest
 from dreambirds.study.paths import VIEWS
 from dreambirds.study.recipes import spread
+from dreambirds.study.schema import Section
 
 DREAM = ["run", "epoch", "step", "recipe", "label", "view"]
 CHANCE = "chance"
-ENDS = {"first": "min", "last": "max"}
+ENDS: dict[str, Literal["min", "max"]] = {"first": "min", "last": "max"}
 USUAL = {"epoch": ["last"], "step": ["last"], "view": ["raw"]}
 OF_CHANCE = {"judge_top1": "judge_sees", "own_top1": "own_sees"}
 WITHOUT_VIEW = ("own_probability", "own_top1", "change", "seconds")
@@ -28,7 +30,7 @@ class Comparison:
     vary: str
     before: object
     after: object
-    where: dict[str, list]
+    where: dict[str, list[Any]]
     measures: list[str]
 
 
@@ -36,7 +38,7 @@ class Dreams:
     """The dreams of a study as experiments speak of them: by places, by parameters, and by recipes of the config, each
     of which stands for all points of its grid."""
 
-    def __init__(self, config: dict, recipes: dict[str, dict], table: pd.DataFrame):
+    def __init__(self, config: Section, recipes: dict[str, Section], table: pd.DataFrame):
         """Take a checked config, its recipes spread out, and a table with a row for each view of each dream, whose
         index is its own."""
         self.recipes = recipes
@@ -44,7 +46,7 @@ class Dreams:
         self.origins = {point: name for name, recipe in asked.items() for point in spread(name, recipe)}
         self.table = table
 
-    def pick(self, chosen: dict[str, Iterable]) -> pd.DataFrame:
+    def pick(self, chosen: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
         """Return the rows that have one of the wanted values in each column; ``first`` and ``last`` are a run's epochs
         and a recipe's steps."""
         rows = self.table
@@ -71,7 +73,7 @@ class Dreams:
         both = sides[0].merge(sides[1], on=keys)[["before", "after"]]
         return both[both["before"] != both["after"]]
 
-    def _holds(self, rows: pd.DataFrame, column: str, wanted: list) -> pd.Series:
+    def _holds(self, rows: pd.DataFrame, column: str, wanted: list[Any]) -> pd.Series:
         if column in ("epoch", "step"):
             whole = self.table.groupby("run" if column == "epoch" else "recipe")[column]
             held = rows[column].isin([value for value in wanted if value not in ENDS])
@@ -112,7 +114,7 @@ def by_view(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table.assign(view=view) for view in VIEWS], ignore_index=True)
 
 
-def comparisons(config: dict, recipes: dict[str, dict], table: pd.DataFrame) -> list[Comparison]:
+def comparisons(config: Section, recipes: dict[str, Section], table: pd.DataFrame) -> list[Comparison]:
     """Return the comparisons of a study's experiment, none without one.
 
     `table` has a row a dream. Raises StudyError, with the key's full path, where no dreams have what is asked for, or
@@ -128,7 +130,7 @@ def comparisons(config: dict, recipes: dict[str, dict], table: pd.DataFrame) -> 
     ]
 
 
-def _compare(contrast: dict, dreams: Dreams, where: str) -> list[Comparison]:
+def _compare(contrast: Section, dreams: Dreams, where: str) -> list[Comparison]:
     allowed = {*DREAM, *next(iter(dreams.recipes.values()))} - {"steps"}
     vary, measures = contrast["vary"], contrast["measures"]
     _check_word(vary, allowed - {"label"}, f"{where}.vary")
@@ -155,7 +157,7 @@ def _check_word(word: str, allowed: set[str], where: str) -> None:
         raise StudyError(f"{where}: '{word}' is nothing that dreams can be told by here; {nearest(word, allowed)}")
 
 
-def _chosen(contrast: dict, dreams: Dreams, where: str) -> dict[str, list]:
+def _chosen(contrast: Section, dreams: Dreams, where: str) -> dict[str, list[Any]]:
     """Return what counts beside the column that varies: `USUAL`, where nothing else is said."""
     given = {word: value if isinstance(value, list) else [value] for word, value in contrast["where"].items()}
     chosen = {**USUAL, **given}
@@ -168,33 +170,34 @@ def _chosen(contrast: dict, dreams: Dreams, where: str) -> dict[str, list]:
     return chosen
 
 
-def _values(contrast: dict, dreams: Dreams, chosen: dict, where: str) -> list:
+def _values(contrast: Section, dreams: Dreams, chosen: dict[str, list[Any]], where: str) -> list[Any]:
     vary = contrast["vary"]
-    if contrast["values"] is None:
+    values: list[Any] | None = contrast["values"]
+    if values is None:
         found = _all(dreams, dreams.pick(chosen), vary)
         return sorted(found) if vary in ("epoch", "step") else found
-    for value in contrast["values"]:
+    for value in values:
         _check_value(dreams, chosen, vary, value, f"{where}.values")
-    return contrast["values"]
+    return values
 
 
-def _check_value(dreams: Dreams, chosen: dict, column: str, value: object, where: str) -> None:
+def _check_value(dreams: Dreams, chosen: dict[str, list[Any]], column: str, value: object, where: str) -> None:
     plain = not isinstance(value, (dict, list))
     if (column in DREAM and not plain) or dreams.pick({**chosen, column: [value]}).empty:
         found = _all(dreams, dreams.pick(chosen), column)
         raise StudyError(f"{where}: no dream has {column} '{value}'; {nearest(value, found)}")
 
 
-def _all(dreams: Dreams, rows: pd.DataFrame, column: str) -> list:
+def _all(dreams: Dreams, rows: pd.DataFrame, column: str) -> list[Any]:
     """Return the different values that rows have, in their order; a parameter may be a dict."""
-    found: list = []
+    found: list[Any] = []
     for value in dreams.values(rows, column):
         if value not in found:
             found.append(value)
     return found
 
 
-def _check_measures(contrast: dict, where: str) -> None:
+def _check_measures(contrast: Section, where: str) -> None:
     for measure in contrast["measures"]:
         if contrast["against"] == CHANCE and measure not in OF_CHANCE:
             raise StudyError(f"{where}.measures: '{measure}' has no chance; {nearest(measure, OF_CHANCE)}")

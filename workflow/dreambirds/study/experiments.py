@@ -7,6 +7,7 @@ import yaml
 
 from dreambirds.data.files import expand
 from dreambirds.errors import StudyError
+from dreambirds.study.schema import Section
 
 FOLDER = Path(__file__).parents[3] / "config" / "studies"
 LENT = ("dataset", "judges", "threads", "gpu")
@@ -25,7 +26,7 @@ def experiment_file(name: str) -> Path:
     return FOLDER / f"{name}.yaml"
 
 
-def experiment_config(experiment: str, lender: dict) -> dict:
+def experiment_config(experiment: str, lender: Section) -> Section:
     """Return the config of an experiment, as it is, or on the data of another study.
 
     `lender` is that study's config with all defaults. A study of drawn birds lends nothing, since the experiments draw
@@ -34,7 +35,7 @@ def experiment_config(experiment: str, lender: dict) -> dict:
     model starts from random weights. Where more than one checkpoint is asked for, they are the lender's. Raises
     StudyError if its judges are runs of its own.
     """
-    config = yaml.safe_load(experiment_file(experiment).read_text())
+    config: Section = yaml.safe_load(experiment_file(experiment).read_text())
     if lender["dataset"]["source"] == "drawn":
         return config
     _check_judges(lender)
@@ -47,21 +48,22 @@ def experiment_config(experiment: str, lender: dict) -> dict:
     return config
 
 
-def _check_judges(lender: dict) -> None:
+def _check_judges(lender: Section) -> None:
     for judge, keys in lender["judges"].items():
         if keys.get("run") is not None:
             raise StudyError(f"judges.{judge}: a run of '{lender['study']}' judges, and experiments have other runs")
 
 
-def _lend(lent: dict, run: dict, first: dict) -> dict:
+def _lend(lent: Section, run: Section, first: Section) -> Section:
     apart = {key: value for key, value in run.items() if value != first.get(key) and key not in IN_PROPORTION}
     kept = {key: value for key, value in lent.items() if "model" not in apart or key not in OF_MODEL}
     rate = lent["learning_rate"] * run["learning_rate"] / first["learning_rate"]
     return {**kept, **apart, "learning_rate": round(rate, 9), "epochs": _epochs(lent, run, first)}
 
 
-def _epochs(lent: dict, run: dict, first: dict) -> list:
+def _epochs(lent: Section, run: Section, first: Section) -> list[float]:
+    kept: list[float] = lent["epochs"]
     if len(run["epochs"]) > 1:
-        return lent["epochs"]
-    last = lent["epochs"][-1] * run["epochs"][-1] / first["epochs"][-1] if first["epochs"][-1] else 0
+        return kept
+    last = kept[-1] * run["epochs"][-1] / first["epochs"][-1] if first["epochs"][-1] else 0
     return [round(last, 4)]

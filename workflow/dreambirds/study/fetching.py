@@ -5,10 +5,10 @@ import sys
 
 from dreambirds.data.fetch import Resource, missing
 from dreambirds.study.plan import check_all_but_labels
-from dreambirds.study.schema import check
+from dreambirds.study.schema import Section, check
 
 
-def first_fetch(config: dict) -> Resource | None:
+def first_fetch(config: Section) -> Resource | None:
     """Return what must be fetched before the study can be planned, None if nothing. `config` is not changed.
 
     Raises StudyError for all that can be told to be wrong without the data, so that no typo waits for a download.

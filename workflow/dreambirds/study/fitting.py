@@ -6,6 +6,7 @@ from dreambirds.data.files import expand, find_photographs, is_file, is_photogra
 from dreambirds.data.shapes import in_proportion, shape_of
 from dreambirds.errors import StudyError, said_of
 from dreambirds.study.paths import check_letters
+from dreambirds.study.schema import Section
 from dreambirds.terms import parse
 
 SMALLEST_SIDE = 16
@@ -13,7 +14,7 @@ _PIXELS_ONLY = {"blur_sigma": 0, "gradient_blur_sigma": 0, "octaves": 1, "zoom":
 FLAT_STARTS = ("grey", "colour")
 
 
-def expand_folders(recipe: dict) -> dict:
+def expand_folders(recipe: Section) -> Section:
     """Return the recipe with every folder of `start_path` as the list of its photographs, each a recipe of its own."""
     named = recipe.get("start_path")
     paths = named if isinstance(named, list) else [named]
@@ -28,7 +29,7 @@ def _photographs(path: str) -> list[str]:
         return [path]
 
 
-def start_file(parameters: dict, recipe: str) -> Path | None:
+def start_file(parameters: Section, recipe: str) -> Path | None:
     """Return the photograph that a recipe's `start_path` names, None if it names nothing.
 
     Raises StudyError if it is no photograph.
@@ -43,7 +44,7 @@ def start_file(parameters: dict, recipe: str) -> Path | None:
     return path
 
 
-def check_point(point: dict, where: str) -> None:
+def check_point(point: Section, where: str) -> None:
     """Raise StudyError unless the keys of one recipe, checked against its schema, fit each other."""
     with said_of(f"{where}.objective"):
         parse(point["objective"])
@@ -56,7 +57,7 @@ def check_point(point: dict, where: str) -> None:
             raise StudyError(f"{where}.{key}: must go from the lower to the higher, not {value['random']}")
 
 
-def _misfits(point: dict) -> dict[str, str | None]:
+def _misfits(point: Section) -> dict[str, str | None]:
     steps, image, start = point["steps"], f"image: {point['image']}", f"start: {point['start']}"
     optimizer, pixels = f"optimizer: {point['optimizer']}", point["image"] == "pixels"
     adaptive = point["optimizer"] != "ascent"
@@ -86,14 +87,14 @@ def _only(misused: bool, with_what: str, given: str) -> str | None:
     return f"is only used with '{with_what}', not '{given}'" if misused else None
 
 
-def dream_shape(point: dict, dataset: dict) -> tuple[int, int]:
+def dream_shape(point: Section, dataset: Section) -> tuple[int, int]:
     """Return (height, width) of a recipe's dreams in pixels: those of the data set's pictures, or, where the recipe has
     a `size`, in their proportions with that as the shorter side."""
     shape = shape_of(dataset["image_size"])
     return in_proportion(shape, point["size"] or min(shape))
 
 
-def check_sizes(point: dict, shape: tuple[int, int], where: str) -> None:
+def check_sizes(point: Section, shape: tuple[int, int], where: str) -> None:
     """Raise StudyError where a recipe's lengths do not fit pictures of (height, width), of which the shorter side
     counts."""
     side = min(shape)

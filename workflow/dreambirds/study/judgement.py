@@ -4,6 +4,7 @@ from dreambirds.data.files import digest_of, expand
 from dreambirds.study.judges import kind
 from dreambirds.study.paths import epoch_name
 from dreambirds.study.plan import Plan
+from dreambirds.study.schema import Section
 
 
 def weights(plan: Plan, judge: str) -> str:
@@ -34,7 +35,7 @@ def indexes(plan: Plan, judge: str) -> list[str]:
     return [index for run in shown(plan, judge) for index in plan.indexes(run=run)]
 
 
-def section(plan: Plan, judge: str) -> dict:
+def section(plan: Plan, judge: str) -> Section:
     """Return what the config says of a judge beside how it is trained, which its weights tell."""
     return {key: value for key, value in plan.judges[judge].items() if key != "train"}
 

@@ -7,7 +7,7 @@ from dreambirds.errors import StudyError, nearest, said_of
 from dreambirds.study.models import check_model, check_options
 from dreambirds.study.paths import as_epoch, check_letters
 from dreambirds.study.runs import check_run
-from dreambirds.study.schema import check
+from dreambirds.study.schema import Section, check
 
 KINDS = ("train", "run", "checkpoint", "weights")
 BELONGS = {"run": ("epoch",), "weights": ("labels", "model", "model_options", "image_size", "names")}
@@ -17,7 +17,7 @@ ARCHITECTURES = ("resnet10t", "mobilenetv3_small_100")
 EPOCHS = 12
 
 
-def fill_judges(config: dict) -> None:
+def fill_judges(config: Section) -> None:
     """Put the judge that a study has by default where its config names none, and check the section, in place.
 
     By default one network of an architecture that no run has learns the same data; from the hub's weights where a run
@@ -36,7 +36,7 @@ def fill_judges(config: dict) -> None:
         _CHECKS[kind(judge)](judge, where, config["runs"])
 
 
-def check_names(judges: dict[str, dict], labels: list[Label]) -> None:
+def check_names(judges: dict[str, Section], labels: list[Label]) -> None:
     """Raise StudyError, the key's full path in it, where a judge calls a class that the study has not, or is said to
     have one that its file of labels has not; which classes a checkpoint has is seen when it is loaded."""
     for name, judge in judges.items():
@@ -46,17 +46,17 @@ def check_names(judges: dict[str, dict], labels: list[Label]) -> None:
                 match(labels, read_names(expand(judge["labels"])), judge["names"])
 
 
-def kind(judge: dict) -> str:
+def kind(judge: Section) -> str:
     """Return what a judge is: ``train``, ``run``, ``checkpoint`` or ``weights``."""
     return next(word for word in KINDS if judge.get(word) is not None)
 
 
-def trained(judges: dict[str, dict]) -> dict[str, dict]:
+def trained(judges: dict[str, Section]) -> dict[str, Section]:
     """Return the judges that learn as part of the study, as runs are: by name, with all of their keys."""
     return {name: judge["train"] for name, judge in judges.items() if "train" in judge}
 
 
-def _another(runs: dict[str, dict]) -> dict:
+def _another(runs: dict[str, Section]) -> Section:
     taken = {run["model"].partition(".")[0] for run in runs.values()}
     model = next((name for name in ARCHITECTURES if name not in taken), "efficientnet_lite0")
     weights = "hub" if any(run["weights"] == "hub" for run in runs.values()) else None
@@ -64,7 +64,7 @@ def _another(runs: dict[str, dict]) -> dict:
     return {"model": model, "weights": weights, "epochs": [EPOCHS], "schedule_epochs": EPOCHS, **rate}
 
 
-def _check_keys(judge: dict, where: str) -> None:
+def _check_keys(judge: Section, where: str) -> None:
     given = [word for word in KINDS if judge.get(word) is not None]
     if len(given) != 1:
         told = f"not {' and '.join(given)}" if given else "there is none"
@@ -75,11 +75,11 @@ def _check_keys(judge: dict, where: str) -> None:
                 raise StudyError(f"{where}.{key}: belongs to a judge with '{word}', and this one has '{given[0]}'")
 
 
-def _check_trained(judge: dict, where: str, _runs: dict) -> None:
+def _check_trained(judge: Section, where: str, _runs: dict[str, Section]) -> None:
     check_run(judge["train"], f"{where}.train")
 
 
-def _check_of_run(judge: dict, where: str, runs: dict) -> None:
+def _check_of_run(judge: Section, where: str, runs: dict[str, Section]) -> None:
     if judge["run"] not in runs:
         raise StudyError(f"{where}.run: the study has no run '{judge['run']}'; {nearest(judge['run'], runs)}")
     if len(runs) == 1:
@@ -93,11 +93,11 @@ def _check_of_run(judge: dict, where: str, runs: dict) -> None:
         )
 
 
-def _check_checkpoint(judge: dict, where: str, _runs: dict) -> None:
+def _check_checkpoint(judge: Section, where: str, _runs: dict[str, Section]) -> None:
     _check_file(judge, "checkpoint", where)
 
 
-def _check_weights(judge: dict, where: str, _runs: dict) -> None:
+def _check_weights(judge: Section, where: str, _runs: dict[str, Section]) -> None:
     _check_file(judge, "weights", where)
     for key, meaning in (("labels", "a file with a line a class"), ("model", "a model of timm")):
         if judge[key] is None:
@@ -109,7 +109,7 @@ def _check_weights(judge: dict, where: str, _runs: dict) -> None:
         read_names(expand(judge["labels"]))  # before the study's own classes are known, which may take a download
 
 
-def _check_file(judge: dict, key: str, where: str) -> None:
+def _check_file(judge: Section, key: str, where: str) -> None:
     if not is_file(expand(judge[key])):
         raise StudyError(f"{where}.{key}: '{judge[key]}' is not a file")
     check_letters(expand(judge[key]), f"{where}.{key}")

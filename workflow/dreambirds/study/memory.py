@@ -9,15 +9,17 @@ a machine that runs short takes those pages back.
 import contextlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from dreambirds.code_version import code_digest, module_path
 from dreambirds.data.files import atomically, digest_of, expand, store_root
 from dreambirds.data.shapes import shape_of
 from dreambirds.study.plan import Plan
+from dreambirds.study.schema import Section
 
 MB = 10**6
 DEFAULT = 4000 * MB  # of a job whose model or recipe is not measured yet
@@ -46,7 +48,8 @@ FOUND = {
     "judge": ["weights"],
 }
 CODE = ("pictures.measuring", "dreaming.rehearsal", "models.build", "models.frozen")
-_known: dict[Path, dict] = {}
+Facts = dict[str, Any]  # as JSON: what decides a measurement, or what was found
+_known: dict[Path, Facts] = {}
 
 
 def unknown(plan: Plan) -> bool:
@@ -56,7 +59,7 @@ def unknown(plan: Plan) -> bool:
     return any(read(what) is None for what in (*runs, *judges(plan).values()))
 
 
-def needed(plan: Plan, run: str) -> Iterator[dict]:
+def needed(plan: Plan, run: str) -> Iterator[Facts]:
     """Yield all that is to be measured for a run's jobs, each as the facts that decide it."""
     yield optimiser(plan, run)
     yield training(plan, run)
@@ -66,12 +69,12 @@ def needed(plan: Plan, run: str) -> Iterator[dict]:
         yield dreaming(plan, run, recipe)
 
 
-def optimiser(plan: Plan, run: str) -> dict:
+def optimiser(plan: Plan, run: str) -> Facts:
     """Return the facts that decide how much an optimiser keeps."""
     return {"measured": "optimizer", "optimizer": plan.trained[run]["optimizer"]}
 
 
-def training(plan: Plan, run: str) -> dict:
+def training(plan: Plan, run: str) -> Facts:
     """Return the facts that decide what one training picture takes."""
     keys = plan.trained[run]
     # harder pictures take a gradient through all of the network
@@ -79,14 +82,14 @@ def training(plan: Plan, run: str) -> dict:
     return {"measured": "training", **_model(plan, run), "trainable": part}
 
 
-def dreaming(plan: Plan, run: str, recipe: str) -> dict:
+def dreaming(plan: Plan, run: str, recipe: str) -> Facts:
     """Return the facts that decide what one picture of a dream takes."""
     keys = plan.recipes[recipe]
     asked = {key: keys[key] for key in RECIPE} | {"batch_norm_prior": keys["batch_norm_prior"] > 0}
     return {"measured": "dreaming", **_model(plan, run), "size": list(plan.shape(recipe)), **asked}
 
 
-def weights(plan: Plan, run: str) -> dict | None:
+def weights(plan: Plan, run: str) -> Facts | None:
     """Return the facts that decide whether the file of weights that a run begins with fits; None if there is none."""
     file = plan.trained[run]["weights"]
     if file in (None, "hub") or _is_made(plan, file):
@@ -94,7 +97,7 @@ def weights(plan: Plan, run: str) -> dict | None:
     return {"measured": "weights", **_model(plan, run), "file": _state(file)}
 
 
-def judges(plan: Plan) -> dict[str, dict]:
+def judges(plan: Plan) -> dict[str, Facts]:
     """Return the facts that decide whether a judge from a file fits, by its name; a checkpoint that the study makes
     itself may still change."""
     facts = {}
@@ -111,18 +114,18 @@ def _is_made(plan: Plan, file: str) -> bool:
     return expand(file).absolute().is_relative_to((Path("results") / plan.study).absolute())
 
 
-def _state(file: str) -> list:
+def _state(file: str) -> list[Any]:
     about = expand(file).stat()
     return [str(expand(file).absolute()), about.st_size, about.st_mtime_ns]
 
 
-def _model(plan: Plan, run: str) -> dict:
+def _model(plan: Plan, run: str) -> Facts:
     keys, shape = plan.trained[run], shape_of(plan.config["dataset"]["image_size"])
     model = {"model": keys["model"], "model_options": keys["model_options"]}
     return {**model, "classes": len(plan.labels), "image_size": list(shape)}
 
 
-def read(what: dict) -> dict | None:
+def read(what: Facts) -> Facts | None:
     """Return what was measured of something, None if nothing was; each file is read once."""
     path = _path(what)
     if path not in _known:
@@ -136,18 +139,18 @@ def read(what: dict) -> dict | None:
     return _known[path]
 
 
-def _is_measured(what: dict, value: object) -> bool:
+def _is_measured(what: Mapping[str, object], value: object) -> bool:
     if value is None:
         return what["measured"] == "dreaming"  # only the dream can tell
     return isinstance(value, (int, float)) and 0 <= value < math.inf
 
 
-def note(what: dict, found: dict) -> None:
+def note(what: Facts, found: Facts) -> None:
     """Know what was measured of something, in this process only."""
     _known[_path(what)] = found
 
 
-def write(what: dict, found: dict) -> None:
+def write(what: Facts, found: Facts) -> None:
     """Keep what was measured of something; only in this process where the store can't be written to."""
     path = _path(what)
     with contextlib.suppress(OSError):
@@ -157,7 +160,7 @@ def write(what: dict, found: dict) -> None:
     note(what, found)
 
 
-def _path(what: dict) -> Path:
+def _path(what: Facts) -> Path:
     return (store_root() / "memory" / f"{digest_of([what, _measurer()])[:32]}.json").absolute()
 
 
@@ -187,7 +190,7 @@ def dream_mb(plan: Plan, run: str, recipe: str) -> int:
     picture = _picture(plan, run, recipe)
     if picture is None:
         return _whole_mb(DEFAULT)
-    count, kept = _batch(plan, run, recipe), _kept(plan, recipe)
+    count, kept = _batch(plan, run, recipe, picture), _kept(plan, recipe)
     on_card = _context(plan) + _labels(plan, "cuda") * kept if plan.config["gpu"] else 0
     return _whole_mb(_beside(plan, run, recipe) + max(count * (picture + kept), on_card))
 
@@ -198,7 +201,7 @@ def dream_bytes(plan: Plan, run: str, recipe: str) -> int:
     It is the same at every attempt, since another batch rounds otherwise.
     """
     picture = _picture(plan, run, recipe)
-    return DEFAULT - BASE if picture is None else math.ceil(ROOM * _batch(plan, run, recipe) * picture)
+    return DEFAULT - BASE if picture is None else math.ceil(ROOM * _batch(plan, run, recipe, picture) * picture)
 
 
 def granted(plan: Plan, run: str, recipe: str, mem_mb: int) -> int:
@@ -213,26 +216,28 @@ def _picture(plan: Plan, run: str, recipe: str) -> int | None:
     found, model = read(dreaming(plan, run, recipe)), read(training(plan, run))
     if found is None or found["picture"] is None or model is None:
         return None
-    return found["picture"] + 3 * math.prod(plan.shape(recipe)) * frames(plan.recipes[recipe])
+    size: int = found["picture"] + 3 * math.prod(plan.shape(recipe)) * frames(plan.recipes[recipe])
+    return size
 
 
-def _batch(plan: Plan, run: str, recipe: str) -> int:
+def _batch(plan: Plan, run: str, recipe: str, picture: int) -> int:
     """Return how many pictures a dream job on the processor is to hold at once."""
     free = MOST - _beside(plan, run, recipe)
-    return max(1, min(_labels(plan, "cpu"), int(free / (_picture(plan, run, recipe) + _kept(plan, recipe)))))
+    return max(1, min(_labels(plan, "cpu"), int(free / (picture + _kept(plan, recipe)))))
 
 
 def _beside(plan: Plan, run: str, recipe: str) -> int:
     """Return the bytes of a dream job beside its pictures."""
     shooting = SHOOTING * math.prod(plan.shape(recipe)) * frames(plan.recipes[recipe])
-    return BASE + FROZEN * read(training(plan, run))["weights"] + shooting
+    model: int = read(training(plan, run))["weights"]  # type: ignore[index]  # those of a known picture are known
+    return BASE + FROZEN * model + shooting
 
 
 def _labels(plan: Plan, device: str) -> int:
     return min(AT_ONCE[device], max(map(len, plan.parts.values())))
 
 
-def frames(keys: dict) -> int:
+def frames(keys: Section) -> int:
     """Return how many frames the film of a dream has, none if there is to be no film; `keys` are a recipe's values."""
     return keys["steps"][-1] // keys["film_every"] + 2 if keys["film_every"] else 0
 

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dreambirds.errors import StudyError, nearest
+from dreambirds.study.schema import Section
 
 _MODEL = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
 DECIDED = {
@@ -40,7 +41,7 @@ def check_model(name: str, where: str) -> None:
         raise StudyError(f"{where}: timm has no model '{name}'; {nearest(architecture, model_names())}")
 
 
-def check_options(options: dict, where: str) -> None:
+def check_options(options: Section, where: str) -> None:
     """Raise StudyError where a model's options say what the study says in another place."""
     for key in options:
         if key in DECIDED:
@@ -53,6 +54,6 @@ def check_optimiser(name: str, where: str) -> None:
         raise StudyError(f"{where}: timm has no optimiser '{name}'; {nearest(name, optimiser_names())}")
 
 
-def _names(folder: str, pattern: re.Pattern) -> frozenset[str]:
-    sources = (Path(find_spec("timm").origin).parent / folder).glob("*.py")
+def _names(folder: str, pattern: re.Pattern[str]) -> frozenset[str]:
+    sources = (Path(find_spec("timm").origin).parent / folder).glob("*.py")  # type: ignore[union-attr, arg-type]
     return frozenset(name for file in sources for name in pattern.findall(file.read_text()))

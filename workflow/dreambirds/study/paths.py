@@ -1,6 +1,7 @@
 """Where every result lies: names in paths, and paths from names."""
 
 from pathlib import Path
+from typing import Any
 
 from dreambirds.errors import StudyError
 
@@ -55,7 +56,7 @@ def film_name(label: str) -> str:
     return f"{label}/film.gif"
 
 
-def picture_path(study: str, dream, view: str = "raw") -> str:
+def picture_path(study: str, dream: Any, view: str = "raw") -> str:
     """Return the picture of one row of the table of dreams."""
     folder = job_folder(study, dream.run, dream.epoch, dream.recipe)
     return f"{folder}/{picture_name(dream.label, dream.step, view)}"

@@ -3,8 +3,10 @@
 The column `last` tells a recipe's last step. Targets, montage axes and file names all come from this table.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
@@ -19,35 +21,37 @@ from dreambirds.study.judges import check_names, fill_judges, trained
 from dreambirds.study.paths import as_epoch, epoch_name, index_name, job_folder
 from dreambirds.study.recipes import spread_all
 from dreambirds.study.runs import check_run, own_size
-from dreambirds.study.schema import check
+from dreambirds.study.schema import Section, check
 
 COLUMNS = ["run", "epoch", "recipe", "label", "step", "last"]
 LOGS = "logs"
-NUMBERS = {"epoch": as_epoch, "step": int}
+NUMBERS: dict[str, Callable[[Any], int | float]] = {"epoch": as_epoch, "step": int}
 
 
 @dataclass(frozen=True)
 class Plan:
     """A checked config with all defaults, its classes, its recipes spread out, and the table of its dreams."""
 
-    config: dict
+    config: Section
     labels: list[Label]
     dreamt: list[Label]
-    recipes: dict[str, dict]
+    recipes: dict[str, Section]
     dreams: pd.DataFrame
 
     @property
     def study(self) -> str:
         """The study's name."""
-        return self.config["study"]
+        name: str = self.config["study"]
+        return name
 
     @property
-    def judges(self) -> dict[str, dict]:
+    def judges(self) -> dict[str, Section]:
         """The judges by name, in order, as the config's section describes them."""
-        return self.config["judges"]
+        judges: dict[str, Section] = self.config["judges"]
+        return judges
 
     @cached_property
-    def trained(self) -> dict[str, dict]:
+    def trained(self) -> dict[str, Section]:
         """All that learns, by name: the runs, and the judges that are trained beside them and dream of nothing."""
         return {**self.config["runs"], **trained(self.judges)}
 
@@ -57,7 +61,8 @@ class Plan:
 
     def epochs(self, run: str) -> list[int | float]:
         """Return the epochs whose checkpoints a run keeps, ascending."""
-        return self.trained[run]["epochs"]
+        kept: list[int | float] = self.trained[run]["epochs"]
+        return kept
 
     @property
     def names(self) -> dict[str, str]:
@@ -88,7 +93,7 @@ class Plan:
         """Return (height, width) of a recipe's pictures, in pixels: the data set's, or in its proportions."""
         return dream_shape(self.recipes[recipe], self.config["dataset"])
 
-    def select(self, **wanted) -> pd.DataFrame:
+    def select(self, **wanted: Any) -> pd.DataFrame:
         """Return the dreams whose columns have the wanted values; other keys are ignored, digits become numbers.
 
         Raises StudyError if there are none, since then a file was asked for that the study does not make.
@@ -103,7 +108,7 @@ class Plan:
                 chosen = chosen[chosen[column] == value]
         return chosen
 
-    def indexes(self, **wanted) -> list[str]:
+    def indexes(self, **wanted: Any) -> list[str]:
         """Return the tables of the dream jobs that the selected dreams come from."""
         chosen = self.select(**wanted)
         labels = set(chosen["label"])
@@ -128,7 +133,7 @@ class Plan:
         return digest_of({"cell": self.config["pictures"]["cell"], "names": list(self.names.values())})
 
 
-def make_plan(config: dict) -> Plan:
+def make_plan(config: Section) -> Plan:
     """Return the plan of a study. `config` is what the YAML file holds; it is not changed.
 
     Raises StudyError with one sentence for anything in it that cannot be run.
@@ -147,7 +152,7 @@ def make_plan(config: dict) -> Plan:
     return plan
 
 
-def check_all_but_labels(config: dict) -> dict[str, dict]:
+def check_all_but_labels(config: Section) -> dict[str, Section]:
     """Return the recipes of a config that fits its schema, spread out; its image size is filled in, in place.
 
     Raises StudyError for all that can be told to be wrong without the photographs.
@@ -165,7 +170,7 @@ def check_all_but_labels(config: dict) -> dict[str, dict]:
     return recipes
 
 
-def _table(config: dict, recipes: dict[str, dict], labels: list[Label]) -> pd.DataFrame:
+def _table(config: Section, recipes: dict[str, Section], labels: list[Label]) -> pd.DataFrame:
     rows = [
         (run, epoch, recipe, label.label, step, step == parameters["steps"][-1])
         for run, training in config["runs"].items()
@@ -180,7 +185,7 @@ def _table(config: dict, recipes: dict[str, dict], labels: list[Label]) -> pd.Da
     return table
 
 
-def _copy(value):
+def _copy(value: Any) -> Any:
     """Return plain nested dicts and lists: Snakemake hands out ordered ones, and a shared default must stay whole."""
     if isinstance(value, dict):
         return {key: _copy(entry) for key, entry in value.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from dreambirds.errors import StudyError, nearest
+from dreambirds.study.schema import Section
 
 FILE = Path(__file__).with_name("presets.yaml")
 
@@ -17,7 +18,7 @@ class Preset:
 
     source: str
     differs: str
-    recipe: dict
+    recipe: Section
 
 
 @cache

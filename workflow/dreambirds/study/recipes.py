@@ -6,19 +6,20 @@ import itertools
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from dreambirds.errors import StudyError
 from dreambirds.study.fitting import check_point, expand_folders
 from dreambirds.study.presets import preset
-from dreambirds.study.schema import check, load_schema
+from dreambirds.study.schema import Section, check, load_schema
 
 MOST_RECIPES = 10_000
 LONGEST_NAME = 120
 
 
-def spread(name: str, recipe: dict) -> dict[str, dict]:
+def spread(name: str, recipe: Section) -> dict[str, Section]:
     """Return {name: parameters} for every combination of the recipe's lists, checked and with all defaults.
 
     `steps` is always a list of moments and spans no grid. Each point is named after the recipe and the values that
@@ -28,7 +29,8 @@ def spread(name: str, recipe: dict) -> dict[str, dict]:
     recipe = expand_folders(recipe)
     axes = {key: values for key, values in recipe.items() if isinstance(values, list) and key != "steps"}
     _check_axes(axes, where)
-    points, named = {}, {}
+    points: dict[str, Section] = {}
+    named: dict[str, Section] = {}
     for values in itertools.product(*axes.values()):
         varied = dict(zip(axes, values, strict=True))
         point = _over_preset({**recipe, **varied}, where)
@@ -42,9 +44,9 @@ def spread(name: str, recipe: dict) -> dict[str, dict]:
     return points
 
 
-def spread_all(recipes: dict[str, dict]) -> dict[str, dict]:
+def spread_all(recipes: dict[str, Section]) -> dict[str, Section]:
     """Spread out every recipe, in order. Raises StudyError also where two recipes are the same or share a name."""
-    spread_out: dict[str, dict] = {}
+    spread_out: dict[str, Section] = {}
     seen: dict[str, str] = {}
     for recipe_name, recipe in recipes.items():
         for name, point in spread(recipe_name, recipe).items():
@@ -57,14 +59,14 @@ def spread_all(recipes: dict[str, dict]) -> dict[str, dict]:
     return spread_out
 
 
-def _over_preset(point: dict, where: str) -> dict:
+def _over_preset(point: Section, where: str) -> Section:
     """Return a point with what its preset says where it says nothing itself."""
     named = {"preset": point["preset"]} if "preset" in point else {}
     check(named, "recipe", where)
     return {**preset(named["preset"]).recipe, **point}
 
 
-def _check_axes(axes: dict[str, list], where: str) -> None:
+def _check_axes(axes: dict[str, list[Any]], where: str) -> None:
     size = math.prod(map(len, axes.values()))
     if size > MOST_RECIPES:
         raise StudyError(f"{where}: a grid of {size} recipes, at most {MOST_RECIPES} are allowed")
@@ -77,7 +79,7 @@ def _check_axes(axes: dict[str, list], where: str) -> None:
             raise StudyError(f"{where}.{key}: must not repeat a value, not {values}")
 
 
-def _word(key: str, value: object) -> str:
+def _word(key: str, value: Any) -> str:
     """Return a value as it can stand in a file's name."""
     if isinstance(value, dict):
         return "-".join(f"{_plain(name)}-{_plain(inner)}" for name, inner in value.items())
@@ -98,7 +100,7 @@ def _shorten(name: str) -> str:
     return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def recipe_table(recipes: dict[str, dict]) -> pd.DataFrame:
+def recipe_table(recipes: dict[str, Section]) -> pd.DataFrame:
     """Return what each recipe's name means: a row a recipe, a column a parameter; lists and dicts are JSON."""
     rows = [{"recipe": name, **{key: _cell(value) for key, value in point.items()}} for name, point in recipes.items()]
     columns = ["recipe", *load_schema("recipe")["properties"]]

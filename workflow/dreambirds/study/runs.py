@@ -5,12 +5,13 @@ from dreambirds.data.shapes import as_size, shape_of
 from dreambirds.errors import StudyError, first_line
 from dreambirds.study.models import check_model, check_optimiser, check_options
 from dreambirds.study.paths import as_epoch, check_letters
+from dreambirds.study.schema import Section
 
 DECIMALS = 4
 FALLING = ("cosine", "tanh", "poly", "wsd", "rsqrt")
 
 
-def check_run(run: dict, where: str) -> None:
+def check_run(run: Section, where: str) -> None:
     """Check a way to train key by key beyond its schema, and write whole epochs as whole numbers, in place.
 
     `where` is the path of its section. Raises StudyError with one sentence, the key's full path in it.
@@ -26,7 +27,7 @@ def check_run(run: dict, where: str) -> None:
     check_optimiser(run["optimizer"], f"{where}.optimizer")
 
 
-def _misfits(run: dict) -> dict[str, str | None]:
+def _misfits(run: Section) -> dict[str, str | None]:
     milestones, weights = run["schedule_milestones"], run["weights"]
     late = run["schedule"] in FALLING and run["warmup_epochs"] >= run["schedule_epochs"]
     lost = weights not in (None, "hub") and not is_file(expand(weights))
@@ -47,7 +48,7 @@ def _misfit_epochs(epochs: list[int | float]) -> str | None:
     return f"must have at most {DECIMALS} decimals, not {long[0]}" if long else None
 
 
-def own_size(runs: dict[str, dict]) -> int | list[int]:
+def own_size(runs: dict[str, Section]) -> int | list[int]:
     """Return the input size that the runs' models were made for. It imports timm, which takes seconds.
 
     Raises StudyError if they differ or a model names none.
@@ -62,14 +63,14 @@ def own_size(runs: dict[str, dict]) -> int | list[int]:
             raise StudyError(f"runs.{name}.model: {first_line(error)}") from error
         if known is None and "img_size" not in run["model_options"]:
             raise StudyError(f"dataset.image_size: the model '{run['model']}' names no size of its own; set a number")
-        sizes[name] = _told_size(run, f"runs.{name}") or known.input_size[1:]
+        sizes[name] = _told_size(run, f"runs.{name}") or known.input_size[1:]  # type: ignore[union-attr]  # checked
     if len(set(sizes.values())) > 1:
         told = ", ".join(f"{name} {as_size(shape)}" for name, shape in sizes.items())
         raise StudyError(f"dataset.image_size: null needs models of one size, not {told}; set a number")
     return as_size(next(iter(sizes.values())))
 
 
-def _told_size(run: dict, where: str) -> tuple[int, int] | None:
+def _told_size(run: Section, where: str) -> tuple[int, int] | None:
     size = run["model_options"].get("img_size")
     if size is None:
         return None

@@ -3,25 +3,41 @@
 import contextlib
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any, Protocol
 
 import jsonschema
 import yaml
+from jsonschema.protocols import Validator
 
 from dreambirds.errors import StudyError, nearest
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
+Section = dict[str, Any]  # a config, or a part of it that has keys
+
+
+class _Error(Protocol):
+    """A ValidationError with all of its fields set, as a validator yields it; the library's types allow for others."""
+
+    message: str
+    instance: Any
+    schema: dict[str, Any]
+    validator: str
+    validator_value: Any
+    absolute_path: Sequence[str | int]
+    absolute_schema_path: Sequence[str | int]
 
 
 @cache
-def load_schema(name: str) -> dict:
+def load_schema(name: str) -> dict[str, Any]:
     """Return the schema called ``config`` or ``recipe``."""
-    return yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text())
+    schema: dict[str, Any] = yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text())
+    return schema
 
 
-def check(values: dict, name: str, where: str = "") -> None:
+def check(values: Section, name: str, where: str = "") -> None:
     """Fill the schema's defaults into `values`, in place, and check them; `where` is put before every key.
 
     Raises StudyError with one sentence: the key's full path, what is wrong, what is allowed.
@@ -32,10 +48,12 @@ def check(values: dict, name: str, where: str = "") -> None:
         raise StudyError(_sentence(errors[0], where))
 
 
-def _with_defaults(validator_class):
+def _with_defaults(validator_class: type[Validator]) -> Any:
     check_properties = validator_class.VALIDATORS["properties"]
 
-    def fill_then_check(validator, properties, instance, schema):
+    def fill_then_check(
+        validator: Validator, properties: dict[str, Any], instance: object, schema: dict[str, Any]
+    ) -> Iterator[jsonschema.ValidationError]:
         if isinstance(instance, dict):
             for key, subschema in properties.items():
                 if "default" in subschema:
@@ -46,30 +64,30 @@ def _with_defaults(validator_class):
     return jsonschema.validators.extend(validator_class, {"properties": fill_then_check}, type_checker=checker)
 
 
-def _is_finite_number(_, value: object) -> bool:
+def _is_finite_number(_: object, value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
-def _is_whole_number(_, value: object) -> bool:
+def _is_whole_number(_: object, value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 _FillingValidator = _with_defaults(jsonschema.Draft202012Validator)
 
 
-def _sentence(error: jsonschema.ValidationError, where: str) -> str:
+def _sentence(error: _Error, where: str) -> str:
     path = ".".join([where, *map(str, error.absolute_path)] if where else map(str, error.absolute_path)) or "config"
-    describe = _WORDS.get(error.validator, lambda error: error.message)
+    describe: Callable[[_Error], str] = _WORDS.get(error.validator, lambda error: error.message)
     return f"{path}: {describe(error)}"
 
 
-def _unknown_key(error: jsonschema.ValidationError) -> str:
+def _unknown_key(error: _Error) -> str:
     allowed = error.schema["properties"]
     unknown = sorted(str(key) for key in error.instance if key not in allowed)[0]
     return f"unknown key '{unknown}'; {nearest(unknown, allowed)}"
 
 
-def _wrong_type(error: jsonschema.ValidationError) -> str:
+def _wrong_type(error: _Error) -> str:
     if "propertyNames" in error.absolute_schema_path:
         return f"the name {error.instance!r} is no text; put it in quotes"
     kinds = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
@@ -79,7 +97,7 @@ def _wrong_type(error: jsonschema.ValidationError) -> str:
     return f"must be of type {' or '.join(kinds)}, not {error.instance!r}{hint}"
 
 
-def _wrong_choice(error: jsonschema.ValidationError) -> str:
+def _wrong_choice(error: _Error) -> str:
     return f"must be {error.schema['description']}, not {error.instance!r}{_as_number(error.instance)}"
 
 
@@ -102,13 +120,13 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(part)
 
 
-def _wrong_form(error: jsonschema.ValidationError) -> str:
+def _wrong_form(error: _Error) -> str:
     if "title" in error.schema:
         return f"must be {error.schema['title']}, not {error.instance!r}"
     return f"the name {error.instance!r} must be 1 to 64 letters, digits, '_' or '-', beginning with a letter or digit"
 
 
-_WORDS = {
+_WORDS: dict[str, Callable[[_Error], str]] = {
     "additionalProperties": _unknown_key,
     "type": _wrong_type,
     "enum": lambda error: f"unknown value {error.instance!r}; {nearest(error.instance, error.validator_value)}",
