@@ -62,8 +62,7 @@ def test_two_snakemakes_on_one_folder_do_not_work_at_once_and_two_folders_share_
 LOADER = """
     import os, signal, sys
     from types import SimpleNamespace
-    sys.path[:0] = {path}
-    from job import job
+    from dreambirds.job import job
     snakemake = SimpleNamespace(log=["job.log"], rule="train", params={{}}, resources=SimpleNamespace(gpu=0))
     with job(snakemake):
         {body}
@@ -93,8 +92,7 @@ BODIES = {
 
 @pytest.mark.parametrize("sentence", BODIES)
 def test_what_befalls_a_job_is_one_sentence_on_the_terminal_and_in_its_log(tmp_path, sentence, counted):
-    paths = [str(ROOT / "workflow"), str(ROOT / "workflow/scripts")]
-    script = textwrap.dedent(LOADER).format(path=paths, body=textwrap.dedent(BODIES[sentence]).replace("\n", "\n    "))
+    script = textwrap.dedent(LOADER).format(body=textwrap.dedent(BODIES[sentence]).replace("\n", "\n    "))
     (tmp_path / "script.py").write_text(script)
     result = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, text=True, capture_output=True)
     told = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.helpers.forks import run_python
 from tests.helpers.surroundings import surroundings
 
 ROOT = Path(__file__).parents[2]
@@ -29,14 +30,7 @@ class Study:
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run Snakemake with the study's config as it is now; standard error and output come together."""
-        return subprocess.run(
-            self.command(*arguments),
-            cwd=self.root,
-            env=surroundings(),
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        return run_python(self.command(*arguments)[1:], self.root, surroundings())
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command that runs Snakemake with the study's config as it is now."""

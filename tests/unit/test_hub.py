@@ -14,7 +14,6 @@ import timm
 import torch
 from safetensors.torch import save
 
-PACKAGE = Path(__file__).parents[2] / "workflow"
 CHILD = """
 import json, socket, sys, time, urllib.request
 from dreambirds.errors import StudyError

@@ -16,11 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from dreambirds import leases
 from dreambirds.errors import StudyError
 from dreambirds.leases import SCHEDULERS, VISIBLE, count_gpus, leased
 
-PACKAGE = Path(leases.__file__).parents[1]
 START = """
 import multiprocessing, os, random, subprocess, sys, time
 from pathlib import Path

@@ -40,35 +40,6 @@ def test_no_file_of_the_package_is_too_long_to_read():
     assert {path: length for path, length in lengths.items() if length > 300} == {}
 
 
-def test_no_stage_imports_a_later_one():
-    order = [
-        "errors",
-        "code_version",
-        "mishaps",
-        "logs",
-        "clock",
-        "terms",
-        "device",
-        "leases",
-        "watch",
-        "data",
-        "study",
-        "models",
-        "training",
-        "dreaming",
-        "judging",
-        "pictures",
-        "gallery",
-    ]
-    package = ROOT / "workflow" / "dreambirds"
-    for stage in order:
-        files = (package / stage).rglob("*.py") if (package / stage).is_dir() else [package / f"{stage}.py"]
-        for path in files:
-            imported = re.findall(r"^\s*(?:from|import) dreambirds\.(\w+)", path.read_text(), re.MULTILINE)
-            later = {name for name in imported if order.index(name) > order.index(stage)}
-            assert not later, f"{path.relative_to(package)} imports {later}"
-
-
 def test_the_code_of_a_stage_is_all_that_it_imports_and_no_later_stage():
     names = {
         stage: {str(path.relative_to(PACKAGE)) for path in stage_modules(stage) if path.is_relative_to(PACKAGE)}

@@ -16,7 +16,6 @@ from filelock import FileLock
 from dreambirds import watch
 from tests.helpers.surroundings import surroundings
 
-PACKAGE = Path(watch.__file__).parents[1]
 HOLD = """
 import os, sys, time
 from pathlib import Path
@@ -49,15 +48,14 @@ rule all:
     resources: gpu=1
     script: "job.py"
 """
-SCRIPT = f"""
+SCRIPT = """
 import os, sys, time
-sys.path.insert(0, {str(PACKAGE / "scripts")!r})
 from pathlib import Path
-from job import job
+from dreambirds.job import job
 with job(snakemake):
     if not Path("again").exists():
         child = os.fork()
-        Path("pids").write_text(f"{{os.getpid()}} {{child}}") if child else None
+        Path("pids").write_text(f"{os.getpid()} {child}") if child else None
         time.sleep(60)
     Path(snakemake.output[0]).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
 """

@@ -58,5 +58,5 @@ def test_a_second_clone_computes_nothing(clones):
 def test_an_edited_module_is_another_result(clones):
     _, second = clones
     with (second.root / "workflow/dreambirds/training/loss.py").open("a") as file:
-        file.write("\n# edited\n")
+        file.write("\nEDITED = True\n")
     assert computed(second.run(FILES[0], *CACHED)) == {"trained": 2, "prepared": 0}

@@ -48,7 +48,12 @@ EXEMPT = {
     "they lock, link, move, digest and store files, whose contents others decide": [
         *("data.files", "data.store", "dreaming.store", "judging.memory", "models.hub", "study.known"),
     ],
-    "they run a job: its GPUs, its end with Snakemake's, its check of the code": ["code_version", "leases", "watch"],
+    "they run a job: its GPUs, its end with Snakemake's, its check of the code": [
+        "code_version",
+        "job",
+        "leases",
+        "watch",
+    ],
     "they check a config and plan its jobs, and each rule's parameters contain what they decide": [
         *("study.asked", "study.chain", "study.fitting", "study.judgement", "study.judges", "study.memory"),
         *("study.models", "study.paths", "study.plan", "study.presets", "study.runs", "study.schema"),
@@ -168,9 +173,16 @@ class _Essence(ast.NodeTransformer):
         node.returns = None
         return self.generic_visit(node)
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        node.annotation = ast.Constant("a type")
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        for statement in node.body:
+            if isinstance(statement, ast.AnnAssign):  # a field: that it has a type counts, and not which
+                statement.annotation = ast.Constant(...)
         return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        if isinstance(node.annotation, ast.Constant) and node.annotation.value is ...:
+            return self.generic_visit(node)
+        return self.generic_visit(ast.Assign([node.target], node.value)) if node.value else None
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         if isinstance(node.exc, ast.Call):

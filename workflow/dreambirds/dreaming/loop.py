@@ -15,6 +15,7 @@ from dreambirds.dreaming.optimise import make_optimiser
 from dreambirds.dreaming.precision import computing, resolve_precision
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.schedule import Value, value_at
+from dreambirds.dreaming.starts import stream
 from dreambirds.dreaming.tiles import tiled
 from dreambirds.dreaming.transform import Views
 from dreambirds.mishaps import is_out_of_memory
@@ -190,7 +191,7 @@ def dream(
     targets: torch.Tensor,
     starts: torch.Tensor,
     recipe: Recipe,
-    streams: Sequence[torch.Generator],
+    streams: Sequence[torch.Generator] | None = None,
     *,
     spectrum: torch.Tensor | None = None,
     precision: str = "float32",
@@ -200,11 +201,13 @@ def dream(
 
     `model` maps images (B, 3, H, W) in [0, 1] to logits (B, C), in eval mode, its parameters needing no gradient;
     layers of objectives are looked up in its attribute `network`, or in itself. `targets` are (B,) class numbers;
-    `starts` are (B, 3, H, W) in [0, 1]; `streams` holds a CPU ``torch.Generator`` an image, which is advanced.
+    `starts` are (B, 3, H, W) in [0, 1]; `streams` holds a CPU ``torch.Generator`` an image, which is advanced;
+    without them each image has one of its place in the batch.
     `spectrum` (3, H, W // 2 + 1) is what ``image="maco"`` needs; `precision` is one of `precision.PRECISIONS`; with
     `film_every`, a frame is kept every so many steps. An image meets no other of its batch: its dream is the same
     alone, to rounding. Raises StudyError where the recipe does not fit the model.
     """
+    streams = [stream(0, str(place)) for place in range(len(starts))] if streams is None else streams
     dreamer = Dreamer(model, targets, starts, recipe, streams, spectrum, precision)
     result, rows, looks = Dreams(), [], {}
     for number in range(max(recipe.steps)):

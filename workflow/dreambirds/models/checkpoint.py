@@ -40,11 +40,12 @@ def save_checkpoint(path: Path, classifier: Classifier, card: Card) -> None:
     save_tensors(path, classifier.network.state_dict(), asdict(card))
 
 
-def load_checkpoint(path: Path, remedy: str = TRAIN_AGAIN) -> tuple[Classifier, Card]:
+def load_checkpoint(path: Path | str, remedy: str = TRAIN_AGAIN) -> tuple[Classifier, Card]:
     """Return the classifier of a checkpoint, on the CPU and in eval mode, and its card.
 
     Raises StudyError, which ends in what is to be done, if the file is damaged or no checkpoint of this project.
     """
+    path = Path(path)
     state, facts = load_tensors(path, remedy)
     card = _card(path, facts, remedy)
     check_finite(state, f"'{path}'", remedy)

@@ -1,0 +1,183 @@
+"""Python processes without their imports: a server imports torch, Snakemake and the like once, and forks for each.
+
+Snakemake and each of its scripts pay two to eight seconds of imports. `run_python` has a command run by a child of the
+server instead, in the folder and environment that a new process would have; Snakemake's scripts are forked likewise.
+The project's own modules are imported by each child, so an edited copy of the workflow runs as edited. Tests of what
+happens to processes (kills, locks, memory, signals) start real ones.
+"""
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from functools import cache
+from pathlib import Path
+
+HEAVY = [
+    *("torch", "torch.nn", "torch.utils.data", "torchvision.transforms.v2", "timm", "timm.optim", "timm.scheduler"),
+    *(
+        "pandas",
+        "scipy.stats",
+        "matplotlib.pyplot",
+        "PIL.Image",
+        "PIL.ImageFont",
+        "jinja2",
+        "jsonschema",
+        "rich.console",
+    ),
+    *("rich.table", "psutil", "filelock", "safetensors.torch", "requests", "yaml", "tqdm"),
+    *("snakemake.cli", "snakemake.script", "snakemake.report.html_reporter", "snakemake.executors.local"),
+]
+OWN = ("dreambirds", "job")
+
+
+def run_python(words: list[str], folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess:
+    """Run ``python <words>`` in a folder; standard error and output come together, as text."""
+    with tempfile.TemporaryFile() as said:
+        status = _ask(_server(), words, folder, env, [said.fileno(), said.fileno()])
+        said.seek(0)
+        return subprocess.CompletedProcess(words, status, said.read().decode(errors="replace"))
+
+
+@cache
+def _server() -> str:
+    """Start the server of this process, which ends with it; return its address."""
+    folder = tempfile.TemporaryDirectory(prefix="forks-")
+    address = f"{folder.name}/socket"
+    process = subprocess.Popen(
+        [sys.executable, __file__, address], env={**os.environ, "OMP_NUM_THREADS": "1"}, stdin=subprocess.PIPE
+    )
+    atexit.register(folder.cleanup)
+    atexit.register(process.kill)
+    patience = time.monotonic() + 120
+    while not Path(address).exists():
+        assert process.poll() is None and time.monotonic() < patience, "the server of forks does not start"
+        time.sleep(0.05)
+    return address
+
+
+def _ask(address: str, words: list[str], folder: Path, env: dict[str, str], files: list[int]) -> int:
+    """Have a command run with these files as its standard output and error; return its exit status."""
+    request = json.dumps({"words": [str(word) for word in words], "folder": str(folder), "env": env}).encode()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(address)
+        socket.send_fds(server, [len(request).to_bytes(8, "big")], files)
+        server.sendall(request)
+        answer = server.recv(16)
+    assert answer, "a fork was killed with its parent"
+    return int(answer)
+
+
+def _serve(address: str) -> None:
+    for name in HEAVY:
+        importlib.import_module(name)
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(f"{address}.new")
+    server.listen(64)
+    Path(f"{address}.new").rename(address)
+    while True:
+        connection, _ = server.accept()
+        if os.fork() == 0:
+            server.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _answer(connection, address)
+        connection.close()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
+def _answer(connection: socket.socket, address: str) -> None:
+    head, files, _, _ = socket.recv_fds(connection, 8, 2)
+    size, parts = int.from_bytes(head, "big"), b""
+    while len(parts) < size:
+        parts += connection.recv(size - len(parts))
+    child = os.fork()
+    if child == 0:
+        connection.close()
+        _become(**json.loads(parts), files=files, address=address)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    connection.sendall(str(status).encode())
+    os._exit(0)
+
+
+def _become(words: list[str], folder: str, env: dict[str, str], files: list[int], address: str) -> None:
+    """Run ``python <words>`` in this process, and end it."""
+    for number, file in enumerate(files, 1):
+        os.dup2(file, number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.closerange(3, 64)
+    sys.stdin, sys.stdout, sys.stderr = (open(number, "rw"[number > 0], closefd=False) for number in range(3))  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(folder)
+    for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
+        del sys.modules[name]
+    status = 1
+    try:
+        _fork_scripts(address)
+        _run(words)
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _run(words: list[str]) -> None:
+    if words[0] == "-m":
+        sys.path[0], sys.argv = os.getcwd(), words[1:]  # noqa: PTH109
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    elif words[0] == "-c":
+        sys.path[0], sys.argv = "", ["-c", *words[2:]]
+        exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.path[0], sys.argv = str(Path(words[0]).parent), words
+        runpy.run_path(words[0], run_name="__main__")
+
+
+def _fork_scripts(address: str) -> None:
+    """Let Snakemake have its Python scripts run by the server too."""
+    from snakemake.script import PythonScript
+
+    execute = PythonScript._execute_cmd
+
+    def forked(script: PythonScript, command: str, **more: object) -> object:
+        if not more.get("is_python_script") or more["py_exec"] != sys.executable:
+            return execute(script, command, **more)
+        temporary = script.resources.get("tmpdir")
+        places = dict.fromkeys(("TMPDIR", "TMP", "TEMPDIR", "TEMP"), temporary) if temporary else {}
+        sys.stdout.flush()
+        sys.stderr.flush()
+        status = _ask(address, [str(more["fname"])], Path.cwd(), {**os.environ, **places}, [1, 2])
+        if status:
+            raise subprocess.CalledProcessError(status if status > 0 else 128 - status, str(more["fname"]))
+        return None
+
+    PythonScript._execute_cmd = forked
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])
