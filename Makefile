@@ -7,7 +7,7 @@ BIN := .venv/bin
 STUDY = $$($(BIN)/dreambirds check --study "$$CONFIG")
 export CONFIG WITH LIMIT
 
-.PHONY: study checked report compare findings test test-slurm slurm chromium lint manual store-gc bench bench-train bench-scale bench-study bench-gallery faults audit clean distclean
+.PHONY: study checked report compare findings check test test-all test-slurm slurm chromium lint types manual store-gc bench bench-train bench-scale bench-study bench-gallery faults audit clean distclean
 
 # A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
 study: checked
@@ -31,10 +31,18 @@ compare: checked
 findings: checked
 	$(BIN)/snakemake --cores $(CORES) findings --configfile "$$CONFIG"
 
+# What every edit should pass; CONTRIBUTING.md has more.
+check: lint types
+	$(PYTEST) -m "not slow and not exhaustive" tests/unit
+
 # Two at a time, those that take longest first; a file's tests share what they build.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 TESTED := tests/workflow tests/faults tests/browser tests/unit
-test: lint slurm chromium
-	$(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder $(TESTED)
+test: lint types slurm chromium
+	$(PYTEST) -m "not exhaustive" $(TESTED)
+
+test-all: lint types slurm chromium
+	$(PYTEST) $(TESTED)
 
 test-slurm: .venv/installed-test slurm
 	$(BIN)/python -m pytest tests/workflow/test_slurm.py
@@ -58,6 +66,10 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(BIN)/lint-imports
+
+types: .venv/installed-test
+	$(BIN)/mypy
 
 manual: .venv/installed
 	$(BIN)/dreambirds reference
@@ -103,7 +115,7 @@ audit: .venv-audit/installed
 	@touch $@
 
 .venv/installed-test: .venv/installed requirements-test.txt
-	$(BIN)/pip install --quiet --no-compile --requirement requirements-test.txt
+	$(BIN)/pip install --quiet --no-compile --requirement requirements-test.txt --constraint requirements.txt
 	@touch $@
 
 # The peers see the packages of .venv, this project's among them, but nothing of theirs gets into it.

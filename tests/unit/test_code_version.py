@@ -31,11 +31,19 @@ MODULE = textwrap.dedent(
         def forward(self, images: torch.Tensor, widths: Sequence[float] = (0.5,)) -> torch.Tensor:
             """Return the images, blurred."""
             if not widths:
-                raise StudyError(f"widths: {widths} is empty", "blur") from None
+                what = f"widths: {widths} is empty"
+                raise StudyError(_sentence(what), "blur") from None
             if max(widths) > self.width:
                 warnings.warn("a wide blur", stacklevel=2)
             log.info("blur of %s", widths)
             return images * 2 + nn.functional.relu(images)  # brighter
+
+
+    def _sentence(what: str) -> str:
+        return f"{what}; {REMEDY}"
+
+
+    REMEDY = "give one"
     '''
 )
 SAME = {
@@ -48,6 +56,8 @@ SAME = {
     "a function's docstring": ('"""Return the images, blurred."""', '"""Return blurred images."""'),
     "a class's docstring": ('    """A blur."""\n', ""),
     "an error's sentence": ("is empty", "contains no number"),
+    "a part of an error's sentence": ('return f"{what}; {REMEDY}"', 'return f"{what}: {REMEDY}!"'),
+    "the end of an error's sentence": ("give one", "name one"),
     "an error's key": (', "blur")', ")"),
     "a warning": ('"a wide blur", stacklevel=2', '"this blur is wide", stacklevel=3'),
     "a line of the log": ('"blur of %s", widths', '"%d widths", len(widths)'),
@@ -83,6 +93,8 @@ OTHER = {
     "an argument's name": ("widths", "sizes"),
     "a field": ("    width: int = WIDTH\n", "    width: int = WIDTH\n    height: int = WIDTH\n"),
     "a field that is none": ("    width: int = WIDTH", "    width = WIDTH"),
+    "a text": ("WIDTH = 3", "WIDTH = '3'"),
+    "a public function that nothing here uses": ("def _sentence", "def sentence"),
     "a base": ("class Blur(nn.Module):", "class Blur(nn.Identity):"),
     "a decorator": ("    def forward", "    @torch.no_grad()\n    def forward"),
     "one more line": ("            warnings.warn", "            print()\n            warnings.warn"),

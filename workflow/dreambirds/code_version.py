@@ -60,6 +60,7 @@ EXEMPT = {
         *("study.single", "study.sources"),
     ],
 }
+SAYS_NOTHING = {"annotation", "returns", "ctx", "kind", "type_comment", "type_params"}
 LOG_CALLS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 
 
@@ -82,7 +83,7 @@ def check_code(code: str | None) -> None:
 
 def code_digest(paths: Iterable[Path]) -> str:
     """Return the sha256 of the essence of Python modules and of the bytes of other files, in any order."""
-    digests = set(map(_digest, paths)) - {hashlib.sha256().hexdigest()}  # a module of a docstring only has no essence
+    digests = {_read(path)[0] for path in paths} - {hashlib.sha256().hexdigest()}  # of a module of a docstring only
     return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
 
 
@@ -96,7 +97,7 @@ def stage_modules(stage: str) -> list[Path]:
         path = waiting.pop()
         if path not in found | exempt:
             found.add(path)
-            waiting += _imported(path)
+            waiting += _read(path)[1]
     return sorted(found)
 
 
@@ -106,9 +107,11 @@ def module_path(name: str) -> Path:
 
 
 @cache
-def _imported(path: Path) -> list[Path]:
-    """Return the files of the package's own modules that a module imports."""
-    tree = ast.parse(path.read_text()) if path.suffix == ".py" else ast.Module([], [])
+def _read(path: Path) -> tuple[str, list[Path]]:
+    """Return the digest of a file, and the files of the package's modules that it imports."""
+    if path.suffix != ".py":
+        return hashlib.sha256(path.read_bytes()).hexdigest(), []
+    tree = ast.parse(path.read_text())
     bases = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and _is_own(node.module):
@@ -116,92 +119,114 @@ def _imported(path: Path) -> list[Path]:
             bases += [base, *(base / alias.name for alias in node.names)]
     # the package's own `__init__` contains its version and its public names, which decide nothing
     files = [file for base in bases if base != PACKAGE for file in (base.with_suffix(".py"), base / "__init__.py")]
-    return [file for file in files if file.is_file()]
+    return hashlib.sha256(_essence(tree).encode()).hexdigest(), [file for file in files if file.is_file()]
 
 
 def _is_own(module: str | None) -> bool:
     return (module or "").partition(".")[0] in ("dreambirds", "job")
 
 
-@cache
-def _digest(path: Path) -> str:
-    content = essence(path.read_text()).encode() if path.suffix == ".py" else path.read_bytes()
-    return hashlib.sha256(content).hexdigest()
-
-
 def essence(source: str) -> str:
     """Return what of a module can decide a result: its syntax tree as text, the same in every version of Python.
 
-    Left out are comments, docstrings, annotations, imports of the package's own modules and of names that nothing else
-    uses, and the arguments of ``raise``, of `warnings.warn` and of log calls.
+    Left out are comments, docstrings, annotations, imports of the package's own modules, and the arguments of `raise`,
+    of `warnings.warn` and of log calls; then imports, texts and private functions that nothing else uses, since these
+    only served a sentence.
     """
-    tree = _Essence()
-    body = tree.visit(ast.parse(source)).body
-    used = {node.id for statement in body for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    imports = sorted(text for name, text in tree.imports if name in used)
-    return "\n".join([*imports, *map(_as_text, body)])
+    return _essence(ast.parse(source))
 
 
-class _Essence(ast.NodeTransformer):
-    """Remove from a tree what decides no result; the names that its imports bind are collected, each with its text."""
+def _essence(tree: ast.Module) -> str:
+    whole = _Part()
+    whole.add(tree.body)
+    used = whole.used
+    while more := [part for part in whole.optional if part.names & used and not part.used <= used]:
+        used = used.union(*(part.used for part in more))
+    return "\n".join([*sorted(text for name, text in whole.imports if name in used), whole.text(used)])
 
-    def __init__(self) -> None:
-        self.imports: set[tuple[str, str]] = set()
 
-    def visit_Import(self, node: ast.Import) -> None:
-        self.imports |= {
-            (alias.asname or alias.name.partition(".")[0], f"import {alias.name} as {alias.asname}")
-            for alias in node.names
-        }
+class _Part:
+    """A part of a syntax tree as text, and the names that it reads; one with names counts only if something uses them."""
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+    def __init__(self, names: Iterable[str] = (), whole: "_Part | None" = None) -> None:
+        self.names, self.used, self.pieces = set(names), set[str](), list[str | _Part]()
+        self.imports: set[tuple[str, str]] = whole.imports if whole else set()
+        self.optional: list[_Part] = whole.optional if whole else []
+
+    def text(self, used: set[str]) -> str:
+        """Return the text without the parts whose names are not used."""
+        parts = (piece for piece in self.pieces if isinstance(piece, str) or piece.names & used)
+        return "".join(part if isinstance(part, str) else part.text(used) for part in parts)
+
+    def add(self, node: object, in_class: bool = False) -> None:
+        """Add a part of the tree."""
+        if isinstance(node, list):
+            for each in node:
+                before = len(self.pieces)
+                self.add(each, in_class)
+                self.pieces += [","] if len(self.pieces) > before else []
+        elif not isinstance(node, ast.AST):
+            self.pieces.append(repr(node))
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            self._add_imports(node)
+        elif isinstance(node, ast.AnnAssign) and not in_class:
+            if node.value:
+                self.add(ast.Assign([node.target], node.value))
+        elif not (isinstance(node, ast.Expr) and _is_text(node.value)):
+            names = _own_names(node)
+            if names:
+                part = _Part(names, self)
+                part._add_fields(node)
+                self.optional.append(part)
+                self.pieces.append(part)
+            else:
+                self._add_fields(node)
+
+    def _add_fields(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            self.used.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            self.used.add(node.attr)
+        self.pieces.append(f"{type(node).__name__}(")
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if name not in SAYS_NOTHING and value is not None and value != []:
+                self.pieces.append(f"{name}=")
+                if isinstance(node, ast.Raise) and isinstance(value, ast.Call):
+                    value = value.func
+                if not (name in ("args", "keywords") and _is_log_call(node)):
+                    self.add(value, isinstance(node, ast.ClassDef))
+        self.pieces.append(")")
+
+    def _add_imports(self, node: ast.Import | ast.ImportFrom) -> None:
+        module = getattr(node, "module", None)
         for alias in node.names:
-            if not _is_own(node.module):
-                self.imports.add((alias.asname or alias.name, f"from {node.module} import {alias.name} {alias.asname}"))
+            name = alias.asname or alias.name.partition(".")[0]
+            if not _is_own(module):
+                self.imports.add((name, f"from {module} import {alias.name} as {name}"))
             elif alias.asname:  # else the code itself contains the name
-                self.imports.add((alias.asname, f"import {alias.name} as {alias.asname}"))
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if is_text else self.generic_visit(node)
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        node.annotation = None
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        for statement in node.body:
-            if isinstance(statement, ast.AnnAssign):  # a field: that it has a type counts, and not which
-                statement.annotation = ast.Constant(...)
-        return self.generic_visit(node)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        if isinstance(node.annotation, ast.Constant) and node.annotation.value is ...:
-            return self.generic_visit(node)
-        return self.generic_visit(ast.Assign([node.target], node.value)) if node.value else None
-
-    def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        if isinstance(node.exc, ast.Call):
-            node.exc.args, node.exc.keywords = [], []
-        return self.generic_visit(node)
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        function = node.func
-        if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
-            called = function.value.id
-            logs = called in ("log", "logging") and function.attr in LOG_CALLS
-            if logs or (called == "warnings" and function.attr == "warn"):
-                node.args, node.keywords = [], []
-        return self.generic_visit(node)
+                self.imports.add((name, f"import {alias.name} as {name}"))
 
 
-def _as_text(node: object) -> str:
-    """Return a part of a syntax tree as text; `ast.dump` writes other text in other versions of Python."""
-    if isinstance(node, ast.AST):
-        fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
-        return f"{type(node).__name__}({', '.join(f'{name}={_as_text(value)}' for name, value in fields)})"
-    return f"[{', '.join(map(_as_text, node))}]" if isinstance(node, list) else repr(node)
+def _own_names(node: ast.AST) -> list[str]:
+    """Return the names of a private function or of a text, nothing for all else."""
+    if isinstance(node, ast.FunctionDef) and not node.decorator_list:
+        return [node.name] if node.name.startswith("_") and not node.name.startswith("__") else []
+    if isinstance(node, ast.Assign) and _is_text(node.value):
+        names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        return names if len(names) == len(node.targets) else []
+    return []
+
+
+def _is_text(node: ast.expr) -> bool:
+    if isinstance(node, ast.IfExp):
+        return _is_text(node.body) and _is_text(node.orelse)
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def _is_log_call(node: ast.AST) -> bool:
+    function = node.func if isinstance(node, ast.Call) else None
+    if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)):
+        return False
+    name = function.value.id
+    return (name in ("log", "logging") and function.attr in LOG_CALLS) or (name, function.attr) == ("warnings", "warn")

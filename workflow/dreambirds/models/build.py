@@ -50,8 +50,10 @@ def build(name: str, classes: int, options: dict, weights: str | None = None, ne
         raise StudyError(f"{options} do not fit the model '{name}': {first_line(error)}", "model_options") from error
     except Exception as error:  # models, the hub's client and file formats fail in many ways
         if weights != "hub":
-            told = f"the model '{name}' can't be built with {options}: {first_line(error)}"
-            raise StudyError(told, "model_options" if options else "model") from error
+            raise StudyError(
+                f"the model '{name}' can't be built with {options}: {first_line(error)}",
+                "model_options" if options else "model",
+            ) from error
         build(name, classes, options)  # says so if it is the options that are wrong
         raise StudyError(_no_hub(name, error), "weights") from error
     if weights not in (None, "hub"):

@@ -194,11 +194,10 @@ class _Dreamer:
 
     def end(self, index: Path | None) -> None:
         """Say how the job went, and write its index."""
-        sentences = [_failure(self.job, label, step) for label, step in self.failed.items()]
-        if sentences and len(sentences) == len(self.job.names):
-            raise StudyError(sentences[0])
-        for sentence in sentences:
-            log.error("Error: %s; its pictures are those from before", sentence)
+        if self.failed and len(self.failed) == len(self.job.names):
+            raise StudyError(_failure(self.job, *next(iter(self.failed.items()))))
+        for label, step in self.failed.items():
+            log.error("Error: %s; its pictures are those from before", _failure(self.job, label, step))
         log.info("%s: %d dreams, %d of them from the store", self.ready.said, len(self.rows), self.found)
         if index:
             rows = [self.rows[label, step] for label in self.job.names for step in self.job.steps]
