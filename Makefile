@@ -35,14 +35,14 @@ findings: checked
 check: lint types
 	$(PYTEST) -m "not slow and not exhaustive" tests/unit
 
-# Two at a time, those that take longest first; a file's tests share what they build.
-PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
+# Four processes on two cores, since many tests wait; the files that take longest come first, and share what they build.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder
 TESTED := tests/workflow tests/faults tests/browser tests/unit
 test: lint types slurm chromium
 	$(PYTEST) -m "not exhaustive" $(TESTED)
 
 test-all: lint types slurm chromium
-	$(PYTEST) $(TESTED)
+	DREAMBIRDS_KILLS=10 DREAMBIRDS_CLASSES=10000 $(PYTEST) $(TESTED)
 
 test-slurm: .venv/installed-test slurm
 	$(BIN)/python -m pytest tests/workflow/test_slurm.py
@@ -95,7 +95,7 @@ bench-gallery: .venv/installed-test chromium
 
 # What a study survives, counted at the end; it is killed KILLS times at random moments.
 faults: .venv/installed-test
-	DREAMBIRDS_KILLS=$(or $(KILLS),10) $(BIN)/python -m pytest tests/faults
+	DREAMBIRDS_KILLS=$(or $(KILLS),10) DREAMBIRDS_CLASSES=10000 $(BIN)/python -m pytest tests/faults
 
 # Known vulnerabilities of what is pinned; it needs a network, and fails where a pin can't be looked up.
 AUDITED := requirements.txt requirements-test.txt benchmarks/requirements.txt

@@ -1,9 +1,15 @@
 """A count of what tests do to a study: a run that counted anything ends with it as the table of docs/reliability.md."""
 
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from tests.helpers.reports import make_report
+from tests.helpers.studies import Study, shared_study, tiny
+
+FOLDERS = {"faults": "faults", "browser": "browser"}
 COUNTS: Counter[str] = Counter()
 
 
@@ -15,6 +21,37 @@ def counted():
         COUNTS[row] += number
 
     return count
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory) -> Path:
+    """Return a folder that all processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def finished_study(base) -> Study:
+    """Return the tiny study, finished; tests may look at it and copy it."""
+    return shared_study(base / "finished", lambda folder: Study(folder, tiny()).run())
+
+
+@pytest.fixture(scope="session")
+def reported_study(base, finished_study) -> Study:
+    """Return the tiny study with its report; tests may look at it."""
+
+    def build(folder: Path) -> None:
+        folder.rmdir()
+        make_report(finished_study.copy(folder))
+
+    return shared_study(base / "reported", build)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark each test by its folder."""
+    for item in items:
+        if marker := FOLDERS.get(item.path.parent.name):
+            item.add_marker(marker)
 
 
 def pytest_sessionfinish(session):

@@ -4,13 +4,13 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.helpers.reports import report_page, reported_study
+from tests.helpers.reports import report_page
 
 
 @pytest.fixture
-def report(browser):
+def report(browser, reported_study):
     """Return the browser with the report open."""
-    browser.get(report_page(reported_study()).as_uri())
+    browser.get(report_page(reported_study).as_uri())
     return browser
 
 

@@ -132,8 +132,8 @@ def test_a_data_set_that_was_edited_is_prepared_again_once_it_is_deleted(study, 
     counted("spoilt files between stages refused or made anew")
 
 
-def test_pictures_deleted_anywhere_come_back(study, counted):
-    study.run()
+def test_pictures_deleted_anywhere_come_back(finished_study, tmp_path, counted):
+    study = finished_study.copy(tmp_path / "study")
     expected = files(study)
     for place in ("results/.store/dreams", "results/tiny/dreams"):
         for picture in list((study.folder / place).rglob("*.png"))[::2]:
@@ -145,8 +145,8 @@ def test_pictures_deleted_anywhere_come_back(study, counted):
     assert "Nothing to be done" in study.run()
 
 
-def test_a_copied_and_a_moved_study_are_finished(study, tmp_path, counted):
-    study.run()
+def test_a_copied_and_a_moved_study_are_finished(finished_study, tmp_path, counted):
+    study = finished_study.copy(tmp_path / "study")
     expected = files(study)
     for number, bring in enumerate((shutil.copytree, shutil.move)):
         place = tmp_path / f"elsewhere-{number}"

@@ -83,11 +83,9 @@ def stored(folder: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Study:
+def finished(finished_study, tmp_path_factory) -> Study:
     """Return a study that has been run without a limit."""
-    study = Study(tmp_path_factory.mktemp("finished"), tiny())
-    study.run()
-    return study
+    return finished_study.copy(tmp_path_factory.mktemp("growth") / "study")
 
 
 def test_a_finished_study_that_is_run_again_adds_nothing_but_snakemake_s_own_log(finished, counted):

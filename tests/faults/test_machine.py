@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -19,41 +20,34 @@ from tests.helpers.surroundings import surroundings
 DAY = 86_400
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Study:
-    """Return a study that nobody disturbed."""
-    study = Study(tmp_path_factory.mktemp("undisturbed"), tiny())
-    study.run()
-    return study
-
-
-def test_a_clock_that_was_set_back_stops_nothing_and_repeats_nothing(fresh, undisturbed, counted):
+def test_a_clock_that_was_set_back_stops_nothing_and_repeats_nothing(fresh, finished_study, counted):
     fresh.run("training_only")
     for path in fresh.folder.rglob("*"):
         when = path.lstat().st_mtime + DAY
         os.utime(path, (when, when), follow_symlinks=False)
     said = fresh.run()
     assert "The clock was set back: " in said and "train" not in count_jobs(said)
-    assert files(fresh) == files(undisturbed)
+    assert files(fresh) == files(finished_study)
     said = fresh.run()
     assert "Nothing to be done" in said and "clock" not in said
     counted("accidents of the machine survived")
 
 
 def test_two_snakemakes_on_one_folder_do_not_work_at_once_and_two_folders_share_a_store(
-    fresh, undisturbed, tmp_path_factory, counted
+    fresh, finished_study, tmp_path_factory, counted
 ):
     other = Study(tmp_path_factory.mktemp("other"), tiny())
-    shared = surroundings() | {"DREAMBIRDS_STORE": str(fresh.folder / "shared")}
-    quiet = {"cwd": ROOT, "env": shared, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    first, beside = (subprocess.Popen(study.command(), **quiet) for study in (fresh, other))
-    while not jobs_of(fresh.folder):
-        time.sleep(0.05)
-    second = subprocess.run(fresh.command(), **quiet)
+    shared = {"DREAMBIRDS_STORE": str(fresh.folder / "shared")}
+    with ThreadPoolExecutor() as pool:
+        running = [pool.submit(study.snakemake, **shared) for study in (fresh, other)]
+        while not list(fresh.folder.glob(".snakemake/locks/*.lock")):
+            time.sleep(0.05)
+        second = fresh.snakemake(**shared)
+        first, beside = (each.result() for each in running)
     assert second.returncode != 0 and "cannot be locked" in second.stdout and "Traceback" not in second.stdout
-    said = [process.communicate(timeout=300)[0] for process in (first, beside)]
+    said = [each.stdout for each in (first, beside)]
     assert [first.returncode, beside.returncode] == [0, 0], said
-    assert files(fresh) == files(other) == files(undisturbed)
+    assert files(fresh) == files(other) == files(finished_study)
     assert not (fresh.folder / "results/.store").exists()
     assert 12 <= sum(map(count_dreams, said)) <= 24, "both may have dreamt of the same at the same time"
     counted("accidents of the machine survived", 2)
@@ -107,7 +101,7 @@ def test_what_is_no_accident_keeps_its_traceback():
     assert mishap(OSError("no file is named")) is None
 
 
-def test_a_memory_limit_is_told_and_the_study_goes_on_without_it(fresh, undisturbed, counted):
+def test_a_memory_limit_is_told_and_the_study_goes_on_without_it(fresh, finished_study, counted):
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (2500 << 20, 2500 << 20))
 
@@ -118,11 +112,11 @@ def test_a_memory_limit_is_told_and_the_study_goes_on_without_it(fresh, undistur
     assert result.returncode != 0 and "Error: memory ran out (" in result.stdout, result.stdout[-3000:]
     assert "Traceback" not in result.stdout
     fresh.run()
-    assert files(fresh) == files(undisturbed)
+    assert files(fresh) == files(finished_study)
     counted("accidents of the machine survived")
 
 
-def test_a_job_that_is_killed_says_why_it_may_be(fresh, undisturbed, counted):
+def test_a_job_that_is_killed_says_why_it_may_be(fresh, finished_study, counted):
     fresh.config["runs"]["scratch"]["epochs"] = [0, 400]
     with (fresh.folder / "said.log").open("w") as said:
         main = subprocess.Popen(fresh.command("training_only"), cwd=ROOT, env=surroundings(), stdout=said, stderr=said)

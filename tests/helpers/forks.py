@@ -1,9 +1,9 @@
 """Python processes without their imports: a server imports torch, Snakemake and the like once, and forks for each.
 
 Snakemake and each of its scripts pay two to eight seconds of imports. `run_python` has a command run by a child of the
-server instead, in the folder and environment that a new process would have; Snakemake's scripts are forked likewise.
-The project's own modules are imported by each child, so an edited copy of the workflow runs as edited. Tests of what
-happens to processes (kills, locks, memory, signals) start real ones.
+server instead, in the folder and environment that a new process would have; so are Snakemake's scripts. The server
+has imported the project's own modules too, and digested their code; a child that runs a copy of the workflow imports
+the copy's. Tests of what happens to processes (kills, locks, memory, signals) start real ones.
 """
 
 import atexit
@@ -11,6 +11,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import signal
 import socket
@@ -38,13 +39,15 @@ HEAVY = [
     *("rich.table", "psutil", "filelock", "safetensors.torch", "requests", "yaml", "tqdm"),
     *("snakemake.cli", "snakemake.script", "snakemake.report.html_reporter", "snakemake.executors.local"),
 ]
-OWN = ("dreambirds", "job")
+ROOT = Path(__file__).parents[2]
 
 
 def run_python(words: list[str], folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess:
     """Run ``python <words>`` in a folder; standard error and output come together, as text."""
     with tempfile.TemporaryFile() as said:
-        status = _ask(_server(), words, folder, env, [said.fileno(), said.fileno()])
+        snakefile = Path(words[words.index("--snakefile") + 1]) if "--snakefile" in words else ROOT
+        is_copy = not snakefile.resolve().is_relative_to(ROOT)
+        status = _ask(_server(), words, folder, env, [said.fileno(), said.fileno()], is_copy)
         said.seek(0)
         return subprocess.CompletedProcess(words, status, said.read().decode(errors="replace"))
 
@@ -66,9 +69,10 @@ def _server() -> str:
     return address
 
 
-def _ask(address: str, words: list[str], folder: Path, env: dict[str, str], files: list[int]) -> int:
+def _ask(address: str, words: list[str], folder: Path, env: dict[str, str], files: list[int], is_copy: bool) -> int:
     """Have a command run with these files as its standard output and error; return its exit status."""
-    request = json.dumps({"words": [str(word) for word in words], "folder": str(folder), "env": env}).encode()
+    facts = {"words": [str(word) for word in words], "folder": str(folder), "env": env, "is_copy": is_copy}
+    request = json.dumps(facts).encode()
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(address)
         socket.send_fds(server, [len(request).to_bytes(8, "big")], files)
@@ -81,6 +85,7 @@ def _ask(address: str, words: list[str], folder: Path, env: dict[str, str], file
 def _serve(address: str) -> None:
     for name in HEAVY:
         importlib.import_module(name)
+    _prepare()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -95,6 +100,27 @@ def _serve(address: str) -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _answer(connection, address)
         connection.close()
+
+
+def _prepare() -> None:
+    """Do what each job does first, but for torch's computing, whose threads no fork would have."""
+    import dreambirds
+    from dreambirds.code_version import ENTRIES, stage_code
+    from dreambirds.study.presets import load_presets
+    from dreambirds.study.schema import load_schema
+
+    for module in pkgutil.walk_packages(dreambirds.__path__, "dreambirds."):
+        importlib.import_module(module.name)
+    for stage in ENTRIES:
+        stage_code(stage)
+    for name in ("config", "recipe"):
+        load_schema(name)
+    load_presets()
+    pyplot = importlib.import_module("matplotlib.pyplot")
+    figure, axis = pyplot.subplots(layout="constrained")
+    axis.set(xlabel="step", title="a figure")
+    figure.savefig(os.devnull, format="png")
+    pyplot.close(figure)
 
 
 def _end_with_parent() -> None:
@@ -116,7 +142,7 @@ def _answer(connection: socket.socket, address: str) -> None:
     os._exit(0)
 
 
-def _become(words: list[str], folder: str, env: dict[str, str], files: list[int], address: str) -> None:
+def _become(words: list[str], folder: str, env: dict[str, str], is_copy: bool, files: list[int], address: str) -> None:
     """Run ``python <words>`` in this process, and end it."""
     for number, file in enumerate(files, 1):
         os.dup2(file, number)
@@ -126,11 +152,11 @@ def _become(words: list[str], folder: str, env: dict[str, str], files: list[int]
     os.environ.clear()
     os.environ.update(env)
     os.chdir(folder)
-    for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
+    for name in [name for name in sys.modules if is_copy and name.partition(".")[0] == "dreambirds"]:
         del sys.modules[name]
     status = 1
     try:
-        _fork_scripts(address)
+        _fork_scripts(address, is_copy)
         _run(words)
         status = 0
     except SystemExit as end:
@@ -158,7 +184,7 @@ def _run(words: list[str]) -> None:
         runpy.run_path(words[0], run_name="__main__")
 
 
-def _fork_scripts(address: str) -> None:
+def _fork_scripts(address: str, is_copy: bool) -> None:
     """Let Snakemake have its Python scripts run by the server too."""
     from snakemake.script import PythonScript
 
@@ -171,7 +197,7 @@ def _fork_scripts(address: str) -> None:
         places = dict.fromkeys(("TMPDIR", "TMP", "TEMPDIR", "TEMP"), temporary) if temporary else {}
         sys.stdout.flush()
         sys.stderr.flush()
-        status = _ask(address, [str(more["fname"])], Path.cwd(), {**os.environ, **places}, [1, 2])
+        status = _ask(address, [str(more["fname"])], Path.cwd(), {**os.environ, **places}, [1, 2], is_copy)
         if status:
             raise subprocess.CalledProcessError(status if status > 0 else 128 - status, str(more["fname"]))
         return None

@@ -1,27 +1,18 @@
-"""Snakemake's report of the tiny study, made once for all tests of a process."""
+"""Snakemake's report of the tiny study."""
 
 import json
 import re
 import zipfile
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from tests.helpers.studies import Study, tiny
-
-_kept = []  # folders that are removed when Python ends
+from tests.helpers.studies import Study
 
 
-@cache
-def reported_study() -> Study:
-    """Return the tiny study, finished, whose report is unzipped in the folder ``report`` beside its config."""
-    _kept.append(TemporaryDirectory())
-    study = Study(Path(_kept[-1].name), tiny())
-    study.run()
+def make_report(study: Study) -> None:
+    """Make the report of a finished study, and unzip it in the folder ``report`` next to its config."""
     study.run("--report", "results/tiny/report.zip")
     with zipfile.ZipFile(study.results / "report.zip") as archive:
         archive.extractall(study.folder)
-    return study
 
 
 def report_page(study: Study) -> Path:

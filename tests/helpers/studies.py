@@ -5,9 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
+from filelock import FileLock
 
 from tests.helpers.forks import run_python
 from tests.helpers.surroundings import surroundings
@@ -28,9 +30,9 @@ class Study:
         shutil.copytree(self.folder, folder, symlinks=True)
         return Study(folder, copy.deepcopy(self.config), self.root)
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+    def snakemake(self, *arguments: str, **env: str) -> subprocess.CompletedProcess:
         """Run Snakemake with the study's config as it is now; standard error and output come together."""
-        return run_python(self.command(*arguments)[1:], self.root, surroundings())
+        return run_python(self.command(*arguments)[1:], self.root, surroundings() | env)
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command that runs Snakemake with the study's config as it is now."""
@@ -53,6 +55,20 @@ class Study:
     def results(self) -> Path:
         """The study's results."""
         return self.folder / "results" / self.config["study"]
+
+
+def shared_study(folder: Path, build: Callable[[Path], Study]) -> Study:
+    """Return a study that all processes of a test run share: the first that asks builds it, in a folder that is made.
+
+    Tests may look at it and copy it, but change nothing in it.
+    """
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            making = folder.with_suffix(".making")
+            making.mkdir()
+            build(making)
+            making.rename(folder)
+    return Study(folder, tiny())
 
 
 def count_jobs(said: str) -> dict[str, int]:

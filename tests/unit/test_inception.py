@@ -23,7 +23,7 @@ def donor(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("side", [128, 299])
+@pytest.mark.parametrize("side", [128, pytest.param(299, marks=pytest.mark.exhaustive)])
 def test_inception_learns_and_dreams_from_a_file_under_a_head_of_its_own(donor, side):
     options = options_for("inception_v4", {}, (side, side))
     assert options == {}

@@ -31,7 +31,8 @@ from tests.helpers.plans import BIRDS, STEPS, measured, plan_of
 pytestmark = pytest.mark.usefixtures("files")
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
-CASES = [("test_resnet", 64, 32), ("resnet18", 128, 16), ("inception_v4", 128, 8)]
+LARGE = pytest.param(("inception_v4", 128, 8), marks=pytest.mark.exhaustive, id="inception_v4")
+CASES = [("test_resnet", 64, 32), ("resnet18", 128, 16), LARGE]
 
 
 def test_without_measurements_jobs_ask_for_a_default():

@@ -1,6 +1,5 @@
 """The numbers that plots draw, where they are known, and that each plot can be drawn."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -93,7 +92,7 @@ def test_every_plot_is_drawn_with_its_table(tmp_path, judged, recipes, labels):
     for name in PLOTS:
         with Image.open(tmp_path / "plots" / f"{name}.png") as picture:
             assert 300 < picture.width < 2500 and 150 < picture.height < 3000
-            assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 5
+            assert len(picture.convert("RGB").getcolors(maxcolors=picture.width * picture.height)) > 5
     written = pd.read_csv(tmp_path / "plots/recipes.csv")
     assert len(written) == len(recipes)
 

@@ -37,6 +37,7 @@ def test_the_prompt_example_runs_as_it_stands(checkpoint, capsys):
     values: dict = {}
     exec(example, values)
     assert capsys.readouterr().out.startswith("torch.Size([2, 3, 64, 64]) tensor([")
+    assert values["starts"].shape == (2, 3, 64, 64)
     assert set(values["dreams"].snapshots) == set(load_presets()["bird"].recipe["steps"])
 
 

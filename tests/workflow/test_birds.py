@@ -1,13 +1,12 @@
 """The original study, from its own config: a dry run without the data, and a real one shrunk by overrides only."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
+from tests.helpers.forks import run_python
 from tests.helpers.layouts import kaggle, zipped
 from tests.helpers.surroundings import surroundings
 
@@ -27,15 +26,8 @@ SHRUNK = {
 
 def snakemake(folder: Path, *arguments: str) -> str:
     """Run Snakemake in a folder, expect success, and return what it said."""
-    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--snakefile", str(ROOT / "Snakefile")]
-    result = subprocess.run(
-        [*command, "--directory", str(folder)],
-        cwd=ROOT,
-        env=surroundings(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    words = ["-m", "snakemake", *arguments, "--cores", "2", "--snakefile", str(ROOT / "Snakefile")]
+    result = run_python([*words, "--directory", str(folder)], ROOT, surroundings())
     assert result.returncode == 0, result.stdout[-6000:]
     return result.stdout
 

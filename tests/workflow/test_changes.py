@@ -50,6 +50,74 @@ def test_everything_touched(study):
     assert study.jobs() == {}
 
 
+SENTENCES = [
+    ("dreaming/filters.py", "import torch\n", "import torch  # a comment\n"),
+    ("dreaming/loop.py", '"""Take one step;', '"""Make one step;'),
+    ("training/epochs.py", '"""Updates of', '"""The updates of'),
+    ("dreaming/starts.py", "can't be read:", "is not readable:"),
+    ("models/build.py", "can't be built with", "is not built with"),
+    ("errors.py", "did you mean", "do you mean"),
+    ("dreaming/starts.py", "place: int) -> torch.Tensor:", "place: int | bool) -> torch.Tensor:"),
+    ("pictures/ready.py", "%s: dreamt of %d labels", "%s: %d labels dreamt of"),
+]
+
+
+def edit(study: Study, name: str, old: str, new: str) -> None:
+    """Replace a text in a module of the study's own workflow, once."""
+    path = study.root / "workflow" / "dreambirds" / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_sentences_comments_and_annotations_edited(study):
+    for each in SENTENCES:
+        edit(study, *each)
+    assert study.jobs() == {}
+
+
+def test_a_module_moved(study):
+    package = study.root / "workflow" / "dreambirds"
+    (package / "dreaming/filters.py").rename(package / "filters.py")
+    for path in package.rglob("*.py"):
+        text = path.read_text().replace("dreambirds.dreaming.filters", "dreambirds.filters")
+        path.write_text(text.replace("dreaming import filters,", "dreaming import"))
+    edit(
+        study,
+        "dreaming/loop.py",
+        "from dreambirds.dreaming import",
+        "from dreambirds import filters\nfrom dreambirds.dreaming import",
+    )
+    assert study.jobs() == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("dreaming/starts.py", "GREY = 128 / 255", "GREY = 127 / 255"),
+        ("dreaming/penalties.py", "1:] - images", "1:] + images"),
+        ("dreaming/loop.py", "        self._grow(number)\n", "        if number:\n            self._grow(number)\n"),
+    ],
+    ids=["a constant", "an operator", "a branch"],
+)
+def test_the_dreamer_s_code_edited_at_one_place(study, name, old, new):
+    edit(study, name, old, new)
+    jobs = study.jobs("dreams_only")
+    edit(study, name, new, old)
+    assert jobs == {"dreams_only": 1, "dream_study": 2}
+    assert study.jobs("dreams_only") == {}
+
+
+@pytest.mark.parametrize("library", ["torch", "timm"])
+def test_another_version_of_a_library(study, library):
+    about = study.root / "workflow" / f"{library}-99.dist-info"  # Snakemake looks for modules here first
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 99\n")
+    jobs = study.jobs("dreams_only")
+    shutil.rmtree(about)
+    assert jobs == {"dreams_only": 1, "train": 2, "dream_study": 2}
+
+
 def test_a_montage_option(study):
     study.config["pictures"]["cell"] = 40
     assert set(study.jobs()) == {"study"} | PICTURES
@@ -130,74 +198,6 @@ def test_a_picture_that_was_deleted_comes_back_from_the_store(study):
     assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream_study": 1}, 0)
     assert (folder / "step-0004.png").read_bytes() == before
     assert study.jobs("dreams_only") == {}
-
-
-SENTENCES = [
-    ("dreaming/filters.py", "import torch\n", "import torch  # a comment\n"),
-    ("dreaming/loop.py", '"""Take one step;', '"""Make one step;'),
-    ("training/epochs.py", '"""Updates of', '"""The updates of'),
-    ("dreaming/starts.py", "can't be read:", "is not readable:"),
-    ("models/build.py", "can't be built with", "is not built with"),
-    ("errors.py", "did you mean", "do you mean"),
-    ("dreaming/starts.py", "place: int) -> torch.Tensor:", "place: int | bool) -> torch.Tensor:"),
-    ("pictures/ready.py", "%s: dreamt of %d labels", "%s: %d labels dreamt of"),
-]
-
-
-def edit(study: Study, name: str, old: str, new: str) -> None:
-    """Replace a text in a module of the study's own workflow, once."""
-    path = study.root / "workflow" / "dreambirds" / name
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-
-
-def test_sentences_comments_and_annotations_edited(study):
-    for each in SENTENCES:
-        edit(study, *each)
-    assert study.jobs() == {}
-
-
-def test_a_module_moved(study):
-    package = study.root / "workflow" / "dreambirds"
-    (package / "dreaming/filters.py").rename(package / "filters.py")
-    for path in package.rglob("*.py"):
-        text = path.read_text().replace("dreambirds.dreaming.filters", "dreambirds.filters")
-        path.write_text(text.replace("dreaming import filters,", "dreaming import"))
-    edit(
-        study,
-        "dreaming/loop.py",
-        "from dreambirds.dreaming import",
-        "from dreambirds import filters\nfrom dreambirds.dreaming import",
-    )
-    assert study.jobs() == {}
-
-
-@pytest.mark.parametrize(
-    ("name", "old", "new"),
-    [
-        ("dreaming/starts.py", "GREY = 128 / 255", "GREY = 127 / 255"),
-        ("dreaming/penalties.py", "-", "+"),
-        ("dreaming/loop.py", "        self._grow(number)\n", "        if number:\n            self._grow(number)\n"),
-    ],
-    ids=["a constant", "an operator", "a branch"],
-)
-def test_the_dreamer_s_code_edited_at_one_place(study, name, old, new):
-    edit(study, name, old, new)
-    jobs = study.jobs("dreams_only")
-    edit(study, name, new, old)
-    assert jobs == {"dreams_only": 1, "dream_study": 3, "dream_renamed": 3}
-    assert study.jobs("dreams_only") == {}
-
-
-@pytest.mark.parametrize("library", ["torch", "timm"])
-def test_another_version_of_a_library(study, library):
-    about = study.root / "workflow" / f"{library}-99.dist-info"  # Snakemake looks for modules here first
-    about.mkdir()
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 99\n")
-    jobs = study.jobs("dreams_only")
-    shutil.rmtree(about)
-    assert jobs == {"dreams_only": 1, "train": 3, "dream_study": 3, "dream_renamed": 3}
 
 
 def test_the_dreamer_s_code_edited(study):

@@ -6,13 +6,13 @@ import pytest
 
 from dreambirds.study import targets
 from dreambirds.study.plan import make_plan
-from tests.helpers.reports import read_report, reported_study
+from tests.helpers.reports import read_report
 
 
 @pytest.fixture(scope="module")
-def study():
+def study(reported_study, tmp_path_factory):
     """Return the tiny study and its report."""
-    return reported_study()
+    return reported_study.copy(tmp_path_factory.mktemp("report") / "study")
 
 
 def test_all_that_a_person_looks_at_is_in_the_report_by_category(study):

@@ -8,9 +8,12 @@ import pytest
 import torch
 import yaml
 
+from dreambirds.study import targets
+from dreambirds.study.plan import make_plan
 from tests.helpers.slurm import Cluster, cluster, missing, wait_for
 from tests.helpers.studies import ROOT, Study, tiny
 
+pytestmark = pytest.mark.slurm
 WITHOUT_ACCOUNTING = ["--profile", "profiles/slurm", "--slurm-status-command", "squeue", "--slurm-no-account"]
 QUICK = ["--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "1"]
 VICTIM = "rule_dream_study_wildcards_scratch_0000"
@@ -32,7 +35,8 @@ class Ran:
     def run(self):
         """Run the study, cancel its first dream job while that computes, and keep SLURM's records."""
         with ThreadPoolExecutor() as pool:
-            running = pool.submit(self.study.run, *WITHOUT_ACCOUNTING, *QUICK)
+            made = ["dreams_only", *targets.montages(make_plan(self.study.config))]  # jobs with a GPU, and without one
+            running = pool.submit(self.study.run, *made, *WITHOUT_ACCOUNTING, *QUICK)
             try:
                 wait_for(lambda: running.done() or self._cancel(), "no dream job ever ran", 600)
                 self.said = running.result(900)

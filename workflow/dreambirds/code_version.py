@@ -146,7 +146,7 @@ def _essence(tree: ast.Module) -> str:
 
 
 class _Part:
-    """A part of a syntax tree as text, and the names that it reads; one with names counts only if something uses them."""
+    """A part of a syntax tree as text, and the names that it reads; with `names`, it counts if something uses one."""
 
     def __init__(self, names: Iterable[str] = (), whole: "_Part | None" = None) -> None:
         self.names, self.used, self.pieces = set(names), set[str](), list[str | _Part]()

@@ -27,7 +27,7 @@ def spread(name: str, recipe: Section) -> dict[str, Section]:
     """
     where = f"dreams.recipes.{name}"
     recipe = expand_folders(recipe)
-    axes = {key: values for key, values in recipe.items() if isinstance(values, list) and key != "steps"}
+    axes = _axes(recipe)
     _check_axes(axes, where)
     points: dict[str, Section] = {}
     named: dict[str, Section] = {}
@@ -46,6 +46,9 @@ def spread(name: str, recipe: Section) -> dict[str, Section]:
 
 def spread_all(recipes: dict[str, Section]) -> dict[str, Section]:
     """Spread out every recipe, in order. Raises StudyError also where two recipes are the same or share a name."""
+    sizes = [math.prod(map(len, _axes(recipe).values())) for recipe in recipes.values()]
+    if max(sizes) <= MOST_RECIPES:  # else the sentence is about one grid
+        _check_count(sum(sizes))
     spread_out: dict[str, Section] = {}
     seen: dict[str, str] = {}
     for recipe_name, recipe in recipes.items():
@@ -54,9 +57,17 @@ def spread_all(recipes: dict[str, Section]) -> dict[str, Section]:
             if name in spread_out or twin != name:
                 raise StudyError(f"dreams.recipes.{recipe_name}: '{name}' is the same recipe as '{twin}'")
             spread_out[name] = point
-    if len(spread_out) > MOST_RECIPES:
-        raise StudyError(f"dreams.recipes: {len(spread_out)} recipes in all, at most {MOST_RECIPES} are allowed")
+    _check_count(len(spread_out))
     return spread_out
+
+
+def _axes(recipe: Section) -> dict[str, list[Any]]:
+    return {key: values for key, values in recipe.items() if isinstance(values, list) and key != "steps"}
+
+
+def _check_count(recipes: int) -> None:
+    if recipes > MOST_RECIPES:
+        raise StudyError(f"dreams.recipes: {recipes} recipes in all, at most {MOST_RECIPES} are allowed")
 
 
 def _over_preset(point: Section, where: str) -> Section:
