@@ -4,21 +4,21 @@ CONFIG ?= config/default.yaml
 CORES ?= all
 BIN := .venv/bin
 # Asked by the shell where it is wanted; what a user names goes there through the environment, whatever letters it has.
-STUDY = $$($(BIN)/dreambirds check --study "$$CONFIG")
+STUDY = $$($(BIN)/dreambirds check --study -- "$$CONFIG")
 export CONFIG WITH LIMIT
 
-.PHONY: study checked report compare findings check test test-all test-slurm slurm chromium lint types manual store-gc bench bench-train bench-scale bench-study bench-gallery faults audit clean distclean
+.PHONY: study checked report compare findings check unit test test-all test-slurm slurm chromium lint types manual store-gc bench bench-train bench-scale bench-study bench-gallery faults audit clean distclean
 
 # A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
 study: checked
-	@$(BIN)/dreambirds missing "$$CONFIG" > /dev/null 2>&1 \
+	@$(BIN)/dreambirds missing -- "$$CONFIG" > /dev/null 2>&1 \
 		|| $(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
 	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
 	@study="results/$(STUDY)" && echo "Open $$study/gallery/index.html in a browser; $$study/montages and $$study/films hold pictures."
 
 # Said here, since Snakemake ends in a traceback where it can't read a config.
 checked: .venv/installed
-	@$(BIN)/dreambirds check --study "$$CONFIG" > /dev/null
+	@$(BIN)/dreambirds check --study -- "$$CONFIG" > /dev/null
 
 report: checked
 	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
@@ -33,16 +33,19 @@ findings: checked
 
 # What every edit should pass; CONTRIBUTING.md has more.
 check: lint types
+	$(MAKE) --no-print-directory unit WORKERS=$(or $(WORKERS),2)
+
+unit: .venv/installed-test
 	$(PYTEST) -m "not slow and not exhaustive" tests/unit
 
 # Four processes on two cores, since many tests wait; the files that take longest come first, and share what they build.
-PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder
 TESTED := tests/workflow tests/faults tests/browser tests/unit
 test: lint types slurm chromium
 	$(PYTEST) -m "not exhaustive" $(TESTED)
 
 test-all: lint types slurm chromium
-	DREAMBIRDS_KILLS=10 DREAMBIRDS_CLASSES=10000 $(PYTEST) $(TESTED)
+	export DREAMBIRDS_KILLS=10 DREAMBIRDS_CLASSES=10000; $(PYTEST) $(TESTED)
 
 test-slurm: .venv/installed-test slurm
 	$(BIN)/python -m pytest tests/workflow/test_slurm.py
@@ -130,4 +133,4 @@ clean:
 	rm -rf results .snakemake
 
 distclean: clean
-	rm -rf .venv .venv-bench .venv-audit
+	rm -rf .venv .venv-bench .venv-audit .mypy_cache .ruff_cache .pytest_cache .import_linter_cache workflow/*.egg-info

@@ -42,14 +42,21 @@ HEAVY = [
 ROOT = Path(__file__).parents[2]
 
 
-def run_python(words: list[str], folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess:
-    """Run ``python <words>`` in a folder; standard error and output come together, as text."""
-    with tempfile.TemporaryFile() as said:
+def run_python(
+    words: list[str], folder: Path, env: dict[str, str], apart: bool = False, timeout: float | None = None
+) -> subprocess.CompletedProcess:
+    """Run ``python <words>`` in a folder; standard error and output come together, as text, or each `apart`.
+
+    Fails if it takes longer than `timeout` seconds.
+    """
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
         snakefile = Path(words[words.index("--snakefile") + 1]) if "--snakefile" in words else ROOT
         is_copy = not snakefile.resolve().is_relative_to(ROOT)
-        status = _ask(_server(), words, folder, env, [said.fileno(), said.fileno()], is_copy)
-        said.seek(0)
-        return subprocess.CompletedProcess(words, status, said.read().decode(errors="replace"))
+        files = [said.fileno(), (errors if apart else said).fileno()]
+        status = _ask(_server(), words, folder, env, files, is_copy, timeout)
+        said.seek(0), errors.seek(0)
+        texts = [file.read().decode(errors="replace") for file in (said, errors)]
+        return subprocess.CompletedProcess(words, status, *texts)
 
 
 @cache
@@ -69,11 +76,20 @@ def _server() -> str:
     return address
 
 
-def _ask(address: str, words: list[str], folder: Path, env: dict[str, str], files: list[int], is_copy: bool) -> int:
+def _ask(
+    address: str,
+    words: list[str],
+    folder: Path,
+    env: dict[str, str],
+    files: list[int],
+    is_copy: bool,
+    timeout: float | None = None,
+) -> int:
     """Have a command run with these files as its standard output and error; return its exit status."""
     facts = {"words": [str(word) for word in words], "folder": str(folder), "env": env, "is_copy": is_copy}
     request = json.dumps(facts).encode()
     with socket.socket(socket.AF_UNIX) as server:
+        server.settimeout(timeout)
         server.connect(address)
         socket.send_fds(server, [len(request).to_bytes(8, "big")], files)
         server.sendall(request)

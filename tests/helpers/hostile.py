@@ -90,12 +90,16 @@ def prepare_apart(dataset: dict, folder: Path, by: tuple[str, ...] = (), **env: 
     Fails if that takes too long, or ends in anything but success or a StudyError, whose sentence is then what it said.
     """
     told = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "HOME": str(folder)}
-    command = [*by, sys.executable, __file__, json.dumps(dataset), str(folder)]
-    result = subprocess.run(
-        command, env={**os.environ, **told, **env}, cwd=folder, capture_output=True, timeout=SECONDS, check=False
-    )
-    assert result.returncode == 0, result.stderr.decode(errors="replace")[-3000:]
-    return Apart(result.stderr.decode(), int(result.stdout))
+    words, env = [__file__, json.dumps(dataset), str(folder)], {**os.environ, **told, **env}
+    if by:
+        quiet = {"capture_output": True, "text": True, "timeout": SECONDS}
+        result = subprocess.run([*by, sys.executable, *words], env=env, cwd=folder, check=False, **quiet)
+    else:
+        from tests.helpers.forks import run_python  # a process apart runs this file alone
+
+        result = run_python(words, folder, env, apart=True, timeout=SECONDS)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return Apart(result.stderr, int(result.stdout))
 
 
 def peak() -> int:

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,9 +14,10 @@ def soak(folder: Path, dreams: int, leak: int = 0) -> list[int]:
 
     With `leak`, it keeps so many bytes a dream on purpose.
     """
-    told = {"OMP_NUM_THREADS": "1", "DREAMBIRDS_STORE": str(folder / "store")}
-    command = [sys.executable, __file__, str(folder), str(dreams), str(leak)]
-    result = subprocess.run(command, env={**os.environ, **told}, capture_output=True, text=True, check=False)
+    from tests.helpers.forks import run_python  # the process apart runs this file alone
+
+    env = {**os.environ, "DREAMBIRDS_STORE": str(folder / "store")}
+    result = run_python([__file__, str(folder), str(dreams), str(leak)], folder, env, apart=True)
     assert result.returncode == 0, result.stderr[-3000:]
     return json.loads(result.stdout)
 

@@ -17,6 +17,7 @@ def resnet():
     return timm.create_model("test_resnet", num_classes=4).eval().requires_grad_(False)
 
 
+@pytest.mark.slow
 def test_batches_are_dreamt_in_order_and_halved_where_memory_runs_out():
     tried = []
 

@@ -4,6 +4,8 @@ import importlib.util
 import json
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -27,6 +29,7 @@ def test_the_dream_benchmark_writes_a_record_a_loop(tmp_path):
     assert records[0]["batch"] == 8 and records[-1]["batch"] == 1
 
 
+@pytest.mark.slow
 def test_the_training_benchmark_writes_a_record_a_loop(tmp_path, monkeypatch):
     arguments = ["--models", "test_resnet", "--rounds", "1", "--threads", "1"]
     benchmark = load("train")

@@ -1,11 +1,14 @@
 """What of the code counts as input: what decides results, and no sentence."""
 
+import ast
+import re
 import textwrap
 from pathlib import Path
 
 import grimp
 import pytest
 
+from dreambirds import code_version
 from dreambirds.code_version import ENTRIES, EXEMPT, PACKAGE, SCRIPTS, code_digest, essence, module_path, stage_modules
 
 MODULE = textwrap.dedent(
@@ -57,9 +60,9 @@ SAME = {
     "a class's docstring": ('    """A blur."""\n', ""),
     "an error's sentence": ("is empty", "contains no number"),
     "a part of an error's sentence": ('return f"{what}; {REMEDY}"', 'return f"{what}: {REMEDY}!"'),
-    "the end of an error's sentence": ("give one", "name one"),
     "an error's key": (', "blur")', ")"),
     "a warning": ('"a wide blur", stacklevel=2', '"this blur is wide", stacklevel=3'),
+    "an unused sentence": ("        what = f", "        never = 'said'\n        what = f"),
     "a line of the log": ('"blur of %s", widths', '"%d widths", len(widths)'),
     "a type": ("widths: Sequence[float]", "widths: list[float]"),
     "no type": ("images: torch.Tensor", "images"),
@@ -94,6 +97,13 @@ OTHER = {
     "a field": ("    width: int = WIDTH\n", "    width: int = WIDTH\n    height: int = WIDTH\n"),
     "a field that is none": ("    width: int = WIDTH", "    width = WIDTH"),
     "a text": ("WIDTH = 3", "WIDTH = '3'"),
+    "an error that a table lists": (
+        'raise StudyError(_sentence(what), "blur")',
+        "raise UnreadableError(_sentence(what))",
+    ),
+    "a text that another module may import": ("give one", "name one"),
+    "a text of a class": ("    width: int = WIDTH", "    width: int = WIDTH\n    kind = 'wide'"),
+    "a private method": ("    def forward", "    def _hook(self): return 1\n\n    def forward"),
     "a public function that nothing here uses": ("def _sentence", "def sentence"),
     "a base": ("class Blur(nn.Module):", "class Blur(nn.Identity):"),
     "a decorator": ("    def forward", "    @torch.no_grad()\n    def forward"),
@@ -135,7 +145,7 @@ def test_the_digest_is_of_contents_wherever_they_lie_and_in_any_order(tmp_path):
 @pytest.mark.parametrize("stage", ENTRIES)
 def test_all_that_a_stage_imports_is_in_its_digest_or_exempt_by_name(stage):
     graph = grimp.build_graph("dreambirds", include_external_packages=False, cache_dir=None)
-    exempt = {f"dreambirds.{name}" for names in EXEMPT.values() for name in names}
+    exempt = {"dreambirds", *(f"dreambirds.{name}" for names in EXEMPT.values() for name in names)}
     hashed = {_name(path) for path in stage_modules(stage) if path.suffix == ".py" and path.parent != SCRIPTS}
     scripts = [path.read_text() for path in ENTRIES[stage] if path.parent == SCRIPTS]
     waiting = {name for name in graph.modules for text in scripts if f"from {name} import" in text}
@@ -146,13 +156,45 @@ def test_all_that_a_stage_imports_is_in_its_digest_or_exempt_by_name(stage):
         seen.add(name)
         if name not in exempt:
             waiting |= graph.find_modules_directly_imported_by(name) - seen
-    assert seen - hashed - exempt <= {"dreambirds"}, "the package's own name and version"
+    assert seen - hashed - exempt == set()
     assert hashed - seen <= {_name(path) for path in PACKAGE.rglob("__init__.py")}, "packages on the way"
 
 
 def test_each_exempt_module_is_there_and_named_once():
     names = [name for names in EXEMPT.values() for name in names]
     assert len(names) == len(set(names)) and [name for name in names if not module_path(name).is_file()] == []
+
+
+def test_no_module_uses_a_private_function_of_another():
+    """`essence` leaves out private functions that their own module does not use."""
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dreambirds"):
+                found += [f"{path.name}: {alias.name}" for alias in node.names if re.match("_[^_]", alias.name)]
+    assert found == []
+
+
+DECEIVE = re.compile(
+    r"\b(ClassVar|InitVar|KW_ONLY|singledispatch|globals\(|locals\(|getattr\(\w+, \"_)|import \*|from \.|import \w+ as log\b"
+)
+
+
+def test_the_package_has_nothing_that_would_deceive_the_digest():
+    """Annotations that mean something at run time, names that are looked up by a text, and a `log` that is none."""
+    paths = [path for path in (*PACKAGE.rglob("*.py"), *SCRIPTS.glob("*.py"))]
+    assert [f"{path.name}: {match[0]}" for path in paths for match in DECEIVE.finditer(path.read_text())] == []
+
+
+def test_a_name_from_another_module_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(code_version, "PACKAGE", tmp_path)
+    for name, text in {"one": "def f(): return 1", "two": "def f(): return 2"}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    digests = []
+    for name in ("one", "two"):
+        (tmp_path / f"user_of_{name}.py").write_text(f"from dreambirds.{name} import f\nf()")
+        digests.append(code_digest([tmp_path / f"{each}.py" for each in ("one", "two", f"user_of_{name}")]))
+    assert digests[0] != digests[1]
 
 
 def _name(path: Path) -> str:

@@ -188,6 +188,7 @@ def test_a_folder_s_own_name_wins_over_the_safe_and_the_readable_name_of_another
         assert [label.folder for label in chosen] == [wanted, "c"]
 
 
+@pytest.mark.slow
 def test_drawn_birds_depend_on_the_seed_and_not_on_the_other_classes(tmp_path):
     digests = []
     for number, (seed, wanted) in enumerate([(0, None), (0, ["blue_jay", "great_blue_heron"]), (1, None)]):

@@ -52,6 +52,7 @@ def test_a_stalled_server_is_tried_again_and_what_came_is_kept_for_the_next_call
     assert server.asked[-1] == f"bytes={have}-" and to.read_bytes() == BODY
 
 
+@pytest.mark.slow
 def test_a_server_that_says_nothing_is_given_up_in_one_sentence(server, tmp_path, caplog):
     server.moods = ["stall"] * 30
     server.ranges = False  # each try begins anew and gets no further

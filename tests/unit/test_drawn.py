@@ -257,6 +257,7 @@ def bill_side(facing: str, seed: int) -> tuple[float, np.ndarray]:
     return (np.nonzero(dark)[1].mean() - middle) / len(columns), cover
 
 
+@pytest.mark.slow
 def test_birds_face_the_way_that_is_asked_for() -> None:
     for seed in range(20):
         (left, left_cover), (right, right_cover), (_, either) = (

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from PIL import Image
 
@@ -72,6 +73,7 @@ def _key(dreamer, label: str = "a", **changes) -> str:
     return store.dream_key(ready.Ready(replace(dreamer.job, **changes), CPU).decides(label))
 
 
+@pytest.mark.slow
 def test_what_else_decides_pixels_gives_a_new_dream(dreamer, monkeypatch, tmp_path):
     assert dreamer.dreamt() == 6 and dreamer.dreamt() == 0
     assert dreamer.dreamt(checkpoint=checkpoint(tmp_path / "other.safetensors", seed=1)) == 6, "the weights"
@@ -88,6 +90,7 @@ def test_what_else_decides_pixels_gives_a_new_dream(dreamer, monkeypatch, tmp_pa
         assert dreamer.dreamt() == 6, library
 
 
+@pytest.mark.slow
 def test_photographs_and_statistics_decide_by_their_contents(dreamer, tmp_path):
     photograph, other = tmp_path / "one.png", tmp_path / "two.png"
     for path, grey in ((photograph, 90), (other, 91)):
@@ -175,6 +178,7 @@ def test_one_picture_leaves_the_trace_alone(dreamer):
     assert not (dreamer.folder / "alone/a/trace.csv").exists()
 
 
+@pytest.mark.slow
 def test_films_are_kept_too(dreamer, monkeypatch):
     filmed = parameters(film_every=1)
     assert dreamer.dreamt() == 6 and dreamer.dreamt(parameters=filmed) == 6, "its frames are needed"

@@ -9,6 +9,7 @@ from dreambirds.dreaming import eviction
 from tests.helpers.dream_bench import entries, parameters
 
 
+@pytest.mark.slow
 def test_eviction_takes_what_was_used_least_recently(dreamer):
     for seed in range(3):
         dreamer.dreamt(parameters=parameters(seed=seed))

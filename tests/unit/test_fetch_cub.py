@@ -107,10 +107,10 @@ def test_only_studies_that_ask_for_a_download_have_something_missing(place, tmp_
     assert missing({}) is None and missing({"dataset": {"source": "drawn"}}) is None
     assert missing({"dataset": {"source": "kaggle", "path": "my/birds"}}) is None
     study = tmp_path / "study.yaml"
-    study.write_text("dataset: {source: kaggle}")
+    study.write_text("dataset: {source: kaggle}\nruns: {a: {}}\ndreams: {recipes: {a: {}}}")
     with pytest.raises(SystemExit) as end:
         cli.main(["missing", str(study)])
-    assert end.value.code == 1
+    assert end.value.code == 3
     Path("resources/cse455/birds/train").mkdir(parents=True)
     cli.main(["missing", str(study)])
     assert locate({"dataset": {"source": "kaggle", "path": None}})["dataset"]["path"] == "resources/cse455/birds"

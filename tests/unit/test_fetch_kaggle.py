@@ -88,6 +88,7 @@ def test_what_kaggle_refuses_is_one_sentence(server, kaggle, code, sentence):
     assert "dataset.path" in str(told.value) and "\n" not in str(told.value) and not kaggle.exists()
 
 
+@pytest.mark.slow
 def test_without_a_token_the_sentence_says_how_to_get_one(server, kaggle, monkeypatch):
     monkeypatch.delenv("KAGGLE_USERNAME")
     monkeypatch.delenv("KAGGLE_KEY")
@@ -100,6 +101,7 @@ def test_without_a_token_the_sentence_says_how_to_get_one(server, kaggle, monkey
     assert [path.rpartition("/")[2] for path in server.asked] == ["IntrospectToken"] * len(server.asked)
 
 
+@pytest.mark.slow
 def test_kaggle_out_of_reach_is_told_with_either_kind_of_token(kaggle, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with pytest.raises(StudyError, match="no connection to Kaggle"):
@@ -109,6 +111,7 @@ def test_kaggle_out_of_reach_is_told_with_either_kind_of_token(kaggle, monkeypat
         fetch_cse455()
 
 
+@pytest.mark.slow
 def test_kaggle_that_stays_silent_is_left(server, kaggle):
     server.moods = []
     server.RequestHandlerClass = type("Silent", (Kaggle,), {"do_POST": lambda self: time.sleep(6)})

@@ -25,6 +25,7 @@ def finding(tmp_path_factory):
     return build_finding(asking_plan(), tmp_path_factory.mktemp("study"))
 
 
+@pytest.mark.slow
 def test_the_table_holds_what_is_known(finding):
     table, plan = findings.read_findings(finding / "finding.csv"), asking_plan()
     assert list(table) == ["question", *FINDINGS] and set(table["question"]) == {QUESTION}
@@ -70,6 +71,7 @@ def test_a_column_is_called_by_its_value(vary, value, several, name):
     assert column_name(comparison, value, several) == name
 
 
+@pytest.mark.slow
 def test_large_experiments_say_what_the_montage_leaves_out(tmp_path):
     folder = build_finding(asking_plan(names=14), tmp_path)
     with Image.open(folder / "montage.png") as picture:
@@ -130,7 +132,7 @@ def test_a_wrong_table_is_one_sentence(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
         cli.main(["findings", "no.csv"])
-    assert str(end.value).startswith("Error: 'no.csv' is no table of findings") and "\n" not in str(end.value)
+    assert str(end.value).startswith("Error: 'no.csv' is not a table of findings") and "\n" not in str(end.value)
     with pytest.raises(SystemExit) as end:
         cli.main(["findings"])
     assert end.value.code == 2 and "the following arguments are required: table" in capsys.readouterr().err

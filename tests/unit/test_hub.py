@@ -40,6 +40,8 @@ for name in sys.argv[1:]:
 print(json.dumps(told))
 """
 
+pytestmark = pytest.mark.slow
+
 
 class Hub(http.server.ThreadingHTTPServer):
     """As much of the hub as a download needs: `files` by path, `cut` the paths whose answers end early."""

@@ -23,6 +23,7 @@ def donor(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [128, pytest.param(299, marks=pytest.mark.exhaustive)])
 def test_inception_learns_and_dreams_from_a_file_under_a_head_of_its_own(donor, side):
     options = options_for("inception_v4", {}, (side, side))
@@ -47,6 +48,7 @@ def test_inception_learns_and_dreams_from_a_file_under_a_head_of_its_own(donor, 
     assert 0.001 < (picture - images[:1]).abs().mean() < 0.2 and not dreams.failed.any()
 
 
+@pytest.mark.slow
 def test_the_backbone_is_the_files_and_the_head_can_learn_alone(donor):
     torch.manual_seed(0)
     classifier = build("inception_v4", 3, {}, str(donor))

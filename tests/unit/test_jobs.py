@@ -101,6 +101,7 @@ def test_a_start_is_blurred_by_lengths_that_scale(monkeypatch, dreamt):
     assert seen == [1.5, 3.0]
 
 
+@pytest.mark.slow
 def test_a_dream_stays_nearly_the_same_with_other_batch_mates(dreamt):
     """In float32 the processor rounds otherwise for another batch; over many steps that grows, as the README tells."""
     for preset, steps in (("original", [10]), ("lucid", [20]), ("bird", [20])):
@@ -132,6 +133,7 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
         dreamt({"b": "Birch"})
 
 
+@pytest.mark.slow
 def test_a_film_ends_where_its_dream_ends(dreamt, tmp_path):
     dreamt(steps=[7], film_every=3)
     (film,) = tmp_path.glob("*/a/film.gif")
@@ -155,6 +157,7 @@ FEW = {  # of each preset: enough steps to see every octave and view
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size, shape", [(None, (48, 32)), (40, (60, 40))], ids=["as trained", "larger"])
 @pytest.mark.parametrize("preset", FEW)
 def test_every_preset_dreams_in_the_proportions_that_its_model_was_trained_on(preset, size, shape, dreamt, tmp_path):
@@ -285,5 +288,6 @@ def test_the_shorter_side_decides_what_fits_and_a_refusal_tells_both(size):
         measure(make_plan(config))
 
 
+@pytest.mark.slow
 def test_a_transformer_is_rehearsed_with_the_size_that_it_would_be_trained_on():
     measure(make_plan({**study([48, 32]), "runs": {"one": {"model": "vit_tiny_patch16_224"}}}))

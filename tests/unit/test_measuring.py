@@ -84,6 +84,7 @@ def test_where_nothing_can_be_kept_the_process_knows_it_still(tmp_path):
     assert not memory.unknown(plan) and memory.train_mb(plan, "a") < 1500
 
 
+@pytest.mark.slow
 def test_asking_does_not_import_torch(files):
     measured()
     code = """

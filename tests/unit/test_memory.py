@@ -165,6 +165,7 @@ def noise(folder: Path, side: int, batch: int, labels: list[str]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
 def test_real_jobs_stay_below_what_they_ask_for_and_not_far_below(case, tmp_path, apart):
     model, side, batch = case

@@ -26,6 +26,7 @@ def settled(classes: int = 3, name: str = "test_resnet"):
     return classifier.eval()
 
 
+@pytest.mark.slow
 def test_every_model_brings_its_own_normalisation():
     inception, resnet = build("inception_v4", 2, {}), build("resnet10t", 2, {})
     assert inception.mean.flatten().tolist() == [0.5] * 3 and inception.std.flatten().tolist() == [0.5] * 3
@@ -75,6 +76,7 @@ def test_options_that_a_model_does_not_know_are_named():
         build("test_resnet", 2, {"pad_typo": "same"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "shape", "sentence"),
     [
@@ -95,6 +97,7 @@ def test_a_model_that_does_not_fit_the_pictures_is_named(name, options, shape, s
         probe(build(name, 3, options), shape, 3)
 
 
+@pytest.mark.slow
 def test_options_are_blamed_where_the_model_would_fit_without_them():
     def said(name: str, options: dict, shape: tuple[int, int]) -> str:
         with pytest.raises(StudyError) as error:

@@ -78,6 +78,7 @@ def test_of_many_the_extremes_are_shown():
     assert len(numbers.extremes(table, 20)) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("judged", "recipes", "labels"),
     [(True, STEPS, 3), (False, {"one": [5]}, 1), (True, {f"r{n}": [3] for n in range(40)}, 50)],

@@ -31,6 +31,7 @@ def checkpoint(tmp_path, monkeypatch) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_prompt_example_runs_as_it_stands(checkpoint, capsys):
     (example,) = re.findall(r"## From a Python prompt\n.*?```python\n(.*?)```", _page("recipes"), re.DOTALL)
     assert example.count("from dreambirds") == 1 and "from dreambirds import" in example

@@ -121,12 +121,14 @@ def test_frozen_batch_norms_keep_their_statistics_but_learn_their_scale():
     assert kinds == {True: False, False: True}
 
 
+@pytest.mark.slow
 def test_without_augmentation_it_learns_the_pictures_by_heart(tmp_path, dataset, run):
     rows = pd.read_csv(train(tmp_path, dataset, run(learning_rate=0.01, schedule_epochs=20, **PLAIN), [14]).history)
     assert rows["train_accuracy"].iloc[-1] == 1.0 and rows["train_loss"].iloc[-1] < 0.1
     assert rows["images_per_second"].iloc[-1] == pytest.approx(16 / rows["seconds"].iloc[-1], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_backbone_that_knows_birds_learns_faster_than_one_from_nothing(tmp_path, dataset, run):
     donor = train(tmp_path / "donor", dataset, run(learning_rate=0.01, **PLAIN), [8])
     state = {name: tensor for name, tensor in load_file(donor.weights).items() if not name.startswith("fc.")}
@@ -178,6 +180,7 @@ def test_numbers_are_float32_on_a_processor_unless_asked_otherwise(tmp_path, dat
     assert changed(weights(files[0]), weights(half))
 
 
+@pytest.mark.slow
 def test_a_compiled_network_trains_as_a_plain_one():
     losses = []
     for compiled in (False, True):

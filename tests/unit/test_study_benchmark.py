@@ -38,6 +38,7 @@ def test_the_passes_of_training_are_counted_as_by_hand(changes, learnt, expected
     assert benchmark.count_training(section(batch_size=8, **changes), learnt, 5) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adversarial", [{"length": 0.0}, HARD], ids=["plain", "hard"])
 def test_real_training_makes_as_many_passes(adversarial, tmp_path, dataset, monkeypatch):
     passed, forward = Counter(), Classifier.forward

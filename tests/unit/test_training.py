@@ -59,6 +59,7 @@ def updates():
     handle.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS.keys())
 def test_a_chain_cut_anywhere_gives_the_bits_of_one_run(tmp_path, dataset, run, changes):
     settings = run(**{"batch_size": 4, **changes})
@@ -73,6 +74,7 @@ def test_a_chain_cut_anywhere_gives_the_bits_of_one_run(tmp_path, dataset, run, 
     pd.testing.assert_frame_equal(rows[SAME].tail(1).reset_index(drop=True), pd.read_csv(cut.history)[SAME])
 
 
+@pytest.mark.slow
 def test_loader_processes_change_no_bit(tmp_path, dataset, run):
     settings = run(mixup=0.3, batch_size=4)
     alone = train(tmp_path / "alone", dataset, settings, [2])
@@ -80,6 +82,7 @@ def test_loader_processes_change_no_bit(tmp_path, dataset, run):
     assert alone.weights.read_bytes() == helped.weights.read_bytes()
 
 
+@pytest.mark.slow
 def test_fractions_make_the_updates_and_rows_that_they_say(tmp_path, dataset, run, updates):
     before, made, rows = None, [], []
     for epoch in [0, 0.5, 1.25, 3, 3.75]:
@@ -117,6 +120,7 @@ def test_a_late_fraction_keeps_its_decimals_in_the_history(tmp_path, dataset, ru
     assert list(pd.read_csv(late.history)["epoch"]) == [1234.125]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("halt", "left"), [(1, 8), (3, 6), (6, 4), (8, 2)])
 def test_a_job_that_is_ended_early_goes_on_from_its_last_whole_epoch(tmp_path, dataset, run, updates, halt, left):
     whole = train(tmp_path / "whole", dataset, run(), [4])
@@ -136,6 +140,7 @@ def test_a_job_that_is_ended_early_goes_on_from_its_last_whole_epoch(tmp_path, d
     ), "nothing is left"
 
 
+@pytest.mark.slow
 def test_a_job_that_is_ended_while_it_keeps_an_epoch_loses_one_at_most(tmp_path, dataset, run, updates, monkeypatch):
     renamed = []
 
@@ -153,6 +158,7 @@ def test_a_job_that_is_ended_while_it_keeps_an_epoch_loses_one_at_most(tmp_path,
     assert updates.made == 4 + 6, "the first epoch was kept"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["rate", "code", "name", "epoch", "dataset", "before", "weights"])
 def test_an_epoch_of_another_job_is_not_gone_on_from(tmp_path, dataset, run, updates, other):
     data = shutil.copytree(dataset, tmp_path / "data")

@@ -8,6 +8,8 @@ import subprocess
 import time
 from collections.abc import Callable
 
+import pytest
+
 from dreambirds.dreaming.store import find
 from tests.helpers.killing import files, jobs_of
 from tests.helpers.studies import Study, count_dreams, tiny
@@ -69,17 +71,25 @@ def epochs(said: str) -> list[int]:
     return [int(epoch) for epoch in re.findall(r"^scratch epoch (\d+): loss", said, re.MULTILINE)]
 
 
-def test_the_same_command_goes_on_after_every_way_to_stop_it(tmp_path):
+FEW = ["Ctrl-C", "SIGKILL of all"], ["SIGKILL of the job", "SIGKILL of Snakemake", "SIGTERM"]
+
+
+@pytest.mark.parametrize(
+    ("in_training", "in_dreams"),
+    [FEW, pytest.param(list(STOPS), list(STOPS), marks=pytest.mark.exhaustive)],
+    ids=["each way once", "each way twice"],
+)
+def test_the_same_command_goes_on_after_every_way_to_stop_it(tmp_path, in_training, in_dreams):
     (tmp_path / "disturbed").mkdir()
     study, reached = Study(tmp_path / "disturbed", config()), 0
-    for stop in STOPS:
+    for stop in in_training:
         trained = epochs(stop_when(study, stop, epochs))
         assert trained or reached == EPOCHS, f"before {stop} {reached} epochs were whole"
         if trained:
             assert trained[0] in (reached, reached + 1) or not reached, f"before {stop} {reached} epochs were whole"
             reached = trained[-1]
     kept = study.folder / "results/.store/dreams"
-    for stop in STOPS:
+    for stop in in_dreams:
         before = len(find(kept, "*/*/*/entry.json"))
         stop_when(study, stop, lambda _, before=before: len(find(kept, "*/*/*/entry.json")) > before)
     before = len(find(kept, "??/*/*/entry.json"))

@@ -1,16 +1,20 @@
 """The command ``dreambirds``: what is done without Snakemake. Each sub-command imports what it needs when it runs."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from dreambirds import __version__
 from dreambirds.errors import StudyError
+from dreambirds.mishaps import mishap
+
+MUST_DOWNLOAD = 3  # exit status
 
 
 def check(asked: argparse.Namespace) -> None:
-    """Check a config; print its study's name, or how many dreams it asks for."""
+    """Check a config; print how many dreams it asks for, or with --study its study's name."""
     from dreambirds.study.config_file import check_file, study_of
 
     check_file(asked.config)
@@ -20,33 +24,33 @@ def check(asked: argparse.Namespace) -> None:
     import yaml
 
     from dreambirds.study.count import announce
-    from dreambirds.study.fetching import announce_fetch, first_fetch
+    from dreambirds.study.fetching import first_fetch
     from dreambirds.study.plan import make_plan
 
     config = yaml.safe_load(asked.config.read_text(encoding="utf-8"))
-    fetching = first_fetch(config)
-    if fetching:
-        announce_fetch(fetching)
+    resource = first_fetch(config)
+    if resource:
+        print(f"{resource.title} must be downloaded to '{resource.place}' before the study's classes are known")
     else:
         announce(make_plan(config))
 
 
 def missing(asked: argparse.Namespace) -> None:
-    """Print which photographs a study must download first, and exit with 1 if there are any."""
+    """Print which photographs a study must download first, and exit with status 3 if there are any."""
     import yaml
 
-    from dreambirds.data.fetch import missing as missing_resource
     from dreambirds.study.config_file import check_file
+    from dreambirds.study.fetching import first_fetch
 
     check_file(asked.config)
-    resource = missing_resource(yaml.safe_load(asked.config.read_text(encoding="utf-8")))
+    resource = first_fetch(yaml.safe_load(asked.config.read_text(encoding="utf-8")))
     if resource:
         print(f"{resource.title} must be downloaded to '{resource.place}' first")
-        sys.exit(1)
+        sys.exit(MUST_DOWNLOAD)
 
 
 def compare(asked: argparse.Namespace) -> None:
-    """Print the runs and recipes of one study, or in what two studies differ, and write the page of both."""
+    """Compare the runs and recipes of one study, or two studies; for two, also write a page."""
     from dreambirds.gallery.compare import compare as compare_studies
 
     compare_studies(asked.studies, asked.sort)
@@ -57,13 +61,16 @@ def findings(asked: argparse.Namespace) -> None:
     from dreambirds.gallery.findings import markdown, read_findings
 
     try:
-        print(markdown(read_findings(asked.table)))
-    except (OSError, ValueError, KeyError) as error:
-        raise StudyError(f"'{asked.table}' is no table of findings ({error})") from error
+        text = markdown(read_findings(asked.table))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StudyError(
+            f"'{asked.table}' is not a table of findings; name the findings.csv of a study's results"
+        ) from error
+    print(text)
 
 
 def store_gc(asked: argparse.Namespace) -> None:
-    """Remove from the store what was used least recently, and print what became of it."""
+    """Remove the least recently used entries from the store, and print how many were removed."""
     from dreambirds.dreaming.eviction import evict_to
 
     print(evict_to(asked.limit, "--limit"))
@@ -104,7 +111,7 @@ def _add_nothing(_parser: argparse.ArgumentParser) -> None:
 
 COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
     "check": (check, _add_check, "dreambirds check config/default.yaml"),
-    "missing": (missing, _add_missing, "dreambirds missing config/birds.yaml || snakemake --cores all"),
+    "missing": (missing, _add_missing, "dreambirds missing config/birds.yaml"),
     "compare": (compare, _add_compare, "dreambirds compare results/default results/other"),
     "findings": (findings, _add_findings, "dreambirds findings results/default/findings/findings.csv"),
     "store-gc": (store_gc, _add_store_gc, "dreambirds store-gc --limit 20GB"),
@@ -126,5 +133,9 @@ def main(words: list[str] | None = None) -> None:
     asked = parser.parse_args(words)
     try:
         asked.run(asked)
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except StudyError as error:
         sys.exit(f"Error: {error}")
+    except OSError as error:
+        sys.exit(f"Error: {mishap(error)}")

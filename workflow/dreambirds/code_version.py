@@ -8,6 +8,7 @@ scripts. What counts of a module is its syntax tree (`essence`); modules that de
 import ast
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -46,7 +47,7 @@ LIBRARIES = {
 EXEMPT = {
     "they word errors and write logs": ["errors", "logs", "mishaps"],
     "they lock, link, move, digest and store files, whose contents others decide": [
-        *("data.files", "data.store", "dreaming.store", "judging.memory", "models.hub", "study.known"),
+        *("data.files", "dreaming.store", "models.hub", "study.known"),
     ],
     "they run a job: its GPUs, its end with Snakemake's, its check of the code": [
         "code_version",
@@ -55,12 +56,18 @@ EXEMPT = {
         "watch",
     ],
     "they check a config and plan its jobs, and each rule's parameters contain what they decide": [
-        *("study.asked", "study.chain", "study.fitting", "study.judgement", "study.judges", "study.memory"),
-        *("study.models", "study.paths", "study.plan", "study.presets", "study.runs", "study.schema"),
-        *("study.single", "study.sources"),
+        *("study.asked", "study.chain", "study.fitting", "study.judgement", "study.judges", "study.models"),
+        *("study.paths", "study.plan", "study.presets", "study.runs", "study.schema", "study.single"),
+        *("study.sources",),
+    ],
+    "it estimates memory, which says how many images share a batch; each image is the same alone, to rounding": [
+        "study.memory"
     ],
 }
 SAYS_NOTHING = {"annotation", "returns", "ctx", "kind", "type_comment", "type_params"}
+PLACES = {ast.ClassDef: "class", ast.FunctionDef: "function", ast.AsyncFunctionDef: "function", ast.Lambda: "function"}
+DATA_ERRORS = {"UnreadableError"}  # their sentences are the column `problem` of images.csv
+NOTHING = hashlib.sha256().hexdigest()
 LOG_CALLS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 
 
@@ -83,8 +90,11 @@ def check_code(code: str | None) -> None:
 
 def code_digest(paths: Iterable[Path]) -> str:
     """Return the sha256 of the essence of Python modules and of the bytes of other files, in any order."""
-    digests = {_read(path)[0] for path in paths} - {hashlib.sha256().hexdigest()}  # of a module of a docstring only
-    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()
+    counted = {path: _read(path) for path in paths}
+    lines = {read.digest for read in counted.values()} - {NOTHING}  # of a module of a docstring only
+    for read in counted.values():  # a name that comes from another module counts, and where that lies does not
+        lines |= {f"{read.digest} {name} {counted[file].digest}" for name, file in read.names if file in counted}
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
 def stage_modules(stage: str) -> list[Path]:
@@ -97,7 +107,7 @@ def stage_modules(stage: str) -> list[Path]:
         path = waiting.pop()
         if path not in found | exempt:
             found.add(path)
-            waiting += _read(path)[1]
+            waiting += _read(path).imported
     return sorted(found)
 
 
@@ -106,20 +116,37 @@ def module_path(name: str) -> Path:
     return PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file's digest, the files of the package's modules that it imports, and the names that it uses of these."""
+
+    digest: str
+    imported: list[Path]
+    names: list[tuple[str, Path]]
+
+
 @cache
-def _read(path: Path) -> tuple[str, list[Path]]:
-    """Return the digest of a file, and the files of the package's modules that it imports."""
+def _read(path: Path) -> _File:
     if path.suffix != ".py":
-        return hashlib.sha256(path.read_bytes()).hexdigest(), []
-    tree = ast.parse(path.read_text())
-    bases = []
+        return _File(hashlib.sha256(path.read_bytes()).hexdigest(), [], [])
+    tree = ast.parse(path.read_bytes())
+    text, used = _essence(tree)
+    files: list[Path] = []
+    names: list[tuple[str, Path]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and _is_own(node.module):
             base = PACKAGE.joinpath(*(node.module or "").split(".")[1:])
-            bases += [base, *(base / alias.name for alias in node.names)]
+            for alias in node.names:
+                found = [*_files(base), *_files(base / alias.name)]
+                files += found
+                names += [(alias.name, file) for file in found if (alias.asname or alias.name) in used]
+    return _File(hashlib.sha256(text.encode()).hexdigest(), files, names)
+
+
+def _files(base: Path) -> list[Path]:
     # the package's own `__init__` contains its version and its public names, which decide nothing
-    files = [file for base in bases if base != PACKAGE for file in (base.with_suffix(".py"), base / "__init__.py")]
-    return hashlib.sha256(_essence(tree).encode()).hexdigest(), [file for file in files if file.is_file()]
+    files = (base.with_suffix(".py"), base / "__init__.py") if base != PACKAGE else ()
+    return [file for file in files if file.is_file()]
 
 
 def _is_own(module: str | None) -> bool:
@@ -129,20 +156,22 @@ def _is_own(module: str | None) -> bool:
 def essence(source: str) -> str:
     """Return what of a module can decide a result: its syntax tree as text, the same in every version of Python.
 
-    Left out are comments, docstrings, annotations, imports of the package's own modules, and the arguments of `raise`,
-    of `warnings.warn` and of log calls; then imports, texts and private functions that nothing else uses, since these
-    only served a sentence.
+    Left out are comments, docstrings, annotations, imports of the package's own modules, and the arguments of `raise`
+    (but for errors that a table lists), of `warnings.warn` and of log calls. Then what nothing else in the module uses
+    and no other module can is left out too, since it only served a sentence: imports, private functions of the module,
+    and texts that a function gives a name.
     """
-    return _essence(ast.parse(source))
+    return _essence(ast.parse(source))[0]
 
 
-def _essence(tree: ast.Module) -> str:
+def _essence(tree: ast.Module) -> tuple[str, set[str]]:
+    """Return the text of a module, and the names that it uses."""
     whole = _Part()
     whole.add(tree.body)
     used = whole.used
     while more := [part for part in whole.optional if part.names & used and not part.used <= used]:
         used = used.union(*(part.used for part in more))
-    return "\n".join([*sorted(text for name, text in whole.imports if name in used), whole.text(used)])
+    return "\n".join([*sorted(text for name, text in whole.imports if name in used), whole.text(used)]), used
 
 
 class _Part:
@@ -158,31 +187,34 @@ class _Part:
         parts = (piece for piece in self.pieces if isinstance(piece, str) or piece.names & used)
         return "".join(part if isinstance(part, str) else part.text(used) for part in parts)
 
-    def add(self, node: object, in_class: bool = False) -> None:
-        """Add a part of the tree."""
+    def add(self, node: object, place: str = "module") -> None:
+        """Add a part of the tree, which stands in a module, a class or a function."""
         if isinstance(node, list):
             for each in node:
                 before = len(self.pieces)
-                self.add(each, in_class)
-                self.pieces += [","] if len(self.pieces) > before else []
+                self.add(each, place)
+                if len(self.pieces) > before:
+                    last = self.pieces[-1]
+                    (last if isinstance(last, _Part) else self).pieces.append(",")
         elif not isinstance(node, ast.AST):
             self.pieces.append(repr(node))
         elif isinstance(node, ast.Import | ast.ImportFrom):
             self._add_imports(node)
-        elif isinstance(node, ast.AnnAssign) and not in_class:
+        elif isinstance(node, ast.AnnAssign) and place != "class":
             if node.value:
-                self.add(ast.Assign([node.target], node.value))
+                self.add(ast.Assign([node.target], node.value), place)
         elif not (isinstance(node, ast.Expr) and _is_text(node.value)):
-            names = _own_names(node)
+            names = _own_names(node, place)
             if names:
                 part = _Part(names, self)
-                part._add_fields(node)
+                part._add_fields(node, place)
                 self.optional.append(part)
                 self.pieces.append(part)
             else:
-                self._add_fields(node)
+                self._add_fields(node, place)
 
-    def _add_fields(self, node: ast.AST) -> None:
+    def _add_fields(self, node: ast.AST, place: str) -> None:
+        within = PLACES.get(type(node), place)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             self.used.add(node.id)
         elif isinstance(node, ast.Attribute):
@@ -192,10 +224,10 @@ class _Part:
             value = getattr(node, name, None)
             if name not in SAYS_NOTHING and value is not None and value != []:
                 self.pieces.append(f"{name}=")
-                if isinstance(node, ast.Raise) and isinstance(value, ast.Call):
+                if isinstance(node, ast.Raise) and isinstance(value, ast.Call) and not _is_data(value.func):
                     value = value.func
                 if not (name in ("args", "keywords") and _is_log_call(node)):
-                    self.add(value, isinstance(node, ast.ClassDef))
+                    self.add(value, within)
         self.pieces.append(")")
 
     def _add_imports(self, node: ast.Import | ast.ImportFrom) -> None:
@@ -208,11 +240,11 @@ class _Part:
                 self.imports.add((name, f"import {alias.name} as {name}"))
 
 
-def _own_names(node: ast.AST) -> list[str]:
-    """Return the names of a private function or of a text, nothing for all else."""
-    if isinstance(node, ast.FunctionDef) and not node.decorator_list:
+def _own_names(node: ast.AST, place: str) -> list[str]:
+    """Return the names of a module's private function, or of a text within a function; nothing for all else."""
+    if place == "module" and isinstance(node, ast.FunctionDef) and not node.decorator_list:
         return [node.name] if node.name.startswith("_") and not node.name.startswith("__") else []
-    if isinstance(node, ast.Assign) and _is_text(node.value):
+    if place == "function" and isinstance(node, ast.Assign) and _is_text(node.value):
         names = [target.id for target in node.targets if isinstance(target, ast.Name)]
         return names if len(names) == len(node.targets) else []
     return []
@@ -222,6 +254,10 @@ def _is_text(node: ast.expr) -> bool:
     if isinstance(node, ast.IfExp):
         return _is_text(node.body) and _is_text(node.orelse)
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def _is_data(error: ast.expr) -> bool:
+    return isinstance(error, ast.Name) and error.id in DATA_ERRORS
 
 
 def _is_log_call(node: ast.AST) -> bool:

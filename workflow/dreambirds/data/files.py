@@ -1,4 +1,4 @@
-"""Paths as a user writes them, files that appear when they are whole, and which are photographs by their names."""
+"""Paths as a user writes them, and files that appear when they are whole."""
 
 import hashlib
 import json
@@ -14,12 +14,13 @@ from uuid import uuid4
 from dreambirds.errors import StudyError
 
 HALF = re.compile(r"\.[0-9a-f]{32}(\.[^.]*)?")  # a name that `atomically` gives
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 def expand(path: str) -> Path:
     """Return a path of the config with ``~`` and ``$VARIABLES`` replaced; a variable or a
-    user that is not known stays as it is."""
+    user that is not known stays as it is. Raises StudyError for what can't be a path."""
+    if "\0" in path:
+        raise StudyError(f"'{path}' contains a NUL character, which no path may; remove it")
     expanded = Path(os.path.expandvars(path))
     try:
         return expanded.expanduser()
@@ -38,16 +39,6 @@ def is_file(path: Path) -> bool:
 def store_root() -> Path:
     """Return the folder of all that is kept for other studies: ``results/.store``, or what DREAMBIRDS_STORE names."""
     return expand(os.environ.get("DREAMBIRDS_STORE") or "results/.store")
-
-
-def find_photographs(folder: Path) -> list[Path]:
-    """Return the photographs directly inside a class folder, sorted by name; hidden files are left out."""
-    return sorted(path for path in folder.iterdir() if is_photograph(path))
-
-
-def is_photograph(path: Path) -> bool:
-    """Tell whether a file is called as a photograph is: JPEG, PNG or WebP, and not hidden."""
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
 
 
 @contextmanager

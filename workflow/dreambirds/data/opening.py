@@ -1,10 +1,21 @@
-"""Which files are opened as photographs: regular ones of a size that photographs have."""
+"""Which files are opened as photographs: by their names, and regular ones of a size that photographs have."""
 
 import stat
 from pathlib import Path
 from typing import BinaryIO
 
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp"}
 LARGEST = 256 << 20  # bytes of one file; more is no photograph, and would fill the memory or take hours to read
+
+
+def find_photographs(folder: Path) -> list[Path]:
+    """Return the photographs directly inside a class folder, sorted by name; hidden files are left out."""
+    return sorted(path for path in folder.iterdir() if is_photograph(path))
+
+
+def is_photograph(path: Path) -> bool:
+    """Tell whether a file is called as a photograph is: JPEG, PNG or WebP, and not hidden."""
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
 
 
 def open_file(path: Path) -> BinaryIO:

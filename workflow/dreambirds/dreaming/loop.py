@@ -202,7 +202,7 @@ def dream(
     `model` maps images (B, 3, H, W) in [0, 1] to logits (B, C), in eval mode, its parameters needing no gradient;
     layers of objectives are looked up in its attribute `network`, or in itself. `targets` are (B,) class numbers;
     `starts` are (B, 3, H, W) in [0, 1]; `streams` holds a CPU ``torch.Generator`` an image, which is advanced;
-    without them each image has one of its place in the batch.
+    by default image i has ``stream(0, str(i))``.
     `spectrum` (3, H, W // 2 + 1) is what ``image="maco"`` needs; `precision` is one of `precision.PRECISIONS`; with
     `film_every`, a frame is kept every so many steps. An image meets no other of its batch: its dream is the same
     alone, to rounding. Raises StudyError where the recipe does not fit the model.

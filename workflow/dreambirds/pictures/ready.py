@@ -27,8 +27,6 @@ from dreambirds.models.frozen import freeze
 from dreambirds.pictures.provenance import versions
 from dreambirds.pictures.statistics import read_statistics
 from dreambirds.study.memory import frames
-from dreambirds.study.presets import load_presets
-from dreambirds.study.recipes import spread
 from dreambirds.terms import layers
 
 DECIDES_NO_PIXEL = ("preset", "steps", "film_every", "precision", "start_path")
@@ -167,15 +165,3 @@ def as_recipe(parameters: dict, side: int) -> Recipe:
     values = {key.name: parameters[key.name] for key in fields(Recipe)}
     recipe = Recipe(**{**values, "steps": tuple(parameters["steps"])})
     return recipe if parameters["lengths_at"] is None else scaled(recipe, side / parameters["lengths_at"])
-
-
-def list_presets(side: int = 64) -> dict[str, Recipe]:
-    """Return the recipes of all presets by name, for pictures whose shorter side has `side` pixels.
-
-    A preset's start, seed and size are not part of them: those are what `dream` is given.
-    """
-    recipes = {}
-    for name in load_presets():
-        (parameters,) = spread(name, {"preset": name}).values()
-        recipes[name] = as_recipe(parameters, side)
-    return recipes

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from dreambirds.data.files import expand, find_photographs, is_file, is_photograph
+from dreambirds.data.files import expand, is_file
+from dreambirds.data.opening import find_photographs, is_photograph
 from dreambirds.data.shapes import in_proportion, shape_of
 from dreambirds.errors import StudyError, said_of
 from dreambirds.study.paths import check_letters

@@ -164,29 +164,30 @@ class Trainer:
 
     def _check_loss(self, tally: Tally, epoch: float) -> None:
         if not math.isfinite(tally.loss):
-            raise DivergenceError(self._sentence(f"the loss became {float(tally.loss)}", tally, epoch))
+            raise DivergenceError(_sentence(self, f"the loss became {float(tally.loss)}", tally, epoch))
 
     def _check_weights(self, tally: Tally, epoch: int) -> None:
         if not self._are_finite(self.classifier.state_dict().values()):
-            raise DivergenceError(self._sentence("a weight became infinite or no number", tally, epoch))
+            raise DivergenceError(_sentence(self, "a weight became infinite or no number", tally, epoch))
         if not self._are_finite(optimisation.pack(self.optimizer)[0].values()):
-            raise DivergenceError(self._sentence("the optimiser's state became infinite or no number", tally, epoch))
+            raise DivergenceError(_sentence(self, "the optimiser's state became infinite or no number", tally, epoch))
         if self.scaler.is_enabled() and self.scaler.get_scale() < SMALLEST_SCALE:
             what = "update after update is left out, since gradients are infinite or no number in float16,"
-            raise DivergenceError(self._sentence(what, tally, epoch))
+            raise DivergenceError(_sentence(self, what, tally, epoch))
 
     def _are_finite(self, tensors: Iterable[torch.Tensor]) -> bool:
         good = [tensor.isfinite().all().to(self.device) for tensor in tensors if tensor.is_floating_point()]
         return not good or bool(torch.stack(good).all())
 
-    def _sentence(self, what: str, tally: Tally, epoch: float) -> str:
-        other = ["set precision to float32"] if self.dtype == torch.float16 else []
-        if epoch == 0:
-            remedy = " or ".join([*other, "name other weights, another model or model_options"])
-            return f"{what} before training has changed a weight; {remedy}"
-        remedies = [f"lower learning_rate, now {self.run['learning_rate']:g}"]
-        remedies += [] if self.run["gradient_clip"] else ["set gradient_clip"]
-        return f"{what} in epoch {epoch} at learning rate {tally.rate:g}; {', or '.join(remedies + other)}"
+
+def _sentence(trainer: Trainer, what: str, tally: Tally, epoch: float) -> str:
+    other = ["set precision to float32"] if trainer.dtype == torch.float16 else []
+    if epoch == 0:
+        remedy = " or ".join([*other, "name other weights, another model or model_options"])
+        return f"{what} before training has changed a weight; {remedy}"
+    remedies = [f"lower learning_rate, now {trainer.run['learning_rate']:g}"]
+    remedies += [] if trainer.run["gradient_clip"] else ["set gradient_clip"]
+    return f"{what} in epoch {epoch} at learning rate {tally.rate:g}; {', or '.join(remedies + other)}"
 
 
 def resolve_dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dreambirds.data.files import EXTENSIONS
 from dreambirds.data.layouts.archives import open_archive, read_member
+from dreambirds.data.opening import EXTENSIONS
 from dreambirds.errors import StudyError
 
 ENDINGS = tuple(EXTENSIONS)
