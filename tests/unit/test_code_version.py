@@ -62,7 +62,7 @@ SAME = {
     "a part of an error's sentence": ('return f"{what}; {REMEDY}"', 'return f"{what}: {REMEDY}!"'),
     "an error's key": (', "blur")', ")"),
     "a warning": ('"a wide blur", stacklevel=2', '"this blur is wide", stacklevel=3'),
-    "an unused sentence": ("        what = f", "        never = 'said'\n        what = f"),
+    "an unused sentence": ("            what = f", "            never = 'said'\n            what = f"),
     "a line of the log": ('"blur of %s", widths', '"%d widths", len(widths)'),
     "a type": ("widths: Sequence[float]", "widths: list[float]"),
     "no type": ("images: torch.Tensor", "images"),
@@ -176,13 +176,14 @@ def test_no_module_uses_a_private_function_of_another():
 
 
 DECEIVE = re.compile(
-    r"\b(ClassVar|InitVar|KW_ONLY|singledispatch|globals\(|locals\(|getattr\(\w+, \"_)|import \*|from \.|import \w+ as log\b"
+    r"\b(ClassVar|InitVar|KW_ONLY|singledispatch|globals\(|locals\(|getattr\(\w+, \"_)"
+    r"|import \*|from \.|import \w+ as log\b"
 )
 
 
 def test_the_package_has_nothing_that_would_deceive_the_digest():
     """Annotations that mean something at run time, names that are looked up by a text, and a `log` that is none."""
-    paths = [path for path in (*PACKAGE.rglob("*.py"), *SCRIPTS.glob("*.py"))]
+    paths = {*PACKAGE.rglob("*.py"), *SCRIPTS.glob("*.py")} - {PACKAGE / "__init__.py"}
     assert [f"{path.name}: {match[0]}" for path in paths for match in DECEIVE.finditer(path.read_text())] == []
 
 
