@@ -1,8 +1,8 @@
 """What invalidates a result: code counts as input, sentences do not.
 
-Each rule carries `stage_code` among its parameters, and so does each key of the dream store and of prepared pictures:
-an edit runs its own stage again, and no stage before it. A stage's modules are found by following imports from its
-scripts. What counts of a module is its syntax tree (`essence`); modules that decide no result are `EXEMPT`, by name.
+Each rule has `stage_code` among its parameters, and each key of the dream store and of prepared images contains it. So
+an edit re-runs its own stage and no stage before it. A stage's modules are found by following imports from its scripts.
+The part of a module that counts is its syntax tree (see `essence`). Modules that cannot affect a result are in `EXEMPT`.
 """
 
 import ast
@@ -50,15 +50,12 @@ EXEMPT = {
         *("data.files", "dreaming.store", "models.hub", "study.known"),
     ],
     "they run a job: its GPUs, its end with Snakemake's, its check of the code": [
-        "code_version",
-        "job",
-        "leases",
-        "watch",
+        *("code_version", "job", "leases", "watch"),
     ],
     "they check a config and plan its jobs, and each rule's parameters contain what they decide": [
-        *("study.asked", "study.chain", "study.fitting", "study.judgement", "study.judges", "study.models"),
-        *("study.paths", "study.plan", "study.presets", "study.runs", "study.schema", "study.single"),
-        *("study.sources",),
+        *("study.asked", "study.chain", "study.fitting", "study.judgement", "study.judges"),
+        *("study.models", "study.paths", "study.plan", "study.presets", "study.runs"),
+        *("study.schema", "study.single", "study.sources"),
     ],
     "it estimates memory, which says how many images share a batch; each image is the same alone, to rounding": [
         "study.memory"
@@ -78,7 +75,7 @@ def libraries(stage: str) -> dict[str, str]:
 
 @cache
 def stage_code(stage: str) -> str:
-    """Return a stage's name with a digest of the contents of its modules, wherever they lie."""
+    """Return a stage's name with a digest of its modules' contents, wherever their files are."""
     return f"{stage} code {code_digest(stage_modules(stage))[:16]}"
 
 
@@ -154,7 +151,7 @@ def _is_own(module: str | None) -> bool:
 
 
 def essence(source: str) -> str:
-    """Return what of a module can decide a result: its syntax tree as text, the same in every version of Python.
+    """Return the part of a module that can affect a result: its syntax tree as text, the same in every Python version.
 
     Left out are comments, docstrings, annotations, imports of the package's own modules, and the arguments of `raise`
     (but for errors that a table lists), of `warnings.warn` and of log calls. Then what nothing else in the module uses
