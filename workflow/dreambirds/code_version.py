@@ -2,7 +2,7 @@
 
 Each rule has `stage_code` among its parameters, and each key of the dream store and of prepared images contains it. So
 an edit re-runs its own stage and no stage before it. A stage's modules are found by following imports from its scripts.
-The part of a module that counts is its syntax tree (see `essence`). Modules that cannot affect a result are in `EXEMPT`.
+The part of a module that counts is its syntax tree (see `essence`). Modules that affect no result are in `EXEMPT`.
 """
 
 import ast
