@@ -133,10 +133,13 @@ def _read(path: Path) -> _File:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and _is_own(node.module):
             base = PACKAGE.joinpath(*(node.module or "").split(".")[1:])
+            files += _files(base)
             for alias in node.names:
-                found = [*_files(base), *_files(base / alias.name)]
-                files += found
-                names += [(alias.name, file) for file in found if (alias.asname or alias.name) in used]
+                modules = _files(base / alias.name)
+                files += modules
+                names += [
+                    (alias.name, file) for file in modules or _files(base) if (alias.asname or alias.name) in used
+                ]
     return _File(hashlib.sha256(text.encode()).hexdigest(), files, names)
 
 
