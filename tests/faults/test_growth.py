@@ -35,6 +35,7 @@ def test_the_memory_of_a_dream_job_does_not_grow_with_its_dreams(tmp_path, count
     counted("dreams soaked with flat memory", DREAMS)
 
 
+@pytest.mark.exhaustive
 def test_a_leak_of_a_picture_a_dream_would_be_seen(tmp_path):
     assert grown(soak(tmp_path, DREAMS, LEAK)) > FLAT
 

@@ -13,6 +13,7 @@ import json
 import os
 import pkgutil
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,9 @@ import time
 import traceback
 from functools import cache
 from pathlib import Path
+
+import psutil
+from filelock import FileLock
 
 HEAVY = [
     *("torch", "torch.nn", "torch.utils.data", "torchvision.transforms.v2", "timm", "timm.optim", "timm.scheduler"),
@@ -61,19 +65,21 @@ def run_python(
 
 @cache
 def _server() -> str:
-    """Start the server of this process, which ends with it; return its address."""
-    folder = tempfile.TemporaryDirectory(prefix="forks-")
-    address = f"{folder.name}/socket"
-    process = subprocess.Popen(
-        [sys.executable, __file__, address], env={**os.environ, "OMP_NUM_THREADS": "1"}, stdin=subprocess.PIPE
-    )
-    atexit.register(folder.cleanup)
-    atexit.register(process.kill)
-    patience = time.monotonic() + 120
-    while not Path(address).exists():
-        assert process.poll() is None and time.monotonic() < patience, "the server of forks does not start"
-        time.sleep(0.05)
-    return address
+    """Return the address of the one server of all processes of a test run; the first that asks starts it."""
+    owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    folder = Path(tempfile.gettempdir()) / f"forks-{os.geteuid()}-{owner}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    address = folder / "socket"
+    with FileLock(folder / "lock"):
+        if not address.exists():
+            command = [sys.executable, __file__, str(address), str(owner)]
+            env = {**os.environ, "OMP_NUM_THREADS": "1"}
+            process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
+            patience = time.monotonic() + 300
+            while not address.exists():
+                assert process.poll() is None and time.monotonic() < patience, "the server of forks does not start"
+                time.sleep(0.05)
+    return str(address)
 
 
 def _ask(
@@ -98,13 +104,13 @@ def _ask(
     return int(answer)
 
 
-def _serve(address: str) -> None:
+def _serve(address: str, owner: int) -> None:
     for name in HEAVY:
         importlib.import_module(name)
     _prepare()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(owner, Path(address).parent), daemon=True).start()
     server = socket.socket(socket.AF_UNIX)
     server.bind(f"{address}.new")
     server.listen(64)
@@ -139,8 +145,10 @@ def _prepare() -> None:
     pyplot.close(figure)
 
 
-def _end_with_parent() -> None:
-    sys.stdin.read()
+def _end_with(owner: int, folder: Path) -> None:
+    while psutil.pid_exists(owner):
+        time.sleep(1)
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(0)
 
 
@@ -222,4 +230,4 @@ def _fork_scripts(address: str, is_copy: bool) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(sys.argv[1], int(sys.argv[2]))

@@ -158,7 +158,13 @@ FEW = {  # of each preset: enough steps to see every octave and view
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size, shape", [(None, (48, 32)), (40, (60, 40))], ids=["as trained", "larger"])
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [
+        pytest.param(None, (48, 32), id="as trained"),
+        pytest.param(40, (60, 40), id="larger", marks=pytest.mark.exhaustive),
+    ],
+)
 @pytest.mark.parametrize("preset", FEW)
 def test_every_preset_dreams_in_the_proportions_that_its_model_was_trained_on(preset, size, shape, dreamt, tmp_path):
     whole = make_checkpoint(tmp_path, [48, 32])

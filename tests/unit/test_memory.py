@@ -32,7 +32,8 @@ pytestmark = pytest.mark.usefixtures("files")
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 LARGE = pytest.param(("inception_v4", 128, 8), marks=pytest.mark.exhaustive, id="inception_v4")
-CASES = [("test_resnet", 64, 32), ("resnet18", 128, 16), LARGE]
+MIDDLE = pytest.param(("resnet18", 128, 16), marks=pytest.mark.exhaustive, id="resnet18")
+CASES = [("test_resnet", 64, 32), MIDDLE, LARGE]
 
 
 def test_without_measurements_jobs_ask_for_a_default():

@@ -181,6 +181,7 @@ def test_numbers_are_float32_on_a_processor_unless_asked_otherwise(tmp_path, dat
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_compiled_network_trains_as_a_plain_one():
     losses = []
     for compiled in (False, True):
