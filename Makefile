@@ -38,8 +38,8 @@ check: lint types
 unit: .venv/installed-test
 	$(PYTEST) -m "not slow and not exhaustive" tests/unit
 
-# Three processes on two cores, since many tests wait; the files that take longest come first, and share what they build.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder
+# Four processes on two cores, since many tests wait; the files that take longest come first, and share what they build.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder
 TESTED := tests/workflow tests/faults tests/browser tests/unit
 test: lint types slurm chromium
 	$(PYTEST) -m "not exhaustive" $(TESTED)

@@ -131,6 +131,7 @@ BAD = [
     ("runs.scratch.weights: '/etc' is not a file", {f"{RUN}/weights": "/etc"}),
     ("runs.scratch.weights: 'xxx", {f"{RUN}/weights": LONG}),
     ("judges.j.checkpoint: 'nowhere' is not a file", {"judges/j/checkpoint": "nowhere"}),
+    ("dataset.path: 'a\\x00b' contains a NUL character", {**FOLDER, "dataset/path": "a\0b"}),
     ("study.start_path: 'a\\x00b' is no JPEG", {f"{RECIPE}/start": "photograph", f"{RECIPE}/start_path": "a\0b"}),
     # models
     ("runs.scratch.model: timm has no model 'resnet81'; did you mean 'resnet18'?", {f"{RUN}/model": "resnet81"}),

@@ -39,11 +39,11 @@ def missing(asked: argparse.Namespace) -> None:
     """Print which photographs a study must download first, and exit with status 3 if there are any."""
     import yaml
 
+    from dreambirds.data.fetch import missing as missing_resource
     from dreambirds.study.config_file import check_file
-    from dreambirds.study.fetching import first_fetch
 
     check_file(asked.config)
-    resource = first_fetch(yaml.safe_load(asked.config.read_text(encoding="utf-8")))
+    resource = missing_resource(yaml.safe_load(asked.config.read_text(encoding="utf-8")))
     if resource:
         print(f"{resource.title} must be downloaded to '{resource.place}' first")
         sys.exit(MUST_DOWNLOAD)

@@ -107,6 +107,8 @@ def _check_path(dataset: dict) -> None:
         raise StudyError("dataset.path: must name a folder with one sub-folder a class when 'source: folder' is set")
     if source in ("kaggle", "cub") and path is None:
         raise StudyError(f"dataset.path: is null, and the data of 'source: {source}' must be fetched first")
+    if path is not None and "\0" in path:
+        raise StudyError(f"dataset.path: '{path}' contains a NUL character, which no path may; remove it")
 
 
 def _layout(dataset: dict) -> ModuleType:

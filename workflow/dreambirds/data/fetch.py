@@ -41,8 +41,9 @@ RESOURCES = {
 
 def missing(config: Mapping) -> Resource | None:
     """Return what a study must fetch before its classes can be known; None if it names its data, or has it."""
-    dataset = config.get("dataset", {})
-    resource = RESOURCES.get(dataset.get("source"))
+    dataset = config.get("dataset")
+    source = dataset.get("source") if isinstance(dataset, Mapping) else None
+    resource = RESOURCES.get(source) if isinstance(source, str) else None
     return None if resource is None or dataset.get("path") is not None or resource.found() else resource
 
 

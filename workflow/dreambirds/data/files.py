@@ -18,9 +18,7 @@ HALF = re.compile(r"\.[0-9a-f]{32}(\.[^.]*)?")  # a name that `atomically` gives
 
 def expand(path: str) -> Path:
     """Return a path of the config with ``~`` and ``$VARIABLES`` replaced; a variable or a
-    user that is not known stays as it is. Raises StudyError for what can't be a path."""
-    if "\0" in path:
-        raise StudyError(f"'{path}' contains a NUL character, which no path may; remove it")
+    user that is not known stays as it is."""
     expanded = Path(os.path.expandvars(path))
     try:
         return expanded.expanduser()
