@@ -1,4 +1,4 @@
-"""A count of what tests do to a study: a run that counted anything ends with it as the table of docs/reliability.md."""
+"""What all tests share: a finished study, marks, and a count, printed last as the table of docs/reliability.md."""
 
 import os
 from collections import Counter

@@ -30,17 +30,8 @@ from filelock import FileLock
 
 HEAVY = [
     *("torch", "torch.nn", "torch.utils.data", "torchvision.transforms.v2", "timm", "timm.optim", "timm.scheduler"),
-    *(
-        "pandas",
-        "scipy.stats",
-        "matplotlib.pyplot",
-        "PIL.Image",
-        "PIL.ImageFont",
-        "jinja2",
-        "jsonschema",
-        "rich.console",
-    ),
-    *("rich.table", "psutil", "filelock", "safetensors.torch", "requests", "yaml", "tqdm"),
+    *("pandas", "scipy.stats", "matplotlib.pyplot", "PIL.Image", "PIL.ImageFont", "jinja2", "jsonschema"),
+    *("rich.console", "rich.table", "psutil", "filelock", "safetensors.torch", "requests", "yaml", "tqdm"),
     *("snakemake.cli", "snakemake.script", "snakemake.report.html_reporter", "snakemake.executors.local"),
 ]
 ROOT = Path(__file__).parents[2]
@@ -200,9 +191,6 @@ def _run(words: list[str]) -> None:
     if words[0] == "-m":
         sys.path[0], sys.argv = os.getcwd(), words[1:]  # noqa: PTH109
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-    elif words[0] == "-c":
-        sys.path[0], sys.argv = "", ["-c", *words[2:]]
-        exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
     else:
         sys.path[0], sys.argv = str(Path(words[0]).parent), words
         runpy.run_path(words[0], run_name="__main__")

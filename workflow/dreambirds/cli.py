@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dreambirds import __version__
-from dreambirds.errors import StudyError
+from dreambirds.errors import StudyError, first_line
 from dreambirds.mishaps import mishap
 
 MUST_DOWNLOAD = 3  # exit status
@@ -15,19 +15,16 @@ MUST_DOWNLOAD = 3  # exit status
 
 def check(asked: argparse.Namespace) -> None:
     """Check a config; print how many dreams it asks for, or with --study its study's name."""
-    from dreambirds.study.config_file import check_file, study_of
+    from dreambirds.study.config_file import study_of
 
-    check_file(asked.config)
+    config = _read_config(asked.config)
     if asked.study:
         print(study_of(asked.config))
         return
-    import yaml
-
     from dreambirds.study.count import announce
     from dreambirds.study.fetching import first_fetch
     from dreambirds.study.plan import make_plan
 
-    config = yaml.safe_load(asked.config.read_text(encoding="utf-8"))
     resource = first_fetch(config)
     if resource:
         print(f"{resource.title} must be downloaded to '{resource.place}' before the study's classes are known")
@@ -37,13 +34,9 @@ def check(asked: argparse.Namespace) -> None:
 
 def missing(asked: argparse.Namespace) -> None:
     """Print which photographs a study must download first, and exit with status 3 if there are any."""
-    import yaml
-
     from dreambirds.data.fetch import missing as missing_resource
-    from dreambirds.study.config_file import check_file
 
-    check_file(asked.config)
-    resource = missing_resource(yaml.safe_load(asked.config.read_text(encoding="utf-8")))
+    resource = missing_resource(_read_config(asked.config))
     if resource:
         print(f"{resource.title} must be downloaded to '{resource.place}' first")
         sys.exit(MUST_DOWNLOAD)
@@ -81,6 +74,15 @@ def reference(_asked: argparse.Namespace) -> None:
     from dreambirds.study.manual import write_manual
 
     write_manual(Path())
+
+
+def _read_config(path: Path) -> dict:
+    import yaml
+
+    from dreambirds.study.config_file import check_file
+
+    check_file(path)
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
@@ -138,4 +140,4 @@ def main(words: list[str] | None = None) -> None:
     except StudyError as error:
         sys.exit(f"Error: {error}")
     except OSError as error:
-        sys.exit(f"Error: {mishap(error)}")
+        sys.exit(f"Error: {mishap(error) or first_line(error)}")
