@@ -42,7 +42,7 @@ unit: .venv/installed-test
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder
 TESTED := tests/workflow tests/faults tests/browser tests/unit
 test: lint types slurm chromium
-	$(PYTEST) -m "not exhaustive" $(TESTED)
+	$(PYTEST) --durations=25 -m "not exhaustive" $(TESTED)
 
 test-all: lint types slurm chromium
 	export DREAMBIRDS_KILLS=10 DREAMBIRDS_CLASSES=10000; $(PYTEST) $(TESTED)

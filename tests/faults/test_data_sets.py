@@ -148,7 +148,7 @@ def test_the_workflow_survives_strange_classes_and_files_that_never_end(fresh, c
     fresh.config["dataset"] = {"source": "folder", "path": str(root), "image_size": 16}
     command = fresh.command("dataset_only")
     result = subprocess.run(
-        command, env=surroundings(), cwd=fresh.root, capture_output=True, text=True, timeout=200, check=False
+        command, env=surroundings(), cwd=fresh.root, capture_output=True, text=True, timeout=900, check=False
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert_plain(result.stdout + result.stderr + (fresh.folder / "results/logs/tiny/dataset.log").read_text())

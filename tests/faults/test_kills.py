@@ -29,8 +29,8 @@ def killed(study: Study, moment: float, victim: str) -> bool:
         main.wait(moment)
     except subprocess.TimeoutExpired:
         _kill(main, study.folder, victim)
-    main.wait(120)
-    patience = time.monotonic() + 60
+    main.wait(600)
+    patience = time.monotonic() + 300
     while jobs_of(study.folder):  # those of a killed Snakemake end by themselves
         assert time.monotonic() < patience, "a job outlives its Snakemake"
         time.sleep(0.1)

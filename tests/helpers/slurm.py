@@ -34,7 +34,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerParameters=batch_sched_delay=0
 SlurmdParameters=config_overrides
-MinJobAge=300
+MinJobAge=86400
 KillWait=2
 ReturnToService=2
 GresTypes=gpu

@@ -98,7 +98,7 @@ def ask(home: Path, *names: str, **more) -> dict:
     environment |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     environment.pop("HF_HUB_CACHE", None)
     command = [sys.executable, "-c", CHILD, *names]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -68,7 +68,7 @@ class Jobs:
 
     def wait(self, number: int) -> list[str]:
         """Wait until so many hold what they asked for, and return what they hold, in order."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while len(self.holding()) < number or "" in self.holding().values():
             assert time.monotonic() < end, f"only {self.holding()}"
             time.sleep(0.02)
@@ -115,7 +115,7 @@ def test_all_devices_are_used_at_once_and_a_killed_job_frees_its_own(jobs):
 def test_no_device_is_ever_shared_and_nobody_waits_for_ever(jobs, processes, gpus, there):
     for _ in range(processes):
         jobs.start(gpus=gpus, there=there, does=ROUNDS)
-    assert [process.wait(30) for process in jobs.running] == [0] * processes
+    assert [process.wait(300) for process in jobs.running] == [0] * processes
 
 
 def test_who_waits_for_two_keeps_none_meanwhile(jobs):

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import subprocess
 import sys
 import time
@@ -163,7 +164,8 @@ def test_another_machine_s_process_lives_while_it_gives_signs_of_life(started, f
     path = mark(folder, machine, age)
     process, seen = start(started, folder)
     assert (seen, path.exists()) == (left, left > 0)
-    assert ("'elsewhere' may be at work in this folder; 30 s ago" in process.communicate("\n")[1]) == (left > 0)
+    said = re.search(r"'elsewhere' may be at work in this folder; (\d+) s ago", process.communicate("\n")[1])
+    assert (said is not None) == (left > 0) and (said is None or age <= int(said[1]) < age + 60)
 
 
 @pytest.fixture
@@ -179,7 +181,7 @@ def test_a_process_that_lives_gives_signs_of_life(folder, monkeypatch, released)
     watch.hold(folder)
     (path,) = (folder / "dreambirds").glob("main-*")
     os.utime(path, (0, 0))
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while path.stat().st_mtime == 0 and time.monotonic() < end:
         time.sleep(0.02)
     assert time.time() - path.stat().st_mtime < 10
@@ -249,7 +251,7 @@ def launch(started: list, folder: Path, *chain: str) -> tuple[subprocess.Popen, 
 
 def wait_for(started: list, path: Path) -> set[psutil.Process]:
     """Wait for a file of process numbers, and return the processes."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not (path.exists() and path.read_text()):
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -53,13 +53,13 @@ def stop_when(study: Study, stop: str, ready: Callable[[str], bool]) -> str:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    patience = time.monotonic() + 300
+    patience = time.monotonic() + 900
     while process.poll() is None and not ready(log.read_text()):
         assert time.monotonic() < patience, (stop, log.read_text()[-3000:])
         time.sleep(0.02)
     if process.poll() is None:
         STOPS[stop](process, study.folder)
-    process.wait(120)
+    process.wait(600)
     while jobs_of(study.folder):  # those that outlive a killed Snakemake for a moment, and tell of epochs
         assert time.monotonic() < patience, stop
         time.sleep(0.1)
