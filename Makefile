@@ -110,15 +110,19 @@ audit: .venv-audit/installed
 	.venv-audit/bin/pip install --quiet pip-audit==2.10.1
 	@touch $@
 
+# On all cores, where pip compiles on one; else each process compiles what it imports where Python may not write it down.
+COMPILE = -$(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null
 .venv/installed: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-compile --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
+	$(COMPILE)
 	@touch $@
 
 .venv/installed-test: .venv/installed requirements-test.txt
 	$(BIN)/pip install --quiet --no-compile --requirement requirements-test.txt --constraint requirements.txt
+	$(COMPILE)
 	@touch $@
 
 # The peers see the packages of .venv, this project's among them, but nothing of theirs gets into it.

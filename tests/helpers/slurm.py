@@ -156,13 +156,13 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder)
 
 
-def wait_for(done: Callable[[], bool], otherwise: str = "", seconds: float = 60):
-    """Ask again and again until it is so; RuntimeError if it takes longer than that."""
+def wait_for(done: Callable[[], bool], otherwise: str = "", seconds: float = 60, pause: float = 0.1):
+    """Ask again and again, with a pause between, until it is so; RuntimeError if it takes longer than that."""
     end = time.monotonic() + seconds
     while not done():
         if time.monotonic() > end:
             raise RuntimeError(otherwise)
-        time.sleep(0.1)
+        time.sleep(pause)
 
 
 def _write(folder: Path):

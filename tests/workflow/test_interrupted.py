@@ -15,15 +15,14 @@ from tests.helpers.killing import files, jobs_of
 from tests.helpers.studies import Study, count_dreams, tiny
 from tests.helpers.surroundings import surroundings
 
-EPOCHS = 18
 ARGUMENTS = ["dreams_only", "--set-resources", "dream_study:mem_mb=100"]  # so little memory makes batches of one
 
 
-def config() -> dict:
+def config(epochs: int) -> dict:
     """Return a study of all eight species whose epochs and dreams last about a second each."""
     config = tiny()
     config["dataset"] = {"image_size": 32, "images_per_label": 40}
-    config["runs"]["scratch"] = {"model": "test_resnet", "epochs": [EPOCHS], "batch_size": 4}
+    config["runs"]["scratch"] = {"model": "test_resnet", "epochs": [epochs], "batch_size": 4}
     config["dreams"]["recipes"] = {"study": {"steps": [50, 400]}}
     return config
 
@@ -75,16 +74,16 @@ FEW = ["Ctrl-C", "SIGKILL of all"], ["SIGKILL of the job", "SIGKILL of Snakemake
 
 
 @pytest.mark.parametrize(
-    ("in_training", "in_dreams"),
-    [FEW, pytest.param(list(STOPS), list(STOPS), marks=pytest.mark.exhaustive)],
+    ("in_training", "in_dreams", "last"),
+    [(*FEW, 8), pytest.param(list(STOPS), list(STOPS), 18, marks=pytest.mark.exhaustive)],
     ids=["each way once", "each way twice"],
 )
-def test_the_same_command_goes_on_after_every_way_to_stop_it(tmp_path, in_training, in_dreams):
+def test_the_same_command_goes_on_after_every_way_to_stop_it(tmp_path, in_training, in_dreams, last):
     (tmp_path / "disturbed").mkdir()
-    study, reached = Study(tmp_path / "disturbed", config()), 0
+    study, reached = Study(tmp_path / "disturbed", config(last)), 0
     for stop in in_training:
         trained = epochs(stop_when(study, stop, epochs))
-        assert trained or reached == EPOCHS, f"before {stop} {reached} epochs were whole"
+        assert trained or reached == last, f"before {stop} {reached} epochs were whole"
         if trained:
             assert trained[0] in (reached, reached + 1) or not reached, f"before {stop} {reached} epochs were whole"
             reached = trained[-1]
@@ -97,6 +96,6 @@ def test_the_same_command_goes_on_after_every_way_to_stop_it(tmp_path, in_traini
     assert before >= 2 * 4 and count_dreams(said) <= 16 - before, "whole batches are kept"
     assert "Nothing to be done" in study.run(*ARGUMENTS)
     (tmp_path / "undisturbed").mkdir()
-    undisturbed = Study(tmp_path / "undisturbed", config())
+    undisturbed = Study(tmp_path / "undisturbed", config(last))
     undisturbed.run(*ARGUMENTS)
     assert files(study) == files(undisturbed)

@@ -38,7 +38,7 @@ class Ran:
             made = ["dreams_only", *targets.montages(make_plan(self.study.config))]  # jobs with a GPU, and without one
             running = pool.submit(self.study.run, *made, *WITHOUT_ACCOUNTING, *QUICK)
             try:
-                wait_for(lambda: running.done() or self._cancel(), "no dream job ever ran", 600)
+                wait_for(lambda: running.done() or self._cancel(), "no dream job ever ran", 600, 1)
                 self.said = running.result(900)
             except (RuntimeError, TimeoutError):
                 self.slurm.stop()  # ends Snakemake too, for which the pool waits
