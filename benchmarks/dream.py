@@ -17,13 +17,12 @@ from pathlib import Path
 import torch
 
 from benchmarks.records import tell
-from dreambirds.dreaming.loop import dream
-from dreambirds.dreaming.precision import computing, resolve_precision
+from dreambirds.config.recipes import as_recipe, spread
+from dreambirds.device import computing, resolve_precision
+from dreambirds.dreaming.dream import dream
 from dreambirds.dreaming.starts import stream
-from dreambirds.models.build import Classifier, build
-from dreambirds.models.frozen import freeze
-from dreambirds.pictures.ready import as_recipe
-from dreambirds.study.recipes import spread
+from dreambirds.models.classifier import Classifier, build
+from dreambirds.models.inference import freeze
 
 HERE = Path(__file__).parent
 CLASSES = 8

@@ -5,11 +5,11 @@ import resource
 
 import torch
 
-from dreambirds.dreaming.loop import dream
+from dreambirds.dreaming.dream import dream
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.starts import stream
-from dreambirds.models.build import build
-from dreambirds.models.frozen import freeze
+from dreambirds.models.classifier import build
+from dreambirds.models.inference import freeze
 
 
 def main() -> None:

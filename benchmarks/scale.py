@@ -40,7 +40,7 @@ def make_study(folder: Path, checkpoints: int, labels: int, recipes: int, size: 
         shutil.copytree(ROOT / name, folder / "code" / name)
     for name in ("Snakefile", "environment.yml"):
         shutil.copy(ROOT / name, folder / "code")
-    with (folder / "code/workflow/dreambirds/dreaming/loop.py").open("a") as file:
+    with (folder / "code/workflow/dreambirds/dreaming/dream.py").open("a") as file:
         file.write(INSTANT)
     for label in range(labels):
         birds = folder / "birds" / f"species_{label:04d}"

@@ -28,24 +28,22 @@ from torch.nn import functional
 
 from benchmarks.records import tell
 from benchmarks.running import snakemake
-from dreambirds.data.shapes import say, shape_of
+from dreambirds.config.recipes import as_recipe
 from dreambirds.data.tables import read_images
-from dreambirds.device import choose_device
-from dreambirds.dreaming.batches import batch_size
+from dreambirds.device import choose_device, computing, resolve_precision
+from dreambirds.dream_job.context import batch_size, rehearse
 from dreambirds.dreaming.octaves import octave_shapes, shapes_seen
-from dreambirds.dreaming.precision import computing, resolve_precision
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.rehearsal import rehearse
-from dreambirds.models.build import Classifier, build, options_for
-from dreambirds.models.frozen import freeze
-from dreambirds.pictures.measuring import measure as measure_memory
-from dreambirds.pictures.ready import as_recipe
-from dreambirds.study.memory import dream_bytes
-from dreambirds.study.plan import Plan, make_plan
-from dreambirds.training.adversarial import adversarial_length
-from dreambirds.training.epochs import parts, prepare_to_train, resolve_dtype, set_training_mode
-from dreambirds.training.lessons import Order
-from dreambirds.training.optimisation import make_optimizer
+from dreambirds.models.classifier import Classifier, build, options_for
+from dreambirds.models.inference import freeze
+from dreambirds.plan.memory import dream_bytes
+from dreambirds.plan.plan import Plan, make_plan
+from dreambirds.shapes import say, shape_of
+from dreambirds.startup.memory_profile import measure as measure_memory
+from dreambirds.training.data import Order
+from dreambirds.training.loss import adversarial_length
+from dreambirds.training.optim import make_optimizer
+from dreambirds.training.trainer import parts, prepare_to_train, resolve_dtype, set_training_mode
 
 ROOT = Path(__file__).parents[1]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -22,14 +22,13 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from benchmarks.records import tell
-from dreambirds.data.catalogue import list_labels
-from dreambirds.data.loading import Pictures
+from dreambirds.config.load import check
+from dreambirds.data.dataset import Pictures
 from dreambirds.data.prepare import prepare
-from dreambirds.models.build import build
-from dreambirds.study.schema import check
-from dreambirds.training.augment import augmentation
-from dreambirds.training.epochs import Trainer
-from dreambirds.training.lessons import load_lessons
+from dreambirds.data.sources.catalog import list_labels
+from dreambirds.models.classifier import build
+from dreambirds.training.data import augmentation, load_lessons
+from dreambirds.training.trainer import Trainer
 
 CLASSES, PADDING, RATE = 8, 8, 0.01
 FILE_SIZE = (500, 375)  # of a photograph on disk

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from selenium.webdriver.common.by import By
 
+from dreambirds.evaluation.columns import DREAMS, RUNS
 from dreambirds.gallery import compare
-from dreambirds.gallery.compare_tables import read_study
-from dreambirds.judging.columns import DREAMS, RUNS
+from dreambirds.gallery.comparison import read_study
 from tests.helpers.browsing import check_readable, picture_widths
 
 BAD = '<script>window.harmed = 1</script> "jay" & <img src=x onerror="window.harmed = 1">'

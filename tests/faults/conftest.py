@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dreambirds.logs import log_to
+from dreambirds.log import log_to
 from tests.helpers.studies import Study, tiny
 
 

@@ -10,7 +10,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from dreambirds.data.loading import Pictures
+from dreambirds.data.dataset import Pictures
 from dreambirds.errors import StudyError
 from dreambirds.models.checkpoint import check_card, load_checkpoint, read_card
 from tests.helpers.killing import files

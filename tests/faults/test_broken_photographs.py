@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreambirds.data import opening
+from dreambirds.data import image_io
 from dreambirds.data import prepare as preparing
-from dreambirds.data.catalogue import list_labels
-from dreambirds.data.photographs import fit, read_photograph
+from dreambirds.data.image_io import fit, read_photograph
 from dreambirds.data.prepare import prepare
+from dreambirds.data.sources.catalog import list_labels
 from dreambirds.data.tables import read_images
 from tests.helpers.hostile import (
     HEIGHT,
@@ -236,7 +236,7 @@ def put_strange_files(folder: Path) -> dict[str, str]:
     nowhere = dict.fromkeys(["loop.jpg", "round.jpg", "about.jpg", "nowhere.jpg"], "the link leads nowhere")
     folders = dict.fromkeys(["folder.jpg", "up.jpg"], "a folder, not a file")
     devices = dict.fromkeys(["endless.jpg", "pipe.jpg", "plug.png"], "a pipe, a socket or a device, not a file")
-    return nowhere | folders | devices | {"huge.jpg": f"{1 << 40} bytes are more than {opening.LARGEST}"}
+    return nowhere | folders | devices | {"huge.jpg": f"{1 << 40} bytes are more than {image_io.LARGEST}"}
 
 
 def test_what_is_no_photograph_is_listed_with_the_reason_and_starts_no_program(place, counted):

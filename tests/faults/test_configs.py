@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dreambirds.config.load import load_schema
 from dreambirds.errors import LONGEST, StudyError, one_line
-from dreambirds.study.fetching import first_fetch
-from dreambirds.study.plan import make_plan
-from dreambirds.study.schema import load_schema
+from dreambirds.plan.plan import make_plan
+from dreambirds.startup.preflight import first_fetch
 from tests.helpers.refusals import BACK, refusal, spoilt
 from tests.helpers.studies import ROOT
 from tests.helpers.surroundings import surroundings

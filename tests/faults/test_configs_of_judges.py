@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import save_file
 
 from dreambirds.errors import LONGEST, one_line
-from dreambirds.models.build import build
 from dreambirds.models.checkpoint import Card, save_checkpoint
-from dreambirds.pictures import measuring
-from dreambirds.pictures.measuring import measure
-from dreambirds.study import memory
-from dreambirds.study.plan import make_plan
+from dreambirds.models.classifier import build
+from dreambirds.plan import memory
+from dreambirds.plan.plan import make_plan
+from dreambirds.startup import memory_profile
+from dreambirds.startup.memory_profile import measure
 from tests.helpers.refusals import refusal, spoilt
 
 CLASSES = ["Blue Jay", "Yellow Warbler", "Wren"]
@@ -108,7 +108,7 @@ def test_files_that_fit_are_looked_at_once_and_again_when_they_change(files, mon
     measure(make_plan(config))
     memory._known.clear()
     assert not memory.unknown(make_plan(config))
-    monkeypatch.setattr(measuring, "load_judge", lambda *_: pytest.fail("loaded again"))
+    monkeypatch.setattr(memory_profile, "load_judge", lambda *_: pytest.fail("loaded again"))
     measure(make_plan(config))
     os.utime("good", (1, 1))
     assert [what["measured"] for what in memory.judges(make_plan(config)).values() if not memory.read(what)] == [

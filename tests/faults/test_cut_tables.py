@@ -8,25 +8,22 @@ import pandas as pd
 import pytest
 import torch
 
-from dreambirds.data.loading import decode
+from dreambirds.data.dataset import decode
 from dreambirds.data.tables import read_table, write_table
+from dreambirds.dream_job.context import Job, Ready
 from dreambirds.errors import StudyError
-from dreambirds.gallery import experiment
-from dreambirds.gallery.finding import write_finding
-from dreambirds.gallery.findings import write_findings
-from dreambirds.gallery.gallery import write_gallery
-from dreambirds.gallery.sheets import write_sheet
-from dreambirds.judging.dreams import read_dreams, views_of
-from dreambirds.judging.saved import measure_saved
-from dreambirds.judging.tables import read_judged, write_tables
-from dreambirds.pictures.look import write_look
-from dreambirds.pictures.montage import load_cell
-from dreambirds.pictures.plots.write import write_plots
-from dreambirds.pictures.ready import Job, Ready
-from dreambirds.study.paths import job_folder
-from dreambirds.study.plan import make_plan
-from dreambirds.study.sources import start_photographs
-from dreambirds.training.files import read_history
+from dreambirds.evaluation.metrics import measure_saved
+from dreambirds.evaluation.tables import read_dreams, read_judged, views_of, write_tables
+from dreambirds.figures.montage import load_cell
+from dreambirds.figures.overview import write_look
+from dreambirds.figures.plots import write_plots
+from dreambirds.gallery.findings import write_finding, write_findings
+from dreambirds.gallery.gallery import write_gallery, write_sheet
+from dreambirds.plan import experiments
+from dreambirds.plan.inputs import start_photographs
+from dreambirds.plan.paths import job_folder
+from dreambirds.plan.plan import make_plan
+from dreambirds.training.job import read_history
 from tests.helpers.killing import files
 from tests.helpers.studies import Study, tiny
 
@@ -193,13 +190,13 @@ def test_rows_are_known_by_epochs_of_many_digits(tmp_path):
 
 
 def test_an_experiment_whose_table_is_cut_is_not_copied(plan, tmp_path, monkeypatch, counted):
-    monkeypatch.setattr(experiment, "_command", lambda *_: ["true"])
+    monkeypatch.setattr(experiments, "_command", lambda *_: ["true"])
     path = RESULTS / "finding/finding.csv"
     good = spoil(path, "half")
     places = {"config_file": tmp_path / "e.yaml", "said": tmp_path / "e.log"}
     try:
         with pytest.raises(StudyError, match=rf"^'{path}' is cut: .*; delete the folder '{path.parent}', and "):
-            experiment.run_experiment({"study": "tiny"}, 1, **places, page=tmp_path / "p", table=tmp_path / "t")
+            experiments.run_experiment({"study": "tiny"}, 1, **places, page=tmp_path / "p", table=tmp_path / "t")
     finally:
         path.write_bytes(good)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["e.log", "e.yaml"]

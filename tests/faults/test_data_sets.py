@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dreambirds.data.catalogue import list_labels
 from dreambirds.data.prepare import prepare
+from dreambirds.data.sources.catalog import list_labels
 from dreambirds.data.tables import read_images
-from dreambirds.logs import MOST_WARNINGS
+from dreambirds.log import MOST_WARNINGS
 from tests.helpers.hostile import assert_plain, encoded, prepare_apart, problems, scene
 from tests.helpers.layouts import refused, settings, told
 from tests.helpers.surroundings import surroundings

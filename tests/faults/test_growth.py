@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dreambirds.dreaming import eviction
-from dreambirds.logs import MOST_ALIKE, MOST_WARNINGS, log_to
+from dreambirds.dream_job import store_gc
+from dreambirds.log import MOST_ALIKE, MOST_WARNINGS, log_to
 from tests.helpers.killing import files
 from tests.helpers.soaking import soak
 from tests.helpers.studies import Study, tiny
@@ -80,7 +80,7 @@ def sizes(folder: Path) -> dict[str, int]:
 
 def stored(folder: Path) -> int:
     """Return the bytes in a study's store, as eviction counts them."""
-    return eviction.evict(folder / "results/.store", ENTRIES)[2]
+    return store_gc.evict(folder / "results/.store", ENTRIES)[2]
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +105,11 @@ def test_a_finished_study_that_is_run_again_adds_nothing_but_snakemake_s_own_log
 def test_the_store_keeps_within_the_limit_of_the_environment(finished, monkeypatch, counted):
     good, size = files(finished), stored(finished.folder)
     limit = size // 2
-    monkeypatch.setenv(eviction.LIMIT, str(limit))
+    monkeypatch.setenv(store_gc.LIMIT, str(limit))
     finished.run("-n")
     assert stored(finished.folder) == size, "a dry run removes nothing"
     (finished.results / "compare.html").unlink()
-    assert finished.run().count(f"Kept within {eviction.LIMIT}: results/.store: removed ") == 1
+    assert finished.run().count(f"Kept within {store_gc.LIMIT}: results/.store: removed ") == 1
     assert 0 < stored(finished.folder) <= limit
     assert "Nothing to be done" in finished.run() and files(finished) == good
     other = Study(finished.folder, {**tiny(), "study": "other"})
@@ -126,30 +126,30 @@ def test_the_store_keeps_within_its_limit_after_a_run_that_fails(finished, monke
     broken.run("training_only")
     results = broken.results / "runs/scratch"
     shutil.copyfile(results / "epoch-0000.safetensors", results / "epoch-0001.safetensors")
-    monkeypatch.setenv(eviction.LIMIT, "0")
+    monkeypatch.setenv(store_gc.LIMIT, "0")
     result = broken.snakemake("dreams_only")
     assert result.returncode != 0 and "is of the epoch '0', not '1'" in result.stdout
-    assert f"Kept within {eviction.LIMIT}: " in result.stdout and stored(finished.folder) == 0
+    assert f"Kept within {store_gc.LIMIT}: " in result.stdout and stored(finished.folder) == 0
     counted("store limits honoured")
 
 
 @pytest.mark.parametrize("limit", ["much", "-1GB", "20 XB", "1e9", "GB"])
 def test_a_limit_that_is_no_size_is_refused_before_any_job(fresh, monkeypatch, limit, counted):
-    monkeypatch.setenv(eviction.LIMIT, limit)
+    monkeypatch.setenv(store_gc.LIMIT, limit)
     result = fresh.snakemake()
     assert result.returncode != 0 and "Traceback" not in result.stdout
-    assert f"Error: {eviction.LIMIT}: must be a size such as 500MB or 20GB, not '{limit}'" in result.stdout.splitlines()
+    assert f"Error: {store_gc.LIMIT}: must be a size such as 500MB or 20GB, not '{limit}'" in result.stdout.splitlines()
     assert not (fresh.folder / "results").exists()
     counted("store limits refused")
 
 
 def test_a_store_that_cannot_be_looked_at_is_told_of_and_fails_no_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(eviction, "evict", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
-    eviction.keep_within(0)
+    monkeypatch.setattr(store_gc, "evict", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    store_gc.keep_within(0)
     said = capsys.readouterr().err
-    assert said == f"The store can't be kept within {eviction.LIMIT}: [Errno 5] Input/output error\n"
-    eviction.keep_within(None)
+    assert said == f"The store can't be kept within {store_gc.LIMIT}: [Errno 5] Input/output error\n"
+    store_gc.keep_within(None)
     assert capsys.readouterr().err == ""
 
 
@@ -165,6 +165,6 @@ def test_what_killed_jobs_left_half_written_is_swept_after_a_day(tmp_path, count
             path.write_text("half")
             os.utime(path, (time.time() - age,) * 2)
             (old if name.startswith(half) and age > day else kept).append(path)
-    eviction.evict(tmp_path, ENTRIES)
+    store_gc.evict(tmp_path, ENTRIES)
     assert [path for path in old if path.exists()] == [] and all(path.exists() for path in kept)
     counted("halves of killed jobs swept", len(old))

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from dreambirds.data.files import HALF
+from dreambirds.io import HALF
 from tests.helpers.killing import files, jobs_of
 from tests.helpers.studies import Study, tiny
 from tests.helpers.surroundings import surroundings

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dreambirds.mishaps import mishap
+from dreambirds.errors import mishap
 from tests.helpers.killing import files, jobs_of
 from tests.helpers.studies import ROOT, Study, count_dreams, count_jobs, tiny
 from tests.helpers.surroundings import surroundings
@@ -56,7 +56,7 @@ def test_two_snakemakes_on_one_folder_do_not_work_at_once_and_two_folders_share_
 LOADER = """
     import os, signal, sys
     from types import SimpleNamespace
-    from dreambirds.job import job
+    from dreambirds.runtime.job import job
     snakemake = SimpleNamespace(log=["job.log"], rule="train", params={{}}, resources=SimpleNamespace(gpu=0))
     with job(snakemake):
         {body}
@@ -136,14 +136,14 @@ def test_a_hub_that_hangs_is_given_up_and_its_cache_serves(tmp_path, counted):
     script = textwrap.dedent("""
         import time
         from dreambirds.errors import StudyError
-        from dreambirds.models import hub
-        from dreambirds.models.build import build
-        hub.patiently.__wrapped__.__defaults__ = (1.0,)
+        from dreambirds.models import weights
+        from dreambirds.models.classifier import build
+        weights.patiently.__wrapped__.__defaults__ = (1.0,)
         began = time.monotonic()
         try:
             build("test_resnet", 2, {}, "hub")
         except StudyError as error:
-            print("Error:", error, time.monotonic() - began < 30, hub.constants.HF_HUB_OFFLINE)
+            print("Error:", error, time.monotonic() - began < 30, weights.constants.HF_HUB_OFFLINE)
     """)
     told = surroundings() | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
     result = subprocess.run([sys.executable, "-c", script], env=told, text=True, capture_output=True, timeout=600)

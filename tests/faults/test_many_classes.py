@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreambirds.data.catalogue import list_labels
 from dreambirds.data.labels import make_labels
 from dreambirds.data.prepare import prepare
+from dreambirds.data.sources.catalog import list_labels
 from dreambirds.data.tables import read_images, read_labels
-from dreambirds.logs import MOST_WARNINGS
+from dreambirds.log import MOST_WARNINGS
 from tests.helpers.hostile import png, problems
 from tests.helpers.layouts import settings
 from tests.helpers.studies import Study, tiny

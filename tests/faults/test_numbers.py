@@ -13,21 +13,26 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dreambirds.data.labels import Label
-from dreambirds.dreaming import filters
-from dreambirds.dreaming.colours import EDGE
-from dreambirds.dreaming.images import mean_spectrum
+from dreambirds.dream_job.context import Job
+from dreambirds.dream_job.run import dream_all
+from dreambirds.dream_job.snapshots import rescale, rescale_together, save_gif
+from dreambirds.dreaming import updates
+from dreambirds.dreaming.parameterization import EDGE, mean_spectrum
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.errors import StudyError
-from dreambirds.judging.judge import load_judge
-from dreambirds.judging.measures import agreement, distance, opinions
-from dreambirds.judging.pixels import ROUNDING, radial_spectrum, spectrum_distance, total_variation
-from dreambirds.models.build import build
+from dreambirds.evaluation.judge import load_judge
+from dreambirds.evaluation.metrics import (
+    ROUNDING,
+    agreement,
+    distance,
+    opinions,
+    radial_spectrum,
+    spectrum_distance,
+    total_variation,
+)
+from dreambirds.figures.plots import plot_curves
 from dreambirds.models.checkpoint import load_checkpoint, save_checkpoint
-from dreambirds.pictures.curves import plot_curves
-from dreambirds.pictures.dreams import dream_all
-from dreambirds.pictures.gif import save_gif
-from dreambirds.pictures.ready import Job
-from dreambirds.pictures.views import rescale, rescale_together
+from dreambirds.models.classifier import build
 from tests.helpers.dream_bench import CPU, NAMES, checkpoint, entries, parameters
 from tests.helpers.small import SQUARE, network, rand, run
 
@@ -111,9 +116,9 @@ def test_the_size_of_a_constant_gradient_is_that_of_numpy(value):
     flattened = gradient.numpy().reshape(2, -1)
     sizes = {"none": np.ones(2), "mean_abs": np.abs(flattened).mean(1), "l2": np.sqrt((flattened**2).sum(1))}
     for how, size in sizes.items():
-        expected = flattened / np.maximum(size, filters.TINY)[:, None]
-        assert np.allclose(filters.normalise(gradient, how).numpy().reshape(2, -1), expected, rtol=1e-9, atol=0)
-    assert filters.normalise(gradient, "std").isfinite().all()
+        expected = flattened / np.maximum(size, updates.TINY)[:, None]
+        assert np.allclose(updates.normalise(gradient, how).numpy().reshape(2, -1), expected, rtol=1e-9, atol=0)
+    assert updates.normalise(gradient, "std").isfinite().all()
 
 
 @pytest.mark.parametrize("call", [0, 2])

@@ -13,12 +13,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from dreambirds.data.catalogue import list_labels
 from dreambirds.data.prepare import prepare
+from dreambirds.data.sources.catalog import list_labels
 from dreambirds.errors import StudyError
-from dreambirds.models.build import Classifier, build
 from dreambirds.models.checkpoint import load_checkpoint
-from dreambirds.training.epochs import DivergenceError, Trainer
+from dreambirds.models.classifier import Classifier, build
+from dreambirds.training.trainer import DivergenceError, Trainer
 from tests.helpers.chains import Lessons, linear, link, train, trainer, weights
 from tests.helpers.layouts import settings
 from tests.helpers.sections import section

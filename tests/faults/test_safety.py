@@ -15,21 +15,21 @@ import pytest
 import torch
 from PIL import Image
 
-from dreambirds.data.fetch_cub import unpack
-from dreambirds.data.files import atomically
+from dreambirds.data.dataset import open_packed
+from dreambirds.data.download.cub import unpack
+from dreambirds.data.image_cache import Store as Prepared
 from dreambirds.data.labels import Label
-from dreambirds.data.packed import open_packed
-from dreambirds.data.store import Store as Prepared
 from dreambirds.data.tables import read_images, read_labels, read_table, write_table
-from dreambirds.dreaming.store import CARD, Store
+from dreambirds.dream_job.snapshots import read_facts, save_png
+from dreambirds.dream_job.store import CARD, Store
 from dreambirds.errors import StudyError
-from dreambirds.gallery.compare_tables import read_study
+from dreambirds.evaluation.judge import load_judge
+from dreambirds.gallery.comparison import read_study
 from dreambirds.gallery.pages import write_page
-from dreambirds.judging.judge import load_judge
-from dreambirds.models.build import build
+from dreambirds.io import atomically
 from dreambirds.models.checkpoint import load_checkpoint, load_tensors, read_card, save_tensors
-from dreambirds.pictures.provenance import read_facts, save_png
-from dreambirds.study.memory import read as read_memory
+from dreambirds.models.classifier import build
+from dreambirds.plan.memory import read as read_memory
 from tests.helpers.hazards import UNSAFE, in_page, in_python, in_rules
 from tests.helpers.layouts import kaggle, photographs, save_bird, settings, zipped
 from tests.helpers.studies import ROOT
@@ -164,7 +164,7 @@ def test_a_pickle_in_the_stores_is_made_anew(tmp_path, bomb, counted, form, capl
 @pytest.mark.parametrize("form", FORMS)
 def test_a_pickle_in_place_of_a_measurement_counts_as_none(tmp_path, bomb, counted, form, monkeypatch):
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path))
-    monkeypatch.setattr("dreambirds.study.memory._path", lambda what: tmp_path / "memory.json")
+    monkeypatch.setattr("dreambirds.plan.memory._path", lambda what: tmp_path / "memory.json")
     (tmp_path / "memory.json").write_bytes(FORMS[form](bomb))
     assert read_memory({"measured": "nothing"}) is None
     counted("pickles refused")

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dreambirds.data.catalogue import list_labels
+from dreambirds.config.load import check
 from dreambirds.data.prepare import prepare
-from dreambirds.study.schema import check
+from dreambirds.data.sources.catalog import list_labels
 
 
 class Bench:

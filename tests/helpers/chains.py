@@ -5,11 +5,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dreambirds.models.build import Classifier
 from dreambirds.models.checkpoint import load_checkpoint
-from dreambirds.training.epochs import Trainer
-from dreambirds.training.files import Files
-from dreambirds.training.segment import Segment, train_segment
+from dreambirds.models.classifier import Classifier
+from dreambirds.training.job import Files, Segment, train_segment
+from dreambirds.training.trainer import Trainer
 from tests.helpers.sections import section
 
 CPU = torch.device("cpu")

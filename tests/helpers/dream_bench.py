@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from dreambirds.models.build import build
+from dreambirds.config.recipes import spread
+from dreambirds.dream_job.context import Job
+from dreambirds.dream_job.run import dream_all
 from dreambirds.models.checkpoint import Card, save_checkpoint
-from dreambirds.pictures.dreams import dream_all
-from dreambirds.pictures.ready import Job
-from dreambirds.study.recipes import spread
+from dreambirds.models.classifier import build
 
 NAMES = {"a": "Ash", "b": "Birch", "c": "Cedar"}
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from dreambirds.gallery.finding import write_finding
-from dreambirds.judging.columns import JUDGES
-from dreambirds.study.experiment import Comparison
-from dreambirds.study.targets import PLOTS
+from dreambirds.config.contrasts import Comparison
+from dreambirds.evaluation.columns import JUDGES
+from dreambirds.gallery.findings import write_finding
+from dreambirds.plan.targets import PLOTS
 from tests.helpers.galleries import BAD, build_gallery, gallery_plan
 
 QUESTION = f"Is it so? {BAD}"

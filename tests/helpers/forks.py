@@ -118,9 +118,9 @@ def _serve(address: str, owner: int) -> None:
 def _prepare() -> None:
     """Do what each job does first, but for torch's computing, whose threads no fork would have."""
     import dreambirds
-    from dreambirds.code_version import ENTRIES, stage_code
-    from dreambirds.study.presets import load_presets
-    from dreambirds.study.schema import load_schema
+    from dreambirds.config.load import load_schema
+    from dreambirds.config.recipes import load_presets
+    from dreambirds.runtime.code_version import ENTRIES, stage_code
 
     for module in pkgutil.walk_packages(dreambirds.__path__, "dreambirds."):
         importlib.import_module(module.name)

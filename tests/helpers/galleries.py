@@ -7,12 +7,13 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from dreambirds.config.contrasts import VIEWS
 from dreambirds.data.labels import Label
 from dreambirds.data.tables import IMAGE_COLUMNS
+from dreambirds.evaluation.columns import DREAMS, RUNS
 from dreambirds.gallery.gallery import write_gallery
-from dreambirds.judging.columns import DREAMS, RUNS
-from dreambirds.study.paths import VIEWS, picture_path
-from dreambirds.study.plan import Plan, make_plan
+from dreambirds.plan.paths import picture_path
+from dreambirds.plan.plan import Plan, make_plan
 
 BAD = '</script><script>window.harmed = 1</script> "jay" & <img src=x onerror="window.harmed = 1">'
 SIZE = 16

@@ -110,8 +110,8 @@ def peak() -> int:
 
 def main(dataset: str, folder: str) -> None:
     """Prepare, with the log on standard error, and the growth of memory on standard output."""
-    from dreambirds.data.catalogue import list_labels
     from dreambirds.data.prepare import prepare
+    from dreambirds.data.sources.catalog import list_labels
     from dreambirds.errors import StudyError
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dreambirds.data.catalogue import list_labels, list_photographs
-from dreambirds.data.chance import label_stream
-from dreambirds.data.drawn import draw_bird
-from dreambirds.data.source import Photograph
+from dreambirds.config.load import check
+from dreambirds.data.sources.catalog import list_labels, list_photographs
+from dreambirds.data.sources.source import Photograph
+from dreambirds.data.synthetic import draw_bird
 from dreambirds.errors import StudyError
-from dreambirds.study.schema import check
+from dreambirds.seeding import label_stream
 
 BIRDS = {"blue_jay": "Blue Jay", "northern_cardinal": "Northern Cardinal", "yellow_warbler": "Yellow Warbler"}
 SIDE = 32

@@ -1,7 +1,7 @@
 """Plans of one run, measured or not."""
 
-from dreambirds.pictures.measuring import measure
-from dreambirds.study.plan import make_plan
+from dreambirds.plan.plan import make_plan
+from dreambirds.startup.memory_profile import measure
 
 BIRDS = ["blue_jay", "northern_cardinal", "yellow_warbler"]
 STEPS = {"preset": "original", "steps": [3]}

@@ -3,9 +3,9 @@
 import pytest
 
 from dreambirds.errors import StudyError
-from dreambirds.pictures.measuring import measure
-from dreambirds.study.fetching import first_fetch
-from dreambirds.study.plan import make_plan
+from dreambirds.plan.plan import make_plan
+from dreambirds.startup.memory_profile import measure
+from dreambirds.startup.preflight import first_fetch
 from tests.helpers.studies import tiny
 
 BACK = object()  # the key goes

@@ -1,6 +1,6 @@
 """Sections of a config, with all defaults."""
 
-from dreambirds.study.schema import check
+from dreambirds.config.load import check
 
 
 def section(**changes) -> dict:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dreambirds.dreaming.loop import Dreams, dream
+from dreambirds.dreaming.dream import Dreams, dream
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.starts import stream
 

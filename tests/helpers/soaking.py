@@ -43,11 +43,11 @@ def main(folder: Path, dreams: int, leak: int) -> None:
     """Write a checkpoint of so many classes and dream of them all, a step each."""
     import torch
 
-    from dreambirds.models.build import build
+    from dreambirds.config.recipes import spread
+    from dreambirds.dream_job.context import Job
+    from dreambirds.dream_job.run import dream_all
     from dreambirds.models.checkpoint import Card, save_checkpoint
-    from dreambirds.pictures.dreams import dream_all
-    from dreambirds.pictures.ready import Job
-    from dreambirds.study.recipes import spread
+    from dreambirds.models.classifier import build
 
     torch.set_num_threads(1)
     names = {f"class_{number:04d}": f"Class {number}" for number in range(dreams)}

@@ -6,12 +6,12 @@ import threading
 import pytest
 import torch
 
-from dreambirds.data import making
-from dreambirds.data.catalogue import list_labels
-from dreambirds.data.fetch import RESOURCES
+from dreambirds.config.load import check
+from dreambirds.data import prepare as preparing
+from dreambirds.data.download.resources import RESOURCES
 from dreambirds.data.prepare import prepare
-from dreambirds.study import memory
-from dreambirds.study.schema import check
+from dreambirds.data.sources.catalog import list_labels
+from dreambirds.plan import memory
 from tests.helpers.bench import Bench
 from tests.helpers.dream_bench import DreamBench
 from tests.helpers.sections import section
@@ -50,13 +50,13 @@ def dataset(store, tmp_path_factory):
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     """Return a bench of 3 classes of 6 photographs."""
-    bench, make_picture = Bench(tmp_path), making.make_picture
+    bench, make_picture = Bench(tmp_path), preparing.make_picture
 
     def counted(*arguments):
         bench.made.append(threading.get_ident())
         return make_picture(*arguments)
 
-    monkeypatch.setattr(making, "make_picture", counted)
+    monkeypatch.setattr(preparing, "make_picture", counted)
     return bench
 
 

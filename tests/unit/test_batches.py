@@ -5,9 +5,8 @@ import timm
 import torch
 from torch import nn
 
-from dreambirds.dreaming.batches import batch_size, in_batches
+from dreambirds.dream_job.context import batch_size, in_batches, rehearse
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.rehearsal import rehearse
 from dreambirds.errors import StudyError
 
 

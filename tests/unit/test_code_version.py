@@ -8,8 +8,17 @@ from pathlib import Path
 import grimp
 import pytest
 
-from dreambirds import code_version
-from dreambirds.code_version import ENTRIES, EXEMPT, PACKAGE, SCRIPTS, code_digest, essence, module_path, stage_modules
+from dreambirds.runtime import code_version
+from dreambirds.runtime.code_version import (
+    ENTRIES,
+    EXEMPT,
+    PACKAGE,
+    SCRIPTS,
+    code_digest,
+    essence,
+    module_path,
+    stage_modules,
+)
 
 MODULE = textwrap.dedent(
     '''\

@@ -11,10 +11,18 @@ from rich.console import Console
 
 from dreambirds import cli
 from dreambirds.errors import StudyError
-from dreambirds.gallery import compare, compare_pages, compare_text
-from dreambirds.gallery.compare_studies import differences, effects, most_different, pairs
-from dreambirds.gallery.compare_tables import best, read_study, summary, varying
-from dreambirds.judging.columns import DREAMS, RUNS
+from dreambirds.evaluation.columns import DREAMS, RUNS
+from dreambirds.gallery import compare
+from dreambirds.gallery.comparison import (
+    best,
+    differences,
+    effects,
+    most_different,
+    pairs,
+    read_study,
+    summary,
+    varying,
+)
 from tests.helpers.pages import Page
 
 LABELS = ["ant", "bee", "cat", "dog", "elk", "fox"]
@@ -101,10 +109,10 @@ def test_the_best_values_are_marked_by_what_good_means(study):
 
 
 def test_the_terminal_shows_one_table_and_two_where_that_is_too_wide(study):
-    wide = shown(*compare_text.overview(study, summary(study), 200))
+    wide = shown(*compare.overview(study, summary(study), 200))
     assert wide.count("blur_sigma") == 1 and wide.count("recipe's last step") == 1 and "0.150*" in wide
     assert re.search(r"scratch +0 .*\n +0 .*\n +0\.25 ", wide), "a run is named once"
-    tables = compare_text.overview(study, summary(study), 80)
+    tables = compare.overview(study, summary(study), 80)
     assert len(tables) == 2
     recipes, means = (shown(table) for table in tables)
     assert "blur_sigma" in recipes and "judge's" not in recipes and "blur_sigma" not in means and "0.150*" in means
@@ -112,7 +120,7 @@ def test_the_terminal_shows_one_table_and_two_where_that_is_too_wide(study):
 
 def test_words_in_brackets_are_no_markup(tmp_path):
     study = write(tmp_path / "[red]", grid(recipes=("[bold]",)))
-    said = shown(*compare_text.overview(study, summary(study), 200))
+    said = shown(*compare.overview(study, summary(study), 200))
     assert "[bold]" in said and "[red]" in said
 
 
@@ -247,7 +255,7 @@ def test_a_page_shows_some_dozens_of_pairs_at_most(tmp_path):
     labels = [f"l{place}" for place in range(50)]
     one = write(tmp_path / "1", grid(lambda **_: {"own_probability": 0.5}, labels=labels, epochs=(4,)))
     both = pairs(one, one)
-    compare_pages.write_two(tmp_path / "p.html", one, one, ("1", "2"), differences(one, one), effects(both), both)
+    compare.write_two(tmp_path / "p.html", one, one, ("1", "2"), differences(one, one), effects(both), both)
     page = Page(tmp_path / "p.html")
     assert "36 of 50 pairs" in page.text and len(page.all("figure")) == 72 and "Nothing that their tables" in page.text
 

@@ -7,15 +7,14 @@ import timm
 import timm.optim
 import yaml
 
+from dreambirds.config.load import SCHEMAS, load_schema
+from dreambirds.config.recipes import load_presets, spread
+from dreambirds.config.reference import manual, with_presets
+from dreambirds.config.runs import model_names, optimiser_names
 from dreambirds.errors import StudyError, nearest
-from dreambirds.study import targets
-from dreambirds.study.chain import link, settings
-from dreambirds.study.manual import manual, with_presets
-from dreambirds.study.models import model_names, optimiser_names
-from dreambirds.study.plan import make_plan
-from dreambirds.study.presets import load_presets
-from dreambirds.study.recipes import spread
-from dreambirds.study.schema import SCHEMAS, load_schema
+from dreambirds.plan import targets
+from dreambirds.plan.checkpoints import link, settings
+from dreambirds.plan.plan import make_plan
 
 
 def config(**changes) -> dict:

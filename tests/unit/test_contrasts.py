@@ -6,9 +6,9 @@ from statistics import mean, stdev
 import pandas as pd
 import pytest
 
-from dreambirds.judging.columns import DREAMS
-from dreambirds.judging.contrasts import FINDINGS, answer, in_views, say
-from dreambirds.study.plan import make_plan
+from dreambirds.evaluation.columns import DREAMS
+from dreambirds.evaluation.contrasts import FINDINGS, answer, in_views, say
+from dreambirds.plan.plan import make_plan
 
 LABELS = ["blue_jay", "northern_cardinal", "yellow_warbler", "scarlet_tanager", "great_blue_heron", "eastern_bluebird"]
 RECIPES = {

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image, ImageDraw
 from torchvision.transforms.v2 import functional as v2
 
-from dreambirds.data.catalogue import list_labels
-from dreambirds.data.loading import Pictures
-from dreambirds.data.photographs import fit, read_photograph, reasons, to_rgb
+from dreambirds.config.load import check
+from dreambirds.data.dataset import Pictures
+from dreambirds.data.image_io import fit, read_photograph, reasons, to_rgb
 from dreambirds.data.prepare import prepare
+from dreambirds.data.sources.catalog import list_labels
 from dreambirds.data.split import split
 from dreambirds.data.tables import example_pictures, read_images, read_labels
 from dreambirds.errors import StudyError
-from dreambirds.study.schema import check
 
 
 def settings(**changes) -> dict:

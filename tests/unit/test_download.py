@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dreambirds.data.download import CHUNK, Patience, Remote, download
+from dreambirds.data.download.http import CHUNK, Patience, Remote, download
 from dreambirds.errors import StudyError
 from tests.helpers.serving import BODY, Server, md5
 

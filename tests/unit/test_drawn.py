@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreambirds.data.drawn import SPECIES, bird, draw_bird
-from dreambirds.data.drawn.anatomy import Pose, songbird
-from dreambirds.data.drawn.geometry import curve, joined, ribbon
-from dreambirds.data.drawn.plumage import paint_songbird
-from dreambirds.data.drawn.scenery import draw_background
-from dreambirds.data.drawn.species import Wing
-from dreambirds.data.drawn.stage import Stage
+from dreambirds.data.synthetic import SPECIES, bird, draw_bird
+from dreambirds.data.synthetic.anatomy import Pose, songbird
+from dreambirds.data.synthetic.geometry import curve, joined, ribbon
+from dreambirds.data.synthetic.plumage import paint_songbird
+from dreambirds.data.synthetic.scenery import draw_background
+from dreambirds.data.synthetic.species import Wing
+from dreambirds.data.synthetic.stage import Stage
 
 LABELS = list(SPECIES)
 PAIRS = [

@@ -8,10 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dreambirds.dreaming import store
+from dreambirds.dream_job import context, snapshots, store
+from dreambirds.dream_job.snapshots import read_facts
 from dreambirds.models.checkpoint import save_tensors
-from dreambirds.pictures import provenance, ready
-from dreambirds.pictures.provenance import read_facts
 from tests.helpers.dream_bench import CPU, NAMES, checkpoint, entries, parameters
 
 DECIDES = {
@@ -61,7 +60,7 @@ DECIDES = {
 
 
 def test_every_parameter_that_decides_pixels_is_in_the_key(dreamer):
-    known = {*DECIDES, *ready.DECIDES_NO_PIXEL}
+    known = {*DECIDES, *context.DECIDES_NO_PIXEL}
     assert known == set(parameters()), "a new parameter must be put on one of the lists"
     keys = {key: _key(dreamer, parameters=parameters() | {key: value}) for key, value in DECIDES.items()}
     assert len({*keys.values(), _key(dreamer)}) == len(DECIDES) + 1
@@ -70,7 +69,7 @@ def test_every_parameter_that_decides_pixels_is_in_the_key(dreamer):
 
 
 def _key(dreamer, label: str = "a", **changes) -> str:
-    return store.dream_key(ready.Ready(replace(dreamer.job, **changes), CPU).decides(label))
+    return store.dream_key(context.Ready(replace(dreamer.job, **changes), CPU).decides(label))
 
 
 @pytest.mark.slow
@@ -80,13 +79,13 @@ def test_what_else_decides_pixels_gives_a_new_dream(dreamer, monkeypatch, tmp_pa
     assert dreamer.dreamt(parameters=parameters(seed=1)) == 6
     assert dreamer.dreamt(code="code 2") == 6, "the code"
     assert dreamer.dreamt(names={"a": "Ash"}) == 0
-    monkeypatch.setattr(ready, "resolve_precision", lambda *_: "bfloat16")
+    monkeypatch.setattr(context, "resolve_precision", lambda *_: "bfloat16")
     assert dreamer.dreamt() == 6, "the precision"
     monkeypatch.undo()
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
     for library in ("torch", "torchvision", "timm", "pillow"):
-        changed = provenance.versions() | {library: "0"}
-        monkeypatch.setattr(ready, "versions", lambda changed=changed: changed)
+        changed = snapshots.versions() | {library: "0"}
+        monkeypatch.setattr(context, "versions", lambda changed=changed: changed)
         assert dreamer.dreamt() == 6, library
 
 

@@ -12,11 +12,10 @@ import pandas as pd
 import pytest
 import torch
 
-from dreambirds.dreaming import store
-from dreambirds.dreaming.store import Store, dream_store
+from dreambirds.dream_job import context, snapshots, store
+from dreambirds.dream_job.snapshots import read_facts
+from dreambirds.dream_job.store import Store, dream_store
 from dreambirds.errors import StudyError
-from dreambirds.pictures import moments, ready
-from dreambirds.pictures.provenance import read_facts
 from tests.helpers.dream_bench import entries
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +53,7 @@ def test_a_picture_of_the_results_that_was_painted_over_is_noticed(dreamer):
 
 
 def test_a_dream_that_fails_is_not_kept(dreamer, monkeypatch):
-    whole = ready.freeze
+    whole = context.freeze
 
     def broken(*arguments):
         frozen = whole(*arguments)
@@ -63,10 +62,10 @@ def test_a_dream_that_fails_is_not_kept(dreamer, monkeypatch):
         frozen.forward = lambda images: forward(images) * (spoil if images.shape[0] == 3 else 1.0)
         return frozen
 
-    monkeypatch.setattr(ready, "freeze", broken)
+    monkeypatch.setattr(context, "freeze", broken)
     assert dreamer.dreamt() == 6
     assert pd.read_csv(dreamer.folder / "out/dreams.csv").set_index("label").loc["b", "failed_at"].tolist() == [1, 1]
-    monkeypatch.setattr(ready, "freeze", whole)
+    monkeypatch.setattr(context, "freeze", whole)
     assert dreamer.dreamt() == 2, "only the one that failed"
     assert pd.read_csv(dreamer.folder / "out/dreams.csv")["failed_at"].isna().all()
 
@@ -104,21 +103,21 @@ def test_what_cannot_join_the_store_yet_stays_aside_for_the_next_job(dreamer, mo
 
 
 def test_results_that_cannot_be_written_to_are_named_and_the_batch_is_kept(dreamer, monkeypatch):
-    whole = moments.link
+    whole = snapshots.link
 
     def full(source, path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(moments, "link", full)
+    monkeypatch.setattr(snapshots, "link", full)
     with pytest.raises(StudyError, match=r"'.*out' can't be written to \(No space left on device\)"):
         dreamer.dreamt()
-    monkeypatch.setattr(moments, "link", whole)
+    monkeypatch.setattr(snapshots, "link", whole)
     assert dreamer.dreamt() == 0, "what was dreamt is in the store"
 
 
 def test_a_dream_that_is_evicted_while_a_job_looks_at_it_is_dreamt_again(dreamer, monkeypatch):
     dreamer.dreamt()
-    whole, seen = moments.place_moment, []
+    whole, seen = snapshots.place_moment, []
 
     def late(entry, *arguments):
         if not seen:
@@ -126,7 +125,7 @@ def test_a_dream_that_is_evicted_while_a_job_looks_at_it_is_dreamt_again(dreamer
             store.discard(entry.folder)
         return whole(entry, *arguments)
 
-    monkeypatch.setattr(moments, "place_moment", late)
+    monkeypatch.setattr(snapshots, "place_moment", late)
     good = dreamer.files()
     assert dreamer.dreamt() == 1 and set(dreamer.files()) == set(good) and dreamer.dreamt() == 0
 
@@ -166,7 +165,7 @@ def test_many_writers_of_the_same_dreams_leave_one_whole_store(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from dreambirds.dreaming.store import Store
+from dreambirds.dream_job.store import Store
 store = Store(Path(sys.argv[1]))
 for round in range(40):
     with store.stage() as stage:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from dreambirds import cli
-from dreambirds.dreaming import eviction
+from dreambirds.dream_job import store_gc
 from tests.helpers.dream_bench import entries, parameters
 
 
@@ -22,16 +22,16 @@ def test_eviction_takes_what_was_used_least_recently(dreamer):
     assert len(used) == 6
     sizes = {entry: sum(path.stat().st_size for path in entry.iterdir()) for entry in found}
     limit = sum(sizes[entry] for entry in used) + 1
-    removed, freed, left = eviction.evict(dreamer.folder / "store", limit)
+    removed, freed, left = store_gc.evict(dreamer.folder / "store", limit)
     assert set(entries(dreamer.folder / "store")) == used and removed == 12
     assert (freed, left) == (sum(sizes.values()) - limit + 1, limit - 1)
-    assert eviction.evict(dreamer.folder / "store", 0)[0] == 6 and not list((dreamer.folder / "store/dreams").iterdir())
+    assert store_gc.evict(dreamer.folder / "store", 0)[0] == 6 and not list((dreamer.folder / "store/dreams").iterdir())
     assert (dreamer.folder / "out/a/step-0003.png").exists(), "results keep theirs"
 
 
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("500MB", 5e8), ("1.5 gb", 1.5e9), ("2TB", 2e12)])
 def test_sizes_are_read_as_people_write_them(text, size):
-    assert eviction.as_bytes(text, "--limit") == size
+    assert store_gc.as_bytes(text, "--limit") == size
 
 
 @pytest.mark.parametrize("text", ["much", "9" * 400, f"{'9' * 308}TB"])

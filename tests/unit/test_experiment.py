@@ -2,9 +2,9 @@
 
 import pytest
 
+from dreambirds.config.contrasts import Comparison, Dreams, by_view
 from dreambirds.errors import StudyError
-from dreambirds.study.experiment import Comparison, Dreams, by_view
-from dreambirds.study.plan import make_plan
+from dreambirds.plan.plan import make_plan
 from tests.helpers.plans import BIRDS
 
 RECIPES = {

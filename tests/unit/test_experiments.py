@@ -7,9 +7,9 @@ import yaml
 from PIL import Image
 
 from dreambirds.errors import StudyError
-from dreambirds.gallery import experiment
-from dreambirds.study.experiments import experiment_config, experiment_file, experiments
-from dreambirds.study.plan import make_plan
+from dreambirds.plan import experiments as shipped
+from dreambirds.plan.experiments import experiment_config, experiment_file, experiments
+from dreambirds.plan.plan import make_plan
 
 DRAWN = {"dataset": {"source": "drawn"}}
 
@@ -78,9 +78,9 @@ def test_a_run_that_judges_can_t_be_lent(lender):
 
 def test_an_experiment_that_fails_says_where_it_is_told_why(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(experiment, "_command", lambda *_: ["sh", "-c", "echo why; exit 3"])
+    monkeypatch.setattr(shipped, "_command", lambda *_: ["sh", "-c", "echo why; exit 3"])
     places = {"config_file": Path("a/e.yaml"), "said": Path("e.log"), "page": Path("e.html"), "table": Path("e.csv")}
     with pytest.raises(StudyError, match=r"^the experiment 'e' did not come to its end; 'e\.log' tells why$"):
-        experiment.run_experiment({"study": "e"}, 2, **places)
+        shipped.run_experiment({"study": "e"}, 2, **places)
     assert Path("e.log").read_text() == "why\n" and not Path("e.html").exists()
     assert yaml.safe_load(Path("a/e.yaml").read_text()) == {"study": "e"}

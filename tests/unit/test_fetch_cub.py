@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from dreambirds import cli
-from dreambirds.data.download import Patience, alone
-from dreambirds.data.fetch import RESOURCES, locate, missing
-from dreambirds.data.fetch_cub import fetch_cub, unpack
+from dreambirds.data.download.cub import fetch_cub, unpack
+from dreambirds.data.download.http import Patience, alone
+from dreambirds.data.download.resources import RESOURCES, locate, missing
 from dreambirds.errors import StudyError
 from tests.helpers.serving import md5
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dreambirds.data import fetch_kaggle
-from dreambirds.data.fetch import RESOURCES
-from dreambirds.data.fetch_kaggle import COMPETITION, fetch_cse455
+from dreambirds.data.download import kaggle as fetch_kaggle
+from dreambirds.data.download.kaggle import COMPETITION, fetch_cse455
+from dreambirds.data.download.resources import RESOURCES
 from dreambirds.errors import StudyError
 from tests.helpers.serving import Handler
 

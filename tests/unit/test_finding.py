@@ -5,12 +5,12 @@ import pytest
 from PIL import Image
 
 from dreambirds import cli
+from dreambirds.config.contrasts import Comparison
+from dreambirds.dream_job.snapshots import read_facts
+from dreambirds.evaluation.contrasts import FINDINGS
+from dreambirds.figures.contrasts import column_name
 from dreambirds.gallery import findings
-from dreambirds.gallery.finding import sentence
-from dreambirds.judging.contrasts import FINDINGS
-from dreambirds.pictures.finding import column_name
-from dreambirds.pictures.provenance import read_facts
-from dreambirds.study.experiment import Comparison
+from dreambirds.gallery.findings import sentence
 from tests.helpers.findings import QUESTION, asking_plan, build_finding
 from tests.helpers.galleries import BAD, number
 from tests.helpers.pages import Page

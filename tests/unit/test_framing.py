@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreambirds.data.framing import frame_box, make_picture
+from dreambirds.data.image_io import frame_box, make_picture
 
 SQUARE = (64, 64)
 

@@ -8,9 +8,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from dreambirds.gallery.sheets import LARGEST, MOST_LABELS, cell_shape, sheets, write_sheet
-from dreambirds.study.paths import VIEWS, epoch_name, step_name
-from dreambirds.study.plan import make_plan
+from dreambirds.config.contrasts import VIEWS
+from dreambirds.gallery.data import LARGEST, MOST_LABELS, cell_shape
+from dreambirds.gallery.gallery import sheets, write_sheet
+from dreambirds.plan.paths import epoch_name, step_name
+from dreambirds.plan.plan import make_plan
 from tests.helpers.galleries import BAD, build_gallery, colour, gallery_plan, number
 
 THEMES = {"light": ":root {", "dark": ':root[data-theme="dark"] {'}

@@ -17,7 +17,7 @@ from safetensors.torch import save
 CHILD = """
 import json, socket, sys, time, urllib.request
 from dreambirds.errors import StudyError
-from dreambirds.models.build import build
+from dreambirds.models.classifier import build
 time.sleep = lambda seconds: None  # the hub's client waits between its tries
 told = {}
 for name in sys.argv[1:]:

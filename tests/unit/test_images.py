@@ -8,10 +8,18 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from dreambirds.dreaming.colours import colour_matrix, from_pixels, to_pixels
-from dreambirds.dreaming.filters import blur, clip, normalise
-from dreambirds.dreaming.images import Fourier, Phases, Pixels, make_space, mean_spectrum
+from dreambirds.dreaming.parameterization import (
+    Fourier,
+    Phases,
+    Pixels,
+    colour_matrix,
+    from_pixels,
+    make_space,
+    mean_spectrum,
+    to_pixels,
+)
 from dreambirds.dreaming.starts import Start, Starts, stream
+from dreambirds.dreaming.updates import blur, clip, normalise
 from dreambirds.errors import StudyError
 from tests.helpers.small import streams
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dreambirds.dreaming.loop import dream
+from dreambirds.dreaming.dream import dream
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.starts import stream
-from dreambirds.models.build import build, options_for, probe
-from dreambirds.models.frozen import freeze
+from dreambirds.models.classifier import build, options_for, probe
+from dreambirds.models.inference import freeze
 from tests.helpers.chains import CPU, Lessons, changed, trainer
 
 HEAD = {"last_linear.weight", "last_linear.bias"}

@@ -10,20 +10,20 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from dreambirds.data.shapes import shape_of
-from dreambirds.dreaming.images import mean_spectrum
+from dreambirds.config.recipes import as_recipe, spread
+from dreambirds.dream_job import context
+from dreambirds.dream_job.context import Job, Ready
+from dreambirds.dream_job.run import dream_all
+from dreambirds.dream_job.snapshots import read_facts
+from dreambirds.dreaming.parameterization import mean_spectrum
 from dreambirds.dreaming.starts import stream
 from dreambirds.errors import StudyError
-from dreambirds.models.build import build
 from dreambirds.models.checkpoint import Card, save_checkpoint, save_tensors
-from dreambirds.pictures import ready
-from dreambirds.pictures.dreams import dream_all
-from dreambirds.pictures.measuring import measure
-from dreambirds.pictures.provenance import read_facts
-from dreambirds.pictures.ready import Job, Ready, as_recipe
-from dreambirds.study.plan import make_plan
-from dreambirds.study.recipes import spread
-from dreambirds.study.sources import statistics
+from dreambirds.models.classifier import build
+from dreambirds.plan.inputs import statistics
+from dreambirds.plan.plan import make_plan
+from dreambirds.shapes import shape_of
+from dreambirds.startup.memory_profile import measure
 
 NAMES = {"a": "Ash", "b": "Birch", "c": "Cedar"}
 CPU = torch.device("cpu")
@@ -94,8 +94,8 @@ def test_the_prior_sees_batch_norms_and_depths_are_told(dreamt, caplog):
 
 def test_a_start_is_blurred_by_lengths_that_scale(monkeypatch, dreamt):
     seen = []
-    whole = ready.Starts
-    monkeypatch.setattr(ready, "Starts", lambda start, *rest: (seen.append(start.blur_sigma), whole(start, *rest))[1])
+    whole = context.Starts
+    monkeypatch.setattr(context, "Starts", lambda start, *rest: (seen.append(start.blur_sigma), whole(start, *rest))[1])
     dreamt(start_blur_sigma=3.0, lengths_at=64)
     dreamt(start_blur_sigma=3.0)
     assert seen == [1.5, 3.0]
@@ -114,7 +114,7 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
 ):
     facts = dreamt(steps=[1, 9], stop_confidence=0.0001)["a"][1]
     assert facts["steps_done"] == 0 and facts["step"] == 9 and "failed_at" not in facts
-    freeze = ready.freeze
+    freeze = context.freeze
 
     def broken(*arguments):
         model = freeze(*arguments)
@@ -122,7 +122,7 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
         return model
 
     whole = dreamt()
-    monkeypatch.setattr(ready, "freeze", broken)
+    monkeypatch.setattr(context, "freeze", broken)
     results = dreamt()
     for mate in ("a", "c"):
         assert np.array_equal(results[mate][0], whole[mate][0])
@@ -192,8 +192,8 @@ def test_a_job_of_squares_says_its_size_either_way(dreamt, tmp_path):
 
 
 def test_lengths_are_meant_for_the_shorter_side(monkeypatch, dreamt, tmp_path):
-    seen, whole = [], ready.dream
-    monkeypatch.setattr(ready, "dream", lambda *given, **more: (seen.append(given[2:4]), whole(*given, **more))[1])
+    seen, whole = [], context.dream
+    monkeypatch.setattr(context, "dream", lambda *given, **more: (seen.append(given[2:4]), whole(*given, **more))[1])
     wide = make_checkpoint(tmp_path, [24, 60])
     dreamt(weights=wide, lengths_at=48, jitter=8, blur_sigma=1.0, start="noise", start_noise=0.1, start_blur_sigma=4.0)
     (starts, recipe), shape = seen[0], (24, 60)
@@ -207,11 +207,11 @@ def test_a_frozen_model_gives_its_logits_for_pictures_of_any_shape():
     classifier = build("test_resnet", 3, {}).eval()
     images = torch.rand(2, 3, 40, 24)
     for size in ((40, 24), [40, 24], 32):
-        frozen = ready.freeze(classifier, size, CPU)
+        frozen = context.freeze(classifier, size, CPU)
         assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in frozen.modules()), "folded"
         assert torch.allclose(frozen(images), classifier(images), atol=1e-5)
     fixed = build("vit_tiny_patch16_224", 3, {"img_size": [48, 32]})
-    assert ready.freeze(fixed, (48, 32), CPU)(torch.rand(2, 3, 48, 32)).shape == (2, 3)
+    assert context.freeze(fixed, (48, 32), CPU)(torch.rand(2, 3, 48, 32)).shape == (2, 3)
 
 
 def test_more_memory_makes_larger_batches(checkpoint):

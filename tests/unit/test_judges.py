@@ -2,11 +2,10 @@
 
 import pytest
 
-from dreambirds.data.labels import Label
-from dreambirds.data.names import match, read_names
+from dreambirds.data.labels import Label, match, read_names
 from dreambirds.errors import StudyError
-from dreambirds.study import judgement
-from dreambirds.study.plan import make_plan
+from dreambirds.plan import inputs
+from dreambirds.plan.plan import make_plan
 from tests.helpers.sections import section
 
 LABELS = [Label("Blue_Jay", "Blue Jay"), Label("Green_Jay", "Green Jay"), Label("0050", "Évêque d'Or")]
@@ -31,8 +30,8 @@ def test_a_study_has_one_judge_of_another_architecture_by_default():
         plan = make_plan(config(None, one={"model": model}))
         assert list(plan.judges) == ["judge"] and plan.trained["judge"]["model"] == other
         assert plan.trained["judge"]["weights"] is None and plan.epochs("judge") == [12]
-        assert judgement.weights(plan, "judge") == "results/default/runs/judge/epoch-0012.safetensors"
-        assert judgement.shown(plan, "judge") == ["one"]
+        assert inputs.weights(plan, "judge") == "results/default/runs/judge/epoch-0012.safetensors"
+        assert inputs.shown(plan, "judge") == ["one"]
     assert make_plan(config(None, one={"weights": "hub"})).trained["judge"]["weights"] == "hub"
     assert make_plan(config({})).judges == {} and "judge" not in make_plan(config({})).trained
 
@@ -41,7 +40,7 @@ def test_a_judge_dreams_of_nothing_and_what_it_learns_is_checked_like_a_run():
     plan = make_plan(config({"a": {"train": {"model": "test_efficientnet", "epochs": [1, 3]}}}))
     assert set(plan.dreams["run"]) == {"one", "two"} and plan.epochs("a") == [1, 3]
     assert plan.path("a") == "judges.a.train" and plan.path("one") == "runs.one"
-    assert judgement.weights(plan, "a").endswith("runs/a/epoch-0003.safetensors")
+    assert inputs.weights(plan, "a").endswith("runs/a/epoch-0003.safetensors")
     assert "judges.a.train.model: timm has no model 'test_resnat'" in refused(
         {"a": {"train": {"model": "test_resnat"}}}
     )
@@ -51,10 +50,10 @@ def test_a_judge_dreams_of_nothing_and_what_it_learns_is_checked_like_a_run():
 
 def test_a_run_judges_the_others_with_its_last_checkpoint_or_the_one_that_is_named():
     plan = make_plan(config({"a": {"run": "one"}, "b": {"run": "two", "epoch": 1.5}}))
-    assert judgement.weights(plan, "a") == "results/default/runs/one/epoch-0002.safetensors"
-    assert judgement.weights(plan, "b") == "results/default/runs/two/epoch-0001.5.safetensors"
-    assert judgement.shown(plan, "a") == ["two"] and judgement.shown(plan, "b") == ["one"]
-    assert all("/two/" in index for index in judgement.indexes(plan, "a"))
+    assert inputs.weights(plan, "a") == "results/default/runs/one/epoch-0002.safetensors"
+    assert inputs.weights(plan, "b") == "results/default/runs/two/epoch-0001.5.safetensors"
+    assert inputs.shown(plan, "a") == ["two"] and inputs.shown(plan, "b") == ["one"]
+    assert all("/two/" in index for index in inputs.indexes(plan, "a"))
     assert "judges.a.run: the study has no run 'ones'; did you mean 'one'?" in refused({"a": {"run": "ones"}})
     assert "judges.a.epoch: the run 'one' keeps no checkpoint of epoch 1; " in refused(
         {"a": {"run": "one", "epoch": 1}}
@@ -75,8 +74,8 @@ def test_weights_come_with_their_names_and_their_model(tmp_path):
     assert "judges.a.model: weights from a file need a model" in refused({"a": judge | {"model": None}})
     assert "judges.a.labels: weights from a file need a file" in refused({"a": judge | {"labels": None}})
     plan = make_plan(config({"a": judge, "b": {"checkpoint": str(weights)}}))
-    assert judgement.weights(plan, "a") == judgement.weights(plan, "b") == str(weights)
-    assert judgement.names(plan, "a") == [str(labels)] and judgement.names(plan, "b") == []
+    assert inputs.weights(plan, "a") == inputs.weights(plan, "b") == str(weights)
+    assert inputs.names(plan, "a") == [str(labels)] and inputs.names(plan, "b") == []
 
 
 def test_a_judge_is_exactly_one_thing(tmp_path):
@@ -91,7 +90,7 @@ def test_a_judge_is_exactly_one_thing(tmp_path):
 
 def test_a_section_without_its_training_tells_what_else_decides_a_judge(run):
     plan = make_plan(config({"a": {"train": {"epochs": [1]}}}))
-    assert "train" not in judgement.section(plan, "a") and set(section(epochs=[1])) == set(plan.trained["a"])
+    assert "train" not in inputs.section(plan, "a") and set(section(epochs=[1])) == set(plan.trained["a"])
 
 
 def test_classes_are_found_by_any_of_their_names():

@@ -11,18 +11,18 @@ import torch
 from PIL import Image
 from torch import nn
 
-from dreambirds.data.catalogue import list_labels
-from dreambirds.data.files import sha256_of
 from dreambirds.data.labels import Label
 from dreambirds.data.prepare import prepare
+from dreambirds.data.sources.catalog import list_labels
 from dreambirds.errors import StudyError
-from dreambirds.judging.columns import JUDGEMENTS
-from dreambirds.judging.judge import Judge, load_judge
-from dreambirds.judging.judged import Bench, judge_dreams
-from dreambirds.judging.real import check_row, look_at_real
-from dreambirds.judging.saved import measure_saved
-from dreambirds.models.build import Classifier, build
+from dreambirds.evaluation.columns import JUDGEMENTS
+from dreambirds.evaluation.evaluate import Bench, judge_dreams
+from dreambirds.evaluation.judge import Judge, load_judge
+from dreambirds.evaluation.metrics import measure_saved
+from dreambirds.evaluation.reference import check_row, look_at_real
+from dreambirds.io import sha256_of
 from dreambirds.models.checkpoint import Card, save_checkpoint
+from dreambirds.models.classifier import Classifier, build
 from tests.helpers.layouts import settings
 
 COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 60), "red": (210, 50, 40)}
@@ -191,5 +191,5 @@ def test_saved_pictures_lie_near_the_spectrum_of_their_class(prepared, tmp_path,
     found = measure_saved(dreams, prepared, "code")
     assert found["spectrum_distance"][0] < 0.5 < 1 < found["spectrum_distance"][1], "25 times the power is 1.4 decades"
     assert found["variation"][1] == pytest.approx(60 * 2 / np.sqrt(np.pi) / 255, rel=0.25), "of clipped normal noise"
-    monkeypatch.setattr("dreambirds.judging.saved._measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("dreambirds.evaluation.metrics._measure", lambda *_: pytest.fail("measured again"))
     pd.testing.assert_frame_equal(measure_saved(dreams, prepared, "code"), found)

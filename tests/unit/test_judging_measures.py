@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from dreambirds.judging.measures import agreement, distance, opinions
-from dreambirds.judging.pixels import ROUNDING, radial_spectrum, spectrum_distance, total_variation
+from dreambirds.evaluation.metrics import (
+    ROUNDING,
+    agreement,
+    distance,
+    opinions,
+    radial_spectrum,
+    spectrum_distance,
+    total_variation,
+)
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:

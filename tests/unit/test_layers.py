@@ -8,9 +8,9 @@ import timm
 import torch
 from torch import nn
 
-from dreambirds.dreaming.layers import Watched, find_layer
-from dreambirds.dreaming.objective import Seen
-from dreambirds.dreaming.penalties import norm_layers
+from dreambirds.dreaming.features import Watched, find_layer
+from dreambirds.dreaming.objectives import Seen
+from dreambirds.dreaming.regularizers import norm_layers
 from dreambirds.errors import StudyError
 
 LOGITS, TARGETS = [[0.3, -1.2, 2.0], [1.5, 0.1, -0.4]], [2, 1]

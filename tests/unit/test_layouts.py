@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dreambirds.data.catalogue import list_labels
 from dreambirds.data.labels import Label
-from dreambirds.data.source import Photograph, open_photograph, origin
+from dreambirds.data.sources.catalog import list_labels
+from dreambirds.data.sources.source import Photograph, open_photograph, origin
 from tests.helpers import layouts
 from tests.helpers.layouts import photographs, refused, settings, told
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from dreambirds.errors import StudyError
-from dreambirds.leases import SCHEDULERS, VISIBLE, count_gpus, leased
+from dreambirds.runtime.gpu_lock import SCHEDULERS, VISIBLE, count_gpus, leased
 
 START = """
 import multiprocessing, os, random, subprocess, sys, time
 from pathlib import Path
-from dreambirds.leases import leased
+from dreambirds.runtime.gpu_lock import leased
 place, gpus, there = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 count = lambda: there
 """

@@ -7,11 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreambirds.data.loading import Pictures
-from dreambirds.training.augment import augmentation
-from dreambirds.training.chance import begin, drawing, seed_of
-from dreambirds.training.epochs import parts
-from dreambirds.training.lessons import Lessons, Order, load_lessons
+from dreambirds.data.dataset import Pictures
+from dreambirds.seeding import begin, drawing, seed_of
+from dreambirds.training.data import Lessons, Order, augmentation, load_lessons
+from dreambirds.training.trainer import parts
 from tests.helpers.chains import CPU
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dreambirds.data.loading import Pictures
+from dreambirds.data.dataset import Pictures
 from dreambirds.data.tables import read_images, read_labels
 from dreambirds.errors import StudyError
 

@@ -6,9 +6,19 @@ import pytest
 from PIL import Image, ImageColor
 
 from dreambirds.data.tables import IMAGE_COLUMNS, read_labels
-from dreambirds.pictures.contact import HEAD, TALLEST, Entry, contact_sheet, lay_out, spread
-from dreambirds.pictures.lettering import PAPER
-from dreambirds.pictures.look import class_table, measured, plot_sizes, write_look
+from dreambirds.figures.overview import (
+    HEAD,
+    TALLEST,
+    Entry,
+    class_table,
+    contact_sheet,
+    lay_out,
+    measured,
+    plot_sizes,
+    spread,
+    write_look,
+)
+from dreambirds.figures.text import PAPER
 
 LONG = "Black-throated Green Hummingbird (Female or Immature Male, in Moult)"
 
@@ -116,7 +126,7 @@ def test_sizes_are_drawn_for_few_and_many_classes(count, shape, high, tmp_path, 
     table.loc[1, "train"] = 30
     sizes = pd.DataFrame(random.integers(60, high, (500, 2)), columns=["width", "height"])
     figures = []
-    monkeypatch.setattr("dreambirds.pictures.look.pyplot.close", figures.append)
+    monkeypatch.setattr("dreambirds.figures.overview.pyplot.close", figures.append)
     plot_sizes(table, sizes, shape, tmp_path / "a.png")
     counts, distribution = figures[0].axes
     bars = [patch.get_width() if count <= 40 else patch.get_height() for patch in counts.patches]

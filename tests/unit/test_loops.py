@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from dreambirds.dreaming.loop import MEASURES
-from dreambirds.dreaming.precision import resolve_precision
+from dreambirds.device import resolve_precision
+from dreambirds.dreaming.dream import MEASURES
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.starts import stream
 from dreambirds.errors import StudyError

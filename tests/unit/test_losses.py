@@ -8,9 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dreambirds.training import epochs
-from dreambirds.training.adversarial import adversarial_length, harden
-from dreambirds.training.loss import Loss, class_weights, hard
+from dreambirds.training import trainer as training
+from dreambirds.training.loss import Loss, adversarial_length, class_weights, hard, harden
 from tests.helpers.chains import Lessons, linear, trainer
 
 
@@ -128,7 +127,7 @@ def test_the_model_learns_from_the_hardened_pictures_and_looks_at_them_in_eval_m
         lengths.append((length, steps, classifier.training, see(images).shape))
         return images * 0 + length / 100
 
-    monkeypatch.setattr(epochs, "harden", harden_more)
+    monkeypatch.setattr(training, "harden", harden_more)
     taught = trainer(classifier, per_epoch=2, adversarial={"length": 40.0, "ramp_epochs": 2, "steps": 3})
     images, targets = torch.ones(3, 3, 2, 2), torch.arange(3)
     classifier.register_forward_pre_hook(lambda module, inputs: seen.append((module.training, inputs[0].mean().item())))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dreambirds.judging import columns
-from dreambirds.judging.contrasts import FINDINGS
-from dreambirds.study.schema import load_schema
+from dreambirds.config.load import load_schema
+from dreambirds.evaluation import tables
+from dreambirds.evaluation.contrasts import FINDINGS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "measurements.md").read_text()
 KEYS = "each recipe key"
@@ -20,7 +20,7 @@ def documented(table: str) -> list[list[str]]:
     return [row for row in rows if row[0] != "column"]
 
 
-WRITTEN = {"dreams": columns.DREAMS, "judgements": columns.JUDGEMENTS, "runs": columns.RUNS, "judges": columns.JUDGES}
+WRITTEN = {"dreams": tables.DREAMS, "judgements": tables.JUDGEMENTS, "runs": tables.RUNS, "judges": tables.JUDGES}
 WRITTEN |= {"finding": ["question", *FINDINGS]}
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from dreambirds.errors import StudyError
-from dreambirds.models.build import Classifier, build
-from dreambirds.pictures import measuring
-from dreambirds.pictures.measuring import kept_in_training, measure, optimiser_state
-from dreambirds.study import memory
+from dreambirds.models.classifier import Classifier, build
+from dreambirds.plan import memory
+from dreambirds.startup import memory_profile
+from dreambirds.startup.memory_profile import kept_in_training, measure, optimiser_state
 from tests.helpers.plans import BIRDS, STEPS, measured, plan_of
 
 pytestmark = pytest.mark.usefixtures("files")
@@ -25,8 +25,8 @@ CASES = [("test_resnet", 64, 32), ("resnet18", 128, 16), ("inception_v4", 128, 8
 
 def counted(monkeypatch, name: str) -> list:
     """Return the list to which every call of a function of `measuring` is added."""
-    calls, function = [], getattr(measuring, name)
-    monkeypatch.setattr(measuring, name, lambda *words: calls.append(words) or function(*words))
+    calls, function = [], getattr(memory_profile, name)
+    monkeypatch.setattr(memory_profile, name, lambda *words: calls.append(words) or function(*words))
     return calls
 
 
@@ -89,8 +89,8 @@ def test_asking_does_not_import_torch(files):
     measured()
     code = """
 import sys
-from dreambirds.study import memory
-from dreambirds.study.plan import make_plan
+from dreambirds.plan import memory
+from dreambirds.plan.plan import make_plan
 dataset = {"image_size": 32, "labels": ["blue_jay", "northern_cardinal", "yellow_warbler"]}
 recipes = {"r": {"preset": "original", "steps": [3]}}
 config = {"gpu": 0, "dataset": dataset, "runs": {"a": {"model": "test_resnet"}}, "dreams": {"recipes": recipes}}
@@ -130,7 +130,7 @@ def test_very_large_dreams_are_reckoned_from_smaller_ones_or_left_to_the_dream(m
     most = max
     recipes = {"r": {**STEPS, "size": 700}, "tiles": {**STEPS, "size": 700, "tile": 128}}
     whole = {name: memory.read(memory.dreaming(measured(recipes), "a", name))["picture"] for name in recipes}
-    monkeypatch.setattr(measuring, "LARGEST", 350**2)
+    monkeypatch.setattr(memory_profile, "LARGEST", 350**2)
     monkeypatch.setattr(memory, "_known", {})
     monkeypatch.setattr(memory, "_measurer", lambda: ["smaller"])
     seen = counted(monkeypatch, "rehearse")

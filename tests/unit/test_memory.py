@@ -12,20 +12,18 @@ import pandas as pd
 import pytest
 import torch
 
+from dreambirds.config.recipes import as_recipe
+from dreambirds.data.dataset import packing
 from dreambirds.data.labels import Label
-from dreambirds.data.packed import packing
 from dreambirds.data.tables import IMAGE_COLUMNS, label_table
-from dreambirds.dreaming.batches import LARGEST, SHARE, batch_size
-from dreambirds.dreaming.rehearsal import rehearse
-from dreambirds.models.build import build
+from dreambirds.dream_job.context import LARGEST, SHARE, Job, batch_size, rehearse
+from dreambirds.dream_job.run import dream_all
 from dreambirds.models.checkpoint import Card, save_checkpoint
-from dreambirds.models.frozen import freeze
-from dreambirds.pictures.dreams import dream_all
-from dreambirds.pictures.measuring import measure
-from dreambirds.pictures.ready import Job, as_recipe
-from dreambirds.study import memory
-from dreambirds.training.files import Files
-from dreambirds.training.segment import Segment, train_segment
+from dreambirds.models.classifier import build
+from dreambirds.models.inference import freeze
+from dreambirds.plan import memory
+from dreambirds.startup.memory_profile import measure
+from dreambirds.training.job import Files, Segment, train_segment
 from tests.helpers.plans import BIRDS, STEPS, measured, plan_of
 
 pytestmark = pytest.mark.usefixtures("files")

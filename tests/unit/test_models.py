@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dreambirds.errors import StudyError, said_of
-from dreambirds.models.build import build, head_parameters, options_for, probe
 from dreambirds.models.checkpoint import Card, load_checkpoint, save_checkpoint
-from dreambirds.models.frozen import freeze
+from dreambirds.models.classifier import build, head_parameters, options_for, probe
+from dreambirds.models.inference import freeze
 
 CARD = Card("test_resnet", {}, ["a", "b", "c"], "run", 3, 32)
 WIDE = Card("test_resnet", {"drop_rate": 0.1}, ["a", "b", "c"], "run", 0.25, [32, 48])

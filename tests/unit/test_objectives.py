@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from dreambirds.dreaming.objective import Objective, Seen
-from dreambirds.dreaming.penalties import length, statistics_distance, total_variation
+from dreambirds.dreaming.objectives import Objective, Seen, Term, layers, parse
+from dreambirds.dreaming.regularizers import length, statistics_distance, total_variation
 from dreambirds.errors import StudyError
-from dreambirds.terms import Term, layers, parse
 
 LOGITS, TARGETS = [[0.3, -1.2, 2.0], [1.5, 0.1, -0.4]], [2, 1]
 

@@ -5,11 +5,19 @@ import pytest
 import torch
 from torch.nn import functional
 
-from dreambirds.data.shapes import from_word, in_proportion, to_word
-from dreambirds.dreaming.octaves import Octaves, enlarge, look_shape, octave_shapes, resize, shapes_seen
+from dreambirds.dreaming.octaves import (
+    Octaves,
+    enlarge,
+    look_shape,
+    octave_shapes,
+    resize,
+    shapes_seen,
+    tile_starts,
+    tiled,
+)
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.tiles import tile_starts, tiled
-from dreambirds.dreaming.transform import Views
+from dreambirds.dreaming.transforms import Views
+from dreambirds.shapes import from_word, in_proportion, to_word
 from tests.helpers.small import close, ramps, rand, streams
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dreambirds.dreaming.optimise import make_optimiser
+from dreambirds.dreaming.updates import make_optimiser
 
 
 def close(got, expected, atol: float = 1e-12) -> bool:

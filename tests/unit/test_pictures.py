@@ -10,15 +10,13 @@ import torch
 from PIL import Image, ImageColor
 
 from dreambirds.data.tables import IMAGE_COLUMNS
+from dreambirds.dream_job.snapshots import read_facts, rescale, rescale_together, save_gif, save_png, to_picture, views
+from dreambirds.dream_job.statistics import read_statistics, write_statistics
+from dreambirds.figures.animation import Film, film
+from dreambirds.figures.montage import GAP, Grid, load_cell, montage
+from dreambirds.figures.plots import plot_curves
+from dreambirds.figures.text import PAPER, fold, font
 from dreambirds.models.checkpoint import load_tensors
-from dreambirds.pictures.curves import plot_curves
-from dreambirds.pictures.film import Film, film
-from dreambirds.pictures.gif import save_gif
-from dreambirds.pictures.lettering import PAPER, fold, font
-from dreambirds.pictures.montage import GAP, Grid, load_cell, montage
-from dreambirds.pictures.provenance import read_facts, save_png
-from dreambirds.pictures.statistics import read_statistics, write_statistics
-from dreambirds.pictures.views import rescale, rescale_together, to_picture, views
 
 
 def test_rescaling_fills_the_range_without_listening_to_single_pixels_or_changing_hues():

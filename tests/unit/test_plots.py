@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dreambirds.judging.columns import DREAMS, RUNS
-from dreambirds.pictures.plots import numbers
-from dreambirds.pictures.plots.write import write_plots
-from dreambirds.study.targets import PLOTS
+from dreambirds.evaluation.columns import DREAMS, RUNS
+from dreambirds.figures import plots
+from dreambirds.figures.plots import write_plots
+from dreambirds.plan.targets import PLOTS
 
 EPOCHS, STEPS = [0, 0.25, 4], {"few": [5], "many": [5, 10, 20]}
 
@@ -34,30 +34,30 @@ def tables(judged: bool = True, recipes: dict = STEPS, labels: int = 3) -> tuple
 
 def test_numbers_are_means_over_the_dreams_that_they_name():
     dreams, runs = tables()
-    by_epoch = numbers.by_epoch(dreams, runs).set_index(["recipe", "epoch"])
+    by_epoch = plots.by_epoch(dreams, runs).set_index(["recipe", "epoch"])
     assert by_epoch.loc[("many", 4), "mean"] == pytest.approx(0.8 + 0.1 + 0.01), "of the last step"
     assert by_epoch.loc[("few", 0.25), "validation_accuracy"] == 0.025 and by_epoch.loc[("few", 0), "dreams"] == 3
     assert list(by_epoch["top1"]) == [0, 0, 0, 0, 1, 1]
-    by_step = numbers.by_step(dreams).set_index(["recipe", "step"])
+    by_step = plots.by_step(dreams).set_index(["recipe", "step"])
     assert by_step.loc[("many", 10), "mean"] == pytest.approx(0.8 + 0.05 + 0.01) and len(by_step) == 4
-    grid = numbers.epoch_by_step(dreams).set_index(["recipe", "epoch", "step"])["mean"]
+    grid = plots.epoch_by_step(dreams).set_index(["recipe", "epoch", "step"])["mean"]
     assert grid[("many", 0.25, 20)] == pytest.approx(0.05 + 0.1 + 0.01) and len(grid) == 12
-    assert list(numbers.recipes(dreams)["recipe"]) == ["many", "few"]
-    classes = numbers.classes(dreams)
+    assert list(plots.recipes(dreams)["recipe"]) == ["many", "few"]
+    classes = plots.classes(dreams)
     assert list(classes["label"]) == ["bird_2", "bird_1", "bird_0"]
     assert classes["mean"].iloc[0] == pytest.approx(0.8 + (0.025 + 0.1) / 2 + 0.02)
 
 
 def test_without_a_judge_the_dreamer_s_own_word_counts():
     dreams, _ = tables(judged=False)
-    assert numbers.source(dreams) == numbers.OWN
-    assert numbers.recipes(dreams)["mean"].iloc[0] == pytest.approx(1 - 0.8 - 0.025 - 0.01)
+    assert plots.source(dreams) == plots.OWN
+    assert plots.recipes(dreams)["mean"].iloc[0] == pytest.approx(1 - 0.8 - 0.025 - 0.01)
 
 
 def test_a_class_is_taken_for_what_the_judge_sees():
     dreams, _ = tables()
     dreams.loc[(dreams["epoch"] == 4) & (dreams["label"] == "bird_1") & (dreams["recipe"] == "few"), "judge_sees"] = "x"
-    table = numbers.confusion(dreams).set_index(["label", "sees"])["share"]
+    table = plots.confusion(dreams).set_index(["label", "sees"])["share"]
     assert table[("bird_1", "x")] == table[("bird_1", "bird_1")] == 0.5 and table[("bird_0", "bird_0")] == 1
 
 
@@ -67,15 +67,15 @@ def test_trajectories_are_quartiles_over_classes(tmp_path):
         folder = tmp_path / f"dreams/4/many/bird_{place}"
         folder.mkdir(parents=True)
         pd.DataFrame({"step": [0, 1], "probability": [0.1 * place, 0.5]}).to_csv(folder / "trace.csv", index=False)
-    table = numbers.trajectories(dreams, tmp_path)
+    table = plots.trajectories(dreams, tmp_path)
     assert list(table["recipe"]) == ["many"] * 2 and list(table["mean"]) == pytest.approx([0.1, 0.5])
     assert table["low"][0] == pytest.approx(0.05) and table["high"][0] == pytest.approx(0.15)
 
 
 def test_of_many_the_extremes_are_shown():
     table = pd.DataFrame({"mean": range(20)})
-    assert list(numbers.extremes(table, 5)["mean"]) == [0, 1, 2, 18, 19]
-    assert len(numbers.extremes(table, 20)) == 20
+    assert list(plots.extremes(table, 5)["mean"]) == [0, 1, 2, 18, 19]
+    assert len(plots.extremes(table, 20)) == 20
 
 
 @pytest.mark.slow
@@ -101,15 +101,15 @@ def test_every_plot_is_drawn_with_its_table(tmp_path, judged, recipes, labels):
 def test_what_is_drawn_is_what_the_table_says(tmp_path):
     from matplotlib import pyplot
 
-    from dreambirds.pictures.plots.draw import bars, lines
+    from dreambirds.figures.draw import bars, lines
 
     dreams, runs = tables()
-    table = numbers.by_epoch(dreams, runs)
+    table = plots.by_epoch(dreams, runs)
     figure = lines(table, "epoch", "said", "training epoch", "validation_accuracy")
     drawn = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
     assert list(drawn["many"]) == list(table[table["recipe"] == "many"]["mean"])
     assert list(drawn["validation accuracy"]) == [0, 0.025, 0.4]
-    ranked = numbers.recipes(dreams)
+    ranked = plots.recipes(dreams)
     widths = [patch.get_width() for patch in bars(ranked, ranked["recipe"], "said").axes[0].patches]
     assert sorted(widths) == sorted(ranked["mean"])
     pyplot.close("all")

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreambirds.data import making
+from dreambirds.data import prepare
 from dreambirds.data import prepare as preparing
+from dreambirds.data.image_cache import Store
 from dreambirds.data.labels import Label
-from dreambirds.data.making import Source, Workshop
-from dreambirds.data.source import Photograph
-from dreambirds.data.store import Store
+from dreambirds.data.prepare import AHEAD, Source, Workshop, in_order
+from dreambirds.data.sources.source import Photograph
 from dreambirds.data.tables import read_images, read_labels
-from dreambirds.data.workers import AHEAD, in_order
 from dreambirds.errors import StudyError
 from tests.helpers.bench import contents
 
@@ -33,7 +32,7 @@ def test_a_job_that_was_killed_goes_on_where_it_was(bench, monkeypatch):
     whole = contents(bench.prepare("whole"))
     for entry in bench.entries:
         entry.unlink()
-    counted, left = making.make_picture, [7]
+    counted, left = prepare.make_picture, [7]
 
     def killed(*arguments):
         left[0] -= 1
@@ -42,7 +41,7 @@ def test_a_job_that_was_killed_goes_on_where_it_was(bench, monkeypatch):
         return counted(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(making, "make_picture", killed)
+        patch.setattr(prepare, "make_picture", killed)
         with pytest.raises(KeyboardInterrupt):
             bench.prepare("killed")
     assert len(bench.entries) == 7

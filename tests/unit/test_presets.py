@@ -4,11 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from dreambirds.config.recipes import as_recipe, load_presets, spread
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.errors import StudyError
-from dreambirds.pictures.ready import as_recipe
-from dreambirds.study.presets import load_presets
-from dreambirds.study.recipes import spread
 
 NORMALISED = 0.225  # ImageNet's standard deviation, in which DeepInversion counts
 PUBLISHED = {

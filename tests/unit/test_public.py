@@ -11,10 +11,10 @@ import torch
 
 import dreambirds
 from dreambirds import Recipe, cli, dream, list_presets, load_checkpoint
+from dreambirds.config.recipes import load_presets
 from dreambirds.dreaming.starts import stream
-from dreambirds.models.build import build
 from dreambirds.models.checkpoint import Card, save_checkpoint
-from dreambirds.study.presets import load_presets
+from dreambirds.models.classifier import build
 from tests.helpers.studies import ROOT
 
 LABELS = ["american_goldfinch", "blue_jay", "wren"]

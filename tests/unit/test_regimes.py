@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dreambirds.errors import StudyError
-from dreambirds.models.build import build, head_parameters, options_for
-from dreambirds.training import epochs
-from dreambirds.training.epochs import DivergenceError, Trainer, resolve_dtype, set_training_mode
+from dreambirds.models.classifier import build, head_parameters, options_for
+from dreambirds.training import trainer as training
+from dreambirds.training.trainer import DivergenceError, Trainer, resolve_dtype, set_training_mode
 from tests.helpers.chains import CPU, Lessons, changed, linear, train, trainer, weights
 from tests.helpers.sections import section
 
@@ -151,7 +151,7 @@ def test_mixing_is_a_plain_loop_and_off_by_default(monkeypatch):
         taught.network = lambda images, classifier=classifier: seen.append(images.clone()) or classifier(images)
         tally = taught.train(Lessons([(images, targets)]), 2, 0, 1)
     assert torch.equal(seen[0], images)
-    epochs.begin(CPU, "update", 0, 2, 0)
+    training.begin(CPU, "update", 0, 2, 0)
     share = float(torch.distributions.Beta(torch.tensor([0.7]), torch.tensor([0.7])).sample())
     assert 0.01 < share < 0.99
     classifier, losses = linear(), []

@@ -3,8 +3,9 @@
 import pytest
 from snakemake.io import glob_wildcards
 
-from dreambirds.study import reported
-from dreambirds.study.paths import VIEWS, epoch_name, step_name
+from dreambirds.config.contrasts import VIEWS
+from dreambirds.plan import targets
+from dreambirds.plan.paths import epoch_name, step_name
 from tests.helpers.plans import plan_of
 
 
@@ -23,7 +24,7 @@ def plan(tmp_path, monkeypatch):
 
 def shown(plan) -> list[str]:
     """Return what the patterns find, as ``run/epoch/recipe/label/file``."""
-    found = [glob_wildcards(pattern) for pattern in reported.patterns(plan)]
+    found = [glob_wildcards(pattern) for pattern in targets.patterns(plan)]
     return ["/".join(words) for each in found for words in zip(*each, strict=True)]
 
 
@@ -36,6 +37,6 @@ def test_every_last_dream_of_a_small_study_is_shown(plan):
 
 @pytest.mark.parametrize(("most", "classes"), [(11, 2), (8, 2), (7, 1), (3, 1)])
 def test_of_a_large_study_the_first_classes_are_shown(plan, monkeypatch, most, classes):
-    monkeypatch.setattr(reported, "MOST", most)
+    monkeypatch.setattr(targets, "MOST", most)
     files = shown(plan)
     assert len(files) == 2 * 2 * classes and {file.split("/")[3] for file in files} == set(list(plan.names)[:classes])

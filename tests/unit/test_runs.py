@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dreambirds.config.runs import as_epoch
 from dreambirds.errors import StudyError
-from dreambirds.study.chain import link, settings
-from dreambirds.study.paths import as_epoch, epoch_name, epoch_text, job_folder
-from dreambirds.study.plan import make_plan
+from dreambirds.plan.checkpoints import link, settings
+from dreambirds.plan.paths import epoch_name, epoch_text, job_folder
+from dreambirds.plan.plan import make_plan
 
 
 def config(size=32, threads=None, **run) -> dict:

@@ -8,16 +8,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dreambirds.study.models import optimiser_names
-from dreambirds.training import optimisation
+from dreambirds.config.runs import optimiser_names
+from dreambirds.training import optim
 
 TOP, LOW, PER = 0.1, 0.001, 5  # the highest rate, a hundredth of it, and updates an epoch
 
 
 def rates(run_section, epochs, per=PER) -> list[float]:
     """Return the learning rate before every update."""
-    optimizer = optimisation.make_optimizer(run_section, nn.Linear(2, 2))
-    schedule = optimisation.make_schedule(run_section, optimizer, per)
+    optimizer = optim.make_optimizer(run_section, nn.Linear(2, 2))
+    schedule = optim.make_schedule(run_section, optimizer, per)
     result = []
     for number in range(round(epochs * per)):
         schedule.step_update(number)
@@ -89,8 +89,8 @@ def test_a_schedule_is_its_closed_form(run, name, warmup):
 def test_no_schedule_looks_at_the_last_epoch_asked_for_or_at_how_it_came_there(run, name):
     settings = run(learning_rate=TOP, schedule=name, schedule_epochs=4)
     assert rates({**settings, "epochs": [3]}, 3) == rates({**settings, "epochs": [9]}, 9)[: 3 * PER]
-    optimizer = optimisation.make_optimizer(settings, nn.Linear(2, 2))
-    schedule = optimisation.make_schedule(settings, optimizer, PER)
+    optimizer = optim.make_optimizer(settings, nn.Linear(2, 2))
+    schedule = optim.make_schedule(settings, optimizer, PER)
     schedule.step_update(13)
     assert optimizer.param_groups[0]["lr"] == rates(settings, 4)[13]
 
@@ -108,8 +108,8 @@ def tiny(name, run):
     layers = [nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3)]
     network = nn.Sequential(*layers).to(memory_format=torch.channels_last)
     settings = run(optimizer=name, learning_rate=0.01)
-    optimizer = optimisation.make_optimizer(settings, network)
-    return network, optimizer, optimisation.make_schedule(settings, optimizer, 2)
+    optimizer = optim.make_optimizer(settings, network)
+    return network, optimizer, optim.make_schedule(settings, optimizer, 2)
 
 
 def update(network, optimizer, schedule, number):
@@ -127,17 +127,17 @@ def test_every_optimiser_goes_on_after_a_stop_as_if_there_was_none(run, name):
     going, began = tiny(name, run), tiny(name, run)
     for number in range(3):
         update(*going, number)
-    tensors, facts = optimisation.pack(going[1])
+    tensors, facts = optim.pack(going[1])
     again = tiny(name, run)
     again[0].load_state_dict(going[0].state_dict())
     stored = {key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in tensors.items()}
-    optimisation.unpack(again[1], stored, json.loads(json.dumps(facts)))
+    optim.unpack(again[1], stored, json.loads(json.dumps(facts)))
     for number in range(3, 6):
         update(*going, number)
         update(*again, number)
     for one, other, first in zip(*(part[0].parameters() for part in (going, again, began)), strict=True):
         assert torch.equal(one, other) and one.isfinite().all() and not torch.equal(one, first)
-    assert sorted(optimisation.pack(again[1])[0]) == sorted(optimisation.pack(going[1])[0])
+    assert sorted(optim.pack(again[1])[0]) == sorted(optim.pack(going[1])[0])
 
 
 def test_few_optimisers_are_left_out_and_only_those_that_can_not_train_here():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from dreambirds.code_version import ENTRIES, PACKAGE, stage_modules
+from dreambirds.runtime.code_version import ENTRIES, PACKAGE, stage_modules
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from dreambirds.data.catalogue import list_labels, list_photographs
+from dreambirds.data.sources.catalog import list_labels, list_photographs
 from dreambirds.errors import StudyError
-from dreambirds.study.sources import fingerprint
+from dreambirds.plan.inputs import fingerprint
 from tests.helpers import layouts
 from tests.helpers.layouts import photographs, refused, settings, told
 

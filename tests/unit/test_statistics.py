@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dreambirds.judging.statistics import FEWEST, bootstrap_mean, paired_difference
+from dreambirds.evaluation.contrasts import FEWEST, bootstrap_mean, paired_difference
 
 
 def test_an_interval_is_that_of_a_plain_bootstrap():

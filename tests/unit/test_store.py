@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dreambirds.code_version import stage_modules
-from dreambirds.data import store as storing
-from dreambirds.data.store import picture_key
+from dreambirds.data import image_cache as storing
+from dreambirds.data.image_cache import picture_key
 from dreambirds.errors import StudyError
+from dreambirds.runtime.code_version import stage_modules
 from tests.helpers.bench import contents
 
 

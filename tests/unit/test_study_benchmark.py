@@ -8,8 +8,8 @@ import torch
 
 from benchmarks import study as benchmark
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.models.build import Classifier
-from dreambirds.study.plan import make_plan
+from dreambirds.models.classifier import Classifier
+from dreambirds.plan.plan import make_plan
 from tests.helpers.chains import CPU, train
 from tests.helpers.sections import section
 from tests.helpers.small import FOURIER, MACO, PLAIN, RICH, network

@@ -11,14 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from dreambirds.data.catalogue import list_labels
-from dreambirds.data.photographs import to_tensor
+from dreambirds.data.image_io import to_tensor
 from dreambirds.data.prepare import prepare
+from dreambirds.data.sources.catalog import list_labels
 from dreambirds.data.tables import read_images
 from dreambirds.errors import StudyError
-from dreambirds.models.build import build
 from dreambirds.models.checkpoint import Card, load_checkpoint, save_checkpoint
-from dreambirds.study.competition import checkpoint, fingerprint_tests, submissions
+from dreambirds.models.classifier import build
+from dreambirds.plan.checkpoints import checkpoint, fingerprint_tests, submissions
 from dreambirds.training import submission
 from dreambirds.training.submission import fill, read, write_submission
 from tests.helpers import layouts

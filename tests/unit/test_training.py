@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from dreambirds.data.loading import Pictures
+from dreambirds.data.dataset import Pictures
 from dreambirds.errors import StudyError
-from dreambirds.models.build import build
 from dreambirds.models.checkpoint import load_checkpoint, load_tensors, save_checkpoint
-from dreambirds.training.segment import HISTORY
+from dreambirds.models.classifier import build
+from dreambirds.training.job import HISTORY
 from tests.helpers.chains import changed, link, train, weights
 
 SAME = [column for column in HISTORY if column not in ("images_per_second", "seconds")]

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.schedule import is_always, value_at
+from dreambirds.dreaming.recipe import Recipe, is_always, value_at
 from dreambirds.dreaming.starts import stream
-from dreambirds.dreaming.transform import Views
+from dreambirds.dreaming.transforms import Views
 from tests.helpers.small import close, ramps, rand, streams
 
 SIZE = 12

@@ -14,13 +14,13 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from dreambirds import watch
+from dreambirds.runtime import snakemake_lock
 from tests.helpers.surroundings import surroundings
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from dreambirds.watch import hold
+from dreambirds.runtime.snakemake_lock import hold
 folder = Path(sys.argv[1])
 hold(folder), hold(folder)
 locks = list((folder / "locks").glob("*.lock"))
@@ -30,7 +30,7 @@ sys.stdin.readline()
 JOB = """
 import subprocess, sys, time
 from pathlib import Path
-from dreambirds.watch import end_with_snakemake
+from dreambirds.runtime.snakemake_lock import end_with_snakemake
 end_with_snakemake(poll=0.2)
 child = subprocess.Popen(["sleep", "60"])
 Path("pids.new").write_text(f"{child.pid} {__import__('os').getpid()}")
@@ -40,7 +40,7 @@ time.sleep(60)
 SNAKEFILE = """
 import sys
 from pathlib import Path
-from dreambirds.watch import hold
+from dreambirds.runtime.snakemake_lock import hold
 if workflow.is_main_process:
     hold(Path(".snakemake"))
 rule all:
@@ -52,7 +52,7 @@ rule all:
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
-from dreambirds.job import job
+from dreambirds.runtime.job import job
 with job(snakemake):
     if not Path("again").exists():
         child = os.fork()
@@ -158,7 +158,7 @@ def mark(folder: Path, machine: str, age: float) -> Path:
 
 @pytest.mark.parametrize(
     ("machine", "age", "left"),
-    [("elsewhere 1234", 30, 2), ("elsewhere 1234", 700, 0), (watch._machine(), 30, 0)],
+    [("elsewhere 1234", 30, 2), ("elsewhere 1234", 700, 0), (snakemake_lock._machine(), 30, 0)],
 )
 def test_another_machine_s_process_lives_while_it_gives_signs_of_life(started, folder, machine, age, left):
     path = mark(folder, machine, age)
@@ -172,13 +172,13 @@ def test_another_machine_s_process_lives_while_it_gives_signs_of_life(started, f
 def released():
     """Let this process's own marks go after the test."""
     yield
-    while watch.held:
-        watch.held.pop().release()
+    while snakemake_lock.held:
+        snakemake_lock.held.pop().release()
 
 
 def test_a_process_that_lives_gives_signs_of_life(folder, monkeypatch, released):
-    monkeypatch.setattr(watch, "BEAT", 0.05)
-    watch.hold(folder)
+    monkeypatch.setattr(snakemake_lock, "BEAT", 0.05)
+    snakemake_lock.hold(folder)
     (path,) = (folder / "dreambirds").glob("main-*")
     os.utime(path, (0, 0))
     end = time.monotonic() + 60
@@ -188,20 +188,20 @@ def test_a_process_that_lives_gives_signs_of_life(folder, monkeypatch, released)
 
 
 def test_no_folder_is_made_where_there_is_none(tmp_path):
-    watch.hold(tmp_path / ".snakemake")
-    assert list(tmp_path.iterdir()) == [] and watch.held == []
+    snakemake_lock.hold(tmp_path / ".snakemake")
+    assert list(tmp_path.iterdir()) == [] and snakemake_lock.held == []
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
 def test_nothing_is_removed_where_files_cannot_be_locked(folder, monkeypatch, code):
-    mark(folder, watch._machine(), 10_000)
+    mark(folder, snakemake_lock._machine(), 10_000)
 
     def refuse(*_):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    watch.hold(folder)
-    assert len(list((folder / "locks").iterdir())) == 2 and watch.held == []
+    snakemake_lock.hold(folder)
+    assert len(list((folder / "locks").iterdir())) == 2 and snakemake_lock.held == []
 
 
 def test_nothing_is_done_where_nothing_can_be_written(folder, monkeypatch):
@@ -209,8 +209,8 @@ def test_nothing_is_done_where_nothing_can_be_written(folder, monkeypatch):
         raise PermissionError(errno.EACCES, "no")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    watch.hold(folder)
-    assert len(list(folder.iterdir())) == 1 and watch.held == []
+    snakemake_lock.hold(folder)
+    assert len(list(folder.iterdir())) == 1 and snakemake_lock.held == []
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_nothing_is_done_where_nothing_can_be_written(folder, monkeypatch):
 def test_snakemake_is_known_by_its_command(monkeypatch, command, is_one):
     process = psutil.Process()
     monkeypatch.setattr(process, "cmdline", command.split)
-    assert watch._is_snakemake(process) == is_one
+    assert snakemake_lock._is_snakemake(process) == is_one
 
 
 def launch(started: list, folder: Path, *chain: str) -> tuple[subprocess.Popen, set[psutil.Process]]:

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 
 from dreambirds.errors import StudyError
-from dreambirds.models.build import build, options_for, probe
 from dreambirds.models.checkpoint import Card, load_checkpoint, save_checkpoint
+from dreambirds.models.classifier import build, options_for, probe
 from tests.helpers.chains import changed, train, weights
 
 SHAPES = [(32, 32), (32, 64), (160, 160)]

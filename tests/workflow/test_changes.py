@@ -80,7 +80,7 @@ def test_a_module_moved(study):
     package = study.root / "workflow" / "dreambirds"
     (package / "dreaming/filters.py").rename(package / "filters.py")
     for path in package.rglob("*.py"):
-        text = path.read_text().replace("dreambirds.dreaming.filters", "dreambirds.filters")
+        text = path.read_text().replace("dreambirds.dreaming.updates", "dreambirds.filters")
         path.write_text(text.replace("dreaming import filters,", "dreaming import"))
     edit(
         study,

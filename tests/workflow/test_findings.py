@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from dreambirds.evaluation.columns import DREAMS, JUDGEMENTS, JUDGES, RUNS
 from dreambirds.gallery.findings import read_findings
-from dreambirds.judging.columns import DREAMS, JUDGEMENTS, JUDGES, RUNS
 from tests.helpers.studies import Study, copy_workflow, tiny
 
 JUDGE = {"train": {"model": "test_efficientnet", "epochs": [1], "batch_size": 8}}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dreambirds.dreaming.store import find
+from dreambirds.dream_job.store import find
 from tests.helpers.killing import files, jobs_of
 from tests.helpers.studies import Study, count_dreams, tiny
 from tests.helpers.surroundings import surroundings

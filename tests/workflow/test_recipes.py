@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
+from dreambirds.dream_job.snapshots import read_facts
 from dreambirds.models.checkpoint import load_checkpoint, save_checkpoint
-from dreambirds.pictures.provenance import read_facts
 
 
 def test_phases_class_means_a_layer_a_folder_and_a_film_are_dreamt(fresh):

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from dreambirds.study import targets
-from dreambirds.study.plan import make_plan
+from dreambirds.plan import targets
+from dreambirds.plan.plan import make_plan
 from tests.helpers.reports import read_report
 
 

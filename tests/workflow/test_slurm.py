@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
-from dreambirds.study import targets
-from dreambirds.study.plan import make_plan
+from dreambirds.plan import targets
+from dreambirds.plan.plan import make_plan
 from tests.helpers.slurm import Cluster, cluster, missing, wait_for
 from tests.helpers.studies import ROOT, Study, tiny
 

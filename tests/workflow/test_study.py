@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from dreambirds.pictures.provenance import read_facts
-from dreambirds.study import targets
-from dreambirds.study.paths import VIEWS, picture_path
-from dreambirds.study.plan import make_plan
+from dreambirds.config.contrasts import VIEWS
+from dreambirds.dream_job.snapshots import read_facts
+from dreambirds.plan import targets
+from dreambirds.plan.paths import picture_path
+from dreambirds.plan.plan import make_plan
 from tests.helpers.studies import count_jobs
 
 

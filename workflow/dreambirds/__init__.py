@@ -7,18 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dreambirds.dreaming.loop import dream
+    from dreambirds.config.recipes import list_presets
+    from dreambirds.dreaming.dream import dream
     from dreambirds.dreaming.recipe import Recipe
     from dreambirds.models.checkpoint import load_checkpoint
-    from dreambirds.pictures.presets import list_presets
 
 __version__ = "0.1.0"
 __all__ = ["Recipe", "dream", "list_presets", "load_checkpoint"]
 _HOMES = {
-    "dream": "dreambirds.dreaming.loop",
+    "dream": "dreambirds.dreaming.dream",
     "Recipe": "dreambirds.dreaming.recipe",
     "load_checkpoint": "dreambirds.models.checkpoint",
-    "list_presets": "dreambirds.pictures.presets",
+    "list_presets": "dreambirds.config.recipes",
 }
 
 

@@ -7,23 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dreambirds import __version__
-from dreambirds.errors import StudyError, first_line
-from dreambirds.mishaps import mishap
+from dreambirds.errors import StudyError, first_line, mishap
 
 MUST_DOWNLOAD = 3  # exit status
 
 
 def check(asked: argparse.Namespace) -> None:
     """Check a config; print how many dreams it asks for, or with --study its study's name."""
-    from dreambirds.study.config_file import study_of
+    from dreambirds.config.load import study_of
 
     config = _read_config(asked.config)
     if asked.study:
         print(study_of(asked.config))
         return
-    from dreambirds.study.count import announce
-    from dreambirds.study.fetching import first_fetch
-    from dreambirds.study.plan import make_plan
+    from dreambirds.plan.plan import make_plan
+    from dreambirds.startup.preflight import announce, first_fetch
 
     resource = first_fetch(config)
     if resource:
@@ -34,7 +32,7 @@ def check(asked: argparse.Namespace) -> None:
 
 def missing(asked: argparse.Namespace) -> None:
     """Print which photographs a study must download first, and exit with status 3 if there are any."""
-    from dreambirds.data.fetch import missing as missing_resource
+    from dreambirds.data.download.resources import missing as missing_resource
 
     resource = missing_resource(_read_config(asked.config))
     if resource:
@@ -64,14 +62,14 @@ def findings(asked: argparse.Namespace) -> None:
 
 def store_gc(asked: argparse.Namespace) -> None:
     """Remove the least recently used entries from the store, and print how many were removed."""
-    from dreambirds.dreaming.eviction import evict_to
+    from dreambirds.dream_job.store_gc import evict_to
 
     print(evict_to(asked.limit, "--limit"))
 
 
 def reference(_asked: argparse.Namespace) -> None:
     """Write config/README.md and the presets' part of docs/recipes.md from the schemas and presets.yaml."""
-    from dreambirds.study.manual import write_manual
+    from dreambirds.config.reference import write_manual
 
     write_manual(Path())
 
@@ -79,7 +77,7 @@ def reference(_asked: argparse.Namespace) -> None:
 def _read_config(path: Path) -> dict:
     import yaml
 
-    from dreambirds.study.config_file import check_file
+    from dreambirds.config.load import check_file
 
     check_file(path)
     return yaml.safe_load(path.read_text(encoding="utf-8"))

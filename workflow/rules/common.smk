@@ -1,8 +1,8 @@
 from snakemake.exceptions import WorkflowError
 
-from dreambirds.code_version import libraries, stage_code
+from dreambirds.runtime.code_version import libraries, stage_code
 from dreambirds.errors import StudyError
-from dreambirds.study.memory import dream_mb, train_mb
+from dreambirds.plan.memory import dream_mb, train_mb
 
 
 wildcard_constraints:

@@ -1,4 +1,4 @@
-from dreambirds.study.sources import fingerprint
+from dreambirds.plan.inputs import fingerprint
 
 
 rule dataset:

@@ -1,4 +1,4 @@
-from dreambirds.data.fetch import RESOURCES
+from dreambirds.data.download.resources import RESOURCES
 
 
 # The data is an output only while it is not there, since Snakemake deletes the outputs of a job that it runs again.

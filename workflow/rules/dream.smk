@@ -1,6 +1,6 @@
-from dreambirds.study import asked, single
-from dreambirds.study.paths import index_name
-from dreambirds.study.sources import starts, statistics
+from dreambirds.plan import inputs, targets
+from dreambirds.plan.paths import index_name
+from dreambirds.plan.inputs import starts, statistics
 
 dreams = f"{results}/dreams/{{run}}/epoch-{{epoch}}"
 
@@ -34,7 +34,7 @@ for recipe in plan.recipes:
                 recipe=recipe,
                 part=part,
                 digest=plan.digest(recipe),
-                asked=plainly(asked.asked, plan=plan, recipe=recipe, part=part),
+                asked=plainly(inputs.asked, plan=plan, recipe=recipe, part=part),
             message:
                 f"Dream of {recipe} at epoch {{wildcards.epoch}} of {{wildcards.run}}"
             script:
@@ -46,7 +46,7 @@ rule one_dream:
         weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
         photographs=lambda wildcards: starts(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
-        job=ancient(plainly(single.job_if_there, plan=plan)),
+        job=ancient(plainly(targets.job_if_there, plan=plan)),
     output:
         f"{dreams}/{{recipe}}/{{label}}/{{file}}",
     log:

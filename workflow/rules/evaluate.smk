@@ -1,4 +1,4 @@
-from dreambirds.study import judgement
+from dreambirds.plan import inputs
 
 
 wildcard_constraints:
@@ -7,9 +7,9 @@ wildcard_constraints:
 
 rule judge:
     input:
-        weights=plainly(judgement.weights, plan=plan),
-        names=plainly(judgement.names, plan=plan),
-        dreams=plainly(judgement.indexes, plan=plan),
+        weights=plainly(inputs.weights, plan=plan),
+        names=plainly(inputs.names, plan=plan),
+        dreams=plainly(inputs.indexes, plan=plan),
         pictures=ancient(rules.dataset.output.pictures),
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
@@ -27,8 +27,8 @@ rule judge:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_code("judging"),
-        judge=lambda wildcards: judgement.section(plan, wildcards.judge),
-        dreams=judgement.dreams(plan),
+        judge=lambda wildcards: inputs.section(plan, wildcards.judge),
+        dreams=inputs.dreams(plan),
     message:
         "Judge the dreams with {wildcards.judge}"
     script:
@@ -37,7 +37,7 @@ rule judge:
 
 rule measurements:
     input:
-        **judgement.judged(plan),
+        **inputs.judged(plan),
         dreams=plan.indexes(),
         checkpoints=plan.checkpoints(),
         images=ancient(rules.dataset.output.images),
@@ -56,7 +56,7 @@ rule measurements:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=stage_code("measurements"),
-        dreams=judgement.dreams(plan),
+        dreams=inputs.dreams(plan),
         judges=list(plan.judges),
     message:
         "Measure the dreams"

@@ -1,9 +1,5 @@
-from dreambirds.code_version import ENTRIES
-from dreambirds.study.experiments import (
-    experiment_config,
-    experiment_file,
-    experiments,
-)
+from dreambirds.runtime.code_version import ENTRIES
+from dreambirds.plan.experiments import experiment_config, experiment_file, experiments
 
 
 wildcard_constraints:

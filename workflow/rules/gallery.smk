@@ -1,4 +1,4 @@
-from dreambirds.study import reported
+from dreambirds.plan import targets
 
 
 rule gallery:
@@ -12,7 +12,7 @@ rule gallery:
         sheets=directory(f"{results}/gallery/sheets"),
         pictures=report(
             directory(f"{results}/gallery/pictures"),
-            patterns=reported.patterns(plan),
+            patterns=targets.patterns(plan),
             caption="../report/dream.rst",
             category="dreams",
             subcategory="{run}, epoch {epoch}",

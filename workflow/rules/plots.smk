@@ -1,4 +1,4 @@
-from dreambirds.study.targets import PLOTS
+from dreambirds.plan.targets import PLOTS
 
 
 rule plots:

@@ -1,4 +1,4 @@
-from dreambirds.data.files import digest_of
+from dreambirds.io import digest_of
 
 
 report: "../report/workflow.rst"

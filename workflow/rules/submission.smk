@@ -1,9 +1,9 @@
-from dreambirds.study import competition
+from dreambirds.plan import checkpoints
 
 
 rule submission:
     input:
-        weights=plainly(competition.checkpoint, plan=plan),
+        weights=plainly(checkpoints.checkpoint, plan=plan),
     output:
         f"{results}/runs/{{run}}/epoch-{{epoch}}.submission.csv",
     log:
@@ -18,7 +18,7 @@ rule submission:
     params:
         code=stage_code("submission"),
         dataset=plan.config["dataset"],
-        photographs=plainly(lambda **_: competition.fingerprint_tests(plan)),
+        photographs=plainly(lambda **_: checkpoints.fingerprint_tests(plan)),
     message:
         "Classify the competition's pictures with {wildcards.run} at epoch {wildcards.epoch}"
     script:

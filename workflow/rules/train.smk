@@ -1,4 +1,4 @@
-from dreambirds.study.chain import histories, link, settings
+from dreambirds.plan.checkpoints import histories, link, settings
 
 
 rule train:

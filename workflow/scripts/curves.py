@@ -6,8 +6,8 @@ with job(snakemake):
     import pandas as pd
 
     from dreambirds.data.tables import write_table
-    from dreambirds.pictures.curves import plot_curves
-    from dreambirds.training.files import read_history
+    from dreambirds.figures.plots import plot_curves
+    from dreambirds.training.job import read_history
 
     parts = [Path(file) for file in snakemake.input if file.endswith(".csv")]
     history = pd.concat(map(read_history, parts, snakemake.params.epochs), ignore_index=True)

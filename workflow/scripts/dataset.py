@@ -4,8 +4,8 @@ from job import job
 
 with job(snakemake):
     from dreambirds.data.prepare import prepare
-    from dreambirds.study.plan import make_plan
-    from dreambirds.study.sources import remember
+    from dreambirds.plan.inputs import remember
+    from dreambirds.plan.plan import make_plan
 
     plan = make_plan(snakemake.config)
     folder = Path(snakemake.output.table).parent

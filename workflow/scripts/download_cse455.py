@@ -1,6 +1,6 @@
 from job import job
 
 with job(snakemake):
-    from dreambirds.data.fetch_kaggle import fetch_cse455
+    from dreambirds.data.download.kaggle import fetch_cse455
 
     fetch_cse455()

@@ -1,6 +1,6 @@
 from job import job
 
 with job(snakemake):
-    from dreambirds.data.fetch_cub import fetch_cub
+    from dreambirds.data.download.cub import fetch_cub
 
     fetch_cub()

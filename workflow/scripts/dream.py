@@ -4,16 +4,15 @@ from job import job
 
 with job(snakemake):
     from dreambirds.device import choose_device
+    from dreambirds.dream_job.context import Job
+    from dreambirds.dream_job.run import dream_all
     from dreambirds.models.checkpoint import check_card, read_card
-    from dreambirds.pictures.dreams import dream_all
-    from dreambirds.pictures.ready import Job
-    from dreambirds.study.asked import note
-    from dreambirds.study.chain import card_of
-    from dreambirds.study.memory import granted
-    from dreambirds.study.paths import job_folder
-    from dreambirds.study.plan import make_plan
-    from dreambirds.study.single import steps_of
-    from dreambirds.study.sources import start_photographs
+    from dreambirds.plan.checkpoints import card_of
+    from dreambirds.plan.inputs import note, start_photographs
+    from dreambirds.plan.memory import granted
+    from dreambirds.plan.paths import job_folder
+    from dreambirds.plan.plan import make_plan
+    from dreambirds.plan.targets import steps_of
 
     plan, params, known = make_plan(snakemake.config), snakemake.params, dict(snakemake.wildcards.items())
     recipe, index = params.get("recipe") or known["recipe"], snakemake.output.get("index")

@@ -3,7 +3,7 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
-    from dreambirds.gallery.experiment import run_experiment
+    from dreambirds.plan.experiments import run_experiment
 
     run_experiment(
         snakemake.params.config,

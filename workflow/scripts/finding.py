@@ -3,8 +3,8 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
-    from dreambirds.gallery.finding import write_finding
-    from dreambirds.study.plan import make_plan
+    from dreambirds.gallery.findings import write_finding
+    from dreambirds.plan.plan import make_plan
 
     write_finding(
         make_plan(snakemake.config),

@@ -4,7 +4,7 @@ from job import job
 
 with job(snakemake):
     from dreambirds.gallery.gallery import write_gallery
-    from dreambirds.study.plan import make_plan
+    from dreambirds.plan.plan import make_plan
 
     source = snakemake.input
     write_gallery(

@@ -6,6 +6,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dreambirds.job import job
+from dreambirds.runtime.job import job
 
 __all__ = ["job"]

@@ -4,8 +4,8 @@ from job import job
 
 with job(snakemake):
     from dreambirds.device import choose_device
-    from dreambirds.judging.bench import Case, write_judgement
-    from dreambirds.study.plan import make_plan
+    from dreambirds.evaluation.evaluate import Case, write_judgement
+    from dreambirds.plan.plan import make_plan
 
     source, output = snakemake.input, snakemake.output
     case = Case(

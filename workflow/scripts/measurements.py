@@ -3,8 +3,8 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
-    from dreambirds.judging.tables import write_tables
-    from dreambirds.study.plan import make_plan
+    from dreambirds.evaluation.tables import write_tables
+    from dreambirds.plan.plan import make_plan
 
     write_tables(
         make_plan(snakemake.config),

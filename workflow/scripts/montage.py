@@ -3,8 +3,8 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
-    from dreambirds.pictures.assembly import write_montage
-    from dreambirds.study.plan import make_plan
+    from dreambirds.figures.assembly import write_montage
+    from dreambirds.plan.plan import make_plan
 
     table = snakemake.input.get("table")
     write_montage(

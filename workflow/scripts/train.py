@@ -3,11 +3,10 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
+    from dreambirds.config.runs import as_epoch
     from dreambirds.device import choose_device
-    from dreambirds.study.paths import as_epoch
-    from dreambirds.study.plan import make_plan
-    from dreambirds.training.files import Files
-    from dreambirds.training.segment import Segment, train_segment
+    from dreambirds.plan.plan import make_plan
+    from dreambirds.training.job import Files, Segment, train_segment
 
     source, output, settings = snakemake.input, snakemake.output, snakemake.params.settings
     # as many as the cores that were granted leave, beside the threads that compute

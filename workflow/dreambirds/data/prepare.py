@@ -1,26 +1,150 @@
-"""The dataset stage: every picture once, at one size, and two tables that say what there is."""
+"""Prepare a data set: crop, resize and record every image, and pack them into one array."""
 
+import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 from tqdm import tqdm
 
-from dreambirds.data.catalogue import list_photographs
-from dreambirds.data.duplicates import first_of_same, tell_duplicates
-from dreambirds.data.labels import Label
-from dreambirds.data.making import Made, Source, Workshop
-from dreambirds.data.packed import packing
-from dreambirds.data.split import split
-from dreambirds.data.store import Store, default_folder
+from dreambirds.data.dataset import packing
+from dreambirds.data.image_cache import Entry, Store, default_folder, picture_key, pixels_digest
+from dreambirds.data.image_io import Box, UnreadableError, make_picture, reasons, stored, widen
+from dreambirds.data.labels import Label, shown
+from dreambirds.data.sources.catalog import list_photographs
+from dreambirds.data.sources.source import Photograph, open_photograph, origin
+from dreambirds.data.split import first_of_same, split, tell_duplicates
+from dreambirds.data.synthetic import draw_bird
 from dreambirds.data.tables import IMAGE_COLUMNS, label_table, write_table
-from dreambirds.data.workers import in_order
 from dreambirds.errors import StudyError
+from dreambirds.io import atomically, link
+from dreambirds.seeding import label_stream
+from dreambirds.shapes import shape_of
 
-LARGE = 1000  # pictures from which on the log tells how far it is
+AHEAD = 4  # results a thread that may wait for their turn
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+SHOWN = 3
 log = logging.getLogger(__name__)
+OTHERS = "further pictures are left out: images.csv lists them all, with the reasons"
+SHOWN_WHOLE = "further pictures are shown whole for the same reason"
+LARGE = 1000  # pictures from which on the log tells how far it is
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Return the function's results in the order of the items, a few more than `threads` in memory at a time.
+
+    What it raises is raised in the item's turn, and no further item is begun.
+    """
+    waiting: deque = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) == AHEAD * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One picture to prepare: its class, its origin (a photograph, or a number for a drawn bird), and its new name."""
+
+    label: Label
+    origin: Photograph | int
+    name: str
+
+    @property
+    def said(self) -> str:
+        """What tables and the log call it; nothing for a drawn bird."""
+        return "" if isinstance(self.origin, int) else origin(self.origin)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a source: its values of ``images.csv``; its pixels, uint8 (3, H, W), None if it is left out; and
+    whether the store had it."""
+
+    row: dict[str, str]
+    pixels: np.ndarray | None = None
+    stored: bool = False
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Makes pictures: by the config's section, into a folder, by way of the store. Many threads may share it."""
+
+    dataset: dict
+    folder: Path
+    store: Store
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        return shape_of(self.dataset["image_size"])
+
+    def make(self, source: Source) -> Made:
+        """Make one picture; one that can't be read is left out, with a line in the log."""
+        row = {"label": source.label.label, "source": source.said}
+        path = Path("images", source.label.label, f"{source.name}.png")
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(source.origin, int):
+            picture, found = self._draw(source, self.folder / path), False
+            row |= {"sha256": pixels_digest(picture), "size": f"{picture.width}x{picture.height}"}
+        else:
+            try:
+                entry, found = self._find_or_make(source.origin)
+            except UnreadableError as error:
+                problem = shown(str(error))
+                log.warning("left out %s: %s", source.said, problem, extra={"others": OTHERS})
+                return Made({**row, "problem": problem})
+            link(entry.path, self.folder / path)
+            picture = entry.picture
+            row |= {"sha256": entry.sha256, "size": entry.facts["size"], "split": source.origin.part}
+        return Made({**row, "path": str(path)}, np.asarray(picture).transpose(2, 0, 1), found)
+
+    def _draw(self, source: Source, path: Path) -> Image.Image:
+        label, stream = source.label.label, label_stream(self.dataset["seed"], source.label.label, source.origin)
+        picture = widen(draw_bird(label, stream, min(self.shape), self.dataset["facing"]), self.shape)
+        with atomically(path) as temporary:
+            picture.save(temporary)
+        return picture
+
+    def _find_or_make(self, photograph: Photograph) -> tuple[Entry, bool]:
+        """Return a photograph's entry in the store, and whether it was there. Raises UnreadableError."""
+        if photograph.problem:
+            raise UnreadableError(photograph.problem)
+        name, box, margin = origin(photograph), self._box(photograph), self.dataset["crop_margin"] or 0
+        with ExitStack() as stack:
+            with reasons(name):
+                file = stack.enter_context(open_photograph(photograph))
+                contents = hashlib.file_digest(file, "sha256").hexdigest()
+            key = picture_key(contents, self.shape, box, margin)
+            entry = self.store.get(key, self.shape)
+            found = entry is not None
+            if not found:
+                with reasons(name), stored(file) as picture:
+                    made = make_picture(picture, self.shape, box, margin)
+                entry = self.store.put(key, *made)
+        if box and entry.facts["shown"] != "box":
+            told = "%s is shown whole, since its box %s has no area in it"
+            log.warning(told, name, list(box), extra={"others": SHOWN_WHOLE})
+        return entry, found
+
+    def _box(self, photograph: Photograph) -> Box | None:
+        return None if self.dataset["crop_margin"] is None else photograph.box
 
 
 def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None = None, threads: int = 1) -> None:

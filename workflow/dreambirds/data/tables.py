@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from dreambirds.data.files import atomically
 from dreambirds.data.labels import Label
 from dreambirds.errors import MAKE_AGAIN, StudyError, first_line
+from dreambirds.io import atomically
 
-WORDS = ("run", "recipe", "label", "name", "judge", "sees", "own_sees", "judge_sees", "judge_sees_rescaled")
-WORDS += ("unmatched", "checkpoint_sha256", "weights_sha256")  # a digest of digits only is no number
+TEXT_COLUMNS = ("run", "recipe", "label", "name", "judge", "sees", "own_sees", "judge_sees", "judge_sees_rescaled")
+TEXT_COLUMNS += ("unmatched", "checkpoint_sha256", "weights_sha256")  # a digest of digits only is no number
 IMAGE_COLUMNS = ["path", "label", "split", "sha256", "size", "source", "problem", "duplicate_of"]
 LABEL_COLUMNS = ["index", "label", "name", "train", "validation"]
 PICTURE = r"images/[\w-]+/\w+\.png"
@@ -63,7 +63,7 @@ def read_labels(folder: Path) -> pd.DataFrame:
 
 
 def read_table(
-    path: Path, words: Collection[str] = WORDS, rows: pd.DataFrame | None = None, end: str = MAKE_AGAIN
+    path: Path, words: Collection[str] = TEXT_COLUMNS, rows: pd.DataFrame | None = None, end: str = MAKE_AGAIN
 ) -> pd.DataFrame:
     """Return a table that a stage wrote; columns of words stay text, whatever they look like.
 

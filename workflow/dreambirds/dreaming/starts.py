@@ -2,15 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset
 
-from dreambirds.data.photographs import fit, read_photograph, to_tensor
-from dreambirds.dreaming.filters import blur
-from dreambirds.dreaming.images import Fourier
-from dreambirds.errors import StudyError
+from dreambirds.dreaming.parameterization import Fourier
+from dreambirds.dreaming.updates import blur
 
 GREY = 128 / 255
 SPECTRAL_DEVIATION = 0.01
@@ -25,14 +22,13 @@ def stream(seed: int, key: str) -> torch.Generator:
 @dataclass(frozen=True)
 class Start:
     """How dreams begin: `kind` is one of KINDS; `colour` is ``#rrggbb``; `noise` a standard deviation in [0, 1];
-    `blur_sigma` is in pixels of the start image; `photographs` holds a file, `means` an image, a dream."""
+    `blur_sigma` is in pixels of the start image; `images` holds one (3, H, W) in [0, 1] per dream, if it is needed."""
 
     kind: str = "grey"
     colour: str = "#808080"
     noise: float = 0.1
     blur_sigma: float = 0.0
-    photographs: list[Path] = field(default_factory=list)
-    means: list[torch.Tensor] = field(default_factory=list)
+    images: list[torch.Tensor] = field(default_factory=list)
 
 
 class Starts(Dataset[tuple[torch.Tensor, int]]):
@@ -81,19 +77,9 @@ def gradient(_start: Start, shape: tuple[int, int], _random: torch.Generator, _p
     return torch.stack([across, down, across.flip(-1)])
 
 
-def photograph(start: Start, shape: tuple[int, int], _random: torch.Generator, place: int) -> torch.Tensor:
-    """Return the middle of the dream's photograph. Raises StudyError if it can't be read."""
-    path = start.photographs[place]
-    try:
-        picture = read_photograph(path)
-    except ValueError as error:
-        raise StudyError(f"the start photograph '{path}' can't be read: {error}") from error
-    return to_tensor(fit(picture, shape)).float() / 255
-
-
-def class_mean(start: Start, _shape: tuple[int, int], _random: torch.Generator, place: int) -> torch.Tensor:
-    """Return the mean image of the dream's class."""
-    return start.means[place]
+def given(start: Start, _shape: tuple[int, int], _random: torch.Generator, place: int) -> torch.Tensor:
+    """Return the image that the caller gives for the dream: a photograph, or the mean image of a class."""
+    return start.images[place]
 
 
 KINDS = {
@@ -102,6 +88,6 @@ KINDS = {
     "noise": noise,
     "spectral_noise": spectral_noise,
     "gradient": gradient,
-    "photograph": photograph,
-    "class_mean": class_mean,
+    "photograph": given,
+    "class_mean": given,
 }

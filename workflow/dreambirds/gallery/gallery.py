@@ -1,19 +1,58 @@
-"""The gallery: one page to slide through epochs and steps of all dreams, and the pictures that it shows."""
+"""The gallery: the page, and the sprite sheets that it shows."""
 
 import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from dreambirds.data.files import link
+from PIL import Image
+
+from dreambirds.config.contrasts import VIEWS
+from dreambirds.data.dataset import read_picture
 from dreambirds.data.tables import example_pictures
-from dreambirds.gallery.downloads import write_download
-from dreambirds.gallery.facts import gallery_facts
-from dreambirds.gallery.pages import write_page
-from dreambirds.gallery.sheets import cell_shape, sheets, write_sheet
-from dreambirds.judging.written import read_written
-from dreambirds.study.paths import VIEWS, picture_path
-from dreambirds.study.plan import Plan
+from dreambirds.evaluation.columns import read_written
+from dreambirds.gallery.data import MOST_LABELS, cell_shape, gallery_facts
+from dreambirds.gallery.pages import write_download, write_page
+from dreambirds.io import atomically, link
+from dreambirds.plan.paths import epoch_name, job_folder, picture_name, picture_path
+from dreambirds.plan.plan import Plan
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One sheet: its name below the gallery, and its cells, a row a label and a column a step, as files."""
+
+    name: str
+    cells: list[list[Path]]
+
+
+def sheets(plan) -> Iterator[Sheet]:
+    """Yield all sheets of a study: for each run, epoch, recipe and view, one for every 64 labels."""
+    labels = list(plan.names)
+    for run, epoch, recipe in plan.dreams[["run", "epoch", "recipe"]].drop_duplicates().itertuples(index=False):
+        folder = Path(job_folder(plan.study, run, epoch, recipe))
+        for part, first in enumerate(range(0, len(labels), MOST_LABELS)):
+            for view, ending in VIEWS.items():
+                chosen, steps = labels[first : first + MOST_LABELS], plan.recipes[recipe]["steps"]
+                cells = [[folder / picture_name(label, step, view) for step in steps] for label in chosen]
+                yield Sheet(f"sheets/{run}/{epoch_name(epoch)}/{recipe}/{part}{ending}.png", cells)
+
+
+def write_sheet(cells: Sequence[Sequence[Path]], shape: tuple[int, int], path: Path) -> None:
+    """Write pictures side by side into one PNG, each made to (height, width)."""
+    height, width = shape
+    page = Image.new("RGB", (width * len(cells[0]), height * len(cells)))
+    for row, line in enumerate(cells):
+        for column, file in enumerate(line):
+            small = read_picture(file)
+            if small.size != (width, height):
+                small = small.resize((width, height), Image.Resampling.LANCZOS)
+            page.paste(small, (column * width, row * height))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomically(path) as temporary:
+        page.save(temporary)
 
 
 def write_gallery(plan: Plan, results: Path, dataset: Path, folder: Path) -> None:

@@ -1,14 +1,24 @@
-"""Pages of one file: templates with their style and script inside, and all that is put in escaped."""
+"""Pages from templates, and the files that they offer to download."""
 
 import base64
+import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from dreambirds.data.files import atomically
+from dreambirds.io import atomically
 
 TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_download(files: Sequence[Path], path: Path) -> None:
+    """Write a script that hands files to the page's `arrive`, whole, as base64 by their names."""
+    texts = {file.name: base64.b64encode(file.read_bytes()).decode() for file in files}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomically(path) as temporary:
+        temporary.write_text(f"arrive({json.dumps(texts)});\n", encoding="utf-8")
 
 
 @cache

@@ -13,10 +13,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from dreambirds.data.files import atomically
-from dreambirds.errors import TRAIN_AGAIN, StudyError
-from dreambirds.mishaps import is_out_of_memory
-from dreambirds.models.build import Classifier, build
+from dreambirds.errors import TRAIN_AGAIN, StudyError, is_out_of_memory
+from dreambirds.io import atomically
+from dreambirds.models.classifier import Classifier, build
 from dreambirds.models.weights import check_finite
 
 KEY, DIGEST = "dreambirds", "sha256"

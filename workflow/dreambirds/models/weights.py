@@ -1,18 +1,51 @@
-"""Weights from a file into a timm model, and a head of its own where the number of classes differs."""
+"""Load weights from files and from the Hugging Face hub."""
 
+import logging
+import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import requests
 import torch
+from huggingface_hub import constants
 from safetensors import SafetensorError
 from timm.models import load_state_dict
 from torch import nn
 
-from dreambirds.errors import StudyError, first_line
-from dreambirds.mishaps import is_out_of_memory
+from dreambirds.errors import StudyError, first_line, is_out_of_memory
 
+PATIENCE = 20  # seconds for an answer
+log = logging.getLogger(__name__)
 _UNREADABLE = (OSError, EOFError, SafetensorError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
 _UNREADABLE += (AssertionError,)
+
+
+@contextmanager
+def patiently(patience: float = PATIENCE) -> Iterator[None]:
+    """Give each answer of a server `patience` seconds; a hub that gives none is left alone, and its cache serves."""
+    timeout, offline = socket.getdefaulttimeout(), constants.HF_HUB_OFFLINE
+    socket.setdefaulttimeout(patience)
+    if not offline and is_silent(patience):
+        log.warning("'%s' is silent for %g s; only what its cache has is used", constants.ENDPOINT, patience)
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(timeout)
+        constants.HF_HUB_OFFLINE = offline
+
+
+def is_silent(patience: float) -> bool:
+    """Tell whether the hub takes a question and gives no answer; one that can't be reached says so at once."""
+    try:
+        requests.head(constants.ENDPOINT, timeout=patience)
+    except requests.Timeout:
+        return True
+    except requests.RequestException:
+        return False
+    return False
 
 
 def load_weights(network: nn.Module, path: Path, new_head: bool = True) -> None:

@@ -11,17 +11,16 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from dreambirds.data.catalogue import list_labels, list_tests
-from dreambirds.data.files import atomically
-from dreambirds.data.framing import make_picture
-from dreambirds.data.photographs import UnreadableError, reasons, stored, to_tensor
-from dreambirds.data.shapes import shape_of
-from dreambirds.data.source import Photograph, open_photograph, origin
-from dreambirds.data.workers import in_order
+from dreambirds.data.image_io import UnreadableError, make_picture, reasons, stored, to_tensor
+from dreambirds.data.prepare import in_order
+from dreambirds.data.sources.catalog import list_labels, list_tests
+from dreambirds.data.sources.source import Photograph, open_photograph, origin
 from dreambirds.errors import StudyError
-from dreambirds.models.build import Classifier
+from dreambirds.io import atomically
 from dreambirds.models.checkpoint import load_checkpoint
-from dreambirds.training.augment import as_float
+from dreambirds.models.classifier import Classifier
+from dreambirds.shapes import shape_of
+from dreambirds.training.data import as_float
 
 BATCH = 64
 log = logging.getLogger(__name__)

@@ -1,0 +1,268 @@
+"""Recipes: presets, grids, and checks across keys."""
+
+import hashlib
+import itertools
+import json
+import math
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from dreambirds.config.load import Section, check, check_letters, load_schema
+from dreambirds.data.image_files import find_photographs, is_photograph
+from dreambirds.dreaming.objectives import parse
+from dreambirds.dreaming.recipe import Recipe, scaled
+from dreambirds.errors import StudyError, nearest, said_of
+from dreambirds.io import expand, is_file
+from dreambirds.shapes import in_proportion, shape_of
+
+FILE = Path(__file__).with_name("presets.yaml")
+SMALLEST_SIDE = 16
+_PIXELS_ONLY = {"blur_sigma": 0, "gradient_blur_sigma": 0, "octaves": 1, "zoom": 1}
+FLAT_STARTS = ("grey", "colour")
+MOST_RECIPES = 10_000
+LONGEST_NAME = 120
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe of the field: where it comes from, where it differs from that, and its keys as a config has them."""
+
+    source: str
+    differs: str
+    recipe: Section
+
+
+@cache
+def load_presets() -> dict[str, Preset]:
+    """Return all presets by name, in the order of the file."""
+    return {name: Preset(**preset) for name, preset in yaml.safe_load(FILE.read_text()).items()}
+
+
+def preset(name: str) -> Preset:
+    """Return a preset. Raises StudyError, with the nearest name, if there is none of this name."""
+    if name not in load_presets():
+        raise StudyError(f"unknown preset '{name}'; {nearest(name, load_presets())}")
+    return load_presets()[name]
+
+
+def expand_folders(recipe: Section) -> Section:
+    """Return the recipe with every folder of `start_path` as the list of its photographs, each a recipe of its own."""
+    named = recipe.get("start_path")
+    paths = named if isinstance(named, list) else [named]
+    each = [file for path in paths for file in (_photographs(path) if isinstance(path, str) else [path])]
+    return recipe if each == paths else {**recipe, "start_path": each}
+
+
+def _photographs(path: str) -> list[str]:
+    try:
+        return [str(file) for file in find_photographs(expand(path))] or [path]
+    except (OSError, ValueError):  # it is a file, or nothing that can be looked into
+        return [path]
+
+
+def start_file(parameters: Section, recipe: str) -> Path | None:
+    """Return the photograph that a recipe's `start_path` names, None if it names nothing.
+
+    Raises StudyError if it is no photograph.
+    """
+    if parameters["start_path"] is None:
+        return None
+    path = expand(parameters["start_path"])
+    check_letters(path, f"dreams.recipes.{recipe}.start_path")
+    if not is_file(path) or not is_photograph(path):
+        where, named = f"dreams.recipes.{recipe}.start_path", parameters["start_path"]
+        raise StudyError(f"{where}: '{named}' is no JPEG, PNG or WebP, nor a folder of them")
+    return path
+
+
+def check_point(point: Section, where: str) -> None:
+    """Raise StudyError unless the keys of one recipe, checked against its schema, fit each other."""
+    with said_of(f"{where}.objective"):
+        parse(point["objective"])
+    for key, wrong in _misfits(point).items():
+        if wrong:
+            raise StudyError(f"{where}.{key}: {wrong}")
+    for key, value in point.items():
+        low, high = value["random"] if isinstance(value, dict) and "random" in value else (0, 0)
+        if low > high:
+            raise StudyError(f"{where}.{key}: must go from the lower to the higher, not {value['random']}")
+
+
+def _misfits(point: Section) -> dict[str, str | None]:
+    steps, image, start = point["steps"], f"image: {point['image']}", f"start: {point['start']}"
+    optimizer, pixels = f"optimizer: {point['optimizer']}", point["image"] == "pixels"
+    adaptive = point["optimizer"] != "ascent"
+    grown = (point["octaves"] - 1) * point["octave_steps"]
+    return {
+        "steps": f"must be ascending, not {steps}" if steps != sorted(steps) else None,
+        "octaves": f"need more than {grown} steps to reach the last, not {steps[-1]}" if steps[-1] <= grown else None,
+        "start_path": _only(
+            point["start_path"] is not None and point["start"] != "photograph", "start: photograph", start
+        ),
+        "momentum": _only(point["momentum"] and adaptive, "optimizer: ascent", optimizer),
+        "weight_decay": _only(point["weight_decay"] and not adaptive, "optimizer: adam, adamw or nadam", optimizer),
+        "start": f"'{point['start']}' has no phases for 'image: maco' to climb in; take noise or a photograph"
+        if point["image"] == "maco" and point["start"] in FLAT_STARTS
+        else None,
+        "tile": "shows tiles of the whole picture, it can't go with 'crops'"
+        if point["tile"] and point["crops"]
+        else None,
+        **{
+            key: _only(point[key] != least and not pixels, "image: pixels", image)
+            for key, least in _PIXELS_ONLY.items()
+        },
+    }
+
+
+def _only(misused: bool, with_what: str, given: str) -> str | None:
+    return f"is only used with '{with_what}', not '{given}'" if misused else None
+
+
+def dream_shape(point: Section, dataset: Section) -> tuple[int, int]:
+    """Return (height, width) of a recipe's dreams in pixels: those of the data set's pictures, or, where the recipe has
+    a `size`, in their proportions with that as the shorter side."""
+    shape = shape_of(dataset["image_size"])
+    return in_proportion(shape, point["size"] or min(shape))
+
+
+def check_sizes(point: Section, shape: tuple[int, int], where: str) -> None:
+    """Raise StudyError where a recipe's lengths do not fit pictures of (height, width), of which the shorter side
+    counts."""
+    side = min(shape)
+    smallest = round(side / point["octave_scale"] ** (point["octaves"] - 1))
+    if smallest < SMALLEST_SIDE:
+        raise StudyError(
+            f"{where}.octaves: the first of {point['octaves']} would be {smallest} pixels wide or high; it must "
+            f"have at least {SMALLEST_SIDE}"
+        )
+    jitter = round(point["jitter"] * side / (point["lengths_at"] or side))
+    if jitter >= smallest:
+        raise StudyError(f"{where}.jitter: must be below the picture's side, {smallest}, not {jitter}")
+
+
+def spread(name: str, recipe: Section) -> dict[str, Section]:
+    """Return {name: parameters} for every combination of the recipe's lists, checked and with all defaults.
+
+    `steps` is always a list of moments and spans no grid. Each point is named after the recipe and the values that
+    vary. Raises StudyError where a value is not allowed, a value repeats, or the grid has over 10,000 points.
+    """
+    where = f"dreams.recipes.{name}"
+    recipe = expand_folders(recipe)
+    axes = _axes(recipe)
+    _check_axes(axes, where)
+    points: dict[str, Section] = {}
+    named: dict[str, Section] = {}
+    for values in itertools.product(*axes.values()):
+        varied = dict(zip(axes, values, strict=True))
+        point = _over_preset({**recipe, **varied}, where)
+        check(point, "recipe", where)
+        check_point(point, where)
+        word = _shorten("-".join([name, *(f"{key}-{_word(key, value)}" for key, value in varied.items())]))
+        if word in points:
+            key = next(key for key in axes if varied[key] != named[word][key])
+            raise StudyError(f"{where}.{key}: two values give recipes of the same name, '{word}'")
+        points[word], named[word] = point, varied
+    return points
+
+
+def spread_all(recipes: dict[str, Section]) -> dict[str, Section]:
+    """Spread out every recipe, in order. Raises StudyError also where two recipes are the same or share a name."""
+    sizes = [math.prod(map(len, _axes(recipe).values())) for recipe in recipes.values()]
+    if max(sizes) <= MOST_RECIPES:  # else the sentence is about one grid
+        _check_count(sum(sizes))
+    spread_out: dict[str, Section] = {}
+    seen: dict[str, str] = {}
+    for recipe_name, recipe in recipes.items():
+        for name, point in spread(recipe_name, recipe).items():
+            twin = seen.setdefault(repr(sorted(point.items())), name)
+            if name in spread_out or twin != name:
+                raise StudyError(f"dreams.recipes.{recipe_name}: '{name}' is the same recipe as '{twin}'")
+            spread_out[name] = point
+    _check_count(len(spread_out))
+    return spread_out
+
+
+def _axes(recipe: Section) -> dict[str, list[Any]]:
+    return {key: values for key, values in recipe.items() if isinstance(values, list) and key != "steps"}
+
+
+def _check_count(recipes: int) -> None:
+    if recipes > MOST_RECIPES:
+        raise StudyError(f"dreams.recipes: {recipes} recipes in all, at most {MOST_RECIPES} are allowed")
+
+
+def _over_preset(point: Section, where: str) -> Section:
+    """Return a point with what its preset says where it says nothing itself."""
+    named = {"preset": point["preset"]} if "preset" in point else {}
+    check(named, "recipe", where)
+    return {**preset(named["preset"]).recipe, **point}
+
+
+def _check_axes(axes: dict[str, list[Any]], where: str) -> None:
+    size = math.prod(map(len, axes.values()))
+    if size > MOST_RECIPES:
+        raise StudyError(f"{where}: a grid of {size} recipes, at most {MOST_RECIPES} are allowed")
+    for key, values in axes.items():
+        if key not in load_schema("recipe")["properties"]:
+            check({key: values}, "recipe", where)
+        if not values:
+            raise StudyError(f"{where}.{key}: must hold at least 1 value(s), not []")
+        if any(value in values[:place] for place, value in enumerate(values)):
+            raise StudyError(f"{where}.{key}: must not repeat a value, not {values}")
+
+
+def _word(key: str, value: Any) -> str:
+    """Return a value as it can stand in a file's name."""
+    if isinstance(value, dict):
+        return "-".join(f"{_plain(name)}-{_plain(inner)}" for name, inner in value.items())
+    return _plain(Path(value).name if key == "start_path" and value is not None else value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return "-".join(map(_plain, value))
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return "".join(letter if letter.isalnum() or letter in "._" else "_" for letter in text)
+
+
+def _shorten(name: str) -> str:
+    """Return a name that a file system takes: a very long one ends in a digest, and recipes.csv tells what it means."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def recipe_table(recipes: dict[str, Section]) -> pd.DataFrame:
+    """Return what each recipe's name means: a row a recipe, a column a parameter; lists and dicts are JSON."""
+    rows = [{"recipe": name, **{key: _cell(value) for key, value in point.items()}} for name, point in recipes.items()]
+    columns = ["recipe", *load_schema("recipe")["properties"]]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _cell(value: object) -> object:
+    return json.dumps(value) if isinstance(value, (dict, list)) else value
+
+
+def list_presets(side: int = 64) -> dict[str, Recipe]:
+    """Return the recipes of all presets by name, for images whose shorter side has `side` pixels.
+
+    A recipe has no start, seed or size: pass start images and random streams to `dream`.
+    """
+    recipes = {}
+    for name in load_presets():
+        (parameters,) = spread(name, {"preset": name}).values()
+        recipes[name] = as_recipe(parameters, side)
+    return recipes
+
+
+def as_recipe(parameters: Section, side: int) -> Recipe:
+    """Return the recipe of the dreamer that a config's parameters describe for pictures whose shorter side has
+    `side` pixels."""
+    values = {key.name: parameters[key.name] for key in fields(Recipe)}
+    recipe = Recipe(**{**values, "steps": tuple(parameters["steps"])})
+    return recipe if parameters["lengths_at"] is None else scaled(recipe, side / parameters["lengths_at"])

@@ -1,0 +1,1 @@
+"""Downloads of data sets: resumable, checked, and safe to run twice at once."""

@@ -1,6 +1,0 @@
-"""A training set drawn by code: `draw_bird` makes a picture of any of the `SPECIES`."""
-
-from dreambirds.data.drawn.bird import draw_bird
-from dreambirds.data.drawn.species import SPECIES
-
-__all__ = ["SPECIES", "draw_bird"]

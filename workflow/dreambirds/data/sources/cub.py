@@ -1,0 +1,180 @@
+"""CUB-200-2011 and NABirds as they are published: tables of images, classes, split and boxes, pictures in `images`."""
+
+import logging
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dreambirds.data.labels import Label, make_labels, readable, unaccented
+from dreambirds.data.sources.source import Photograph
+from dreambirds.data.sources.tree import Tree, find_below, where
+from dreambirds.errors import StudyError
+
+IMAGES, IMAGE_CLASSES, CLASSES = "images.txt", "image_class_labels.txt", "classes.txt"
+SPLIT, BOXES = "train_test_split.txt", "bounding_boxes.txt"
+PARTS = {"1": "train", "0": "validation"}
+GONE = "images.txt names the file, but there is none"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of the tables: its id, its path below `images`, its class number, and the line that names it."""
+
+    id: str
+    path: str
+    number: int
+    line: int
+
+
+def find(path: Path) -> Tree | None:
+    """Return the tree that holds `images.txt`: at the path or in a sub-folder of it; None if there is none.
+
+    Raises StudyError if the tables that belong to it are not there.
+    """
+    tree = find_below(Tree(path), lambda tree: tree.has(IMAGES))
+    missing = [name for name in (IMAGE_CLASSES, CLASSES) if tree and not tree.has(name)]
+    if missing:
+        raise StudyError(f"dataset.path: '{tree.say(IMAGES)}' has no '{missing[0]}' beside it")
+    return tree
+
+
+def misfit(path: Path) -> str:
+    """Return what was looked for in vain."""
+    what = f"'{IMAGES}' with '{IMAGE_CLASSES}' and '{CLASSES}' beside it"
+    return f"holds no {what}" if path.exists() else f"is not there; it must hold {what}"
+
+
+def list_labels(tree: Tree, dataset: dict) -> list[Label]:
+    """Return the classes that have images, by number. Raises StudyError, with file and line, for a wrong table."""
+    if dataset["crop_margin"] is not None and not tree.has(BOXES):
+        raise StudyError(f"dataset.crop_margin: must be null, since there is no '{tree.say(BOXES)}'")
+    return list(_labels(*_read(tree)).values())
+
+
+def list_photographs(tree: Tree, dataset: dict, labels: list[Label]) -> list[Photograph]:
+    """Return the photographs of these classes, by file, with their part and box where these are asked for.
+
+    An image whose file is not there has a `problem`.
+    """
+    rows, names = _read(tree)
+    label_of = _labels(rows, names)
+    if len(names) > len(label_of):
+        log.info("%d class(es) of %s have no images and are left out", len(names) - len(label_of), CLASSES)
+    given, cropped = dataset["split"] == "given" and tree.has(SPLIT), dataset["crop_margin"] is not None
+    parts = _of_images(tree, SPLIT, rows, _part) if given else {}
+    boxes = _of_images(tree, BOXES, rows, _box) if cropped else {}
+    there = _files_there(tree, rows)
+    photographs: dict[Label, list[Photograph]] = {label: [] for label in labels}
+    for row in sorted(rows, key=lambda row: row.path):
+        if label_of[row.number] in photographs:
+            label, problem = label_of[row.number], "" if row.path in there else GONE
+            file, _ = tree.place(f"images/{row.path}")
+            of_image = {"part": parts.get(row.id, ""), "box": boxes.get(row.id)}
+            photographs[label].append(Photograph(label, file, **of_image, problem=problem))
+    return [photograph for label in labels for photograph in photographs[label]]
+
+
+def list_tables(tree: Tree, dataset: dict) -> list[str]:
+    """Return the tables that are read."""
+    more = [SPLIT] if dataset["split"] == "given" else []
+    more += [BOXES] if dataset["crop_margin"] is not None else []
+    return [name for name in (IMAGES, IMAGE_CLASSES, CLASSES, *more) if tree.has(name)]
+
+
+def _labels(rows: list[Row], names: dict[int, str]) -> dict[int, Label]:
+    """Return the label of each class number that has images, by number."""
+    folders: dict[int, str] = {}
+    for row in rows:
+        folders.setdefault(row.number, row.path.rpartition("/")[0])
+    if len(set(folders.values()) - {""}) < len(folders):
+        folders = {number: str(number) for number in folders}
+    made = make_labels(_names(names[number], folders[number]) for number in sorted(folders))
+    return dict(zip(sorted(folders), made, strict=True))
+
+
+def _names(name: str, folder: str) -> tuple[str, str, str]:
+    bare = re.sub(r"^\d+\.", "", name) or name
+    return unaccented(bare), readable(bare), folder
+
+
+def _read(tree: Tree) -> tuple[list[Row], dict[int, str]]:
+    """Return the images, and the names of all classes by number. Raises StudyError for an image of no class."""
+    classes = _read_table(tree, CLASSES, str, key=int)
+    class_of = _read_table(tree, IMAGE_CLASSES, int)
+    rows = []
+    for key, (path, line) in _read_table(tree, IMAGES, _path).items():
+        if key not in class_of:
+            raise StudyError(f"{where(tree, IMAGES, line)} the image '{key}' has no class in '{IMAGE_CLASSES}'")
+        number, its_line = class_of[key]
+        if number not in classes:
+            raise StudyError(f"{where(tree, IMAGE_CLASSES, its_line)} the class {number} is not in '{CLASSES}'")
+        rows.append(Row(key, path, number, line))
+    return rows, {number: name for number, (name, _) in classes.items()}
+
+
+def _of_images(tree: Tree, name: str, rows: list[Row], parse: Callable[[str], Any]) -> dict[str, Any]:
+    """Return what a table says of each image. Raises StudyError if it leaves one out."""
+    table = _read_table(tree, name, parse)
+    for row in rows:
+        if row.id not in table:
+            raise StudyError(f"{where(tree, IMAGES, row.line)} the image '{row.id}' is not in '{name}'")
+    return {key: value for key, (value, _) in table.items()}
+
+
+def _read_table(tree: Tree, name: str, parse: Callable, key: Callable = str) -> dict[Any, tuple[Any, int]]:
+    """Return {key: (value, line)} of a table whose lines are a key, spaces and a value.
+
+    Raises StudyError, with the line, if one is not so or repeats a key.
+    """
+    table = {}
+    for line, text in enumerate(tree.lines(name), 1):
+        try:
+            word, value = text.split(maxsplit=1)
+            entry = key(word), parse(value.rstrip())
+        except ValueError as error:
+            raise StudyError(f"{where(tree, name, line)} must be {FORMS[name]}, not '{text[:80]}'") from error
+        if entry[0] in table:
+            raise StudyError(f"{where(tree, name, line)} '{word}' is there already, in line {table[entry[0]][1]}")
+        table[entry[0]] = entry[1], line
+    return table
+
+
+def _path(value: str) -> str:
+    if value.startswith("/") or ".." in value.split("/"):
+        raise ValueError(value)
+    return value
+
+
+def _part(value: str) -> str:
+    if value not in PARTS:
+        raise ValueError(value)
+    return PARTS[value]
+
+
+def _box(value: str) -> tuple[float, float, float, float]:
+    x, y, width, height = map(float, value.split())
+    if not all(map(math.isfinite, (x, y))) or not (0 < width < math.inf and 0 < height < math.inf):
+        raise ValueError(value)
+    return x, y, width, height
+
+
+def _files_there(tree: Tree, rows: list[Row]) -> set[str]:
+    folders = {row.path.rpartition("/")[0] for row in rows}
+    return {
+        f"{folder}/{file}" if folder else file
+        for folder in folders
+        for file in tree.listing(f"images/{folder}".rstrip("/"))[1]
+    }
+
+
+FORMS = {
+    IMAGES: "an id and a path below 'images'",
+    IMAGE_CLASSES: "an image's id and a class number",
+    CLASSES: "a class number and a name",
+    SPLIT: "an image's id and 1 (train) or 0 (validation)",
+    BOXES: "an image's id and the box's x, y, width and height",
+}

@@ -1,0 +1,6 @@
+"""A training set drawn by code: `draw_bird` makes a picture of any of the `SPECIES`."""
+
+from dreambirds.data.synthetic.bird import draw_bird
+from dreambirds.data.synthetic.species import SPECIES
+
+__all__ = ["SPECIES", "draw_bird"]

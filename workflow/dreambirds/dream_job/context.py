@@ -1,0 +1,244 @@
+"""Prepare a dream job: the model, the batch size that fits its memory, and the key of its cache."""
+
+import gc
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import default_collate
+
+from dreambirds.config.recipes import as_recipe
+from dreambirds.data.image_io import fit, read_photograph, to_tensor
+from dreambirds.data.tables import remedy
+from dreambirds.device import resolve_precision
+from dreambirds.dream_job.snapshots import versions
+from dreambirds.dream_job.statistics import read_statistics
+from dreambirds.dreaming.dream import Dreams, dream
+from dreambirds.dreaming.features import Watched, find_layer
+from dreambirds.dreaming.objectives import Objective, layers
+from dreambirds.dreaming.octaves import shapes_seen
+from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.starts import Start, Starts, stream
+from dreambirds.errors import StudyError, first_line, is_out_of_memory
+from dreambirds.io import sha256_of
+from dreambirds.models.checkpoint import load_checkpoint, read_card
+from dreambirds.models.inference import freeze
+from dreambirds.plan.memory import frames
+from dreambirds.shapes import in_proportion, say, shape_of
+
+LARGEST = {"cpu": 16, "cuda": 256}
+SHARE = 0.8
+log = logging.getLogger(__name__)
+# beside what autograd keeps: gradients, and the workspaces of convolutions
+WORKSPACE = 2.0
+# a step holds so many whole pictures in float32: the picture, its view, gradients, what is padded and blurred
+COPIES = 12
+DECIDES_NO_PIXEL = ("preset", "steps", "film_every", "precision", "start_path")
+
+
+def batch_size(bytes_an_image: int, bytes_free: int, device: torch.device) -> int:
+    """Return how many images to dream of at once: at least 1, and no more than pays on the device."""
+    return max(1, min(LARGEST[device.type], int(SHARE * bytes_free / max(1, bytes_an_image))))
+
+
+def in_batches(dream_of: Callable[[list[int]], object], count: int, size: int) -> Iterator[tuple[list[int], object]]:
+    """Yield places and what `dream_of` makes of them, for 0 to `count`, `size` at a time.
+
+    Where memory runs out, the batch is dreamt again at half the size; raises StudyError if a single image is too much.
+    """
+    waiting = list(range(count))
+    while waiting:
+        batch = waiting[:size]
+        try:
+            made = dream_of(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                raise StudyError("memory ran out on a single picture; set a smaller `size`, or `tile`") from error
+            made = None
+        if made is None:  # only here, since the error holds on to what the batch had in memory
+            size = len(batch) // 2
+            log.warning("memory ran out; going on with %d pictures at once", size)
+            gc.collect()
+            torch.cuda.empty_cache()
+            continue
+        yield batch, made
+        waiting = waiting[len(batch) :]
+
+
+def rehearse(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
+    """Show a model all sizes that a dream of (height, width) will show it; return about how many bytes a picture needs.
+
+    Raises StudyError if the model has no such layer, channel, place or batch norm, or does not take such pictures.
+    """
+    views = max(_bytes_of(model, recipe, view) for view in shapes_seen(recipe, shape)) * max(1, recipe.crops)
+    return views + COPIES * 3 * 4 * math.prod(shape)
+
+
+def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
+    score = Objective(recipe.objective)
+    watched = Watched(model, score.layers, score.logits, statistics=recipe.batch_norm_prior > 0)
+    device = next(model.parameters()).device
+    image = torch.full((1, 3, *shape), 0.5, device=device, requires_grad=True)
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        try:
+            seen = watched(image)
+        except StudyError:
+            raise
+        except (AssertionError, RuntimeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise StudyError(f"the model does not take pictures of {say(shape)} pixels: {first_line(error)}") from error
+        score(seen, torch.zeros(1, dtype=torch.long, device=device))
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    return round(WORKSPACE * sum(size for place, size in kept.items() if place not in own)) + image.nbytes
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to dream: a checkpoint, a recipe by name and its values, the labels with their names for people, the
+    photographs that they start from, if any, the data set's statistics, if needed, the folder for it all, the bytes
+    that pictures may take on the processor, a digest of the code, and which of the recipe's steps to keep (None: all).
+    """
+
+    checkpoint: Path
+    recipe: str
+    parameters: dict
+    names: dict[str, str]
+    photographs: dict[str, Path]
+    statistics: Path | None
+    folder: Path
+    bytes_free: int
+    code: str = ""
+    only: tuple[int, ...] | None = None
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The steps to keep, ascending."""
+        return self.only or tuple(self.parameters["steps"])
+
+    @property
+    def film(self) -> bool:
+        """Whether there are to be films of whole dreams."""
+        return self.parameters["film_every"] is not None and self.steps[-1] == self.parameters["steps"][-1]
+
+
+class Ready:
+    """A job's checkpoint on a device. The model is built when the first dream asks for it."""
+
+    def __init__(self, job: Job, device: torch.device):
+        """Read the checkpoint's card. Raises StudyError if the checkpoint is damaged."""
+        self.job, self.device, self.card = job, device, read_card(job.checkpoint)
+        self.trained = shape_of(self.card.image_size)
+        self.shape = in_proportion(self.trained, job.parameters["size"] or min(self.trained))
+        self.recipe = as_recipe(job.parameters, min(self.shape))
+        self.precision = resolve_precision(job.parameters["precision"], device)
+        self.checkpoint_sha256 = sha256_of(job.checkpoint)
+        self.statistics_sha256 = sha256_of(job.statistics) if job.statistics else None
+        self.starts_sha256 = {label: sha256_of(job.photographs[label]) for label in job.names if job.photographs}
+
+    @cached_property
+    def model(self):
+        """The frozen model. Raises StudyError if the recipe does not fit it."""
+        classifier, _ = load_checkpoint(self.job.checkpoint)
+        self.layers = {name: find_layer(classifier.network, name) for name in layers(self.job.parameters["objective"])}
+        # what the batch norms saw in training is wanted by the prior, so then they stay apart
+        fold = not self.job.parameters["batch_norm_prior"]
+        return freeze(classifier, self.trained, self.device, fold, self.layers.values())
+
+    @property
+    def said(self) -> str:
+        """What the log calls the job."""
+        return f"{self.card.run} epoch {self.card.epoch}, {self.job.recipe}"
+
+    @cached_property
+    def statistics(self) -> tuple[torch.Tensor | None, dict[str, torch.Tensor]]:
+        """The data set's spectrum and mean images, if the recipe needs them."""
+        return read_statistics(self.job.statistics) if self.job.statistics else (None, {})
+
+    @cached_property
+    def batch(self) -> int:
+        """How many labels to dream of at once."""
+        film = 3 * math.prod(self.shape) * frames(self.job.parameters) if self.job.film else 0
+        cuda = self.device.type == "cuda"
+        free = torch.cuda.mem_get_info()[0] if cuda else self.job.bytes_free
+        return batch_size(rehearse(self.model, self.recipe, self.shape) + film, free, self.device)
+
+    def decides(self, label: str) -> dict:
+        """Return all that decides the pixels of a label's dream, whichever of its moments are kept."""
+        parameters = self.job.parameters
+        return {
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "label": label,
+            "parameters": {key: parameters[key] for key in parameters if key not in DECIDES_NO_PIXEL},
+            "precision": self.precision,
+            "device": self.device.type,
+            "start_sha256": self.starts_sha256.get(label),
+            "statistics_sha256": self.statistics_sha256,
+            "versions": {name: number for name, number in versions().items() if name != "dreambirds"},
+            "code": self.job.code,
+        }
+
+    def dream_of(self, labels: Sequence[str], steps: Sequence[int], film: bool) -> Dreams:
+        """Dream of labels at once, and keep the pictures of these steps, and frames if there is to be a film."""
+        job = self.job
+        recipe = Recipe(**{**vars(self.recipe), "steps": tuple(steps)})
+        spectrum, means = self.statistics
+        streams = [stream(job.parameters["seed"], label) for label in labels]
+        starts = self._starts(labels, means, streams)
+        targets = torch.tensor([self.card.labels.index(label) for label in labels], device=self.device)
+        began = time.perf_counter()
+        dreams = dream(
+            self.model,
+            targets,
+            starts.to(self.device),
+            recipe,
+            streams,
+            spectrum=spectrum,
+            precision=self.precision,
+            film_every=job.parameters["film_every"] if film else None,
+        )
+        self.seconds_a_step = (time.perf_counter() - began) / len(labels) / recipe.steps[-1]
+        log.info("%s: dreamt of %d labels, %.1f ms a step", self.said, len(labels), 1000 * self.seconds_a_step)
+        return dreams
+
+    def _starts(self, labels: Sequence[str], means: dict[str, torch.Tensor], streams: list) -> torch.Tensor:
+        try:
+            return default_collate(list(Starts(self._start(labels, means), self.shape, streams)))[0]
+        except StudyError as error:
+            if self.job.parameters["start_path"] is not None:
+                raise
+            prepared = next(iter(self.job.photographs.values())).parents[2]  # of dataset/images/<label>/<picture>
+            raise StudyError(f"{error}; {remedy(prepared)}") from error
+
+    def _start(self, labels: Sequence[str], means: dict[str, torch.Tensor]) -> Start:
+        keys = self.job.parameters
+        images = [read_start(self.job.photographs[label], self.shape) for label in labels if self.job.photographs]
+        images += [means[label] for label in labels if keys["start"] == "class_mean"]
+        side = min(self.shape)
+        blur = keys["start_blur_sigma"] * side / (keys["lengths_at"] or side)
+        return Start(keys["start"], keys["start_colour"], keys["start_noise"], blur, images)
+
+
+def read_start(path: Path, shape: tuple[int, int]) -> torch.Tensor:
+    """Return the middle of a photograph, (3, H, W) in [0, 1], at (height, width). Raises StudyError if it can't be
+    read."""
+    try:
+        picture = read_photograph(path)
+    except ValueError as error:
+        raise StudyError(f"the start photograph '{path}' can't be read: {error}") from error
+    return to_tensor(fit(picture, shape)).float() / 255

@@ -1,0 +1,227 @@
+"""Write the files of a dream's kept steps: images with their provenance, traces and animations."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from dreambirds import __version__
+from dreambirds.config.contrasts import VIEWS
+from dreambirds.dream_job.store import Entry
+from dreambirds.dreaming.dream import MEASURES, Dreams
+from dreambirds.io import atomically, link, sha256_of
+from dreambirds.plan.paths import picture_name, trace_name
+
+TAIL = 0.5
+KEY = "dreambirds"
+LIBRARIES = ("torch", "torchvision", "timm", "pillow")
+TRACE = "trace.csv"
+LAST_FRAME_RESTS = 3
+BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
+DITHER = 14
+COLOURS = 256
+
+
+def rescale(image: torch.Tensor) -> torch.Tensor:
+    """Stretch an image (3, H, W) so that its values from the 0.5th to the 99.5th percentile fill [0, 1].
+
+    All channels share one stretch, so that hues stay; single extreme pixels do not decide it, as in a min-max stretch.
+    A constant image becomes mid-grey.
+    """
+    return _stretch(image, image)
+
+
+def rescale_together(frames: torch.Tensor) -> torch.Tensor:
+    """Stretch the frames of one film, uint8 (N, 3, H, W), as its last one asks for; return them in [0, 1].
+
+    A film of which each frame had its own stretch would begin with noise made large.
+    """
+    images = frames.float() / 255
+    return _stretch(images, images[-1])
+
+
+def _stretch(images: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    low, high = np.percentile(like.numpy(), [TAIL, 100 - TAIL])
+    if high - low < 1e-6:
+        return torch.full_like(images, 0.5)
+    return ((images - low) / (high - low)).clamp(0, 1)
+
+
+def to_picture(image: torch.Tensor) -> Image.Image:
+    """Return an image (3, H, W) in [0, 1] as an 8-bit RGB picture, each value rounded to the nearest."""
+    return Image.fromarray((image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+
+
+def views(image: torch.Tensor) -> dict[str, Image.Image]:
+    """Return the raw and the rescaled view of an image (3, H, W) in [0, 1]."""
+    return {"raw": to_picture(image), "rescaled": to_picture(rescale(image))}
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of this project and of the libraries that decide pixels."""
+    return {"dreambirds": __version__, **{library: version(library) for library in LIBRARIES}}
+
+
+def as_text(facts: dict) -> str:
+    """Return facts as one line of JSON."""
+    return json.dumps(facts, ensure_ascii=False)
+
+
+def save_png(picture: Image.Image, path: Path, title: str, facts: dict) -> None:
+    """Write a PNG with a title and its facts, making its folder first."""
+    text = PngInfo()
+    text.add_itxt("Title", title)
+    text.add_itxt("Software", f"Dreaming of Birds {__version__}")
+    text.add_itxt(KEY, as_text(facts))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomically(path) as temporary:
+        picture.save(temporary, "PNG", pnginfo=text)
+
+
+def read_facts(path: Path) -> dict:
+    """Return the facts of a PNG or GIF that this project made. Raises KeyError or ValueError if it holds none."""
+    with Image.open(path) as picture:
+        picture.load()
+        text = picture.text[KEY] if picture.format == "PNG" else picture.info["comment"].decode()
+    return json.loads(text)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a kept picture says of itself: its title, what was asked for, and how it was made (batch, threads …)."""
+
+    title: str
+    said: dict
+    made: dict
+
+    def facts(self, view: str) -> dict:
+        """Return all facts of the picture's view."""
+        return {**self.said, **self.made, "view": view}
+
+    def as_facts(self, look: dict, seconds: float) -> dict:
+        """Return the facts of a stored moment; `look` is what the model makes of it, `seconds` what it took."""
+        return {"title": self.title, "said": self.said, "made": self.made, "look": look, "seconds": seconds}
+
+
+def write_moment(folder: Path, image: torch.Tensor, moment: Moment, trace: Sequence[str]) -> None:
+    """Write both views of an image (3, H, W) in [0, 1], and the lines of its trace, into an entry's folder."""
+    for view, picture in views(image).items():
+        save_png(picture, folder / f"{view}.png", moment.title, moment.facts(view))
+    (folder / TRACE).write_text("\n".join(trace) + "\n")
+
+
+def place_moment(entry: Entry, wanted: Moment, folder: Path, label: str, step: int) -> dict[str, str]:
+    """Put both pictures of a stored moment into a job's folder; return their sha256 by view.
+
+    They are the store's own files unless another study dreamt them and they say other things of themselves there.
+    """
+    same = (entry.facts["title"], entry.facts["said"]) == (wanted.title, json.loads(json.dumps(wanted.said)))
+    digests = {}
+    for view in VIEWS:
+        source, path = entry.folder / f"{view}.png", folder / picture_name(label, step, view)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if same:
+            link(source, path)
+            digests[view] = entry.files[source.name]
+        else:
+            with Image.open(source) as picture:
+                save_png(picture, path, wanted.title, wanted.facts(view))
+            digests[view] = sha256_of(path)
+    return digests
+
+
+def trace_lines(dreams: Dreams, row: int, classes: Sequence[str]) -> list[str]:
+    """Return the trace of one dream of a batch as lines of CSV: a header, then a line a step that it has done."""
+    ended = int(dreams.ended[row])
+    columns = [values[row, : ended + 1].tolist() for values in dreams.trace.values()]
+    lines = [_line(step, values, classes) for step, values in enumerate(zip(*columns, strict=True))]
+    return [",".join(["step", *MEASURES]), *lines]
+
+
+def look_of(dreams: Dreams, row: int, step: int, classes: Sequence[str]) -> dict:
+    """Return what the model makes of a kept picture, by measure: numbers, and the name of the class on top."""
+    look = dict(zip(MEASURES, dreams.looks[step][:, row].tolist(), strict=True))
+    return {**look, "top1": _name(look["top1"], classes)}
+
+
+def moment_trace(lines: Sequence[str], dreams: Dreams, row: int, step: int, classes: Sequence[str]) -> list[str]:
+    """Return the trace up to a kept step: through each step's own view, and at the kept step plainly."""
+    done = min(step, int(dreams.ended[row]))
+    return [*lines[: done + 1], _line(done, dreams.looks[step][:, row].tolist(), classes)]
+
+
+def _line(step: int, values: Sequence[float], classes: Sequence[str]) -> str:
+    loss, logit, chance, top1, change = values
+    numbers = ["" if math.isnan(value) else f"{value:.6g}" for value in (loss, logit, chance, change)]
+    return ",".join([str(step), *numbers[:3], _name(top1, classes), numbers[3]])
+
+
+def _name(top1: float, classes: Sequence[str]) -> str:
+    return "" if math.isnan(top1) else classes[int(top1)]
+
+
+def read_trace(entry: Entry) -> list[str]:
+    """Return the lines of a stored moment's trace."""
+    return (entry.folder / TRACE).read_text().splitlines()
+
+
+def place_trace(traces: Sequence[list[str]], folder: Path, label: str) -> None:
+    """Write the trace of a dream into a job's folder, put together from those of its moments in the order of steps."""
+    lines: list[str] = []
+    for trace in traces:
+        lines += trace[len(lines) :]
+    path = folder / trace_name(label)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomically(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n")
+
+
+def save_gif(frames: Sequence[Image.Image], path: Path, seconds_per_frame: float, comment: str) -> None:
+    """Write frames as a GIF that repeats for ever and rests longer on its last frame.
+
+    One palette is made from all frames, and one pattern dithers them all, so that what stands still does not flicker.
+    """
+    shared = _shared_palette(frames)
+    indices = [np.asarray(_dither(frame).quantize(palette=shared, dither=Image.Dither.NONE)) for frame in frames]
+    duration = [round(1000 * seconds_per_frame)] * len(frames)
+    duration[-1] *= LAST_FRAME_RESTS
+    duration = duration if len(frames) > 1 else duration[0]
+    written = imageio.imwrite(
+        "<bytes>",  # an open file would complain of a full disk only when it is forgotten
+        np.stack(indices),
+        plugin="pillow",
+        extension=".gif",
+        mode="P",
+        palette=bytes(shared.getpalette()),
+        duration=duration,
+        loop=0,
+        optimize=False,
+        comment=comment.encode(),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomically(path) as temporary:
+        temporary.write_bytes(written)
+
+
+def _dither(frame: Image.Image) -> Image.Image:
+    """Add a pattern of 4 x 4 pixels that stays in place: ordered dithering, Bayer 1973."""
+    pattern = np.tile(BAYER, (math.ceil(frame.height / 4), math.ceil(frame.width / 4)))[: frame.height, : frame.width]
+    shifted = np.asarray(frame) + DITHER * ((pattern[..., None] + 0.5) / 16 - 0.5)
+    return Image.fromarray(shifted.round().clip(0, 255).astype(np.uint8))
+
+
+def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:
+    strip = Image.new("RGB", (frames[0].width, frames[0].height * len(frames)))
+    for number, frame in enumerate(frames):
+        strip.paste(frame, (0, number * frame.height))
+    return strip.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)

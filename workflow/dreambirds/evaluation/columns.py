@@ -1,0 +1,52 @@
+"""The columns of the tables of results, their names for people, and how the tables are read. Imports no torch."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from dreambirds.config.load import load_schema
+from dreambirds.data.tables import read_table
+from dreambirds.plan.plan import Plan
+
+DREAM = ["run", "epoch", "recipe", "label", "step"]
+SUFFIX = {"raw": "", "rescaled": "_rescaled"}
+JUDGED = ["probability", "rank", "top1", "sees", "feature_distance", "feature_ratio", "seed_agreement"]
+PIXELS = ["spectrum_distance", "variation"]
+OWN = ["own_loss", "own_logit", "own_probability", "own_sees", "own_top1"]
+OF_VIEW = [*(f"judge_{word}" for word in JUDGED[:4]), *JUDGED[4:], *PIXELS]
+DREAMS = ["run", "epoch", "recipe", "label", "name", "step", "steps_done", "failed_at", *OWN, "change", "judge"]
+DREAMS += [f"{word}{suffix}" for suffix in SUFFIX.values() for word in OF_VIEW]
+DREAMS += ["seconds", "picture", "picture_rescaled", *load_schema("recipe")["properties"]]
+JUDGEMENTS = [*DREAM, "judge", "view", *JUDGED]
+HISTORY = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"]
+MEANS = ["own_probability", "judge_probability", "judge_top1"]
+RUNS = ["run", "epoch", "model", *HISTORY, "dreams", "judge", *MEANS, "best_recipe", "best_judge_top1"]
+RUNS += ["checkpoint_sha256"]
+JUDGES = ["judge", "kind", "model", "classes", "matched", "unmatched", "held_out", "held_out_top1"]
+JUDGES += ["held_out_probability", "noise_top1", "noise_probability", "shuffled_top1", "weights_sha256"]
+CALLED = {
+    "judge_probability": "judge's probability",
+    "judge_top1": "judge's top 1",
+    "judge_rank": "judge's rank (1 is best)",
+    "feature_ratio": "feature ratio",
+    "seed_agreement": "seed agreement",
+    "spectrum_distance": "spectrum distance",
+    "variation": "total variation",
+    "change": "change from start",
+    "own_probability": "own probability",
+    "own_top1": "own top 1",
+    "seconds": "seconds",
+}
+
+
+def read_written(plan: Plan, results: Path, name: str) -> pd.DataFrame:
+    """Return the table ``dreams``, ``runs`` or ``judges`` of a study's results.
+
+    Raises StudyError if it can't be read or lacks a row of what the plan asks for.
+    """
+    asked = {
+        "dreams": plan.dreams[DREAM],
+        "runs": plan.dreams[["run", "epoch"]].drop_duplicates(),
+        "judges": pd.DataFrame({"judge": list(plan.judges)}),
+    }
+    return read_table(results / f"{name}.csv", rows=asked[name])

@@ -1,0 +1,166 @@
+"""Plots of what was measured: colour-blind safe (Okabe and Ito's colours, cividis), readable at the width of a page."""
+
+import textwrap
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("agg")
+
+import pandas as pd
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f"]
+MARKS = "osD^vP*X"
+BAND = 0.15
+MOST_BARS, MOST_MAPS, MOST_CLASSES, MOST_EFFECTS = 30, 6, 30, 60
+WIDTH = 9.0  # inches
+
+
+def lines(table: pd.DataFrame, x: str, said: str, xlabel: str, beside: str | None = None) -> Figure:
+    """Draw the column ``mean`` and its band against `x`, a line a (run, recipe); of many, those that end highest and
+    lowest. `beside` is a column that each run has one of, such as a validation accuracy, drawn dashed."""
+    figure, axis = pyplot.subplots(figsize=(WIDTH, 4.2), layout="constrained")
+    ends = table.groupby(["run", "recipe"], sort=False)["mean"].last()
+    chosen = extremes(ends.sort_values(ascending=False), len(COLOURS)).index
+    shown = [key for key in ends.index if key in chosen]
+    several = table["run"].nunique() > 1
+    for place, (run, recipe) in enumerate(shown):
+        rows = table[(table["run"] == run) & (table["recipe"] == recipe)].sort_values(x)
+        name = f"{run}, {recipe}" if several else recipe
+        mark = MARKS[place] if len(rows) <= 30 else None
+        axis.plot(rows[x], rows["mean"], color=COLOURS[place], marker=mark, markersize=5, label=name)
+        axis.fill_between(rows[x], rows["low"], rows["high"], color=COLOURS[place], alpha=BAND, linewidth=0)
+    if beside:
+        for place, (run, rows) in enumerate(table.groupby("run", sort=False)):
+            once = rows.drop_duplicates(x).sort_values(x)
+            name = f"{run}: validation accuracy" if several else "validation accuracy"
+            label = name if place < 3 else None
+            axis.plot(once[x], once[beside], color="#555555", linestyle="--", linewidth=1.2, label=label)
+    note = f"{len(shown)} of {len(ends)} shown; the table has all" if len(shown) < len(ends) else ""
+    _finish(axis, xlabel, said, note)
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+    return figure
+
+
+def bars(table: pd.DataFrame, names: pd.Series, said: str) -> Figure:
+    """Draw the column ``mean`` with its interval as bars, and ``top1`` as dots, in the table's order; of many, the
+    best and the worst."""
+    named = table.assign(shown=names.to_numpy())
+    rows = extremes(named, MOST_BARS).iloc[::-1]
+    figure, axis = pyplot.subplots(figsize=(WIDTH, 1.3 + 0.28 * len(rows)), layout="constrained")
+    errors = [(rows["mean"] - rows["low"]), (rows["high"] - rows["mean"])]
+    errors = [error.clip(lower=0).fillna(0) for error in errors]
+    axis.barh(rows["shown"], rows["mean"], xerr=errors, color=COLOURS[5], ecolor="#333333", capsize=2, label=said)
+    axis.plot(rows["top1"], rows["shown"], linestyle="", marker="D", color=COLOURS[1], label="share on top")
+    left = len(named) - len(rows)
+    _finish(axis, said, "", f"the best and the worst; {left} between them are left out" if left else "")
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.7, len(rows) - 0.3))
+    axis.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=9)
+    return figure
+
+
+def effects(table: pd.DataFrame, names: dict[str, str]) -> Figure:
+    """Draw the column ``difference`` with its interval, a panel a measure, a row a comparison; zero is dashed.
+
+    `table` has the columns of a finding; `names` says what measures are called.
+    """
+    left = len(table) - MOST_EFFECTS
+    table = table.head(MOST_EFFECTS)
+    rows = table["vary"] + " " + table["before"] + " → " + table["after"]
+    rows = (rows + ("  ·  " + table["where"]).where(table["where"] != "", "")).map(_as_words)
+    order, measures = list(dict.fromkeys(rows)), list(dict.fromkeys(table["measure"]))
+    height = 1.2 + sum(0.2 + 0.17 * name.count("\n") for name in order) * 1.5
+    figure, axes = pyplot.subplots(
+        1, len(measures), figsize=(WIDTH, height), layout="constrained", sharey=True, squeeze=False
+    )
+    for axis, measure in zip(axes.flat, measures, strict=True):
+        mine = table[table["measure"] == measure]
+        places = [order.index(name) for name in rows[mine.index]]
+        spread = [(mine["difference"] - mine["low"]).fillna(0), (mine["high"] - mine["difference"]).fillna(0)]
+        axis.errorbar(mine["difference"], places, xerr=spread, fmt="o", color=COLOURS[0], ecolor="#333333", capsize=3)
+        axis.axvline(0, color="#555555", linestyle="--", linewidth=1)
+        axis.set(title=names[measure], xlabel="difference", yticks=range(len(order)), yticklabels=order)
+        axis.title.set_fontsize(10)
+        axis.tick_params(axis="y", labelsize=8)
+        axis.locator_params(axis="x", nbins=4)
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes.flat[0].set_ylim(len(order) - 0.5, -0.5)
+    if left > 0:
+        figure.suptitle(f"{left} more are in the table", fontsize=9, color="#555555")
+    return figure
+
+
+def _as_words(name: str) -> str:
+    """Return a name in lines; a dollar sign would begin mathematics."""
+    return textwrap.fill(name, 46).replace("$", r"\$")
+
+
+def maps(table: pd.DataFrame, said: str) -> Figure:
+    """Draw the column ``mean`` over epoch and step as a map a (run, recipe), at most six."""
+    groups = list(table.groupby(["run", "recipe"], sort=False))[:MOST_MAPS]
+    columns = min(3, len(groups))
+    rows = -(-len(groups) // columns)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(WIDTH, 2.8 * rows), layout="constrained", squeeze=False)
+    for axis in axes.flat[len(groups) :]:
+        axis.axis("off")
+    for axis, ((run, recipe), group) in zip(axes.flat, groups, strict=False):
+        grid = group.pivot(index="epoch", columns="step", values="mean").astype(float)
+        drawn = axis.imshow(grid, cmap="cividis", vmin=0, vmax=1, aspect="auto", origin="lower")
+        axis.set_xticks(range(grid.shape[1]), grid.columns)
+        axis.set_yticks(range(grid.shape[0]), grid.index)
+        axis.set(title=f"{run}, {recipe}", xlabel="dream step", ylabel="training epoch")
+        axis.title.set_fontsize(9)
+        if grid.size <= 80:
+            _write_cells(axis, grid)
+    figure.colorbar(drawn, ax=axes, label=said, shrink=0.9)
+    return figure
+
+
+def confusion_map(table: pd.DataFrame, names: dict[str, str]) -> Figure:
+    """Draw which class is taken for which, as shares of its dreams; of many classes, those that go wrong most."""
+    right = table[table["sees"] == table["label"]].set_index("label")["share"]
+    labels = list(dict.fromkeys(table["label"]))
+    if len(labels) > MOST_CLASSES:
+        labels = sorted(labels, key=lambda label: right.get(label, 0.0))[:MOST_CLASSES]
+    rows = table[table["label"].isin(labels)]
+    strange = rows.loc[~rows["sees"].isin(labels), "sees"].value_counts().index[: MOST_CLASSES // 2]
+    grid = rows.pivot(index="label", columns="sees", values="share").reindex(index=labels, columns=[*labels, *strange])
+    side = 1.6 + 0.28 * len(labels)
+    figure, axis = pyplot.subplots(figsize=(max(WIDTH, side + 1.5), side + 1.2), layout="constrained")
+    drawn = axis.imshow(grid.fillna(0), cmap="cividis", vmin=0, vmax=1)
+    axis.set_xticks(range(grid.shape[1]), [names.get(word, word) for word in grid.columns], rotation=60, ha="right")
+    axis.set_yticks(range(len(labels)), [names.get(word, word) for word in labels])
+    axis.set(xlabel="taken for", ylabel="dreamt of")
+    figure.colorbar(drawn, ax=axis, label="share of dreams", shrink=0.7)
+    return figure
+
+
+def _write_cells(axis: Axes, grid: pd.DataFrame) -> None:
+    for row, values in enumerate(grid.to_numpy()):
+        for column, value in enumerate(values):
+            if value == value:
+                colour = "white" if value < 0.55 else "black"
+                axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+
+
+def _finish(axis: Axes, xlabel: str, ylabel: str, note: str) -> None:
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    if ylabel:
+        axis.set_ylim(-0.02, 1.02)
+    axis.grid(alpha=0.3)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    if note:
+        axis.set_title(note, fontsize=9, color="#555555", loc="left")
+
+
+def extremes(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return the first and the last rows of a sorted table, at most so many."""
+    if len(table) <= most:
+        return table
+    places = [*range((most + 1) // 2), *range(len(table) - most // 2, len(table))]
+    return table.iloc[np.array(places)]

@@ -1,0 +1,67 @@
+"""Labelled grids of pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from dreambirds.data.dataset import read_picture
+from dreambirds.figures.text import FAINT, PAPER, font, write
+from dreambirds.shapes import in_proportion
+
+GAP = 4
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a montage shows: `cells` is a list of rows of paths; rows and columns are named."""
+
+    cells: Sequence[Sequence[Path]]
+    rows: Sequence[str]
+    columns: Sequence[str]
+    title: str
+    subtitle: str
+
+
+def montage(grid: Grid, cell: int) -> Image.Image:
+    """Return the grid as one RGB picture, each cell `cell` pixels wide and high, with type that scales along.
+
+    Pictures keep their proportions within their cells.
+    """
+    letters = max(11, cell // 9)
+    margin, head = cell // 4, round(letters * 5.2)
+    stub = max(cell, round(min(2.2 * cell, max(font(letters).getlength(name) for name in grid.rows) + 4 * GAP)))
+    width = stub + len(grid.columns) * (cell + GAP) + margin
+    height = head + round(letters * 2.8) + len(grid.rows) * (cell + GAP) + margin
+    width = max(width, round(font(round(letters * 1.3), True).getlength(grid.title)) + 2 * margin)
+    page = Image.new("RGB", (width, height), PAPER)
+    edge = width - margin
+    write(
+        page,
+        grid.title,
+        (margin, margin // 2, edge, margin // 2 + letters * 2),
+        font(round(letters * 1.3), True),
+        "left",
+    )
+    write(page, grid.subtitle, (margin, letters * 3, edge, letters * 4 + margin // 2), font(letters), "left", FAINT)
+    top = head + round(letters * 2.8)
+    for number, name in enumerate(grid.columns):
+        left = stub + number * (cell + GAP)
+        write(page, name, (left, head, left + cell, top - GAP), font(letters), "middle")
+    for number, name in enumerate(grid.rows):
+        y = top + number * (cell + GAP)
+        write(page, name, (GAP, y, stub - 2 * GAP, y + cell), font(letters), "right")
+        for column, path in enumerate(grid.cells[number]):
+            page.paste(load_cell(path, cell), (stub + column * (cell + GAP), y))
+    return page
+
+
+def load_cell(path: Path, cell: int) -> Image.Image:
+    """Return a picture as RGB at cell x cell pixels: a square fills them, any other lies in the middle of the paper."""
+    page = Image.new("RGB", (cell, cell), PAPER)
+    picture = read_picture(path)
+    width, height = in_proportion(picture.size, cell, of=max)
+    fitted = picture.resize((width, height), Image.Resampling.LANCZOS)
+    page.paste(fitted, ((cell - width) // 2, (cell - height) // 2))
+    return page

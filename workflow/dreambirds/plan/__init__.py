@@ -1,0 +1,1 @@
+"""The study as a table of dreams, and what each of its jobs needs."""

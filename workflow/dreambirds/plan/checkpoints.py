@@ -1,0 +1,66 @@
+"""Find the checkpoint before another one, and what a checkpoint must be."""
+
+from typing import Any
+
+from dreambirds.config.load import Section
+from dreambirds.config.runs import as_epoch
+from dreambirds.data.sources.catalog import check_competition, list_test_files
+from dreambirds.errors import StudyError, nearest
+from dreambirds.io import expand
+from dreambirds.plan.inputs import digest_files
+from dreambirds.plan.paths import epoch_name
+from dreambirds.plan.plan import Plan
+
+
+def link(plan: Plan, run: str, epoch: float | str) -> dict[str, str]:
+    """Return the files that the training job of one checkpoint goes on from, by name; none for the first one.
+
+    Raises StudyError if the run does not keep that epoch.
+    """
+    epoch = as_epoch(epoch)
+    if epoch not in plan.epochs(run):
+        raise StudyError(f"the run '{run}' keeps no checkpoint of epoch {epoch}; {nearest(epoch, plan.epochs(run))}")
+    weights = plan.trained[run]["weights"]
+    earlier = [kept for kept in plan.epochs(run) if kept < epoch]
+    if earlier:
+        stem = f"results/{plan.study}/runs/{run}/{epoch_name(earlier[-1])}"
+        return {"before": f"{stem}.safetensors", "before_state": f"{stem}.state.safetensors"}
+    return {} if weights in (None, "hub") else {"pretrained": str(expand(weights))}
+
+
+def card_of(plan: Plan, run: str, epoch: str) -> dict[str, Any]:
+    """Return what a checkpoint must say of itself to be that of a run and an epoch, which is as in paths."""
+    labels = [label.label for label in plan.labels]
+    return {"model": plan.trained[run]["model"], "run": run, "epoch": as_epoch(epoch), "labels": labels}
+
+
+def histories(plan: Plan, run: str) -> list[str]:
+    """Return the tables of a run's epochs, one a kept checkpoint."""
+    return [f"results/{plan.study}/runs/{run}/{epoch_name(epoch)}.csv" for epoch in plan.epochs(run)]
+
+
+def settings(plan: Plan, run: str) -> Section:
+    """Return what decides a run's weights: its section without the list of kept epochs, so that it may grow."""
+    return {key: value for key, value in plan.trained[run].items() if key != "epochs"}
+
+
+def submissions(plan: Plan) -> list[str]:
+    """Return the submission of every run's last checkpoint."""
+    return [
+        f"results/{plan.study}/runs/{run}/{epoch_name(plan.epochs(run)[-1])}.submission.csv"
+        for run in plan.config["runs"]
+    ]
+
+
+def checkpoint(plan: Plan, run: str, epoch: str) -> str:
+    """Return the weights that a submission is made with; `epoch` is as in paths.
+
+    Raises StudyError if the study's source is no competition's.
+    """
+    check_competition(plan.config["dataset"])
+    return f"results/{plan.study}/runs/{run}/epoch-{epoch}.safetensors"
+
+
+def fingerprint_tests(plan: Plan) -> str:
+    """Return a digest of the names, sizes and times of the pictures to be classified, and of the table that asks."""
+    return digest_files(plan, list_test_files(plan.config["dataset"]))

@@ -1,0 +1,236 @@
+"""List what each job reads, and fingerprint it, so that a job runs again if it changed."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from dreambirds.config.contrasts import VIEWS
+from dreambirds.config.judges import kind
+from dreambirds.config.load import Section
+from dreambirds.config.recipes import start_file
+from dreambirds.data.sources.catalog import list_files
+from dreambirds.data.tables import example_pictures
+from dreambirds.io import atomically, digest_of, expand, sha256_of, store_root
+from dreambirds.plan.paths import epoch_name, index_name, job_folder, picture_name
+from dreambirds.plan.plan import Plan
+from dreambirds.shapes import to_word
+
+
+@dataclass(frozen=True)
+class _Row:
+    size: int
+    time: int
+    sha256: str
+    counts_as: str
+
+
+class Known:
+    """What is known of the files of one place, by the names that they are given."""
+
+    def __init__(self, place: str):
+        """Take the name of the place, such as the path in the config; what is known of it lies in the store."""
+        self.path = store_root() / "photographs" / f"{hashlib.sha256(place.encode()).hexdigest()[:16]}.json"
+        self.rows, self.changed = _read_digests(self.path), False
+
+    def counts_as(self, name: str, file: Path) -> str:
+        """Return what a file counts as; it is read only where its size is what it was and its time is not."""
+        try:
+            about = file.stat()
+        except OSError:
+            return "gone"
+        row, size, time = self.rows.get(name), about.st_size, about.st_mtime_ns
+        if row is None or row.size != size:
+            return f"{size} {time}"
+        if row.time != time:
+            if _digest(file) != row.sha256:
+                return f"{size} {time}"
+            self._set(name, _Row(size, time, row.sha256, row.counts_as))
+        return row.counts_as
+
+    def learn(self, name: str, file: Path) -> None:
+        """Read a file, unless it is known, and keep its digest."""
+        counts_as = self.counts_as(name, file)
+        row = self.rows.get(name)
+        if counts_as == "gone" or (row is not None and row.counts_as == counts_as):
+            return
+        digest, about = _digest(file), file.stat()
+        size, time = about.st_size, about.st_mtime_ns
+        if counts_as == f"{size} {time}":  # else it was edited while it was read
+            self._set(name, _Row(size, time, digest, counts_as))
+
+    def keep(self) -> None:
+        """Write down what is new; where the store can't be written to, files will be read again."""
+        if self.changed:
+            rows = _read_digests(self.path) | self.rows  # another process may have learnt too
+            with contextlib.suppress(OSError):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with atomically(self.path) as temporary:
+                    temporary.write_text(json.dumps({name: astuple(row) for name, row in rows.items()}))
+
+    def _set(self, name: str, row: _Row) -> None:
+        self.rows[name], self.changed = row, True
+
+
+def _read_digests(path: Path) -> dict[str, _Row]:
+    try:
+        return {name: _Row(*row) for name, row in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _digest(file: Path) -> str:
+    try:
+        return sha256_of(file)
+    except OSError:
+        return "unreadable"
+
+
+def fingerprint(plan: Plan) -> str:
+    """Return a digest of the names, sizes and times of all photographs and their tables, or nothing for drawn birds.
+
+    A time that has changed alone counts as what it was. Of a zip it is the zip's own size and time. Raises StudyError
+    where a table is wrong.
+    """
+    return digest_files(plan, _files(plan))
+
+
+def remember(plan: Plan) -> None:
+    """Keep the digests of all photographs and tables, now that they are prepared: a `touch` then changes nothing."""
+    files = _files(plan)
+    if files:
+        known = Known(plan.config["dataset"]["path"])
+        for name, file in files.items():
+            known.learn(name, file)
+        known.keep()
+
+
+def _files(plan: Plan) -> dict[str, Path]:
+    dataset = plan.config["dataset"]
+    return {} if dataset["source"] == "drawn" else list_files(dataset, plan.labels)
+
+
+def digest_files(plan: Plan, files: dict[str, Path]) -> str:
+    """Return a digest of files' names, as they are given, sizes and times; one may not be there."""
+    if not files:
+        return ""
+    digest, known = hashlib.sha256(), Known(plan.config["dataset"]["path"])
+    for name, file in files.items():
+        digest.update(f"{name}\0{known.counts_as(name, file)}\n".encode(errors="surrogateescape"))
+    known.keep()
+    return digest.hexdigest()
+
+
+def start_photographs(plan: Plan, recipe: str) -> dict[str, Path]:
+    """Return the photograph that each label's dream starts from, if the recipe asks for them; the dataset is prepared.
+
+    Without a `start_path` it is a prepared picture of the label's own class.
+    """
+    parameters = plan.recipes[recipe]
+    if parameters["start"] != "photograph":
+        return {}
+    path = start_file(parameters, recipe)
+    return example_pictures(Path(f"results/{plan.study}/dataset")) if path is None else dict.fromkeys(plan.names, path)
+
+
+def starts(plan: Plan, recipe: str) -> list[str]:
+    """Return the photographs that must be there before a recipe's dreams can start."""
+    parameters = plan.recipes[recipe]
+    if parameters["start"] != "photograph":
+        return []
+    path = start_file(parameters, recipe)
+    dataset = f"results/{plan.study}/dataset"
+    return [f"{dataset}/images.csv"] if path is None else [str(path)]
+
+
+def statistics(plan: Plan, recipe: str) -> list[str]:
+    """Return the file with the data set's spectrum and mean images, if a recipe needs those."""
+    parameters = plan.recipes[recipe]
+    needed = parameters["image"] == "maco" or parameters["start"] == "class_mean"
+    return [f"results/{plan.study}/dataset/statistics-{to_word(plan.shape(recipe))}.safetensors"] if needed else []
+
+
+class _Note(TypedDict):
+    """What is noted beside a job's pictures."""
+
+    asked: str
+    labels: list[str]
+
+
+def asked(plan: Plan, recipe: str, part: int | None, run: str, epoch: str) -> str:
+    """Return a word that is another one as soon as a job lacks a picture, and stays while labels only go."""
+    folder, names = Path(job_folder(plan.study, run, epoch, recipe)), plan.parts[part]
+    before = _read(folder, part)
+    pictures = itertools.product(names, plan.recipes[recipe]["steps"], VIEWS)
+    if set(names) <= set(before["labels"]) and all((folder / picture_name(*each)).exists() for each in pictures):
+        return before["asked"]
+    return f"{len(names)} labels ({digest_of([*names, before['asked']])[:8]})"
+
+
+def note(folder: Path, part: int | None, asked: str, labels: list[str]) -> None:
+    """Write beside a job's pictures that it was asked in this word, and which labels it has dreamt of."""
+    with atomically(folder / _name(part)) as temporary:
+        temporary.write_text(json.dumps({"asked": asked, "labels": labels}))
+
+
+def _read(folder: Path, part: int | None) -> _Note:
+    try:
+        before = json.loads((folder / _name(part)).read_text())
+        return {"asked": str(before["asked"]), "labels": list(before["labels"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"asked": "", "labels": []}
+
+
+def _name(part: int | None) -> str:
+    return f".{index_name(part)}.json"
+
+
+def weights(plan: Plan, judge: str) -> str:
+    """Return the file of a judge's weights."""
+    asked = plan.judges[judge]
+    match kind(asked):
+        case "train":
+            return f"results/{plan.study}/runs/{judge}/{epoch_name(plan.epochs(judge)[-1])}.safetensors"
+        case "run":
+            return f"results/{plan.study}/runs/{asked['run']}/{epoch_name(asked['epoch'])}.safetensors"
+        case word:
+            return str(expand(asked[word]))
+
+
+def names(plan: Plan, judge: str) -> list[str]:
+    """Return the file that tells what a judge's classes are called, if it needs one."""
+    labels = plan.judges[judge]["labels"]
+    return [str(expand(labels))] if labels else []
+
+
+def shown(plan: Plan, judge: str) -> list[str]:
+    """Return the runs whose dreams a judge is shown: all but its own."""
+    return [run for run in plan.config["runs"] if run != plan.judges[judge]["run"]]
+
+
+def indexes(plan: Plan, judge: str) -> list[str]:
+    """Return the tables of the dream jobs that a judge is shown."""
+    return [index for run in shown(plan, judge) for index in plan.indexes(run=run)]
+
+
+def section(plan: Plan, judge: str) -> Section:
+    """Return what the config says of a judge beside how it is trained, which its weights tell."""
+    return {key: value for key, value in plan.judges[judge].items() if key != "train"}
+
+
+def dreams(plan: Plan) -> str:
+    """Return a word that is another one as soon as the study has other dreams."""
+    asked = [plan.dreams.astype(str).to_numpy().tolist(), plan.names, [plan.digest(recipe) for recipe in plan.recipes]]
+    return f"{len(plan.dreams)} dreams {digest_of(asked)[:16]}"
+
+
+def judged(plan: Plan) -> dict[str, list[str]]:
+    """Return what the judges write, in their order: their words on dreams, and what they are."""
+    folder = f"results/{plan.study}/judged"
+    return {
+        "judged": [f"{folder}/{judge}.csv" for judge in plan.judges],
+        "checks": [f"{folder}/{judge}.check.csv" for judge in plan.judges],
+    }

@@ -1,0 +1,191 @@
+"""The study as one table: a row for every picture that is dreamt of, (run, epoch, recipe, label, step).
+
+The column `last` tells a recipe's last step. Targets, montage axes and file names all come from this table.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from dreambirds.config.contrasts import Comparison, comparisons
+from dreambirds.config.judges import check_names, fill_judges, trained
+from dreambirds.config.load import Section, check
+from dreambirds.config.recipes import check_sizes, dream_shape, spread_all, start_file
+from dreambirds.config.runs import as_epoch, check_run, own_size
+from dreambirds.data.download.resources import locate
+from dreambirds.data.labels import Label, choose
+from dreambirds.data.sources.catalog import check_keys, list_labels
+from dreambirds.errors import StudyError, nearest
+from dreambirds.io import digest_of
+from dreambirds.plan.paths import epoch_name, index_name, job_folder
+
+COLUMNS = ["run", "epoch", "recipe", "label", "step", "last"]
+LOGS = "logs"
+NUMBERS: dict[str, Callable[[Any], int | float]] = {"epoch": as_epoch, "step": int}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked config with all defaults, its classes, its recipes spread out, and the table of its dreams."""
+
+    config: Section
+    labels: list[Label]
+    dreamt: list[Label]
+    recipes: dict[str, Section]
+    dreams: pd.DataFrame
+
+    @property
+    def study(self) -> str:
+        """The study's name."""
+        name: str = self.config["study"]
+        return name
+
+    @property
+    def judges(self) -> dict[str, Section]:
+        """The judges by name, in order, as the config's section describes them."""
+        judges: dict[str, Section] = self.config["judges"]
+        return judges
+
+    @cached_property
+    def trained(self) -> dict[str, Section]:
+        """All that learns, by name: the runs, and the judges that are trained beside them and dream of nothing."""
+        return {**self.config["runs"], **trained(self.judges)}
+
+    def path(self, run: str) -> str:
+        """Return where the config has the section of a run, or of a judge that learns."""
+        return f"runs.{run}" if run in self.config["runs"] else f"judges.{run}.train"
+
+    def epochs(self, run: str) -> list[int | float]:
+        """Return the epochs whose checkpoints a run keeps, ascending."""
+        kept: list[int | float] = self.trained[run]["epochs"]
+        return kept
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The labels that are dreamt of, with their names for people."""
+        return {label.label: label.name for label in self.dreamt}
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """What the study's experiment sets against what; nothing where it is none."""
+        return comparisons(self.config, self.recipes, self.dreams)
+
+    @cached_property
+    def parts(self) -> dict[int | None, dict[str, str]]:
+        """The names of the labels of each dream job of a (run, epoch, recipe), by its number; None if there is one.
+
+        A label's part goes by its place among all trained ones, so that a label that is gone moves no other.
+        """
+        size, names = self.config["dreams"]["labels_per_job"], self.names
+        if size is None:
+            return {None: names}
+        parts: dict[int | None, dict[str, str]] = {}
+        for place, label in enumerate(self.labels):
+            if label.label in names:
+                parts.setdefault(place // size, {})[label.label] = label.name
+        return parts
+
+    def shape(self, recipe: str) -> tuple[int, int]:
+        """Return (height, width) of a recipe's pictures, in pixels: the data set's, or in its proportions."""
+        return dream_shape(self.recipes[recipe], self.config["dataset"])
+
+    def select(self, **wanted: Any) -> pd.DataFrame:
+        """Return the dreams whose columns have the wanted values; other keys are ignored, digits become numbers.
+
+        Raises StudyError if there are none, since then a file was asked for that the study does not make.
+        """
+        chosen = self.dreams
+        for column in COLUMNS:
+            if column in wanted:
+                value = NUMBERS[column](wanted[column]) if column in NUMBERS else wanted[column]
+                if value not in set(chosen[column]):
+                    hint = nearest(value, chosen[column].unique())
+                    raise StudyError(f"the study '{self.study}' has no {column} '{value}'; {hint}")
+                chosen = chosen[chosen[column] == value]
+        return chosen
+
+    def indexes(self, **wanted: Any) -> list[str]:
+        """Return the tables of the dream jobs that the selected dreams come from."""
+        chosen = self.select(**wanted)
+        labels = set(chosen["label"])
+        tables = [index_name(part) for part, names in self.parts.items() if labels & set(names)]
+        jobs = chosen[["run", "epoch", "recipe"]].drop_duplicates()
+        return [f"{job_folder(self.study, *job)}/{table}" for job in jobs.itertuples(index=False) for table in tables]
+
+    def checkpoints(self) -> list[str]:
+        """Return the checkpoints that dream, and the tables of their epochs."""
+        kept = self.dreams[["run", "epoch"]].drop_duplicates().itertuples(index=False)
+        stems = [f"results/{self.study}/runs/{run}/{epoch_name(epoch)}" for run, epoch in kept]
+        return [f"{stem}.{ending}" for stem in stems for ending in ("safetensors", "csv")]
+
+    def digest(self, recipe: str) -> str:
+        """Return a recipe's name with a digest of all that the config says of it."""
+        return f"recipe {recipe} {digest_of([recipe, self.recipes[recipe]])[:16]}"
+
+    @property
+    def look(self) -> str:
+        """A digest of what montages depend on beside the pictures: the size of a cell, and the names of the classes,
+        which Snakemake's report would show as code of the page."""
+        return digest_of({"cell": self.config["pictures"]["cell"], "names": list(self.names.values())})
+
+
+def make_plan(config: Section) -> Plan:
+    """Return the plan of a study. `config` is what the YAML file holds; it is not changed.
+
+    Raises StudyError with one sentence for anything in it that cannot be run.
+    """
+    config = _copy(config)
+    check(config, "config")
+    if config["study"].casefold() == LOGS:
+        raise StudyError(f"study: '{config['study']}' is the folder of all studies' logs; call it otherwise")
+    config = locate(config)
+    recipes = check_all_but_labels(config)
+    labels = list_labels(config["dataset"])
+    check_names(config["judges"], labels)
+    dreamt = choose(labels, config["dreams"]["labels"], "dreams.labels")
+    plan = Plan(config, labels, dreamt, recipes, _table(config, recipes, dreamt))
+    _ = plan.comparisons  # what an experiment can't find is said now
+    return plan
+
+
+def check_all_but_labels(config: Section) -> dict[str, Section]:
+    """Return the recipes of a config that fits its schema, spread out; its image size is filled in, in place.
+
+    Raises StudyError for all that can be told to be wrong without the photographs.
+    """
+    check_keys(config["dataset"])
+    for name, run in config["runs"].items():
+        check_run(run, f"runs.{name}")
+    fill_judges(config)
+    if config["dataset"]["image_size"] is None:
+        config["dataset"]["image_size"] = own_size(config["runs"])
+    recipes = spread_all(config["dreams"]["recipes"])
+    for name, recipe in recipes.items():
+        start_file(recipe, name)
+        check_sizes(recipe, dream_shape(recipe, config["dataset"]), f"dreams.recipes.{name}")
+    return recipes
+
+
+def _table(config: Section, recipes: dict[str, Section], labels: list[Label]) -> pd.DataFrame:
+    rows = [
+        (run, epoch, recipe, label.label, step, step == parameters["steps"][-1])
+        for run, training in config["runs"].items()
+        for epoch in training["epochs"]
+        for recipe, parameters in recipes.items()
+        for label in labels
+        for step in parameters["steps"]
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    if table["epoch"].dtype.kind == "f":  # else whole epochs beside fractions would be 1.0
+        table["epoch"] = pd.Series([row[1] for row in rows], dtype=object)
+    return table
+
+
+def _copy(value: Any) -> Any:
+    """Return plain nested dicts and lists: Snakemake hands out ordered ones, and a shared default must stay whole."""
+    if isinstance(value, dict):
+        return {key: _copy(entry) for key, entry in value.items()}
+    return [_copy(entry) for entry in value] if isinstance(value, (list, tuple)) else value

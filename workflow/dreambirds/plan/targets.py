@@ -1,0 +1,103 @@
+"""List the files that a study makes: by default, one by one, and in Snakemake's report."""
+
+import re
+from pathlib import Path
+
+from dreambirds.config.contrasts import VIEWS
+from dreambirds.errors import StudyError
+from dreambirds.plan.paths import epoch_name, index_name, job_folder, step_name
+from dreambirds.plan.plan import Plan
+
+PLOTS = ("by-epoch", "by-step", "epoch-by-step", "recipes", "classes", "trajectories", "confusion")
+MOST = 300
+
+
+def dreams(plan: Plan) -> list[str]:
+    """Return the tables of all dream jobs, each of which stands for its pictures, traces and films."""
+    return plan.indexes()
+
+
+def montages(plan: Plan) -> list[str]:
+    """Return the montages: class by epoch and class by step for each run and recipe, recipe by class for each run."""
+    view, root = plan.config["pictures"]["view"], f"results/{plan.study}/montages"
+    files = []
+    for (run, recipe), rows in plan.dreams.groupby(["run", "recipe"], sort=False):
+        step, epoch = step_name(rows["step"].max()), epoch_name(rows["epoch"].max())
+        files += [f"{root}/{run}/{recipe}/class-by-epoch_{step}_{each}.png" for each in VIEWS]
+        files.append(f"{root}/{run}/{recipe}/class-by-step_{epoch}_{view}.png")
+    last = plan.dreams.groupby("run", sort=False)["epoch"].max()
+    return files + [f"{root}/{run}/recipe-by-class_{epoch_name(epoch)}_{view}.png" for run, epoch in last.items()]
+
+
+def films(plan: Plan) -> list[str]:
+    """Return the films of all classes, over epochs and over steps, where there is more than one moment to show."""
+    view, files = plan.config["pictures"]["view"], []
+    for (run, recipe), rows in plan.dreams.groupby(["run", "recipe"], sort=False):
+        folder = f"results/{plan.study}/films/{run}/{recipe}"
+        if rows["epoch"].nunique() > 1:
+            files.append(f"{folder}/epochs_{step_name(rows['step'].max())}_{view}.gif")
+        if rows["step"].nunique() > 1:
+            files.append(f"{folder}/steps_{epoch_name(rows['epoch'].max())}_{view}.gif")
+    return files
+
+
+def curves(plan: Plan) -> list[str]:
+    """Return the training curves of every run."""
+    return [f"results/{plan.study}/runs/{run}/curves.png" for run in plan.dreams["run"].unique()]
+
+
+def results(plan: Plan) -> list[str]:
+    """Return the tables of dreams, judgements, checkpoints and judges, the plots, the comparison and the gallery."""
+    root = f"results/{plan.study}"
+    tables = [f"{root}/{name}.csv" for name in ("dreams", "judgements", "runs", "judges")]
+    return [
+        *tables,
+        *(f"{root}/plots/{name}.png" for name in PLOTS),
+        f"{root}/compare.html",
+        f"{root}/gallery/index.html",
+        *([f"{root}/finding/index.html"] if plan.comparisons else []),
+    ]
+
+
+def look(plan: Plan) -> list[str]:
+    """Return the look at the prepared data: a contact sheet, a plot and a table of its classes."""
+    return [f"results/{plan.study}/dataset/{name}" for name in ("classes.png", "sizes.png", "classes.csv")]
+
+
+def job_if_there(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> list[str]:
+    """Return the table of the job that the dream belongs to, if it has run: then its pictures must be those of now.
+
+    Raises StudyError if the study makes no such file.
+    """
+    steps_of(plan, run, epoch, recipe, label, file)
+    folder = job_folder(plan.study, run, epoch, recipe)
+    tables = [f"{folder}/{index_name(part)}" for part, names in plan.parts.items() if label in names]
+    return [table for table in tables if Path(table).exists()]
+
+
+def steps_of(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> tuple[int, ...] | None:
+    """Return the step that a picture of this name shows, None for a trace or film, which need them all.
+
+    Raises StudyError if the study makes no such file.
+    """
+    step = {"step": file.split("-")[1].removesuffix(".png")} if file.startswith("step-") else {}
+    rows = plan.select(run=run, epoch=epoch, recipe=recipe, label=label, **step)
+    if file == "film.gif" and plan.recipes[recipe]["film_every"] is None:
+        raise StudyError(f"dreams.recipes.{recipe}: there are films only where film_every is set")
+    return tuple(int(number) for number in rows["step"]) if step else None
+
+
+def patterns(plan: Plan) -> list[str]:
+    """Return patterns, as Snakemake has them, of the gallery's pictures that the report shows.
+
+    They are the dreams at each recipe's last step, in the view of the films. Where there are more than `MOST`, only the
+    first classes are shown, as many as fit but one at least.
+    """
+    ending = VIEWS[plan.config["pictures"]["view"]]
+    jobs = plan.dreams[["run", "epoch", "recipe"]].drop_duplicates()
+    labels = "|".join(list(plan.names)[: max(1, MOST // len(jobs))])
+    return [
+        f"dreams/{{run,[^/]+}}/epoch-{{epoch,[^/]+}}/{{recipe,{re.escape(recipe)}}}/{{label,{labels}}}/"
+        f"{{file,{step_name(parameters['steps'][-1])}{ending}[.]png}}"
+        for recipe, parameters in plan.recipes.items()
+    ]

@@ -1,0 +1,1 @@
+"""What every job shares: its entry, its GPUs, its locks, and the version of its code."""

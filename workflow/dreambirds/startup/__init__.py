@@ -1,0 +1,1 @@
+"""What runs before the first job: checks of the study and of the machine."""
