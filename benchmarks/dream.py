@@ -17,12 +17,12 @@ from pathlib import Path
 import torch
 
 from benchmarks.records import tell
-from dreambirds.config.recipes import as_recipe, spread
-from dreambirds.device import computing, resolve_precision
+from dreambirds.config.recipes import as_recipe, expand_grid
+from dreambirds.device import autocast, resolve_precision
 from dreambirds.dreaming.dream import dream
-from dreambirds.dreaming.starts import stream
+from dreambirds.dreaming.starts import generator
 from dreambirds.models.classifier import Classifier, build
-from dreambirds.models.inference import freeze
+from dreambirds.models.inference import prepare_for_inference
 
 HERE = Path(__file__).parent
 CLASSES = 8
@@ -51,7 +51,7 @@ def floor(model: Classifier, side: int, batch: int, steps: int, precision: str, 
     def run() -> None:
         for _ in range(steps):
             leaf = images.detach().requires_grad_(True)
-            with computing(precision, device):
+            with autocast(precision, device):
                 score = model(leaf).gather(1, targets).sum()
             torch.autograd.grad(score, leaf)
 
@@ -77,12 +77,12 @@ def ours(
     model: Classifier, preset: str, side: int, batch: int, steps: int, precision: str, device: torch.device
 ) -> Callable:
     """Return our loop with a preset."""
-    (parameters,) = spread("bench", {"preset": preset}).values()
+    (parameters,) = expand_grid("bench", {"preset": preset}).values()
     recipe = replace(as_recipe(parameters, side), steps=(steps,))
     starts = starts_of(batch, side, device)
 
     def run() -> None:
-        streams = [stream(0, str(place)) for place in range(batch)]
+        streams = [generator(0, str(place)) for place in range(batch)]
         dream(model, targets_of(batch, device), starts, recipe, streams, precision=precision)
 
     return run
@@ -120,7 +120,7 @@ def bench(case: tuple, settings: argparse.Namespace, device: torch.device) -> li
     precision = resolve_precision(settings.precision, device)
     torch.manual_seed(0)
     classifier = build(name, CLASSES, {}).eval()
-    model = freeze(classifier, side, device)
+    model = prepare_for_inference(classifier, side, device)
     loops = {
         "floor": (floor(model, side, batch, steps, precision, device), batch * steps),
         "original": (ours(model, "original", side, batch, steps, precision, device), batch * steps),

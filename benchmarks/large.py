@@ -7,9 +7,9 @@ import torch
 
 from dreambirds.dreaming.dream import dream
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.starts import stream
+from dreambirds.dreaming.starts import generator
 from dreambirds.models.classifier import build
-from dreambirds.models.inference import freeze
+from dreambirds.models.inference import prepare_for_inference
 
 
 def main() -> None:
@@ -20,10 +20,10 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=512, help="0 shows the picture whole")
     settings = parser.parse_args()
     torch.manual_seed(0)
-    model = freeze(build(settings.model, 8, {}).eval(), 299, torch.device("cpu"))
-    recipe = Recipe(steps=(1,), gradient_normalisation="std", blur_sigma=0.5, jitter=8, tile=settings.tile or None)
+    model = prepare_for_inference(build(settings.model, 8, {}).eval(), 299, torch.device("cpu"))
+    recipe = Recipe(steps=(1,), gradient_normalization="std", blur_sigma=0.5, jitter=8, tile=settings.tile or None)
     starts = torch.rand((1, 3, settings.size, settings.size), generator=torch.Generator().manual_seed(0))
-    dreams = dream(model, torch.tensor([1]), starts, recipe, [stream(0, "large")])
+    dreams = dream(model, torch.tensor([1]), starts, recipe, [generator(0, "large")])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{settings.model}, {settings.size} pixels, tile {settings.tile}: at most {peak:.2f} GiB")
     assert dreams.trace["change"][0, 1] > 0, "the step did nothing"

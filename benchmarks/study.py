@@ -30,16 +30,16 @@ from benchmarks.records import tell
 from benchmarks.running import snakemake
 from dreambirds.config.recipes import as_recipe
 from dreambirds.data.tables import read_images
-from dreambirds.device import choose_device, computing, resolve_precision
-from dreambirds.dream_job.context import batch_size, rehearse
+from dreambirds.device import autocast, choose_device, resolve_precision
+from dreambirds.dream_job.context import batch_size, estimate_activation_memory
 from dreambirds.dreaming.octaves import octave_shapes, shapes_seen
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.models.classifier import Classifier, build, options_for
-from dreambirds.models.inference import freeze
+from dreambirds.models.inference import prepare_for_inference
 from dreambirds.plan.memory import dream_bytes
 from dreambirds.plan.plan import Plan, make_plan
-from dreambirds.shapes import say, shape_of
-from dreambirds.startup.memory_profile import measure as measure_memory
+from dreambirds.shapes import shape_of, shape_text
+from dreambirds.startup.memory_profile import profile_memory as measure_memory
 from dreambirds.training.data import Order
 from dreambirds.training.loss import adversarial_length
 from dreambirds.training.optim import make_optimizer
@@ -122,7 +122,7 @@ def dreaming_loop(
 
     def step() -> None:
         leaf = images.detach().requires_grad_(True)
-        with computing(precision, device):
+        with autocast(precision, device):
             score = model(leaf)[:, 0].sum()
         torch.autograd.grad(score, leaf)
 
@@ -154,16 +154,21 @@ def dreaming_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str
     for run, keys in plan.config["runs"].items():
         options = options_for(keys["model"], keys["model_options"], trained)
         classifier = build(keys["model"], len(plan.labels), options).eval()
-        frozen = cache(partial(freeze, classifier, trained, device))
+        frozen = cache(partial(prepare_for_inference, classifier, trained, device))
         for name, parameters in plan.recipes.items():
             model, shape = frozen(not parameters["batch_norm_prior"]), plan.shape(name)
             recipe, precision = as_recipe(parameters, min(shape)), resolve_precision(parameters["precision"], device)
             cuda = device.type == "cuda"
             free = torch.cuda.mem_get_info()[0] if cuda else dream_bytes(plan, run, name)
             most = max(map(len, plan.parts.values()))
-            batch = min(most, batch_size(rehearse(model, recipe, shape), free, device)) * max(1, recipe.crops)
+            batch = min(most, batch_size(estimate_activation_memory(model, recipe, shape), free, device)) * max(
+                1, recipe.crops
+            )
             for view in count_dreaming(recipe, shape):
-                yield ("dream", run, f"{name}, {say(view)}"), dreaming_loop(model, view, batch, precision, device)
+                yield (
+                    ("dream", run, f"{name}, {shape_text(view)}"),
+                    dreaming_loop(model, view, batch, precision, device),
+                )
 
 
 def count(plan: Plan, learnt: int, validated: int) -> dict[tuple[str, str, str], int]:
@@ -177,7 +182,7 @@ def count(plan: Plan, learnt: int, validated: int) -> dict[tuple[str, str, str],
             shape = plan.shape(name)
             for view, pictures in count_dreaming(as_recipe(parameters, min(shape)), shape).items():
                 dreams = len(keys["epochs"]) * len(plan.dreamt)
-                counts["dream", run, f"{name}, {say(view)}"] += dreams * pictures
+                counts["dream", run, f"{name}, {shape_text(view)}"] += dreams * pictures
     return dict(counts)
 
 

@@ -27,7 +27,7 @@ from dreambirds.data.dataset import Pictures
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels
 from dreambirds.models.classifier import build
-from dreambirds.training.data import augmentation, load_lessons
+from dreambirds.training.data import augmentation, load_training_data
 from dreambirds.training.trainer import Trainer
 
 CLASSES, PADDING, RATE = 8, 8, 0.01
@@ -109,7 +109,7 @@ def prepared(photographs: Path, folder: Path, side: int) -> Pictures:
 def ours(model: str, side: int, batch: int, data: Dataset) -> Callable[[], None]:
     """Return one epoch of the workflow's training."""
     run, device = section(model, batch), torch.device("cpu")
-    loader = load_lessons(data, augmentation(run["augmentation"], (side, side)), run, 0, device)
+    loader = load_training_data(data, augmentation(run["augmentation"], (side, side)), run, 0, device)
     classifier = build(model, CLASSES, {}).to(memory_format=torch.channels_last)
     per_epoch = loader.batch_sampler.per_epoch
     trainer = Trainer(classifier, run, torch.ones(CLASSES, dtype=torch.long), per_epoch)

@@ -15,7 +15,7 @@ from tests.helpers.galleries import BAD, build_gallery, gallery_plan, number
 from tests.helpers.gallery_pages import (
     FIRST,
     asked,
-    colours,
+    colors,
     link_says,
     open_page,
     press,
@@ -121,7 +121,7 @@ def test_the_grid_shows_and_chooses_classes(page, plan):
     for place, cell in enumerate(cells):
         page.execute_script("arguments[0].scrollIntoView({block: 'center'})", cell)
         expected = wanted(plan, label=f"class_{place}")
-        until(page, lambda: colours(cell.find_element(By.TAG_NAME, "span")) == {expected})  # noqa: B023
+        until(page, lambda: colors(cell.find_element(By.TAG_NAME, "span")) == {expected})  # noqa: B023
     cells[1].click()
     shows(page, plan, label="class_1")
     assert [cell.get_attribute("aria-selected") for cell in cells] == ["false", "true"]

@@ -11,7 +11,7 @@ from dreambirds.data import image_io
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels, list_photographs
 from dreambirds.data.tables import read_images
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from tests.helpers.hostile import HEIGHT, WIDTH, assert_plain, encoded, prepare_apart, problems, scene
 from tests.helpers.layouts import refused, settings
 
@@ -144,7 +144,7 @@ def test_a_zip_damaged_anywhere_is_refused_or_what_is_left_of_it_is_read(tmp_pat
         try:
             prepare(dataset, list_labels(dataset), out, tmp_path / "store")
             survivals += 1
-        except StudyError as error:
+        except UserError as error:
             assert str(error).startswith("dataset.path: ") and "\n" not in str(error)
             refusals += 1
     assert refusals > 50 and survivals > 50

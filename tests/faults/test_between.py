@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from dreambirds.data.dataset import Pictures
-from dreambirds.errors import StudyError
-from dreambirds.models.checkpoint import check_card, load_checkpoint, read_card
+from dreambirds.errors import UserError
+from dreambirds.models.checkpoint import check_metadata, load_checkpoint, read_metadata
 from tests.helpers.killing import files
 from tests.helpers.studies import Study, count_dreams, tiny
 
@@ -75,8 +75,8 @@ SPOILT = {
 def test_a_spoilt_checkpoint_is_refused(study, sentence, counted):
     path = study.results / CHECKPOINT
     SPOILT[sentence](path)
-    with pytest.raises(StudyError) as error:
-        check_card(path, read_card(path), run="scratch", epoch=1, model="test_resnet")
+    with pytest.raises(UserError) as error:
+        check_metadata(path, read_metadata(path), run="scratch", epoch=1, model="test_resnet")
         load_checkpoint(path)
     assert sentence in str(error.value) and str(error.value).endswith("delete it to train that epoch again")
     counted("spoilt files between stages refused or made anew")
@@ -110,7 +110,7 @@ def test_a_table_edited_by_hand_is_refused_where_it_is_no_data_set_any_more(stud
     table = study.results / "dataset/images.csv"
     pattern, text = EDITED[sentence]
     table.write_text(re.sub(pattern, text, table.read_text()))
-    with pytest.raises(StudyError) as error:
+    with pytest.raises(UserError) as error:
         Pictures(table.parent, "train")
     assert sentence in str(error.value)
     assert str(error.value).endswith("dataset' and run again")

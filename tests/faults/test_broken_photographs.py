@@ -10,7 +10,7 @@ from PIL import Image
 
 from dreambirds.data import image_io
 from dreambirds.data import prepare as preparing
-from dreambirds.data.image_io import fit, read_photograph
+from dreambirds.data.image_io import read_photograph, resize_and_crop
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels
 from dreambirds.data.tables import read_images
@@ -104,7 +104,7 @@ def kinds() -> dict[str, tuple[bytes, np.ndarray, float]]:
     """Return files of many kinds, what each must look like, and by how many grey levels that may differ."""
     best = {"quality": 100, "subsampling": 0}
     cyan, left = inks()
-    grey = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) * 42  # of 16 bits
+    gray = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) * 42  # of 16 bits
     films = [Image.fromarray(scene() // part) for part in (1, 2, 4)]
     palette = films[0].quantize(200)
     film = {"save_all": True, "append_images": films[1:]}
@@ -112,7 +112,7 @@ def kinds() -> dict[str, tuple[bytes, np.ndarray, float]]:
     some = np.asarray(films[0].convert("1"))
     return {
         "cmyk.jpg": (encoded(Image.fromarray(cyan, "CMYK"), "JPEG", **best), left, 4),
-        "grey16.png": (encoded(grey.astype(np.uint16), "PNG"), np.repeat(grey[..., None] / 257, 3, -1), 1),
+        "grey16.png": (encoded(gray.astype(np.uint16), "PNG"), np.repeat(gray[..., None] / 257, 3, -1), 1),
         "rgb16.png": (sixteen_bits(scene().astype(np.uint16) * 257), scene(), 0),
         "one bit.png": (encoded(some, "PNG"), np.repeat(some[..., None] * 255, 3, -1), 0),
         "palette.png": (encoded(palette, "PNG"), np.asarray(palette.convert("RGB")), 0),
@@ -148,7 +148,7 @@ def test_a_picture_far_too_long_is_cut_before_it_is_resized():
     ramp = np.linspace(0, 255, 20001).astype(np.uint8)
     for turned in (False, True):
         thin = Image.fromarray(np.repeat(ramp[None, :, None], 3, -1))
-        found = np.asarray(fit(thin.rotate(90, expand=True) if turned else thin, [20, 20])).astype(int)
+        found = np.asarray(resize_and_crop(thin.rotate(90, expand=True) if turned else thin, [20, 20])).astype(int)
         assert np.abs(found - 127).max() <= 1, "the middle"
     for sides in ((64, 1), (1, 64), (640, 10)):
         noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*sides, 3), np.uint8))
@@ -156,7 +156,9 @@ def test_a_picture_far_too_long_is_cut_before_it_is_resized():
         whole = noise.resize((8 * sides[1] // min(sides), height), Image.Resampling.BILINEAR)
         middle = (whole.width - 8) // 2, (whole.height - 8) // 2
         expected = np.asarray(whole.crop((*middle, middle[0] + 8, middle[1] + 8))).astype(int)
-        assert np.abs(np.asarray(fit(noise, 8)).astype(int) - expected).max() <= 1, "what is less long is not cut"
+        assert np.abs(np.asarray(resize_and_crop(noise, 8)).astype(int) - expected).max() <= 1, (
+            "what is less long is not cut"
+        )
 
 
 def bombs() -> dict[str, bytes]:

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dreambirds.config.load import load_schema
-from dreambirds.errors import LONGEST, StudyError, one_line
+from dreambirds.errors import LONGEST, UserError, one_line
 from dreambirds.plan.plan import make_plan
-from dreambirds.startup.preflight import first_fetch
+from dreambirds.startup.preflight import missing_download
 from tests.helpers.refusals import BACK, refusal, spoilt
 from tests.helpers.studies import ROOT
 from tests.helpers.surroundings import surroundings
@@ -188,9 +188,9 @@ VALUES = st.recursive(
 def test_whatever_stands_at_a_key_the_study_is_planned_or_refused_in_one_sentence(empty, counted, place, value):
     config = spoilt({place: copy.deepcopy(value)})
     try:
-        first_fetch(config)
+        missing_download(config)
         make_plan(config)
-    except StudyError as error:
+    except UserError as error:
         said, words = str(error), place.replace("/", ".").split(".")
         assert one_line(said) == said and len(said) <= LONGEST + 3
         assert said.startswith(words[0]), "the sentence begins with the key's path"

@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import save_file
 
 from dreambirds.errors import LONGEST, one_line
-from dreambirds.models.checkpoint import Card, save_checkpoint
+from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import build
 from dreambirds.plan import memory
 from dreambirds.plan.plan import make_plan
 from dreambirds.startup import memory_profile
-from dreambirds.startup.memory_profile import measure
+from dreambirds.startup.memory_profile import profile_memory
 from tests.helpers.refusals import refusal, spoilt
 
 CLASSES = ["Blue Jay", "Yellow Warbler", "Wren"]
@@ -30,9 +30,9 @@ def files(tmp_path, monkeypatch) -> Path:
     classifier = build("test_resnet", 3, {})
     save_file(classifier.network.state_dict(), "good.safetensors")
     save_file({"x": torch.zeros(2)}, "other.safetensors")
-    save_checkpoint(Path("good"), classifier, Card("test_resnet", {}, CLASSES, "r", 1, 32))
-    save_checkpoint(Path("strange"), classifier, Card("test_resnet", {}, ["a", "b", "c"], "r", 1, 32))
-    save_checkpoint(Path("odd"), classifier, Card("test_resnet", {"dept": 3}, CLASSES, "r", 1, 32))
+    save_checkpoint(Path("good"), classifier, CheckpointInfo("test_resnet", {}, CLASSES, "r", 1, 32))
+    save_checkpoint(Path("strange"), classifier, CheckpointInfo("test_resnet", {}, ["a", "b", "c"], "r", 1, 32))
+    save_checkpoint(Path("odd"), classifier, CheckpointInfo("test_resnet", {"dept": 3}, CLASSES, "r", 1, 32))
     Path("cut").write_bytes(Path("good").read_bytes()[:-100])
     Path("labels.txt").write_text("\n".join(CLASSES))
     Path("few.txt").write_text("\n".join(CLASSES[:2]))
@@ -105,11 +105,11 @@ def test_a_judge_or_weights_that_do_not_fit_are_refused_before_any_job(files, nu
 def test_files_that_fit_are_looked_at_once_and_again_when_they_change(files, monkeypatch):
     weights, checkpoint = from_weights()["judges"]["w"], from_checkpoint("good", blue_jay="Blue Jay")["judges"]["w"]
     config = spoilt({"judges": {"w": weights, "c": checkpoint}, f"{RUN}/weights": "good.safetensors"})
-    measure(make_plan(config))
+    profile_memory(make_plan(config))
     memory._known.clear()
-    assert not memory.unknown(make_plan(config))
+    assert not memory.needs_profiling(make_plan(config))
     monkeypatch.setattr(memory_profile, "load_judge", lambda *_: pytest.fail("loaded again"))
-    measure(make_plan(config))
+    profile_memory(make_plan(config))
     os.utime("good", (1, 1))
     assert [what["measured"] for what in memory.judges(make_plan(config)).values() if not memory.read(what)] == [
         "judge"

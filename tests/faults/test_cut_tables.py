@@ -10,12 +10,12 @@ import torch
 
 from dreambirds.data.dataset import decode
 from dreambirds.data.tables import read_table, write_table
-from dreambirds.dream_job.context import Job, Ready
-from dreambirds.errors import StudyError
+from dreambirds.dream_job.context import DreamContext, DreamJob
+from dreambirds.errors import UserError
 from dreambirds.evaluation.metrics import measure_saved
 from dreambirds.evaluation.tables import read_dreams, read_judged, views_of, write_tables
 from dreambirds.figures.montage import load_cell
-from dreambirds.figures.overview import write_look
+from dreambirds.figures.overview import write_overview
 from dreambirds.figures.plots import write_plots
 from dreambirds.gallery.findings import write_finding, write_findings
 from dreambirds.gallery.gallery import write_gallery, write_sheet
@@ -80,7 +80,7 @@ STAGES = {
     "judge": lambda plan, _: read_dreams(plan, ["scratch"]),
     "measurements": measure,
     "curves": lambda *_: read_history(RESULTS / HISTORY, 1),
-    "look": lambda _, out: write_look(RESULTS / "dataset", out / "a.png", out / "b.png", out / "c.csv"),
+    "look": lambda _, out: write_overview(RESULTS / "dataset", out / "a.png", out / "b.png", out / "c.csv"),
     "plots": lambda plan, out: write_plots(RESULTS, out, plan),
     "gallery": lambda plan, out: write_gallery(plan, RESULTS, RESULTS / "dataset", out),
     "finding": lambda plan, out: write_finding(plan, RESULTS, out),
@@ -154,7 +154,7 @@ def test_a_table_that_is_cut_is_refused_and_nothing_made_of_it(plan, tmp_path, n
     path = RESULTS / name
     good = spoil(path, how)
     try:
-        with pytest.raises(StudyError) as error:
+        with pytest.raises(UserError) as error:
             STAGES[stage](plan, tmp_path)
     finally:
         path.write_bytes(good)
@@ -175,10 +175,10 @@ def test_a_judge_need_not_know_every_class_but_may_say_nothing_of_others(plan, t
     write_table(table[table["label"] != "blue_jay"], path)
     assert len(read_judged(plan, path, check)) == len(table) * 2 // 3
     write_table(table, path)
-    with pytest.raises(StudyError, match=rf"has {len(table)} rows, and {len(table) * 2 // 3} are asked for; {ANEW}$"):
+    with pytest.raises(UserError, match=rf"has {len(table)} rows, and {len(table) * 2 // 3} are asked for; {ANEW}$"):
         read_judged(plan, path, check)
     write_table(pd.concat([table, table.tail(1)]), path)
-    with pytest.raises(StudyError, match=rf"has a row twice; {ANEW}$"):
+    with pytest.raises(UserError, match=rf"has a row twice; {ANEW}$"):
         read_judged(plan, path, check.assign(unmatched=""))
 
 
@@ -195,7 +195,7 @@ def test_an_experiment_whose_table_is_cut_is_not_copied(plan, tmp_path, monkeypa
     good = spoil(path, "half")
     places = {"config_file": tmp_path / "e.yaml", "said": tmp_path / "e.log"}
     try:
-        with pytest.raises(StudyError, match=rf"^'{path}' is cut: .*; delete the folder '{path.parent}', and "):
+        with pytest.raises(UserError, match=rf"^'{path}' is cut: .*; delete the folder '{path.parent}', and "):
             experiments.run_experiment({"study": "tiny"}, 1, **places, page=tmp_path / "p", table=tmp_path / "t")
     finally:
         path.write_bytes(good)
@@ -209,7 +209,7 @@ def test_a_prepared_photograph_that_is_gone_is_told_with_the_data_sets_remedy(pl
     shutil.move(path, tmp_path / path.name)
     try:
         for read in (lambda: start_photographs(plan, "ph"), lambda: STAGES["look"](plan, tmp_path)):
-            with pytest.raises(StudyError) as error:
+            with pytest.raises(UserError) as error:
                 read()
             assert str(error.value) == f"the prepared picture '{path}' is not there; {DATASET}"
     finally:
@@ -230,7 +230,7 @@ def test_a_damaged_picture_is_told(plan, name, read, how, counted):
     path = RESULTS / name
     good = spoil(path, how)
     try:
-        with pytest.raises(StudyError) as error:
+        with pytest.raises(UserError) as error:
             read(path)
     finally:
         path.write_bytes(good)
@@ -248,7 +248,7 @@ def test_a_damaged_start_photograph_is_told_with_a_remedy_if_it_is_the_data_sets
     path = Path(photographs["blue_jay"])
     good = spoil(path, "half")
     try:
-        with pytest.raises(StudyError) as error:
+        with pytest.raises(UserError) as error:
             ready(plan, photographs, str(path) if own else None).dream_of(["blue_jay"], [2], film=False)
     finally:
         path.write_bytes(good)
@@ -257,13 +257,13 @@ def test_a_damaged_start_photograph_is_told_with_a_remedy_if_it_is_the_data_sets
     counted(ROW)
 
 
-def ready(plan, photographs: dict[str, Path], start_path: str | None) -> Ready:
+def ready(plan, photographs: dict[str, Path], start_path: str | None) -> DreamContext:
     """Return the study's checkpoint, ready to dream from photographs."""
     parameters = {**plan.recipes["ph"], "start_path": start_path}
     folder = Path(job_folder("tiny", "scratch", 1, "ph"))
     weights = RESULTS / "runs/scratch/epoch-0001.safetensors"
-    job = Job(weights, "ph", parameters, plan.names, photographs, None, folder, 4 * 10**9)
-    return Ready(job, torch.device("cpu"))
+    job = DreamJob(weights, "ph", parameters, plan.names, photographs, None, folder, 4 * 10**9)
+    return DreamContext(job, torch.device("cpu"))
 
 
 def test_a_dreams_picture_that_is_cut_is_told_with_its_own_remedy(plan, counted):
@@ -272,7 +272,7 @@ def test_a_dreams_picture_that_is_cut_is_told_with_its_own_remedy(plan, counted)
     good = spoil(path, "half")
     try:
         for read in (lambda: measure_saved(views, RESULTS / "dataset", "another"), lambda: decode(path, ANEW)):
-            with pytest.raises(StudyError, match=rf"^the picture '{path}' can't be read \(.*\); {ANEW}$"):
+            with pytest.raises(UserError, match=rf"^the picture '{path}' can't be read \(.*\); {ANEW}$"):
                 read()
     finally:
         path.write_bytes(good)

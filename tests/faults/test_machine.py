@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dreambirds.errors import mishap
+from dreambirds.errors import explain_failure
 from tests.helpers.killing import files, jobs_of
 from tests.helpers.studies import ROOT, Study, count_dreams, count_jobs, tiny
 from tests.helpers.surroundings import surroundings
@@ -97,8 +97,11 @@ def test_what_befalls_a_job_is_one_sentence_on_the_terminal_and_in_its_log(tmp_p
 
 
 def test_what_is_no_accident_keeps_its_traceback():
-    assert mishap(ValueError("out of range")) is None and mishap(RuntimeError("shapes do not fit")) is None
-    assert mishap(OSError("no file is named")) is None
+    assert (
+        explain_failure(ValueError("out of range")) is None
+        and explain_failure(RuntimeError("shapes do not fit")) is None
+    )
+    assert explain_failure(OSError("no file is named")) is None
 
 
 def test_a_memory_limit_is_told_and_the_study_goes_on_without_it(fresh, finished_study, counted):
@@ -135,14 +138,14 @@ def test_a_hub_that_hangs_is_given_up_and_its_cache_serves(tmp_path, counted):
     address = f"http://127.0.0.1:{silent.getsockname()[1]}"
     script = textwrap.dedent("""
         import time
-        from dreambirds.errors import StudyError
+        from dreambirds.errors import UserError
         from dreambirds.models import weights
         from dreambirds.models.classifier import build
         weights.patiently.__wrapped__.__defaults__ = (1.0,)
         began = time.monotonic()
         try:
             build("test_resnet", 2, {}, "hub")
-        except StudyError as error:
+        except UserError as error:
             print("Error:", error, time.monotonic() - began < 30, weights.constants.HF_HUB_OFFLINE)
     """)
     told = surroundings() | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}

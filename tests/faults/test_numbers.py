@@ -13,19 +13,19 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dreambirds.data.labels import Label
-from dreambirds.dream_job.context import Job
-from dreambirds.dream_job.run import dream_all
+from dreambirds.dream_job.context import DreamJob
+from dreambirds.dream_job.run import run_dream_job
 from dreambirds.dream_job.snapshots import rescale, rescale_together, save_gif
 from dreambirds.dreaming import updates
 from dreambirds.dreaming.parameterization import EDGE, mean_spectrum
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.evaluation.judge import load_judge
 from dreambirds.evaluation.metrics import (
     ROUNDING,
-    agreement,
-    distance,
-    opinions,
+    classification_metrics,
+    cosine_distance,
+    mean_cosine_similarity,
     radial_spectrum,
     spectrum_distance,
     total_variation,
@@ -80,8 +80,8 @@ def begun(kind: str, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 def flat(slope: float, space: str, start: str):
     """Yield a recipe and its dream of a flat model under each normalisation and optimiser."""
-    for normalisation, optimizer in itertools.product(NORMALISATIONS, OPTIMIZERS):
-        recipe = Recipe(steps=(1, 4), step_size=0.05, gradient_normalisation=normalisation, optimizer=optimizer)
+    for normalization, optimizer in itertools.product(NORMALISATIONS, OPTIMIZERS):
+        recipe = Recipe(steps=(1, 4), step_size=0.05, gradient_normalization=normalization, optimizer=optimizer)
         recipe = replace(recipe, image=space, momentum=0.5, blur_sigma=0.0)
         yield recipe, run(Flat(slope), recipe, starts=begun(start))
 
@@ -117,16 +117,16 @@ def test_the_size_of_a_constant_gradient_is_that_of_numpy(value):
     sizes = {"none": np.ones(2), "mean_abs": np.abs(flattened).mean(1), "l2": np.sqrt((flattened**2).sum(1))}
     for how, size in sizes.items():
         expected = flattened / np.maximum(size, updates.TINY)[:, None]
-        assert np.allclose(updates.normalise(gradient, how).numpy().reshape(2, -1), expected, rtol=1e-9, atol=0)
-    assert updates.normalise(gradient, "std").isfinite().all()
+        assert np.allclose(updates.normalize(gradient, how).numpy().reshape(2, -1), expected, rtol=1e-9, atol=0)
+    assert updates.normalize(gradient, "std").isfinite().all()
 
 
 @pytest.mark.parametrize("call", [0, 2])
 @pytest.mark.parametrize("space", SPACES)
 def test_slopes_of_one_dream_that_are_no_numbers_touch_no_mate(space, call, counted):
     model, blurs = network(), {"blur_sigma": 0.5, "gradient_blur_sigma": 0.5} if space == "pixels" else {}
-    for normalisation, optimizer in itertools.product(NORMALISATIONS, OPTIMIZERS):
-        recipe = Recipe(steps=(call + 1, 5), step_size=0.03, gradient_normalisation=normalisation, optimizer=optimizer)
+    for normalization, optimizer in itertools.product(NORMALISATIONS, OPTIMIZERS):
+        recipe = Recipe(steps=(call + 1, 5), step_size=0.03, gradient_normalization=normalization, optimizer=optimizer)
         recipe = replace(recipe, image=space, momentum=0.5, gradient_clip=0.5, **blurs)
         spoilt, whole = run(Spoilt(model, call, 3), recipe), run(model, recipe)
         assert spoilt.failed.tolist() == [0, call + 1, 0] and spoilt.ended.tolist() == [5, call, 5], recipe
@@ -148,8 +148,8 @@ def spoil(tmp_path, monkeypatch):
         classifier, card = load_checkpoint(path)
         classifier.network.state_dict()[weight][place] = value
         save_checkpoint(path, classifier, card)
-        job = Job(path, "r", parameters(**recipe), NAMES, {}, None, tmp_path / "out", 4 * 10**9)
-        dream_all(job, CPU, tmp_path / "out" / "dreams.csv")
+        job = DreamJob(path, "r", parameters(**recipe), NAMES, {}, None, tmp_path / "out", 4 * 10**9)
+        run_dream_job(job, CPU, tmp_path / "out" / "dreams.csv")
         return pd.read_csv(tmp_path / "out" / "dreams.csv").set_index("label")
 
     return dreamt
@@ -158,7 +158,7 @@ def spoil(tmp_path, monkeypatch):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("weight", ["fc.weight", "conv1.0.weight", "bn1.running_var", "bn1.running_mean"])
 def test_a_checkpoint_that_holds_no_numbers_is_refused_whole(spoil, tmp_path, weight, value, counted):
-    with pytest.raises(StudyError) as error:
+    with pytest.raises(UserError) as error:
         spoil(weight, value, 0)
     said = str(error.value)
     assert said.endswith(f"holds numbers in '{weight}' that are infinite or none; delete it to train that epoch again")
@@ -167,7 +167,7 @@ def test_a_checkpoint_that_holds_no_numbers_is_refused_whole(spoil, tmp_path, we
 
 
 def test_weights_that_are_too_large_for_any_dream_do_not_blame_the_step_size(spoil, tmp_path, counted):
-    with pytest.raises(StudyError) as error:
+    with pytest.raises(UserError) as error:
         spoil("fc.weight", 3e38)
     assert "is infinite or no number, which no step_size mends" in str(error.value)
     assert "or train with a lower learning_rate" in str(error.value) and entries(tmp_path / "store") == []
@@ -197,7 +197,7 @@ def test_weights_of_a_run_or_a_judge_that_are_no_numbers_are_refused(tmp_path, v
         lambda: build("test_resnet", 2, {}, str(path)),
         lambda: load_judge("j", {**judge, "labels": str(names)}, path, [Label("blue_jay", "Blue Jay")], CPU),
     ):
-        with pytest.raises(StudyError, match=r"holds numbers in 'conv1\.0\.weight' that are infinite or none; name"):
+        with pytest.raises(UserError, match=r"holds numbers in 'conv1\.0\.weight' that are infinite or none; name"):
             load()
         counted(ROW)
 
@@ -211,10 +211,10 @@ def test_a_constant_picture_is_measured_and_shown_by_closed_forms(tmp_path, valu
     assert torch.equal(rescale(image), torch.full_like(image, 0.5))
     frames = (image * 255).round().to(torch.uint8).expand(3, 3, 16, 24)
     assert torch.equal(rescale_together(frames), torch.full((3, 3, 16, 24), 0.5))
-    colour = round(value * 255)
-    save_gif([Image.new("RGB", (24, 16), (colour,) * 3)] * 3, tmp_path / "film.gif", 0.1, "")
+    color = round(value * 255)
+    save_gif([Image.new("RGB", (24, 16), (color,) * 3)] * 3, tmp_path / "film.gif", 0.1, "")
     shown = np.asarray(Image.open(tmp_path / "film.gif").convert("RGB")).astype(int)
-    assert np.abs(shown - colour).max() <= 8 and np.ptp(shown) == 0
+    assert np.abs(shown - color).max() <= 8 and np.ptp(shown) == 0
     counted(ROW)
 
 
@@ -228,11 +228,15 @@ def test_the_spectrum_of_constant_pictures_holds_their_mean_alone_and_is_dreamt_
 
 
 def test_measures_of_one_class_and_of_features_that_are_zeros_are_finite_or_empty(counted):
-    seen = opinions(torch.tensor([[3.0], [-3e38]]), torch.tensor([0, 0]))
+    seen = classification_metrics(torch.tensor([[3.0], [-3e38]]), torch.tensor([0, 0]))
     assert seen["probability"].tolist() == [1, 1] and seen["rank"].tolist() == [1, 1]
     zeros = torch.zeros(3, 8)
-    assert distance(zeros, torch.ones(8)).tolist() == [1, 1, 1] and agreement(zeros).tolist() == [0, 0, 0]
-    assert agreement(zeros[:1]).isnan().all(), "there is no other"
+    assert cosine_distance(zeros, torch.ones(8)).tolist() == [1, 1, 1] and mean_cosine_similarity(zeros).tolist() == [
+        0,
+        0,
+        0,
+    ]
+    assert mean_cosine_similarity(zeros[:1]).isnan().all(), "there is no other"
     counted(ROW, 2)
 
 
@@ -246,13 +250,15 @@ def test_curves_without_numbers_are_drawn(tmp_path):
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (90, 120, 30)])
 @pytest.mark.parametrize("space", ["pixels", "fourier"])
-def test_a_constant_start_photograph_is_dreamt_from(tmp_path, monkeypatch, space, colour, counted):
+def test_a_constant_start_photograph_is_dreamt_from(tmp_path, monkeypatch, space, color, counted):
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
-    Image.new("RGB", (40, 40), colour).save(tmp_path / "start.png")
+    Image.new("RGB", (40, 40), color).save(tmp_path / "start.png")
     path = checkpoint(tmp_path / "epoch-0001.safetensors")
     recipe = parameters(start="photograph", start_path=str(tmp_path / "start.png"), image=space, blur_sigma=0)
     photographs = dict.fromkeys(NAMES, tmp_path / "start.png")
-    dream_all(Job(path, "r", recipe, NAMES, photographs, None, tmp_path / "out", 10**9), CPU, tmp_path / "out/d.csv")
+    run_dream_job(
+        DreamJob(path, "r", recipe, NAMES, photographs, None, tmp_path / "out", 10**9), CPU, tmp_path / "out/d.csv"
+    )
     table = pd.read_csv(tmp_path / "out/d.csv")
     assert (
         table["failed_at"].isna().all() and np.isfinite(table[["loss", "logit", "probability", "change"]]).all().all()

@@ -15,7 +15,7 @@ from torch import nn
 
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.models.classifier import Classifier, build
 from dreambirds.training.trainer import DivergenceError, Trainer
@@ -43,13 +43,13 @@ def store(tmp_path, monkeypatch):
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
 
 
-def birds(folder: Path, colours: list[list[tuple[int, int, int]]], side: int = 32) -> Path:
+def birds(folder: Path, colors: list[list[tuple[int, int, int]]], side: int = 32) -> Path:
     """Prepare a data set of pictures of one colour each, given a class."""
-    for number, own in enumerate(colours):
-        for place, colour in enumerate(own):
+    for number, own in enumerate(colors):
+        for place, color in enumerate(own):
             path = folder / "in" / f"Bird {number}" / f"{place}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (side, side), colour).save(path)
+            Image.new("RGB", (side, side), color).save(path)
     dataset, out = settings("folder", folder / "in", image_size=side, validation_fraction=0.3), folder / "dataset"
     out.mkdir()
     prepare(dataset, list_labels(dataset), out)
@@ -149,7 +149,7 @@ def test_a_run_that_leaves_the_numbers_keeps_its_last_good_checkpoint(tmp_path, 
                 next(self.classifier.parameters()).fill_(math.nan)
 
     monkeypatch.setattr(Trainer, "_update", spoilt)
-    with pytest.raises(StudyError) as error:
+    with pytest.raises(UserError) as error:
         link(tmp_path, plain, run, 6, good)
     kept = Path(re.search(r"the last good checkpoint is '(.*)'$", str(error.value))[1])
     assert load_checkpoint(kept)[1].epoch == 2 and all(each.isfinite().all() for each in load_file(kept).values())
@@ -165,7 +165,7 @@ def test_weights_of_a_run_that_overflow_are_named_before_training(tmp_path, plai
     state = build("test_resnet", 2, {}).network.state_dict()
     state["fc.weight"].fill_(3e38)
     save_file(state, tmp_path / "weights.safetensors")
-    with pytest.raises(StudyError) as error:
+    with pytest.raises(UserError) as error:
         link(tmp_path, plain, section(weights=str(tmp_path / "weights.safetensors")), 0)
     assert "before training has changed a weight; name other weights" in str(error.value)
     assert list((tmp_path / "0").glob("*")) == []
@@ -192,8 +192,8 @@ def test_a_data_set_of_the_same_picture_everywhere_is_learnt_to_the_entropy_of_i
 @pytest.mark.parametrize("each", [1, 2])
 @pytest.mark.parametrize("side", [16, 32])
 def test_the_fewest_pictures_train_where_a_batch_norm_sees_one_place(tmp_path, each, side, counted):
-    colours = [[(50 + 30 * place, 9, 9) for place in range(each + 1)], [(9, 9, 50), (9, 9, 180)]]
-    data = birds(tmp_path, colours, side)
+    colors = [[(50 + 30 * place, 9, 9) for place in range(each + 1)], [(9, 9, 50), (9, 9, 180)]]
+    data = birds(tmp_path, colors, side)
     table = pd.read_csv(data / "images.csv")
     seen = []
     classifier = build("test_resnet", 2, {}).eval()

@@ -17,17 +17,17 @@ from PIL import Image
 
 from dreambirds.data.dataset import open_packed
 from dreambirds.data.download.cub import unpack
-from dreambirds.data.image_cache import Store as Prepared
+from dreambirds.data.image_cache import DreamStore as Prepared
 from dreambirds.data.labels import Label
 from dreambirds.data.tables import read_images, read_labels, read_table, write_table
 from dreambirds.dream_job.snapshots import read_facts, save_png
-from dreambirds.dream_job.store import CARD, Store
-from dreambirds.errors import StudyError
+from dreambirds.dream_job.store import CARD, DreamStore
+from dreambirds.errors import UserError
 from dreambirds.evaluation.judge import load_judge
 from dreambirds.gallery.comparison import read_study
 from dreambirds.gallery.pages import write_page
-from dreambirds.io import atomically
-from dreambirds.models.checkpoint import load_checkpoint, load_tensors, read_card, save_tensors
+from dreambirds.io import atomic_write
+from dreambirds.models.checkpoint import load_checkpoint, load_tensors, read_metadata, save_tensors
 from dreambirds.models.classifier import build
 from dreambirds.plan.memory import read as read_memory
 from tests.helpers.hazards import UNSAFE, in_page, in_python, in_rules
@@ -120,7 +120,7 @@ def judged(path: Path):
 REFUSED = {
     "pictures.npy": lambda path: open_packed(path.parent, ["0" * 64]),
     "epoch-0001.safetensors": load_checkpoint,
-    "epoch-0002.safetensors": read_card,
+    "epoch-0002.safetensors": read_metadata,
     "epoch-0001.state.safetensors": load_tensors,
     "weights.safetensors": lambda path: build("test_resnet", 2, {}, str(path)),
     "weights.npz": lambda path: build("test_resnet", 2, {}, str(path)),
@@ -133,7 +133,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_pickle_in_place_of_a_file_is_refused_in_one_sentence(tmp_path, bomb, counted, name, form):
     (tmp_path / name).write_bytes(FORMS[form](bomb))
-    with pytest.raises(StudyError, match=r"^[^\n]+$"):
+    with pytest.raises(UserError, match=r"^[^\n]+$"):
         REFUSED[name](tmp_path / name)
     counted("pickles refused")
 
@@ -150,7 +150,7 @@ def test_a_pickle_in_place_of_a_prepared_table_is_never_run(tmp_path, bomb, coun
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_pickle_in_the_stores_is_made_anew(tmp_path, bomb, counted, form, caplog):
-    prepared, dreams = Prepared(tmp_path / "prepared"), Store(tmp_path / "dreams")
+    prepared, dreams = Prepared(tmp_path / "prepared"), DreamStore(tmp_path / "dreams")
     key, content = "ab" * 20, FORMS[form](bomb)
     picture, entry = tmp_path / "prepared" / "ab" / f"{key}.png", tmp_path / "dreams" / "ab" / key / "blue_jay"
     for path in (picture, entry / CARD):
@@ -193,7 +193,7 @@ def test_an_archive_of_more_than_files_is_refused_whole(tmp_path, counted, kind)
     place.parent.mkdir()
     with tarfile.open(place.with_suffix(".tgz"), "w:gz") as tar:
         tar.addfile(HOSTILE[kind])
-    with pytest.raises(StudyError, match=r"^[^\n]*is not unpacked, since it is not safe: [^\n]*$"):
+    with pytest.raises(UserError, match=r"^[^\n]*is not unpacked, since it is not safe: [^\n]*$"):
         unpack(place.with_suffix(".tgz"), place)
     assert {path.name for path in tmp_path.rglob("*")} == {"secret", "resources", "CUB_200_2011.tgz"}
     counted("archives refused")
@@ -228,7 +228,7 @@ def test_members_of_a_zip_that_lie_outside_are_no_photographs(tmp_path, counted)
 def test_what_is_written_is_as_private_as_the_user_asks_for(tmp_path):
     before = os.umask(0o077)
     try:
-        with atomically(tmp_path / "page.html") as first, atomically(tmp_path / "page.html") as second:
+        with atomic_write(tmp_path / "page.html") as first, atomic_write(tmp_path / "page.html") as second:
             assert first.parent == second.parent == tmp_path, "beside the file, where nobody else can put a link"
             assert first != second and len(first.stem) > 30, "and nobody can foresee it"
             for path in (first, second):
@@ -236,7 +236,7 @@ def test_what_is_written_is_as_private_as_the_user_asks_for(tmp_path):
         save_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(1)}, {"a": 1})
         save_png(Prepared(tmp_path / "prepared").put("ab", PICTURE, {}).picture, tmp_path / "a.png", "a", {})
         write_table(pd.DataFrame({"a": [1]}), tmp_path / "a.csv")
-        with Store(tmp_path / "dreams").stage() as stage, stage.entry("ab" * 20, "a", {}) as folder:
+        with DreamStore(tmp_path / "dreams").stage() as stage, stage.entry("ab" * 20, "a", {}) as folder:
             (folder / "a.png").write_bytes(b"x")
             staged = {path: stat.S_IMODE(path.stat().st_mode) for path in stage.folder.rglob("*")}
     finally:

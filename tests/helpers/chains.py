@@ -7,7 +7,7 @@ from torch import nn
 
 from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.models.classifier import Classifier
-from dreambirds.training.job import Files, Segment, train_segment
+from dreambirds.training.job import Files, TrainJob, run_train_job
 from dreambirds.training.trainer import Trainer
 from tests.helpers.sections import section
 
@@ -31,7 +31,7 @@ def link(folder: Path, dataset: Path, run: dict, epoch: float, before: Files | N
     """Train one link of a chain into a folder of its own."""
     (folder / str(epoch)).mkdir(parents=True, exist_ok=True)
     files = Files.inside(folder / str(epoch))
-    train_segment(Segment(more.pop("name", "a"), run, dataset, epoch, before, files, **more), CPU)
+    run_train_job(TrainJob(more.pop("name", "a"), run, dataset, epoch, before, files, **more), CPU)
     return files
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from dreambirds.config.recipes import spread
-from dreambirds.dream_job.context import Job
-from dreambirds.dream_job.run import dream_all
-from dreambirds.models.checkpoint import Card, save_checkpoint
+from dreambirds.config.recipes import expand_grid
+from dreambirds.dream_job.context import DreamJob
+from dreambirds.dream_job.run import run_dream_job
+from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import build
 
 NAMES = {"a": "Ash", "b": "Birch", "c": "Cedar"}
@@ -19,13 +19,15 @@ CPU = torch.device("cpu")
 def checkpoint(path: Path, seed: int = 0, epoch: int = 1) -> Path:
     """Write a checkpoint of a tiny network."""
     torch.manual_seed(seed)
-    save_checkpoint(path, build("test_resnet", 3, {}).eval(), Card("test_resnet", {}, list(NAMES), "run", epoch, 32))
+    save_checkpoint(
+        path, build("test_resnet", 3, {}).eval(), CheckpointInfo("test_resnet", {}, list(NAMES), "run", epoch, 32)
+    )
     return path
 
 
 def parameters(**recipe) -> dict:
     """Return a recipe's values."""
-    (values,) = spread("r", {"steps": [1, 3], **recipe}).values()
+    (values,) = expand_grid("r", {"steps": [1, 3], **recipe}).values()
     return values
 
 
@@ -36,14 +38,14 @@ class DreamBench:
         """Take a folder."""
         self.folder, self.caplog = folder, caplog
         path = checkpoint(folder / "epoch-0001.safetensors")
-        self.job = Job(path, "r", parameters(), NAMES, {}, None, folder / "out", 4 * 10**9, code="code 1")
+        self.job = DreamJob(path, "r", parameters(), NAMES, {}, None, folder / "out", 4 * 10**9, code="code 1")
 
     def dreamt(self, **changes) -> int:
         """Run the job with changes; return how many of its dreams were not in the store."""
         job = replace(self.job, **changes)
         self.caplog.clear()
         with self.caplog.at_level(logging.INFO):
-            dream_all(job, CPU, job.folder / "dreams.csv")
+            run_dream_job(job, CPU, job.folder / "dreams.csv")
         total, found = self.caplog.records[-1].args[1:]
         assert total == len(job.names) * len(job.steps)
         return total - found

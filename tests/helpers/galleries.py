@@ -32,7 +32,7 @@ def gallery_plan(epochs=(0, 0.25, 4), runs=("first", "second"), recipes=None, na
     return replace(plan, labels=labels, dreamt=labels, dreams=dreams)
 
 
-def colour(plan: Plan, dream, view: str) -> tuple[int, int, int]:
+def color(plan: Plan, dream, view: str) -> tuple[int, int, int]:
     """Return a dream's colour: red tells its class, green its epoch and recipe, blue its step, run and view."""
     label, epoch = list(plan.names).index(dream.label), plan.epochs(dream.run).index(dream.epoch)
     recipe, step = list(plan.recipes).index(dream.recipe), plan.recipes[dream.recipe]["steps"].index(dream.step)
@@ -42,7 +42,7 @@ def colour(plan: Plan, dream, view: str) -> tuple[int, int, int]:
 
 def number(plan: Plan, dream, view: str) -> float:
     """Return a probability that no other dream of the plan has."""
-    red, green, blue = colour(plan, dream, view)
+    red, green, blue = color(plan, dream, view)
     return round((red * 65536 + green * 256 + blue) / 2**24, 6)
 
 
@@ -62,7 +62,7 @@ def _write_pictures(plan: Plan) -> None:
         for view in VIEWS:
             path = Path(picture_path(plan.study, dream, view))
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", plan.shape(dream.recipe)[::-1], colour(plan, dream, view)).save(path)
+            Image.new("RGB", plan.shape(dream.recipe)[::-1], color(plan, dream, view)).save(path)
 
 
 def _write_tables(plan: Plan, results: Path, judged: bool) -> None:

@@ -10,7 +10,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.helpers.galleries import colour
+from tests.helpers.galleries import color
 
 FIRST = {"run": "first", "recipe": "plain", "label": "class_0", "epoch": 4, "step": 5, "view": "raw"}
 
@@ -38,7 +38,7 @@ def seen(browser, pane: int = 0) -> tuple[int, int, int]:
 def wanted(plan, **words) -> tuple[int, int, int]:
     """Return the colour of the dream that is `FIRST` but for `words`."""
     words = FIRST | words
-    return colour(plan, SimpleNamespace(**words), words["view"])
+    return color(plan, SimpleNamespace(**words), words["view"])
 
 
 def shows(browser, plan, pane: int = 0, **words) -> None:
@@ -73,7 +73,7 @@ def slide(browser, name: str, value: float) -> None:
     )
 
 
-def colours(element) -> set[tuple[int, int, int]]:
+def colors(element) -> set[tuple[int, int, int]]:
     """Return the colours of an element, from its top to its bottom and from its left to its right."""
     with Image.open(io.BytesIO(element.screenshot_as_png)) as picture:
         (width, height), picture = picture.size, picture.convert("RGB")

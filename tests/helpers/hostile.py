@@ -38,9 +38,9 @@ def chunk(kind: bytes, contents: bytes) -> bytes:
     return struct.pack(">I", len(contents)) + kind + contents + struct.pack(">I", zlib.crc32(kind + contents))
 
 
-def png(size: tuple[int, int], depth: int, colour: int, packed: bytes, *chunks: bytes) -> bytes:
+def png(size: tuple[int, int], depth: int, color: int, packed: bytes, *chunks: bytes) -> bytes:
     """Return a PNG of (width, height), bits a channel, a colour type, packed rows, and chunks before them."""
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, 0))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, depth, color, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(chunks) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
@@ -112,14 +112,14 @@ def main(dataset: str, folder: str) -> None:
     """Prepare, with the log on standard error, and the growth of memory on standard output."""
     from dreambirds.data.prepare import prepare
     from dreambirds.data.sources.catalog import list_labels
-    from dreambirds.errors import StudyError
+    from dreambirds.errors import UserError
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.captureWarnings(True)
     section, before = json.loads(dataset), peak()
     try:
         prepare(section, list_labels(section), Path(folder), Path(folder) / "store")
-    except StudyError as error:
+    except UserError as error:
         logging.error("%s", error)
     sys.stdout.write(str(peak() - before))
 

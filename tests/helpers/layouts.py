@@ -12,8 +12,8 @@ from dreambirds.config.load import check
 from dreambirds.data.sources.catalog import list_labels, list_photographs
 from dreambirds.data.sources.source import Photograph
 from dreambirds.data.synthetic import draw_bird
-from dreambirds.errors import StudyError
-from dreambirds.seeding import label_stream
+from dreambirds.errors import UserError
+from dreambirds.seeding import label_rng
 
 BIRDS = {"blue_jay": "Blue Jay", "northern_cardinal": "Northern Cardinal", "yellow_warbler": "Yellow Warbler"}
 SIDE = 32
@@ -28,7 +28,7 @@ def save_bird(path: Path, species: str, number: int = 0) -> Path:
 
 @cache
 def _draw(species: str, number: int) -> Image.Image:
-    return draw_bird(species, label_stream(0, species, number), SIDE, "both")
+    return draw_bird(species, label_rng(0, species, number), SIDE, "both")
 
 
 def hexadecimal(*words: object) -> str:
@@ -146,7 +146,7 @@ def photographs(dataset: dict) -> list[Photograph]:
 
 def refused(dataset: dict) -> str:
     """Return the sentence that the data set is refused with."""
-    with pytest.raises(StudyError) as error:
+    with pytest.raises(UserError) as error:
         photographs(dataset)
     assert "\n" not in str(error.value)
     return str(error.value)

@@ -1,7 +1,7 @@
 """Plans of one run, measured or not."""
 
 from dreambirds.plan.plan import make_plan
-from dreambirds.startup.memory_profile import measure
+from dreambirds.startup.memory_profile import profile_memory
 
 BIRDS = ["blue_jay", "northern_cardinal", "yellow_warbler"]
 STEPS = {"preset": "original", "steps": [3]}
@@ -19,5 +19,5 @@ def plan_of(recipes: dict | None = None, size: int = 32, labels: list[str] | Non
 def measured(*arguments, **more):
     """Return a plan of which all is measured."""
     plan = plan_of(*arguments, **more)
-    measure(plan)
+    profile_memory(plan)
     return plan

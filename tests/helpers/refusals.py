@@ -2,10 +2,10 @@
 
 import pytest
 
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.plan.plan import make_plan
-from dreambirds.startup.memory_profile import measure
-from dreambirds.startup.preflight import first_fetch
+from dreambirds.startup.memory_profile import profile_memory
+from dreambirds.startup.preflight import missing_download
 from tests.helpers.studies import tiny
 
 BACK = object()  # the key goes
@@ -29,7 +29,7 @@ def spoilt(changes: dict) -> dict:
 def refusal(config: dict) -> str:
     """Do what is done before the first job, as the Snakefile does; return the sentence that the config is refused
     with."""
-    with pytest.raises(StudyError) as error:
-        first_fetch(config)
-        measure(make_plan(config))
+    with pytest.raises(UserError) as error:
+        missing_download(config)
+        profile_memory(make_plan(config))
     return str(error.value)

@@ -6,11 +6,11 @@ from torch import nn
 
 from dreambirds.dreaming.dream import Dreams, dream
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.starts import stream
+from dreambirds.dreaming.starts import generator
 
 SIZE = 12
 SQUARE, TALL = (SIZE, SIZE), (17, 11)
-PLAIN = Recipe(steps=(1, 4, 6), step_size=0.05, gradient_normalisation="std", blur_sigma=0.5, flip=0.5)
+PLAIN = Recipe(steps=(1, 4, 6), step_size=0.05, gradient_normalization="std", blur_sigma=0.5, flip=0.5)
 NEAR, TURNED = {"random": [0.9, 1.2]}, {"random": [-20, 20]}
 RICH = Recipe(
     objective={"logit": 1.0, "cross_entropy": 0.5, "layer_l2:0": 0.5, "neuron:3:1": 0.3},
@@ -45,7 +45,7 @@ def network(dtype: torch.dtype = torch.float64) -> nn.Module:
 
 def streams(keys: str, seed: int = 0) -> list[torch.Generator]:
     """Return a stream a letter."""
-    return [stream(seed, key) for key in keys]
+    return [generator(seed, key) for key in keys]
 
 
 def run(model, recipe: Recipe, keys: str = "abc", seed: int = 0, shape: tuple[int, int] = SQUARE, **more) -> Dreams:

@@ -43,23 +43,23 @@ def main(folder: Path, dreams: int, leak: int) -> None:
     """Write a checkpoint of so many classes and dream of them all, a step each."""
     import torch
 
-    from dreambirds.config.recipes import spread
-    from dreambirds.dream_job.context import Job
-    from dreambirds.dream_job.run import dream_all
-    from dreambirds.models.checkpoint import Card, save_checkpoint
+    from dreambirds.config.recipes import expand_grid
+    from dreambirds.dream_job.context import DreamJob
+    from dreambirds.dream_job.run import run_dream_job
+    from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
     from dreambirds.models.classifier import build
 
     torch.set_num_threads(1)
     names = {f"class_{number:04d}": f"Class {number}" for number in range(dreams)}
-    (recipe,) = spread("r", {"steps": [2]}).values()
+    (recipe,) = expand_grid("r", {"steps": [2]}).values()
     checkpoint, watch = folder / "epoch-0001.safetensors", Watch(leak)
-    card = Card("test_resnet", {}, list(names), "run", 1, SIDE)
+    card = CheckpointInfo("test_resnet", {}, list(names), "run", 1, SIDE)
     save_checkpoint(checkpoint, build("test_resnet", dreams, {}).eval(), card)
     log = logging.getLogger("dreambirds")
     log.setLevel(logging.INFO)
     log.addHandler(watch)
-    job = Job(checkpoint, "r", recipe, names, {}, None, folder / "out", 4 * 10**9)
-    dream_all(job, torch.device("cpu"), folder / "out" / "dreams.csv")
+    job = DreamJob(checkpoint, "r", recipe, names, {}, None, folder / "out", 4 * 10**9)
+    run_dream_job(job, torch.device("cpu"), folder / "out" / "dreams.csv")
     json.dump(watch.held, sys.stdout)
 
 

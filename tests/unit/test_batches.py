@@ -5,9 +5,9 @@ import timm
 import torch
 from torch import nn
 
-from dreambirds.dream_job.context import batch_size, in_batches, rehearse
+from dreambirds.dream_job.context import batch_size, estimate_activation_memory, in_batches
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def test_batches_are_dreamt_in_order_and_halved_where_memory_runs_out():
         made = in_batches(lambda places, error=error: dream_of(places, error, 2), 9, 8)
         assert [places for places, _ in made] == [[0, 1], [2, 3], [4, 5], [6, 7], [8]]
         assert tried == [8, 4, 2, 2, 2, 2, 1]
-    with pytest.raises(StudyError, match="memory ran out on a single picture; set a smaller `size`, or `tile`"):
+    with pytest.raises(UserError, match="memory ran out on a single picture; set a smaller `size`, or `tile`"):
         list(in_batches(lambda places: dream_of(places, MemoryError(), 0), 3, 2))
-    for error in (RuntimeError("shapes differ"), StudyError("no such layer"), KeyError("a")):
+    for error in (RuntimeError("shapes differ"), UserError("no such layer"), KeyError("a")):
         with pytest.raises(type(error)) as raised:
             list(in_batches(lambda places, error=error: dream_of(places, error, 0), 3, 2))
         assert raised.value is error
@@ -56,19 +56,21 @@ def test_a_batch_fits_into_four_fifths_of_the_memory():
 
 
 def test_a_rehearsal_tells_bytes_that_grow_with_the_pixels(resnet):
-    small, large, huge = (rehearse(resnet, Recipe(), (side, side)) for side in (64, 128, 256))
+    small, large, huge = (estimate_activation_memory(resnet, Recipe(), (side, side)) for side in (64, 128, 256))
     assert 3 < large / small < 5 and 3.5 < huge / large < 4.5
-    assert rehearse(resnet, Recipe("layer_mean:layer1"), (128, 128)) < large, "less is kept of a model stopped early"
+    assert estimate_activation_memory(resnet, Recipe("layer_mean:layer1"), (128, 128)) < large, (
+        "less is kept of a model stopped early"
+    )
     shallow = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 64**2, 2)).requires_grad_(False)
     kept, whole = 4 * 8 * 64**2, 12 * 4 * 3 * 64**2  # the tangent keeps its output; a step holds twelve whole pictures
-    assert 2 * kept <= rehearse(shallow, Recipe(), (64, 64)) - whole <= 4 * kept
-    views = rehearse(resnet, Recipe(), (64, 64)) - whole
-    assert rehearse(resnet, Recipe(crops=3), (64, 64)) - whole == 3 * views, "each crop is a view"
-    tiled = rehearse(resnet, Recipe(tile=64), (256, 256))
+    assert 2 * kept <= estimate_activation_memory(shallow, Recipe(), (64, 64)) - whole <= 4 * kept
+    views = estimate_activation_memory(resnet, Recipe(), (64, 64)) - whole
+    assert estimate_activation_memory(resnet, Recipe(crops=3), (64, 64)) - whole == 3 * views, "each crop is a view"
+    tiled = estimate_activation_memory(resnet, Recipe(tile=64), (256, 256))
     assert tiled - 12 * 4 * 3 * 256**2 == views, "a tile is looked at, but whole pictures are held"
-    tall = rehearse(resnet, Recipe(), (128, 32)) - whole
+    tall = estimate_activation_memory(resnet, Recipe(), (128, 32)) - whole
     assert tall == pytest.approx(views, rel=0.05), "as many pixels take as many bytes"
-    assert rehearse(resnet, Recipe(tile=64), (256, 64)) - 4 * whole == views
+    assert estimate_activation_memory(resnet, Recipe(tile=64), (256, 64)) - 4 * whole == views
 
 
 def test_a_rehearsal_refuses_what_does_not_fit_the_model_in_one_sentence(resnet):
@@ -77,16 +79,18 @@ def test_a_rehearsal_refuses_what_does_not_fit_the_model_in_one_sentence(resnet)
         "neuron:layer1:0:99:0": "objective: the layer 'layer1' has ",
         "layer_mean:layer8": "objective: the model has no layer 'layer8'",
     }.items():
-        with pytest.raises(StudyError, match=f"^{sentence}"):
-            rehearse(resnet, Recipe(objective), (32, 32))
-    with pytest.raises(StudyError, match="batch_norm_prior: the model has no batch norm"):
-        rehearse(nn.Sequential(nn.Conv2d(3, 2, 32), nn.Flatten()), Recipe(batch_norm_prior=0.1), (32, 32))
+        with pytest.raises(UserError, match=f"^{sentence}"):
+            estimate_activation_memory(resnet, Recipe(objective), (32, 32))
+    with pytest.raises(UserError, match="batch_norm_prior: the model has no batch norm"):
+        estimate_activation_memory(
+            nn.Sequential(nn.Conv2d(3, 2, 32), nn.Flatten()), Recipe(batch_norm_prior=0.1), (32, 32)
+        )
     fixed = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2))
-    with pytest.raises(StudyError, match="the model does not take pictures of 16x16 pixels: "):
-        rehearse(fixed, Recipe("logit"), (16, 16))
-    with pytest.raises(StudyError, match="the model does not take pictures of 16x24 pixels: "):
-        rehearse(fixed, Recipe("logit"), (16, 24))
+    with pytest.raises(UserError, match="the model does not take pictures of 16x16 pixels: "):
+        estimate_activation_memory(fixed, Recipe("logit"), (16, 16))
+    with pytest.raises(UserError, match="the model does not take pictures of 16x24 pixels: "):
+        estimate_activation_memory(fixed, Recipe("logit"), (16, 24))
     fits_only = nn.Sequential(nn.Conv2d(3, 2, 40), nn.Flatten(), nn.Linear(2 * 25**2, 2))
     for recipe in (Recipe(octaves=2, octave_scale=2.0), Recipe(pad=2), Recipe(crops=1, crop_view=50)):
-        with pytest.raises(StudyError, match=r"does not take pictures of (32x32|68x68|50x50) pixels"):
-            rehearse(fits_only, recipe, (64, 64))
+        with pytest.raises(UserError, match=r"does not take pictures of (32x32|68x68|50x50) pixels"):
+            estimate_activation_memory(fits_only, recipe, (64, 64))

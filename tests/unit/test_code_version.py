@@ -30,7 +30,7 @@ MODULE = textwrap.dedent(
     import torch
     from torch import nn
 
-    from dreambirds.errors import StudyError
+    from dreambirds.errors import UserError
 
     WIDTH = 3
 
@@ -44,7 +44,7 @@ MODULE = textwrap.dedent(
             """Return the images, blurred."""
             if not widths:
                 what = f"widths: {widths} is empty"
-                raise StudyError(_sentence(what), "blur") from None
+                raise UserError(_sentence(what), "blur") from None
             if max(widths) > self.width:
                 warnings.warn("a wide blur", stacklevel=2)
             log.info("blur of %s", widths)

@@ -10,7 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from dreambirds import cli
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.evaluation.columns import DREAMS, RUNS
 from dreambirds.gallery import compare
 from dreambirds.gallery.comparison import (
@@ -96,7 +96,7 @@ def test_rows_sort_within_their_run_the_best_first(study):
     assert list(summary(study, "judge_probability")["recipe"]) == ["a", "a", "b", "b"] * 2
     assert list(summary(study, "seconds")["seconds"])[:4] == [5, 5.25, 10, 10.25], "of seconds, few are good"
     assert list(summary(study, "blur_sigma")["blur_sigma"])[:4] == ["10", "10", "9", "9"], "numbers, not words"
-    with pytest.raises(StudyError, match=r"--sort: there is no column 'judge_probabilty'; did you mean 'judge_prob"):
+    with pytest.raises(UserError, match=r"--sort: there is no column 'judge_probabilty'; did you mean 'judge_prob"):
         summary(study, "judge_probabilty")
 
 
@@ -171,7 +171,7 @@ def test_studies_that_share_no_step_or_epoch_are_paired_at_the_last(tmp_path):
 
 def test_studies_of_other_classes_are_not_compared(tmp_path):
     one, two = (write(tmp_path / name, grid(labels=[name])) for name in ("ant", "bee"))
-    with pytest.raises(StudyError, match="have no label in common"):
+    with pytest.raises(UserError, match="have no label in common"):
         pairs(one, two)
 
 

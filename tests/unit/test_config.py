@@ -8,12 +8,12 @@ import timm.optim
 import yaml
 
 from dreambirds.config.load import SCHEMAS, load_schema
-from dreambirds.config.recipes import load_presets, spread
+from dreambirds.config.recipes import expand_grid, load_presets
 from dreambirds.config.reference import manual, with_presets
-from dreambirds.config.runs import model_names, optimiser_names
-from dreambirds.errors import StudyError, nearest
+from dreambirds.config.runs import model_names, optimizer_names
+from dreambirds.errors import UserError, did_you_mean
 from dreambirds.plan import targets
-from dreambirds.plan.checkpoints import link, settings
+from dreambirds.plan.checkpoints import previous_checkpoint, training_settings
 from dreambirds.plan.plan import make_plan
 
 
@@ -52,7 +52,7 @@ def test_defaults_are_not_shared_between_studies():
 
 def test_lists_make_a_grid_of_readable_names_and_steps_do_not():
     widths = [0.25, {"random": [0.1, 1.0]}, {"from": 2, "to": 0.5, "over": 80}]
-    points = spread("blur", {"steps": [1, 2], "blur_sigma": widths, "objective": ["logit", "probability"]})
+    points = expand_grid("blur", {"steps": [1, 2], "blur_sigma": widths, "objective": ["logit", "probability"]})
     assert len(points) == 6
     assert points["blur-blur_sigma-0.25-objective-logit"]["steps"] == [1, 2]
     assert points["blur-blur_sigma-random-0.1-1-objective-probability"]["blur_sigma"] == {"random": [0.1, 1.0]}
@@ -60,34 +60,34 @@ def test_lists_make_a_grid_of_readable_names_and_steps_do_not():
 
 
 def test_a_recipe_is_a_preset_and_what_overrides_it_and_the_original_if_none_is_named():
-    (lucid,) = spread("a", {"preset": "lucid", "steps": [3], "pad": 0}).values()
+    (lucid,) = expand_grid("a", {"preset": "lucid", "steps": [3], "pad": 0}).values()
     assert lucid["image"] == "fourier" and lucid["optimizer"] == "adam" and lucid["flip"] == 0
     assert lucid["steps"] == [3] and lucid["pad"] == 0 and lucid["jitter"] == 6
-    (plain,) = spread("a", {}).values()
+    (plain,) = expand_grid("a", {}).values()
     assert plain["preset"] == "original" and plain["flip"] == 0.5 and plain["steps"] == [200, 500, 1000, 2000]
-    both = spread("a", {"preset": ["lucid", "original"], "steps": [3]})
+    both = expand_grid("a", {"preset": ["lucid", "original"], "steps": [3]})
     assert both["a-preset-lucid"]["image"] == "fourier" and both["a-preset-original"]["image"] == "pixels"
 
 
 def test_a_folder_of_start_photographs_is_a_grid_of_them_all(tmp_path):
     for name in ("b.jpg", "a x.png", "notes.txt"):
         (tmp_path / name).touch()
-    points = spread("a", {"start": "photograph", "start_path": str(tmp_path)})
+    points = expand_grid("a", {"start": "photograph", "start_path": str(tmp_path)})
     assert {name: point["start_path"] for name, point in points.items()} == {
         "a-start_path-a_x.png": str(tmp_path / "a x.png"),
         "a-start_path-b.jpg": str(tmp_path / "b.jpg"),
     }
     (tmp_path / "none").mkdir()
     for wrong in ("notes.txt", "none"):
-        with pytest.raises(StudyError, match="is no JPEG, PNG or WebP, nor a folder of them"):
+        with pytest.raises(UserError, match="is no JPEG, PNG or WebP, nor a folder of them"):
             make_plan(config(dreams__recipes__study={"start": "photograph", "start_path": str(tmp_path / wrong)}))
 
 
 def test_close_numbers_and_very_long_grids_keep_their_recipes_apart():
-    assert len(spread("a", {"step_size": [0.12345671, 0.12345672]})) == 2
+    assert len(expand_grid("a", {"step_size": [0.12345671, 0.12345672]})) == 2
     keys = ("step_size", "jitter", "seed", "flip", "gradient_blur_sigma", "blur_sigma", "objective")
     lists = [[0.123456789, 1], [1, 2], [123456789, 1], [0.25, 1], [0.123456789, 1], [0.987654321, 1], ["logit"]]
-    names = list(spread("a", dict(zip(keys, lists, strict=True))))
+    names = list(expand_grid("a", dict(zip(keys, lists, strict=True))))
     assert len(set(names)) == 64 and max(map(len, names)) == 120
 
 
@@ -213,7 +213,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("sentence", REFUSED)
 def test_bad_configs_are_refused_in_one_sentence(sentence):
-    with pytest.raises(StudyError) as refusal:
+    with pytest.raises(UserError) as refusal:
         make_plan(config(**REFUSED[sentence]))
     assert sentence in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -225,28 +225,28 @@ def test_the_models_read_from_source_are_those_that_timm_lists():
 
 
 def test_the_optimisers_read_from_source_are_timm_s_but_for_those_that_can_not_be_stored_or_run_anywhere():
-    missing = set(timm.optim.list_optimizers()) - optimiser_names()
-    assert optimiser_names() <= set(timm.optim.list_optimizers())
+    missing = set(timm.optim.list_optimizers()) - optimizer_names()
+    assert optimizer_names() <= set(timm.optim.list_optimizers())
     left_out = ("bnb", "fused", "kron", "adahessian", "nesterov")
     assert [name for name in missing if not name.startswith(left_out)] == []
 
 
 def test_the_nearest_word_ignores_case_and_a_far_one_lists_what_is_allowed():
-    assert nearest("NORTHERN", ["northern", "x"]).startswith("did you mean 'northern'?")
-    assert nearest("zzz", ["a", "b"]) == "allowed: a, b"
+    assert did_you_mean("NORTHERN", ["northern", "x"]).startswith("did you mean 'northern'?")
+    assert did_you_mean("zzz", ["a", "b"]) == "allowed: a, b"
 
 
 def test_a_checkpoint_goes_on_from_the_one_before_and_its_settings_do_not_know_the_last_epoch():
     plan = make_plan(config())
-    assert link(plan, "scratch", 0) == {}
-    assert link(plan, "scratch", 4)["before"] == "results/default/runs/scratch/epoch-0001.safetensors"
-    assert "epochs" not in settings(plan, "scratch")
-    with pytest.raises(StudyError, match="keeps no checkpoint of epoch 2"):
-        link(plan, "scratch", 2)
+    assert previous_checkpoint(plan, "scratch", 0) == {}
+    assert previous_checkpoint(plan, "scratch", 4)["before"] == "results/default/runs/scratch/epoch-0001.safetensors"
+    assert "epochs" not in training_settings(plan, "scratch")
+    with pytest.raises(UserError, match="keeps no checkpoint of epoch 2"):
+        previous_checkpoint(plan, "scratch", 2)
 
 
 def test_selecting_what_a_study_does_not_make_says_what_it_makes():
-    with pytest.raises(StudyError, match="the study 'default' has no step '3'; allowed: 2, 5"):
+    with pytest.raises(UserError, match="the study 'default' has no step '3'; allowed: 2, 5"):
         make_plan(config()).select(step="0003")
 
 

@@ -12,12 +12,12 @@ from torchvision.transforms.v2 import functional as v2
 
 from dreambirds.config.load import check
 from dreambirds.data.dataset import Pictures
-from dreambirds.data.image_io import fit, read_photograph, reasons, to_rgb
+from dreambirds.data.image_io import decoding_errors, read_photograph, resize_and_crop, to_rgb
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels
 from dreambirds.data.split import split
 from dreambirds.data.tables import example_pictures, read_images, read_labels
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 
 def settings(**changes) -> dict:
@@ -85,7 +85,7 @@ def test_a_photograph_is_read_from_an_open_file_as_from_its_path(tmp_path):
         assert not file.closed
     with pytest.raises(ValueError, match=r"^the file is empty$"):
         read_photograph(io.BytesIO(), "a.jpg")
-    with pytest.raises(ValueError, match=r"^'a\.jpg' is broken$"), reasons("a.jpg"):
+    with pytest.raises(ValueError, match=r"^'a\.jpg' is broken$"), decoding_errors("a.jpg"):
         raise OSError(f"{io.BytesIO()!r} is broken")
 
 
@@ -107,20 +107,20 @@ def test_pictures_keep_proportions_and_the_centre_and_cover_their_size(size, of)
     disc = Image.new("RGB", of, "black")
     box = [of[0] / 2 - radius, of[1] / 2 - radius, of[0] / 2 + radius, of[1] / 2 + radius]
     ImageDraw.Draw(disc).ellipse(box, "white")
-    found = np.asarray(fit(disc, size))[..., 0] / 255
+    found = np.asarray(resize_and_crop(disc, size))[..., 0] / 255
     assert found.shape == (height, width)
     for axis, length in ((0, width), (1, height)):
         seen = np.flatnonzero(found.max(axis=axis) > 0.5)
         expected = [max(0, length / 2 - scale * radius), min(length, length / 2 + scale * radius) - 1]
         assert np.abs(seen[[0, -1]] - expected).max() <= 1 + scale / 2
-    assert fit(orange(*of), of[::-1]).tobytes() == orange(*of).tobytes()
+    assert resize_and_crop(orange(*of), of[::-1]).tobytes() == orange(*of).tobytes()
 
 
 @pytest.mark.parametrize("of", [(500, 333), (333, 500), (227, 227), (91, 640)])
 def test_squares_are_what_torchvision_makes_of_the_shorter_side(of):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (of[1], of[0], 3), np.uint8))
     expected = v2.center_crop(v2.resize(noise, [64], antialias=True), [64, 64])
-    assert fit(noise, 64).tobytes() == expected.tobytes()
+    assert resize_and_crop(noise, 64).tobytes() == expected.tobytes()
 
 
 def test_a_folder_is_prepared_and_what_cannot_be_read_is_listed(photographs, caplog):
@@ -168,7 +168,7 @@ def test_a_class_without_readable_pictures_is_named(photographs):
         path.unlink()
     (photographs / "in" / "Other" / "text.png").write_text("not a picture")
     dataset = settings(source="folder", path=str(photographs / "in"))
-    with pytest.raises(StudyError, match=r"class 'Other' in .* has 0 readable picture\(s\)"):
+    with pytest.raises(UserError, match=r"class 'Other' in .* has 0 readable picture\(s\)"):
         prepare(dataset, list_labels(dataset), photographs / "out")
 
 

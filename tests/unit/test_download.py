@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from dreambirds.data.download.http import CHUNK, Patience, Remote, download
-from dreambirds.errors import StudyError
+from dreambirds.data.download.http import CHUNK, RemoteFile, RetryPolicy, download
+from dreambirds.errors import UserError
 from tests.helpers.serving import BODY, Server, md5
 
-HASTY = Patience(timeout=0.4, tries=2, pause=0.01)
+HASTY = RetryPolicy(timeout=0.4, tries=2, pause=0.01)
 
 
 def fetch(server: Server, to: Path, checksum: str = md5(BODY)) -> None:
-    download(Remote(server.address, checksum), to, HASTY)
+    download(RemoteFile(server.address, checksum), to, HASTY)
 
 
 def test_a_good_download_is_whole_and_leaves_nothing_beside_it(server, tmp_path):
@@ -42,7 +42,7 @@ def test_tries_go_on_for_as_long_as_each_brings_more(server, tmp_path):
 def test_a_stalled_server_is_tried_again_and_what_came_is_kept_for_the_next_call(server, tmp_path):
     server.moods = ["stall", "503", "503"]
     to, part = tmp_path / "file.tgz", tmp_path / "file.tgz.part"
-    with pytest.raises(StudyError) as told:
+    with pytest.raises(UserError) as told:
         fetch(server, to)
     for word in (server.address, "503", "kB is there", "same command goes on", f"put the file at {to} by hand"):
         assert word in str(told.value)
@@ -56,7 +56,7 @@ def test_a_stalled_server_is_tried_again_and_what_came_is_kept_for_the_next_call
 def test_a_server_that_says_nothing_is_given_up_in_one_sentence(server, tmp_path, caplog):
     server.moods = ["stall"] * 30
     server.ranges = False  # each try begins anew and gets no further
-    with pytest.raises(StudyError, match=r"could not fetch http.*: no byte came for 0.4 s; .*is there"):
+    with pytest.raises(UserError, match=r"could not fetch http.*: no byte came for 0.4 s; .*is there"):
         fetch(server, tmp_path / "file.tgz")
     assert len(server.asked) == 3 and caplog.text.count("trying again") == 2
 
@@ -78,7 +78,7 @@ def test_a_finished_part_is_checked_and_not_asked_for(server, tmp_path):
 def test_a_part_of_another_file_does_not_get_through(server, tmp_path, part):
     (tmp_path / "file.tgz.part").write_bytes(part)
     if len(part) == len(BODY):
-        with pytest.raises(StudyError, match="was deleted"):
+        with pytest.raises(UserError, match="was deleted"):
             fetch(server, tmp_path / "file.tgz")
     fetch(server, tmp_path / "file.tgz")
     assert (tmp_path / "file.tgz").read_bytes() == BODY
@@ -86,7 +86,7 @@ def test_a_part_of_another_file_does_not_get_through(server, tmp_path, part):
 
 def test_a_wrong_sum_is_told_with_both_sums_and_the_file_is_put_away(server, tmp_path):
     wrong = md5(b"another file")
-    with pytest.raises(StudyError) as told:
+    with pytest.raises(UserError) as told:
         fetch(server, tmp_path / "file.tgz", wrong)
     assert wrong in str(told.value) and md5(BODY) in str(told.value) and list(tmp_path.iterdir()) == []
 
@@ -94,7 +94,7 @@ def test_a_wrong_sum_is_told_with_both_sums_and_the_file_is_put_away(server, tmp
 @pytest.mark.parametrize("code", ["404", "403", "410"])
 def test_a_file_that_is_not_there_is_told_at_once(server, tmp_path, code):
     server.moods = [code] * 9
-    with pytest.raises(StudyError, match=f"file.tgz cannot be fetched: the server answers {code} "):
+    with pytest.raises(UserError, match=f"file.tgz cannot be fetched: the server answers {code} "):
         fetch(server, tmp_path / "file.tgz")
     assert len(server.asked) == 1
 
@@ -120,12 +120,12 @@ def test_a_server_that_calls_the_archive_itself_an_encoding_is_not_believed(serv
 
 
 def test_a_server_that_is_not_there_and_a_wrong_address_are_told(tmp_path):
-    with pytest.raises(StudyError, match=r"could not fetch http://127.0.0.1:1/x: no connection"):
-        download(Remote("http://127.0.0.1:1/x", md5(b"")), tmp_path / "x", HASTY)
-    with pytest.raises(StudyError, match=r"'data/cub.tgz' is no address"):
-        download(Remote("data/cub.tgz", md5(b"")), tmp_path / "x", HASTY)
-    with pytest.raises(StudyError, match=r"the checksum of a must be 'md5:' and 32.*not 'md5:12'"):
-        Remote("a", "md5:12")
+    with pytest.raises(UserError, match=r"could not fetch http://127.0.0.1:1/x: no connection"):
+        download(RemoteFile("http://127.0.0.1:1/x", md5(b"")), tmp_path / "x", HASTY)
+    with pytest.raises(UserError, match=r"'data/cub.tgz' is no address"):
+        download(RemoteFile("data/cub.tgz", md5(b"")), tmp_path / "x", HASTY)
+    with pytest.raises(UserError, match=r"the checksum of a must be 'md5:' and 32.*not 'md5:12'"):
+        RemoteFile("a", "md5:12")
 
 
 def test_a_full_disk_is_told_and_the_next_call_goes_on(server, tmp_path):
@@ -133,7 +133,7 @@ def test_a_full_disk_is_told_and_the_next_call_goes_on(server, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limit[1]))
     try:
         with pytest.raises(
-            StudyError, match=r"the disk is full, no space for .*file\.tgz\.part; free .*300 kB is there"
+            UserError, match=r"the disk is full, no space for .*file\.tgz\.part; free .*300 kB is there"
         ):
             fetch(server, tmp_path / "file.tgz")
     finally:
@@ -144,5 +144,5 @@ def test_a_full_disk_is_told_and_the_next_call_goes_on(server, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_told(server, tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(StudyError, match=r"cannot write .*"):
+    with pytest.raises(UserError, match=r"cannot write .*"):
         fetch(server, tmp_path / "file" / "file.tgz")

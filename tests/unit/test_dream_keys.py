@@ -60,7 +60,7 @@ DECIDES = {
 
 
 def test_every_parameter_that_decides_pixels_is_in_the_key(dreamer):
-    known = {*DECIDES, *context.DECIDES_NO_PIXEL}
+    known = {*DECIDES, *context.NOT_IN_CACHE_KEY}
     assert known == set(parameters()), "a new parameter must be put on one of the lists"
     keys = {key: _key(dreamer, parameters=parameters() | {key: value}) for key, value in DECIDES.items()}
     assert len({*keys.values(), _key(dreamer)}) == len(DECIDES) + 1
@@ -69,7 +69,7 @@ def test_every_parameter_that_decides_pixels_is_in_the_key(dreamer):
 
 
 def _key(dreamer, label: str = "a", **changes) -> str:
-    return store.dream_key(context.Ready(replace(dreamer.job, **changes), CPU).decides(label))
+    return store.dream_key(context.DreamContext(replace(dreamer.job, **changes), CPU).decides(label))
 
 
 @pytest.mark.slow
@@ -92,8 +92,8 @@ def test_what_else_decides_pixels_gives_a_new_dream(dreamer, monkeypatch, tmp_pa
 @pytest.mark.slow
 def test_photographs_and_statistics_decide_by_their_contents(dreamer, tmp_path):
     photograph, other = tmp_path / "one.png", tmp_path / "two.png"
-    for path, grey in ((photograph, 90), (other, 91)):
-        Image.new("RGB", (32, 32), (grey, grey, grey)).save(path)
+    for path, gray in ((photograph, 90), (other, 91)):
+        Image.new("RGB", (32, 32), (gray, gray, gray)).save(path)
     begun = {"parameters": parameters(start="photograph"), "photographs": dict.fromkeys(NAMES, photograph)}
     assert dreamer.dreamt(**begun) == 6 and dreamer.dreamt(**begun) == 0
     moved = photograph.rename(tmp_path / "renamed.png")

@@ -14,8 +14,8 @@ import torch
 
 from dreambirds.dream_job import context, snapshots, store
 from dreambirds.dream_job.snapshots import read_facts
-from dreambirds.dream_job.store import Store, dream_store
-from dreambirds.errors import StudyError
+from dreambirds.dream_job.store import DreamStore, dream_store
+from dreambirds.errors import UserError
 from tests.helpers.dream_bench import entries
 
 ROOT = Path(__file__).parents[2]
@@ -109,7 +109,7 @@ def test_results_that_cannot_be_written_to_are_named_and_the_batch_is_kept(dream
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(snapshots, "link", full)
-    with pytest.raises(StudyError, match=r"'.*out' can't be written to \(No space left on device\)"):
+    with pytest.raises(UserError, match=r"'.*out' can't be written to \(No space left on device\)"):
         dreamer.dreamt()
     monkeypatch.setattr(snapshots, "link", whole)
     assert dreamer.dreamt() == 0, "what was dreamt is in the store"
@@ -117,7 +117,7 @@ def test_results_that_cannot_be_written_to_are_named_and_the_batch_is_kept(dream
 
 def test_a_dream_that_is_evicted_while_a_job_looks_at_it_is_dreamt_again(dreamer, monkeypatch):
     dreamer.dreamt()
-    whole, seen = snapshots.place_moment, []
+    whole, seen = snapshots.link_snapshot, []
 
     def late(entry, *arguments):
         if not seen:
@@ -125,13 +125,13 @@ def test_a_dream_that_is_evicted_while_a_job_looks_at_it_is_dreamt_again(dreamer
             store.discard(entry.folder)
         return whole(entry, *arguments)
 
-    monkeypatch.setattr(snapshots, "place_moment", late)
+    monkeypatch.setattr(snapshots, "link_snapshot", late)
     good = dreamer.files()
     assert dreamer.dreamt() == 1 and set(dreamer.files()) == set(good) and dreamer.dreamt() == 0
 
 
 def test_a_batch_is_kept_whole_where_a_job_is_killed_while_it_is_added(tmp_path):
-    folder, whole = tmp_path / "dreams", Store(tmp_path / "whole")
+    folder, whole = tmp_path / "dreams", DreamStore(tmp_path / "whole")
     with whole.stage() as stage:
         for label in "abc":
             with stage.entry(label * 40, "step-0001", {"label": label}) as entry:
@@ -142,14 +142,14 @@ def test_a_batch_is_kept_whole_where_a_job_is_killed_while_it_is_added(tmp_path)
             target = folder / (label * 2) / (label * 40) if place < moved else killed / (label * 40)
             target.mkdir(parents=True, exist_ok=True)
             shutil.copytree(tmp_path / "whole" / (label * 2) / (label * 40) / "step-0001", target / "step-0001")
-        found = Store(folder)
+        found = DreamStore(folder)
         assert [found.get(label * 40, "step-0001").facts["label"] for label in "abc"] == list("abc")
         assert not list(folder.glob(f"{store.READY}*"))
         shutil.rmtree(folder)
 
 
 def test_what_a_job_has_not_finished_is_not_there_and_is_swept_after_a_day(tmp_path):
-    found = Store(tmp_path)
+    found = DreamStore(tmp_path)
     with pytest.raises(KeyboardInterrupt), found.stage() as stage, stage.entry("k" * 40, "step-0001", {}) as entry:
         (entry / "raw.png").write_text("half")
         raise KeyboardInterrupt
@@ -165,8 +165,8 @@ def test_many_writers_of_the_same_dreams_leave_one_whole_store(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from dreambirds.dream_job.store import Store
-store = Store(Path(sys.argv[1]))
+from dreambirds.dream_job.store import DreamStore
+store = DreamStore(Path(sys.argv[1]))
 for round in range(40):
     with store.stage() as stage:
         for key in range(5):
@@ -187,7 +187,7 @@ for round in range(40):
 
 def test_a_store_that_cannot_be_written_to_is_named(dreamer):
     (dreamer.folder / "store").write_text("a file")
-    with pytest.raises(StudyError, match=r"the store of dreams '.*dreams' can't be written to .*DREAMBIRDS_STORE"):
+    with pytest.raises(UserError, match=r"the store of dreams '.*dreams' can't be written to .*DREAMBIRDS_STORE"):
         dreamer.dreamt()
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from dreambirds.config.contrasts import Comparison, Dreams, by_view
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.plan.plan import make_plan
 from tests.helpers.plans import BIRDS
 
@@ -128,11 +128,11 @@ def test_no_dream_is_its_own_pair():
     ],
 )
 def test_what_can_t_be_compared_is_refused(contrast, sentence):
-    with pytest.raises(StudyError) as error:
+    with pytest.raises(UserError) as error:
         plan_of({"vary": "view"}, contrast)
     assert str(error.value).startswith(f"experiment.contrasts.1{sentence}")
 
 
 def test_a_question_is_asked():
-    with pytest.raises(StudyError, match=r"^experiment\.question: "):
+    with pytest.raises(UserError, match=r"^experiment\.question: "):
         plan_of({"vary": "view"}, question="")

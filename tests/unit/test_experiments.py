@@ -6,7 +6,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.plan import experiments as shipped
 from dreambirds.plan.experiments import experiment_config, experiment_file, experiments
 from dreambirds.plan.plan import make_plan
@@ -72,7 +72,7 @@ def test_a_lent_run_keeps_the_checkpoints_that_are_asked_for(lender, name, epoch
 
 def test_a_run_that_judges_can_t_be_lent(lender):
     lender["judges"] = {"other": {"run": "other"}}
-    with pytest.raises(StudyError, match=r"^judges\.other: a run of 'lent' judges, and experiments have other runs$"):
+    with pytest.raises(UserError, match=r"^judges\.other: a run of 'lent' judges, and experiments have other runs$"):
         experiment_config("blurs", lender)
 
 
@@ -80,7 +80,7 @@ def test_an_experiment_that_fails_says_where_it_is_told_why(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(shipped, "_command", lambda *_: ["sh", "-c", "echo why; exit 3"])
     places = {"config_file": Path("a/e.yaml"), "said": Path("e.log"), "page": Path("e.html"), "table": Path("e.csv")}
-    with pytest.raises(StudyError, match=r"^the experiment 'e' did not come to its end; 'e\.log' tells why$"):
+    with pytest.raises(UserError, match=r"^the experiment 'e' did not come to its end; 'e\.log' tells why$"):
         shipped.run_experiment({"study": "e"}, 2, **places)
     assert Path("e.log").read_text() == "why\n" and not Path("e.html").exists()
     assert yaml.safe_load(Path("a/e.yaml").read_text()) == {"study": "e"}

@@ -12,12 +12,12 @@ import pytest
 
 from dreambirds import cli
 from dreambirds.data.download.cub import fetch_cub, unpack
-from dreambirds.data.download.http import Patience, alone
+from dreambirds.data.download.http import RetryPolicy, download_lock
 from dreambirds.data.download.resources import RESOURCES, locate, missing
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from tests.helpers.serving import md5
 
-HASTY = Patience(timeout=0.4, tries=2, pause=0.01)
+HASTY = RetryPolicy(timeout=0.4, tries=2, pause=0.01)
 
 
 def archive(path: Path, *members: tuple[str, bytes], link: str | None = None) -> Path:
@@ -45,7 +45,7 @@ def test_an_unsafe_archive_is_refused_and_nothing_is_written(tmp_path, place, me
     place.parent.mkdir(parents=True)
     members = [GOOD] + ([(member.replace("{outside}", str(tmp_path)), b"evil")] if member else [])
     file = archive(place.with_suffix(".tgz"), *members, link=link)
-    with pytest.raises(StudyError, match="is not unpacked, since it is not safe: "):
+    with pytest.raises(UserError, match="is not unpacked, since it is not safe: "):
         unpack(file, place)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()] == [file.name]
 
@@ -56,9 +56,9 @@ def test_a_damaged_archive_and_one_of_something_else_are_told(place):
     whole = file.read_bytes()
     for content in (b"no archive", whole[:5000]):
         file.write_bytes(content)
-        with pytest.raises(StudyError, match=r"CUB_200_2011\.tgz is damaged: "):
+        with pytest.raises(UserError, match=r"CUB_200_2011\.tgz is damaged: "):
             unpack(file, place)
-    with pytest.raises(StudyError, match="holds no folder CUB_200_2011"):
+    with pytest.raises(UserError, match="holds no folder CUB_200_2011"):
         unpack(archive(file, ("other/images.txt", b"")), place)
     assert list(place.parent.iterdir()) == [file]
 
@@ -81,7 +81,7 @@ def test_an_archive_put_there_by_hand_is_checked_and_not_fetched(server, place, 
     place.parent.mkdir(parents=True)
     file = archive(place.with_suffix(".tgz"), GOOD)
     monkeypatch.setenv("DREAMBIRDS_CUB_URL", server.address)
-    with pytest.raises(StudyError, match=f"{md5(file.read_bytes())}, not md5:97eceeb196236b17998738112f37df78; remove"):
+    with pytest.raises(UserError, match=f"{md5(file.read_bytes())}, not md5:97eceeb196236b17998738112f37df78; remove"):
         fetch_cub(HASTY)
     assert file.exists(), "what the user put there stays"
     monkeypatch.setenv("DREAMBIRDS_CUB_CHECKSUM", md5(file.read_bytes()))
@@ -95,7 +95,7 @@ def test_two_who_want_the_same_file_fetch_it_once(server, place, monkeypatch, tm
     monkeypatch.setenv("DREAMBIRDS_CUB_CHECKSUM", md5(server.body))
     caplog.set_level(logging.INFO)
     with ThreadPoolExecutor(2) as pool:
-        with alone(place.with_name(f"{place.name}.tgz")):
+        with download_lock(place.with_name(f"{place.name}.tgz")):
             both = [pool.submit(fetch_cub, HASTY) for _ in range(2)]
             time.sleep(0.3)
             assert server.asked == [], "they wait for the one who holds the lock"

@@ -12,7 +12,7 @@ import pytest
 from dreambirds.data.download import kaggle as fetch_kaggle
 from dreambirds.data.download.kaggle import COMPETITION, fetch_cse455
 from dreambirds.data.download.resources import RESOURCES
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from tests.helpers.serving import Handler
 
 
@@ -83,7 +83,7 @@ def test_kaggles_own_client_brings_the_zip(server, kaggle):
 )
 def test_what_kaggle_refuses_is_one_sentence(server, kaggle, code, sentence):
     server.moods = [code]
-    with pytest.raises(StudyError, match=sentence) as told:
+    with pytest.raises(UserError, match=sentence) as told:
         fetch_cse455()
     assert "dataset.path" in str(told.value) and "\n" not in str(told.value) and not kaggle.exists()
 
@@ -93,10 +93,10 @@ def test_without_a_token_the_sentence_says_how_to_get_one(server, kaggle, monkey
     monkeypatch.delenv("KAGGLE_USERNAME")
     monkeypatch.delenv("KAGGLE_KEY")
     words = r"~/.kaggle/access_token or in KAGGLE_API_TOKEN .*accept the competition's rules at .*dataset\.path"
-    with pytest.raises(StudyError, match=words):
+    with pytest.raises(UserError, match=words):
         fetch_cse455()
     monkeypatch.setenv("KAGGLE_API_TOKEN", "one that Kaggle does not know")
-    with pytest.raises(StudyError, match=words):
+    with pytest.raises(UserError, match=words):
         fetch_cse455()
     assert [path.rpartition("/")[2] for path in server.asked] == ["IntrospectToken"] * len(server.asked)
 
@@ -104,10 +104,10 @@ def test_without_a_token_the_sentence_says_how_to_get_one(server, kaggle, monkey
 @pytest.mark.slow
 def test_kaggle_out_of_reach_is_told_with_either_kind_of_token(kaggle, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    with pytest.raises(StudyError, match="no connection to Kaggle"):
+    with pytest.raises(UserError, match="no connection to Kaggle"):
         fetch_cse455()
     monkeypatch.setenv("KAGGLE_API_TOKEN", "any")
-    with pytest.raises(StudyError, match="no connection to Kaggle"):
+    with pytest.raises(UserError, match="no connection to Kaggle"):
         fetch_cse455()
 
 
@@ -115,7 +115,7 @@ def test_kaggle_out_of_reach_is_told_with_either_kind_of_token(kaggle, monkeypat
 def test_kaggle_that_stays_silent_is_left(server, kaggle):
     server.moods = []
     server.RequestHandlerClass = type("Silent", (Kaggle,), {"do_POST": lambda self: time.sleep(6)})
-    with pytest.raises(StudyError, match="Kaggle is silent for 2 s; what came is kept"):
+    with pytest.raises(UserError, match="Kaggle is silent for 2 s; what came is kept"):
         fetch_cse455(patience=2)
 
 
@@ -124,14 +124,14 @@ def test_what_is_no_data_is_not_taken(server, kaggle, body, wrong):
     packed = io.BytesIO()
     zipfile.ZipFile(packed, "w").close()
     server.body = body or packed.getvalue()
-    with pytest.raises(StudyError, match=f"what Kaggle sent {wrong} and was deleted"):
+    with pytest.raises(UserError, match=f"what Kaggle sent {wrong} and was deleted"):
         fetch_cse455()
     assert not kaggle.exists() and not kaggle.with_name("download").exists()
 
 
 def test_a_client_that_is_not_installed_or_fails_otherwise_is_told(kaggle, monkeypatch):
     monkeypatch.setattr(fetch_kaggle, "find_spec", lambda _: None)
-    with pytest.raises(StudyError, match="client is not installed: pip install kaggle"):
+    with pytest.raises(UserError, match="client is not installed: pip install kaggle"):
         fetch_cse455()
     assert fetch_kaggle._meaning("Warning\nModuleNotFoundError: x\n").endswith("failed: ModuleNotFoundError: x")
     assert fetch_kaggle._meaning("").endswith("it said nothing")

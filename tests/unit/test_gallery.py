@@ -13,7 +13,7 @@ from dreambirds.gallery.data import LARGEST, MOST_LABELS, cell_shape
 from dreambirds.gallery.gallery import sheets, write_sheet
 from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.plan.plan import make_plan
-from tests.helpers.galleries import BAD, build_gallery, colour, gallery_plan, number
+from tests.helpers.galleries import BAD, build_gallery, color, gallery_plan, number
 
 THEMES = {"light": ":root {", "dark": ':root[data-theme="dark"] {'}
 
@@ -43,7 +43,7 @@ def test_every_dream_lies_in_its_cell_of_its_sheet(plan, gallery, view):
         row, column = list(plan.names).index(dream.label), plan.recipes[dream.recipe]["steps"].index(dream.step)
         with Image.open(folder / f"0{VIEWS[view]}.png") as sheet:
             seen = sheet.getpixel((16 * column + 8, 16 * row + 8))
-        assert seen == colour(plan, dream, view)
+        assert seen == color(plan, dream, view)
 
 
 def test_a_downloaded_picture_is_the_studys_own_file(plan, gallery):
@@ -136,11 +136,11 @@ def test_without_a_judge_there_is_nothing_of_one(tmp_path):
 def test_text_stands_out_from_its_ground(gallery, theme):
     page = (gallery / "index.html").read_text(encoding="utf-8")
     block = page.partition(THEMES[theme])[2].partition("}")[0]
-    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block))
+    colors = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block))
     for ground in ("paper", "card"):
         for text in ("ink", "faint", "accent", "second", "third"):
-            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
-    assert contrast(colours["paper"], colours["accent"]) >= 4.5  # a pressed button
+            assert contrast(colors[text], colors[ground]) >= 4.5, (text, ground)
+    assert contrast(colors["paper"], colors["accent"]) >= 4.5  # a pressed button
 
 
 def contrast(one: str, other: str) -> float:
@@ -149,9 +149,9 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Return the relative luminance of ``#rrggbb``, 0 to 1."""
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 

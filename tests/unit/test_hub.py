@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 CHILD = """
 import json, socket, sys, time, urllib.request
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.models.classifier import build
 time.sleep = lambda seconds: None  # the hub's client waits between its tries
 told = {}
@@ -33,7 +33,7 @@ for name in sys.argv[1:]:
         whole = sum(value.double().sum().item() for value in network.state_dict().values())
         told[name] = [whole - head.double().sum().item() - network.get_classifier().bias.double().sum().item(), whole]
         told[name] += [list(head.shape), head.std().item()]
-    except StudyError as error:
+    except UserError as error:
         told[name] = str(error)
     except Exception as error:
         told[name] = f"not a sentence: {error!r}"

@@ -10,17 +10,17 @@ from torch.utils.data import DataLoader
 
 from dreambirds.dreaming.parameterization import (
     Fourier,
-    Phases,
+    Maco,
     Pixels,
-    colour_matrix,
+    color_matrix,
     from_pixels,
-    make_space,
+    make_parameterization,
     mean_spectrum,
     to_pixels,
 )
-from dreambirds.dreaming.starts import Start, Starts, stream
-from dreambirds.dreaming.updates import blur, clip, normalise
-from dreambirds.errors import StudyError
+from dreambirds.dreaming.starts import Start, Starts, generator
+from dreambirds.dreaming.updates import blur, clip, normalize
+from dreambirds.errors import UserError
 from tests.helpers.small import streams
 
 # Lucid's, lucid/optvis/param/color.py, written out: the largest norm of a column is the first one's
@@ -43,14 +43,14 @@ def randn(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def colours_of(image: np.ndarray) -> np.ndarray:
+def colors_of(image: np.ndarray) -> np.ndarray:
     """Return the independent colours of an image (3, H, W)."""
     return np.einsum("ij,jhw->ihw", np.linalg.inv(LUCID), np.log(image / (1 - image)))
 
 
-def pixels_of(colours: np.ndarray) -> np.ndarray:
+def pixels_of(colors: np.ndarray) -> np.ndarray:
     """Return the image of independent colours (3, H, W)."""
-    return 1 / (1 + np.exp(-np.einsum("ij,jhw->ihw", LUCID, colours)))
+    return 1 / (1 + np.exp(-np.einsum("ij,jhw->ihw", LUCID, colors)))
 
 
 def cosines(spectrum: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -65,20 +65,20 @@ def cosines(spectrum: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def test_the_colour_matrix_is_lucid_s():
-    assert close(colour_matrix(torch.float64), LUCID, atol=1e-12)
-    assert np.linalg.norm(colour_matrix(torch.float64).numpy(), axis=0).max() == pytest.approx(1)
+    assert close(color_matrix(torch.float64), LUCID, atol=1e-12)
+    assert np.linalg.norm(color_matrix(torch.float64).numpy(), axis=0).max() == pytest.approx(1)
     # as Horama writes it, transposed
     assert close(LUCID[:, 0], [0.56282854, 0.58447580, 0.58447580], atol=1e-7)
 
 
 def test_pixels_are_the_sigmoid_of_correlated_colours_and_back():
-    colours = randn(2, 3, 4, 5)
-    images = to_pixels(colours)
-    for image, given in zip(images.numpy(), colours.numpy(), strict=True):
+    colors = randn(2, 3, 4, 5)
+    images = to_pixels(colors)
+    for image, given in zip(images.numpy(), colors.numpy(), strict=True):
         assert close(image, pixels_of(given), atol=1e-12)
-    assert close(from_pixels(images), colours)
+    assert close(from_pixels(images), colors)
     edge = from_pixels(torch.tensor([0.0, 1.0], dtype=torch.float64).view(1, 1, 1, 2).expand(1, 3, 1, 2))
-    limit = colours_of(np.broadcast_to([1 / 512, 511 / 512], (3, 1, 2)))
+    limit = colors_of(np.broadcast_to([1 / 512, 511 / 512], (3, 1, 2)))
     assert close(edge[0], limit), "black and white are a 512th from the edge"
 
 
@@ -113,34 +113,36 @@ def standardised(phases: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("height, width", SIZES)
 def test_phases_synthesise_cosines_of_the_magnitudes_given(height, width):
     magnitudes, parameters = rand(3, height, width // 2 + 1), 3 + 7 * randn(2, 3, height, width // 2 + 1)
-    images = Phases(height, width, magnitudes).decode(parameters).numpy()
+    images = Maco(height, width, magnitudes).decode(parameters).numpy()
     own = slice(1, (width + 1) // 2)  # columns that are not their own mirror image
     for image, phases in zip(images, parameters.numpy(), strict=True):
         expected = magnitudes.numpy() * np.exp(1j * standardised(phases))
         assert close(image, pixels_of(cosines(expected, height, width)))
-        got = np.fft.rfft2(colours_of(image), norm="ortho")
+        got = np.fft.rfft2(colors_of(image), norm="ortho")
         assert close(np.abs(got[..., own]), magnitudes.numpy()[..., own])
         assert close(got[..., own], expected[..., own])
-    other = Phases(height, width, magnitudes).decode(5 + 0.01 * parameters).numpy()
+    other = Maco(height, width, magnitudes).decode(5 + 0.01 * parameters).numpy()
     assert close(other, images), "neither the phases' mean nor their scale matters"
 
 
 def test_phases_of_a_picture_lead_back_to_it_and_another_size_is_refused():
     image = rand(1, 3, 16, 12, low=0.1, high=0.9)
-    spectrum = np.fft.rfft2(colours_of(image[0].numpy()), norm="ortho")
-    space = make_space("maco", (16, 12), torch.from_numpy(np.abs(spectrum)))
+    spectrum = np.fft.rfft2(colors_of(image[0].numpy()), norm="ortho")
+    space = make_parameterization("maco", (16, 12), torch.from_numpy(np.abs(spectrum)))
     assert close(space.encode(image)[0], np.angle(spectrum))
     back = space.decode(space.encode(image))
     assert np.corrcoef(back.flatten(), image.flatten())[0, 1] > 0.9, "up to the standardisation"
     for shape in ((3, 16, 6), (3, 8, 7), (1, 16, 7), (3, 12, 9)):
         with pytest.raises(ValueError, match=r"a spectrum of .* does not fit pictures of 16x12"):
-            make_space("maco", (16, 12), torch.ones(shape))
-    assert isinstance(make_space("pixels", (16, 16)), Pixels) and isinstance(make_space("fourier", (16, 16)), Fourier)
+            make_parameterization("maco", (16, 12), torch.ones(shape))
+    assert isinstance(make_parameterization("pixels", (16, 16)), Pixels) and isinstance(
+        make_parameterization("fourier", (16, 16)), Fourier
+    )
 
 
 def test_the_mean_spectrum_is_numpy_s():
     images = rand(5, 3, 6, 5, low=0.05, high=0.95)
-    expected = np.mean([np.abs(np.fft.rfft2(colours_of(image), norm="ortho")) for image in images.numpy()], axis=0)
+    expected = np.mean([np.abs(np.fft.rfft2(colors_of(image), norm="ortho")) for image in images.numpy()], axis=0)
     assert close(mean_spectrum([images[:2], images[2:]]), expected)
     with pytest.raises(ValueError, match="a mean spectrum needs at least one picture"):
         mean_spectrum([])
@@ -148,7 +150,7 @@ def test_the_mean_spectrum_is_numpy_s():
 
 @pytest.mark.parametrize("kind", ["fourier", "maco"])
 def test_gradients_flow_to_the_parameters_and_are_right(kind):
-    space = make_space(kind, (4, 4), rand(3, 4, 3))
+    space = make_parameterization(kind, (4, 4), rand(3, 4, 3))
     shape = (1, 3, 4, 3, 2) if kind == "fourier" else (1, 3, 4, 3)
     weights, parameters = randn(1, 3, 4, 4), randn(*shape).requires_grad_(True)
     (space.decode(parameters) * weights).sum().backward()
@@ -215,8 +217,8 @@ def test_normalisation_divides_each_gradient_by_its_own_size():
     }
     for how, size in sizes.items():
         expected = gradient.numpy() / size[:, None, None, None]
-        assert close(normalise(gradient, how), expected, atol=1e-6), how
-    assert normalise(torch.zeros(1, 3, 2, 2), "std").abs().max() == 0
+        assert close(normalize(gradient, how), expected, atol=1e-6), how
+    assert normalize(torch.zeros(1, 3, 2, 2), "std").abs().max() == 0
 
 
 def test_clipping_shortens_what_is_longer_and_leaves_the_rest():
@@ -232,8 +234,8 @@ def test_clipping_shortens_what_is_longer_and_leaves_the_rest():
 @pytest.fixture
 def photographs(tmp_path):
     """Return files of a lime and a red picture, and an empty one."""
-    for colour in ("lime", "red"):
-        Image.new("RGB", (20, 10), colour).save(tmp_path / f"{colour}.png")
+    for color in ("lime", "red"):
+        Image.new("RGB", (20, 10), color).save(tmp_path / f"{color}.png")
     (tmp_path / "empty.png").touch()
     return [tmp_path / name for name in ("lime.png", "red.png", "empty.png")]
 
@@ -252,15 +254,15 @@ def test_starts_come_through_a_data_loader_and_belong_to_their_dream(kind, shape
     alone = Starts(Start(kind, photographs=photographs[1:2], means=means[1:]), shape, streams("b"))[0][0]
     assert torch.equal(images[1], alone), "a start does not depend on its mates"
     assert torch.equal(images[0], images[1]) == (kind in ("grey", "colour", "gradient"))
-    other = Starts(Start(kind, photographs=photographs[1:2], means=means[1:]), shape, [stream(1, "b")])[0][0]
+    other = Starts(Start(kind, photographs=photographs[1:2], means=means[1:]), shape, [generator(1, "b")])[0][0]
     assert torch.equal(other, alone) == ("noise" not in kind)
 
 
 def test_plain_starts_have_the_values_that_they_say():
     assert torch.all(Starts(Start(), (4, 4), streams("a"))[0][0] == 128 / 255)
-    colour = Starts(Start("colour", colour="#0180fE"), (4, 4), streams("a"))[0][0]
-    assert (colour * 255).round().flatten(1).unique(dim=1)[:, 0].tolist() == [1, 128, 254]
-    assert close(colour[:, 0, 0] * 255, torch.tensor([1.0, 128.0, 254.0]), atol=1e-4)
+    color = Starts(Start("colour", color="#0180fE"), (4, 4), streams("a"))[0][0]
+    assert (color * 255).round().flatten(1).unique(dim=1)[:, 0].tolist() == [1, 128, 254]
+    assert close(color[:, 0, 0] * 255, torch.tensor([1.0, 128.0, 254.0]), atol=1e-4)
     red, green, blue = Starts(Start("gradient"), (8, 5), streams("a"))[0][0]
     assert (red.diff(dim=1) > 0).all() and (green.diff(dim=0) > 0).all() and (blue.diff(dim=1) < 0).all()
     assert red.diff(dim=0).abs().max() == green.diff(dim=1).abs().max() == blue.diff(dim=0).abs().max() == 0
@@ -277,14 +279,14 @@ def test_spectral_noise_is_lucid_s_start(shape):
     own = coefficients[0, :, :, 1:-1]
     assert own.std().item() == pytest.approx(0.01, rel=0.03) and own.mean().item() == pytest.approx(0, abs=3e-4)
     assert image.mean().item() == pytest.approx(0.5, abs=0.02)
-    spectrum = np.abs(np.fft.rfft2(colours_of(image.double().numpy()), norm="ortho"))
+    spectrum = np.abs(np.fft.rfft2(colors_of(image.double().numpy()), norm="ortho"))
     assert spectrum[:, 1:4, 1:4].mean() > 5 * spectrum[:, 16:32, 16:32].mean(), "large shapes before grain"
 
 
 def test_each_dream_starts_from_its_photograph_and_a_broken_one_is_named(photographs):
     given = Starts(Start("photograph", photographs=photographs), (8, 8), streams("abc"))
     assert [given[place][0].mean(dim=(1, 2)).tolist() for place in range(2)] == [[0, 1, 0], [1, 0, 0]]
-    with pytest.raises(StudyError, match=r"the start photograph '.*empty\.png' can't be read: the file is empty"):
+    with pytest.raises(UserError, match=r"the start photograph '.*empty\.png' can't be read: the file is empty"):
         given[2]
 
 

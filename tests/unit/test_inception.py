@@ -6,9 +6,8 @@ from safetensors.torch import save_file
 
 from dreambirds.dreaming.dream import dream
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.starts import stream
 from dreambirds.models.classifier import build, options_for, probe
-from dreambirds.models.inference import freeze
+from dreambirds.models.inference import prepare_for_inference
 from tests.helpers.chains import CPU, Lessons, changed, trainer
 
 HEAD = {"last_linear.weight", "last_linear.bias"}
@@ -40,9 +39,9 @@ def test_inception_learns_and_dreams_from_a_file_under_a_head_of_its_own(donor, 
     after = classifier.network.state_dict()
     assert changed(before, after) == set(before), "all of it learns"
     assert all(tensor.isfinite().all() for tensor in after.values())
-    recipe = Recipe(steps=(1,), step_size=0.05, gradient_normalisation="std")
-    frozen = freeze(classifier, side, CPU)
-    dreams = dream(frozen, torch.tensor([1]), images[:1], recipe, [stream(0, "a")])
+    recipe = Recipe(steps=(1,), step_size=0.05, gradient_normalization="std")
+    frozen = prepare_for_inference(classifier, side, CPU)
+    dreams = dream(frozen, torch.tensor([1]), images[:1], recipe, [generator(0, "a")])
     picture = dreams.snapshots[1]
     assert picture.shape == (1, 3, side, side) and picture.isfinite().all()
     assert 0.001 < (picture - images[:1]).abs().mean() < 0.2 and not dreams.failed.any()

@@ -10,20 +10,20 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from dreambirds.config.recipes import as_recipe, spread
+from dreambirds.config.recipes import as_recipe, expand_grid
 from dreambirds.dream_job import context
-from dreambirds.dream_job.context import Job, Ready
-from dreambirds.dream_job.run import dream_all
+from dreambirds.dream_job.context import DreamContext, DreamJob
+from dreambirds.dream_job.run import run_dream_job
 from dreambirds.dream_job.snapshots import read_facts
 from dreambirds.dreaming.parameterization import mean_spectrum
-from dreambirds.dreaming.starts import stream
-from dreambirds.errors import StudyError
-from dreambirds.models.checkpoint import Card, save_checkpoint, save_tensors
+from dreambirds.dreaming.starts import generator
+from dreambirds.errors import UserError
+from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint, save_tensors
 from dreambirds.models.classifier import build
 from dreambirds.plan.inputs import statistics
 from dreambirds.plan.plan import make_plan
 from dreambirds.shapes import shape_of
-from dreambirds.startup.memory_profile import measure
+from dreambirds.startup.memory_profile import profile_memory
 
 NAMES = {"a": "Ash", "b": "Birch", "c": "Cedar"}
 CPU = torch.device("cpu")
@@ -37,7 +37,7 @@ def make_checkpoint(folder, size: int | list[int]):
         for _ in range(5):
             classifier(torch.rand(8, 3, *shape_of(size)))
     path = folder / "epoch-0001.safetensors"
-    save_checkpoint(path, classifier, Card("test_resnet", {}, list(NAMES), "run", 1, size))
+    save_checkpoint(path, classifier, CheckpointInfo("test_resnet", {}, list(NAMES), "run", 1, size))
     return path
 
 
@@ -53,11 +53,11 @@ def dreamt(checkpoint, tmp_path, tmp_path_factory, monkeypatch):
     label's last picture."""
 
     def dream(names=NAMES, weights=checkpoint, photographs=None, statistics=None, **recipe):
-        (parameters,) = spread("r", {"steps": [4], **recipe}).values()
+        (parameters,) = expand_grid("r", {"steps": [4], **recipe}).values()
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        job = Job(weights, "r", parameters, names, photographs or {}, statistics, folder, 4 * 10**9)
+        job = DreamJob(weights, "r", parameters, names, photographs or {}, statistics, folder, 4 * 10**9)
         monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path_factory.mktemp("store")))
-        dream_all(job, CPU)
+        run_dream_job(job, CPU)
         paths = {label: folder / label / f"step-{parameters['steps'][-1]:04d}.png" for label in names}
         return {label: (np.asarray(Image.open(path)), read_facts(path)) for label, path in paths.items()}
 
@@ -129,7 +129,7 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
     assert results["b"][1]["failed_at"] == 1 and results["b"][1]["steps_done"] == 0
     assert np.all(results["b"][0] == 128), "the start"
     assert "Error: dreams.recipes.r, b: what the model '" in caplog.text and "lower step_size" not in caplog.text
-    with pytest.raises(StudyError, match=r"dreams\.recipes\.r, b: what the model '.*' makes of the start image, or "):
+    with pytest.raises(UserError, match=r"dreams\.recipes\.r, b: what the model '.*' makes of the start image, or "):
         dreamt({"b": "Birch"})
 
 
@@ -198,7 +198,7 @@ def test_lengths_are_meant_for_the_shorter_side(monkeypatch, dreamt, tmp_path):
     dreamt(weights=wide, lengths_at=48, jitter=8, blur_sigma=1.0, start="noise", start_noise=0.1, start_blur_sigma=4.0)
     (starts, recipe), shape = seen[0], (24, 60)
     assert (recipe.jitter, recipe.blur_sigma) == (4, 0.5) and starts.shape == (3, 3, *shape)
-    plain = (0.5 + 0.1 * torch.randn((3, *shape), generator=stream(0, "a"))).clamp(0, 1)
+    plain = (0.5 + 0.1 * torch.randn((3, *shape), generator=generator(0, "a"))).clamp(0, 1)
     assert torch.allclose(starts[0], gaussian_blur(plain, [13, 13], [2.0, 2.0]), atol=1e-5)
 
 
@@ -215,20 +215,20 @@ def test_a_frozen_model_gives_its_logits_for_pictures_of_any_shape():
 
 
 def test_more_memory_makes_larger_batches(checkpoint):
-    (parameters,) = spread("r", {"size": 128, "crops": 4, "steps": [4]}).values()
-    job = Job(checkpoint, "r", parameters, NAMES, {}, None, checkpoint.parent, 0)
-    sizes = [Ready(replace(job, bytes_free=free), CPU).batch for free in (0, 10**8, 10**11)]
+    (parameters,) = expand_grid("r", {"size": 128, "crops": 4, "steps": [4]}).values()
+    job = DreamJob(checkpoint, "r", parameters, NAMES, {}, None, checkpoint.parent, 0)
+    sizes = [DreamContext(replace(job, bytes_free=free), CPU).batch for free in (0, 10**8, 10**11)]
     assert sizes[0] == 1 < sizes[1] < sizes[2] == 16
     assert as_recipe(parameters, 128).crops == 4
 
 
 def test_a_film_takes_its_memory_by_its_pixels(checkpoint, tmp_path):
-    (parameters,) = spread("r", {"film_every": 1, "steps": [99_998]}).values()
+    (parameters,) = expand_grid("r", {"film_every": 1, "steps": [99_998]}).values()
     wide = make_checkpoint(tmp_path, [16, 64])
-    job = Job(wide, "r", parameters, NAMES, {}, None, tmp_path, 0)
+    job = DreamJob(wide, "r", parameters, NAMES, {}, None, tmp_path, 0)
     film = 3 * 16 * 64 * 100_000  # bytes of a picture's frames, with the first and the last
     free = [round(count * film / 0.8) for count in (2.9, 3.1, 3.9)]
-    assert [Ready(replace(job, bytes_free=each), CPU).batch for each in free] == [2, 3, 3]
+    assert [DreamContext(replace(job, bytes_free=each), CPU).batch for each in free] == [2, 3, 3]
 
 
 @pytest.mark.parametrize(
@@ -242,8 +242,8 @@ def test_a_film_takes_its_memory_by_its_pixels(checkpoint, tmp_path):
 def test_what_a_model_can_not_do_is_told_for_the_run_before_anything_is_dreamt(model, recipe, sentence):
     config = {"dataset": {"image_size": 160}, "runs": {"one": {"model": model}}, "dreams": {"recipes": {"r": recipe}}}
     plan = make_plan(config)
-    with pytest.raises(StudyError, match=f"dreams.recipes.r on the run 'one': .*{sentence}"):
-        measure(plan)
+    with pytest.raises(UserError, match=f"dreams.recipes.r on the run 'one': .*{sentence}"):
+        profile_memory(plan)
 
 
 def study(image_size: int | list[int], **recipe) -> dict:
@@ -266,7 +266,7 @@ def study(image_size: int | list[int], **recipe) -> dict:
 def test_a_dream_has_the_proportions_of_the_data_set_and_its_size_is_the_shorter_side(size, recipe, shape):
     plan = make_plan(study(size, **recipe))
     assert plan.shape("r") == shape
-    measure(plan)
+    profile_memory(plan)
 
 
 def test_the_statistics_of_a_recipe_are_named_by_their_shape():
@@ -285,15 +285,15 @@ def test_the_shorter_side_decides_what_fits_and_a_refusal_tells_both(size):
         ({"octaves": 2, "octave_scale": 3.0, "octave_steps": 2}, "the first of 2 would be 13 pixels wide or high"),
         ({"jitter": 40}, "must be below the picture's side, 40, not 40"),
     ):
-        with pytest.raises(StudyError, match=f"^dreams.recipes.r.*: {sentence}"):
+        with pytest.raises(UserError, match=f"^dreams.recipes.r.*: {sentence}"):
             make_plan(study(size, **recipe))
     make_plan(study(size, octaves=2, octave_scale=2.5, octave_steps=2, jitter=15))
     config = study(size, pad=6, lengths_at=80)
     config["runs"]["one"] = {"model": "test_vit", "model_options": {"img_size": size, "patch_size": 10}}
-    with pytest.raises(StudyError, match=f"does not take pictures of {size[0] + 6}x{size[1] + 6} pixels"):
-        measure(make_plan(config))
+    with pytest.raises(UserError, match=f"does not take pictures of {size[0] + 6}x{size[1] + 6} pixels"):
+        profile_memory(make_plan(config))
 
 
 @pytest.mark.slow
 def test_a_transformer_is_rehearsed_with_the_size_that_it_would_be_trained_on():
-    measure(make_plan({**study([48, 32]), "runs": {"one": {"model": "vit_tiny_patch16_224"}}}))
+    profile_memory(make_plan({**study([48, 32]), "runs": {"one": {"model": "vit_tiny_patch16_224"}}}))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dreambirds.data.labels import Label, match, read_names
-from dreambirds.errors import StudyError
+from dreambirds.data.labels import Label, match_classes, read_names
+from dreambirds.errors import UserError
 from dreambirds.plan import inputs
 from dreambirds.plan.plan import make_plan
 from tests.helpers.sections import section
@@ -19,7 +19,7 @@ def config(judges: dict | None, **runs) -> dict:
 
 def refused(judges: dict, **runs) -> str:
     """Return the sentence that a study is refused with."""
-    with pytest.raises(StudyError) as error:
+    with pytest.raises(UserError) as error:
         make_plan(config(judges, **runs))
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -31,7 +31,7 @@ def test_a_study_has_one_judge_of_another_architecture_by_default():
         assert list(plan.judges) == ["judge"] and plan.trained["judge"]["model"] == other
         assert plan.trained["judge"]["weights"] is None and plan.epochs("judge") == [12]
         assert inputs.weights(plan, "judge") == "results/default/runs/judge/epoch-0012.safetensors"
-        assert inputs.shown(plan, "judge") == ["one"]
+        assert inputs.judged_runs(plan, "judge") == ["one"]
     assert make_plan(config(None, one={"weights": "hub"})).trained["judge"]["weights"] == "hub"
     assert make_plan(config({})).judges == {} and "judge" not in make_plan(config({})).trained
 
@@ -52,7 +52,7 @@ def test_a_run_judges_the_others_with_its_last_checkpoint_or_the_one_that_is_nam
     plan = make_plan(config({"a": {"run": "one"}, "b": {"run": "two", "epoch": 1.5}}))
     assert inputs.weights(plan, "a") == "results/default/runs/one/epoch-0002.safetensors"
     assert inputs.weights(plan, "b") == "results/default/runs/two/epoch-0001.5.safetensors"
-    assert inputs.shown(plan, "a") == ["two"] and inputs.shown(plan, "b") == ["one"]
+    assert inputs.judged_runs(plan, "a") == ["two"] and inputs.judged_runs(plan, "b") == ["one"]
     assert all("/two/" in index for index in inputs.indexes(plan, "a"))
     assert "judges.a.run: the study has no run 'ones'; did you mean 'one'?" in refused({"a": {"run": "ones"}})
     assert "judges.a.epoch: the run 'one' keeps no checkpoint of epoch 1; " in refused(
@@ -95,19 +95,21 @@ def test_a_section_without_its_training_tells_what_else_decides_a_judge(run):
 
 def test_classes_are_found_by_any_of_their_names():
     classes = ["Cyanocitta cristata (BLUE JAY)", "green-jay", "Eveque dor", "background"]
-    assert match(LABELS, classes, {}) == {"Blue_Jay": 0, "Green_Jay": 1, "0050": 2}
-    assert match(LABELS, ["Cyanocitta cristata", "x", "0050"], {}) == {"0050": 2}
-    assert match(LABELS, ["Cyanocitta cristata (Crest)"], {"Blue_Jay": "cyanocitta cristata"}) == {"Blue_Jay": 0}
+    assert match_classes(LABELS, classes, {}) == {"Blue_Jay": 0, "Green_Jay": 1, "0050": 2}
+    assert match_classes(LABELS, ["Cyanocitta cristata", "x", "0050"], {}) == {"0050": 2}
+    assert match_classes(LABELS, ["Cyanocitta cristata (Crest)"], {"Blue_Jay": "cyanocitta cristata"}) == {
+        "Blue_Jay": 0
+    }
 
 
 def test_what_is_there_twice_is_not_known_and_a_wrong_name_is_refused():
-    assert match(LABELS, ["A (Blue Jay)", "B (Blue Jay)", "Green Jay"], {}) == {"Green_Jay": 2}
-    with pytest.raises(StudyError, match=r"names.Blue_Jay: the judge has no class 'Blew Jay'; did you mean 'Blue Jay'"):
-        match(LABELS, ["Blue Jay"], {"Blue_Jay": "Blew Jay"})
-    with pytest.raises(StudyError, match=r"names: unknown label 'Blue_Jai'; did you mean 'Blue_Jay'"):
-        match(LABELS, ["Blue Jay"], {"Blue_Jai": "Blue Jay"})
-    with pytest.raises(StudyError, match="names: the judge knows none of the study's classes"):
-        match(LABELS, ["A (Blue Jay)", "B (Blue Jay)"], {})
+    assert match_classes(LABELS, ["A (Blue Jay)", "B (Blue Jay)", "Green Jay"], {}) == {"Green_Jay": 2}
+    with pytest.raises(UserError, match=r"names.Blue_Jay: the judge has no class 'Blew Jay'; did you mean 'Blue Jay'"):
+        match_classes(LABELS, ["Blue Jay"], {"Blue_Jay": "Blew Jay"})
+    with pytest.raises(UserError, match=r"names: unknown label 'Blue_Jai'; did you mean 'Blue_Jay'"):
+        match_classes(LABELS, ["Blue Jay"], {"Blue_Jai": "Blue Jay"})
+    with pytest.raises(UserError, match="names: the judge knows none of the study's classes"):
+        match_classes(LABELS, ["A (Blue Jay)", "B (Blue Jay)"], {})
 
 
 def test_names_are_lines_and_a_file_without_any_is_refused(tmp_path):
@@ -116,5 +118,5 @@ def test_names_are_lines_and_a_file_without_any_is_refused(tmp_path):
     assert read_names(path) == ["one", "\ufffd two", "", "three"]
     path.write_text("\n")
     for wrong, sentence in ((path, "holds no name"), (tmp_path / "none", "can't be read")):
-        with pytest.raises(StudyError, match=f"^labels: '.*' {sentence}"):
+        with pytest.raises(UserError, match=f"^labels: '.*' {sentence}"):
             read_names(wrong)

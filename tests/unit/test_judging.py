@@ -14,23 +14,23 @@ from torch import nn
 from dreambirds.data.labels import Label
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.evaluation.columns import JUDGEMENTS
-from dreambirds.evaluation.evaluate import Bench, judge_dreams
+from dreambirds.evaluation.evaluate import JudgeContext, judge_dreams
 from dreambirds.evaluation.judge import Judge, load_judge
 from dreambirds.evaluation.metrics import measure_saved
-from dreambirds.evaluation.reference import check_row, look_at_real
+from dreambirds.evaluation.reference import check_row, evaluate_on_real
 from dreambirds.io import sha256_of
-from dreambirds.models.checkpoint import Card, save_checkpoint
+from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import Classifier, build
 from tests.helpers.layouts import settings
 
-COLOURS = {"blue": (40, 60, 200), "green": (50, 190, 60), "red": (210, 50, 40)}
+COLORS = {"blue": (40, 60, 200), "green": (50, 190, 60), "red": (210, 50, 40)}
 SIDE = 16
 CPU = torch.device("cpu")
 
 
-class Colours(nn.Module):
+class Colors(nn.Module):
     """A network whose features are a picture's mean colour, and whose classes are red, green and blue."""
 
     pretrained_cfg: ClassVar = {"architecture": "colours", "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
@@ -48,9 +48,9 @@ class Colours(nn.Module):
         return self.head(images.mean(dim=(2, 3)))
 
 
-def paint(path: Path, colour: tuple[int, int, int], seed: int, noise: float = 12) -> Path:
+def paint(path: Path, color: tuple[int, int, int], seed: int, noise: float = 12) -> Path:
     """Write a picture of a colour, and some noise."""
-    pixels = np.random.default_rng(seed).normal(colour, noise, (SIDE, SIDE, 3)).clip(0, 255).astype(np.uint8)
+    pixels = np.random.default_rng(seed).normal(color, noise, (SIDE, SIDE, 3)).clip(0, 255).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
     return path
@@ -60,9 +60,9 @@ def paint(path: Path, colour: tuple[int, int, int], seed: int, noise: float = 12
 def prepared(tmp_path, monkeypatch) -> Path:
     """Return a prepared data set of three colours, ten pictures each."""
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
-    for place, (name, colour) in enumerate(COLOURS.items()):
+    for place, (name, color) in enumerate(COLORS.items()):
         for number in range(10):
-            paint(tmp_path / "photographs" / name / f"{number}.png", colour, 100 * place + number)
+            paint(tmp_path / "photographs" / name / f"{number}.png", color, 100 * place + number)
     dataset = settings("folder", tmp_path / "photographs", image_size=SIDE)
     (tmp_path / "dataset").mkdir()
     prepare(dataset, list_labels(dataset), tmp_path / "dataset")
@@ -73,23 +73,23 @@ def prepared(tmp_path, monkeypatch) -> Path:
 def judge() -> Judge:
     """Return the judge of colours; it has its own order of the classes."""
     return Judge(
-        "eye", Classifier(Colours()).eval(), (8, 8), ["red", "green", "blue"], {"red": 0, "green": 1, "blue": 2}
+        "eye", Classifier(Colors()).eval(), (8, 8), ["red", "green", "blue"], {"red": 0, "green": 1, "blue": 2}
     )
 
 
 def views(folder: Path, rows: list[tuple], view: str = "raw") -> pd.DataFrame:
     """Return the dreams of (recipe, family, label, colour), painted."""
     found = []
-    for number, (recipe, family, label, colour) in enumerate(rows):
-        path = paint(folder / f"{view}-{recipe}-{label}.png", colour, number)
+    for number, (recipe, family, label, color) in enumerate(rows):
+        path = paint(folder / f"{view}-{recipe}-{label}.png", color, number)
         row = {"run": "a", "epoch": 1, "recipe": recipe, "label": label, "step": 5, "view": view, "family": family}
         found.append({**row, "path": str(path), "sha256": sha256_of(path)})
     return pd.DataFrame(found)
 
 
 def test_real_pictures_score_high_noise_low_and_shuffled_labels_are_chance(prepared, judge):
-    real = look_at_real(judge, prepared)
-    row = check_row(judge, real, "run", [*COLOURS], "0" * 64).iloc[0]
+    real = evaluate_on_real(judge, prepared)
+    row = check_row(judge, real, "run", [*COLORS], "0" * 64).iloc[0]
     assert row["held_out"] == 6 and row["held_out_top1"] == 1 and row["held_out_probability"] > 0.9
     assert row["noise_probability"] == pytest.approx(1 / 3, abs=0.02), "noise is grey"
     assert row["shuffled_top1"] == pytest.approx(1 / 3, abs=0.08)
@@ -98,58 +98,58 @@ def test_real_pictures_score_high_noise_low_and_shuffled_labels_are_chance(prepa
 
 def test_a_judge_whose_labels_are_mixed_up_is_never_right(prepared, judge):
     wrong = Judge("wrong", judge.classifier, judge.shape, judge.classes, {"red": 1, "green": 2, "blue": 0})
-    assert look_at_real(wrong, prepared).check["held_out_top1"] == 0
+    assert evaluate_on_real(wrong, prepared).check["held_out_top1"] == 0
 
 
 def test_dreams_are_judged_as_what_they_show(prepared, judge, tmp_path):
-    rows = [("x", "x", name, colour) for name, colour in COLOURS.items()] + [("y", "y", "red", COLOURS["blue"])]
-    found = judge_dreams(Bench(judge, look_at_real(judge, prepared), {}), views(tmp_path, rows))
+    rows = [("x", "x", name, color) for name, color in COLORS.items()] + [("y", "y", "red", COLORS["blue"])]
+    found = judge_dreams(JudgeContext(judge, evaluate_on_real(judge, prepared), {}), views(tmp_path, rows))
     assert list(found.columns) == JUDGEMENTS and set(found["judge"]) == {"eye"}
     right, wrong = found.iloc[:3], found.iloc[3]
     assert list(right["top1"]) == [1, 1, 1] and list(right["rank"]) == [1, 1, 1]
-    assert list(right["sees"]) == list(right["label"]) == list(COLOURS)
+    assert list(right["sees"]) == list(right["label"]) == list(COLORS)
     assert (right["probability"] > 0.9).all() and right["feature_ratio"].between(0.05, 20).all()
     assert wrong["top1"] == 0 and wrong["sees"] == "blue" and wrong["rank"] == 3 and wrong["probability"] < 0.01
     assert wrong["feature_ratio"] > 100 and found["seed_agreement"].isna().all()
 
 
 def test_seeds_that_agree_are_alike(prepared, judge, tmp_path):
-    rows = [("one", "f", "red", COLOURS["red"]), ("two", "f", "red", COLOURS["red"]), ("else", "g", "red", (9, 9, 9))]
-    bench = Bench(judge, look_at_real(judge, prepared), {})
+    rows = [("one", "f", "red", COLORS["red"]), ("two", "f", "red", COLORS["red"]), ("else", "g", "red", (9, 9, 9))]
+    bench = JudgeContext(judge, evaluate_on_real(judge, prepared), {})
     alike = judge_dreams(bench, views(tmp_path, rows))["seed_agreement"]
     assert alike[0] == alike[1] > 0.999 and np.isnan(alike[2])
-    rows[1] = ("two", "f", "red", COLOURS["blue"])
+    rows[1] = ("two", "f", "red", COLORS["blue"])
     apart = judge_dreams(bench, views(tmp_path, rows))["seed_agreement"]
     assert apart[0] == apart[1] < 0, "a picture whose companion has changed is judged again"
 
 
 def test_a_picture_is_judged_once_by_the_same_judge(prepared, judge, tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO, "dreambirds")
-    real, dreams = look_at_real(judge, prepared), views(tmp_path, [("x", "x", *each) for each in COLOURS.items()])
-    first = judge_dreams(Bench(judge, real, {"judge": 1}), dreams)
+    real, dreams = evaluate_on_real(judge, prepared), views(tmp_path, [("x", "x", *each) for each in COLORS.items()])
+    first = judge_dreams(JudgeContext(judge, real, {"judge": 1}), dreams)
     looks, look = [], Judge.look
     monkeypatch.setattr(Judge, "look", lambda self, pictures: looks.append(1) or look(self, pictures))
-    again = judge_dreams(Bench(judge, real, {"judge": 1}), dreams.iloc[[2, 0]])
+    again = judge_dreams(JudgeContext(judge, real, {"judge": 1}), dreams.iloc[[2, 0]])
     assert looks == [] and "2 pictures, 2 of them judged before" in caplog.text
     pd.testing.assert_frame_equal(again, first.iloc[[2, 0]].reset_index(drop=True))
-    judge_dreams(Bench(judge, real, {"judge": 2}), dreams)
+    judge_dreams(JudgeContext(judge, real, {"judge": 2}), dreams)
     assert looks == [1], "another judge looks for itself"
     for file in (tmp_path / "store/judged").glob("*.csv"):
         file.write_text("not,a\ntable")
-    judge_dreams(Bench(judge, real, {"judge": 1}), dreams)
+    judge_dreams(JudgeContext(judge, real, {"judge": 1}), dreams)
     assert looks == [1, 1], "a damaged memory is none"
 
 
 def test_classes_that_a_judge_does_not_know_are_left_out_and_named(prepared, judge, tmp_path, caplog):
     partial = Judge("eye", judge.classifier, judge.shape, judge.classes, {"red": 0, "green": 1})
-    real = look_at_real(partial, prepared)
-    rows = [("x", "x", name, colour) for name, colour in COLOURS.items()]
-    found = judge_dreams(Bench(partial, real, {}), views(tmp_path, rows))
+    real = evaluate_on_real(partial, prepared)
+    rows = [("x", "x", name, color) for name, color in COLORS.items()]
+    found = judge_dreams(JudgeContext(partial, real, {}), views(tmp_path, rows))
     assert list(found["label"]) == ["green", "red"] and "the judge 'eye' does not know blue" in caplog.text
-    row = check_row(partial, real, "weights", [*COLOURS], "").iloc[0]
+    row = check_row(partial, real, "weights", [*COLORS], "").iloc[0]
     assert row["matched"] == 2 and row["unmatched"] == "blue" and row["held_out"] == 4
-    none = views(tmp_path, [("x", "x", "blue", COLOURS["blue"])])
-    assert judge_dreams(Bench(partial, real, {}), none).empty
+    none = views(tmp_path, [("x", "x", "blue", COLORS["blue"])])
+    assert judge_dreams(JudgeContext(partial, real, {}), none).empty
 
 
 def test_logits_and_features_are_the_network_s_own_whatever_the_batch(judge, monkeypatch):
@@ -166,7 +166,9 @@ def test_logits_and_features_are_the_network_s_own_whatever_the_batch(judge, mon
 def test_a_checkpoint_and_a_file_of_weights_judge_alike(tmp_path):
     torch.manual_seed(0)
     classifier = build("test_resnet", 2, {}).eval()
-    save_checkpoint(tmp_path / "own.safetensors", classifier, Card("test_resnet", {}, ["Blue_Jay", "x"], "r", 1, 32))
+    save_checkpoint(
+        tmp_path / "own.safetensors", classifier, CheckpointInfo("test_resnet", {}, ["Blue_Jay", "x"], "r", 1, 32)
+    )
     (tmp_path / "names.txt").write_text("Cyanocitta cristata (Blue Jay)\nother\n")
     labels = [Label("blue_jay", "Blue Jay"), Label("mallard", "Mallard")]
     own = load_judge("a", {"names": {}}, tmp_path / "own.safetensors", labels, CPU)
@@ -180,13 +182,13 @@ def test_a_checkpoint_and_a_file_of_weights_judge_alike(tmp_path):
     assert own.places == other.places == {"blue_jay": 0} and own.shape == other.shape == (32, 32)
     picture = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     torch.testing.assert_close(own.look(iter([picture]))[0], other.look(iter([picture]))[0])
-    with pytest.raises(StudyError, match="knows none of the study's classes"):
+    with pytest.raises(UserError, match="knows none of the study's classes"):
         load_judge("a", {"names": {}}, tmp_path / "own.safetensors", labels[1:], CPU)
 
 
 def test_saved_pictures_lie_near_the_spectrum_of_their_class(prepared, tmp_path, monkeypatch):
-    like = views(tmp_path, [("x", "x", "red", COLOURS["red"])])
-    rough = paint(tmp_path / "rough.png", COLOURS["red"], 5, noise=60)
+    like = views(tmp_path, [("x", "x", "red", COLORS["red"])])
+    rough = paint(tmp_path / "rough.png", COLORS["red"], 5, noise=60)
     dreams = pd.concat([like, like.assign(path=str(rough), sha256=sha256_of(rough))], ignore_index=True)
     found = measure_saved(dreams, prepared, "code")
     assert found["spectrum_distance"][0] < 0.5 < 1 < found["spectrum_distance"][1], "25 times the power is 1.4 decades"

@@ -8,9 +8,9 @@ import torch
 
 from dreambirds.evaluation.metrics import (
     ROUNDING,
-    agreement,
-    distance,
-    opinions,
+    classification_metrics,
+    cosine_distance,
+    mean_cosine_similarity,
     radial_spectrum,
     spectrum_distance,
     total_variation,
@@ -27,9 +27,9 @@ def test_total_variation_is_that_of_a_plain_loop_and_of_noise():
     steps = []
     for y in range(7):
         for x in range(5):
-            for colour in range(3):
-                steps += [abs(noise[y, x + 1, colour] - noise[y, x, colour])] if x < 4 else []
-                steps += [abs(noise[y + 1, x, colour] - noise[y, x, colour])] if y < 6 else []
+            for color in range(3):
+                steps += [abs(noise[y, x + 1, color] - noise[y, x, color])] if x < 4 else []
+                steps += [abs(noise[y + 1, x, color] - noise[y, x, color])] if y < 6 else []
     assert total_variation(noise) == pytest.approx(sum(steps) / len(steps), rel=1e-12)
     assert total_variation(np.full((8, 8, 3), 0.3)) == 0
     assert total_variation(picture(200, 200)) == pytest.approx(1 / 3, abs=0.01)
@@ -51,8 +51,8 @@ def test_a_spectrum_is_that_of_a_plain_loop(height, width):
             cycles_y = down / height if down <= (height - 1) // 2 else down / height - 1
             cycles_x = across / width if across <= (width - 1) // 2 else across / width - 1
             power = 0.0
-            for colour in range(3):
-                plain = (noise[:, :, colour] - noise[:, :, colour].mean()) * window
+            for color in range(3):
+                plain = (noise[:, :, color] - noise[:, :, color].mean()) * window
                 total = sum(
                     plain[y, x] * np.exp(-2j * np.pi * (down * y / height + across * x / width))
                     for y in range(height)
@@ -82,7 +82,7 @@ def test_opinions_are_those_of_a_plain_loop():
     logits = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
     logits[3, :] = 1.0
     targets = torch.arange(20) % 6
-    seen = opinions(logits, targets)
+    seen = classification_metrics(logits, targets)
     for row, target in enumerate(targets.tolist()):
         powers = [math.exp(value) for value in logits[row].double().tolist()]
         assert float(seen["probability"][row]) == pytest.approx(powers[target] / sum(powers), rel=1e-9)
@@ -94,12 +94,12 @@ def test_opinions_are_those_of_a_plain_loop():
 
 def test_distances_are_known_for_known_directions():
     features = torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0], [1.0, 1.0]])
-    assert distance(features, torch.tensor([5.0, 0.0])).tolist() == pytest.approx([0, 1, 2, 1 - math.sqrt(0.5)])
+    assert cosine_distance(features, torch.tensor([5.0, 0.0])).tolist() == pytest.approx([0, 1, 2, 1 - math.sqrt(0.5)])
 
 
 def test_agreement_is_the_mean_over_pairs():
     features = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).double()
-    found = agreement(features)
+    found = mean_cosine_similarity(features)
     for one in range(4):
         cosines = [
             float(features[one] @ features[other] / features[one].norm() / features[other].norm())
@@ -107,4 +107,4 @@ def test_agreement_is_the_mean_over_pairs():
             if other != one
         ]
         assert float(found[one]) == pytest.approx(sum(cosines) / 3, rel=1e-9)
-    assert torch.isnan(agreement(features[:1])).all()
+    assert torch.isnan(mean_cosine_similarity(features[:1])).all()

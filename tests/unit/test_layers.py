@@ -8,10 +8,10 @@ import timm
 import torch
 from torch import nn
 
-from dreambirds.dreaming.features import Watched, find_layer
-from dreambirds.dreaming.objectives import Seen
+from dreambirds.dreaming.features import FeatureExtractor, find_layer
+from dreambirds.dreaming.objectives import ModelOutputs
 from dreambirds.dreaming.regularizers import norm_layers
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 LOGITS, TARGETS = [[0.3, -1.2, 2.0], [1.5, 0.1, -0.4]], [2, 1]
 
@@ -58,7 +58,7 @@ def test_the_prior_sums_all_batch_norms_and_counts_the_first_ten_times(resnet):
         variance = np.linalg.norm(flat.var(axis=2) - norm.running_var.double().numpy(), axis=1)
         expected += (mean + variance) * (10 if place == 0 else 1)
     assert len(norm_layers(resnet)) == len(norms) == len(heard) > 3
-    assert close(Watched(resnet, statistics=True)(images).statistics, expected, atol=1e-4 * expected.max())
+    assert close(FeatureExtractor(resnet, statistics=True)(images).statistics, expected, atol=1e-4 * expected.max())
 
 
 def test_layers_are_found_by_name_or_depth(resnet):
@@ -67,16 +67,18 @@ def test_layers_are_found_by_name_or_depth(resnet):
     middle = 0.5 * (len(stages) - 1)
     assert find_layer(resnet, "50%") in {stages[math.floor(middle)], stages[math.ceil(middle)]}
     assert find_layer(resnet, "layer1.0.conv1") == "layer1.0.conv1"
-    with pytest.raises(StudyError, match=r"objective: the model has no layer 'layer1.0.conv9'; did you mean 'layer1\."):
+    with pytest.raises(UserError, match=r"objective: the model has no layer 'layer1.0.conv9'; did you mean 'layer1\."):
         find_layer(resnet, "layer1.0.conv9")
     for depth in ("101%", "-1%", "half%", "%", "nan%"):
-        with pytest.raises(StudyError, match=f"objective: '{depth}' is no depth; it must be 0% to 100%"):
+        with pytest.raises(UserError, match=f"objective: '{depth}' is no depth; it must be 0% to 100%"):
             find_layer(resnet, depth)
-    with pytest.raises(StudyError, match="objective: timm lists no stages of this model, so '50%' means nothing"):
+    with pytest.raises(UserError, match="objective: timm lists no stages of this model, so '50%' means nothing"):
         find_layer(nn.Sequential(nn.ReLU()), "50%")
 
 
-def calls_of(network: nn.Sequential, names: list[str], logits: bool, images: torch.Tensor) -> tuple[Seen, list[int]]:
+def calls_of(
+    network: nn.Sequential, names: list[str], logits: bool, images: torch.Tensor
+) -> tuple[ModelOutputs, list[int]]:
     """Return what is seen, and how often each module was done."""
     calls = [0] * len(network)
 
@@ -87,7 +89,7 @@ def calls_of(network: nn.Sequential, names: list[str], logits: bool, images: tor
         return hook
 
     hooks = [module.register_forward_pre_hook(count(place)) for place, module in enumerate(network)]
-    seen = Watched(network, names, logits)(images)
+    seen = FeatureExtractor(network, names, logits)(images)
     for hook in hooks:
         hook.remove()
     return seen, calls
@@ -122,11 +124,11 @@ def test_layers_that_give_no_activation_for_each_picture_or_never_run_are_refuse
     model = Odd()
     model.pair.forward = lambda images: (images, images)
     for name, sentence in {"cut": "gives no activation for each picture", "idle": "never runs it"}.items():
-        with pytest.raises(StudyError, match=f"'{name}'.* {sentence}"):
-            Watched(model, [name])(rand(2, 3, 8, 8))
+        with pytest.raises(UserError, match=f"'{name}'.* {sentence}"):
+            FeatureExtractor(model, [name])(rand(2, 3, 8, 8))
     model.forward = lambda images: (model.pair(images), images.mean(dim=(2, 3)))[1]
-    with pytest.raises(StudyError, match="'pair' gives no activation for each picture"):
-        Watched(model, ["pair"])(rand(2, 3, 8, 8))
+    with pytest.raises(UserError, match="'pair' gives no activation for each picture"):
+        FeatureExtractor(model, ["pair"])(rand(2, 3, 8, 8))
 
 
 def test_channels_are_found_where_they_come_last():
@@ -141,7 +143,7 @@ def test_channels_are_found_where_they_come_last():
             return self.mix(images.permute(0, 2, 3, 1)).mean(dim=(1, 2))
 
     model, images = Last(), rand(2, 3, 8, 6)
-    seen = Watched(model, ["mix"], logits=False)(images).layers["mix"]
+    seen = FeatureExtractor(model, ["mix"], logits=False)(images).layers["mix"]
     assert seen.shape == (2, 5, 8, 6)
     by_hand = model.mix.weight[4] @ images.mean(dim=(2, 3)).T + model.mix.bias[4]
     assert close(seen[:, 4].mean(dim=(1, 2)).detach(), by_hand.detach())
@@ -153,7 +155,7 @@ def test_no_hook_stays_on_the_model_even_after_an_error(resnet):
 
     assert left() == 0
     for logits in (True, False):
-        watched = Watched(resnet, ["layer1", "layer2"], logits, statistics=logits)
+        watched = FeatureExtractor(resnet, ["layer1", "layer2"], logits, statistics=logits)
         watched(torch.rand(1, 3, 32, 32))
         assert left() == 0
         with pytest.raises(RuntimeError):
@@ -162,5 +164,5 @@ def test_no_hook_stays_on_the_model_even_after_an_error(resnet):
 
 
 def test_a_prior_without_batch_norms_is_refused(chain):
-    with pytest.raises(StudyError, match="batch_norm_prior: the model has no batch norm"):
-        Watched(chain, statistics=True)
+    with pytest.raises(UserError, match="batch_norm_prior: the model has no batch norm"):
+        FeatureExtractor(chain, statistics=True)

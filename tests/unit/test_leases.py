@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from dreambirds.errors import StudyError
-from dreambirds.runtime.gpu_lock import SCHEDULERS, VISIBLE, count_gpus, leased
+from dreambirds.errors import UserError
+from dreambirds.runtime.gpu_lock import SCHEDULERS, VISIBLE, count_gpus, reserve_gpus
 
 START = """
 import multiprocessing, os, random, subprocess, sys, time
 from pathlib import Path
-from dreambirds.runtime.gpu_lock import leased
+from dreambirds.runtime.gpu_lock import reserve_gpus
 place, gpus, there = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 count = lambda: there
 """
@@ -192,7 +192,7 @@ def test_what_a_job_sees_and_what_is_there_again_afterwards(monkeypatch, set_to,
     if set_to is not None:
         monkeypatch.setenv(VISIBLE, set_to)
         monkeypatch.setenv("SLURM_JOB_ID", "7")
-    with pytest.raises(RuntimeError, match="the job's own"), leased(gpus, lambda: there) as mine:
+    with pytest.raises(RuntimeError, match="the job's own"), reserve_gpus(gpus, lambda: there) as mine:
         assert os.environ.get(VISIBLE) == seen
         assert mine == [] if seen == set_to else mine == seen.split(",")
         raise RuntimeError("the job's own")
@@ -200,7 +200,7 @@ def test_what_a_job_sees_and_what_is_there_again_afterwards(monkeypatch, set_to,
 
 
 def test_nothing_is_counted_or_written_for_a_job_without_a_gpu(tmp_path):
-    with leased(0, lambda: pytest.fail("counted")):
+    with reserve_gpus(0, lambda: pytest.fail("counted")):
         assert list(tmp_path.iterdir()) == []
 
 
@@ -211,7 +211,7 @@ def test_a_job_that_waits_says_so_once_and_a_lease_ends_with_its_block(jobs, cap
     killing = threading.Timer(0.3, jobs.kill, [holder])
     killing.start()
     for _ in range(2):
-        with leased(1, lambda: 1, poll=0.02) as mine:
+        with reserve_gpus(1, lambda: 1, poll=0.02) as mine:
             killing.join()
             assert mine == ["0"] and not jobs.holding()
     waits = [message for message in caplog.messages if "waiting until 1 of the 1 GPU(s)" in message]
@@ -223,7 +223,7 @@ def test_the_locks_are_private_and_in_one_folder(tmp_path, monkeypatch):
     folder = tmp_path / f"dreambirds-gpus-{os.getuid()}"
     folder.mkdir()
     folder.chmod(0o777)
-    with leased(1, lambda: 1):
+    with reserve_gpus(1, lambda: 1):
         assert folder.stat().st_mode & 0o777 == 0o700
         assert [path.stat().st_mode & 0o777 for path in folder.iterdir() if path.is_file()] == [0o600]
     assert list(tmp_path.iterdir()) == [folder] and len(list(folder.iterdir())) == 1
@@ -234,12 +234,12 @@ def test_a_folder_of_someone_else_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: other)
     (tmp_path / f"dreambirds-gpus-{other}").mkdir()
     words = rf"can't be kept in .*dreambirds-gpus-{other}' \(it is someone else's\).*TMPDIR"
-    with pytest.raises(StudyError, match=words), leased(1, lambda: 1):
+    with pytest.raises(UserError, match=words), reserve_gpus(1, lambda: 1):
         pytest.fail("entered")
     monkeypatch.setattr(os, "getuid", lambda: own)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / f"dreambirds-gpus-{own}").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StudyError, match="someone else's"), leased(1, lambda: 1):
+    with pytest.raises(UserError, match="someone else's"), reserve_gpus(1, lambda: 1):
         pytest.fail("entered")
 
 
@@ -247,13 +247,13 @@ def test_locks_that_cannot_be_made_are_one_sentence(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSYS, "no flock here")
 
-    with monkeypatch.context() as patch, pytest.raises(StudyError, match="no flock here"):
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="no flock here"):
         patch.setattr(fcntl, "flock", refuse)
-        with leased(1, lambda: 1):
+        with reserve_gpus(1, lambda: 1):
             pytest.fail("entered")
     shutil.rmtree(tmp_path / f"dreambirds-gpus-{os.getuid()}")
     (tmp_path / f"dreambirds-gpus-{os.getuid()}").write_text("a file")
-    with pytest.raises(StudyError, match=r"can't be kept in .*File exists.*TMPDIR"), leased(1, lambda: 1):
+    with pytest.raises(UserError, match=r"can't be kept in .*File exists.*TMPDIR"), reserve_gpus(1, lambda: 1):
         pytest.fail("entered")
 
 
@@ -274,10 +274,10 @@ def test_gpus_are_counted_by_the_driver(tmp_path, monkeypatch, status, counted):
 
 def test_a_gpu_that_a_user_lists_is_leased_too_and_one_that_a_scheduler_gave_is_not(monkeypatch):
     monkeypatch.setenv(VISIBLE, "3")
-    with leased(1, lambda: 8) as mine:
+    with reserve_gpus(1, lambda: 8) as mine:
         assert mine == ["3"]
     for scheduler in SCHEDULERS:
         with monkeypatch.context() as patch:
             patch.setenv(scheduler, "7")
-            with leased(1, lambda: 8) as mine:
+            with reserve_gpus(1, lambda: 8) as mine:
                 assert mine == [], scheduler

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreambirds.data.dataset import Pictures
-from dreambirds.seeding import begin, drawing, seed_of
-from dreambirds.training.data import Lessons, Order, augmentation, load_lessons
+from dreambirds.seeding import derive_seed, fork_rng, seed_update
+from dreambirds.training.data import AugmentedDataset, Order, augmentation, load_training_data
 from dreambirds.training.trainer import parts
 from tests.helpers.chains import CPU
 
@@ -63,11 +63,11 @@ def test_parts_are_all_updates_once_and_in_order(per, cuts):
 
 
 def test_chance_belongs_to_all_its_parts():
-    seeds = {seed_of(*key) for key in itertools.product(["picture", "update"], range(5), range(5), range(5))}
+    seeds = {derive_seed(*key) for key in itertools.product(["picture", "update"], range(5), range(5), range(5))}
     assert len(seeds) == 250 and all(0 <= seed < 2**63 for seed in seeds)
-    with drawing("a", 1):
+    with fork_rng("a", 1):
         one = torch.rand(3)
-    begin(CPU, "a", 1)
+    seed_update(CPU, "a", 1)
     assert torch.equal(one, torch.rand(3))
 
 
@@ -75,7 +75,7 @@ def test_drawing_leaves_the_global_generator_as_it_was_also_after_an_error():
     torch.manual_seed(4)
     expected = torch.rand(2)
     torch.manual_seed(4)
-    with pytest.raises(KeyError), drawing("a"):
+    with pytest.raises(KeyError), fork_rng("a"):
         torch.rand(5)
         raise KeyError
     assert torch.equal(torch.rand(2), expected)
@@ -84,7 +84,7 @@ def test_drawing_leaves_the_global_generator_as_it_was_also_after_an_error():
 def collect(dataset, run, processes, epoch):
     """Return the batches of an epoch as the loader hands them out: the pictures by their bytes' order, and targets."""
     pictures = Pictures(dataset, "train")
-    loader = load_lessons(pictures, augmentation(run["augmentation"], (32, 32)), run, processes, CPU)
+    loader = load_training_data(pictures, augmentation(run["augmentation"], (32, 32)), run, processes, CPU)
     order = loader.batch_sampler
     order.turn(epoch, 0, order.per_epoch)
     numbers = [number for keys in order for _, number in keys]
@@ -106,7 +106,7 @@ def test_a_picture_is_augmented_alike_in_any_batch_order_and_process(dataset, ru
 
 
 def test_a_lesson_draws_from_nobody_else(dataset, run):
-    lessons = Lessons(Pictures(dataset, "train"), augmentation(run()["augmentation"], (32, 32)), 0)
+    lessons = AugmentedDataset(Pictures(dataset, "train"), augmentation(run()["augmentation"], (32, 32)), 0)
     torch.manual_seed(3)
     before = torch.get_rng_state()
     first = lessons[1, 5][0]

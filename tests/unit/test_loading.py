@@ -10,7 +10,7 @@ from PIL import Image
 
 from dreambirds.data.dataset import Pictures
 from dreambirds.data.tables import read_images, read_labels
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 
 @pytest.mark.parametrize("part", ["train", "validation"])
@@ -56,5 +56,5 @@ def remake(folder: Path, change) -> None:
 def test_pictures_that_do_not_fit_their_table_are_refused(bench, damage):
     folder = bench.prepare()
     damage(folder)
-    with pytest.raises(StudyError, match=r"pictures.npy' .*delete the folder '.*out' and run again"):
+    with pytest.raises(UserError, match=r"pictures.npy' .*delete the folder '.*out' and run again"):
         Pictures(folder, "train")

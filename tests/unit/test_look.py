@@ -16,7 +16,7 @@ from dreambirds.figures.overview import (
     measured,
     plot_sizes,
     spread,
-    write_look,
+    write_overview,
 )
 from dreambirds.figures.text import PAPER
 
@@ -53,7 +53,7 @@ def test_the_table_of_classes_counts_and_measures(tables):
 
 def test_the_look_at_a_prepared_data_set(dataset, tmp_path):
     paths = [tmp_path / name for name in ("classes.png", "sizes.png", "classes.csv")]
-    write_look(dataset, *paths)
+    write_overview(dataset, *paths)
     table = pd.read_csv(paths[2])
     assert table[["label", "name", "train", "validation"]].equals(
         read_labels(dataset)[["label", "name", "train", "validation"]]
@@ -66,24 +66,24 @@ def test_the_look_at_a_prepared_data_set(dataset, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def colours(tmp_path_factory):
+def colors(tmp_path_factory):
     """Return files of single colours, by the colour's name."""
     folder = tmp_path_factory.mktemp("colours")
-    for colour in ("red", "lime", "blue", "black"):
-        Image.new("RGB", (8, 8), colour).save(folder / f"{colour}.png")
+    for color in ("red", "lime", "blue", "black"):
+        Image.new("RGB", (8, 8), color).save(folder / f"{color}.png")
     return {path.stem: path for path in folder.iterdir()}
 
 
-def find(page: Image.Image, colour: str) -> tuple[int, int, int, int]:
+def find(page: Image.Image, color: str) -> tuple[int, int, int, int]:
     """Return the box of a colour in a picture."""
-    return Image.fromarray(np.all(np.asarray(page) == ImageColor.getrgb(colour), axis=-1)).getbbox()
+    return Image.fromarray(np.all(np.asarray(page) == ImageColor.getrgb(color), axis=-1)).getbbox()
 
 
 @pytest.mark.parametrize("count", [2, 8, 12, 13, 60, 61, 200, 555, 1001, 3000])
 @pytest.mark.parametrize("shape", [(64, 64), (64, 256), (256, 64)])
-def test_pages_of_any_number_of_classes_are_readable_and_no_taller_than_viewers_take(count, shape, colours):
+def test_pages_of_any_number_of_classes_are_readable_and_no_taller_than_viewers_take(count, shape, colors):
     names = [LONG if place % 50 == 7 else f"Bird {place}" for place in range(count)]
-    entries = [Entry(name, "40 train, 10 validate", [colours["black"]] * 40) for name in names]
+    entries = [Entry(name, "40 train, 10 validate", [colors["black"]] * 40) for name in names]
     layout = lay_out(entries, shape)
     tall = HEAD + -(-count // layout.columns) * layout.tall
     assert tall <= TALLEST and layout.columns <= count
@@ -94,12 +94,12 @@ def test_pages_of_any_number_of_classes_are_readable_and_no_taller_than_viewers_
     assert count > 60 or layout.examples >= 6
 
 
-def test_the_sheet_shows_every_class_in_order_with_its_examples_below_its_name(colours):
-    entries = [Entry(LONG * 3, LONG * 9, [colours["red"], colours["black"], colours["lime"]])]
-    entries += [Entry(f"Bird {place}", "note", [colours["black"]] * 3) for place in range(13)]
-    entries.append(Entry("Last", "note", [colours["blue"]]))
+def test_the_sheet_shows_every_class_in_order_with_its_examples_below_its_name(colors):
+    entries = [Entry(LONG * 3, LONG * 9, [colors["red"], colors["black"], colors["lime"]])]
+    entries += [Entry(f"Bird {place}", "note", [colors["black"]] * 3) for place in range(13)]
+    entries.append(Entry("Last", "note", [colors["blue"]]))
     page, layout = contact_sheet(entries, (8, 8), "Title", "subtitle"), lay_out(entries, (8, 8))
-    red, lime, blue = (find(page, colour) for colour in ("red", "lime", "blue"))
+    red, lime, blue = (find(page, color) for color in ("red", "lime", "blue"))
     for box in (red, lime, blue):
         assert (box[3] - box[1], box[2] - box[0]) == layout.cell
     assert red[1] == lime[1] and red[0] < lime[0]

@@ -10,8 +10,8 @@ import torch
 from dreambirds.device import resolve_precision
 from dreambirds.dreaming.dream import MEASURES
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.starts import stream
-from dreambirds.errors import StudyError
+from dreambirds.dreaming.starts import generator
+from dreambirds.errors import UserError
 from tests.helpers.small import FOURIER, MACO, PLAIN, RICH, SIZE, SQUARE, TALL, close, network, rand, run
 
 RECIPES = pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def slope_of(score, image: torch.Tensor) -> torch.Tensor:
 @SHAPES
 def test_a_dream_is_the_original_algorithm_with_mirrorings_undone(model, shape):
     """The study mirrors the picture itself after each step; written here as it would be, then turned back."""
-    random, image, mirrored = stream(0, "a"), rand(5, 3, *shape)[:1], False
+    random, image, mirrored = generator(0, "a"), rand(5, 3, *shape)[:1], False
     for _ in range(6):
         slope = slope_of(lambda image: model(image)[0, 0], image)
         image = (image + 0.05 * slope / (slope.std() + 1e-8)).clamp(0, 1)
@@ -90,17 +90,17 @@ def test_penalties_and_the_prior_hold_the_dream_back_by_their_weights(model):
 @SHAPES
 def test_a_fourier_dream_is_adam_on_the_coefficients(model, shape):
     height, width = shape
-    colours = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], dtype=torch.float64)
-    colours = colours / math.sqrt(0.26**2 + 2 * 0.27**2)
+    colors = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], dtype=torch.float64)
+    colors = colors / math.sqrt(0.26**2 + 2 * 0.27**2)
     down, across = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)
     scale = torch.from_numpy(1 / np.maximum(np.hypot(down, across), 1 / max(shape)) / 4)
 
     def image_of(parameters: torch.Tensor) -> torch.Tensor:
         picture = torch.fft.irfft2(torch.complex(*parameters.unbind(-1)) * scale, s=shape, norm="ortho")
-        return torch.sigmoid((colours @ picture.flatten(2)).unflatten(2, shape))
+        return torch.sigmoid((colors @ picture.flatten(2)).unflatten(2, shape))
 
     start = 0.2 + 0.6 * rand(5, 3, *shape)
-    flat = torch.linalg.inv(colours) @ torch.logit(start[:1]).flatten(2)
+    flat = torch.linalg.inv(colors) @ torch.logit(start[:1]).flatten(2)
     parameters = torch.view_as_real(torch.fft.rfft2(flat.unflatten(2, shape), norm="ortho") / scale)
     first, second = 0.0, 0.0
     for step in range(1, 6):
@@ -186,7 +186,7 @@ def softmax(row: list[float]) -> list[float]:
 @SHAPES
 @pytest.mark.parametrize("objective", ["logit", "cross_entropy", "probability", "margin"])
 def test_the_trace_measures_what_it_says_and_the_dream_climbs(model, objective, shape):
-    recipe = Recipe(objective=objective, steps=(7, 30), step_size=0.05, gradient_normalisation="std")
+    recipe = Recipe(objective=objective, steps=(7, 30), step_size=0.05, gradient_normalization="std")
     result = run(model, recipe, shape=shape)
     for step, images in ((0, rand(5, 3, *shape)[:3]), *result.snapshots.items()):
         for place, row in enumerate(model(images.double()).tolist()):
@@ -260,5 +260,5 @@ def test_a_precision_is_resolved_by_what_the_processor_computes_with(monkeypatch
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
         assert resolve_precision("auto", processor) == expected
         assert [resolve_precision(name, processor) for name in ("float32", "bfloat16")] == ["float32", "bfloat16"]
-    with pytest.raises(StudyError, match="precision: must be one of auto, float32, bfloat16, not 'float16'"):
+    with pytest.raises(UserError, match="precision: must be one of auto, float32, bfloat16, not 'float16'"):
         resolve_precision("float16", processor)

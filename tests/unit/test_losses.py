@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from dreambirds.training import trainer as training
-from dreambirds.training.loss import Loss, adversarial_length, class_weights, hard, harden
+from dreambirds.training.loss import Loss, adversarial_length, adversarial_share, class_weights, l2_pgd_attack
 from tests.helpers.chains import Lessons, linear, trainer
 
 
@@ -44,7 +44,7 @@ def test_the_loss_is_a_plain_loop(smoothing, balanced, mixed):
         expected.append(loss)
     losses, mean = Loss(smoothing, weights)(logits, shares if mixed else targets)
     assert losses.tolist() == pytest.approx(expected) and float(mean) == pytest.approx(sum(expected) / 5)
-    assert hard(shares if mixed else targets).tolist() == targets.tolist()
+    assert adversarial_share(shares if mixed else targets).tolist() == targets.tolist()
 
 
 class Linear(nn.Module):
@@ -64,7 +64,7 @@ def test_hardening_moves_along_the_gradient_by_a_random_length():
     model, targets = Linear(), torch.tensor([2, 0])
     images = torch.full((2, 3, 2, 2), 0.5, dtype=torch.float64)
     torch.manual_seed(3)
-    moved = harden(model, images, targets, 0.4, 1).flatten(1)
+    moved = l2_pgd_attack(model, images, targets, 0.4, 1).flatten(1)
     torch.manual_seed(3)
     reach = 0.4 * torch.rand(2, dtype=torch.float64)
     gradient = model.slope(images.flatten(1), targets)
@@ -78,7 +78,7 @@ def test_several_hardening_steps_are_a_plain_loop_of_projected_ascent(steps):
     model, targets = Linear(), torch.tensor([2, 0, 1])
     images = 0.4 + 0.2 * torch.rand(3, 3, 2, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     torch.manual_seed(3)
-    moved = harden(model, images, targets, 0.3, steps).flatten(1)
+    moved = l2_pgd_attack(model, images, targets, 0.3, steps).flatten(1)
     torch.manual_seed(3)
     reach = (0.3 * torch.rand(3, dtype=torch.float64)).tolist()
     for row in range(3):
@@ -93,9 +93,9 @@ def test_several_hardening_steps_are_a_plain_loop_of_projected_ascent(steps):
 
 def test_a_hardened_picture_stays_a_picture_and_no_gradient_leaves_it_where_it_is():
     images, targets = torch.rand(4, 3, 2, 2, dtype=torch.float64).round(), torch.arange(4) % 3
-    moved = harden(Linear(), images, targets, 5.0, 2)
+    moved = l2_pgd_attack(Linear(), images, targets, 5.0, 2)
     assert moved.min() == 0 and moved.max() == 1 and not torch.equal(moved, images)
-    flat = harden(lambda images: images.flatten(1)[:, :3] * 0, images, targets, 5.0, 2)
+    flat = l2_pgd_attack(lambda images: images.flatten(1)[:, :3] * 0, images, targets, 5.0, 2)
     assert torch.equal(flat, images)
 
 
@@ -105,7 +105,7 @@ def test_several_hardening_steps_stay_within_the_length_and_find_a_larger_loss()
     loss = {}
     for steps in (1, 5):
         torch.manual_seed(3)
-        moved = harden(model, images, targets, 0.4, steps)
+        moved = l2_pgd_attack(model, images, targets, 0.4, steps)
         torch.manual_seed(3)
         reach = 0.4 * torch.rand(60, dtype=torch.float64)
         assert ((moved - images).flatten(1).norm(dim=1) <= reach + 1e-9).all()

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.models.classifier import Classifier, build
 from dreambirds.plan import memory
 from dreambirds.startup import memory_profile
-from dreambirds.startup.memory_profile import kept_in_training, measure, optimiser_state
+from dreambirds.startup.memory_profile import kept_in_training, optimizer_state, profile_memory
 from tests.helpers.plans import BIRDS, STEPS, measured, plan_of
 
 pytestmark = pytest.mark.usefixtures("files")
@@ -41,22 +41,22 @@ def test_nothing_is_measured_twice_and_no_model_is_built_twice(files, monkeypatc
     built, rehearsed, frozen = (counted(monkeypatch, name) for name in ("build", "rehearse", "freeze"))
     alike = {"r": {**STEPS, "blur_sigma": [0.25, 0.5, 1.0], "step_size": [0.01, 0.02]}}
     plan = plan_of({**alike, "pads": {**STEPS, "pad": [1, 2]}, "prior": {**STEPS, "batch_norm_prior": [0.1, 1.0]}})
-    assert len(plan.recipes) == 10 and memory.unknown(plan)
-    measure(plan)
-    assert not memory.unknown(plan)
+    assert len(plan.recipes) == 10 and memory.needs_profiling(plan)
+    profile_memory(plan)
+    assert not memory.needs_profiling(plan)
     assert len(built) == 1 and len(rehearsed) == 1 + 2 + 1, "what decides no memory is not tried again"
     assert len(frozen) == 2, "folded for most, and with its batch norms"
     assert len(list(files.glob("*.json"))) == 2 + 4 and not [*files.glob(".*")]
     memory._known.clear()
-    assert not memory.unknown(plan), "another process reads the files"
-    measure(plan)
+    assert not memory.needs_profiling(plan), "another process reads the files"
+    profile_memory(plan)
     assert len(built) == 1
     for change in ({"labels": BIRDS[:2]}, {"size": 48}, {"model": "test_resnet", "model_options": {"drop_rate": 0.1}}):
         other = plan_of(**change)
         assert memory.read(memory.training(other, "a")) is None is memory.read(memory.dreaming(other, "a", "r"))
     for change in ({"epochs": [0, 1, 9]}, {"batch_size": 64, "learning_rate": 1.0}, {"threads": {"load": 1}}):
-        assert not memory.unknown(plan_of(**change))
-    measure(plan_of(optimizer="momentum"))
+        assert not memory.needs_profiling(plan_of(**change))
+    profile_memory(plan_of(optimizer="momentum"))
     assert len(built) == 2 and len(rehearsed) == 4 and len(list(files.glob("*.json"))) == 7
 
 
@@ -65,23 +65,23 @@ def test_what_was_measured_by_other_code_or_libraries_or_is_damaged_is_not_known
     memory._known.clear()
     with monkeypatch.context() as other:
         other.setattr(memory, "_measurer", lambda: ["torch 9"])
-        assert memory.unknown(plan)
-    assert not memory.unknown(plan)
+        assert memory.needs_profiling(plan)
+    assert not memory.needs_profiling(plan)
     wrong = {"per_byte": "2", "weights": 1, "learning": math.nan, "picture": -1}
     for damage in ("", "{", "[]", '{"found": 3}', "{}", '{"found": {}}', json.dumps({"found": wrong})):
         for path in files.glob("*.json"):
             path.write_text(damage)
         memory._known.clear()
-        assert memory.unknown(plan) and memory.train_mb(plan, "a") == memory.dream_mb(plan, "a", "r") == 4000
-    measure(plan)
+        assert memory.needs_profiling(plan) and memory.train_mb(plan, "a") == memory.dream_mb(plan, "a", "r") == 4000
+    profile_memory(plan)
     memory._known.clear()
-    assert not memory.unknown(plan)
+    assert not memory.needs_profiling(plan)
 
 
 def test_where_nothing_can_be_kept_the_process_knows_it_still(tmp_path):
     (tmp_path / "store").write_text("a file where the folder would be")
     plan = measured()
-    assert not memory.unknown(plan) and memory.train_mb(plan, "a") < 1500
+    assert not memory.needs_profiling(plan) and memory.train_mb(plan, "a") < 1500
 
 
 @pytest.mark.slow
@@ -110,7 +110,7 @@ def test_a_training_picture_keeps_what_the_backward_pass_needs():
     for parameter in classifier.network[0].parameters():
         parameter.requires_grad_(False)
     assert kept_in_training(classifier, (64, 64)) == 2 * 8 * 4 * pixels, "two of the largest activations, if it is more"
-    with pytest.raises(StudyError, match="the model can't be trained: "):
+    with pytest.raises(UserError, match="the model can't be trained: "):
         kept_in_training(classifier, (32, 32))
 
 
@@ -123,7 +123,7 @@ def test_the_weights_that_learn_and_the_optimiser_count():
     assert last["picture"] < found["picture"]
     hard = plan_of(trainable="head", adversarial={"length": 1.0})
     assert memory.training(hard, "a") == memory.training(plan, "a"), "gradients go through all of it"
-    assert optimiser_state("adamw") == pytest.approx(2, abs=0.01) and optimiser_state("momentum") == 1
+    assert optimizer_state("adamw") == pytest.approx(2, abs=0.01) and optimizer_state("momentum") == 1
 
 
 def test_very_large_dreams_are_reckoned_from_smaller_ones_or_left_to_the_dream(monkeypatch):
@@ -139,7 +139,7 @@ def test_very_large_dreams_are_reckoned_from_smaller_ones_or_left_to_the_dream(m
     found = {name: memory.read(memory.dreaming(plan, "a", name))["picture"] for name in plan.recipes}
     assert [most(shape) for *_, shape in seen] == [350, 700, 350], "tiles are small enough"
     assert whole["r"] <= found["r"] <= 1.01 * whole["r"] and found["tiles"] == whole["tiles"]
-    assert found["neuron"] is None and not memory.unknown(plan), "it is not tried again"
+    assert found["neuron"] is None and not memory.needs_profiling(plan), "it is not tried again"
     assert memory.dream_mb(plan, "a", "neuron") == 4000
 
 
@@ -160,10 +160,10 @@ def test_very_large_dreams_are_reckoned_from_smaller_ones_or_left_to_the_dream(m
 )
 def test_what_does_not_fit_is_refused_in_one_sentence_and_not_kept(changes, sentence):
     plan = plan_of(**changes)
-    with pytest.raises(StudyError) as refused:
-        measure(plan)
+    with pytest.raises(UserError) as refused:
+        profile_memory(plan)
     assert str(refused.value).startswith(sentence) and "\n" not in str(refused.value)
-    assert memory.unknown(plan)
+    assert memory.needs_profiling(plan)
 
 
 # Real jobs, each in a process of its own.

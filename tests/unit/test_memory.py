@@ -16,14 +16,14 @@ from dreambirds.config.recipes import as_recipe
 from dreambirds.data.dataset import packing
 from dreambirds.data.labels import Label
 from dreambirds.data.tables import IMAGE_COLUMNS, label_table
-from dreambirds.dream_job.context import LARGEST, SHARE, Job, batch_size, rehearse
-from dreambirds.dream_job.run import dream_all
-from dreambirds.models.checkpoint import Card, save_checkpoint
+from dreambirds.dream_job.context import LARGEST, SHARE, DreamJob, batch_size, estimate_activation_memory
+from dreambirds.dream_job.run import run_dream_job
+from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import build
-from dreambirds.models.inference import freeze
+from dreambirds.models.inference import prepare_for_inference
 from dreambirds.plan import memory
-from dreambirds.startup.memory_profile import measure
-from dreambirds.training.job import Files, Segment, train_segment
+from dreambirds.startup.memory_profile import profile_memory
+from dreambirds.training.job import Files, TrainJob, run_train_job
 from tests.helpers.plans import BIRDS, STEPS, measured, plan_of
 
 pytestmark = pytest.mark.usefixtures("files")
@@ -38,7 +38,7 @@ def test_without_measurements_jobs_ask_for_a_default():
     plan = plan_of(threads={"load": 2}, batch_size=100, compile=True)
     assert memory.train_mb(plan, "a") == 4000 + 1000 + 2 * 500 + 100, "and for 2 MB of pictures in each process"
     assert memory.dream_mb(plan, "a", "r") == 4000 and memory.dream_bytes(plan, "a", "r") == 3_100_000_000
-    measure(plan)
+    profile_memory(plan)
     assert memory.train_mb(plan, "a") < 4000 + 1000 and memory.dream_mb(plan, "a", "r") < 1500
 
 
@@ -46,7 +46,7 @@ def asked(found: dict, **more) -> int:
     """Return what training asks for if its model was measured so."""
     plan = plan_of(**more)
     memory.write(memory.training(plan, "a"), {"weights": 0, "learning": 0, "picture": 0, **found})
-    memory.write(memory.optimiser(plan, "a"), {"per_byte": 2.0})
+    memory.write(memory.optimizer(plan, "a"), {"per_byte": 2.0})
     return memory.train_mb(plan, "a")
 
 
@@ -95,7 +95,9 @@ def test_a_job_that_is_given_less_memory_takes_smaller_batches_and_more_at_a_ret
     memory.write(memory.training(plan, "a"), {"weights": 0, "learning": 0, "picture": 0})
     memory.write(memory.dreaming(plan, "a", "r"), {"picture": 10**8})
     assert memory.dream_mb(plan, "a", "r") == 1800
-    batches = {mb: batch_size(10**8, memory.granted(plan, "a", "r", mb), CPU) for mb in (100, 1300, 1800, 3600, 5400)}
+    batches = {
+        mb: batch_size(10**8, memory.memory_budget(plan, "a", "r", mb), CPU) for mb in (100, 1300, 1800, 3600, 5400)
+    }
     assert batches == {100: 1, 1300: 4, 1800: 8, 3600: 8, 5400: 8}
 
 
@@ -112,8 +114,8 @@ def test_films_and_kept_steps_are_held_too():
 def test_a_job_finds_room_for_the_batch_on_the_model_that_it_dreams_with():
     recipe = {"octaves": 2, "octave_steps": 1, "pad": 4, "objective": "layer_l2:layer2"}
     plan = measured({"r": {**STEPS, **recipe}}, size=64, labels=None)
-    model = freeze(build("test_resnet", 8, {}), 64, CPU, seen=["layer2"])
-    picture = rehearse(model, as_recipe(plan.recipes["r"], 64), (64, 64))
+    model = prepare_for_inference(build("test_resnet", 8, {}), 64, CPU, seen=["layer2"])
+    picture = estimate_activation_memory(model, as_recipe(plan.recipes["r"], 64), (64, 64))
     assert memory.read(memory.dreaming(plan, "a", "r")) == {"picture": picture}
     assert batch_size(picture, memory.dream_bytes(plan, "a", "r"), CPU) == 8
 
@@ -126,15 +128,15 @@ def peak() -> int:
 def train_job(folder: Path, run: dict) -> int:
     """Make two updates of a run from nothing, and return the peak."""
     torch.set_num_threads(1)
-    train_segment(Segment("a", run, folder, 1, None, Files.inside(folder)), CPU)
+    run_train_job(TrainJob("a", run, folder, 1, None, Files.inside(folder)), CPU)
     return peak()
 
 
-def dream_job(job: Job, store: str) -> int:
+def dream_job(job: DreamJob, store: str) -> int:
     """Dream with an empty store, and return the peak."""
     torch.set_num_threads(1)
     os.environ["DREAMBIRDS_STORE"] = store
-    dream_all(job, CPU)
+    run_dream_job(job, CPU)
     return peak()
 
 
@@ -170,9 +172,9 @@ def test_real_jobs_stay_below_what_they_ask_for_and_not_far_below(case, tmp_path
     model, side, batch = case
     plan = measured(size=side, model=model, batch_size=batch, labels=None)
     labels, checkpoint = list(plan.names), tmp_path / "epoch-0001.safetensors"
-    save_checkpoint(checkpoint, build(model, len(labels), {}), Card(model, {}, labels, "a", 1, side))
+    save_checkpoint(checkpoint, build(model, len(labels), {}), CheckpointInfo(model, {}, labels, "a", 1, side))
     free = memory.dream_bytes(plan, "a", "r")
-    job = Job(checkpoint, "r", plan.recipes["r"], plan.names, {}, None, tmp_path / "dreams", free)
+    job = DreamJob(checkpoint, "r", plan.recipes["r"], plan.names, {}, None, tmp_path / "dreams", free)
     data = noise(tmp_path / "data", side, batch, labels)
     jobs = [
         (memory.train_mb(plan, "a"), apart.submit(train_job, data, plan.config["runs"]["a"])),

@@ -7,13 +7,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from dreambirds.errors import StudyError, said_of
-from dreambirds.models.checkpoint import Card, load_checkpoint, save_checkpoint
+from dreambirds.errors import UserError, error_context
+from dreambirds.models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from dreambirds.models.classifier import build, head_parameters, options_for, probe
-from dreambirds.models.inference import freeze
+from dreambirds.models.inference import prepare_for_inference
 
-CARD = Card("test_resnet", {}, ["a", "b", "c"], "run", 3, 32)
-WIDE = Card("test_resnet", {"drop_rate": 0.1}, ["a", "b", "c"], "run", 0.25, [32, 48])
+CARD = CheckpointInfo("test_resnet", {}, ["a", "b", "c"], "run", 3, 32)
+WIDE = CheckpointInfo("test_resnet", {"drop_rate": 0.1}, ["a", "b", "c"], "run", 0.25, [32, 48])
 
 
 def settled(classes: int = 3, name: str = "test_resnet"):
@@ -66,13 +66,13 @@ def test_a_checkpoint_that_is_cut_or_a_pickle_or_another_file_is_refused(tmp_pat
         ("foreign", "no whole"),
         ("other", "weights of"),
     ]:
-        with pytest.raises(StudyError, match=sentence):
+        with pytest.raises(UserError, match=sentence):
             load_checkpoint(tmp_path / name)
     assert not (tmp_path / "went off").exists()
 
 
 def test_options_that_a_model_does_not_know_are_named():
-    with pytest.raises(StudyError, match=r"^model_options: {'pad_typo': 'same'} do not fit the model 'test_resnet'"):
+    with pytest.raises(UserError, match=r"^model_options: {'pad_typo': 'same'} do not fit the model 'test_resnet'"):
         build("test_resnet", 2, {"pad_typo": "same"})
 
 
@@ -93,14 +93,14 @@ def test_options_that_a_model_does_not_know_are_named():
     ],
 )
 def test_a_model_that_does_not_fit_the_pictures_is_named(name, options, shape, sentence):
-    with pytest.raises(StudyError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         probe(build(name, 3, options), shape, 3)
 
 
 @pytest.mark.slow
 def test_options_are_blamed_where_the_model_would_fit_without_them():
     def said(name: str, options: dict, shape: tuple[int, int]) -> str:
-        with pytest.raises(StudyError) as error:
+        with pytest.raises(UserError) as error:
             probe(build(name, 3, options), shape, 3, options)
         return str(error.value)
 
@@ -114,13 +114,13 @@ def test_options_are_blamed_where_the_model_would_fit_without_them():
 
 def test_a_sentence_of_a_key_ends_the_path_of_its_section():
     for key, expected in ((None, "runs.a: wrong"), ("b.c", "runs.a.b.c: wrong")):
-        with pytest.raises(StudyError) as error, said_of("runs"), said_of("a"):
-            raise StudyError("wrong", key)
+        with pytest.raises(UserError) as error, error_context("runs"), error_context("a"):
+            raise UserError("wrong", key)
         assert str(error.value) == expected and str(pickle.loads(pickle.dumps(error.value))) == expected
 
 
 def test_a_model_that_gives_other_logits_than_classes_is_named():
-    with pytest.raises(StudyError, match=r"gives \(1, 4\) where logits of 3 classes were expected"):
+    with pytest.raises(UserError, match=r"gives \(1, 4\) where logits of 3 classes were expected"):
         probe(build("test_resnet", 4, {}), (32, 32), 3)
 
 
@@ -146,7 +146,7 @@ def test_transformers_are_told_the_size_of_the_pictures_and_others_are_not():
     "ask", [lambda name: build(name, 3, {}), lambda name: build(name, 3, options_for(name, {}, (32, 32)))]
 )
 def test_an_unknown_tag_is_a_sentence(ask):
-    with pytest.raises(StudyError, match=r"'test_resnet\.nosuchtag'"):
+    with pytest.raises(UserError, match=r"'test_resnet\.nosuchtag'"):
         ask("test_resnet.nosuchtag")
 
 
@@ -159,7 +159,7 @@ def test_the_frozen_copy_computes_the_same_and_needs_no_gradient(name):
             module.running_mean.uniform_(-0.5, 0.5)
             module.running_var.uniform_(0.5, 2)
     size = classifier.network.pretrained_cfg["input_size"][-1]
-    frozen = freeze(classifier, size, torch.device("cpu"))
+    frozen = prepare_for_inference(classifier, size, torch.device("cpu"))
     images = torch.rand(2, 3, size, size)
     assert torch.allclose(frozen(images), classifier(images), atol=1e-4)
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
@@ -169,7 +169,7 @@ def test_the_frozen_copy_computes_the_same_and_needs_no_gradient(name):
 
 def test_a_convolution_that_is_looked_at_keeps_its_batch_norm_apart():
     classifier = settled()
-    frozen = freeze(classifier, 32, torch.device("cpu"), seen=["layer1.0.conv1"])
+    frozen = prepare_for_inference(classifier, 32, torch.device("cpu"), seen=["layer1.0.conv1"])
     outputs = []
     for model in (classifier, frozen):
         conv = model.network.layer1[0].conv1
@@ -178,14 +178,14 @@ def test_a_convolution_that_is_looked_at_keeps_its_batch_norm_apart():
             model(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
     assert torch.allclose(*outputs, atol=1e-5)
     assert isinstance(frozen.network.layer1[0].bn1, nn.BatchNorm2d)
-    whole = freeze(classifier, 32, torch.device("cpu"), fold=False)
+    whole = prepare_for_inference(classifier, 32, torch.device("cpu"), fold=False)
     assert sum(isinstance(module, nn.BatchNorm2d) for module in whole.modules()) == 15
 
 
 @pytest.mark.parametrize("seen", ["conv1", "bn1", "layer1.0.conv1", "layer2"])
 def test_what_is_looked_at_is_the_same_after_folding_also_in_a_block_that_ends_in_a_convolution(seen):
     outputs = []
-    for model in (classifier := settled(), freeze(classifier, 32, torch.device("cpu"), seen=[seen])):
+    for model in (classifier := settled(), prepare_for_inference(classifier, 32, torch.device("cpu"), seen=[seen])):
         note = lambda _module, _inputs, output: outputs.append(output.clone())  # noqa: E731
         model.network.get_submodule(seen).register_forward_hook(note)
         model(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
@@ -195,7 +195,7 @@ def test_what_is_looked_at_is_the_same_after_folding_also_in_a_block_that_ends_i
 def test_folding_keeps_the_names_of_activations():
     classifier = settled(name="test_efficientnet")
     names = {name for name, _ in classifier.network.named_modules() if name.endswith(".act")}
-    kept = {name for name, _ in freeze(classifier, 32, torch.device("cpu")).network.named_modules()}
+    kept = {name for name, _ in prepare_for_inference(classifier, 32, torch.device("cpu")).network.named_modules()}
     assert names and names <= kept
 
 
@@ -215,7 +215,7 @@ def test_batch_norms_that_can_not_be_folded_stay_and_the_logits_with_them():
     torch.manual_seed(0)
     classifier = settled()
     classifier.network = Twice().eval()
-    frozen = freeze(classifier, 32, torch.device("cpu"))
+    frozen = prepare_for_inference(classifier, 32, torch.device("cpu"))
     assert isinstance(frozen.network.norm, nn.BatchNorm2d)
     images = torch.rand(2, 3, 32, 32)
     assert torch.allclose(frozen(images), classifier(images), atol=1e-6)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from dreambirds.dreaming.objectives import Objective, Seen, Term, layers, parse
-from dreambirds.dreaming.regularizers import length, statistics_distance, total_variation
-from dreambirds.errors import StudyError
+from dreambirds.dreaming.objectives import ModelOutputs, Objective, Term, layers, parse
+from dreambirds.dreaming.regularizers import l2_norm, statistics_distance, total_variation
+from dreambirds.errors import UserError
 
 LOGITS, TARGETS = [[0.3, -1.2, 2.0], [1.5, 0.1, -0.4]], [2, 1]
 
@@ -66,7 +66,7 @@ def test_a_weighted_sum_keeps_its_weights_in_order():
     }.items(),
 )
 def test_a_wrong_term_is_refused_in_one_sentence(text, sentence):
-    with pytest.raises(StudyError) as refusal:
+    with pytest.raises(UserError) as refusal:
         parse({"logit": 1.0, text: 1.0})
     assert str(refusal.value).startswith(sentence) and "\n" not in str(refusal.value)
 
@@ -90,7 +90,7 @@ def by_textbook(kind: str, row: list[float], target: int) -> tuple[float, list[f
     }[kind]
 
 
-def scored(objective, seen: Seen, targets: list[int]) -> torch.Tensor:
+def scored(objective, seen: ModelOutputs, targets: list[int]) -> torch.Tensor:
     """Return the score of each image."""
     return Objective(objective)(seen, torch.tensor(targets))
 
@@ -98,7 +98,7 @@ def scored(objective, seen: Seen, targets: list[int]) -> torch.Tensor:
 @pytest.mark.parametrize("kind", ["logit", "cross_entropy", "probability", "margin"])
 def test_class_scores_and_their_gradients_are_the_textbook_s(kind):
     logits = torch.tensor(LOGITS, dtype=torch.float64, requires_grad=True)
-    got = scored(kind, Seen(logits), TARGETS)
+    got = scored(kind, ModelOutputs(logits), TARGETS)
     got.sum().backward()
     for row, target, value, slope in zip(LOGITS, TARGETS, got, logits.grad, strict=True):
         expected, slopes = by_textbook(kind, row, target)
@@ -125,7 +125,7 @@ def test_layer_scores_and_their_gradients_are_closed_forms(shape):
         (given[0], at_given, values[given[1]]),
     ):
         activation = torch.tensor(values, requires_grad=True)
-        got = scored(objective, Seen(layers={"a": activation}), TARGETS)
+        got = scored(objective, ModelOutputs(layers={"a": activation}), TARGETS)
         got.sum().backward()
         assert close(got.detach(), score), objective
         assert close(activation.grad, slope), objective
@@ -134,7 +134,7 @@ def test_layer_scores_and_their_gradients_are_closed_forms(shape):
 def test_a_weighted_sum_is_the_sum():
     activation, logits = rand(2, 3, 4, 4), torch.tensor(LOGITS, dtype=torch.float64)
     objective = {"logit": 0.5, "layer_l2:a": -2.0, "channel:b:2": 3.0, "margin": 1.5}
-    got = scored(objective, Seen(logits, {"a": activation, "b": activation}), TARGETS)
+    got = scored(objective, ModelOutputs(logits, {"a": activation, "b": activation}), TARGETS)
     for image, row, target, value in zip(activation.numpy(), LOGITS, TARGETS, got, strict=True):
         own = by_textbook("margin", row, target)[0]
         expected = 0.5 * row[target] - (image**2).mean() + 3 * image[2].mean() + 1.5 * own
@@ -155,8 +155,8 @@ def test_a_weighted_sum_is_the_sum():
     ],
 )
 def test_a_channel_or_place_out_of_range_is_refused_in_one_sentence(objective, shape, sentence):
-    with pytest.raises(StudyError, match=f"^{sentence}$"):
-        scored(objective, Seen(layers={"a": rand(*shape)}), [0])
+    with pytest.raises(UserError, match=f"^{sentence}$"):
+        scored(objective, ModelOutputs(layers={"a": rand(*shape)}), [0])
 
 
 def variation_by_loops(image: np.ndarray) -> float:
@@ -194,7 +194,7 @@ def test_penalties_are_plain_loops_for_each_picture():
     images, norm = rand(3, 3, 5, 4), norm_of_three_channels()
     mean, variance = norm.running_mean.numpy(), norm.running_var.numpy()
     for image, variation, size, distance in zip(
-        images.numpy(), total_variation(images), length(images), statistics_distance(norm, images), strict=True
+        images.numpy(), total_variation(images), l2_norm(images), statistics_distance(norm, images), strict=True
     ):
         assert variation.item() == pytest.approx(variation_by_loops(image), rel=1e-9)
         assert size.item() == pytest.approx(math.sqrt(sum((value - 0.5) ** 2 for value in image.flat)), rel=1e-9)
@@ -208,15 +208,15 @@ def test_the_gradients_of_penalties_are_those_of_finite_differences(penalty):
     norm = norm_of_three_channels()
     score = {
         "total_variation": total_variation,
-        "length": length,
+        "length": l2_norm,
         "statistics_distance": lambda images: statistics_distance(norm, images),
     }[penalty]
     images = rand(2, 3, 4, 3).requires_grad_(True)
     score(images).sum().backward()
     assert close(images.grad, slopes_by_differences(score, images.detach()), atol=1e-8)
-    grey = torch.full((1, 3, 4, 4), 0.5, dtype=torch.float64, requires_grad=True)
-    score(grey).sum().backward()
-    assert grey.grad.isfinite().all(), "the slope of a norm at zero is taken as none"
+    gray = torch.full((1, 3, 4, 4), 0.5, dtype=torch.float64, requires_grad=True)
+    score(gray).sum().backward()
+    assert gray.grad.isfinite().all(), "the slope of a norm at zero is taken as none"
 
 
 def test_the_prior_is_nothing_where_an_input_has_the_running_statistics():

@@ -8,16 +8,16 @@ from torch.nn import functional
 from dreambirds.dreaming.octaves import (
     Octaves,
     enlarge,
-    look_shape,
+    evaluation_shape,
     octave_shapes,
     resize,
     shapes_seen,
     tile_starts,
-    tiled,
+    tiled_gradient,
 )
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.transforms import Views
-from dreambirds.shapes import from_word, in_proportion, to_word
+from dreambirds.dreaming.transforms import Transforms
+from dreambirds.shapes import in_proportion, parse_shape, shape_name
 from tests.helpers.small import close, ramps, rand, streams
 
 
@@ -35,8 +35,8 @@ def test_shapes_follow_others_by_their_shorter_or_longer_side_and_names_of_files
     assert in_proportion((48, 32), 24, of=max) == (24, 16) and in_proportion((50, 30), 20) == (33, 20)
     assert in_proportion((2048, 16), 32, of=max) == (32, 1), "nothing is no picture"
     assert all(in_proportion((height, 37), min(height, 37)) == (height, 37) for height in range(16, 2049))
-    assert [to_word(shape) for shape in ((64, 64), (48, 32))] == ["64", "48x32"]
-    assert [from_word(word) for word in ("64", "48x32")] == [(64, 64), (48, 32)]
+    assert [shape_name(shape) for shape in ((64, 64), (48, 32))] == ["64", "48x32"]
+    assert [parse_shape(word) for word in ("64", "48x32")] == [(64, 64), (48, 32)]
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_a_model_is_shown_what_is_told_beforehand(recipe, views, looks):
         return (tile,)
 
     for shape in octave_shapes(recipe, (90, 60)):
-        view = Views(recipe, streams("a"))(rand(1, 3, *shape), 0)
-        tiled(watch, view, recipe.tile or 999, streams("a"))
-        assert look_shape(recipe, shape) in looks
+        view = Transforms(recipe, streams("a"))(rand(1, 3, *shape), 0)
+        tiled_gradient(watch, view, recipe.tile or 999, streams("a"))
+        assert evaluation_shape(recipe, shape) in looks
     assert set(shown) == set(views)
 
 
@@ -128,7 +128,7 @@ def test_a_pointwise_objective_has_the_same_gradient_in_tiles(shape):
         score = functional.conv2d(tile, mix[:, :, None, None]).square().flatten(1).mean(dim=1)
         return torch.autograd.grad(score.sum(), tile)[0], score.detach()
 
-    gradient, score = tiled(mean_of_squares, images, 4, streams("ab"))
+    gradient, score = tiled_gradient(mean_of_squares, images, 4, streams("ab"))
     mixed = np.einsum("kc,bchw->bkhw", mix, images)
     expected = 2 * np.einsum("kc,bkhw->bchw", mix, mixed) / (4 * 4 * 4)  # the mean over a tile, not the picture
     assert close(gradient, expected)
@@ -144,11 +144,13 @@ def test_seams_between_tiles_fall_elsewhere_each_step_for_each_picture():
         marked[..., 0, :] = marked[..., :, 0] = 1
         return (marked,)
 
-    seams = [tiled(rims, images, 4, random)[0] for _ in range(60)]
+    seams = [tiled_gradient(rims, images, 4, random)[0] for _ in range(60)]
     for image in (0, 1):
         first = {(int(each[image, 0, :, 3].argmin()), str(each[image, 0].tolist())) for each in seams}
         assert len(first) == 16, "as many as there are rolls of a tile"
     assert any(not torch.equal(each[0], each[1]) for each in seams)
     untouched = streams("ab")
-    assert tiled(rims, images, 12, untouched)[0][..., 1:, 1:].abs().max() == 0, "a picture that fits is one tile"
+    assert tiled_gradient(rims, images, 12, untouched)[0][..., 1:, 1:].abs().max() == 0, (
+        "a picture that fits is one tile"
+    )
     assert torch.equal(untouched[0].get_state(), streams("a")[0].get_state())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dreambirds.dreaming.updates import make_optimiser
+from dreambirds.dreaming.updates import make_optimizer
 
 
 def close(got, expected, atol: float = 1e-12) -> bool:
@@ -42,9 +42,9 @@ def by_the_papers(kind: str, start: np.ndarray, slopes: np.ndarray, sizes: list[
 
 def moved(kind: str, start: torch.Tensor, slopes: torch.Tensor, sizes: list[float], decay: float) -> torch.Tensor:
     """Return where the project's optimiser ends on the same way."""
-    optimiser, place = make_optimiser(kind, 0.6, 0.8, 0.95, decay), start
+    optimizer, place = make_optimizer(kind, 0.6, 0.8, 0.95, decay), start
     for slope, size in zip(slopes, sizes, strict=True):
-        place = optimiser(place, slope, size).clamp(0, 1)
+        place = optimizer(place, slope, size).clamp(0, 1)
     return place
 
 

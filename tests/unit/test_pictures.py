@@ -33,9 +33,9 @@ def test_rescaling_fills_the_range_without_listening_to_single_pixels_or_changin
 
 
 def test_the_frames_of_a_film_are_stretched_as_the_last_one_asks():
-    grey, last = torch.full((3, 10, 10), 128, dtype=torch.uint8), torch.full((3, 10, 10), 108, dtype=torch.uint8)
+    gray, last = torch.full((3, 10, 10), 128, dtype=torch.uint8), torch.full((3, 10, 10), 108, dtype=torch.uint8)
     last[:, 5:] = 148
-    first, end = rescale_together(torch.stack([grey, last]))
+    first, end = rescale_together(torch.stack([gray, last]))
     assert torch.allclose(first, torch.full((3, 10, 10), 0.5)), "a first frame of noise is not made large"
     assert end[:, :5].max() == 0 and end[:, 5:].min() == 1
 
@@ -69,8 +69,8 @@ def test_the_statistics_of_pictures_that_are_not_square(tmp_path):
     assert np.allclose(means["b"], pixels[2:4].mean(axis=0), atol=1e-6), "what validates does not count"
     mixed = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]]) / np.linalg.norm([0.26, 0.27, 0.27])
     inside = pixels[:4].clip(1 / 512, 511 / 512)
-    colours = np.einsum("ij,bjhw->bihw", np.linalg.inv(mixed), np.log(inside / (1 - inside)))
-    expected = np.abs(np.fft.rfft2(colours, norm="ortho")).mean(axis=0)
+    colors = np.einsum("ij,bjhw->bihw", np.linalg.inv(mixed), np.log(inside / (1 - inside)))
+    expected = np.abs(np.fft.rfft2(colors, norm="ortho")).mean(axis=0)
     assert spectrum.shape == (3, 32, 25) and np.allclose(spectrum, expected, rtol=1e-3, atol=1e-3)
     write_statistics(tmp_path, (48, 72), tmp_path / "l.safetensors")
     assert read_statistics(tmp_path / "l.safetensors")[1]["b"].shape == (3, 48, 72)
@@ -95,22 +95,22 @@ def test_a_png_and_a_gif_carry_their_facts(tmp_path):
 @pytest.fixture
 def squares(tmp_path):
     """Return files of single colours, by the colour's name."""
-    colours = ("red", "lime", "blue", "black", "white", "orange")
-    for colour in colours:
-        Image.new("RGB", (8, 8), colour).save(tmp_path / f"{colour}.png")
-    return {colour: tmp_path / f"{colour}.png" for colour in colours}
+    colors = ("red", "lime", "blue", "black", "white", "orange")
+    for color in colors:
+        Image.new("RGB", (8, 8), color).save(tmp_path / f"{color}.png")
+    return dict.fromkeys(colors, tmp_path / f"{color}.png")
 
 
-def find(page: Image.Image, colour: str) -> tuple[int, int, int, int]:
+def find(page: Image.Image, color: str) -> tuple[int, int, int, int]:
     """Return the box of a colour in a picture."""
-    return Image.fromarray(np.all(np.asarray(page) == ImageColor.getrgb(colour), axis=-1)).getbbox()
+    return Image.fromarray(np.all(np.asarray(page) == ImageColor.getrgb(color), axis=-1)).getbbox()
 
 
 def test_a_montage_puts_each_cell_under_its_column_and_beside_its_row(squares):
-    cells = [[squares[colour] for colour in row] for row in (("red", "lime", "white"), ("blue", "black", "orange"))]
+    cells = [[squares[color] for color in row] for row in (("red", "lime", "white"), ("blue", "black", "orange"))]
     grid = Grid(cells, ["Black-capped Chickadee", "b"], ["epoch 0", "epoch 1", "epoch 2"], "Title", "subtitle")
     page = montage(grid, 40)
-    boxes = {colour: find(page, colour) for colour in ("red", "lime", "blue", "orange")}
+    boxes = {color: find(page, color) for color in ("red", "lime", "blue", "orange")}
     assert all(right - left == bottom - top == 40 for left, top, right, bottom in boxes.values())
     assert boxes["lime"][0] - boxes["red"][0] == boxes["blue"][1] - boxes["red"][1] == 40 + GAP
     assert boxes["orange"][0] == boxes["red"][0] + 2 * (40 + GAP)
@@ -125,7 +125,7 @@ def test_a_picture_that_is_not_square_lies_in_the_middle_of_its_cell_and_a_squar
     boxes = {name: find(load_cell(tmp_path / f"{name}.png", 48), "red") for name in ("wide", "tall", "thin")}
     assert boxes == {"wide": (0, 8, 48, 40), "tall": (18, 0, 30, 48), "thin": (0, 23, 48, 24)}
     cell = load_cell(tmp_path / "wide.png", 48)
-    assert {colour for _, colour in cell.getcolors()} == {ImageColor.getrgb("red"), ImageColor.getrgb(PAPER)}
+    assert {color for _, color in cell.getcolors()} == {ImageColor.getrgb("red"), ImageColor.getrgb(PAPER)}
     noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     plain = Image.fromarray(noise).resize((48, 48), Image.Resampling.LANCZOS)
@@ -137,7 +137,7 @@ def test_a_picture_that_is_not_square_lies_in_the_middle_of_its_cell_and_a_squar
 
 
 def test_the_frames_of_a_film_keep_their_shape(tmp_path):
-    frames = [Image.new("RGB", (31, 18), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (31, 18), color) for color in ("red", "blue")]
     save_gif(frames, tmp_path / "a.gif", 0.1, "facts")
     assert imageio.imread(tmp_path / "a.gif").shape[:3] == (2, 18, 31)
 
@@ -150,14 +150,14 @@ def test_text_is_folded_and_long_words_are_shortened():
 
 
 def test_a_film_shows_its_moments_in_order_and_what_stands_still_does_not_flicker(squares, tmp_path):
-    frames = [[squares[colour], squares["orange"]] for colour in ("red", "lime", "blue")]
+    frames = [[squares[color], squares["orange"]] for color in ("red", "lime", "blue")]
     script = Film(frames, ["epoch 0", "epoch 1", "epoch 2"], ["Bird", "Other"], "run a")
     save_gif(film(script, 40), tmp_path / "a.gif", 0.5, "facts")
     read = imageio.imread(tmp_path / "a.gif")
     assert len(read) == 3
     dominant = [frame[:, : frame.shape[1] // 2].reshape(-1, frame.shape[-1])[:, :3] for frame in read]
-    for pixels, colour in zip(dominant, ("red", "lime", "blue"), strict=True):
-        assert np.all(np.abs(pixels - np.array(ImageColor.getrgb(colour), dtype=int)) <= 8, axis=1).sum() > 1000
+    for pixels, color in zip(dominant, ("red", "lime", "blue"), strict=True):
+        assert np.all(np.abs(pixels - np.array(ImageColor.getrgb(color), dtype=int)) <= 8, axis=1).sum() > 1000
     right = read[:, 40:, read.shape[2] // 2 :]
     assert np.array_equal(right[0], right[1]) and np.array_equal(right[1], right[2])
     with Image.open(tmp_path / "a.gif") as gif:

@@ -10,12 +10,12 @@ from PIL import Image
 
 from dreambirds.data import prepare
 from dreambirds.data import prepare as preparing
-from dreambirds.data.image_cache import Store
+from dreambirds.data.image_cache import ImageCache
 from dreambirds.data.labels import Label
-from dreambirds.data.prepare import AHEAD, Source, Workshop, in_order
+from dreambirds.data.prepare import AHEAD, ImagePreparer, Source, in_order
 from dreambirds.data.sources.source import Photograph
 from dreambirds.data.tables import read_images, read_labels
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from tests.helpers.bench import contents
 
 
@@ -72,7 +72,7 @@ def test_only_what_decides_pixels_makes_them_anew(bench, caplog):
 def test_boxes_are_cropped_and_those_that_miss_are_told(bench, caplog):
     path = bench.photograph("one.png", 5)
     config = {"image_size": 16, "crop_margin": 0.0}
-    workshop = Workshop(config, bench.root / "out", Store(bench.root / "store"))
+    workshop = ImagePreparer(config, bench.root / "out", ImageCache(bench.root / "store"))
     source = Source(Label("a", "A"), Photograph(Label("a", "A"), path, box=(10.0, 5.0, 16.0, 16.0)), "0")
     made = workshop.make(source)
     expected = np.asarray(Image.open(path).convert("RGB"))[5:21, 10:26]
@@ -101,7 +101,7 @@ def test_a_given_split_is_kept_and_the_rest_is_divided(tmp_path, bench):
     for path in (tmp_path / "given/train/auk").iterdir():
         path.write_text("broken")
     with pytest.raises(
-        StudyError, match=r"^dataset.split: .*leaves class 'auk' without .* trains \(2 validate\); set it"
+        UserError, match=r"^dataset.split: .*leaves class 'auk' without .* trains \(2 validate\); set it"
     ):
         bench.prepare("broken", **given)
     bench.photograph("../given/train/auk/0.png", 1)
@@ -161,11 +161,11 @@ def test_what_fails_is_raised_in_its_turn_and_nothing_more_is_begun():
     def fail(number: int) -> int:
         begun.append(number)
         if number == 5:
-            raise StudyError("five")
+            raise UserError("five")
         time.sleep(0.1 if number > 5 else 0)
         return number
 
-    with pytest.raises(StudyError, match="five"):
+    with pytest.raises(UserError, match="five"):
         for number in in_order(fail, range(1000), 2):
             taken.append(number)
     assert taken == [0, 1, 2, 3, 4] and len(begun) <= 6 + 3, "those that only wait are dropped"

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from dreambirds.config.recipes import as_recipe, load_presets, spread
+from dreambirds.config.recipes import as_recipe, expand_grid, load_presets
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 NORMALISED = 0.225  # ImageNet's standard deviation, in which DeepInversion counts
 PUBLISHED = {
@@ -57,7 +57,7 @@ STARTS = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_preset_dreams_with_its_published_numbers_and_nothing_else(name):
-    (point,) = spread("a", {"preset": name}).values()
+    (point,) = expand_grid("a", {"preset": name}).values()
     got, published = vars(as_recipe(point, 100)), vars(PUBLISHED[name])
     for key in got.keys() - OWN_CHOICE.get(name, set()):
         expected = published[key]
@@ -68,17 +68,17 @@ def test_every_preset_dreams_with_its_published_numbers_and_nothing_else(name):
 
 def test_presets_tell_their_source_and_a_wrong_one_is_refused():
     assert set(load_presets()) == {*PUBLISHED, "bird"}, "the bird's numbers were found here"
-    (bird,) = spread("a", {"preset": "bird"}).values()
+    (bird,) = expand_grid("a", {"preset": "bird"}).values()
     assert as_recipe(bird, 64).steps == tuple(bird["steps"])
     assert all(len(preset.source) > 20 for preset in load_presets().values())
-    with pytest.raises(StudyError, match=r"dreams\.recipes\.a\.preset: .*google-2015"):
-        spread("a", {"preset": "google-2051"})
+    with pytest.raises(UserError, match=r"dreams\.recipes\.a\.preset: .*google-2015"):
+        expand_grid("a", {"preset": "google-2051"})
 
 
 def test_lengths_grow_with_the_picture_where_a_recipe_says_at_which_side_they_are_meant():
     line, wave = {"from": 2.0, "to": 0.5, "over": 9}, {"from": 1.0, "to": 3.0, "over": 4, "shape": "cosine"}
     lengths = {"blur_sigma": line, "gradient_blur_sigma": {"random": [0.5, 1.0]}, "jitter": 3, "roll": 8, "pad": 5}
-    (point,) = spread("a", {**lengths, "lengths_at": 64}).values()
+    (point,) = expand_grid("a", {**lengths, "lengths_at": 64}).values()
     same, larger, smaller = (as_recipe(point, side) for side in (64, 160, 32))
     assert {key: getattr(same, key) for key in lengths} == lengths
     assert larger.blur_sigma == {"from": 5.0, "to": 1.25, "over": 9} and larger.gradient_blur_sigma["random"] == [
@@ -88,8 +88,8 @@ def test_lengths_grow_with_the_picture_where_a_recipe_says_at_which_side_they_ar
     assert (larger.jitter, larger.roll, larger.pad) == (8, 20, 12) and isinstance(larger.jitter, int)
     assert smaller.roll == 4 and smaller.blur_sigma["to"] == 0.25
     assert replace(larger, **lengths) == same, "nothing else is scaled"
-    (point,) = spread("a", {"blur_sigma": wave, "gradient_blur_sigma": 0.5}).values()
+    (point,) = expand_grid("a", {"blur_sigma": wave, "gradient_blur_sigma": 0.5}).values()
     assert as_recipe(point, 999).blur_sigma == wave, "lengths are what they are unless a side is given"
-    (point,) = spread("a", {"blur_sigma": wave, "gradient_blur_sigma": 0.5, "lengths_at": 16}).values()
+    (point,) = expand_grid("a", {"blur_sigma": wave, "gradient_blur_sigma": 0.5, "lengths_at": 16}).values()
     assert as_recipe(point, 32).blur_sigma == {"from": 2.0, "to": 6.0, "over": 4, "shape": "cosine"}
     assert as_recipe(point, 32).gradient_blur_sigma == 1.0

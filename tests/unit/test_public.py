@@ -12,8 +12,8 @@ import torch
 import dreambirds
 from dreambirds import Recipe, cli, dream, list_presets, load_checkpoint
 from dreambirds.config.recipes import load_presets
-from dreambirds.dreaming.starts import stream
-from dreambirds.models.checkpoint import Card, save_checkpoint
+from dreambirds.dreaming.starts import generator
+from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import build
 from tests.helpers.studies import ROOT
 
@@ -27,7 +27,7 @@ def checkpoint(tmp_path, monkeypatch) -> Path:
     path = tmp_path / "results/default/runs/scratch/epoch-0008.safetensors"
     path.parent.mkdir(parents=True)
     torch.manual_seed(0)
-    save_checkpoint(path, build("test_resnet", 3, {}), Card("test_resnet", {}, LABELS, "scratch", 8, 64))
+    save_checkpoint(path, build("test_resnet", 3, {}), CheckpointInfo("test_resnet", {}, LABELS, "scratch", 8, 64))
     return path
 
 
@@ -46,10 +46,10 @@ def test_a_dream_without_streams_has_one_for_each_place(checkpoint):
     model, card = load_checkpoint(str(checkpoint))
     assert card.labels == LABELS
     recipe, starts, targets = Recipe(steps=(2,), noise=0.1), torch.full((2, 3, 64, 64), 0.5), torch.tensor([0, 1])
-    alone = dream(model, targets[1:], starts[1:], recipe, [stream(0, "1")]).snapshots[2]
+    alone = dream(model, targets[1:], starts[1:], recipe, [generator(0, "1")]).snapshots[2]
     assert torch.allclose(dream(model, targets, starts, recipe).snapshots[2][1:], alone, atol=1e-5)
     assert not torch.allclose(
-        dream(model, targets, starts, recipe, [stream(7, "a")] * 2).snapshots[2][1:], alone, atol=1e-5
+        dream(model, targets, starts, recipe, [generator(7, "a")] * 2).snapshots[2][1:], alone, atol=1e-5
     )
 
 

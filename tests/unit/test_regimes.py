@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.models.classifier import build, head_parameters, options_for
 from dreambirds.training import trainer as training
 from dreambirds.training.trainer import DivergenceError, Trainer, resolve_dtype, set_training_mode
@@ -209,7 +209,7 @@ def test_where_nothing_can_compile_one_sentence_says_so(monkeypatch, tmp_path, d
         return fail
 
     monkeypatch.setattr(torch, "compile", compile_nothing)
-    with pytest.raises(StudyError, match=r"compile: must be false here, the compiler says: no C\+\+ compiler$"):
+    with pytest.raises(UserError, match=r"compile: must be false here, the compiler says: no C\+\+ compiler$"):
         train(tmp_path, dataset, run(compile=True), [0])
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreambirds.config.runs import as_epoch
-from dreambirds.errors import StudyError
-from dreambirds.plan.checkpoints import link, settings
+from dreambirds.config.runs import parse_epoch
+from dreambirds.errors import UserError
+from dreambirds.plan.checkpoints import previous_checkpoint, training_settings
 from dreambirds.plan.paths import epoch_name, epoch_text, job_folder
 from dreambirds.plan.plan import make_plan
 
@@ -27,8 +27,8 @@ def config(size=32, threads=None, **run) -> dict:
 @given(st.integers(0, 99_990_000).map(lambda ticks: ticks / 10_000) | st.integers(0, 9999))
 def test_an_epochs_name_is_read_back_as_the_epoch(epoch):
     text = epoch_text(epoch)
-    assert as_epoch(text) == epoch
-    assert type(as_epoch(text)) is (int if epoch == int(epoch) else float)
+    assert parse_epoch(text) == epoch
+    assert type(parse_epoch(text)) is (int if epoch == int(epoch) else float)
     whole, _, decimals = text.partition(".")
     assert len(whole) == 4 and len(decimals) <= 4 and not decimals.endswith("0")
     assert epoch_name(epoch) == f"epoch-{text}"
@@ -43,7 +43,7 @@ def test_names_sort_as_epochs_do(ticks):
 def test_epochs_are_written_as_people_read_them():
     written = {0: "0000", 4: "0004", 10: "0010", 100: "0100", 9999: "9999", 0.25: "0000.25", 10.5: "0010.5"}
     assert {epoch: epoch_text(epoch) for epoch in written} == written
-    assert {text: as_epoch(text) for text in written.values()} == {text: epoch for epoch, text in written.items()}
+    assert {text: parse_epoch(text) for text in written.values()} == {text: epoch for epoch, text in written.items()}
     assert (
         job_folder("s", "r", 0.25, "x") == job_folder("s", "r", "0000.25", "x") == "results/s/dreams/r/epoch-0000.25/x"
     )
@@ -57,7 +57,7 @@ def test_whole_epochs_stay_whole_beside_fractions():
     assert list(plan.dreams["epoch"]) == [epoch for epoch in (0, 0.25, 1, 2) for _ in range(4)]
     table = "results/default/dreams/a/epoch-0000.25/study/dreams.csv"
     assert plan.indexes(epoch="0000.25", label="blue_jay", step="0002") == [table]
-    with pytest.raises(StudyError, match=r"no epoch '0\.5'; did you mean '0\.25'\?"):
+    with pytest.raises(UserError, match=r"no epoch '0\.5'; did you mean '0\.25'\?"):
         plan.select(epoch="0000.5")
     assert make_plan(config(epochs=[0, 1])).dreams["epoch"].dtype.kind == "i"
 
@@ -65,14 +65,17 @@ def test_whole_epochs_stay_whole_beside_fractions():
 def test_a_link_goes_on_from_the_kept_epoch_before_it(tmp_path):
     (tmp_path / "w.safetensors").touch()
     plan = make_plan(config(epochs=[0.25, 1, 1.5], weights=str(tmp_path / "w.safetensors")))
-    assert link(plan, "a", "0000.25") == {"pretrained": str(tmp_path / "w.safetensors")}
+    assert previous_checkpoint(plan, "a", "0000.25") == {"pretrained": str(tmp_path / "w.safetensors")}
     stem = "results/default/runs/a/epoch-0000.25"
-    assert link(plan, "a", "0001") == {"before": f"{stem}.safetensors", "before_state": f"{stem}.state.safetensors"}
-    assert link(plan, "a", 1.5)["before"] == "results/default/runs/a/epoch-0001.safetensors"
-    assert link(make_plan(config()), "a", 0) == {}
-    with pytest.raises(StudyError, match=r"the run 'a' keeps no checkpoint of epoch 0\.5; "):
-        link(plan, "a", "0000.5")
-    assert "epochs" not in settings(plan, "a") and settings(plan, "a")["mixup"] == 0
+    assert previous_checkpoint(plan, "a", "0001") == {
+        "before": f"{stem}.safetensors",
+        "before_state": f"{stem}.state.safetensors",
+    }
+    assert previous_checkpoint(plan, "a", 1.5)["before"] == "results/default/runs/a/epoch-0001.safetensors"
+    assert previous_checkpoint(make_plan(config()), "a", 0) == {}
+    with pytest.raises(UserError, match=r"the run 'a' keeps no checkpoint of epoch 0\.5; "):
+        previous_checkpoint(plan, "a", "0000.5")
+    assert "epochs" not in training_settings(plan, "a") and training_settings(plan, "a")["mixup"] == 0
 
 
 REFUSED = [
@@ -117,7 +120,7 @@ REFUSED = [
 def test_what_can_not_be_run_is_one_sentence_with_the_keys_path(changes, sentence):
     given_config = config(**changes)
     before = copy.deepcopy(given_config)
-    with pytest.raises(StudyError, match=f"^{sentence}") as caught:
+    with pytest.raises(UserError, match=f"^{sentence}") as caught:
         make_plan(given_config)
     assert "\n" not in str(caught.value)
     assert str(given_config) == str(before)
@@ -143,7 +146,7 @@ def test_a_file_of_weights_may_be_named_by_home_and_variables(tmp_path, monkeypa
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MY_WEIGHTS", str(tmp_path))
     for name in ("~/w.pth", "$MY_WEIGHTS/w.pth"):
-        assert link(make_plan(config(weights=name)), "a", 0) == {"pretrained": str(tmp_path / "w.pth")}
+        assert previous_checkpoint(make_plan(config(weights=name)), "a", 0) == {"pretrained": str(tmp_path / "w.pth")}
 
 
 def test_without_a_size_it_is_the_models_own():
@@ -162,7 +165,7 @@ def two(other: dict) -> dict:
 
 def test_models_of_different_sizes_need_a_number_and_those_of_one_do_not():
     with pytest.raises(
-        StudyError, match=r"^dataset\.image_size: null needs models of one size, not a 160, b 299; set a"
+        UserError, match=r"^dataset\.image_size: null needs models of one size, not a 160, b 299; set a"
     ):
         make_plan(two({"model": "inception_v4"}))
     assert make_plan(two({"model": "test_vit"})).config["dataset"]["image_size"] == 160

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dreambirds.config.runs import optimiser_names
+from dreambirds.config.runs import optimizer_names
 from dreambirds.training import optim
 
 TOP, LOW, PER = 0.1, 0.001, 5  # the highest rate, a hundredth of it, and updates an epoch
@@ -122,7 +122,7 @@ def update(network, optimizer, schedule, number):
     optimizer.step()
 
 
-@pytest.mark.parametrize("name", sorted(optimiser_names()))
+@pytest.mark.parametrize("name", sorted(optimizer_names()))
 def test_every_optimiser_goes_on_after_a_stop_as_if_there_was_none(run, name):
     going, began = tiny(name, run), tiny(name, run)
     for number in range(3):
@@ -143,6 +143,6 @@ def test_every_optimiser_goes_on_after_a_stop_as_if_there_was_none(run, name):
 def test_few_optimisers_are_left_out_and_only_those_that_can_not_train_here():
     import timm.optim
 
-    left_out = set(timm.optim.list_optimizers()) - optimiser_names()  # nesterov is sgd
+    left_out = set(timm.optim.list_optimizers()) - optimizer_names()  # nesterov is sgd
     assert all(name.startswith(("kron", "adahessian", "fused", "bnb", "nesterov")) for name in left_out), left_out
-    assert optimiser_names() <= set(timm.optim.list_optimizers())
+    assert optimizer_names() <= set(timm.optim.list_optimizers())

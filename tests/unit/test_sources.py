@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from dreambirds.data.sources.catalog import list_labels, list_photographs
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.plan.inputs import fingerprint
 from tests.helpers import layouts
 from tests.helpers.layouts import photographs, refused, settings, told
@@ -157,9 +157,9 @@ def test_keys_that_do_not_fit_the_source_are_refused(tmp_path):
         settings("folder", root, crop_margin=0.0),
         settings("drawn", root, crop_margin=0.1) | {"path": None},
     ):
-        with pytest.raises(StudyError, match=r"dataset.crop_margin: is only used with 'source: cub'"):
+        with pytest.raises(UserError, match=r"dataset.crop_margin: is only used with 'source: cub'"):
             list_labels(dataset)
-    with pytest.raises(StudyError, match="has photographs of 1 class"):
+    with pytest.raises(UserError, match="has photographs of 1 class"):
         numbers = layouts.kaggle(tmp_path / "one")
         shutil.rmtree(numbers / "train" / "9")
         shutil.rmtree(numbers / "train" / "10")

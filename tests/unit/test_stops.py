@@ -52,7 +52,7 @@ def test_a_dream_that_leaves_the_numbers_stops_and_its_mates_are_undisturbed(mod
 
 
 def test_dreams_stop_each_by_itself_once_the_model_is_confident(model):
-    recipe = Recipe(steps=(60,), step_size=0.03, gradient_normalisation="std")
+    recipe = Recipe(steps=(60,), step_size=0.03, gradient_normalization="std")
     free = run(model, recipe)
     reached = [int((chance >= 0.3).nonzero()[0]) for chance in free.trace["probability"]]
     assert len(set(reached)) == 3 and max(reached) < 45, reached
@@ -79,7 +79,7 @@ class Climb(nn.Module):
 
 
 def test_dreams_stop_each_by_itself_where_their_score_stands_still():
-    recipe = Recipe(steps=(2, 60), step_size=0.05, gradient_normalisation="mean_abs", stop_plateau=3)
+    recipe = Recipe(steps=(2, 60), step_size=0.05, gradient_normalization="mean_abs", stop_plateau=3)
     starts = torch.full((5, 3, 4, 4), 0.5, dtype=torch.float64)
     result = run(Climb(), recipe, starts=starts)
     assert result.ended.tolist() == [3, 13, 3], "white is reached after ten steps, and three more find nothing better"
@@ -90,7 +90,7 @@ def test_dreams_stop_each_by_itself_where_their_score_stands_still():
 @pytest.mark.parametrize("growing", [{"octaves": 2, "octave_scale": 1.5, "octave_steps": 12}, {"zoom": 1.1}], ids=str)
 def test_a_dream_that_has_stopped_repeats_its_picture_while_others_go_on(model, growing):
     moments = (20, 21, 38, 50)
-    recipe = Recipe(steps=moments, step_size=0.03, gradient_normalisation="std", **growing)
+    recipe = Recipe(steps=moments, step_size=0.03, gradient_normalization="std", **growing)
     early = run(model, recipe).trace["probability"][:, 12:21].amax(dim=1)
     first = int(early.argmax())
     confidence = (early[first].item() + early.sort().values[1].item()) / 2

@@ -8,7 +8,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from dreambirds.data import image_cache as storing
 from dreambirds.data.image_cache import picture_key
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.runtime.code_version import stage_modules
 from tests.helpers.bench import contents
 
@@ -76,9 +76,7 @@ def test_pictures_are_the_store_s_own_files_or_copies_of_them(bench, monkeypatch
 
 def test_a_store_that_cannot_be_written_to_is_named(bench):
     (bench.root / "store").write_text("a file")
-    with pytest.raises(
-        StudyError, match=r"store of prepared pictures '.*store' can't be written to .*DREAMBIRDS_STORE"
-    ):
+    with pytest.raises(UserError, match=r"store of prepared pictures '.*store' can't be written to .*DREAMBIRDS_STORE"):
         bench.prepare()
 
 

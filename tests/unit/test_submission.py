@@ -15,8 +15,8 @@ from dreambirds.data.image_io import to_tensor
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels
 from dreambirds.data.tables import read_images
-from dreambirds.errors import StudyError
-from dreambirds.models.checkpoint import Card, load_checkpoint, save_checkpoint
+from dreambirds.errors import UserError
+from dreambirds.models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from dreambirds.models.classifier import build
 from dreambirds.plan.checkpoints import checkpoint, fingerprint_tests, submissions
 from dreambirds.training import submission
@@ -45,7 +45,9 @@ def weights(birds, tmp_path) -> Path:
         head, logits = classifier.network.get_classifier(), classifier(pictures)
         head.weight.div_(logits.std(dim=0).view(3, 1))
         head.bias.copy_(-(classifier(pictures) - head.bias).mean(dim=0))
-    save_checkpoint(tmp_path / "epoch-0001.safetensors", classifier, Card("test_resnet", {}, LABELS, "a", 1, 32))
+    save_checkpoint(
+        tmp_path / "epoch-0001.safetensors", classifier, CheckpointInfo("test_resnet", {}, LABELS, "a", 1, 32)
+    )
     return tmp_path / "epoch-0001.safetensors"
 
 
@@ -97,7 +99,7 @@ def test_the_spelling_of_the_sample_is_kept(birds, weights):
     (birds / "sample.csv").write_bytes(f"\ufeffpath,class\r\ntest/0/{names[1]},0\r\n{names[0]},1\r\n\r\n".encode())
     assert [row[0] for row in submit(weights, birds)] == ["path", f"test/0/{names[1]}", names[0]]
     (birds / "sample.csv").write_text(f"path,class\ntest/{names[0]},0\ntest/{names[1]}\n")
-    with pytest.raises(StudyError, match=r"sample\.csv', line 3: must hold a file's name and a class"):
+    with pytest.raises(UserError, match=r"sample\.csv', line 3: must hold a file's name and a class"):
         submit(weights, birds)
 
 
@@ -118,17 +120,17 @@ def test_pictures_that_cannot_be_read_get_the_most_frequent_class(birds, weights
 def test_the_most_frequent_class_fills_and_of_several_the_first():
     assert fill([2, "gone", 1, 1, 2, "cut"], list("abcdef")) == [2, 1, 1, 1, 2, 1]
     assert fill([0, 2, 2, "gone"], list("abcd")) == [0, 2, 2, 2]
-    with pytest.raises(StudyError, match="none of 2 pictures to classify can be read; a: gone"):
+    with pytest.raises(UserError, match="none of 2 pictures to classify can be read; a: gone"):
         fill(["gone", "cut"], ["a", "b"])
 
 
 def test_without_any_picture_or_with_other_classes_it_says_so(birds, weights):
     (birds / "names.txt").write_text("\n".join(f"bird {number}" for number in range(11)))
-    with pytest.raises(StudyError, match="tells 'Yellow_Warbler' apart, which is no class of the data set now"):
+    with pytest.raises(UserError, match="tells 'Yellow_Warbler' apart, which is no class of the data set now"):
         submit(weights, birds)
     layouts.kaggle(birds.parent, tests=0)
     (birds / "sample.csv").write_text("path,class\n")
-    with pytest.raises(StudyError, match="has no pictures below 'test'"):
+    with pytest.raises(UserError, match="has no pictures below 'test'"):
         submit(weights, birds)
     assert not (weights.parent / "out.csv").exists() and not list(weights.parent.glob(".*.csv"))
 
@@ -166,7 +168,7 @@ def test_a_submission_is_asked_for_by_name_and_only_of_the_competition(birds):
     ]
     assert checkpoint(plan, "a", "0003") == "results/s/runs/a/epoch-0003.safetensors"
     with pytest.raises(
-        StudyError, match=r"dataset\.source: a submission can be made for 'kaggle' only, not for 'folder'"
+        UserError, match=r"dataset\.source: a submission can be made for 'kaggle' only, not for 'folder'"
     ):
         checkpoint(study("folder", birds / "train"), "a", "0003")
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from dreambirds.data.dataset import Pictures
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.models.checkpoint import load_checkpoint, load_tensors, save_checkpoint
 from dreambirds.models.classifier import build
 from dreambirds.training.job import HISTORY
@@ -233,7 +233,7 @@ DIVERGING = {"learning_rate": 100.0, "optimizer": "sgd", "freeze_batch_norm": Tr
 
 @pytest.mark.parametrize("epochs", [[6], [0, 6], [1, 1.5]], ids=str)
 def test_a_learning_rate_that_is_far_too_high_ends_in_a_sentence_and_a_good_checkpoint(tmp_path, dataset, run, epochs):
-    with pytest.raises(StudyError) as caught:
+    with pytest.raises(UserError) as caught:
         train(tmp_path, dataset, run(**DIVERGING), epochs, name="fast")
     found = re.fullmatch(
         r"runs\.fast: (?:the loss became (?:nan|inf)|a weight became infinite or no number) in epoch (2|1\.5) at "
@@ -251,5 +251,5 @@ def test_a_learning_rate_that_is_far_too_high_ends_in_a_sentence_and_a_good_chec
 
 
 def test_training_that_fails_in_its_first_epoch_says_that_there_is_no_checkpoint(tmp_path, dataset, run):
-    with pytest.raises(StudyError, match=r"^runs\.a: .* in epoch 1 .*; there is no checkpoint before it$"):
+    with pytest.raises(UserError, match=r"^runs\.a: .* in epoch 1 .*; there is no checkpoint before it$"):
         train(tmp_path, dataset, run(learning_rate=100.0, optimizer="sgd", warmup_epochs=0), [6])

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dreambirds.dreaming.recipe import Recipe, is_always, value_at
-from dreambirds.dreaming.starts import stream
-from dreambirds.dreaming.transforms import Views
+from dreambirds.dreaming.starts import generator
+from dreambirds.dreaming.transforms import Transforms
 from tests.helpers.small import close, ramps, rand, streams
 
 SIZE = 12
@@ -24,7 +24,7 @@ def test_values_are_fixed_drawn_or_move_over_their_own_length():
     wave = {"from": 0.5, "to": 1.5, "over": 6, "shape": "cosine"}
     for step in range(9):
         assert value_at(wave, step) == pytest.approx(1 - 0.5 * math.cos(math.pi * min(step, 6) / 6))
-    random = stream(0, "a")
+    random = generator(0, "a")
     drawn = torch.tensor([value_at({"random": [0.1, 0.5]}, step, random) for step in range(1000)])
     assert 0.1 <= drawn.min() < 0.11 and 0.49 < drawn.max() <= 0.5
     assert drawn.mean() == pytest.approx(0.3, abs=0.01)
@@ -41,20 +41,20 @@ def test_only_a_fixed_value_is_always_the_same():
 
 def test_a_neutral_recipe_shows_the_picture_itself_and_draws_nothing():
     images, random = rand(2, 3, SIZE, SIZE), streams("ab")
-    views = Views(Recipe(), random)
+    views = Transforms(Recipe(), random)
     assert all(torch.equal(views(images, number), images) for number in range(3))
     assert [each.get_state().tolist() for each in random] == [each.get_state().tolist() for each in streams("ab")]
 
 
 def test_padding_is_grey():
     images = rand(2, 3, SIZE, SIZE)
-    view = Views(Recipe(pad=3), streams("ab"))(images, 0).numpy()
+    view = Transforms(Recipe(pad=3), streams("ab"))(images, 0).numpy()
     assert np.array_equal(view, np.pad(images.numpy(), ((0, 0), (0, 0), (3, 3), (3, 3)), constant_values=0.5))
 
 
 def test_rolls_go_up_to_their_length_in_every_direction():
     image = rand(1, 3, SIZE, SIZE)
-    views, seen = Views(Recipe(roll=2), streams("a")), set()
+    views, seen = Transforms(Recipe(roll=2), streams("a")), set()
     rolled = {(y, x): np.roll(image[0].numpy(), (y, x), axis=(1, 2)) for y in range(-2, 3) for x in range(-2, 3)}
     for number in range(150):
         view = views(image, number)[0].numpy()
@@ -64,7 +64,7 @@ def test_rolls_go_up_to_their_length_in_every_direction():
 
 
 def test_views_move_by_at_most_the_jitter_and_mirror_by_the_parity_of_the_draws():
-    views, image = Views(Recipe(jitter=2, flip=1.0), streams("a")), rand(1, 3, SIZE, SIZE)
+    views, image = Transforms(Recipe(jitter=2, flip=1.0), streams("a")), rand(1, 3, SIZE, SIZE)
     padded = np.pad(image[0].numpy(), ((0, 0), (2, 2), (2, 2)), mode="reflect")
     windows = {(y, x): padded[:, y : y + SIZE, x : x + SIZE] for y in range(5) for x in range(5)}
     seen = set()
@@ -77,7 +77,7 @@ def test_views_move_by_at_most_the_jitter_and_mirror_by_the_parity_of_the_draws(
 
 
 def test_mirrorings_are_as_frequent_as_asked():
-    views, image = Views(Recipe(flip=0.2), streams("a")), rand(1, 3, 4, 4)
+    views, image = Transforms(Recipe(flip=0.2), streams("a")), rand(1, 3, 4, 4)
     odd = [torch.equal(views(image, number), image.flip(-1)) for number in range(1000)]
     changes = sum(before != after for before, after in itertools.pairwise(odd))
     assert not odd[0] and changes / 999 == pytest.approx(0.2, abs=0.04)
@@ -113,18 +113,18 @@ def sampled(image: np.ndarray, degrees: float, high: float, wide: float) -> np.n
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_views_are_enlarged_and_turned_as_by_a_bilinear_sampler(shape, degrees, high, wide):
     image = rand(1, 3, *shape)
-    view = Views(Recipe(rotate=degrees, scale=high, scale_width=wide), streams("a"))(image, 0)
+    view = Transforms(Recipe(rotate=degrees, scale=high, scale_width=wide), streams("a"))(image, 0)
     assert close(view[0], sampled(image[0].numpy(), degrees, high, wide or high), atol=2e-5)
 
 
 def test_positive_degrees_turn_clockwise_and_larger_scales_show_the_middle():
     image = rand(1, 3, SIZE, SIZE)
-    turned = Views(Recipe(rotate=90), streams("a"))(image, 0)
+    turned = Transforms(Recipe(rotate=90), streams("a"))(image, 0)
     assert close(turned, np.rot90(image, k=-1, axes=(2, 3)), atol=1e-5)
     framed = torch.ones(1, 3, SIZE, SIZE, dtype=torch.float64)
     framed[..., 2:-2, 2:-2] = 0
-    assert Views(Recipe(scale=2), streams("a"))(framed, 0).abs().max() == 0
-    wide = Views(Recipe(scale_width=2), streams("a"))(framed, 0)
+    assert Transforms(Recipe(scale=2), streams("a"))(framed, 0).abs().max() == 0
+    wide = Transforms(Recipe(scale_width=2), streams("a"))(framed, 0)
     assert wide[:, :, 3:-3].abs().max() == 0 and wide[:, :, 0].min() == 1, "only the width is enlarged"
 
 
@@ -135,7 +135,7 @@ def test_positive_degrees_turn_clockwise_and_larger_scales_show_the_middle():
 )
 def test_crops_have_their_size_and_lie_inside_the_picture_around_the_middle(whole, view, expected):
     recipe = Recipe(crops=100, crop_size={"random": [0.25, 0.5]}, crop_view=view)
-    crops = Views(recipe, streams("abc"))(ramps(3, *whole), 0)
+    crops = Transforms(recipe, streams("abc"))(ramps(3, *whole), 0)
     assert crops.shape == (300, 3, *expected)
     high, wide = expected
     assert crops[:, 2].flatten(1).amin(dim=1).round().tolist() == [0] * 100 + [1] * 100 + [2] * 100
@@ -153,7 +153,7 @@ def test_crops_have_their_size_and_lie_inside_the_picture_around_the_middle(whol
 
 def test_noise_is_normal_and_differs_between_images_crops_and_steps():
     flat = torch.full((2, 3, 32, 32), 0.5, dtype=torch.float64)
-    views = Views(Recipe(crops=2, noise=0.1), streams("ab"))
+    views = Transforms(Recipe(crops=2, noise=0.1), streams("ab"))
     noise = torch.cat([views(flat, number) - 0.5 for number in range(2)]).flatten(1)
     assert noise.std().item() == pytest.approx(0.1, rel=0.02) and noise.mean().item() == pytest.approx(0, abs=2e-3)
     beyond = (noise.abs() > 0.2).double().mean().item()
@@ -170,7 +170,7 @@ EVERYTHING = Recipe(roll=2, jitter=1, flip=0.5, scale=BETWEEN, scale_width=BETWE
 def test_the_view_of_an_image_does_not_depend_on_its_mates(more):
     recipe = Recipe(**{**vars(EVERYTHING), **more})
     images = rand(3, 3, SIZE, SIZE)
-    together, alone = Views(recipe, streams("abc")), Views(recipe, streams("b"))
+    together, alone = Transforms(recipe, streams("abc")), Transforms(recipe, streams("b"))
     for number in range(6):
         views = together(images, number).unflatten(0, (3, -1))
         assert close(views[1], alone(images[1:2], number))
@@ -180,7 +180,7 @@ def test_the_view_of_an_image_does_not_depend_on_its_mates(more):
 def test_gradients_flow_back_to_the_image_as_it_stands():
     """A view is linear in the picture, so a gradient times the picture is what the gradient was taken of."""
     image = rand(1, 3, SIZE, SIZE).requires_grad_(True)
-    views, weights = Views(EVERYTHING, streams("a")), rand(1, 3, SIZE, SIZE)
+    views, weights = Transforms(EVERYTHING, streams("a")), rand(1, 3, SIZE, SIZE)
     for number in range(4):
         total = (views(image, number) * weights).sum()
         (slope,) = torch.autograd.grad(total, image)

@@ -20,9 +20,9 @@ from tests.helpers.surroundings import surroundings
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from dreambirds.runtime.snakemake_lock import hold
+from dreambirds.runtime.snakemake_lock import acquire_workdir_lock
 folder = Path(sys.argv[1])
-hold(folder), hold(folder)
+acquire_workdir_lock(folder), acquire_workdir_lock(folder)
 locks = list((folder / "locks").glob("*.lock"))
 print(len(locks), flush=True)
 sys.stdin.readline()
@@ -30,8 +30,8 @@ sys.stdin.readline()
 JOB = """
 import subprocess, sys, time
 from pathlib import Path
-from dreambirds.runtime.snakemake_lock import end_with_snakemake
-end_with_snakemake(poll=0.2)
+from dreambirds.runtime.snakemake_lock import exit_with_parent
+exit_with_parent(poll=0.2)
 child = subprocess.Popen(["sleep", "60"])
 Path("pids.new").write_text(f"{child.pid} {__import__('os').getpid()}")
 Path("pids.new").rename("pids")
@@ -40,9 +40,9 @@ time.sleep(60)
 SNAKEFILE = """
 import sys
 from pathlib import Path
-from dreambirds.runtime.snakemake_lock import hold
+from dreambirds.runtime.snakemake_lock import acquire_workdir_lock
 if workflow.is_main_process:
-    hold(Path(".snakemake"))
+    acquire_workdir_lock(Path(".snakemake"))
 rule all:
     output: "done"
     log: "log"
@@ -178,7 +178,7 @@ def released():
 
 def test_a_process_that_lives_gives_signs_of_life(folder, monkeypatch, released):
     monkeypatch.setattr(snakemake_lock, "BEAT", 0.05)
-    snakemake_lock.hold(folder)
+    snakemake_lock.acquire_workdir_lock(folder)
     (path,) = (folder / "dreambirds").glob("main-*")
     os.utime(path, (0, 0))
     end = time.monotonic() + 60
@@ -188,7 +188,7 @@ def test_a_process_that_lives_gives_signs_of_life(folder, monkeypatch, released)
 
 
 def test_no_folder_is_made_where_there_is_none(tmp_path):
-    snakemake_lock.hold(tmp_path / ".snakemake")
+    snakemake_lock.acquire_workdir_lock(tmp_path / ".snakemake")
     assert list(tmp_path.iterdir()) == [] and snakemake_lock.held == []
 
 
@@ -200,7 +200,7 @@ def test_nothing_is_removed_where_files_cannot_be_locked(folder, monkeypatch, co
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    snakemake_lock.hold(folder)
+    snakemake_lock.acquire_workdir_lock(folder)
     assert len(list((folder / "locks").iterdir())) == 2 and snakemake_lock.held == []
 
 
@@ -209,7 +209,7 @@ def test_nothing_is_done_where_nothing_can_be_written(folder, monkeypatch):
         raise PermissionError(errno.EACCES, "no")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    snakemake_lock.hold(folder)
+    snakemake_lock.acquire_workdir_lock(folder)
     assert len(list(folder.iterdir())) == 1 and snakemake_lock.held == []
 
 

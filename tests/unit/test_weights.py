@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 
-from dreambirds.errors import StudyError
-from dreambirds.models.checkpoint import Card, load_checkpoint, save_checkpoint
+from dreambirds.errors import UserError
+from dreambirds.models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from dreambirds.models.classifier import build, options_for, probe
 from tests.helpers.chains import changed, train, weights
 
@@ -128,7 +128,7 @@ def test_a_judge_that_does_not_fit_is_told_of_where_the_config_has_it(tmp_path, 
         ({"weights": stored(tmp_path / "a.safetensors", donor("test_vit"))}, "weights: '.*' does not fit the model"),
     ):
         for where, told in ((None, "runs.a"), ("judges.a.train", "judges.a.train")):
-            with pytest.raises(StudyError, match=f"^{told}.{sentence}"):
+            with pytest.raises(UserError, match=f"^{told}.{sentence}"):
                 train(tmp_path, dataset, run(**keys), [0], where=where)
 
 
@@ -137,7 +137,7 @@ def test_shared_parameters_come_back_from_a_checkpoint(tmp_path):
     torch.manual_seed(0)
     options = options_for("coat_tiny", {}, (32, 32))
     classifier = build("coat_tiny", 2, options).eval()
-    save_checkpoint(tmp_path / "a", classifier, Card("coat_tiny", options, ["a", "b"], "r", 0, 32))
+    save_checkpoint(tmp_path / "a", classifier, CheckpointInfo("coat_tiny", options, ["a", "b"], "r", 0, 32))
     again, _ = load_checkpoint(tmp_path / "a")
     assert torch.equal(again(torch.ones(1, 3, 32, 32)), classifier(torch.ones(1, 3, 32, 32)))
 
@@ -154,7 +154,7 @@ def test_a_file_that_runs_code_is_refused_and_never_run(tmp_path, outer, form):
         (tmp_path / "x.pth").write_bytes(pickle.dumps(content))
     else:
         torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=form == "zip")
-    with pytest.raises(StudyError, match=r"weights: '.*x\.pth' is not a safetensors file, nor one that torch loads"):
+    with pytest.raises(UserError, match=r"weights: '.*x\.pth' is not a safetensors file, nor one that torch loads"):
         build("test_resnet", 2, {}, str(tmp_path / "x.pth"))
     assert not (tmp_path / "went off").exists()
 
@@ -173,7 +173,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_holds_no_weights_of_the_model_is_one_sentence(tmp_path, name):
     path = stored(tmp_path / name, REFUSED[name])
-    with pytest.raises(StudyError, match=r"^weights: '[^\n]*'[^\n]*$") as caught:
+    with pytest.raises(UserError, match=r"^weights: '[^\n]*'[^\n]*$") as caught:
         build("test_resnet", 2, {}, path)
     if name in ("empty.pth", "words.pth"):
         assert "holds no model's tensors" in str(caught.value)
@@ -181,11 +181,11 @@ def test_what_holds_no_weights_of_the_model_is_one_sentence(tmp_path, name):
 
 def test_another_architecture_is_named_by_its_first_tensor(tmp_path):
     path = stored(tmp_path / "a.safetensors", donor("test_vit"))
-    with pytest.raises(StudyError, match=r"^weights: '.*' does not fit the model: \d+ tensors differ, first \w[\w.]*$"):
+    with pytest.raises(UserError, match=r"^weights: '.*' does not fit the model: \d+ tensors differ, first \w[\w.]*$"):
         build("test_resnet", 5, {}, path)
     for name in ("layer9.weight", "fc.scale"):
         more = donor() | {name: torch.zeros(1)}
-        with pytest.raises(StudyError, match=rf"1 tensors? differ, first {name}"):
+        with pytest.raises(UserError, match=rf"1 tensors? differ, first {name}"):
             build("test_resnet", 2, {}, stored(tmp_path / "b.safetensors", more))
 
 
@@ -210,6 +210,6 @@ def test_a_file_that_is_cut_or_damaged_is_one_sentence(tmp_path, name):
         (tmp_path / f"x{name}").write_bytes(piece)
         try:
             build("test_resnet", 5, {}, str(tmp_path / f"x{name}"))
-        except StudyError as error:
+        except UserError as error:
             refused += "\n" not in str(error)
     assert refused > 6

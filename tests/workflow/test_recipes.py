@@ -12,8 +12,8 @@ from dreambirds.models.checkpoint import load_checkpoint, save_checkpoint
 def test_phases_class_means_a_layer_a_folder_and_a_film_are_dreamt(fresh):
     starts = fresh.folder / "my starts"
     starts.mkdir()
-    for name, colour in (("red one", "red"), ("blue", "blue")):
-        Image.new("RGB", (40, 30), colour).save(starts / f"{name}.png")
+    for name, color in (("red one", "red"), ("blue", "blue")):
+        Image.new("RGB", (40, 30), color).save(starts / f"{name}.png")
     fresh.config["runs"]["scratch"]["epochs"] = [1]
     fresh.config["dreams"]["recipes"] = {
         "maco": {"preset": "maco", "steps": [2], "size": 48, "crops": 2},

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dreambirds import __version__
-from dreambirds.errors import StudyError, first_line, mishap
+from dreambirds.errors import UserError, explain_failure, first_line
 
 MUST_DOWNLOAD = 3  # exit status
 
@@ -21,13 +21,13 @@ def check(asked: argparse.Namespace) -> None:
         print(study_of(asked.config))
         return
     from dreambirds.plan.plan import make_plan
-    from dreambirds.startup.preflight import announce, first_fetch
+    from dreambirds.startup.preflight import announce_study, missing_download
 
-    resource = first_fetch(config)
+    resource = missing_download(config)
     if resource:
         print(f"{resource.title} must be downloaded to '{resource.place}' before the study's classes are known")
     else:
-        announce(make_plan(config))
+        announce_study(make_plan(config))
 
 
 def missing(asked: argparse.Namespace) -> None:
@@ -54,7 +54,7 @@ def findings(asked: argparse.Namespace) -> None:
     try:
         text = markdown(read_findings(asked.table))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StudyError(
+        raise UserError(
             f"'{asked.table}' is not a table of findings; name the findings.csv of a study's results"
         ) from error
     print(text)
@@ -135,7 +135,7 @@ def main(words: list[str] | None = None) -> None:
         asked.run(asked)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except StudyError as error:
+    except UserError as error:
         sys.exit(f"Error: {error}")
     except OSError as error:
-        sys.exit(f"Error: {mishap(error) or first_line(error)}")
+        sys.exit(f"Error: {explain_failure(error) or first_line(error)}")

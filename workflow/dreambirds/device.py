@@ -4,7 +4,7 @@ import logging
 
 import torch
 
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 log = logging.getLogger(__name__)
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -33,17 +33,17 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
     Raises StudyError if `wanted` is none of PRECISIONS.
     """
     if wanted not in PRECISIONS:
-        raise StudyError(f"precision: must be one of {', '.join(PRECISIONS)}, not '{wanted}'")
+        raise UserError(f"precision: must be one of {', '.join(PRECISIONS)}, not '{wanted}'")
     if wanted != "auto":
         return wanted
     return "bfloat16" if has_bfloat16(device) else "float32"
 
 
-def computing(precision: str, device: torch.device) -> torch.autocast:
+def autocast(precision: str, device: torch.device) -> torch.autocast:
     """Return the context in which a model runs at a resolved precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def full(tensor: torch.Tensor) -> torch.Tensor:
+def to_float32(tensor: torch.Tensor) -> torch.Tensor:
     """Return a tensor in float32, or as it is if it has more digits."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -24,7 +24,7 @@ KILLED = re.compile(r"exit status (137|-9)\b|Signals\.SIGKILL")
 AGAIN = "the same command goes on from what is done"
 
 
-class StudyError(ValueError):
+class UserError(ValueError):
     """Something that the user can mend: what is wrong, where, and what is allowed; always one line."""
 
     def __init__(self, sentence: str, key: str | None = None):
@@ -45,7 +45,7 @@ def one_line(text: str) -> str:
     )
 
 
-def nearest(word: object, allowed: Iterable[object]) -> str:
+def did_you_mean(word: object, allowed: Iterable[object]) -> str:
     """Return the sentence end that names the closest of the allowed words, and all of them if they are few."""
     allowed = sorted(map(str, allowed))
     if not allowed:
@@ -60,12 +60,12 @@ def nearest(word: object, allowed: Iterable[object]) -> str:
 
 
 @contextmanager
-def said_of(where: str) -> Iterator[None]:
+def error_context(where: str) -> Iterator[None]:
     """Put the path `where` before the sentence of a StudyError that is raised inside, or before its own key."""
     try:
         yield
-    except StudyError as error:
-        raise StudyError(error.sentence, f"{where}.{error.key}" if error.key else where) from error
+    except UserError as error:
+        raise UserError(error.sentence, f"{where}.{error.key}" if error.key else where) from error
 
 
 def first_line(error: BaseException) -> str:
@@ -73,7 +73,7 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def mishap(error: BaseException) -> str | None:
+def explain_failure(error: BaseException) -> str | None:
     """Return the sentence for what befell a job, None if the exception tells of no mishap of the machine."""
     said = first_line(error)
     if (isinstance(error, OSError) and error.errno in FULL) or NO_SPACE.search(str(error)):
@@ -100,7 +100,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or NO_MEMORY.search(str(error)) is not None
 
 
-def tell_killed(logs: Iterable[str]) -> None:
+def report_killed(logs: Iterable[str]) -> None:
     """Say on standard error, in one sentence, if something killed jobs, as Snakemake's logs of a run tell."""
     with suppress(OSError):
         if any(KILLED.search(Path(log).read_text(errors="replace")) for log in logs):

@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
-HALF = re.compile(r"\.[0-9a-f]{32}(\.[^.]*)?")  # a name that `atomically` gives
+HALF = re.compile(r"\.[0-9a-f]{32}(\.[^.]*)?")  # a name that `atomic_write` gives
 
 
 def expand(path: str) -> Path:
@@ -40,7 +40,7 @@ def store_root() -> Path:
 
 
 @contextmanager
-def atomically(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`, which becomes it when all went well and is removed otherwise."""
     temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
     try:
@@ -50,7 +50,7 @@ def atomically(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def sweep_halves(folder: Path, age: float) -> None:
+def remove_stale_temp_files(folder: Path, age: float) -> None:
     """Remove below a folder what killed jobs left half written under temporary names, `age` seconds ago or before."""
     for place, _, names in os.walk(folder):
         for path in (Path(place, name) for name in names if HALF.fullmatch(name)):
@@ -70,17 +70,17 @@ def digest_of(facts: object) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def unwritable(what: str, folder: Path, error: OSError) -> StudyError:
+def unwritable(what: str, folder: Path, error: OSError) -> UserError:
     """Return the sentence that a part of the store can't be written to."""
-    return StudyError(
+    return UserError(
         f"the store of {what} '{folder}' can't be written to ({error.strerror or error}); the environment variable "
         "DREAMBIRDS_STORE names the folder that it lies in"
     )
 
 
-def link(file: Path, path: Path) -> None:
+def link_or_copy(file: Path, path: Path) -> None:
     """Put a file at `path` too: as the same file where the disk allows, else as a copy; what was there is replaced."""
-    with atomically(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             temporary.hardlink_to(file)
         except OSError:

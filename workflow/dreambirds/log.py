@@ -13,7 +13,7 @@ MOST_WARNINGS = 20  # of one kind, such as photographs that can't be read
 OTHERS = "… and more lines like those before, which are left out"
 
 
-class OneLine(logging.Formatter):
+class SingleLineFormatter(logging.Formatter):
     """Show line breaks and terminal codes of a message with backslashes, since names of files may hold them."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, logging's own name
@@ -21,7 +21,7 @@ class OneLine(logging.Formatter):
         return one_line(super().formatMessage(record))
 
 
-class Few(logging.Filter):
+class RateLimitFilter(logging.Filter):
     """Let the first lines of a kind pass, and say once that there are more; errors always pass.
 
     Lines are of one kind if they come from the same place in the code. Where the others are told, a line may say with
@@ -53,8 +53,8 @@ def log_to(file: Path) -> None:
     """Send what the package logs from now on to the terminal and to a file, which begins anew."""
     handlers = [logging.StreamHandler(), logging.FileHandler(file, mode="w", encoding="utf-8")]
     for handler, form in zip(handlers, ("%(message)s", "%(asctime)s %(message)s"), strict=True):
-        handler.setFormatter(OneLine(form))
-        handler.addFilter(Few())
+        handler.setFormatter(SingleLineFormatter(form))
+        handler.addFilter(RateLimitFilter())
     logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a log that can't be written, on a full disk, is no reason for a traceback

@@ -8,31 +8,31 @@ import numpy as np
 import torch
 
 
-def seed_of(*parts: object) -> int:
+def derive_seed(*parts: object) -> int:
     """Return a whole number below 2**63 that depends on all parts and their order."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
 
 
 @contextmanager
-def drawing(*parts: object) -> Iterator[None]:
+def fork_rng(*parts: object) -> Iterator[None]:
     """Let torch's global CPU generator draw what belongs to these parts, then put it back as it was."""
     generator = torch.default_generator  # torch.manual_seed costs a hundred times as much
     before = generator.get_state()
-    generator.manual_seed(seed_of(*parts))
+    generator.manual_seed(derive_seed(*parts))
     try:
         yield
     finally:
         generator.set_state(before)
 
 
-def begin(device: torch.device, *parts: object) -> None:
+def seed_update(device: torch.device, *parts: object) -> None:
     """Seed all chance of an update on the processor and on `device`."""
-    torch.default_generator.manual_seed(seed_of(*parts))
+    torch.default_generator.manual_seed(derive_seed(*parts))
     if device.type == "cuda":
-        torch.cuda.manual_seed(seed_of(*parts))
+        torch.cuda.manual_seed(derive_seed(*parts))
 
 
-def label_stream(seed: int, label: str, *more: int) -> np.random.Generator:
+def label_rng(seed: int, label: str, *more: int) -> np.random.Generator:
     """Return a generator that depends on the seed, on the label's own letters, and on further whole numbers."""
     number = int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "big")
     return np.random.default_rng([seed, number, *more])

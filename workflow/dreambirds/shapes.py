@@ -13,7 +13,7 @@ def as_size(shape: tuple[int, int]) -> int | list[int]:
     return shape[0] if shape[0] == shape[1] else list(shape)
 
 
-def say(shape: tuple[int, int]) -> str:
+def shape_text(shape: tuple[int, int]) -> str:
     """Return ``height``x``width`` for people."""
     return f"{shape[0]}x{shape[1]}"
 
@@ -25,13 +25,13 @@ def in_proportion(shape: tuple[int, int], side: int, of: Callable[[Iterable[int]
     return height, width
 
 
-def to_word(shape: tuple[int, int]) -> str:
+def shape_name(shape: tuple[int, int]) -> str:
     """Return a shape as names of files tell it: ``64`` for a square, else ``48x32``, the height first."""
     height, width = shape
     return str(height) if height == width else f"{height}x{width}"
 
 
-def from_word(word: str) -> tuple[int, int]:
-    """Undo `to_word`."""
+def parse_shape(word: str) -> tuple[int, int]:
+    """Undo `shape_name`."""
     sides = [int(side) for side in word.split("x")]
     return sides[0], sides[-1]

@@ -1,7 +1,7 @@
 from snakemake.exceptions import WorkflowError
 
 from dreambirds.runtime.code_version import libraries, stage_code
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.plan.memory import dream_mb, train_mb
 
 
@@ -21,7 +21,7 @@ def plainly(function, **known):
     def ask(wildcards):
         try:
             return function(**known, **dict(wildcards.items()))
-        except StudyError as error:
+        except UserError as error:
             raise WorkflowError(str(error)) from None
 
     return ask

@@ -1,6 +1,6 @@
 from dreambirds.plan import inputs, targets
 from dreambirds.plan.paths import index_name
-from dreambirds.plan.inputs import starts, statistics
+from dreambirds.plan.inputs import start_images, statistics
 
 dreams = f"{results}/dreams/{{run}}/epoch-{{epoch}}"
 
@@ -16,7 +16,7 @@ for recipe in plan.recipes:
             input:
                 weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
                 # functions, since Snakemake's report shows plain paths as code of the page
-                photographs=lambda wildcards, recipe=recipe: starts(plan, recipe),
+                photographs=lambda wildcards, recipe=recipe: start_images(plan, recipe),
                 statistics=lambda wildcards, recipe=recipe: statistics(plan, recipe),
             output:
                 index=f"{dreams}/{recipe}/{index_name(part)}",
@@ -34,7 +34,7 @@ for recipe in plan.recipes:
                 recipe=recipe,
                 part=part,
                 digest=plan.digest(recipe),
-                asked=plainly(inputs.asked, plan=plan, recipe=recipe, part=part),
+                asked=plainly(inputs.requested, plan=plan, recipe=recipe, part=part),
             message:
                 f"Dream of {recipe} at epoch {{wildcards.epoch}} of {{wildcards.run}}"
             script:
@@ -44,7 +44,7 @@ for recipe in plan.recipes:
 rule one_dream:
     input:
         weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
-        photographs=lambda wildcards: starts(plan, wildcards.recipe),
+        photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
         job=ancient(plainly(targets.job_if_there, plan=plan)),
     output:

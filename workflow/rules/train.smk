@@ -1,9 +1,9 @@
-from dreambirds.plan.checkpoints import histories, link, settings
+from dreambirds.plan.checkpoints import histories, previous_checkpoint, training_settings
 
 
 rule train:
     input:
-        unpack(plainly(link, plan=plan)),
+        unpack(plainly(previous_checkpoint, plan=plan)),
         pictures=ancient(rules.dataset.output.pictures),
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
@@ -26,7 +26,7 @@ rule train:
         code=stage_code("training"),
         libraries=libraries("training"),
         checkpoint=lambda wildcards: [wildcards.run, wildcards.epoch],
-        settings=lambda wildcards: settings(plan, wildcards.run),
+        settings=lambda wildcards: training_settings(plan, wildcards.run),
     message:
         "Train {wildcards.run} to epoch {wildcards.epoch}"
     script:

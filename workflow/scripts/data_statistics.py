@@ -4,7 +4,7 @@ from job import job
 
 with job(snakemake):
     from dreambirds.dream_job.statistics import write_statistics
-    from dreambirds.shapes import from_word
+    from dreambirds.shapes import parse_shape
 
-    shape = from_word(snakemake.wildcards.size)
+    shape = parse_shape(snakemake.wildcards.size)
     write_statistics(Path(snakemake.input.table).parent, shape, Path(snakemake.output[0]))

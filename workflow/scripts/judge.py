@@ -4,11 +4,11 @@ from job import job
 
 with job(snakemake):
     from dreambirds.device import choose_device
-    from dreambirds.evaluation.evaluate import Case, write_judgement
+    from dreambirds.evaluation.evaluate import JudgeJob, write_judgement
     from dreambirds.plan.plan import make_plan
 
     source, output = snakemake.input, snakemake.output
-    case = Case(
+    case = JudgeJob(
         judge=snakemake.wildcards.judge,
         weights=Path(source.weights),
         names=[Path(file) for file in source.names],

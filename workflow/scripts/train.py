@@ -3,10 +3,10 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
-    from dreambirds.config.runs import as_epoch
+    from dreambirds.config.runs import parse_epoch
     from dreambirds.device import choose_device
     from dreambirds.plan.plan import make_plan
-    from dreambirds.training.job import Files, Segment, train_segment
+    from dreambirds.training.job import Files, TrainJob, run_train_job
 
     source, output, settings = snakemake.input, snakemake.output, snakemake.params.settings
     # as many as the cores that were granted leave, beside the threads that compute
@@ -14,15 +14,15 @@ with job(snakemake):
     asked = plan.config["threads"]
     processes = asked["load"] * snakemake.threads // (asked["load"] + asked["train"])
     before = source.get("before") and Files(Path(source.before), Path(source.before_state), Path())
-    segment = Segment(
+    segment = TrainJob(
         name=snakemake.wildcards.run,
         run=settings,
         dataset=Path(source.table).parent,
-        epoch=as_epoch(snakemake.wildcards.epoch),
+        epoch=parse_epoch(snakemake.wildcards.epoch),
         before=before,
         to=Files(Path(output.weights), Path(output.state), Path(output.history)),
         code=snakemake.params.code,
         processes=processes,
         where=plan.path(snakemake.wildcards.run),
     )
-    train_segment(segment, choose_device(snakemake.resources.gpu, max(1, snakemake.threads - processes)))
+    run_train_job(segment, choose_device(snakemake.resources.gpu, max(1, snakemake.threads - processes)))

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from dreambirds.config.load import Section
-from dreambirds.config.recipes import spread
-from dreambirds.errors import StudyError, nearest
+from dreambirds.config.recipes import expand_grid
+from dreambirds.errors import UserError, did_you_mean
 from dreambirds.io import digest_of
 
 VIEWS = {"raw": "", "rescaled": "-rescaled"}
@@ -43,7 +43,7 @@ class Dreams:
         index is its own."""
         self.recipes = recipes
         asked = config["dreams"]["recipes"]
-        self.origins = {point: name for name, recipe in asked.items() for point in spread(name, recipe)}
+        self.origins = {point: name for name, recipe in asked.items() for point in expand_grid(name, recipe)}
         self.table = table
 
     def pick(self, chosen: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
@@ -114,7 +114,7 @@ def by_view(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table.assign(view=view) for view in VIEWS], ignore_index=True)
 
 
-def comparisons(config: Section, recipes: dict[str, Section], table: pd.DataFrame) -> list[Comparison]:
+def list_comparisons(config: Section, recipes: dict[str, Section], table: pd.DataFrame) -> list[Comparison]:
     """Return the comparisons of a study's experiment, none without one.
 
     `table` has a row a dream. Raises StudyError, with the key's full path, where no dreams have what is asked for, or
@@ -142,19 +142,19 @@ def _compare(contrast: Section, dreams: Dreams, where: str) -> list[Comparison]:
     if contrast["against"] == CHANCE:
         return [Comparison(vary, None, value, chosen, measures) for value in values]
     if len(values) < 2:
-        raise StudyError(f"{where}.values: two values at least are compared, or one against {CHANCE}")
+        raise UserError(f"{where}.values: two values at least are compared, or one against {CHANCE}")
     befores = values if contrast["against"] == "previous" else [values[0]] * len(values)
     asked = [Comparison(vary, *sides, chosen, measures) for sides in zip(befores, values[1:], strict=False)]
     found = [each for each in asked if len(dreams.pairs(each))]
     if not found or (contrast["values"] and len(found) < len(asked)):
         lost = next(each for each in asked if each not in found)
-        raise StudyError(f"{where}: no two dreams differ in {vary} {lost.before} and {lost.after} and in nothing else")
+        raise UserError(f"{where}: no two dreams differ in {vary} {lost.before} and {lost.after} and in nothing else")
     return found
 
 
 def _check_word(word: str, allowed: set[str], where: str) -> None:
     if word not in allowed:
-        raise StudyError(f"{where}: '{word}' is nothing that dreams can be told by here; {nearest(word, allowed)}")
+        raise UserError(f"{where}: '{word}' is nothing that dreams can be told by here; {did_you_mean(word, allowed)}")
 
 
 def _chosen(contrast: Section, dreams: Dreams, where: str) -> dict[str, list[Any]]:
@@ -166,7 +166,7 @@ def _chosen(contrast: Section, dreams: Dreams, where: str) -> dict[str, list[Any
         for value in wanted:
             _check_value(dreams, {}, word, value, f"{where}.where.{word}")
     if dreams.pick(chosen).empty:
-        raise StudyError(f"{where}.where: no dream has all of this")
+        raise UserError(f"{where}.where: no dream has all of this")
     return chosen
 
 
@@ -185,7 +185,7 @@ def _check_value(dreams: Dreams, chosen: dict[str, list[Any]], column: str, valu
     plain = not isinstance(value, (dict, list))
     if (column in DREAM and not plain) or dreams.pick({**chosen, column: [value]}).empty:
         found = _all(dreams, dreams.pick(chosen), column)
-        raise StudyError(f"{where}: no dream has {column} '{value}'; {nearest(value, found)}")
+        raise UserError(f"{where}: no dream has {column} '{value}'; {did_you_mean(value, found)}")
 
 
 def _all(dreams: Dreams, rows: pd.DataFrame, column: str) -> list[Any]:
@@ -200,6 +200,6 @@ def _all(dreams: Dreams, rows: pd.DataFrame, column: str) -> list[Any]:
 def _check_measures(contrast: Section, where: str) -> None:
     for measure in contrast["measures"]:
         if contrast["against"] == CHANCE and measure not in OF_CHANCE:
-            raise StudyError(f"{where}.measures: '{measure}' has no chance; {nearest(measure, OF_CHANCE)}")
+            raise UserError(f"{where}.measures: '{measure}' has no chance; {did_you_mean(measure, OF_CHANCE)}")
         if contrast["vary"] == "view" and measure in WITHOUT_VIEW:
-            raise StudyError(f"{where}.measures: '{measure}' is the same in both views")
+            raise UserError(f"{where}.measures: '{measure}' is the same in both views")

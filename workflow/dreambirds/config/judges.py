@@ -1,9 +1,9 @@
 """Who judges a study's dreams: networks that did not dream them."""
 
-from dreambirds.config.load import Section, check, check_letters
-from dreambirds.config.runs import as_epoch, check_model, check_options, check_run
-from dreambirds.data.labels import Label, check_labels, match, read_names
-from dreambirds.errors import StudyError, nearest, said_of
+from dreambirds.config.load import Section, check, check_path_characters
+from dreambirds.config.runs import check_model, check_options, check_run, parse_epoch
+from dreambirds.data.labels import Label, check_labels, match_classes, read_names
+from dreambirds.errors import UserError, did_you_mean, error_context
 from dreambirds.io import expand, is_file
 
 KINDS = ("train", "run", "checkpoint", "weights")
@@ -14,7 +14,7 @@ ARCHITECTURES = ("resnet10t", "mobilenetv3_small_100")
 EPOCHS = 12
 
 
-def fill_judges(config: Section) -> None:
+def resolve_judges(config: Section) -> None:
     """Put the judge that a study has by default where its config names none, and check the section, in place.
 
     By default one network of an architecture that no run has learns the same data; from the hub's weights where a run
@@ -22,25 +22,25 @@ def fill_judges(config: Section) -> None:
     """
     if config["judges"] is None:
         if OWN in config["runs"]:
-            raise StudyError(f"runs.{OWN}: the study's own judge has this name; call the run otherwise")
+            raise UserError(f"runs.{OWN}: the study's own judge has this name; call the run otherwise")
         config["judges"] = {OWN: {"train": _another(config["runs"])}}
         check(config, "config")
     for name, judge in config["judges"].items():
         where = f"judges.{name}"
         if name in config["runs"]:
-            raise StudyError(f"{where}: a run has this name too; call the judge otherwise")
+            raise UserError(f"{where}: a run has this name too; call the judge otherwise")
         _check_keys(judge, where)
         _CHECKS[kind(judge)](judge, where, config["runs"])
 
 
-def check_names(judges: dict[str, Section], labels: list[Label]) -> None:
+def check_judge_names(judges: dict[str, Section], labels: list[Label]) -> None:
     """Raise StudyError, the key's full path in it, where a judge calls a class that the study has not, or is said to
     have one that its file of labels has not; which classes a checkpoint has is seen when it is loaded."""
     for name, judge in judges.items():
-        with said_of(f"judges.{name}"):
+        with error_context(f"judges.{name}"):
             check_labels(labels, judge["names"])
             if kind(judge) == "weights":
-                match(labels, read_names(expand(judge["labels"])), judge["names"])
+                match_classes(labels, read_names(expand(judge["labels"])), judge["names"])
 
 
 def kind(judge: Section) -> str:
@@ -65,11 +65,11 @@ def _check_keys(judge: Section, where: str) -> None:
     given = [word for word in KINDS if judge.get(word) is not None]
     if len(given) != 1:
         told = f"not {' and '.join(given)}" if given else "there is none"
-        raise StudyError(f"{where}: exactly one of {', '.join(KINDS)} makes a judge; {told}")
+        raise UserError(f"{where}: exactly one of {', '.join(KINDS)} makes a judge; {told}")
     for word, keys in BELONGS.items():
         for key in keys:
             if judge[key] not in (None, {}) and key not in BELONGS[given[0]]:
-                raise StudyError(f"{where}.{key}: belongs to a judge with '{word}', and this one has '{given[0]}'")
+                raise UserError(f"{where}.{key}: belongs to a judge with '{word}', and this one has '{given[0]}'")
 
 
 def _check_trained(judge: Section, where: str, _runs: dict[str, Section]) -> None:
@@ -78,15 +78,15 @@ def _check_trained(judge: Section, where: str, _runs: dict[str, Section]) -> Non
 
 def _check_of_run(judge: Section, where: str, runs: dict[str, Section]) -> None:
     if judge["run"] not in runs:
-        raise StudyError(f"{where}.run: the study has no run '{judge['run']}'; {nearest(judge['run'], runs)}")
+        raise UserError(f"{where}.run: the study has no run '{judge['run']}'; {did_you_mean(judge['run'], runs)}")
     if len(runs) == 1:
-        raise StudyError(f"{where}.run: '{judge['run']}' is the study's only run, and no judge of its own dreams")
-    kept = [as_epoch(epoch) for epoch in runs[judge["run"]]["epochs"]]
-    judge["epoch"] = kept[-1] if judge["epoch"] is None else as_epoch(judge["epoch"])
+        raise UserError(f"{where}.run: '{judge['run']}' is the study's only run, and no judge of its own dreams")
+    kept = [parse_epoch(epoch) for epoch in runs[judge["run"]]["epochs"]]
+    judge["epoch"] = kept[-1] if judge["epoch"] is None else parse_epoch(judge["epoch"])
     if judge["epoch"] not in kept:
-        raise StudyError(
+        raise UserError(
             f"{where}.epoch: the run '{judge['run']}' keeps no checkpoint of epoch {judge['epoch']}; "
-            f"{nearest(judge['epoch'], kept)}"
+            f"{did_you_mean(judge['epoch'], kept)}"
         )
 
 
@@ -98,18 +98,18 @@ def _check_weights(judge: Section, where: str, _runs: dict[str, Section]) -> Non
     _check_file(judge, "weights", where)
     for key, meaning in (("labels", "a file with a line a class"), ("model", "a model of timm")):
         if judge[key] is None:
-            raise StudyError(f"{where}.{key}: weights from a file need {meaning}")
+            raise UserError(f"{where}.{key}: weights from a file need {meaning}")
     _check_file(judge, "labels", where)
     check_model(judge["model"], f"{where}.model")
     check_options(judge["model_options"], f"{where}.model_options")
-    with said_of(where):
+    with error_context(where):
         read_names(expand(judge["labels"]))  # before the study's own classes are known, which may take a download
 
 
 def _check_file(judge: Section, key: str, where: str) -> None:
     if not is_file(expand(judge[key])):
-        raise StudyError(f"{where}.{key}: '{judge[key]}' is not a file")
-    check_letters(expand(judge[key]), f"{where}.{key}")
+        raise UserError(f"{where}.{key}: '{judge[key]}' is not a file")
+    check_path_characters(expand(judge[key]), f"{where}.{key}")
 
 
 _CHECKS = {

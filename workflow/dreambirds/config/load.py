@@ -12,7 +12,7 @@ import jsonschema
 import yaml
 from jsonschema.protocols import Validator
 
-from dreambirds.errors import StudyError, first_line, nearest
+from dreambirds.errors import UserError, did_you_mean, first_line
 
 MOST_NODES = 100_000
 MOST_BYTES = 10_000_000
@@ -29,9 +29,9 @@ def check_file(path: Path) -> None:
     text = _read(path, where)
     root = _parsed(yaml.compose, text, where)
     if root is None:
-        raise StudyError(f"{where} is empty; it must at least name runs and dreams")
+        raise UserError(f"{where} is empty; it must at least name runs and dreams")
     if not isinstance(root, yaml.MappingNode):
-        raise StudyError(f"{where} must hold keys with values, such as 'study: birds'")
+        raise UserError(f"{where} must hold keys with values, such as 'study: birds'")
     _count(root, {}, where)
     for key, keys in _mappings(root, ()):
         _check_keys(key, keys, where)
@@ -54,31 +54,31 @@ def _parsed(parse: Callable[..., object], text: str, where: str) -> object:
     try:
         return parse(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
-        raise StudyError(f"{where} is no YAML: {_reason(error)}") from None
+        raise UserError(f"{where} is no YAML: {_reason(error)}") from None
     except (RecursionError, ValueError, OverflowError) as error:
         told = "is nested too deep" if isinstance(error, RecursionError) else f"is no YAML: {first_line(error)}"
-        raise StudyError(f"{where} {told}") from None
+        raise UserError(f"{where} {told}") from None
 
 
 def _read(path: Path, where: str) -> str:
     try:
         if path.is_file() and path.stat().st_size > MOST_BYTES:
-            raise StudyError(f"{where} is larger than {MOST_BYTES // 10**6} MB")
+            raise UserError(f"{where} is larger than {MOST_BYTES // 10**6} MB")
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
-        raise StudyError(f"{where} is not there; {_others(path)}") from None
+        raise UserError(f"{where} is not there; {_others(path)}") from None
     except IsADirectoryError:
-        raise StudyError(f"{where} is a folder; name a YAML file") from None
+        raise UserError(f"{where} is a folder; name a YAML file") from None
     except UnicodeDecodeError as error:
-        raise StudyError(f"{where} is no UTF-8 text: {error.reason} at byte {error.start}") from None
+        raise UserError(f"{where} is no UTF-8 text: {error.reason} at byte {error.start}") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise StudyError(f"{where} can't be read: {reason}") from None
+        raise UserError(f"{where} can't be read: {reason}") from None
 
 
 def _others(path: Path) -> str:
     beside = [str(file) for file in sorted(path.parent.glob("*")) if file.suffix in SUFFIXES]
-    return nearest(path, beside) if beside else f"'{path.parent}' holds no YAML file"
+    return did_you_mean(path, beside) if beside else f"'{path.parent}' holds no YAML file"
 
 
 def _reason(error: yaml.YAMLError) -> str:
@@ -92,13 +92,13 @@ def _count(node: yaml.Node, known: dict[int, int], where: str) -> int:
     """Return how many values a node stands for, each alias counted as all that it repeats."""
     if id(node) in known:
         if not known[id(node)]:
-            raise StudyError(f"{where}, line {node.start_mark.line + 1}: '&' names a part that holds itself")
+            raise UserError(f"{where}, line {node.start_mark.line + 1}: '&' names a part that holds itself")
         return known[id(node)]
     known[id(node)] = 0
     parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
     count = 1 + sum(_count(part, known, where) for part in parts) if isinstance(node, yaml.CollectionNode) else 1
     if count > MOST_NODES:
-        raise StudyError(f"{where} stands for more than {MOST_NODES} values; use fewer aliases ('*name')")
+        raise UserError(f"{where} stands for more than {MOST_NODES} values; use fewer aliases ('*name')")
     known[id(node)] = count
     return count
 
@@ -118,12 +118,12 @@ def _check_keys(place: tuple[str, ...], node: yaml.MappingNode, where: str) -> N
     for key, _ in node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            raise StudyError(f"{where}, line {line}: a key must be a word, not a list or keys of its own")
+            raise UserError(f"{where}, line {line}: a key must be a word, not a list or keys of its own")
         if key.value == RUNS_CODE:
-            raise StudyError(f"{where}, line {line}: '{RUNS_CODE}' would run what the file says as code")
+            raise UserError(f"{where}, line {line}: '{RUNS_CODE}' would run what the file says as code")
         if key.value in lines:
             path = ".".join((*place, key.value))
-            raise StudyError(f"{where}: the key '{path}' is there twice, in lines {lines[key.value]} and {line}")
+            raise UserError(f"{where}: the key '{path}' is there twice, in lines {lines[key.value]} and {line}")
         lines[key.value] = line
 
 
@@ -154,7 +154,7 @@ def check(values: Section, name: str, where: str = "") -> None:
     validator = _FillingValidator(load_schema(name), format_checker=None)
     errors = sorted(validator.iter_errors(values), key=lambda error: [str(part) for part in error.absolute_path])
     if errors:
-        raise StudyError(_sentence(errors[0], where))
+        raise UserError(_sentence(errors[0], where))
 
 
 def _with_defaults(validator_class: type[Validator]) -> Any:
@@ -193,7 +193,7 @@ def _sentence(error: _Error, where: str) -> str:
 def _unknown_key(error: _Error) -> str:
     allowed = error.schema["properties"]
     unknown = sorted(str(key) for key in error.instance if key not in allowed)[0]
-    return f"unknown key '{unknown}'; {nearest(unknown, allowed)}"
+    return f"unknown key '{unknown}'; {did_you_mean(unknown, allowed)}"
 
 
 def _wrong_type(error: _Error) -> str:
@@ -238,7 +238,7 @@ def _wrong_form(error: _Error) -> str:
 _WORDS: dict[str, Callable[[_Error], str]] = {
     "additionalProperties": _unknown_key,
     "type": _wrong_type,
-    "enum": lambda error: f"unknown value {error.instance!r}; {nearest(error.instance, error.validator_value)}",
+    "enum": lambda error: f"unknown value {error.instance!r}; {did_you_mean(error.instance, error.validator_value)}",
     "pattern": _wrong_form,
     "required": lambda error: f"the key {error.message.split(' is a required')[0]} is missing",
     "minimum": lambda error: f"must be at least {error.validator_value}, not {error.instance}",
@@ -253,8 +253,8 @@ _WORDS: dict[str, Callable[[_Error], str]] = {
 }
 
 
-def check_letters(path: Path, where: str) -> None:
+def check_path_characters(path: Path, where: str) -> None:
     """Raise StudyError if Snakemake would take a part of a file's name for a pattern, since that can't be escaped."""
     strange = next((letter for letter in str(path) if letter in PATTERNS), None)
     if strange:
-        raise StudyError(f"{where}: '{path}' has a '{strange}', which Snakemake takes for a pattern; rename or link it")
+        raise UserError(f"{where}: '{path}' has a '{strange}', which Snakemake takes for a pattern; rename or link it")

@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from dreambirds.config.load import Section, check, check_letters, load_schema
+from dreambirds.config.load import Section, check, check_path_characters, load_schema
 from dreambirds.data.image_files import find_photographs, is_photograph
 from dreambirds.dreaming.objectives import parse
 from dreambirds.dreaming.recipe import Recipe, scaled
-from dreambirds.errors import StudyError, nearest, said_of
+from dreambirds.errors import UserError, did_you_mean, error_context
 from dreambirds.io import expand, is_file
 from dreambirds.shapes import in_proportion, shape_of
 
@@ -46,7 +46,7 @@ def load_presets() -> dict[str, Preset]:
 def preset(name: str) -> Preset:
     """Return a preset. Raises StudyError, with the nearest name, if there is none of this name."""
     if name not in load_presets():
-        raise StudyError(f"unknown preset '{name}'; {nearest(name, load_presets())}")
+        raise UserError(f"unknown preset '{name}'; {did_you_mean(name, load_presets())}")
     return load_presets()[name]
 
 
@@ -73,24 +73,24 @@ def start_file(parameters: Section, recipe: str) -> Path | None:
     if parameters["start_path"] is None:
         return None
     path = expand(parameters["start_path"])
-    check_letters(path, f"dreams.recipes.{recipe}.start_path")
+    check_path_characters(path, f"dreams.recipes.{recipe}.start_path")
     if not is_file(path) or not is_photograph(path):
         where, named = f"dreams.recipes.{recipe}.start_path", parameters["start_path"]
-        raise StudyError(f"{where}: '{named}' is no JPEG, PNG or WebP, nor a folder of them")
+        raise UserError(f"{where}: '{named}' is no JPEG, PNG or WebP, nor a folder of them")
     return path
 
 
 def check_point(point: Section, where: str) -> None:
     """Raise StudyError unless the keys of one recipe, checked against its schema, fit each other."""
-    with said_of(f"{where}.objective"):
+    with error_context(f"{where}.objective"):
         parse(point["objective"])
     for key, wrong in _misfits(point).items():
         if wrong:
-            raise StudyError(f"{where}.{key}: {wrong}")
+            raise UserError(f"{where}.{key}: {wrong}")
     for key, value in point.items():
         low, high = value["random"] if isinstance(value, dict) and "random" in value else (0, 0)
         if low > high:
-            raise StudyError(f"{where}.{key}: must go from the lower to the higher, not {value['random']}")
+            raise UserError(f"{where}.{key}: must go from the lower to the higher, not {value['random']}")
 
 
 def _misfits(point: Section) -> dict[str, str | None]:
@@ -136,16 +136,16 @@ def check_sizes(point: Section, shape: tuple[int, int], where: str) -> None:
     side = min(shape)
     smallest = round(side / point["octave_scale"] ** (point["octaves"] - 1))
     if smallest < SMALLEST_SIDE:
-        raise StudyError(
+        raise UserError(
             f"{where}.octaves: the first of {point['octaves']} would be {smallest} pixels wide or high; it must "
             f"have at least {SMALLEST_SIDE}"
         )
     jitter = round(point["jitter"] * side / (point["lengths_at"] or side))
     if jitter >= smallest:
-        raise StudyError(f"{where}.jitter: must be below the picture's side, {smallest}, not {jitter}")
+        raise UserError(f"{where}.jitter: must be below the picture's side, {smallest}, not {jitter}")
 
 
-def spread(name: str, recipe: Section) -> dict[str, Section]:
+def expand_grid(name: str, recipe: Section) -> dict[str, Section]:
     """Return {name: parameters} for every combination of the recipe's lists, checked and with all defaults.
 
     `steps` is always a list of moments and spans no grid. Each point is named after the recipe and the values that
@@ -165,12 +165,12 @@ def spread(name: str, recipe: Section) -> dict[str, Section]:
         word = _shorten("-".join([name, *(f"{key}-{_word(key, value)}" for key, value in varied.items())]))
         if word in points:
             key = next(key for key in axes if varied[key] != named[word][key])
-            raise StudyError(f"{where}.{key}: two values give recipes of the same name, '{word}'")
+            raise UserError(f"{where}.{key}: two values give recipes of the same name, '{word}'")
         points[word], named[word] = point, varied
     return points
 
 
-def spread_all(recipes: dict[str, Section]) -> dict[str, Section]:
+def expand_recipes(recipes: dict[str, Section]) -> dict[str, Section]:
     """Spread out every recipe, in order. Raises StudyError also where two recipes are the same or share a name."""
     sizes = [math.prod(map(len, _axes(recipe).values())) for recipe in recipes.values()]
     if max(sizes) <= MOST_RECIPES:  # else the sentence is about one grid
@@ -178,10 +178,10 @@ def spread_all(recipes: dict[str, Section]) -> dict[str, Section]:
     spread_out: dict[str, Section] = {}
     seen: dict[str, str] = {}
     for recipe_name, recipe in recipes.items():
-        for name, point in spread(recipe_name, recipe).items():
+        for name, point in expand_grid(recipe_name, recipe).items():
             twin = seen.setdefault(repr(sorted(point.items())), name)
             if name in spread_out or twin != name:
-                raise StudyError(f"dreams.recipes.{recipe_name}: '{name}' is the same recipe as '{twin}'")
+                raise UserError(f"dreams.recipes.{recipe_name}: '{name}' is the same recipe as '{twin}'")
             spread_out[name] = point
     _check_count(len(spread_out))
     return spread_out
@@ -193,7 +193,7 @@ def _axes(recipe: Section) -> dict[str, list[Any]]:
 
 def _check_count(recipes: int) -> None:
     if recipes > MOST_RECIPES:
-        raise StudyError(f"dreams.recipes: {recipes} recipes in all, at most {MOST_RECIPES} are allowed")
+        raise UserError(f"dreams.recipes: {recipes} recipes in all, at most {MOST_RECIPES} are allowed")
 
 
 def _over_preset(point: Section, where: str) -> Section:
@@ -206,14 +206,14 @@ def _over_preset(point: Section, where: str) -> Section:
 def _check_axes(axes: dict[str, list[Any]], where: str) -> None:
     size = math.prod(map(len, axes.values()))
     if size > MOST_RECIPES:
-        raise StudyError(f"{where}: a grid of {size} recipes, at most {MOST_RECIPES} are allowed")
+        raise UserError(f"{where}: a grid of {size} recipes, at most {MOST_RECIPES} are allowed")
     for key, values in axes.items():
         if key not in load_schema("recipe")["properties"]:
             check({key: values}, "recipe", where)
         if not values:
-            raise StudyError(f"{where}.{key}: must hold at least 1 value(s), not []")
+            raise UserError(f"{where}.{key}: must hold at least 1 value(s), not []")
         if any(value in values[:place] for place, value in enumerate(values)):
-            raise StudyError(f"{where}.{key}: must not repeat a value, not {values}")
+            raise UserError(f"{where}.{key}: must not repeat a value, not {values}")
 
 
 def _word(key: str, value: Any) -> str:
@@ -255,7 +255,7 @@ def list_presets(side: int = 64) -> dict[str, Recipe]:
     """
     recipes = {}
     for name in load_presets():
-        (parameters,) = spread(name, {"preset": name}).values()
+        (parameters,) = expand_grid(name, {"preset": name}).values()
         recipes[name] = as_recipe(parameters, side)
     return recipes
 

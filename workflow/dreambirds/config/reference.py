@@ -10,7 +10,7 @@ import yaml
 
 from dreambirds.config.load import load_schema
 from dreambirds.config.recipes import load_presets
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 _NO_DEFAULT = {False: "must be given", True: "none"}
 BEGIN, END = "<!-- made from presets.yaml by make manual -->\n", "<!-- end -->\n"
@@ -112,6 +112,6 @@ def write_manual(root: Path) -> None:
     where there is no docs/recipes.md."""
     page = root / "docs" / "recipes.md"
     if not page.is_file():
-        raise StudyError(f"'{page}' is not there; run this in a copy of the project")
+        raise UserError(f"'{page}' is not there; run this in a copy of the project")
     (root / "config" / "README.md").write_text(manual())
     page.write_text(with_presets(page.read_text()))

@@ -5,8 +5,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from dreambirds.config.load import Section, check_letters
-from dreambirds.errors import StudyError, first_line, nearest
+from dreambirds.config.load import Section, check_path_characters
+from dreambirds.errors import UserError, did_you_mean, first_line
 from dreambirds.io import expand, is_file
 from dreambirds.shapes import as_size, shape_of
 
@@ -19,7 +19,7 @@ DECIDED = {
     "pretrained": "`weights` tells where they come from",
     "checkpoint_path": "`weights` tells where they come from",
 }
-_OPTIMISER = re.compile(r"^\s+name='(\w+)'", re.MULTILINE)
+_OPTIMIZER = re.compile(r"^\s+name='(\w+)'", re.MULTILINE)
 DECIMALS = 4
 FALLING = ("cosine", "tanh", "poly", "wsd", "rsqrt")
 
@@ -31,10 +31,10 @@ def model_names() -> frozenset[str]:
 
 
 @cache
-def optimiser_names() -> frozenset[str]:
+def optimizer_names() -> frozenset[str]:
     """Return the names of timm's optimisers, read likewise, but for those whose state is no plain numbers or that
     need a second derivative, a GPU or a further library."""
-    names = _names("optim", _OPTIMISER)
+    names = _names("optim", _OPTIMIZER)
     return frozenset(name for name in names if not name.startswith(("kron", "adahessian", "fused", "bnb")))
 
 
@@ -42,20 +42,20 @@ def check_model(name: str, where: str) -> None:
     """Raise StudyError, naming the nearest model, unless timm has this one; a pretrained tag may follow a dot."""
     architecture = name.partition(".")[0]
     if architecture not in model_names():
-        raise StudyError(f"{where}: timm has no model '{name}'; {nearest(architecture, model_names())}")
+        raise UserError(f"{where}: timm has no model '{name}'; {did_you_mean(architecture, model_names())}")
 
 
 def check_options(options: Section, where: str) -> None:
     """Raise StudyError where a model's options say what the study says in another place."""
     for key in options:
         if key in DECIDED:
-            raise StudyError(f"{where}.{key}: is no option to set; {DECIDED[key]}")
+            raise UserError(f"{where}.{key}: is no option to set; {DECIDED[key]}")
 
 
-def check_optimiser(name: str, where: str) -> None:
+def check_optimizer(name: str, where: str) -> None:
     """Raise StudyError, naming the nearest optimiser, unless timm has this one."""
-    if name not in optimiser_names():
-        raise StudyError(f"{where}: timm has no optimiser '{name}'; {nearest(name, optimiser_names())}")
+    if name not in optimizer_names():
+        raise UserError(f"{where}: timm has no optimiser '{name}'; {did_you_mean(name, optimizer_names())}")
 
 
 def _names(folder: str, pattern: re.Pattern[str]) -> frozenset[str]:
@@ -68,15 +68,15 @@ def check_run(run: Section, where: str) -> None:
 
     `where` is the path of its section. Raises StudyError with one sentence, the key's full path in it.
     """
-    run["epochs"] = [as_epoch(epoch) for epoch in run["epochs"]]
+    run["epochs"] = [parse_epoch(epoch) for epoch in run["epochs"]]
     for key, wrong in _misfits(run).items():
         if wrong:
-            raise StudyError(f"{where}.{key}: {wrong}")
+            raise UserError(f"{where}.{key}: {wrong}")
     if run["weights"] not in (None, "hub"):
-        check_letters(expand(run["weights"]), f"{where}.weights")
+        check_path_characters(expand(run["weights"]), f"{where}.weights")
     check_model(run["model"], f"{where}.model")
     check_options(run["model_options"], f"{where}.model_options")
-    check_optimiser(run["optimizer"], f"{where}.optimizer")
+    check_optimizer(run["optimizer"], f"{where}.optimizer")
 
 
 def _misfits(run: Section) -> dict[str, str | None]:
@@ -100,7 +100,7 @@ def _misfit_epochs(epochs: list[int | float]) -> str | None:
     return f"must have at most {DECIMALS} decimals, not {long[0]}" if long else None
 
 
-def own_size(runs: dict[str, Section]) -> int | list[int]:
+def native_input_size(runs: dict[str, Section]) -> int | list[int]:
     """Return the input size that the runs' models were made for. It imports timm, which takes seconds.
 
     Raises StudyError if they differ or a model names none.
@@ -112,13 +112,13 @@ def own_size(runs: dict[str, Section]) -> int | list[int]:
         try:
             known = timm.get_pretrained_cfg(run["model"])
         except RuntimeError as error:
-            raise StudyError(f"runs.{name}.model: {first_line(error)}") from error
+            raise UserError(f"runs.{name}.model: {first_line(error)}") from error
         if known is None and "img_size" not in run["model_options"]:
-            raise StudyError(f"dataset.image_size: the model '{run['model']}' names no size of its own; set a number")
+            raise UserError(f"dataset.image_size: the model '{run['model']}' names no size of its own; set a number")
         sizes[name] = _told_size(run, f"runs.{name}") or known.input_size[1:]  # type: ignore[union-attr]  # checked
     if len(set(sizes.values())) > 1:
         told = ", ".join(f"{name} {as_size(shape)}" for name, shape in sizes.items())
-        raise StudyError(f"dataset.image_size: null needs models of one size, not {told}; set a number")
+        raise UserError(f"dataset.image_size: null needs models of one size, not {told}; set a number")
     return as_size(next(iter(sizes.values())))
 
 
@@ -128,11 +128,11 @@ def _told_size(run: Section, where: str) -> tuple[int, int] | None:
         return None
     sides = size if isinstance(size, list) else [size]
     if not all(isinstance(side, int) and side > 0 for side in sides) or len(sides) not in (1, 2):
-        raise StudyError(f"{where}.model_options.img_size: must be a side in pixels or [height, width], not {size!r}")
+        raise UserError(f"{where}.model_options.img_size: must be a side in pixels or [height, width], not {size!r}")
     return shape_of(size) if isinstance(size, int) else (sides[0], sides[-1])
 
 
-def as_epoch(value: str | float) -> int | float:
+def parse_epoch(value: str | float) -> int | float:
     """Return an epoch as a number, whole if it is: 4 of ``0004``, 0.25 of ``0000.25``."""
     number = float(value)
     return int(number) if number.is_integer() else number

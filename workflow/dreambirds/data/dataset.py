@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 
 from dreambirds.data.image_io import to_tensor
 from dreambirds.data.tables import read_images, read_labels, remedy
-from dreambirds.errors import MAKE_AGAIN, StudyError, first_line
-from dreambirds.io import atomically
+from dreambirds.errors import MAKE_AGAIN, UserError, first_line
+from dreambirds.io import atomic_write
 
 NAME = "pictures.npy"
 
@@ -27,7 +27,7 @@ def read_picture(path: Path, end: str = MAKE_AGAIN) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # a damaged file makes decoders fail in many ways
-        raise StudyError(f"the picture '{path}' can't be read ({first_line(error)}); {end}") from error
+        raise UserError(f"the picture '{path}' can't be read ({first_line(error)}); {end}") from error
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def packing(folder: Path, shape: tuple[int, int]) -> Iterator[Callable[[np.ndarr
     for left in folder.glob(f".*{Path(NAME).suffix}"):
         left.unlink()  # of a job that was killed
     count = 0
-    with atomically(folder / NAME) as temporary, temporary.open("wb") as file:
+    with atomic_write(folder / NAME) as temporary, temporary.open("wb") as file:
         _write_header(file, count, shape)
         start = file.tell()
 
@@ -61,17 +61,17 @@ def open_packed(folder: Path, digests: list[str]) -> np.memmap:
     try:
         pictures = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise StudyError(f"'{path}' can't be read ({error}); {remedy(folder)}") from error
+        raise UserError(f"'{path}' can't be read ({error}); {remedy(folder)}") from error
     if (
         not isinstance(pictures, np.ndarray)
         or pictures.dtype != np.uint8
         or pictures.ndim != 4
         or pictures.shape[:2] != (len(digests), 3)
     ):
-        raise StudyError(f"'{path}' does not hold {len(digests)} RGB pictures; {remedy(folder)}")
+        raise UserError(f"'{path}' does not hold {len(digests)} RGB pictures; {remedy(folder)}")
     for place in {0, len(digests) - 1} if digests else ():
         if sha256(pictures[place].transpose(1, 2, 0).tobytes()).hexdigest() != digests[place]:
-            raise StudyError(f"'{path}' holds other pictures than images.csv; {remedy(folder)}")
+            raise UserError(f"'{path}' holds other pictures than images.csv; {remedy(folder)}")
     return pictures
 
 

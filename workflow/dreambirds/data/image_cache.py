@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dreambirds.io import atomically, digest_of, store_root, unwritable
+from dreambirds.io import atomic_write, digest_of, store_root, unwritable
 from dreambirds.runtime.code_version import libraries, stage_code
 
 SHA256, PREFIX = "sha256", "dreambirds:"
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Entry:
+class CachedImage:
     """One prepared picture: its file in the store, the picture, its pixels' digest, and facts about its photograph."""
 
     path: Path
@@ -27,7 +27,7 @@ class Entry:
     facts: dict[str, str]
 
 
-class Store:
+class ImageCache:
     """A folder of pictures ``<first two>/<digest>.png``, each with facts and the digest of its pixels in its text.
 
     Many threads and jobs may use it at once.
@@ -37,7 +37,7 @@ class Store:
         """Take the folder, which is made when something is put there."""
         self.folder = folder
 
-    def get(self, key: str, shape: tuple[int, int]) -> Entry | None:
+    def get(self, key: str, shape: tuple[int, int]) -> CachedImage | None:
         """Return the entry, None if there is none; one that is damaged is discarded, with a line in the log."""
         path = self._path(key)
         try:
@@ -56,20 +56,20 @@ class Store:
             return None
         with suppress(OSError):
             os.utime(path)  # eviction goes by it; a store may be another's
-        return Entry(path, picture, digest, facts)
+        return CachedImage(path, picture, digest, facts)
 
-    def put(self, key: str, picture: Image.Image, facts: dict[str, str]) -> Entry:
+    def put(self, key: str, picture: Image.Image, facts: dict[str, str]) -> CachedImage:
         """Add an RGB picture with facts about its photograph, and return its entry. Raises StudyError if that fails."""
         path, digest, text = self._path(key), pixels_digest(picture), PngInfo()
         for name, value in {**facts, SHA256: digest}.items():
             text.add_text(f"{PREFIX}{name}", value)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with atomically(path) as temporary:
+            with atomic_write(path) as temporary:
                 picture.save(temporary, "PNG", pnginfo=text)
         except OSError as error:
             raise unwritable("prepared pictures", self.folder, error) from error
-        return Entry(path, picture, digest, facts)
+        return CachedImage(path, picture, digest, facts)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.png"

@@ -27,17 +27,17 @@ REASON = 200  # letters of a reason that a decoder gives
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
-def make_picture(stored: Image.Image, shape: Shape, box: Box | None, margin: float) -> tuple[Image.Image, dict]:
+def make_image(decode_image: Image.Image, shape: Shape, box: Box | None, margin: float) -> tuple[Image.Image, dict]:
     """Return a stored photograph as RGB of (height, width), and facts: its upright `size`, and what is `shown`.
 
     `box` is x, y, width, height in pixels of the photograph as it is stored, before its EXIF turns it; None shows the
     whole, and so does a box that has no area inside it. `shown` is ``box`` or ``whole``.
     """
-    turned = stored.getexif().get(ExifTags.Base.Orientation) in TURNED
-    width, height = stored.size[::-1] if turned else stored.size
-    frame = box and frame_box(box, stored.size, margin, shape[::-1] if turned else shape)
-    picture = upright(stored.crop(frame) if frame else stored)
-    return fit(picture, shape), {"size": f"{width}x{height}", "shown": "box" if frame else "whole"}
+    turned = decode_image.getexif().get(ExifTags.Base.Orientation) in TURNED
+    width, height = decode_image.size[::-1] if turned else decode_image.size
+    frame = box and frame_box(box, decode_image.size, margin, shape[::-1] if turned else shape)
+    picture = apply_exif(decode_image.crop(frame) if frame else decode_image)
+    return resize_and_crop(picture, shape), {"size": f"{width}x{height}", "shown": "box" if frame else "whole"}
 
 
 def frame_box(box: Box, size: tuple[int, int], margin: float, shape: Shape) -> tuple[int, int, int, int] | None:
@@ -57,8 +57,8 @@ def frame_box(box: Box, size: tuple[int, int], margin: float, shape: Shape) -> t
     sides = [max(1, min(round(side), most)) for side, most in zip((tall * proportion, tall), size, strict=True)]
     middle = x + width / 2, y + height / 2
     left, top = (
-        min(max(round(centre - side / 2), 0), most - side)
-        for centre, side, most in zip(middle, sides, size, strict=True)
+        min(max(round(center - side / 2), 0), most - side)
+        for center, side, most in zip(middle, sides, size, strict=True)
     )
     return left, top, left + sides[0], top + sides[1]
 
@@ -81,14 +81,14 @@ def read_photograph(source: Path | BinaryIO, name: str = "") -> Image.Image:
     `source` is a path or an open file, which stays open; `name` is what errors call that. Raises UnreadableError, a
     ValueError, with the reason.
     """
-    with reasons(name):
+    with decoding_errors(name):
         opened = open_file(source) if isinstance(source, Path) else nullcontext(source)
-        with opened as file, stored(file) as picture:
-            return upright(picture)
+        with opened as file, decode_image(file) as picture:
+            return apply_exif(picture)
 
 
 @contextmanager
-def reasons(name: str = "") -> Iterator[None]:
+def decoding_errors(name: str = "") -> Iterator[None]:
     """Turn whatever fails inside, since a damaged file makes decoders fail in many ways, into an UnreadableError.
 
     `name` is put where a decoder speaks of an open file.
@@ -100,7 +100,7 @@ def reasons(name: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def stored(file: BinaryIO) -> Iterator[Image.Image]:
+def decode_image(file: BinaryIO) -> Iterator[Image.Image]:
     """Decode an open file from its beginning, as it is stored, maybe lying on its side; to be used within the block."""
     file.seek(0)
     if not file.read(1):
@@ -115,7 +115,7 @@ def stored(file: BinaryIO) -> Iterator[Image.Image]:
         yield picture
 
 
-def upright(picture: Image.Image) -> Image.Image:
+def apply_exif(picture: Image.Image) -> Image.Image:
     """Return a stored picture turned as its EXIF says, in RGB."""
     return to_rgb(ImageOps.exif_transpose(picture))
 
@@ -130,7 +130,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def fit(picture: Image.Image, size: int | list[int] | tuple[int, int]) -> Image.Image:
+def resize_and_crop(picture: Image.Image, size: int | list[int] | tuple[int, int]) -> Image.Image:
     """Return the picture's centre at a size: resized once, so that it just covers it, and what is over cropped.
 
     `size` is the side of a square in pixels, or height and width.

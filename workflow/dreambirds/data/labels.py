@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dreambirds.errors import StudyError, nearest, one_line
+from dreambirds.errors import UserError, did_you_mean, one_line
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Label:
     folder: str | None = None
 
 
-def choose(labels: list[Label], wanted: list[str] | None, where: str) -> list[Label]:
+def choose_labels(labels: list[Label], wanted: list[str] | None, where: str) -> list[Label]:
     """Return those of `labels` that are wanted, by folder, label or name, in the order of `labels`; None wants all."""
     if wanted is None:
         return labels
@@ -33,7 +33,7 @@ def choose(labels: list[Label], wanted: list[str] | None, where: str) -> list[La
             known.setdefault(getattr(label, kind), label)
     for word in wanted:
         if word not in known:
-            raise StudyError(f"{where}: unknown label '{word}'; {nearest(word, [label.label for label in labels])}")
+            raise UserError(f"{where}: unknown label '{word}'; {did_you_mean(word, [label.label for label in labels])}")
     chosen = {known[word] for word in wanted}
     return [label for label in labels if label in chosen]
 
@@ -88,13 +88,13 @@ def read_names(path: Path) -> list[str]:
     try:
         names = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
-        raise StudyError(f"'{path}' can't be read ({error.strerror})", "labels") from error
+        raise UserError(f"'{path}' can't be read ({error.strerror})", "labels") from error
     if not any(name.strip() for name in names):
-        raise StudyError(f"'{path}' holds no name", "labels")
+        raise UserError(f"'{path}' holds no name", "labels")
     return names
 
 
-def match(labels: list[Label], classes: list[str], names: dict[str, str]) -> dict[str, int]:
+def match_classes(labels: list[Label], classes: list[str], names: dict[str, str]) -> dict[str, int]:
     """Return the place among a judge's classes of each of the study's that it knows, by label.
 
     A class is found under the study's label or name for it, or under what `names` says instead; letters and digits
@@ -108,13 +108,13 @@ def match(labels: list[Label], classes: list[str], names: dict[str, str]) -> dic
         called = [names[label.label]] if label.label in names else [label.label, label.name]
         known = [found[word] for word in map(_plain, called) if word in found]
         if label.label in names and not known:
-            raise StudyError(
-                f"the judge has no class '{called[0]}'; {nearest(called[0], classes)}", f"names.{label.label}"
+            raise UserError(
+                f"the judge has no class '{called[0]}'; {did_you_mean(called[0], classes)}", f"names.{label.label}"
             )
         if known and len(known[0]) == 1:
             places[label.label] = known[0][0]
     if not places:
-        raise StudyError("the judge knows none of the study's classes by name; say what it calls them", "names")
+        raise UserError("the judge knows none of the study's classes by name; say what it calls them", "names")
     return places
 
 
@@ -123,7 +123,7 @@ def check_labels(labels: list[Label], names: dict[str, str]) -> None:
     known = {each.label for each in labels}
     for label in names:
         if label not in known:
-            raise StudyError(f"unknown label '{label}'; {nearest(label, known)}", "names")
+            raise UserError(f"unknown label '{label}'; {did_you_mean(label, known)}", "names")
 
 
 def _places(classes: list[str]) -> dict[str, list[int]]:

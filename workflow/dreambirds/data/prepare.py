@@ -17,17 +17,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from dreambirds.data.dataset import packing
-from dreambirds.data.image_cache import Entry, Store, default_folder, picture_key, pixels_digest
-from dreambirds.data.image_io import Box, UnreadableError, make_picture, reasons, stored, widen
+from dreambirds.data.image_cache import CachedImage, ImageCache, default_folder, picture_key, pixels_digest
+from dreambirds.data.image_io import Box, UnreadableError, decode_image, decoding_errors, make_image, widen
 from dreambirds.data.labels import Label, shown
 from dreambirds.data.sources.catalog import list_photographs
 from dreambirds.data.sources.source import Photograph, open_photograph, origin
-from dreambirds.data.split import first_of_same, split, tell_duplicates
+from dreambirds.data.split import first_of_same, log_duplicates, split
 from dreambirds.data.synthetic import draw_bird
 from dreambirds.data.tables import IMAGE_COLUMNS, label_table, write_table
-from dreambirds.errors import StudyError
-from dreambirds.io import atomically, link
-from dreambirds.seeding import label_stream
+from dreambirds.errors import UserError
+from dreambirds.io import atomic_write, link_or_copy
+from dreambirds.seeding import label_rng
 from dreambirds.shapes import shape_of
 
 AHEAD = 4  # results a thread that may wait for their turn
@@ -73,29 +73,29 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Made:
+class PreparedImage:
     """What became of a source: its values of ``images.csv``; its pixels, uint8 (3, H, W), None if it is left out; and
     whether the store had it."""
 
     row: dict[str, str]
     pixels: np.ndarray | None = None
-    stored: bool = False
+    decode_image: bool = False
 
 
 @dataclass(frozen=True)
-class Workshop:
+class ImagePreparer:
     """Makes pictures: by the config's section, into a folder, by way of the store. Many threads may share it."""
 
     dataset: dict
     folder: Path
-    store: Store
+    store: ImageCache
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the pictures."""
         return shape_of(self.dataset["image_size"])
 
-    def make(self, source: Source) -> Made:
+    def make(self, source: Source) -> PreparedImage:
         """Make one picture; one that can't be read is left out, with a line in the log."""
         row = {"label": source.label.label, "source": source.said}
         path = Path("images", source.label.label, f"{source.name}.png")
@@ -109,34 +109,34 @@ class Workshop:
             except UnreadableError as error:
                 problem = shown(str(error))
                 log.warning("left out %s: %s", source.said, problem, extra={"others": OTHERS})
-                return Made({**row, "problem": problem})
-            link(entry.path, self.folder / path)
+                return PreparedImage({**row, "problem": problem})
+            link_or_copy(entry.path, self.folder / path)
             picture = entry.picture
             row |= {"sha256": entry.sha256, "size": entry.facts["size"], "split": source.origin.part}
-        return Made({**row, "path": str(path)}, np.asarray(picture).transpose(2, 0, 1), found)
+        return PreparedImage({**row, "path": str(path)}, np.asarray(picture).transpose(2, 0, 1), found)
 
     def _draw(self, source: Source, path: Path) -> Image.Image:
-        label, stream = source.label.label, label_stream(self.dataset["seed"], source.label.label, source.origin)
+        label, stream = source.label.label, label_rng(self.dataset["seed"], source.label.label, source.origin)
         picture = widen(draw_bird(label, stream, min(self.shape), self.dataset["facing"]), self.shape)
-        with atomically(path) as temporary:
+        with atomic_write(path) as temporary:
             picture.save(temporary)
         return picture
 
-    def _find_or_make(self, photograph: Photograph) -> tuple[Entry, bool]:
+    def _find_or_make(self, photograph: Photograph) -> tuple[CachedImage, bool]:
         """Return a photograph's entry in the store, and whether it was there. Raises UnreadableError."""
         if photograph.problem:
             raise UnreadableError(photograph.problem)
         name, box, margin = origin(photograph), self._box(photograph), self.dataset["crop_margin"] or 0
         with ExitStack() as stack:
-            with reasons(name):
+            with decoding_errors(name):
                 file = stack.enter_context(open_photograph(photograph))
                 contents = hashlib.file_digest(file, "sha256").hexdigest()
             key = picture_key(contents, self.shape, box, margin)
             entry = self.store.get(key, self.shape)
             found = entry is not None
             if not found:
-                with reasons(name), stored(file) as picture:
-                    made = make_picture(picture, self.shape, box, margin)
+                with decoding_errors(name), decode_image(file) as picture:
+                    made = make_image(picture, self.shape, box, margin)
                 entry = self.store.put(key, *made)
         if box and entry.facts["shown"] != "box":
             told = "%s is shown whole, since its box %s has no area in it"
@@ -155,7 +155,7 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
     in the log and in the column `problem`. Raises StudyError where a class is left with too few pictures to learn
     from, and where the store can't be written to.
     """
-    workshop = Workshop(dataset, folder, Store(store or default_folder()))
+    workshop = ImagePreparer(dataset, folder, ImageCache(store or default_folder()))
     rows, found = [], 0
     with packing(folder, workshop.shape) as append:
         for made in _make_all(workshop, list(_sources(dataset, labels)), threads):
@@ -165,7 +165,7 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
                 append(made.pixels)
     images = _image_table(rows, labels, dataset)
     good = images[images["problem"] == ""]
-    tell_duplicates(good)
+    log_duplicates(good)
     write_table(images, folder / "images.csv")
     write_table(label_table(good, labels), folder / "labels.csv")
     log.info(
@@ -188,7 +188,7 @@ def _sources(dataset: dict, labels: list[Label]) -> Iterator[Source]:
         counts[photograph.label] += 1
 
 
-def _make_all(workshop: Workshop, sources: list[Source], threads: int) -> Iterator[Made]:
+def _make_all(workshop: ImagePreparer, sources: list[Source], threads: int) -> Iterator[PreparedImage]:
     """Make the pictures in order, with a bar on a terminal, and a line in the log every tenth of a large set."""
     total = len(sources)
     with warnings.catch_warnings():
@@ -217,12 +217,12 @@ def _check_counts(images: pd.DataFrame, labels: list[Label], dataset: dict) -> N
         parts = counts.get(label.label, pd.Series(dtype=int))
         readable, validating = int(parts.sum()), int(parts.get("validation", 0))
         if validating and validating == readable:
-            raise StudyError(
+            raise UserError(
                 f"dataset.split: the given split leaves class '{label.label}' without a readable picture that trains "
                 f"({validating} validate); set it to random, or leave the class out of dataset.labels"
             )
         if readable < 2 and not parts.get("train", 0):
-            raise StudyError(
+            raise UserError(
                 f"dataset.path: class '{label.folder}' in '{dataset['path']}' has {readable} readable picture(s); at "
                 f"least 2 JPEG, PNG or WebP files are needed{_first_left_out(images, label)}"
             )

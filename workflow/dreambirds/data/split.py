@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from dreambirds.seeding import label_stream
+from dreambirds.seeding import label_rng
 
 SHOWN = 3
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ def split(labels: pd.Series, validation_fraction: float, seed: int) -> pd.Series
     parts = pd.Series("train", index=labels.index)
     for label, members in labels.groupby(labels, sort=True):
         count = min(max(round(validation_fraction * len(members)), validation_fraction > 0), len(members) - 1)
-        chosen = label_stream(seed, label).permutation(len(members))[:count]
+        chosen = label_rng(seed, label).permutation(len(members))[:count]
         parts[members.index[chosen]] = "validation"
     return parts
 
@@ -32,7 +32,7 @@ def first_of_same(images: pd.DataFrame) -> pd.Series:
     return first.where(first != images["path"], "")
 
 
-def tell_duplicates(images: pd.DataFrame) -> None:
+def log_duplicates(images: pd.DataFrame) -> None:
     """Write to the log how many pictures are copies, and loudly where those spoil training or its measurements."""
     copies = images[images["duplicate_of"] != ""]
     if copies.empty:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from dreambirds.data.labels import Label
-from dreambirds.errors import MAKE_AGAIN, StudyError, first_line
-from dreambirds.io import atomically
+from dreambirds.errors import MAKE_AGAIN, UserError, first_line
+from dreambirds.io import atomic_write
 
 TEXT_COLUMNS = ("run", "recipe", "label", "name", "judge", "sees", "own_sees", "judge_sees", "judge_sees_rescaled")
 TEXT_COLUMNS += ("unmatched", "checkpoint_sha256", "weights_sha256")  # a digest of digits only is no number
@@ -29,7 +29,7 @@ def read_images(folder: Path) -> pd.DataFrame:
         wrong = good[~good[column].str.fullmatch(form)]
         if not wrong.empty:
             line, value = wrong.index[0] + 2, wrong[column].iloc[0]
-            raise StudyError(f"'{path}', line {line}: {column} can't be '{value}'; {remedy(folder)}")
+            raise UserError(f"'{path}', line {line}: {column} can't be '{value}'; {remedy(folder)}")
     _check_labels(folder, good)
     return images
 
@@ -43,10 +43,10 @@ def _check_labels(folder: Path, pictures: pd.DataFrame) -> None:
     strange = pictures[~pictures["label"].isin(list(labels["label"]))]
     if not strange.empty:
         label = strange["label"].iloc[0]
-        raise StudyError(f"{images} has a label '{label}' that labels.csv has not; {remedy(folder)}")
+        raise UserError(f"{images} has a label '{label}' that labels.csv has not; {remedy(folder)}")
     counted = labels[["train", "validation"]].to_numpy().sum()
     if counted != len(pictures):
-        raise StudyError(f"{images} lists {len(pictures)} pictures, and labels.csv counts {counted}; {remedy(folder)}")
+        raise UserError(f"{images} lists {len(pictures)} pictures, and labels.csv counts {counted}; {remedy(folder)}")
 
 
 def read_labels(folder: Path) -> pd.DataFrame:
@@ -56,9 +56,9 @@ def read_labels(folder: Path) -> pd.DataFrame:
     path, text = folder / "labels.csv", {"label": str, "name": str}
     labels = _read_filled(path, LABEL_COLUMNS, remedy(folder), dtype=text)
     if list(labels["index"]) != list(range(len(labels))) or labels["label"].duplicated().any():
-        raise StudyError(f"'{path}' must number its labels from 0, each once; {remedy(folder)}")
+        raise UserError(f"'{path}' must number its labels from 0, each once; {remedy(folder)}")
     if any(labels[part].dtype.kind != "i" for part in ("train", "validation")):
-        raise StudyError(f"'{path}' must count each label's pictures; {remedy(folder)}")
+        raise UserError(f"'{path}' must count each label's pictures; {remedy(folder)}")
     return labels
 
 
@@ -76,7 +76,7 @@ def read_table(
     if rows is not None:
         _check_rows(path, table, rows, end)
     elif table.empty:
-        raise StudyError(f"'{path}' has no row; {end}")
+        raise UserError(f"'{path}' has no row; {end}")
     return table
 
 
@@ -84,16 +84,16 @@ def _check_end(path: Path, end: str) -> None:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         if file.read() != b"\n":
-            raise StudyError(f"'{path}' is cut: its last line is not whole; {end}")
+            raise UserError(f"'{path}' is cut: its last line is not whole; {end}")
 
 
 def _check_rows(path: Path, table: pd.DataFrame, rows: pd.DataFrame, end: str) -> None:
     there = table[list(rows)]
     lacking = set(_tuples(rows)) - set(_tuples(there))
     if lacking:
-        raise StudyError(f"'{path}' is not whole: {len(lacking)} of {len(rows)} rows are not there; {end}")
+        raise UserError(f"'{path}' is not whole: {len(lacking)} of {len(rows)} rows are not there; {end}")
     if there.duplicated().any():
-        raise StudyError(f"'{path}' has a row twice; {end}")
+        raise UserError(f"'{path}' has a row twice; {end}")
 
 
 def _tuples(table: pd.DataFrame) -> Iterable[tuple]:
@@ -104,10 +104,10 @@ def _read_filled(path: Path, columns: Collection[str], end: str, **how) -> pd.Da
     """Return a table that may have been edited by hand, and whose lines have all columns."""
     table = _read(path, columns, end, keep_default_na=False, **how)
     if table.empty:
-        raise StudyError(f"'{path}' has no row; {end}")
+        raise UserError(f"'{path}' has no row; {end}")
     short = table[table[columns].isna().any(axis="columns")]
     if not short.empty:
-        raise StudyError(f"'{path}', line {short.index[0] + 2}: not all columns are there; {end}")
+        raise UserError(f"'{path}', line {short.index[0] + 2}: not all columns are there; {end}")
     return table
 
 
@@ -115,10 +115,10 @@ def _read(path: Path, columns: Collection[str] = (), end: str = MAKE_AGAIN, **ho
     try:
         table = pd.read_csv(path, **how)
     except (OSError, ValueError) as error:
-        raise StudyError(f"'{path}' is no table that can be read ({first_line(error)}); {end}") from error
+        raise UserError(f"'{path}' is no table that can be read ({first_line(error)}); {end}") from error
     lacking = [column for column in columns if column not in table]
     if lacking:
-        raise StudyError(f"'{path}' has no column '{lacking[0]}'; {end}")
+        raise UserError(f"'{path}' has no column '{lacking[0]}'; {end}")
     return table
 
 
@@ -142,7 +142,7 @@ def write_table(table: pd.DataFrame, path: Path, float_format: str | None = None
     """Write a table without its index, whole or not at all; epochs, by which rows are known, keep all their digits."""
     if float_format and "epoch" in table:
         table = table.assign(epoch=[each if isinstance(each, str) else f"{each:.9g}" for each in table["epoch"]])
-    with atomically(path) as temporary:
+    with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False, float_format=float_format)
 
 
@@ -161,4 +161,4 @@ def check_there(folder: Path, pictures: Iterable[Path]) -> None:
     """Raise StudyError if one of the prepared pictures of a data set is not there."""
     for path in pictures:
         if not path.is_file():
-            raise StudyError(f"the prepared picture '{path}' is not there; {remedy(folder)}")
+            raise UserError(f"the prepared picture '{path}' is not there; {remedy(folder)}")

@@ -14,23 +14,23 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from dreambirds.config.recipes import as_recipe
-from dreambirds.data.image_io import fit, read_photograph, to_tensor
+from dreambirds.data.image_io import read_photograph, resize_and_crop, to_tensor
 from dreambirds.data.tables import remedy
 from dreambirds.device import resolve_precision
 from dreambirds.dream_job.snapshots import versions
 from dreambirds.dream_job.statistics import read_statistics
 from dreambirds.dreaming.dream import Dreams, dream
-from dreambirds.dreaming.features import Watched, find_layer
+from dreambirds.dreaming.features import FeatureExtractor, find_layer
 from dreambirds.dreaming.objectives import Objective, layers
 from dreambirds.dreaming.octaves import shapes_seen
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.starts import Start, Starts, stream
-from dreambirds.errors import StudyError, first_line, is_out_of_memory
+from dreambirds.dreaming.starts import Start, Starts, generator
+from dreambirds.errors import UserError, first_line, is_out_of_memory
 from dreambirds.io import sha256_of
-from dreambirds.models.checkpoint import load_checkpoint, read_card
-from dreambirds.models.inference import freeze
+from dreambirds.models.checkpoint import load_checkpoint, read_metadata
+from dreambirds.models.inference import prepare_for_inference
 from dreambirds.plan.memory import frames
-from dreambirds.shapes import in_proportion, say, shape_of
+from dreambirds.shapes import in_proportion, shape_of, shape_text
 
 LARGEST = {"cpu": 16, "cuda": 256}
 SHARE = 0.8
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 WORKSPACE = 2.0
 # a step holds so many whole pictures in float32: the picture, its view, gradients, what is padded and blurred
 COPIES = 12
-DECIDES_NO_PIXEL = ("preset", "steps", "film_every", "precision", "start_path")
+NOT_IN_CACHE_KEY = ("preset", "steps", "film_every", "precision", "start_path")
 
 
 def batch_size(bytes_an_image: int, bytes_free: int, device: torch.device) -> int:
@@ -61,7 +61,7 @@ def in_batches(dream_of: Callable[[list[int]], object], count: int, size: int) -
             if not is_out_of_memory(error):
                 raise
             if len(batch) == 1:
-                raise StudyError("memory ran out on a single picture; set a smaller `size`, or `tile`") from error
+                raise UserError("memory ran out on a single picture; set a smaller `size`, or `tile`") from error
             made = None
         if made is None:  # only here, since the error holds on to what the batch had in memory
             size = len(batch) // 2
@@ -73,7 +73,7 @@ def in_batches(dream_of: Callable[[list[int]], object], count: int, size: int) -
         waiting = waiting[len(batch) :]
 
 
-def rehearse(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
+def estimate_activation_memory(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
     """Show a model all sizes that a dream of (height, width) will show it; return about how many bytes a picture needs.
 
     Raises StudyError if the model has no such layer, channel, place or batch norm, or does not take such pictures.
@@ -84,7 +84,7 @@ def rehearse(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
 
 def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
     score = Objective(recipe.objective)
-    watched = Watched(model, score.layers, score.logits, statistics=recipe.batch_norm_prior > 0)
+    watched = FeatureExtractor(model, score.layers, score.logits, statistics=recipe.batch_norm_prior > 0)
     device = next(model.parameters()).device
     image = torch.full((1, 3, *shape), 0.5, device=device, requires_grad=True)
     kept: dict[int, int] = {}
@@ -97,19 +97,21 @@ def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         try:
             seen = watched(image)
-        except StudyError:
+        except UserError:
             raise
         except (AssertionError, RuntimeError, ValueError) as error:
             if is_out_of_memory(error):
                 raise
-            raise StudyError(f"the model does not take pictures of {say(shape)} pixels: {first_line(error)}") from error
+            raise UserError(
+                f"the model does not take pictures of {shape_text(shape)} pixels: {first_line(error)}"
+            ) from error
         score(seen, torch.zeros(1, dtype=torch.long, device=device))
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     return round(WORKSPACE * sum(size for place, size in kept.items() if place not in own)) + image.nbytes
 
 
 @dataclass(frozen=True)
-class Job:
+class DreamJob:
     """What to dream: a checkpoint, a recipe by name and its values, the labels with their names for people, the
     photographs that they start from, if any, the data set's statistics, if needed, the folder for it all, the bytes
     that pictures may take on the processor, a digest of the code, and which of the recipe's steps to keep (None: all).
@@ -137,12 +139,12 @@ class Job:
         return self.parameters["film_every"] is not None and self.steps[-1] == self.parameters["steps"][-1]
 
 
-class Ready:
+class DreamContext:
     """A job's checkpoint on a device. The model is built when the first dream asks for it."""
 
-    def __init__(self, job: Job, device: torch.device):
+    def __init__(self, job: DreamJob, device: torch.device):
         """Read the checkpoint's card. Raises StudyError if the checkpoint is damaged."""
-        self.job, self.device, self.card = job, device, read_card(job.checkpoint)
+        self.job, self.device, self.card = job, device, read_metadata(job.checkpoint)
         self.trained = shape_of(self.card.image_size)
         self.shape = in_proportion(self.trained, job.parameters["size"] or min(self.trained))
         self.recipe = as_recipe(job.parameters, min(self.shape))
@@ -158,7 +160,7 @@ class Ready:
         self.layers = {name: find_layer(classifier.network, name) for name in layers(self.job.parameters["objective"])}
         # what the batch norms saw in training is wanted by the prior, so then they stay apart
         fold = not self.job.parameters["batch_norm_prior"]
-        return freeze(classifier, self.trained, self.device, fold, self.layers.values())
+        return prepare_for_inference(classifier, self.trained, self.device, fold, self.layers.values())
 
     @property
     def said(self) -> str:
@@ -176,7 +178,7 @@ class Ready:
         film = 3 * math.prod(self.shape) * frames(self.job.parameters) if self.job.film else 0
         cuda = self.device.type == "cuda"
         free = torch.cuda.mem_get_info()[0] if cuda else self.job.bytes_free
-        return batch_size(rehearse(self.model, self.recipe, self.shape) + film, free, self.device)
+        return batch_size(estimate_activation_memory(self.model, self.recipe, self.shape) + film, free, self.device)
 
     def decides(self, label: str) -> dict:
         """Return all that decides the pixels of a label's dream, whichever of its moments are kept."""
@@ -184,7 +186,7 @@ class Ready:
         return {
             "checkpoint_sha256": self.checkpoint_sha256,
             "label": label,
-            "parameters": {key: parameters[key] for key in parameters if key not in DECIDES_NO_PIXEL},
+            "parameters": {key: parameters[key] for key in parameters if key not in NOT_IN_CACHE_KEY},
             "precision": self.precision,
             "device": self.device.type,
             "start_sha256": self.starts_sha256.get(label),
@@ -198,7 +200,7 @@ class Ready:
         job = self.job
         recipe = Recipe(**{**vars(self.recipe), "steps": tuple(steps)})
         spectrum, means = self.statistics
-        streams = [stream(job.parameters["seed"], label) for label in labels]
+        streams = [generator(job.parameters["seed"], label) for label in labels]
         starts = self._starts(labels, means, streams)
         targets = torch.tensor([self.card.labels.index(label) for label in labels], device=self.device)
         began = time.perf_counter()
@@ -219,11 +221,11 @@ class Ready:
     def _starts(self, labels: Sequence[str], means: dict[str, torch.Tensor], streams: list) -> torch.Tensor:
         try:
             return default_collate(list(Starts(self._start(labels, means), self.shape, streams)))[0]
-        except StudyError as error:
+        except UserError as error:
             if self.job.parameters["start_path"] is not None:
                 raise
             prepared = next(iter(self.job.photographs.values())).parents[2]  # of dataset/images/<label>/<picture>
-            raise StudyError(f"{error}; {remedy(prepared)}") from error
+            raise UserError(f"{error}; {remedy(prepared)}") from error
 
     def _start(self, labels: Sequence[str], means: dict[str, torch.Tensor]) -> Start:
         keys = self.job.parameters
@@ -240,5 +242,5 @@ def read_start(path: Path, shape: tuple[int, int]) -> torch.Tensor:
     try:
         picture = read_photograph(path)
     except ValueError as error:
-        raise StudyError(f"the start photograph '{path}' can't be read: {error}") from error
-    return to_tensor(fit(picture, shape)).float() / 255
+        raise UserError(f"the start photograph '{path}' can't be read: {error}") from error
+    return to_tensor(resize_and_crop(picture, shape)).float() / 255

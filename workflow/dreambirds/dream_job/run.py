@@ -15,13 +15,13 @@ import torch
 
 from dreambirds.data.tables import write_table
 from dreambirds.dream_job import snapshots
-from dreambirds.dream_job.context import Job, Ready, in_batches
-from dreambirds.dream_job.snapshots import Moment, as_text, rescale_together, save_gif, to_picture, versions
-from dreambirds.dream_job.store import Entry, Stage, Store, dream_key, dream_store
+from dreambirds.dream_job.context import DreamContext, DreamJob, in_batches
+from dreambirds.dream_job.snapshots import Snapshot, as_text, rescale_together, save_gif, to_picture, versions
+from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
 from dreambirds.dreaming.dream import Dreams
 from dreambirds.dreaming.recipe import value_at
-from dreambirds.errors import StudyError
-from dreambirds.io import link
+from dreambirds.errors import UserError
+from dreambirds.io import link_or_copy
 from dreambirds.plan.paths import film_name, step_name
 
 FILM, SECONDS_PER_FRAME = "film.gif", 0.08
@@ -30,7 +30,7 @@ INDEX += ["rescaled_sha256", "seconds"]
 log = logging.getLogger(__name__)
 
 
-def dream_all(job: Job, device: torch.device, index: Path | None = None) -> None:
+def run_dream_job(job: DreamJob, device: torch.device, index: Path | None = None) -> None:
     """Let a checkpoint dream of every label under one recipe; put pictures, traces and films into the job's folder.
 
     With `index`, a table of the pictures is written last, one row each. A dream that runs to infinity is named in the
@@ -46,8 +46,8 @@ def dream_all(job: Job, device: torch.device, index: Path | None = None) -> None
 class _Dreamer:
     """The labels of a job, from the store or dreamt, and the rows of its index."""
 
-    def __init__(self, job: Job, device: torch.device, store: Store):
-        self.job, self.ready, self.store = job, Ready(job, device), store
+    def __init__(self, job: DreamJob, device: torch.device, store: DreamStore):
+        self.job, self.ready, self.store = job, DreamContext(job, device), store
         self.keys = {label: dream_key(self.ready.decides(label)) for label in job.names}
         self.said = _said(job, self.ready)
         self.missing: dict[tuple, list[str]] = {}
@@ -86,7 +86,7 @@ class _Dreamer:
         film = self.job.film and steps == self.job.steps
         return lambda places: self.ready.dream_of([labels[place] for place in places], steps, film)
 
-    def _keep(self, stage: Stage, dreams: Dreams, row: int, label: str) -> None:
+    def _keep(self, stage: Transaction, dreams: Dreams, row: int, label: str) -> None:
         """Write the moments of one dream of a batch into a stage, and put all that was asked for into the folder."""
         failed, key, classes = int(dreams.failed[row]), self.keys[label], self.ready.card.labels
         if failed:
@@ -94,18 +94,18 @@ class _Dreamer:
         lines = snapshots.trace_lines(dreams, row, classes)
         for step, images in dreams.snapshots.items():
             moment = self._moment(label, step, made=self._made(dreams, row, step))
-            look = snapshots.look_of(dreams, row, step, classes)
+            look = snapshots.snapshot_metrics(dreams, row, step, classes)
             facts = moment.as_facts(look, self._seconds(dreams, row, step))
             with stage.entry(key, step_name(step), facts, keep=not failed) as folder:
-                own = snapshots.moment_trace(lines, dreams, row, step, classes)
-                snapshots.write_moment(folder, images[row], moment, own)
+                own = snapshots.snapshot_trace(lines, dreams, row, step, classes)
+                snapshots.write_snapshot(folder, images[row], moment, own)
             self._place(label, step, stage.last())
         if dreams.frames:
             self._shoot(stage, dreams, row, label)
             self._place_film(label, stage.last())
         self._place_trace(label)
 
-    def _shoot(self, stage: Stage, dreams: Dreams, row: int, label: str) -> None:
+    def _shoot(self, stage: Transaction, dreams: Dreams, row: int, label: str) -> None:
         ended, every = int(dreams.ended[row]), self.job.parameters["film_every"]
         frames = [*dreams.frames[: math.ceil(ended / every)], dreams.frames[-1]]
         pictures = [to_picture(image) for image in rescale_together(torch.stack([each[row] for each in frames]))]
@@ -136,39 +136,39 @@ class _Dreamer:
             **({"failed_at": failed} if failed else {}),
         }
 
-    def _moment(self, label: str, step: int, made: dict) -> Moment:
+    def _moment(self, label: str, step: int, made: dict) -> Snapshot:
         start = self.job.photographs.get(label)
         begun = {"start": start.name, "start_sha256": self.ready.starts_sha256[label]} if start else {}
         title = f"{self.job.names[label]}, dreamt at epoch {self.ready.card.epoch}, step {step}"
-        return Moment(title, {**self.said, "label": label, "step": step, **begun}, made)
+        return Snapshot(title, {**self.said, "label": label, "step": step, **begun}, made)
 
-    def _place(self, label: str, step: int, entry: Entry | None) -> bool:
+    def _place(self, label: str, step: int, entry: StoredSnapshot | None) -> bool:
         """Put a moment into the job's folder; tell whether it was there to be put."""
         if entry is None:
             return False
         made, look = entry.facts["made"], entry.facts["look"]
         with self._placing() as there:
-            digests = snapshots.place_moment(entry, self._moment(label, step, made), self.job.folder, label, step)
+            digests = snapshots.link_snapshot(entry, self._moment(label, step, made), self.job.folder, label, step)
             self.traces[label, step] = snapshots.read_trace(entry)
             own = {"label": label, "step": step, "steps_done": made["steps_done"], "failed_at": made.get("failed_at")}
             self.rows[label, step] = {**own, **look, **{f"{view}_sha256": sha for view, sha in digests.items()}}
             self.rows[label, step]["seconds"] = entry.facts["seconds"]
         return bool(there)
 
-    def _place_film(self, label: str, entry: Entry | None) -> bool:
+    def _place_film(self, label: str, entry: StoredSnapshot | None) -> bool:
         if entry is None:
             return False
         with self._placing() as there:
             path = self.job.folder / film_name(label)
             path.parent.mkdir(parents=True, exist_ok=True)
-            link(entry.folder / FILM, path)
+            link_or_copy(entry.folder / FILM, path)
         return bool(there)
 
     def _place_trace(self, label: str) -> None:
         """Write a label's trace, unless this job stops before the recipe's last step: then it is not the whole."""
         if not self.problem and self.job.steps[-1] == self.job.parameters["steps"][-1]:
             with self._placing():
-                snapshots.place_trace([self.traces[label, step] for step in self.job.steps], self.job.folder, label)
+                snapshots.write_trace([self.traces[label, step] for step in self.job.steps], self.job.folder, label)
 
     @contextmanager
     def _placing(self) -> Iterator[list[bool]]:
@@ -186,12 +186,12 @@ class _Dreamer:
     def _check(self) -> None:
         if self.problem:
             reason = self.problem.strerror or str(self.problem)
-            raise StudyError(f"'{self.job.folder}' can't be written to ({reason})") from self.problem
+            raise UserError(f"'{self.job.folder}' can't be written to ({reason})") from self.problem
 
     def end(self, index: Path | None) -> None:
         """Say how the job went, and write its index."""
         if self.failed and len(self.failed) == len(self.job.names):
-            raise StudyError(_failure(self.job, *next(iter(self.failed.items()))))
+            raise UserError(_failure(self.job, *next(iter(self.failed.items()))))
         for label, step in self.failed.items():
             log.error("Error: %s; its pictures are those from before", _failure(self.job, label, step))
         log.info("%s: %d dreams, %d of them from the store", self.ready.said, len(self.rows), self.found)
@@ -201,7 +201,7 @@ class _Dreamer:
             write_table(table, index, float_format="%.6g")
 
 
-def _said(job: Job, ready: Ready) -> dict:
+def _said(job: DreamJob, ready: DreamContext) -> dict:
     """Return what all pictures of a job say of themselves."""
     concerns_all = ("steps", "film_every")  # and no picture alone
     return {
@@ -218,7 +218,7 @@ def _said(job: Job, ready: Ready) -> dict:
     }
 
 
-def _failure(job: Job, label: str, step: int) -> str:
+def _failure(job: DreamJob, label: str, step: int) -> str:
     where = f"dreams.recipes.{job.recipe}, {label}"
     if step == 1:  # nothing has moved yet
         return (

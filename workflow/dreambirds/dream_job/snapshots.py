@@ -16,9 +16,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from dreambirds import __version__
 from dreambirds.config.contrasts import VIEWS
-from dreambirds.dream_job.store import Entry
+from dreambirds.dream_job.store import StoredSnapshot
 from dreambirds.dreaming.dream import MEASURES, Dreams
-from dreambirds.io import atomically, link, sha256_of
+from dreambirds.io import atomic_write, link_or_copy, sha256_of
 from dreambirds.plan.paths import picture_name, trace_name
 
 TAIL = 0.5
@@ -28,7 +28,7 @@ TRACE = "trace.csv"
 LAST_FRAME_RESTS = 3
 BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
 DITHER = 14
-COLOURS = 256
+COLORS = 256
 
 
 def rescale(image: torch.Tensor) -> torch.Tensor:
@@ -84,7 +84,7 @@ def save_png(picture: Image.Image, path: Path, title: str, facts: dict) -> None:
     text.add_itxt("Software", f"Dreaming of Birds {__version__}")
     text.add_itxt(KEY, as_text(facts))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomically(path) as temporary:
+    with atomic_write(path) as temporary:
         picture.save(temporary, "PNG", pnginfo=text)
 
 
@@ -97,7 +97,7 @@ def read_facts(path: Path) -> dict:
 
 
 @dataclass(frozen=True)
-class Moment:
+class Snapshot:
     """What a kept picture says of itself: its title, what was asked for, and how it was made (batch, threads …)."""
 
     title: str
@@ -113,14 +113,14 @@ class Moment:
         return {"title": self.title, "said": self.said, "made": self.made, "look": look, "seconds": seconds}
 
 
-def write_moment(folder: Path, image: torch.Tensor, moment: Moment, trace: Sequence[str]) -> None:
+def write_snapshot(folder: Path, image: torch.Tensor, moment: Snapshot, trace: Sequence[str]) -> None:
     """Write both views of an image (3, H, W) in [0, 1], and the lines of its trace, into an entry's folder."""
     for view, picture in views(image).items():
         save_png(picture, folder / f"{view}.png", moment.title, moment.facts(view))
     (folder / TRACE).write_text("\n".join(trace) + "\n")
 
 
-def place_moment(entry: Entry, wanted: Moment, folder: Path, label: str, step: int) -> dict[str, str]:
+def link_snapshot(entry: StoredSnapshot, wanted: Snapshot, folder: Path, label: str, step: int) -> dict[str, str]:
     """Put both pictures of a stored moment into a job's folder; return their sha256 by view.
 
     They are the store's own files unless another study dreamt them and they say other things of themselves there.
@@ -131,7 +131,7 @@ def place_moment(entry: Entry, wanted: Moment, folder: Path, label: str, step: i
         source, path = entry.folder / f"{view}.png", folder / picture_name(label, step, view)
         path.parent.mkdir(parents=True, exist_ok=True)
         if same:
-            link(source, path)
+            link_or_copy(source, path)
             digests[view] = entry.files[source.name]
         else:
             with Image.open(source) as picture:
@@ -148,13 +148,13 @@ def trace_lines(dreams: Dreams, row: int, classes: Sequence[str]) -> list[str]:
     return [",".join(["step", *MEASURES]), *lines]
 
 
-def look_of(dreams: Dreams, row: int, step: int, classes: Sequence[str]) -> dict:
+def snapshot_metrics(dreams: Dreams, row: int, step: int, classes: Sequence[str]) -> dict:
     """Return what the model makes of a kept picture, by measure: numbers, and the name of the class on top."""
     look = dict(zip(MEASURES, dreams.looks[step][:, row].tolist(), strict=True))
     return {**look, "top1": _name(look["top1"], classes)}
 
 
-def moment_trace(lines: Sequence[str], dreams: Dreams, row: int, step: int, classes: Sequence[str]) -> list[str]:
+def snapshot_trace(lines: Sequence[str], dreams: Dreams, row: int, step: int, classes: Sequence[str]) -> list[str]:
     """Return the trace up to a kept step: through each step's own view, and at the kept step plainly."""
     done = min(step, int(dreams.ended[row]))
     return [*lines[: done + 1], _line(done, dreams.looks[step][:, row].tolist(), classes)]
@@ -170,19 +170,19 @@ def _name(top1: float, classes: Sequence[str]) -> str:
     return "" if math.isnan(top1) else classes[int(top1)]
 
 
-def read_trace(entry: Entry) -> list[str]:
+def read_trace(entry: StoredSnapshot) -> list[str]:
     """Return the lines of a stored moment's trace."""
     return (entry.folder / TRACE).read_text().splitlines()
 
 
-def place_trace(traces: Sequence[list[str]], folder: Path, label: str) -> None:
+def write_trace(traces: Sequence[list[str]], folder: Path, label: str) -> None:
     """Write the trace of a dream into a job's folder, put together from those of its moments in the order of steps."""
     lines: list[str] = []
     for trace in traces:
         lines += trace[len(lines) :]
     path = folder / trace_name(label)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomically(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n")
 
 
@@ -209,7 +209,7 @@ def save_gif(frames: Sequence[Image.Image], path: Path, seconds_per_frame: float
         comment=comment.encode(),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomically(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(written)
 
 
@@ -224,4 +224,4 @@ def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:
     strip = Image.new("RGB", (frames[0].width, frames[0].height * len(frames)))
     for number, frame in enumerate(frames):
         strip.paste(frame, (0, number * frame.height))
-    return strip.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return strip.quantize(COLORS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)

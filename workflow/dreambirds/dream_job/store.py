@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredSnapshot:
     """One entry: its folder, its facts, and the sha256 of each of its files by name."""
 
     folder: Path
@@ -35,13 +35,13 @@ class Entry:
     files: dict[str, str]
 
 
-class Stage:
+class Transaction:
     """Entries that are being written; they join the store together when its ``with`` block ends well."""
 
     def __init__(self, folder: Path):
         """Take the stage's folder."""
         self.folder = folder
-        self.entries: list[tuple[Entry, bool]] = []
+        self.entries: list[tuple[StoredSnapshot, bool]] = []
 
     @contextmanager
     def entry(self, key: str, name: str, facts: dict[str, Any], keep: bool = True) -> Iterator[Path]:
@@ -51,12 +51,12 @@ class Stage:
         folder.mkdir(parents=True)
         yield folder
         files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-        entry = Entry(folder, facts, files)
+        entry = StoredSnapshot(folder, facts, files)
         card = {"facts": facts, "files": files, "sha256": dream_key([facts, files])}
         (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False))
         self.entries.append((entry, keep))
 
-    def last(self) -> Entry:
+    def last(self) -> StoredSnapshot:
         """Return the entry that was written last."""
         return self.entries[-1][0]
 
@@ -67,7 +67,7 @@ class Stage:
                 shutil.rmtree(entry.folder)
 
 
-class Store:
+class DreamStore:
     """The dreams in one folder. Many jobs may use it at once."""
 
     def __init__(self, folder: Path):
@@ -76,13 +76,13 @@ class Store:
         for ready in find(folder, f"{READY}*"):
             self._join(ready)
 
-    def get(self, key: str, name: str) -> Entry | None:
+    def get(self, key: str, name: str) -> StoredSnapshot | None:
         """Return an entry, None if there is none; one whose files are not what was put there is discarded, with a line
         in the log."""
         folder = self._path(key) / name
         try:
             card = json.loads((folder / CARD).read_text())
-            entry = Entry(folder, card["facts"], card["files"])
+            entry = StoredSnapshot(folder, card["facts"], card["files"])
             if dream_key([entry.facts, entry.files]) != card["sha256"]:
                 raise ValueError(f"{CARD} is not what was put there")
             for file, digest in entry.files.items():
@@ -102,9 +102,9 @@ class Store:
         return entry
 
     @contextmanager
-    def stage(self) -> Iterator[Stage]:
+    def stage(self) -> Iterator[Transaction]:
         """Give a stage for new entries. Raises StudyError where the store can't be written to."""
-        stage = Stage(self.folder / f"{STAGED}{uuid4().hex}")
+        stage = Transaction(self.folder / f"{STAGED}{uuid4().hex}")
         try:
             stage.folder.mkdir(parents=True)
             yield stage
@@ -161,9 +161,9 @@ def sweep(folder: Path) -> None:
                 shutil.rmtree(path)
 
 
-def dream_store() -> Store:
+def dream_store() -> DreamStore:
     """Return the store of dreams: below ``results/.store``, or below what DREAMBIRDS_STORE names."""
-    return Store(store_root() / "dreams")
+    return DreamStore(store_root() / "dreams")
 
 
 def dream_key(facts: dict[str, Any] | list[Any]) -> str:

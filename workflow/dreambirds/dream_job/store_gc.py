@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreambirds.dream_job.store import ABANDONED, CARD, discard, find, sweep
-from dreambirds.errors import StudyError, first_line, one_line
-from dreambirds.io import store_root, sweep_halves
+from dreambirds.errors import UserError, first_line, one_line
+from dreambirds.io import remove_stale_temp_files, store_root
 
 LIMIT = "DREAMBIRDS_STORE_LIMIT"
 PARTS = ("dreams", "prepared", "judged", "memory", "photographs")
@@ -39,7 +39,7 @@ def evict(root: Path, limit: int) -> tuple[int, int, int]:
     """
     sweep(root / "dreams")
     for part in PARTS:
-        sweep_halves(root / part, ABANDONED)
+        remove_stale_temp_files(root / part, ABANDONED)
     kept = sorted([*_dreams(root / "dreams"), *_pictures(root / "prepared")], key=lambda each: each.used)
     left, removed, freed = sum(each.size for each in kept), 0, 0
     for each in kept:
@@ -117,5 +117,5 @@ def as_bytes(text: str, where: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
     size = float(match[1]) * UNITS[match[2].upper()] if match else math.inf
     if size == math.inf:
-        raise StudyError(f"{where}: must be a size such as 500MB or 20GB, not '{text}'")
+        raise UserError(f"{where}: must be a size such as 500MB or 20GB, not '{text}'")
     return round(size)

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from dreambirds.device import computing, resolve_precision
+from dreambirds.device import autocast, resolve_precision
 from dreambirds.dreaming import objectives, regularizers, updates
-from dreambirds.dreaming.features import Watched
-from dreambirds.dreaming.octaves import Octaves, look_shape, resize, tiled
-from dreambirds.dreaming.parameterization import make_space
+from dreambirds.dreaming.features import FeatureExtractor
+from dreambirds.dreaming.octaves import Octaves, evaluation_shape, resize, tiled_gradient
+from dreambirds.dreaming.parameterization import make_parameterization
 from dreambirds.dreaming.recipe import Recipe, Value, value_at
-from dreambirds.dreaming.starts import stream
-from dreambirds.dreaming.transforms import Views
-from dreambirds.dreaming.updates import each, make_optimiser
+from dreambirds.dreaming.starts import generator
+from dreambirds.dreaming.transforms import Transforms
+from dreambirds.dreaming.updates import make_optimizer, per_image
 from dreambirds.errors import is_out_of_memory
 
 PLATEAU_GAIN = 1e-3
@@ -52,7 +52,7 @@ class Going:
         self.failed = torch.where(self.on & ~good, number + 1, self.failed)
         self.on = self.on & good
         self.ended = torch.where(self.on, number + 1, self.ended)
-        return torch.where(each(self.on, after), after, before)
+        return torch.where(per_image(self.on, after), after, before)
 
     def anywhere(self, number: int) -> bool:
         """Tell whether any dream goes on; asked once in CHECK_EVERY steps, since a GPU has to be waited for."""
@@ -104,10 +104,10 @@ class Dreamer:
         self.targets, self.recipe, self.streams, self.spectrum = targets, recipe, list(streams), spectrum
         self.score = objectives.Objective(recipe.objective)
         needed = self.score.logits or recipe.stop_confidence is not None
-        self.seen = Watched(model, self.score.layers, needed, statistics=recipe.batch_norm_prior > 0)
-        self.whole = Watched(model, self.score.layers, statistics=recipe.batch_norm_prior > 0)
+        self.seen = FeatureExtractor(model, self.score.layers, needed, statistics=recipe.batch_norm_prior > 0)
+        self.whole = FeatureExtractor(model, self.score.layers, statistics=recipe.batch_norm_prior > 0)
         self.precision = resolve_precision(precision, starts.device)
-        self.views = Views(recipe, self.streams)
+        self.views = Transforms(recipe, self.streams)
         self.octaves = Octaves(recipe, starts)
         self.going = Going(len(starts), recipe, starts.device)
         self._begin(self.octaves.first())
@@ -140,12 +140,12 @@ class Dreamer:
         images = self._images()
         height, width = images.shape[-2:]
         with torch.no_grad():
-            seen = self._see(resize(images, look_shape(self.recipe, (height, width))))
+            seen = self._see(resize(images, evaluation_shape(self.recipe, (height, width))))
             score = self.score(seen, self.targets) - self._strangeness(seen) - self._penalty(images)
             return self._measure(images, score, seen.logits)
 
-    def _see(self, images: torch.Tensor) -> objectives.Seen:
-        with computing(self.precision, images.device):
+    def _see(self, images: torch.Tensor) -> objectives.ModelOutputs:
+        with autocast(self.precision, images.device):
             try:
                 return self.whole(images)
             except (AssertionError, RuntimeError, ValueError) as error:
@@ -161,9 +161,9 @@ class Dreamer:
         recipe = self.recipe
         height, width = images.shape[-2:]
         self.base = self.octaves.base(images)
-        self.space = make_space(recipe.image, (height, width), self.spectrum)
+        self.space = make_parameterization(recipe.image, (height, width), self.spectrum)
         self.parameters = self.space.encode(images)
-        self.optimiser = make_optimiser(
+        self.optimizer = make_optimizer(
             recipe.optimizer, recipe.momentum, recipe.beta1, recipe.beta2, recipe.weight_decay
         )
 
@@ -174,7 +174,7 @@ class Dreamer:
         if grown.shape != self.parameters.shape:
             self._begin(grown)
         elif grown is not self.parameters:
-            self.parameters = torch.where(updates.each(self.going.on, grown), grown, self.parameters)
+            self.parameters = torch.where(updates.per_image(self.going.on, grown), grown, self.parameters)
 
     def _measure(self, images: torch.Tensor, score: torch.Tensor, logits: torch.Tensor | None) -> torch.Tensor:
         change = (images - self.base).abs().mean(dim=(1, 2, 3))
@@ -187,21 +187,23 @@ class Dreamer:
     def _climb(self, views: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Return the score's gradient by the views, each dream's mean score, and its mean logits if they are seen."""
         views, tile = views.detach(), self.recipe.tile
-        gradient, score, *logits = tiled(self._gradient, views, tile, self.streams) if tile else self._gradient(views)
+        gradient, score, *logits = (
+            tiled_gradient(self._gradient, views, tile, self.streams) if tile else self._gradient(views)
+        )
         return gradient, score, logits[0] if logits else None
 
     def _gradient(self, views: torch.Tensor) -> tuple[torch.Tensor, ...]:
         views = views.contiguous(memory_format=torch.channels_last).requires_grad_(True)
-        each = (len(self.targets), -1)
+        per_image = (len(self.targets), -1)
         targets = self.targets.repeat_interleave(len(views) // len(self.targets))
-        with computing(self.precision, views.device):
+        with autocast(self.precision, views.device):
             seen = self.seen(views)
-        score = (self.score(seen, targets) - self._strangeness(seen)).unflatten(0, each).mean(dim=1)
+        score = (self.score(seen, targets) - self._strangeness(seen)).unflatten(0, per_image).mean(dim=1)
         (gradient,) = torch.autograd.grad(score.sum(), views)
-        logits = [] if seen.logits is None else [seen.logits.detach().unflatten(0, each).mean(dim=1)]
+        logits = [] if seen.logits is None else [seen.logits.detach().unflatten(0, per_image).mean(dim=1)]
         return gradient.contiguous(), score.detach(), *logits
 
-    def _strangeness(self, seen: objectives.Seen) -> torch.Tensor | float:
+    def _strangeness(self, seen: objectives.ModelOutputs) -> torch.Tensor | float:
         return 0.0 if seen.statistics is None else self.recipe.batch_norm_prior * seen.statistics
 
     def _penalty(self, images: torch.Tensor) -> torch.Tensor:
@@ -209,7 +211,7 @@ class Dreamer:
         if self.recipe.total_variation:
             penalty = penalty + self.recipe.total_variation * regularizers.total_variation(images)
         if self.recipe.l2:
-            penalty = penalty + self.recipe.l2 * regularizers.length(images)
+            penalty = penalty + self.recipe.l2 * regularizers.l2_norm(images)
         return penalty
 
     def _move(self, parameters: torch.Tensor, gradient: torch.Tensor, number: int) -> torch.Tensor:
@@ -217,14 +219,14 @@ class Dreamer:
         gradient = updates.blur(gradient, self._each(recipe.gradient_blur_sigma, number))
         if recipe.gradient_clip is not None:
             gradient = updates.clip(gradient, recipe.gradient_clip)
-        gradient = updates.normalise(gradient, recipe.gradient_normalisation)
-        moved = self.optimiser(parameters, gradient, value_at(recipe.step_size, number))
+        gradient = updates.normalize(gradient, recipe.gradient_normalization)
+        moved = self.optimizer(parameters, gradient, value_at(recipe.step_size, number))
         if recipe.image != "pixels":
             return moved
         return updates.blur(moved.clamp_(0, 1), self._each(recipe.blur_sigma, number))
 
     def _each(self, value: Value, number: int) -> list[float]:
-        return [value_at(value, number, stream) for stream in self.streams]
+        return [value_at(value, number, generator) for generator in self.streams]
 
 
 def dream(
@@ -248,7 +250,7 @@ def dream(
     `film_every`, a frame is kept every so many steps. An image meets no other of its batch: its dream is the same
     alone, to rounding. Raises StudyError where the recipe does not fit the model.
     """
-    streams = [stream(0, str(place)) for place in range(len(starts))] if streams is None else streams
+    streams = [generator(0, str(place)) for place in range(len(starts))] if streams is None else streams
     dreamer = Dreamer(model, targets, starts, recipe, streams, spectrum, precision)
     result, rows, looks = Dreams(), [], {}
     for number in range(max(recipe.steps)):

@@ -6,10 +6,10 @@ from contextlib import ExitStack, suppress
 import torch
 from torch import nn
 
-from dreambirds.device import full
-from dreambirds.dreaming.objectives import Seen
+from dreambirds.device import to_float32
+from dreambirds.dreaming.objectives import ModelOutputs
 from dreambirds.dreaming.regularizers import FIRST_NORM_WEIGHT, norm_layers, statistics_distance
-from dreambirds.errors import StudyError, nearest
+from dreambirds.errors import UserError, did_you_mean
 
 
 def find_layer(network: nn.Module, name: str) -> str:
@@ -21,7 +21,7 @@ def find_layer(network: nn.Module, name: str) -> str:
         return _at_depth(network, name)
     modules = [known for known, _ in network.named_modules() if known]
     if name not in modules:
-        raise StudyError(f"objective: the model has no layer '{name}'; {nearest(name, modules)}")
+        raise UserError(f"objective: the model has no layer '{name}'; {did_you_mean(name, modules)}")
     return name
 
 
@@ -31,13 +31,13 @@ def _at_depth(network: nn.Module, depth: str) -> str:
     except ValueError:
         share = -1
     if not 0 <= share <= 1:
-        raise StudyError(f"objective: '{depth}' is no depth; it must be 0% to 100%, or a layer's name")
+        raise UserError(f"objective: '{depth}' is no depth; it must be 0% to 100%, or a layer's name")
     stages = [stage["module"] for stage in getattr(network, "feature_info", [])]
     if not stages:
-        raise StudyError(f"objective: timm lists no stages of this model, so '{depth}' means nothing; name a layer")
+        raise UserError(f"objective: timm lists no stages of this model, so '{depth}' means nothing; name a layer")
     name: str = stages[round(share * (len(stages) - 1))]
     if name not in dict(network.named_modules()):
-        raise StudyError(f"objective: '{depth}' would be '{name}', which this model has not; name a layer")
+        raise UserError(f"objective: '{depth}' would be '{name}', which this model has not; name a layer")
     return name
 
 
@@ -45,7 +45,7 @@ class _EnoughError(Exception):
     """Every layer that was wanted has been seen."""
 
 
-class Watched:
+class FeatureExtractor:
     """A classifier that tells what it sees: logits, layers, and its batch norms' distance from their training."""
 
     def __init__(self, model: nn.Module, layers: Sequence[str] = (), logits: bool = True, statistics: bool = False):
@@ -56,13 +56,13 @@ class Watched:
         self.channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # timm's word, of Swin and its kin
         self.norms = norm_layers(network) if statistics else []
         if statistics and not self.norms:
-            raise StudyError("batch_norm_prior: the model has no batch norm whose statistics could be compared")
+            raise UserError("batch_norm_prior: the model has no batch norm whose statistics could be compared")
 
-    def __call__(self, images: torch.Tensor) -> Seen:
+    def __call__(self, images: torch.Tensor) -> ModelOutputs:
         """Return what the model sees in images (B, 3, H, W) in [0, 1]."""
-        seen = Seen()
+        seen = ModelOutputs()
         if not self.layers and not self.norms:
-            seen.logits = full(self.model(images))
+            seen.logits = to_float32(self.model(images))
             return seen
         with ExitStack() as hooks:
             for name, module in self.layers.items():
@@ -70,30 +70,32 @@ class Watched:
             for place, norm in enumerate(self.norms):
                 hooks.enter_context(norm.register_forward_pre_hook(_compare(seen, place)))
             hooks.enter_context(suppress(_EnoughError))
-            seen.logits = full(self.model(images))
+            seen.logits = to_float32(self.model(images))
         for name in self.layers.keys() - seen.layers.keys():
-            raise StudyError(f"objective: the model has a layer '{name}' but never runs it; name another")
+            raise UserError(f"objective: the model has a layer '{name}' but never runs it; name another")
         return seen
 
     def _ends_with_channels(self, module: nn.Module) -> bool:
         """Tell whether a module's (B, H, W, C) ends with the channels, as in all of Swin, and in parts of ConvNeXt."""
         return type(module) in (nn.Linear, nn.LayerNorm) or (self.channels_last and not isinstance(module, nn.Conv2d))
 
-    def _note(self, seen: Seen, name: str, count: int) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+    def _note(
+        self, seen: ModelOutputs, name: str, count: int
+    ) -> Callable[[nn.Module, tuple[object, ...], object], None]:
         def hook(module: nn.Module, _inputs: tuple[object, ...], output: object) -> None:
             if not isinstance(output, torch.Tensor) or len(output) != count:
-                raise StudyError(f"objective: the layer '{name}' gives no activation for each picture; name another")
+                raise UserError(f"objective: the layer '{name}' gives no activation for each picture; name another")
             if output.ndim == 4 and self._ends_with_channels(module):
                 output = output.permute(0, 3, 1, 2)
             # an activation in place may follow, hence the copy
-            seen.layers.setdefault(name, full(output).clone())
+            seen.layers.setdefault(name, to_float32(output).clone())
             if not self.logits and len(seen.layers) == len(self.layers):
                 raise _EnoughError
 
         return hook
 
 
-def _compare(seen: Seen, place: int) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+def _compare(seen: ModelOutputs, place: int) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
     def hook(norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         distance = statistics_distance(norm, inputs[0]) * (FIRST_NORM_WEIGHT if place == 0 else 1.0)
         seen.statistics = distance if seen.statistics is None else seen.statistics + distance

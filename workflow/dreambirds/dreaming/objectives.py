@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from dreambirds.errors import StudyError, nearest
+from dreambirds.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ class Term:
 
 
 @dataclass
-class Seen:
+class ModelOutputs:
     """What a model saw in images: logits (B, C), or None if it was stopped before; activations by layer;
     and how far each image's statistics in the batch norms lie from those that the model was trained on, (B,)."""
 
@@ -116,7 +116,7 @@ def neuron(activation: torch.Tensor, term: Term) -> torch.Tensor:
     sides = chosen.shape[1:]
     place = term.place or tuple(side // 2 for side in sides)
     if len(place) != len(sides) or any(at >= side for at, side in zip(place, sides, strict=True)):
-        raise StudyError(f"objective: the layer '{term.layer}' has {tuple(sides)} places, there is no {place}")
+        raise UserError(f"objective: the layer '{term.layer}' has {tuple(sides)} places, there is no {place}")
     index: tuple[slice | int, ...] = (slice(None), *place)
     return chosen[index]
 
@@ -125,7 +125,7 @@ def _channel(activation: torch.Tensor, term: Term) -> torch.Tensor:
     axis = 1 if activation.ndim == 4 else -1
     if term.channel is None or term.channel >= activation.shape[axis]:
         highest = activation.shape[axis] - 1
-        raise StudyError(f"objective: '{term.layer}' has channels 0 to {highest}, there is no {term.channel}")
+        raise UserError(f"objective: '{term.layer}' has channels 0 to {highest}, there is no {term.channel}")
     return activation.select(axis, term.channel)
 
 
@@ -150,12 +150,12 @@ def _term(text: str, weight: float) -> Term:
     if kind in OBJECTIVES and not forms and not rest:
         return Term(kind, weight)
     if not forms:
-        more = f"'{kind}' takes no layer" if kind in OBJECTIVES else nearest(kind, OBJECTIVES)
-        raise StudyError(f"unknown objective '{text}'; {more}")
+        more = f"'{kind}' takes no layer" if kind in OBJECTIVES else did_you_mean(kind, OBJECTIVES)
+        raise UserError(f"unknown objective '{text}'; {more}")
     numbers = rest[1:]
     counts = all(number.isdecimal() and len(number) < LONGEST_NUMBER for number in numbers)
     if len(rest) not in [len(form.split(":")) for form in forms] or not rest[0] or not counts:
-        raise StudyError(f"the objective '{text}' must be written {' or '.join(f'{kind}:{form}' for form in forms)}")
+        raise UserError(f"the objective '{text}' must be written {' or '.join(f'{kind}:{form}' for form in forms)}")
     whole = [int(number) for number in numbers]
     return Term(kind, weight, rest[0], whole[0] if whole else None, tuple(whole[1:]) or None)
 
@@ -169,11 +169,11 @@ class Objective:
         self.layers = list(dict.fromkeys(term.layer for term in self.terms if term.layer is not None))
         self.logits = any(term.layer is None for term in self.terms)
 
-    def __call__(self, seen: Seen, targets: torch.Tensor) -> torch.Tensor:
+    def __call__(self, seen: ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
         """Return (B,), for targets (B,)."""
         return sum(term.weight * self._score(term, seen, targets) for term in self.terms)  # type: ignore[return-value]
 
     @staticmethod
-    def _score(term: Term, seen: Seen, targets: torch.Tensor) -> torch.Tensor:
+    def _score(term: Term, seen: ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
         function = OBJECTIVES[term.kind].function
         return function(seen.logits, targets) if term.layer is None else function(seen.layers[term.layer], term)

@@ -19,7 +19,7 @@ def tile_starts(side: int, tile: int) -> list[int]:
     return [round(place * (side - tile) / max(1, count - 1)) for place in range(count)]
 
 
-def tiled(
+def tiled_gradient(
     gradients: Gradients, images: torch.Tensor, tile: int, streams: list[torch.Generator]
 ) -> tuple[torch.Tensor, ...]:
     """Return what `gradients` returns, put together from tiles of images (B, C, H, W).
@@ -62,7 +62,7 @@ def octave_shapes(recipe: Recipe, shape: Sequence[int]) -> list[tuple[int, int]]
     return [(round(height / recipe.octave_scale**power), round(width / recipe.octave_scale**power)) for power in powers]
 
 
-def look_shape(recipe: Recipe, shape: tuple[int, int]) -> tuple[int, int]:
+def evaluation_shape(recipe: Recipe, shape: tuple[int, int]) -> tuple[int, int]:
     """Return (height, width) at which whole pictures of a shape are shown to the model, to be measured: that of the
     views where these are crops; so small that it fits into a tile where they are tiles."""
     if recipe.crops and recipe.crop_view:
@@ -74,7 +74,7 @@ def shapes_seen(recipe: Recipe, shape: tuple[int, int]) -> list[tuple[int, int]]
     """Return (height, width) of all that a model is shown in a dream of a shape, ascending."""
     seen = set()
     for octave in octave_shapes(recipe, shape):
-        seen |= {_view_shape(recipe, octave), look_shape(recipe, octave)}
+        seen |= {_view_shape(recipe, octave), evaluation_shape(recipe, octave)}
     return sorted(seen)
 
 

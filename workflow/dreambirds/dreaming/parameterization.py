@@ -11,21 +11,21 @@ ANGLES = math.pi / math.sqrt(3)
 TINY = 1e-5
 
 
-def colour_matrix(dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> torch.Tensor:
+def color_matrix(dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> torch.Tensor:
     """Return (3, 3): what to multiply independent colours with, from the left, to get correlated ones."""
     matrix = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], dtype=dtype, device=device)
     longest: torch.Tensor = matrix.norm(dim=0).max()
     return matrix / longest
 
 
-def to_pixels(colours: torch.Tensor) -> torch.Tensor:
+def to_pixels(colors: torch.Tensor) -> torch.Tensor:
     """Return images in [0, 1] of independent colours (B, 3, H, W) that may be any numbers: correlate, then sigmoid."""
-    return torch.einsum("ij,bjhw->bihw", colour_matrix(colours.dtype, colours.device), colours).sigmoid()
+    return torch.einsum("ij,bjhw->bihw", color_matrix(colors.dtype, colors.device), colors).sigmoid()
 
 
 def from_pixels(images: torch.Tensor) -> torch.Tensor:
     """Undo `to_pixels`; what is darker or brighter than a 512th from the edge is taken as that."""
-    inverse = torch.linalg.inv(colour_matrix(torch.float64)).to(images)
+    inverse = torch.linalg.inv(color_matrix(torch.float64)).to(images)
     return torch.einsum("ij,bjhw->bihw", inverse, images.clamp(EDGE, 1 - EDGE).logit())
 
 
@@ -65,7 +65,7 @@ class Fourier:
         return to_pixels(torch.fft.irfft2(spectrum, s=self.size, norm="ortho"))
 
 
-class Phases:
+class Maco:
     """Phases alone, the magnitudes held to a mean spectrum of real pictures: MACO, Fel et al. 2023.
 
     Parameters are (B, 3, H, W // 2 + 1). As in Horama and Xplique, each image's are standardised before they are used,
@@ -94,11 +94,13 @@ class Phases:
         return to_pixels(torch.fft.irfft2(spectrum, s=self.size, norm="ortho"))
 
 
-def make_space(kind: str, shape: tuple[int, int], magnitudes: torch.Tensor | None = None) -> Pixels | Fourier | Phases:
+def make_parameterization(
+    kind: str, shape: tuple[int, int], magnitudes: torch.Tensor | None = None
+) -> Pixels | Fourier | Maco:
     """Return what a dream of (height, width) climbs in: ``pixels``, ``fourier``, or ``maco`` with its magnitudes."""
     if kind == "fourier":
         return Fourier(*shape)
-    return Phases(*shape, magnitudes) if kind == "maco" else Pixels()  # type: ignore[arg-type]  # maco has some
+    return Maco(*shape, magnitudes) if kind == "maco" else Pixels()  # type: ignore[arg-type]  # maco has some
 
 
 def mean_spectrum(batches: Iterable[torch.Tensor]) -> torch.Tensor:

@@ -63,7 +63,7 @@ class Recipe:
     beta1: float = 0.9
     beta2: float = 0.999
     weight_decay: float = 0.0
-    gradient_normalisation: str = "none"
+    gradient_normalization: str = "none"
     gradient_clip: float | None = None
     gradient_blur_sigma: Value = 0.0
     blur_sigma: Value = 0.0

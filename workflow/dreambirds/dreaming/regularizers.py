@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from dreambirds.device import full
+from dreambirds.device import to_float32
 
 FIRST_NORM_WEIGHT = 10.0
 
@@ -20,7 +20,7 @@ def total_variation(images: torch.Tensor) -> torch.Tensor:
     return sum(_norm(difference) for difference in differences)  # type: ignore[return-value]  # never empty
 
 
-def length(images: torch.Tensor) -> torch.Tensor:
+def l2_norm(images: torch.Tensor) -> torch.Tensor:
     """Return the L2 norm of each image's deviation from mid-grey, (B,)."""
     return _norm(images - 0.5)
 
@@ -43,6 +43,6 @@ def statistics_distance(norm: nn.Module, given: torch.Tensor) -> torch.Tensor:
     DeepInversion takes the statistics of a whole batch; here they are each picture's own, (B, C, H, W) or (B, C, 1, 1),
     so that a dream does not depend on its batch mates.
     """
-    values = full(given).flatten(2) if given.ndim > 2 else full(given)[..., None]
+    values = to_float32(given).flatten(2) if given.ndim > 2 else to_float32(given)[..., None]
     mean, variance = values.mean(dim=2), values.var(dim=2, unbiased=False)
     return _norm(mean - norm.running_mean) + _norm(variance - norm.running_var)  # type: ignore[operator]  # tensors

@@ -9,11 +9,11 @@ from torch.utils.data import Dataset
 from dreambirds.dreaming.parameterization import Fourier
 from dreambirds.dreaming.updates import blur
 
-GREY = 128 / 255
+GRAY = 128 / 255
 SPECTRAL_DEVIATION = 0.01
 
 
-def stream(seed: int, key: str) -> torch.Generator:
+def generator(seed: int, key: str) -> torch.Generator:
     """Return a generator that depends on the seed and on what the dream is of, never on its place in a batch."""
     digest = hashlib.sha256(f"{seed}/{key}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
@@ -25,7 +25,7 @@ class Start:
     `blur_sigma` is in pixels of the start image; `images` holds one (3, H, W) in [0, 1] per dream, if it is needed."""
 
     kind: str = "grey"
-    colour: str = "#808080"
+    color: str = "#808080"
     noise: float = 0.1
     blur_sigma: float = 0.0
     images: list[torch.Tensor] = field(default_factory=list)
@@ -46,14 +46,14 @@ class Starts(Dataset[tuple[torch.Tensor, int]]):
         return blur(image[None], [self.start.blur_sigma])[0], place
 
 
-def grey(_start: Start, shape: tuple[int, int], _random: torch.Generator, _place: int) -> torch.Tensor:
+def gray(_start: Start, shape: tuple[int, int], _random: torch.Generator, _place: int) -> torch.Tensor:
     """Return the original study's start: (128, 128, 128) of 255."""
-    return torch.full((3, *shape), GREY)
+    return torch.full((3, *shape), GRAY)
 
 
-def colour(start: Start, shape: tuple[int, int], _random: torch.Generator, _place: int) -> torch.Tensor:
+def color(start: Start, shape: tuple[int, int], _random: torch.Generator, _place: int) -> torch.Tensor:
     """Return one colour everywhere."""
-    values = bytes.fromhex(start.colour.lstrip("#"))
+    values = bytes.fromhex(start.color.lstrip("#"))
     return (torch.tensor(list(values)) / 255).view(3, 1, 1).expand(3, *shape).clone()
 
 
@@ -83,8 +83,8 @@ def given(start: Start, _shape: tuple[int, int], _random: torch.Generator, place
 
 
 KINDS = {
-    "grey": grey,
-    "colour": colour,
+    "grey": gray,
+    "colour": color,
     "noise": noise,
     "spectral_noise": spectral_noise,
     "gradient": gradient,

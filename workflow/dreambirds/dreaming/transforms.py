@@ -11,11 +11,11 @@ from torch.nn import functional
 from dreambirds.dreaming.recipe import Recipe, is_always, value_at
 from dreambirds.shapes import in_proportion
 
-GREY = 0.5
+GRAY = 0.5
 CROP_DEVIATION = 0.15  # of the side, as in Horama and Xplique
 
 
-class Views:
+class Transforms:
     """The views of one batch under one recipe, step after step.
 
     The original study mirrors the picture itself at random after every step. Mirroring the view instead, by the
@@ -36,7 +36,7 @@ class Views:
         """
         recipe = self.recipe
         if recipe.pad:
-            images = functional.pad(images, [recipe.pad] * 4, value=GREY)
+            images = functional.pad(images, [recipe.pad] * 4, value=GRAY)
         if recipe.roll:
             images = torch.stack(
                 [self._rolled(image, stream) for image, stream in zip(images, self.streams, strict=True)]

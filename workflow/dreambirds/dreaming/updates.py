@@ -43,17 +43,17 @@ def _gaussians(sigmas: tuple[float, ...], reach: int) -> torch.Tensor:
     return weights / weights.sum(dim=1, keepdim=True)
 
 
-def normalise(gradient: torch.Tensor, how: str) -> torch.Tensor:
+def normalize(gradient: torch.Tensor, how: str) -> torch.Tensor:
     """Divide each image's gradient, (B, ...), by its own size: ``none``, ``std``, ``mean_abs`` or ``l2``."""
     if how == "none":
         return gradient
-    return gradient / each(SIZES[how](gradient.flatten(1)).clamp(min=TINY), gradient)
+    return gradient / per_image(SIZES[how](gradient.flatten(1)).clamp(min=TINY), gradient)
 
 
 def clip(gradient: torch.Tensor, longest: float) -> torch.Tensor:
     """Shorten each image's gradient, (B, ...), to an L2 norm of at most `longest`."""
     lengths = SIZES["l2"](gradient.flatten(1)).clamp(min=TINY)
-    return gradient * each((longest / lengths).clamp(max=1), gradient)
+    return gradient * per_image((longest / lengths).clamp(max=1), gradient)
 
 
 def _std(flat: torch.Tensor) -> torch.Tensor:
@@ -70,12 +70,12 @@ SIZES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
-def each(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def per_image(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Return one value an image, (B,), as it spreads over (B, ...)."""
     return values.view(-1, *[1] * (like.ndim - 1))
 
 
-class Ascent:
+class GradientAscent:
     """Add the gradient, and some of the way gone before."""
 
     def __init__(self, momentum: float = 0.0):
@@ -91,27 +91,29 @@ class Ascent:
         return torch.add(parameters, gradient, alpha=step_size)
 
 
-class Adaptive:
+class TorchOptimizer:
     """Adam, AdamW or NAdam: each parameter's step is measured by its own history, so that batch mates do not meet."""
 
     def __init__(self, kind: str, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 0.0):
         """Take ``adam``, ``adamw`` or ``nadam`` and its options."""
         self.kind, self.options = TORCH[kind], {"betas": (beta1, beta2), "weight_decay": weight_decay}
         self.leaf: torch.Tensor | None = None
-        self.optimiser: torch.optim.Optimizer | None = None
+        self.optimizer: torch.optim.Optimizer | None = None
 
     def __call__(self, parameters: torch.Tensor, gradient: torch.Tensor, step_size: float) -> torch.Tensor:
         """Return the moved parameters, all of one shape."""
-        if self.optimiser is None or self.leaf is None:
+        if self.optimizer is None or self.leaf is None:
             self.leaf = parameters.detach().clone()
-            self.optimiser = self.kind([self.leaf], maximize=True, **self.options)
+            self.optimizer = self.kind([self.leaf], maximize=True, **self.options)
         self.leaf.copy_(parameters.detach())
         self.leaf.grad = gradient
-        self.optimiser.param_groups[0]["lr"] = step_size
-        self.optimiser.step()
+        self.optimizer.param_groups[0]["lr"] = step_size
+        self.optimizer.step()
         return self.leaf.clone()
 
 
-def make_optimiser(kind: str, momentum: float, beta1: float, beta2: float, weight_decay: float) -> Ascent | Adaptive:
+def make_optimizer(
+    kind: str, momentum: float, beta1: float, beta2: float, weight_decay: float
+) -> GradientAscent | TorchOptimizer:
     """Return what moves the parameters of a dream: ``ascent``, or one of TORCH."""
-    return Ascent(momentum) if kind == "ascent" else Adaptive(kind, beta1, beta2, weight_decay)
+    return GradientAscent(momentum) if kind == "ascent" else TorchOptimizer(kind, beta1, beta2, weight_decay)

@@ -24,7 +24,7 @@ RUNS = ["run", "epoch", "model", *HISTORY, "dreams", "judge", *MEANS, "best_reci
 RUNS += ["checkpoint_sha256"]
 JUDGES = ["judge", "kind", "model", "classes", "matched", "unmatched", "held_out", "held_out_top1"]
 JUDGES += ["held_out_probability", "noise_top1", "noise_probability", "shuffled_top1", "weights_sha256"]
-CALLED = {
+DISPLAY_NAMES = {
     "judge_probability": "judge's probability",
     "judge_top1": "judge's top 1",
     "judge_rank": "judge's rank (1 is best)",
@@ -39,7 +39,7 @@ CALLED = {
 }
 
 
-def read_written(plan: Plan, results: Path, name: str) -> pd.DataFrame:
+def read_results(plan: Plan, results: Path, name: str) -> pd.DataFrame:
     """Return the table ``dreams``, ``runs`` or ``judges`` of a study's results.
 
     Raises StudyError if it can't be read or lacks a row of what the plan asks for.

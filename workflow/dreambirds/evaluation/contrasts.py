@@ -84,7 +84,7 @@ def paired_difference(before: np.ndarray, after: np.ndarray) -> Difference:
     return Difference(mean, mean - reach, mean + reach, float(effect), pairs)
 
 
-def answer(plan: Plan, dreams: pd.DataFrame) -> pd.DataFrame:
+def compute_contrasts(plan: Plan, dreams: pd.DataFrame) -> pd.DataFrame:
     """Return a row a comparison and measure of the study's experiment, with the columns of `FINDINGS`.
 
     `dreams` is the study's table. Each class's pairs are averaged first, since its dreams are alike, so that means, the

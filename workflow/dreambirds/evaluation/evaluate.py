@@ -14,11 +14,11 @@ from dreambirds.data.dataset import decode
 from dreambirds.data.tables import write_table
 from dreambirds.evaluation.columns import DREAM, JUDGED, JUDGEMENTS
 from dreambirds.evaluation.judge import Judge, batches, load_judge
-from dreambirds.evaluation.metrics import Memory, agreement, distance, opinions
-from dreambirds.evaluation.reference import Real, check_row, look_at_real
+from dreambirds.evaluation.metrics import MetricCache, classification_metrics, cosine_distance, mean_cosine_similarity
+from dreambirds.evaluation.reference import RealReference, check_row, evaluate_on_real
 from dreambirds.evaluation.tables import read_dreams, views_of
 from dreambirds.io import digest_of, sha256_of
-from dreambirds.plan.inputs import section, shown
+from dreambirds.plan.inputs import judged_runs, section
 from dreambirds.plan.plan import Plan
 from dreambirds.runtime.code_version import libraries
 
@@ -27,15 +27,15 @@ SAME = 1e-9  # cosine distance below which held-out photographs are where the tr
 
 
 @dataclass(frozen=True)
-class Bench:
+class JudgeContext:
     """Where a judge sits: the judge, what it makes of real photographs, and the facts that decide its word."""
 
     judge: Judge
-    real: Real
+    real: RealReference
     facts: dict
 
 
-def judge_dreams(bench: Bench, dreams: pd.DataFrame) -> pd.DataFrame:
+def judge_dreams(bench: JudgeContext, dreams: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each view of each dream, with the columns of `JUDGEMENTS`.
 
     `dreams` has, beside the columns of a dream, its ``family`` (one word for all that differ from it in their seed
@@ -50,7 +50,7 @@ def judge_dreams(bench: Bench, dreams: pd.DataFrame) -> pd.DataFrame:
     if known.empty:
         return pd.DataFrame(columns=JUDGEMENTS)
     known = known.assign(key=_keys(known))
-    memory = Memory(bench.facts)
+    memory = MetricCache(bench.facts)
     unseen = known[memory.missing(known["key"])]
     for _, group in tqdm(_chunks(known, unseen), desc="judge", disable=None, leave=False):
         memory.learn(_look(bench, group))
@@ -81,17 +81,17 @@ def _chunks(known: pd.DataFrame, unseen: pd.DataFrame) -> Iterator[tuple]:
     return known[known.index.isin(unseen.index)].groupby(["run", "epoch", "family"], sort=False)
 
 
-def _look(bench: Bench, group: pd.DataFrame) -> pd.DataFrame:
+def _look(bench: JudgeContext, group: pd.DataFrame) -> pd.DataFrame:
     judge = bench.judge
     logits, features = judge.look(batches(group["path"], lambda path: decode(Path(path))))
-    seen = opinions(logits, torch.tensor([judge.places[label] for label in group["label"]]))
+    seen = classification_metrics(logits, torch.tensor([judge.places[label] for label in group["label"]]))
     called = {place: label for label, place in judge.places.items()}
     far = torch.stack([_distance(bench.real, label, row) for label, row in zip(group["label"], features, strict=True)])
     usual = torch.tensor([bench.real.held_out.get(label, torch.nan) for label in group["label"]])
     alike = pd.Series(torch.nan, index=group.index)
     places = pd.Series(range(len(group)), index=group.index)
     for _, rows in places.groupby([group[column] for column in _family(group)]):
-        alike[rows.index] = agreement(features[rows.tolist()]).numpy()
+        alike[rows.index] = mean_cosine_similarity(features[rows.tolist()]).numpy()
     words = {
         "probability": seen["probability"],
         "rank": seen["rank"],
@@ -104,13 +104,13 @@ def _look(bench: Bench, group: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(words, index=group["key"])
 
 
-def _distance(real: Real, label: str, features: torch.Tensor) -> torch.Tensor:
-    centre = real.centres.get(label)
-    return torch.tensor(torch.nan, dtype=torch.double) if centre is None else distance(features, centre)
+def _distance(real: RealReference, label: str, features: torch.Tensor) -> torch.Tensor:
+    center = real.centers.get(label)
+    return torch.tensor(torch.nan, dtype=torch.double) if center is None else cosine_distance(features, center)
 
 
 @dataclass(frozen=True)
-class Case:
+class JudgeJob:
     """Which judge, the files of its weights and of its classes' names, the prepared data set's folder, and a digest of
     the code."""
 
@@ -121,7 +121,7 @@ class Case:
     code: str
 
 
-def write_judgement(plan: Plan, case: Case, device: torch.device, judged: Path, check: Path) -> None:
+def write_judgement(plan: Plan, case: JudgeJob, device: torch.device, judged: Path, check: Path) -> None:
     """Write a judge's word on each view of each dream that it is shown, and a row on how good a judge it is.
 
     Raises StudyError if its weights can't be read or do not fit, if it knows none of the study's classes, or if a table
@@ -130,14 +130,14 @@ def write_judgement(plan: Plan, case: Case, device: torch.device, judged: Path, 
     asked = plan.judges[case.judge]
     judge = load_judge(case.judge, asked, case.weights, plan.labels, device)
     sha256 = sha256_of(case.weights)
-    real = look_at_real(judge, case.dataset)
-    dreams = read_dreams(plan, shown(plan, case.judge))
-    words = judge_dreams(Bench(judge, real, _facts(plan, case, sha256)), views_of(plan, dreams))
+    real = evaluate_on_real(judge, case.dataset)
+    dreams = read_dreams(plan, judged_runs(plan, case.judge))
+    words = judge_dreams(JudgeContext(judge, real, _facts(plan, case, sha256)), views_of(plan, dreams))
     write_table(words, judged, "%.6g")
     write_table(check_row(judge, real, kind(asked), [label.label for label in plan.labels], sha256), check, "%.6g")
 
 
-def _facts(plan: Plan, case: Case, weights_sha256: str) -> dict:
+def _facts(plan: Plan, case: JudgeJob, weights_sha256: str) -> dict:
     """Return all that decides a judge's word on a picture, but for the picture."""
     return {
         "weights_sha256": weights_sha256,

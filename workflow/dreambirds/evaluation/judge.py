@@ -8,8 +8,8 @@ import timm.data
 import torch
 from torchvision.transforms import v2
 
-from dreambirds.data.labels import Label, match, read_names
-from dreambirds.errors import TRAIN_AGAIN, said_of
+from dreambirds.data.labels import Label, match_classes, read_names
+from dreambirds.errors import TRAIN_AGAIN, error_context
 from dreambirds.io import expand
 from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.models.classifier import Classifier, build, probe
@@ -58,10 +58,10 @@ def load_judge(name: str, judge: dict, weights: Path, labels: list[Label], devic
     `labels` are the study's classes. Raises StudyError, the key's full path in it, if the weights can't be read or do
     not fit, or the judge knows no class of the study.
     """
-    with said_of(f"judges.{name}"):
+    with error_context(f"judges.{name}"):
         load = _from_weights if judge.get("weights") else _from_checkpoint
         classifier, shape, classes = load(judge, weights)
-        places = match(labels, classes, judge["names"])
+        places = match_classes(labels, classes, judge["names"])
     classifier = classifier.eval().to(device, memory_format=torch.channels_last)
     return Judge(name, classifier, shape, classes, places)
 
@@ -79,7 +79,7 @@ def _from_checkpoint(judge: dict, weights: Path) -> tuple[Classifier, tuple[int,
     if not judge.get("checkpoint"):
         classifier, card = load_checkpoint(weights, TRAIN_AGAIN)
     else:
-        with said_of("checkpoint"):
+        with error_context("checkpoint"):
             classifier, card = load_checkpoint(weights, FOREIGN)
     return classifier, shape_of(card.image_size), card.labels
 

@@ -13,14 +13,14 @@ from dreambirds.data.dataset import read_picture
 from dreambirds.data.tables import read_images, remedy
 from dreambirds.errors import MAKE_AGAIN
 from dreambirds.evaluation.columns import PIXELS
-from dreambirds.io import atomically, digest_of, store_root
+from dreambirds.io import atomic_write, digest_of, store_root
 
 ROUNDING = 1 / 12 / 255**2  # variance that rounding to 8 bits adds to a pixel; less power than that is not seen
 MOST = 100  # photographs a class that make its mean spectrum
 log = logging.getLogger(__name__)
 
 
-def opinions(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+def classification_metrics(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return what logits (N, C) say of the classes `targets` (N,): each of shape (N,).
 
     ``probability`` of the target by softmax, its ``rank`` (1 is first; equal ones come before it) and the class that
@@ -35,12 +35,12 @@ def opinions(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Ten
     }
 
 
-def distance(features: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
+def cosine_distance(features: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
     """Return the cosine distance (0 same direction, 1 unrelated, 2 opposite) of features (N, D) from (D,) or (N, D)."""
-    return 1 - functional.cosine_similarity(features.double(), centre.double(), dim=-1)
+    return 1 - functional.cosine_similarity(features.double(), center.double(), dim=-1)
 
 
-def agreement(features: torch.Tensor) -> torch.Tensor:
+def mean_cosine_similarity(features: torch.Tensor) -> torch.Tensor:
     """Return each picture's mean cosine similarity to all others of a set, (N,) from features (N, D); NaN if alone."""
     unit = functional.normalize(features.double(), dim=1)
     alike = unit @ unit.T
@@ -87,7 +87,7 @@ def measure_saved(views: pd.DataFrame, dataset: Path, code: str) -> pd.DataFrame
     """
     real = _real_spectra(dataset)
     facts = {"dataset": {label: spectrum.tolist() for label, spectrum in real.items()}, "code": code}
-    memory = Memory(facts)
+    memory = MetricCache(facts)
     keys = views["sha256"] + " " + views["label"]
     unseen = views.assign(key=keys)[memory.missing(keys)].drop_duplicates("key")
     if len(unseen):
@@ -120,7 +120,7 @@ def _read(path: Path, end: str = MAKE_AGAIN) -> np.ndarray:
     return np.asarray(read_picture(path, end), dtype=np.float64) / 255
 
 
-class Memory:
+class MetricCache:
     """Measurements by a key a picture; the facts that decide them, but for the picture, name the file."""
 
     def __init__(self, facts: dict):
@@ -142,7 +142,7 @@ class Memory:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             theirs = _read(self.path)
             whole = pd.concat([theirs[~theirs.index.isin(self.known.index)], self.known]) if len(theirs) else self.known
-            with atomically(self.path) as temporary:
+            with atomic_write(self.path) as temporary:
                 whole.to_csv(temporary, index_label="key")
         except OSError as error:
             log.warning("measurements can't be kept for other studies in '%s' (%s)", self.path.parent, error.strerror)

@@ -9,7 +9,7 @@ import torch
 from dreambirds.data.dataset import Pictures
 from dreambirds.data.tables import read_labels
 from dreambirds.evaluation.judge import Judge, batches
-from dreambirds.evaluation.metrics import distance, opinions
+from dreambirds.evaluation.metrics import classification_metrics, cosine_distance
 
 MOST = 100  # photographs a class and part that are looked at
 NOISES = 256
@@ -17,26 +17,28 @@ SHUFFLES = 100
 
 
 @dataclass(frozen=True)
-class Real:
+class RealReference:
     """The mean features of each class's training photographs, how far held-out ones lie from it on average, by label,
     and what the judge makes of real pictures and of noise."""
 
-    centres: dict[str, torch.Tensor]
+    centers: dict[str, torch.Tensor]
     held_out: dict[str, float]
     check: dict[str, float]
 
 
-def look_at_real(judge: Judge, folder: Path) -> Real:
+def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
     """Show a judge the photographs of the prepared data set in `folder`, of the classes that it knows."""
     labels = list(read_labels(folder)["label"])
     train, validation = (_look(judge, Pictures(folder, part), labels) for part in ("train", "validation"))
-    centres = {label: features.mean(dim=0) for label, (_, features) in train.items()}
+    centers = {label: features.mean(dim=0) for label, (_, features) in train.items()}
     held_out = {
-        label: float(distance(features, centres[label]).mean())
+        label: float(cosine_distance(features, centers[label]).mean())
         for label, (_, features) in validation.items()
-        if label in centres
+        if label in centers
     }
-    return Real(centres, held_out, {**_check(judge, validation or train, bool(validation)), **_check_noise(judge)})
+    return RealReference(
+        centers, held_out, {**_check(judge, validation or train, bool(validation)), **_check_noise(judge)}
+    )
 
 
 def _look(judge: Judge, pictures: Pictures, labels: list[str]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
@@ -57,7 +59,7 @@ def _look(judge: Judge, pictures: Pictures, labels: list[str]) -> dict[str, tupl
 def _check(judge: Judge, real: dict[str, tuple[torch.Tensor, torch.Tensor]], held_out: bool) -> dict[str, float]:
     logits = torch.cat([logits for logits, _ in real.values()])
     targets = torch.cat([torch.full((len(each),), judge.places[label]) for label, (each, _) in real.items()])
-    seen = opinions(logits, targets)
+    seen = classification_metrics(logits, targets)
     generator = torch.Generator().manual_seed(0)
     orders = [torch.randperm(len(targets), generator=generator) for _ in range(SHUFFLES)]
     shuffled = [float((seen["first"] == targets[order]).float().mean()) for order in orders]
@@ -74,14 +76,14 @@ def _check_noise(judge: Judge) -> dict[str, float]:
     noise = torch.randint(0, 256, (NOISES, 3, *judge.shape), generator=generator, dtype=torch.uint8)
     logits, _ = judge.look(batches(noise, lambda picture: picture))
     places = torch.tensor(list(judge.places.values()))
-    seen = opinions(logits, places[torch.arange(NOISES) % len(places)])
+    seen = classification_metrics(logits, places[torch.arange(NOISES) % len(places)])
     return {
         "noise_top1": float((seen["rank"] == 1).float().mean()),
         "noise_probability": float(seen["probability"].mean()),
     }
 
 
-def check_row(judge: Judge, real: Real, kind: str, labels: list[str], weights_sha256: str) -> pd.DataFrame:
+def check_row(judge: Judge, real: RealReference, kind: str, labels: list[str], weights_sha256: str) -> pd.DataFrame:
     """Return the one row that tells what a judge is, which of the study's classes it knows, and how good it is."""
     unmatched = [label for label in labels if label not in judge.places]
     about = {

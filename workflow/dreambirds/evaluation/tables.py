@@ -8,11 +8,11 @@ import pandas as pd
 from dreambirds.config.contrasts import VIEWS
 from dreambirds.config.recipes import recipe_table
 from dreambirds.data.tables import TEXT_COLUMNS, read_table, write_table
-from dreambirds.errors import MAKE_AGAIN, StudyError
+from dreambirds.errors import MAKE_AGAIN, UserError
 from dreambirds.evaluation.columns import DREAM, DREAMS, HISTORY, JUDGED, JUDGEMENTS, JUDGES, MEANS, OWN, RUNS, SUFFIX
 from dreambirds.evaluation.metrics import measure_saved
 from dreambirds.io import digest_of, sha256_of
-from dreambirds.plan.inputs import shown
+from dreambirds.plan.inputs import judged_runs
 from dreambirds.plan.paths import epoch_name, index_name, job_folder, picture_name, picture_path
 from dreambirds.plan.plan import Plan
 from dreambirds.training.job import read_history
@@ -76,11 +76,13 @@ def read_judged(plan: Plan, path: Path, check: pd.DataFrame) -> pd.DataFrame:
     Raises StudyError unless it is of each dream that the judge was shown and whose class it knows, and of no other.
     """
     judge, unknown = check["judge"].iloc[0], check["unmatched"].iloc[0].split()
-    dreams = plan.dreams.loc[plan.dreams["run"].isin(shown(plan, judge)) & ~plan.dreams["label"].isin(unknown), DREAM]
+    dreams = plan.dreams.loc[
+        plan.dreams["run"].isin(judged_runs(plan, judge)) & ~plan.dreams["label"].isin(unknown), DREAM
+    ]
     asked = pd.concat([dreams.assign(judge=judge, view=view) for view in VIEWS])
     table = read_table(path, rows=asked)
     if len(table) > len(asked):
-        raise StudyError(f"'{path}' has {len(table)} rows, and {len(asked)} are asked for; {MAKE_AGAIN}")
+        raise UserError(f"'{path}' has {len(table)} rows, and {len(asked)} are asked for; {MAKE_AGAIN}")
     return table
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dreambirds.config.runs import as_epoch
+from dreambirds.config.runs import parse_epoch
 from dreambirds.data.tables import example_pictures
 from dreambirds.dream_job.snapshots import as_text, read_facts, save_gif, save_png
 from dreambirds.figures.animation import Film, film
@@ -63,7 +63,7 @@ def _say(plan: Plan, column: str, value) -> str:
 
 
 def _describe(plan: Plan, wanted: dict) -> str:
-    parts = [_say(plan, key, as_epoch(wanted[key])) for key in ("epoch", "step") if key in wanted]
+    parts = [_say(plan, key, parse_epoch(wanted[key])) for key in ("epoch", "step") if key in wanted]
     named = [f"{key} {wanted[key]}" for key in ("run", "recipe") if key in wanted]
     label = [plan.names[wanted["label"]]] if "label" in wanted else []
     return " · ".join([*label, *named, *parts, wanted["view"]])

@@ -7,7 +7,7 @@ import pandas as pd
 from dreambirds.config.contrasts import ENDS, Comparison, Dreams, by_view
 from dreambirds.data.tables import example_pictures
 from dreambirds.dream_job.snapshots import save_png
-from dreambirds.evaluation.columns import CALLED
+from dreambirds.evaluation.columns import DISPLAY_NAMES
 from dreambirds.evaluation.contrasts import say, where
 from dreambirds.figures.assembly import REAL
 from dreambirds.figures.draw import effects
@@ -71,4 +71,4 @@ def column_name(comparison: Comparison, value: object, several: bool) -> str:
 
 def write_effects(table: pd.DataFrame, path: Path) -> None:
     """Write the plot of a finding's differences with their intervals."""
-    save_figure(effects(table, CALLED), path)
+    save_figure(effects(table, DISPLAY_NAMES), path)

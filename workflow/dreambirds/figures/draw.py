@@ -12,7 +12,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f"]
+COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f"]
 MARKS = "osD^vP*X"
 BAND = 0.15
 MOST_BARS, MOST_MAPS, MOST_CLASSES, MOST_EFFECTS = 30, 6, 30, 60
@@ -24,15 +24,15 @@ def lines(table: pd.DataFrame, x: str, said: str, xlabel: str, beside: str | Non
     lowest. `beside` is a column that each run has one of, such as a validation accuracy, drawn dashed."""
     figure, axis = pyplot.subplots(figsize=(WIDTH, 4.2), layout="constrained")
     ends = table.groupby(["run", "recipe"], sort=False)["mean"].last()
-    chosen = extremes(ends.sort_values(ascending=False), len(COLOURS)).index
+    chosen = extremes(ends.sort_values(ascending=False), len(COLORS)).index
     shown = [key for key in ends.index if key in chosen]
     several = table["run"].nunique() > 1
     for place, (run, recipe) in enumerate(shown):
         rows = table[(table["run"] == run) & (table["recipe"] == recipe)].sort_values(x)
         name = f"{run}, {recipe}" if several else recipe
         mark = MARKS[place] if len(rows) <= 30 else None
-        axis.plot(rows[x], rows["mean"], color=COLOURS[place], marker=mark, markersize=5, label=name)
-        axis.fill_between(rows[x], rows["low"], rows["high"], color=COLOURS[place], alpha=BAND, linewidth=0)
+        axis.plot(rows[x], rows["mean"], color=COLORS[place], marker=mark, markersize=5, label=name)
+        axis.fill_between(rows[x], rows["low"], rows["high"], color=COLORS[place], alpha=BAND, linewidth=0)
     if beside:
         for place, (run, rows) in enumerate(table.groupby("run", sort=False)):
             once = rows.drop_duplicates(x).sort_values(x)
@@ -53,8 +53,8 @@ def bars(table: pd.DataFrame, names: pd.Series, said: str) -> Figure:
     figure, axis = pyplot.subplots(figsize=(WIDTH, 1.3 + 0.28 * len(rows)), layout="constrained")
     errors = [(rows["mean"] - rows["low"]), (rows["high"] - rows["mean"])]
     errors = [error.clip(lower=0).fillna(0) for error in errors]
-    axis.barh(rows["shown"], rows["mean"], xerr=errors, color=COLOURS[5], ecolor="#333333", capsize=2, label=said)
-    axis.plot(rows["top1"], rows["shown"], linestyle="", marker="D", color=COLOURS[1], label="share on top")
+    axis.barh(rows["shown"], rows["mean"], xerr=errors, color=COLORS[5], ecolor="#333333", capsize=2, label=said)
+    axis.plot(rows["top1"], rows["shown"], linestyle="", marker="D", color=COLORS[1], label="share on top")
     left = len(named) - len(rows)
     _finish(axis, said, "", f"the best and the worst; {left} between them are left out" if left else "")
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.7, len(rows) - 0.3))
@@ -80,7 +80,7 @@ def effects(table: pd.DataFrame, names: dict[str, str]) -> Figure:
         mine = table[table["measure"] == measure]
         places = [order.index(name) for name in rows[mine.index]]
         spread = [(mine["difference"] - mine["low"]).fillna(0), (mine["high"] - mine["difference"]).fillna(0)]
-        axis.errorbar(mine["difference"], places, xerr=spread, fmt="o", color=COLOURS[0], ecolor="#333333", capsize=3)
+        axis.errorbar(mine["difference"], places, xerr=spread, fmt="o", color=COLORS[0], ecolor="#333333", capsize=3)
         axis.axvline(0, color="#555555", linestyle="--", linewidth=1)
         axis.set(title=names[measure], xlabel="difference", yticks=range(len(order)), yticklabels=order)
         axis.title.set_fontsize(10)
@@ -143,8 +143,8 @@ def _write_cells(axis: Axes, grid: pd.DataFrame) -> None:
     for row, values in enumerate(grid.to_numpy()):
         for column, value in enumerate(values):
             if value == value:
-                colour = "white" if value < 0.55 else "black"
-                axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+                color = "white" if value < 0.55 else "black"
+                axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=color)
 
 
 def _finish(axis: Axes, xlabel: str, ylabel: str, note: str) -> None:

@@ -15,8 +15,8 @@ from PIL import Image
 from dreambirds.data.dataset import read_picture
 from dreambirds.data.tables import check_there, read_images, read_labels, remedy, write_table
 from dreambirds.figures.text import FAINT, INK, PAPER, fold, font, save_figure, shorten, write
-from dreambirds.io import atomically
-from dreambirds.shapes import in_proportion, say
+from dreambirds.io import atomic_write
+from dreambirds.shapes import in_proportion, shape_text
 
 WIDTH, TALLEST = 1700, 12_000  # of a page, in pixels; it is wider where it would else be taller
 NARROWEST = 170
@@ -111,7 +111,7 @@ def spread(examples: Sequence, count: int) -> list:
     return [examples[round(place * (len(examples) - 1) / (count - 1))] for place in range(count)]
 
 
-def write_look(folder: Path, sheet: Path, sizes: Path, classes: Path) -> None:
+def write_overview(folder: Path, sheet: Path, sizes: Path, classes: Path) -> None:
     """Write a contact sheet, a plot and a table of the prepared data set in `folder`.
 
     Raises StudyError if a table of it is not whole, or a picture is not there.
@@ -129,9 +129,9 @@ def write_look(folder: Path, sheet: Path, sizes: Path, classes: Path) -> None:
     subtitle, every = _subtitle(table, shape), math.ceil(len(entries) / MOST)
     subtitle += f", one class of {every} shown" if every > 1 else ""
     page = contact_sheet(entries[::every], shape, "What there is to learn from", subtitle)
-    with atomically(sheet) as temporary:
+    with atomic_write(sheet) as temporary:
         page.save(temporary)
-    with atomically(sizes) as temporary:
+    with atomic_write(sizes) as temporary:
         plot_sizes(table, measured(kept), shape, temporary)
     write_table(table, classes)
 
@@ -201,10 +201,10 @@ def _plot_distribution(axis, sizes: pd.DataFrame, shape: tuple[int, int]) -> Non
     low, high = min(sizes.to_numpy().min(), *shape), max(sizes.to_numpy().max(), *shape)
     wide = high / low > WIDE
     edges = np.geomspace(low * 0.9, high * 1.1, BINS) if wide else np.linspace(low * 0.9, high * 1.1, BINS)
-    for side, colour, line in (("width", WIDTHS, "-"), ("height", HEIGHTS, "--")):
+    for side, color, line in (("width", WIDTHS, "-"), ("height", HEIGHTS, "--")):
         counts = [*np.histogram(sizes[side], edges)[0], 0]
         told = f"{side}, median {sizes[side].median():g}"
-        axis.plot(edges, counts, drawstyle="steps-post", color=colour, linestyle=line, linewidth=1.6, label=told)
+        axis.plot(edges, counts, drawstyle="steps-post", color=color, linestyle=line, linewidth=1.6, label=told)
     marks = {"size": shape[0]} if shape[0] == shape[1] else {"height": shape[0], "width": shape[1]}
     for line, (side, mark) in zip((":", "-."), marks.items(), strict=False):
         axis.axvline(mark, color=INK, linewidth=1.2, linestyle=line, label=f"prepared {side}, {mark}")
@@ -246,4 +246,4 @@ def _subtitle(table: pd.DataFrame, shape: tuple[int, int]) -> str:
     told = [f"{len(table)} classes", f"{table['train'].sum()} pictures train", f"{table['validation'].sum()} validate"]
     more = ((table["left_out"].sum(), "left out"), (table["duplicates"].sum(), "copies"))
     told += [f"{count} {what}" for count, what in more if count]
-    return " · ".join([*told, f"prepared at {say(shape)}"])
+    return " · ".join([*told, f"prepared at {shape_text(shape)}"])

@@ -9,7 +9,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from dreambirds.data.tables import read_table, write_table
-from dreambirds.evaluation.columns import read_written
+from dreambirds.evaluation.columns import read_results
 from dreambirds.evaluation.contrasts import bootstrap_mean
 from dreambirds.figures.draw import bars, confusion_map, lines, maps
 from dreambirds.figures.text import save_figure
@@ -35,7 +35,7 @@ def last_epochs(dreams: pd.DataFrame) -> pd.DataFrame:
     return dreams[dreams["epoch"] == dreams.groupby("run")["epoch"].transform("max")]
 
 
-def summarise(dreams: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+def summarize(dreams: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Return, for each group, the mean probability of the class that was dreamt of with its 95 % interval, the share
     of dreams in which that class comes first, and their number."""
     probability, top1, _ = source(dreams)
@@ -48,13 +48,13 @@ def summarise(dreams: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 def by_epoch(dreams: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return how well each recipe's last steps are recognised at each checkpoint, beside its validation accuracy."""
-    table = summarise(last_steps(dreams), ["run", "recipe", "epoch"])
+    table = summarize(last_steps(dreams), ["run", "recipe", "epoch"])
     return table.merge(runs[["run", "epoch", "validation_accuracy"]], on=["run", "epoch"], how="left")
 
 
 def by_step(dreams: pd.DataFrame) -> pd.DataFrame:
     """Return how well each recipe's dreams of the last checkpoint are recognised, step by kept step."""
-    return summarise(last_epochs(dreams), ["run", "recipe", "step"])
+    return summarize(last_epochs(dreams), ["run", "recipe", "step"])
 
 
 def epoch_by_step(dreams: pd.DataFrame) -> pd.DataFrame:
@@ -66,12 +66,12 @@ def epoch_by_step(dreams: pd.DataFrame) -> pd.DataFrame:
 
 def recipes(dreams: pd.DataFrame) -> pd.DataFrame:
     """Return how well each recipe's last dreams of the last checkpoint are recognised, the best first."""
-    return summarise(last_steps(last_epochs(dreams)), ["run", "recipe"]).sort_values("mean", ascending=False)
+    return summarize(last_steps(last_epochs(dreams)), ["run", "recipe"]).sort_values("mean", ascending=False)
 
 
 def classes(dreams: pd.DataFrame) -> pd.DataFrame:
     """Return how well each class is recognised in the last dreams of the last checkpoints, the best first."""
-    return summarise(last_steps(last_epochs(dreams)), ["label", "name"]).sort_values("mean", ascending=False)
+    return summarize(last_steps(last_epochs(dreams)), ["label", "name"]).sort_values("mean", ascending=False)
 
 
 def confusion(dreams: pd.DataFrame) -> pd.DataFrame:
@@ -115,7 +115,7 @@ def write_plots(results: Path, folder: Path, plan: Plan | None = None) -> None:
     """
     tables = ("dreams", "runs")
     dreams, runs = (
-        read_written(plan, results, name) if plan else read_table(results / f"{name}.csv") for name in tables
+        read_results(plan, results, name) if plan else read_table(results / f"{name}.csv") for name in tables
     )
     folder.mkdir(parents=True, exist_ok=True)
     for name, (table, draw) in _plots(dreams, runs, results).items():
@@ -164,10 +164,10 @@ def plot_curves(history: pd.DataFrame, path: Path) -> None:
     matplotlib.use("agg")
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for axis, measure in zip(axes, ("loss", "accuracy"), strict=True):
-        for part, colour, mark in (("train", TRAIN, "o"), ("validation", VALIDATION, "s")):
+        for part, color, mark in (("train", TRAIN, "o"), ("validation", VALIDATION, "s")):
             column = history[f"{part}_{measure}"]
             label = f"{part}, as augmented" if part == "train" else part
-            axis.plot(history["epoch"], column, color=colour, marker=mark, markersize=4, label=label)
+            axis.plot(history["epoch"], column, color=color, marker=mark, markersize=4, label=label)
         axis.set_xlabel("training epoch")
         axis.set_ylabel(measure)
         axis.grid(alpha=0.3)

@@ -8,7 +8,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from dreambirds.io import atomically
+from dreambirds.io import atomic_write
 
 PAPER = "#faf8f4"
 INK = "#22262b"
@@ -57,6 +57,6 @@ def shorten(text: str, width: int, face: ImageFont.FreeTypeFont) -> str:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure, whole or not at all, and close it."""
-    with atomically(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=DPI, metadata={"Software": "Dreaming of Birds"})
     pyplot.close(figure)

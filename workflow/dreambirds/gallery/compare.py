@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dreambirds.errors import StudyError, one_line
+from dreambirds.errors import UserError, one_line
 from dreambirds.gallery.comparison import (
     JOB,
     MEASURES,
@@ -225,11 +225,11 @@ def compare(folders: list[Path], sort: str | None = None) -> None:
     Raises StudyError if there are more, if one is named twice, or if they can't be read or compared.
     """
     if len(folders) > 2:
-        raise StudyError(f"one or two studies can be compared, not {len(folders)}")
+        raise UserError(f"one or two studies can be compared, not {len(folders)}")
     if len(folders) == 2 and sort is not None:
-        raise StudyError("--sort: is for the table of one study, not for two")
+        raise UserError("--sort: is for the table of one study, not for two")
     if len({folder.resolve() for folder in folders}) < len(folders):
-        raise StudyError(f"'{folders[0]}' is named twice; name two studies")
+        raise UserError(f"'{folders[0]}' is named twice; name two studies")
     console = Console(highlight=False)
     studies = [read_study(folder.resolve() if folder.name in ("", "..") else folder) for folder in folders]
     if len(studies) == 2:

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from dreambirds.data.tables import read_table
-from dreambirds.errors import StudyError, nearest
-from dreambirds.evaluation.columns import CALLED
+from dreambirds.errors import UserError, did_you_mean
+from dreambirds.evaluation.columns import DISPLAY_NAMES
 from dreambirds.evaluation.contrasts import difference_of_labels
 
 MOST_PAIRS = 36
 MEASURES = {
-    name: CALLED[name]
+    name: DISPLAY_NAMES[name]
     for name in (
         "own_probability",
         "judge_probability",
@@ -52,14 +52,14 @@ def read_study(folder: Path) -> Study:
     Raises StudyError if there is no such folder, or no table of dreams in it.
     """
     if not folder.is_dir():
-        raise StudyError(f"there is no study '{folder}'; {_others(folder)}")
+        raise UserError(f"there is no study '{folder}'; {_others(folder)}")
     return Study(folder, *(_read(folder / f"{name}.csv", needed) for name, needed in _NEEDED.items()))
 
 
 def _others(folder: Path) -> str:
     for place in (folder.parent, RESULTS):
         if beside := [str(path.parent) for path in place.glob("*/dreams.csv")]:
-            return nearest(folder, beside)
+            return did_you_mean(folder, beside)
     return f"'{RESULTS}' holds none either; run one first"
 
 
@@ -71,11 +71,11 @@ _NEEDED = {
 
 def _read(path: Path, needed: list[str]) -> pd.DataFrame:
     if not path.is_file():
-        raise StudyError(f"there is no '{path}'; run the study first, its rule 'measurements' writes it")
+        raise UserError(f"there is no '{path}'; run the study first, its rule 'measurements' writes it")
     table = read_table(path, end=ANEW)
     missing = [column for column in needed if column not in table]
     if missing:
-        raise StudyError(f"'{path}' has no column '{missing[0]}'; {ANEW}")
+        raise UserError(f"'{path}' has no column '{missing[0]}'; {ANEW}")
     return table
 
 
@@ -110,7 +110,7 @@ def summary(study: Study, sort: str | None = None) -> pd.DataFrame:
     table = table.merge(recipes(study), on="recipe", how="left")
     table = table[["run", "epoch", "validation_accuracy", "recipe", "dreams", *MEASURES, *varying(study)]]
     if sort is not None and sort not in table:
-        raise StudyError(f"--sort: there is no column '{sort}'; {nearest(sort, table)}")
+        raise UserError(f"--sort: there is no column '{sort}'; {did_you_mean(sort, table)}")
     if sort is not None:
         down = sort not in ("run", "epoch", "recipe", *LOWER_IS_BETTER)
         table = table.sort_values(sort, ascending=not down, kind="stable", key=_in_order)
@@ -236,7 +236,7 @@ def pairs(first: Study, second: Study) -> pd.DataFrame:
     """
     one, two = first.dreams, second.dreams
     if not set(one["label"]) & set(two["label"]):
-        raise StudyError(f"'{first.folder}' and '{second.folder}' have no label in common, so nothing to compare")
+        raise UserError(f"'{first.folder}' and '{second.folder}' have no label in common, so nothing to compare")
     shared = {column: set(one[column]) & set(two[column]) for column in JOB}
     one, two = (_only(table, shared) for table in (one, two))
     keys = ["label", *(column for column in JOB if shared[column])]
@@ -246,7 +246,7 @@ def pairs(first: Study, second: Study) -> pd.DataFrame:
         both = one.merge(two, on=keys, suffixes=("_1", "_2"))
         both = pd.concat([both, both[["step_1", "step_2"]].max(axis="columns").rename("step")], axis="columns")
     if both.empty:
-        raise StudyError(f"'{first.folder}' and '{second.folder}' have no dreams that belong together")
+        raise UserError(f"'{first.folder}' and '{second.folder}' have no dreams that belong together")
     return both[both["step"] == both.groupby(keys)["step"].transform("max")].reset_index(drop=True)
 
 

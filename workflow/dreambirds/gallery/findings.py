@@ -9,8 +9,8 @@ import yaml
 from dreambirds.config.contrasts import CHANCE, ENDS
 from dreambirds.data.tables import read_table, write_table
 from dreambirds.errors import one_line
-from dreambirds.evaluation.columns import CALLED, read_written
-from dreambirds.evaluation.contrasts import SEEN, UNKNOWN, answer
+from dreambirds.evaluation.columns import DISPLAY_NAMES, read_results
+from dreambirds.evaluation.contrasts import SEEN, UNKNOWN, compute_contrasts
 from dreambirds.figures.contrasts import write_effects, write_montage
 from dreambirds.gallery.comparison import measured, said
 from dreambirds.gallery.pages import write_page
@@ -28,8 +28,8 @@ def write_finding(plan: Plan, results: Path, folder: Path) -> None:
     `results` holds the study's tables, plots and prepared pictures. Raises StudyError where one of them
     can't be read or is not whole.
     """
-    dreams, runs, judges = (read_written(plan, results, name) for name in ("dreams", "runs", "judges"))
-    table = answer(plan, dreams)
+    dreams, runs, judges = (read_results(plan, results, name) for name in ("dreams", "runs", "judges"))
+    table = compute_contrasts(plan, dreams)
     table.insert(0, "question", plan.config["experiment"]["question"])
     folder.mkdir(parents=True, exist_ok=True)
     write_table(table, folder / TABLE, "%.6g")
@@ -59,7 +59,7 @@ def write_finding(plan: Plan, results: Path, folder: Path) -> None:
 
 def sentence(row: dict) -> tuple[str, str]:
     """Return one row of a finding as a sentence, computed from its numbers: its verdict, and what that rests on."""
-    measure = CALLED[row["measure"]]
+    measure = DISPLAY_NAMES[row["measure"]]
     one, two = (_called(row["vary"], row[side]) for side in ("before", "after"))
     where = f" ({row['where']})" if row["where"] else ""
     if row["answer"] == UNKNOWN:
@@ -88,7 +88,7 @@ def _called(vary: str, value: str) -> str:
 
 def _row(row: dict) -> dict:
     seen = row["answer"] in SEEN.values()
-    return {**{key: said(value) for key, value in row.items()}, "seen": seen, "measure": CALLED[row["measure"]]}
+    return {**{key: said(value) for key, value in row.items()}, "seen": seen, "measure": DISPLAY_NAMES[row["measure"]]}
 
 
 def _run(plan: Plan, rows: pd.DataFrame) -> dict:
@@ -153,6 +153,6 @@ def markdown(table: pd.DataFrame) -> str:
             compared = f"{row['vary']} {row['before']} → {row['after']}{where}"
             interval = f"{number(row['difference'], '+')} [{number(row['low'])}, {number(row['high'])}]"
             sides = [number(row["mean_before"]), number(row["mean_after"])]
-            cells = [compared, CALLED[row["measure"]], *sides, interval, measured(row["effect"]), row["answer"]]
+            cells = [compared, DISPLAY_NAMES[row["measure"]], *sides, interval, measured(row["effect"]), row["answer"]]
             lines.append(f"| {' | '.join(one_line(cell).replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)

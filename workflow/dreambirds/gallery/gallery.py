@@ -10,10 +10,10 @@ from PIL import Image
 from dreambirds.config.contrasts import VIEWS
 from dreambirds.data.dataset import read_picture
 from dreambirds.data.tables import example_pictures
-from dreambirds.evaluation.columns import read_written
+from dreambirds.evaluation.columns import read_results
 from dreambirds.gallery.data import MOST_LABELS, cell_shape, gallery_facts
 from dreambirds.gallery.pages import write_download, write_page
-from dreambirds.io import atomically, link
+from dreambirds.io import atomic_write, link_or_copy
 from dreambirds.plan.paths import epoch_name, job_folder, picture_name, picture_path
 from dreambirds.plan.plan import Plan
 
@@ -51,7 +51,7 @@ def write_sheet(cells: Sequence[Sequence[Path]], shape: tuple[int, int], path: P
                 small = small.resize((width, height), Image.Resampling.LANCZOS)
             page.paste(small, (column * width, row * height))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomically(path) as temporary:
+    with atomic_write(path) as temporary:
         page.save(temporary)
 
 
@@ -62,7 +62,7 @@ def write_gallery(plan: Plan, results: Path, dataset: Path, folder: Path) -> Non
     files as the study's, where the disk allows, with all that they say of themselves. Raises StudyError, before
     anything is written, if one of the tables is not whole.
     """
-    facts = gallery_facts(plan, *(read_written(plan, results, name) for name in ("dreams", "runs")))
+    facts = gallery_facts(plan, *(read_results(plan, results, name) for name in ("dreams", "runs")))
     examples = example_pictures(dataset)
     for sheet in sheets(plan):
         recipe = sheet.cells[0][0].parent.parent.name
@@ -87,4 +87,4 @@ def _put_pictures(plan: Plan, folder: Path) -> None:
 
 def _link(file: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    link(file, path)
+    link_or_copy(file, path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from dreambirds.io import atomically
+from dreambirds.io import atomic_write
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -17,7 +17,7 @@ def write_download(files: Sequence[Path], path: Path) -> None:
     """Write a script that hands files to the page's `arrive`, whole, as base64 by their names."""
     texts = {file.name: base64.b64encode(file.read_bytes()).decode() for file in files}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomically(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(f"arrive({json.dumps(texts)});\n", encoding="utf-8")
 
 
@@ -36,7 +36,7 @@ def write_page(path: Path, template: str, **facts) -> None:
     """Write a page from a template in `templates/`, whole or not at all; text in `facts` is escaped."""
     page = _environment().get_template(template).render(**facts)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomically(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

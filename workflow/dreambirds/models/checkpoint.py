@@ -13,8 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from dreambirds.errors import TRAIN_AGAIN, StudyError, is_out_of_memory
-from dreambirds.io import atomically
+from dreambirds.errors import TRAIN_AGAIN, UserError, is_out_of_memory
+from dreambirds.io import atomic_write
 from dreambirds.models.classifier import Classifier, build
 from dreambirds.models.weights import check_finite
 
@@ -22,7 +22,7 @@ KEY, DIGEST = "dreambirds", "sha256"
 
 
 @dataclass(frozen=True)
-class Card:
+class CheckpointInfo:
     """What a checkpoint holds: a timm architecture and its options, its classes in order, its run and epoch, and the
     size of its pictures: a side, or [height, width]."""
 
@@ -34,12 +34,12 @@ class Card:
     image_size: int | list[int]
 
 
-def save_checkpoint(path: Path, classifier: Classifier, card: Card) -> None:
+def save_checkpoint(path: Path, classifier: Classifier, card: CheckpointInfo) -> None:
     """Write the network's weights, with the card in the file's metadata; the same weights give the same bytes."""
     save_tensors(path, classifier.network.state_dict(), asdict(card))
 
 
-def load_checkpoint(path: Path | str, remedy: str = TRAIN_AGAIN) -> tuple[Classifier, Card]:
+def load_checkpoint(path: Path | str, remedy: str = TRAIN_AGAIN) -> tuple[Classifier, CheckpointInfo]:
     """Return the classifier of a checkpoint, on the CPU and in eval mode, and its card.
 
     Raises StudyError, which ends in what is to be done, if the file is damaged or no checkpoint of this project.
@@ -51,33 +51,33 @@ def load_checkpoint(path: Path | str, remedy: str = TRAIN_AGAIN) -> tuple[Classi
     try:
         classifier = build(card.model, len(card.labels), card.model_options)
         classifier.network.load_state_dict(state)
-    except StudyError as error:
-        raise StudyError(f"'{path}' holds a model that can't be built ({error.sentence}); {remedy}") from error
+    except UserError as error:
+        raise UserError(f"'{path}' holds a model that can't be built ({error.sentence}); {remedy}") from error
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
-        raise StudyError(f"'{path}' does not hold the weights of '{card.model}'; {remedy}") from error
+        raise UserError(f"'{path}' does not hold the weights of '{card.model}'; {remedy}") from error
     return classifier.eval(), card
 
 
-def check_card(path: Path, card: Card, **wanted: object) -> None:
+def check_metadata(path: Path, card: CheckpointInfo, **wanted: object) -> None:
     """Raise StudyError unless a checkpoint's card has what is wanted, such as ``model="resnet10t", epoch=4``."""
     for key, value in wanted.items():
         if getattr(card, key) != value:
-            raise StudyError(f"'{path}' is of the {key} '{getattr(card, key)}', not '{value}'; {TRAIN_AGAIN}")
+            raise UserError(f"'{path}' is of the {key} '{getattr(card, key)}', not '{value}'; {TRAIN_AGAIN}")
 
 
-def read_card(path: Path) -> Card:
+def read_metadata(path: Path) -> CheckpointInfo:
     """Return the card of a checkpoint without loading its weights. Raises StudyError if the file is damaged."""
     with _open(path, TRAIN_AGAIN) as (_, facts, _):
         return _card(path, facts, TRAIN_AGAIN)
 
 
-def _card(path: Path, facts: dict, remedy: str) -> Card:
+def _card(path: Path, facts: dict, remedy: str) -> CheckpointInfo:
     try:
-        return Card(**facts)
+        return CheckpointInfo(**facts)
     except TypeError as error:
-        raise StudyError(f"'{path}' is no whole checkpoint ({error}); {remedy}") from error
+        raise UserError(f"'{path}' is no whole checkpoint ({error}); {remedy}") from error
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict) -> None:
@@ -87,7 +87,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict) -> N
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     told = {KEY: json.dumps({**facts, DIGEST: _digest(plain)}, sort_keys=True)}  # two would change places
-    with atomically(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             save_file(plain, temporary, metadata=told)
         except SafetensorError as error:  # of the operating system's words it keeps the number in a text
@@ -110,7 +110,7 @@ def load_tensors(path: Path, remedy: str = TRAIN_AGAIN) -> tuple[dict[str, torch
     with _open(path, remedy) as (file, facts, digest):
         tensors = {name: file.get_tensor(name) for name in file.keys()}
         if _digest(tensors) != digest:
-            raise StudyError(f"'{path}' is damaged: its numbers are not those that were written; {remedy}")
+            raise UserError(f"'{path}' is damaged: its numbers are not those that were written; {remedy}")
     return tensors, facts
 
 
@@ -121,4 +121,4 @@ def _open(path: Path, remedy: str) -> Iterator[tuple]:
             facts = json.loads((file.metadata() or {})[KEY])
             yield file, facts, facts.pop(DIGEST)
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise StudyError(f"'{path}' is no whole checkpoint ({error!r}); {remedy}") from error
+        raise UserError(f"'{path}' is no whole checkpoint ({error!r}); {remedy}") from error

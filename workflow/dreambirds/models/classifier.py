@@ -7,10 +7,10 @@ import timm.data
 import torch
 from torch import nn
 
-from dreambirds.errors import StudyError, first_line, is_out_of_memory, said_of
+from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory
 from dreambirds.io import expand
-from dreambirds.models.weights import load_weights, patiently
-from dreambirds.shapes import as_size, say
+from dreambirds.models.weights import hub_timeout, load_weights
+from dreambirds.shapes import as_size, shape_text
 
 
 class Classifier(nn.Module):
@@ -42,20 +42,20 @@ def build(name: str, classes: int, options: dict, weights: str | None = None, ne
     a file for `load_weights`, as is `new_head`. Raises StudyError where the options, the hub or the file are no good.
     """
     try:
-        with patiently() if weights == "hub" else nullcontext():
+        with hub_timeout() if weights == "hub" else nullcontext():
             network = timm.create_model(name, pretrained=weights == "hub", num_classes=classes, **options)
     except TypeError as error:
-        raise StudyError(f"{options} do not fit the model '{name}': {first_line(error)}", "model_options") from error
+        raise UserError(f"{options} do not fit the model '{name}': {first_line(error)}", "model_options") from error
     except Exception as error:  # models, the hub's client and file formats fail in many ways
         if weights != "hub":
-            raise StudyError(
+            raise UserError(
                 f"the model '{name}' can't be built with {options}: {first_line(error)}",
                 "model_options" if options else "model",
             ) from error
         build(name, classes, options)  # says so if it is the options that are wrong
-        raise StudyError(_no_hub(name, error), "weights") from error
+        raise UserError(_no_hub(name, error), "weights") from error
     if weights not in (None, "hub"):
-        with said_of("weights"):
+        with error_context("weights"):
             load_weights(network, expand(weights), new_head)
     elif weights == "hub" and network.pretrained_cfg["num_classes"] != classes:
         network.reset_classifier(classes)
@@ -95,9 +95,9 @@ def probe(
         plain = build(name, classes, {} if own_size else options_for(name, {}, shape))
         if _misfit(plain, shape, classes) is None:
             other = f"; change them, or {size}" if "img_size" in options else ""
-            raise StudyError(f"with {options} {wrong}{other}", "model_options")
+            raise UserError(f"with {options} {wrong}{other}", "model_options")
     if wrong:
-        raise StudyError(wrong, size) if own_size else StudyError(f"{wrong}; change {size}")
+        raise UserError(wrong, size) if own_size else UserError(f"{wrong}; change {size}")
 
 
 def _misfit(classifier: Classifier, shape: tuple[int, int], classes: int) -> str | None:
@@ -111,12 +111,12 @@ def _misfit(classifier: Classifier, shape: tuple[int, int], classes: int) -> str
     except (AssertionError, RuntimeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
-        return f"the model '{name}' does not take pictures of {say(shape)} pixels ({first_line(error)})"
+        return f"the model '{name}' does not take pictures of {shape_text(shape)} pixels ({first_line(error)})"
     finally:
         classifier.train(training)
     found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if found != (1, classes):
-        raise StudyError(f"the model '{name}' gives {found} where logits of {classes} classes were expected")
+        raise UserError(f"the model '{name}' gives {found} where logits of {classes} classes were expected")
     return None
 
 

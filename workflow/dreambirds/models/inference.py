@@ -17,7 +17,7 @@ TOLERANCE = 1e-4
 log = logging.getLogger(__name__)
 
 
-def freeze(
+def prepare_for_inference(
     classifier: Classifier,
     size: int | list[int] | tuple[int, int],
     device: torch.device,
@@ -38,15 +38,15 @@ def freeze(
 
 def _folded(classifier: Classifier, shape: tuple[int, int], seen: set[str]) -> nn.Module:
     probe = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(0))
-    normalised = (probe - classifier.mean) / classifier.std
+    normalized = (probe - classifier.mean) / classifier.std
     network = copy.deepcopy(classifier.network)
     with torch.no_grad():
-        pairs, expected = _pairs(network, normalised, seen)
+        pairs, expected = _pairs(network, normalized, seen)
         names = {module: name for name, module in network.named_modules()}
         for conv, norm in pairs:
             _replace(network, names[conv], fuse_conv_bn_eval(conv, norm))
             _replace(network, names[norm], _what_remains(norm))
-        got = network(normalised)
+        got = network(normalized)
     if (expected - got).abs().max() > TOLERANCE * expected.abs().max().clamp(min=1):
         log.info("batch norms stay apart: folding them would change the logits")
         return classifier.network

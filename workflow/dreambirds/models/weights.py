@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from timm.models import load_state_dict
 from torch import nn
 
-from dreambirds.errors import StudyError, first_line, is_out_of_memory
+from dreambirds.errors import UserError, first_line, is_out_of_memory
 
 PATIENCE = 20  # seconds for an answer
 log = logging.getLogger(__name__)
@@ -23,11 +23,11 @@ _UNREADABLE += (AssertionError,)
 
 
 @contextmanager
-def patiently(patience: float = PATIENCE) -> Iterator[None]:
+def hub_timeout(patience: float = PATIENCE) -> Iterator[None]:
     """Give each answer of a server `patience` seconds; a hub that gives none is left alone, and its cache serves."""
     timeout, offline = socket.getdefaulttimeout(), constants.HF_HUB_OFFLINE
     socket.setdefaulttimeout(patience)
-    if not offline and is_silent(patience):
+    if not offline and hub_unreachable(patience):
         log.warning("'%s' is silent for %g s; only what its cache has is used", constants.ENDPOINT, patience)
         constants.HF_HUB_OFFLINE = True
     try:
@@ -37,7 +37,7 @@ def patiently(patience: float = PATIENCE) -> Iterator[None]:
         constants.HF_HUB_OFFLINE = offline
 
 
-def is_silent(patience: float) -> bool:
+def hub_unreachable(patience: float) -> bool:
     """Tell whether the hub takes a question and gives no answer; one that can't be reached says so at once."""
     try:
         requests.head(constants.ENDPOINT, timeout=patience)
@@ -66,9 +66,9 @@ def load_weights(network: nn.Module, path: Path, new_head: bool = True) -> None:
         unfit = _unfit(state, expected)
     wrong = sorted(name for name in unfit if not name.startswith(heads) or name not in expected)
     if wrong:
-        raise StudyError(f"'{path}' does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
+        raise UserError(f"'{path}' does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
     if unfit and not new_head:
-        raise StudyError(f"'{path}' holds no last layer for {network.num_classes} classes, as many as there are labels")
+        raise UserError(f"'{path}' holds no last layer for {network.num_classes} classes, as many as there are labels")
     replaced = {name: tensor for name, tensor in expected.items() if unfit and name.startswith(heads)}
     network.load_state_dict({**state, **replaced})
     # what a file says in more digits may be too large for the model's
@@ -81,7 +81,7 @@ def check_finite(tensors: dict[str, torch.Tensor], what: str, remedy: str) -> No
     """Raise StudyError, `what` and a remedy in it, if a number of the tensors is infinite or none."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise StudyError(f"{what} holds numbers in '{name}' that are infinite or none; {remedy}")
+            raise UserError(f"{what} holds numbers in '{name}' that are infinite or none; {remedy}")
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
@@ -92,11 +92,11 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         if is_out_of_memory(error):
             raise
         reason = "it holds more than tensors" if "weights_only" in str(error) else first_line(error)
-        raise StudyError(
+        raise UserError(
             f"'{path}' is not a safetensors file, nor one that torch loads without running code ({reason})"
         ) from error
     if wrong or not state:
-        raise StudyError(f"'{path}' holds no model's tensors" + (f" but '{wrong[0]}'" if wrong else ""))
+        raise UserError(f"'{path}' holds no model's tensors" + (f" but '{wrong[0]}'" if wrong else ""))
     return state
 
 

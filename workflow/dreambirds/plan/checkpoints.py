@@ -3,23 +3,25 @@
 from typing import Any
 
 from dreambirds.config.load import Section
-from dreambirds.config.runs import as_epoch
+from dreambirds.config.runs import parse_epoch
 from dreambirds.data.sources.catalog import check_competition, list_test_files
-from dreambirds.errors import StudyError, nearest
+from dreambirds.errors import UserError, did_you_mean
 from dreambirds.io import expand
 from dreambirds.plan.inputs import digest_files
 from dreambirds.plan.paths import epoch_name
 from dreambirds.plan.plan import Plan
 
 
-def link(plan: Plan, run: str, epoch: float | str) -> dict[str, str]:
+def previous_checkpoint(plan: Plan, run: str, epoch: float | str) -> dict[str, str]:
     """Return the files that the training job of one checkpoint goes on from, by name; none for the first one.
 
     Raises StudyError if the run does not keep that epoch.
     """
-    epoch = as_epoch(epoch)
+    epoch = parse_epoch(epoch)
     if epoch not in plan.epochs(run):
-        raise StudyError(f"the run '{run}' keeps no checkpoint of epoch {epoch}; {nearest(epoch, plan.epochs(run))}")
+        raise UserError(
+            f"the run '{run}' keeps no checkpoint of epoch {epoch}; {did_you_mean(epoch, plan.epochs(run))}"
+        )
     weights = plan.trained[run]["weights"]
     earlier = [kept for kept in plan.epochs(run) if kept < epoch]
     if earlier:
@@ -28,10 +30,10 @@ def link(plan: Plan, run: str, epoch: float | str) -> dict[str, str]:
     return {} if weights in (None, "hub") else {"pretrained": str(expand(weights))}
 
 
-def card_of(plan: Plan, run: str, epoch: str) -> dict[str, Any]:
+def expected_metadata(plan: Plan, run: str, epoch: str) -> dict[str, Any]:
     """Return what a checkpoint must say of itself to be that of a run and an epoch, which is as in paths."""
     labels = [label.label for label in plan.labels]
-    return {"model": plan.trained[run]["model"], "run": run, "epoch": as_epoch(epoch), "labels": labels}
+    return {"model": plan.trained[run]["model"], "run": run, "epoch": parse_epoch(epoch), "labels": labels}
 
 
 def histories(plan: Plan, run: str) -> list[str]:
@@ -39,7 +41,7 @@ def histories(plan: Plan, run: str) -> list[str]:
     return [f"results/{plan.study}/runs/{run}/{epoch_name(epoch)}.csv" for epoch in plan.epochs(run)]
 
 
-def settings(plan: Plan, run: str) -> Section:
+def training_settings(plan: Plan, run: str) -> Section:
     """Return what decides a run's weights: its section without the list of kept epochs, so that it may grow."""
     return {key: value for key, value in plan.trained[run].items() if key != "epochs"}
 

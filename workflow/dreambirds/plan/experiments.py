@@ -10,8 +10,8 @@ import yaml
 
 from dreambirds.config.load import Section
 from dreambirds.data.tables import read_table
-from dreambirds.errors import StudyError
-from dreambirds.io import atomically, expand
+from dreambirds.errors import UserError
+from dreambirds.io import atomic_write, expand
 
 FOLDER = Path(__file__).parents[3] / "config" / "studies"
 LENT = ("dataset", "judges", "threads", "gpu")
@@ -58,7 +58,7 @@ def experiment_config(experiment: str, lender: Section) -> Section:
 def _check_judges(lender: Section) -> None:
     for judge, keys in lender["judges"].items():
         if keys.get("run") is not None:
-            raise StudyError(f"judges.{judge}: a run of '{lender['study']}' judges, and experiments have other runs")
+            raise UserError(f"judges.{judge}: a run of '{lender['study']}' judges, and experiments have other runs")
 
 
 def _lend(lent: Section, run: Section, first: Section) -> Section:
@@ -83,17 +83,17 @@ def run_experiment(config: Section, cores: int, config_file: Path, said: Path, p
     StudyError if it fails, or if its table is not whole.
     """
     config_file.parent.mkdir(parents=True, exist_ok=True)
-    with atomically(config_file) as temporary:
+    with atomic_write(config_file) as temporary:
         temporary.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     found = Path("results") / config["study"] / "finding"
     with said.open("w") as log:
         ended = subprocess.run(_command(config_file, cores, found / PAGE), stdout=log, stderr=subprocess.STDOUT)
     if ended.returncode:
-        raise StudyError(f"the experiment '{config['study']}' did not come to its end; '{said}' tells why")
+        raise UserError(f"the experiment '{config['study']}' did not come to its end; '{said}' tells why")
     # a copy of what is cut would be taken for what the experiment found
     read_table(found / TABLE, end=f"delete the folder '{found}', and the same command makes it again")
     for source, path in ((found / TABLE, table), (found / PAGE, page)):
-        with atomically(path) as temporary:
+        with atomic_write(path) as temporary:
             shutil.copyfile(source, temporary)
 
 

@@ -14,10 +14,10 @@ from dreambirds.config.load import Section
 from dreambirds.config.recipes import start_file
 from dreambirds.data.sources.catalog import list_files
 from dreambirds.data.tables import example_pictures
-from dreambirds.io import atomically, digest_of, expand, sha256_of, store_root
+from dreambirds.io import atomic_write, digest_of, expand, sha256_of, store_root
 from dreambirds.plan.paths import epoch_name, index_name, job_folder, picture_name
 from dreambirds.plan.plan import Plan
-from dreambirds.shapes import to_word
+from dreambirds.shapes import shape_name
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class _Row:
     counts_as: str
 
 
-class Known:
+class FileDigests:
     """What is known of the files of one place, by the names that they are given."""
 
     def __init__(self, place: str):
@@ -68,7 +68,7 @@ class Known:
             rows = _read_digests(self.path) | self.rows  # another process may have learnt too
             with contextlib.suppress(OSError):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                with atomically(self.path) as temporary:
+                with atomic_write(self.path) as temporary:
                     temporary.write_text(json.dumps({name: astuple(row) for name, row in rows.items()}))
 
     def _set(self, name: str, row: _Row) -> None:
@@ -98,11 +98,11 @@ def fingerprint(plan: Plan) -> str:
     return digest_files(plan, _files(plan))
 
 
-def remember(plan: Plan) -> None:
+def remember_photographs(plan: Plan) -> None:
     """Keep the digests of all photographs and tables, now that they are prepared: a `touch` then changes nothing."""
     files = _files(plan)
     if files:
-        known = Known(plan.config["dataset"]["path"])
+        known = FileDigests(plan.config["dataset"]["path"])
         for name, file in files.items():
             known.learn(name, file)
         known.keep()
@@ -117,7 +117,7 @@ def digest_files(plan: Plan, files: dict[str, Path]) -> str:
     """Return a digest of files' names, as they are given, sizes and times; one may not be there."""
     if not files:
         return ""
-    digest, known = hashlib.sha256(), Known(plan.config["dataset"]["path"])
+    digest, known = hashlib.sha256(), FileDigests(plan.config["dataset"]["path"])
     for name, file in files.items():
         digest.update(f"{name}\0{known.counts_as(name, file)}\n".encode(errors="surrogateescape"))
     known.keep()
@@ -136,7 +136,7 @@ def start_photographs(plan: Plan, recipe: str) -> dict[str, Path]:
     return example_pictures(Path(f"results/{plan.study}/dataset")) if path is None else dict.fromkeys(plan.names, path)
 
 
-def starts(plan: Plan, recipe: str) -> list[str]:
+def start_images(plan: Plan, recipe: str) -> list[str]:
     """Return the photographs that must be there before a recipe's dreams can start."""
     parameters = plan.recipes[recipe]
     if parameters["start"] != "photograph":
@@ -150,38 +150,38 @@ def statistics(plan: Plan, recipe: str) -> list[str]:
     """Return the file with the data set's spectrum and mean images, if a recipe needs those."""
     parameters = plan.recipes[recipe]
     needed = parameters["image"] == "maco" or parameters["start"] == "class_mean"
-    return [f"results/{plan.study}/dataset/statistics-{to_word(plan.shape(recipe))}.safetensors"] if needed else []
+    return [f"results/{plan.study}/dataset/statistics-{shape_name(plan.shape(recipe))}.safetensors"] if needed else []
 
 
 class _Note(TypedDict):
     """What is noted beside a job's pictures."""
 
-    asked: str
+    requested: str
     labels: list[str]
 
 
-def asked(plan: Plan, recipe: str, part: int | None, run: str, epoch: str) -> str:
+def requested(plan: Plan, recipe: str, part: int | None, run: str, epoch: str) -> str:
     """Return a word that is another one as soon as a job lacks a picture, and stays while labels only go."""
     folder, names = Path(job_folder(plan.study, run, epoch, recipe)), plan.parts[part]
     before = _read(folder, part)
     pictures = itertools.product(names, plan.recipes[recipe]["steps"], VIEWS)
     if set(names) <= set(before["labels"]) and all((folder / picture_name(*each)).exists() for each in pictures):
-        return before["asked"]
-    return f"{len(names)} labels ({digest_of([*names, before['asked']])[:8]})"
+        return before["requested"]
+    return f"{len(names)} labels ({digest_of([*names, before['requested']])[:8]})"
 
 
-def note(folder: Path, part: int | None, asked: str, labels: list[str]) -> None:
+def record_request(folder: Path, part: int | None, requested: str, labels: list[str]) -> None:
     """Write beside a job's pictures that it was asked in this word, and which labels it has dreamt of."""
-    with atomically(folder / _name(part)) as temporary:
-        temporary.write_text(json.dumps({"asked": asked, "labels": labels}))
+    with atomic_write(folder / _name(part)) as temporary:
+        temporary.write_text(json.dumps({"requested": requested, "labels": labels}))
 
 
 def _read(folder: Path, part: int | None) -> _Note:
     try:
         before = json.loads((folder / _name(part)).read_text())
-        return {"asked": str(before["asked"]), "labels": list(before["labels"])}
+        return {"requested": str(before["requested"]), "labels": list(before["labels"])}
     except (OSError, ValueError, KeyError, TypeError):
-        return {"asked": "", "labels": []}
+        return {"requested": "", "labels": []}
 
 
 def _name(part: int | None) -> str:
@@ -190,14 +190,14 @@ def _name(part: int | None) -> str:
 
 def weights(plan: Plan, judge: str) -> str:
     """Return the file of a judge's weights."""
-    asked = plan.judges[judge]
-    match kind(asked):
+    requested = plan.judges[judge]
+    match kind(requested):
         case "train":
             return f"results/{plan.study}/runs/{judge}/{epoch_name(plan.epochs(judge)[-1])}.safetensors"
         case "run":
-            return f"results/{plan.study}/runs/{asked['run']}/{epoch_name(asked['epoch'])}.safetensors"
+            return f"results/{plan.study}/runs/{requested['run']}/{epoch_name(requested['epoch'])}.safetensors"
         case word:
-            return str(expand(asked[word]))
+            return str(expand(requested[word]))
 
 
 def names(plan: Plan, judge: str) -> list[str]:
@@ -206,14 +206,14 @@ def names(plan: Plan, judge: str) -> list[str]:
     return [str(expand(labels))] if labels else []
 
 
-def shown(plan: Plan, judge: str) -> list[str]:
+def judged_runs(plan: Plan, judge: str) -> list[str]:
     """Return the runs whose dreams a judge is shown: all but its own."""
     return [run for run in plan.config["runs"] if run != plan.judges[judge]["run"]]
 
 
 def indexes(plan: Plan, judge: str) -> list[str]:
     """Return the tables of the dream jobs that a judge is shown."""
-    return [index for run in shown(plan, judge) for index in plan.indexes(run=run)]
+    return [index for run in judged_runs(plan, judge) for index in plan.indexes(run=run)]
 
 
 def section(plan: Plan, judge: str) -> Section:
@@ -223,8 +223,12 @@ def section(plan: Plan, judge: str) -> Section:
 
 def dreams(plan: Plan) -> str:
     """Return a word that is another one as soon as the study has other dreams."""
-    asked = [plan.dreams.astype(str).to_numpy().tolist(), plan.names, [plan.digest(recipe) for recipe in plan.recipes]]
-    return f"{len(plan.dreams)} dreams {digest_of(asked)[:16]}"
+    requested = [
+        plan.dreams.astype(str).to_numpy().tolist(),
+        plan.names,
+        [plan.digest(recipe) for recipe in plan.recipes],
+    ]
+    return f"{len(plan.dreams)} dreams {digest_of(requested)[:16]}"
 
 
 def judged(plan: Plan) -> dict[str, list[str]]:

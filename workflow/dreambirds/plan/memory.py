@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dreambirds.config.load import Section
-from dreambirds.io import atomically, digest_of, expand, store_root
+from dreambirds.io import atomic_write, digest_of, expand, store_root
 from dreambirds.plan.plan import Plan
 from dreambirds.runtime.code_version import code_digest, module_path
 from dreambirds.shapes import shape_of
@@ -52,16 +52,16 @@ Facts = dict[str, Any]  # as JSON: what decides a measurement, or what was found
 _known: dict[Path, Facts] = {}
 
 
-def unknown(plan: Plan) -> bool:
+def needs_profiling(plan: Plan) -> bool:
     """Tell whether a model, an optimiser or a recipe of the plan is still to be measured, or a file of weights to be
     looked at."""
-    runs = (what for run in plan.trained for what in needed(plan, run))
+    runs = (what for run in plan.trained for what in profile_keys(plan, run))
     return any(read(what) is None for what in (*runs, *judges(plan).values()))
 
 
-def needed(plan: Plan, run: str) -> Iterator[Facts]:
+def profile_keys(plan: Plan, run: str) -> Iterator[Facts]:
     """Yield all that is to be measured for a run's jobs, each as the facts that decide it."""
-    yield optimiser(plan, run)
+    yield optimizer(plan, run)
     yield training(plan, run)
     if own := weights(plan, run):
         yield own
@@ -69,7 +69,7 @@ def needed(plan: Plan, run: str) -> Iterator[Facts]:
         yield dreaming(plan, run, recipe)
 
 
-def optimiser(plan: Plan, run: str) -> Facts:
+def optimizer(plan: Plan, run: str) -> Facts:
     """Return the facts that decide how much an optimiser keeps."""
     return {"measured": "optimizer", "optimizer": plan.trained[run]["optimizer"]}
 
@@ -155,7 +155,7 @@ def write(what: Facts, found: Facts) -> None:
     path = _path(what)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomically(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(json.dumps({"of": what, "found": found}))
     note(what, found)
 
@@ -175,7 +175,7 @@ def train_mb(plan: Plan, run: str) -> int:
     keys = plan.trained[run]
     loaded = keys["batch_size"] * _floats(shape_of(plan.config["dataset"]["image_size"]))
     extra = plan.config["threads"]["load"] * (WORKER + LOADED_AHEAD * loaded) + (COMPILER if keys["compile"] else 0)
-    found, kept = read(training(plan, run)), read(optimiser(plan, run))
+    found, kept = read(training(plan, run)), read(optimizer(plan, run))
     if found is None or kept is None:
         return _whole_mb(DEFAULT + extra)
     # gradients and the optimiser's sums; these twice while they are read or written
@@ -204,7 +204,7 @@ def dream_bytes(plan: Plan, run: str, recipe: str) -> int:
     return DEFAULT - BASE if picture is None else math.ceil(ROOM * _batch(plan, run, recipe, picture) * picture)
 
 
-def granted(plan: Plan, run: str, recipe: str, mem_mb: int) -> int:
+def memory_budget(plan: Plan, run: str, recipe: str, mem_mb: int) -> int:
     """Return the bytes that the pictures of a dream job may take where it was given so many megabytes: less than
     `dream_bytes` only where that is less than was asked for."""
     estimated = dream_mb(plan, run, recipe)

@@ -10,21 +10,21 @@ from typing import Any
 
 import pandas as pd
 
-from dreambirds.config.contrasts import Comparison, comparisons
-from dreambirds.config.judges import check_names, fill_judges, trained
+from dreambirds.config.contrasts import Comparison, list_comparisons
+from dreambirds.config.judges import check_judge_names, resolve_judges, trained
 from dreambirds.config.load import Section, check
-from dreambirds.config.recipes import check_sizes, dream_shape, spread_all, start_file
-from dreambirds.config.runs import as_epoch, check_run, own_size
+from dreambirds.config.recipes import check_sizes, dream_shape, expand_recipes, start_file
+from dreambirds.config.runs import check_run, native_input_size, parse_epoch
 from dreambirds.data.download.resources import locate
-from dreambirds.data.labels import Label, choose
+from dreambirds.data.labels import Label, choose_labels
 from dreambirds.data.sources.catalog import check_keys, list_labels
-from dreambirds.errors import StudyError, nearest
+from dreambirds.errors import UserError, did_you_mean
 from dreambirds.io import digest_of
 from dreambirds.plan.paths import epoch_name, index_name, job_folder
 
 COLUMNS = ["run", "epoch", "recipe", "label", "step", "last"]
 LOGS = "logs"
-NUMBERS: dict[str, Callable[[Any], int | float]] = {"epoch": as_epoch, "step": int}
+NUMBERS: dict[str, Callable[[Any], int | float]] = {"epoch": parse_epoch, "step": int}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Plan:
     @cached_property
     def comparisons(self) -> list[Comparison]:
         """What the study's experiment sets against what; nothing where it is none."""
-        return comparisons(self.config, self.recipes, self.dreams)
+        return list_comparisons(self.config, self.recipes, self.dreams)
 
     @cached_property
     def parts(self) -> dict[int | None, dict[str, str]]:
@@ -102,8 +102,8 @@ class Plan:
             if column in wanted:
                 value = NUMBERS[column](wanted[column]) if column in NUMBERS else wanted[column]
                 if value not in set(chosen[column]):
-                    hint = nearest(value, chosen[column].unique())
-                    raise StudyError(f"the study '{self.study}' has no {column} '{value}'; {hint}")
+                    hint = did_you_mean(value, chosen[column].unique())
+                    raise UserError(f"the study '{self.study}' has no {column} '{value}'; {hint}")
                 chosen = chosen[chosen[column] == value]
         return chosen
 
@@ -140,12 +140,12 @@ def make_plan(config: Section) -> Plan:
     config = _copy(config)
     check(config, "config")
     if config["study"].casefold() == LOGS:
-        raise StudyError(f"study: '{config['study']}' is the folder of all studies' logs; call it otherwise")
+        raise UserError(f"study: '{config['study']}' is the folder of all studies' logs; call it otherwise")
     config = locate(config)
     recipes = check_all_but_labels(config)
     labels = list_labels(config["dataset"])
-    check_names(config["judges"], labels)
-    dreamt = choose(labels, config["dreams"]["labels"], "dreams.labels")
+    check_judge_names(config["judges"], labels)
+    dreamt = choose_labels(labels, config["dreams"]["labels"], "dreams.labels")
     plan = Plan(config, labels, dreamt, recipes, _table(config, recipes, dreamt))
     _ = plan.comparisons  # what an experiment can't find is said now
     return plan
@@ -159,10 +159,10 @@ def check_all_but_labels(config: Section) -> dict[str, Section]:
     check_keys(config["dataset"])
     for name, run in config["runs"].items():
         check_run(run, f"runs.{name}")
-    fill_judges(config)
+    resolve_judges(config)
     if config["dataset"]["image_size"] is None:
-        config["dataset"]["image_size"] = own_size(config["runs"])
-    recipes = spread_all(config["dreams"]["recipes"])
+        config["dataset"]["image_size"] = native_input_size(config["runs"])
+    recipes = expand_recipes(config["dreams"]["recipes"])
     for name, recipe in recipes.items():
         start_file(recipe, name)
         check_sizes(recipe, dream_shape(recipe, config["dataset"]), f"dreams.recipes.{name}")

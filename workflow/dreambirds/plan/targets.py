@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from dreambirds.config.contrasts import VIEWS
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.plan.paths import epoch_name, index_name, job_folder, step_name
 from dreambirds.plan.plan import Plan
 
@@ -83,7 +83,7 @@ def steps_of(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: st
     step = {"step": file.split("-")[1].removesuffix(".png")} if file.startswith("step-") else {}
     rows = plan.select(run=run, epoch=epoch, recipe=recipe, label=label, **step)
     if file == "film.gif" and plan.recipes[recipe]["film_every"] is None:
-        raise StudyError(f"dreams.recipes.{recipe}: there are films only where film_every is set")
+        raise UserError(f"dreams.recipes.{recipe}: there are films only where film_every is set")
     return tuple(int(number) for number in rows["step"]) if step else None
 
 

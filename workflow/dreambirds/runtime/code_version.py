@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 PACKAGE = Path(__file__).parents[1]
 SCRIPTS = PACKAGE.parent / "scripts"
@@ -79,7 +79,7 @@ def stage_code(stage: str) -> str:
 def check_code(code: str | None) -> None:
     """Raise StudyError unless a stage's code is what it was when Snakemake began; None is not checked."""
     if code is not None and stage_code(code.partition(" code ")[0]) != code:
-        raise StudyError("the code was edited while Snakemake ran; type the same command again")
+        raise UserError("the code was edited while Snakemake ran; type the same command again")
 
 
 def code_digest(paths: Iterable[Path]) -> str:

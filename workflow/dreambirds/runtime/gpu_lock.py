@@ -15,7 +15,7 @@ from random import SystemRandom
 
 from filelock import FileLock, Timeout
 
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 log = logging.getLogger(__name__)
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -43,7 +43,7 @@ def count_gpus() -> int:
 
 
 @contextmanager
-def leased(gpus: int, count: Callable[[], int] = count_gpus, poll: float = POLL) -> Iterator[list[str]]:
+def reserve_gpus(gpus: int, count: Callable[[], int] = count_gpus, poll: float = POLL) -> Iterator[list[str]]:
     """Give a job GPUs of its own for the time of the block, and wait for them first; yield their names.
 
     To be entered before CUDA starts, since CUDA_VISIBLE_DEVICES then names these GPUs only. Nothing is done, and no
@@ -118,7 +118,7 @@ def _take(held: ExitStack, devices: list[str], wanted: int) -> list[str]:
             except Timeout:
                 continue
             except OSError as error:
-                raise StudyError(_refusal(folder, error.strerror or str(error))) from error
+                raise UserError(_refusal(folder, error.strerror or str(error))) from error
             taken.callback(lock.release)
             mine.append(device)
             if len(mine) == wanted:
@@ -138,11 +138,11 @@ def _folder() -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         about = folder.lstat()
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
-            raise StudyError(_refusal(folder, "it is someone else's"))
+            raise UserError(_refusal(folder, "it is someone else's"))
         if stat.S_IMODE(about.st_mode) != 0o700:
             folder.chmod(0o700)
     except OSError as error:
-        raise StudyError(_refusal(folder, error.strerror or str(error))) from error
+        raise UserError(_refusal(folder, error.strerror or str(error))) from error
     return folder
 
 

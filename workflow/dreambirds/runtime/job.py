@@ -6,11 +6,11 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from dreambirds.errors import StudyError, mishap, one_line
+from dreambirds.errors import UserError, explain_failure, one_line
 from dreambirds.log import log_to
 from dreambirds.runtime.code_version import check_code
-from dreambirds.runtime.gpu_lock import leased
-from dreambirds.runtime.snakemake_lock import end_with_snakemake
+from dreambirds.runtime.gpu_lock import reserve_gpus
+from dreambirds.runtime.snakemake_lock import exit_with_parent
 
 
 @contextmanager
@@ -20,18 +20,18 @@ def job(snakemake):
 
     The job has the GPUs that its rule asks for to itself, so torch is to be imported inside only.
     """
-    end_with_snakemake()
+    exit_with_parent()
     log = logging.getLogger("dreambirds")
     try:
         log_to(Path(snakemake.log[0]))
         check_code(snakemake.params.get("code"))
-        with leased(getattr(snakemake.resources, "gpu", 0)):
+        with reserve_gpus(getattr(snakemake.resources, "gpu", 0)):
             yield
-    except StudyError as error:
+    except UserError as error:
         log.error("Error: %s", error)
         sys.exit(1)
     except Exception as error:
-        if sentence := mishap(error):
+        if sentence := explain_failure(error):
             log.error("Error: %s", one_line(sentence))
         else:
             log.exception("unexpected error in %s", snakemake.rule)

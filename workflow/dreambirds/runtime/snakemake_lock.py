@@ -27,7 +27,7 @@ SNAKEMAKE = re.compile(
 held: list[FileLock] = []  # until the process ends
 
 
-def hold(folder: Path) -> None:
+def acquire_workdir_lock(folder: Path) -> None:
     """Mark `folder`, Snakemake's own ``.snakemake``, as in use by this process, and remove what killed ones left there.
 
     Snakemake's locks are removed, with a line on standard error, if a process that had marked the folder was killed and
@@ -115,7 +115,7 @@ def _clear(locks: Path) -> None:
         print("A Snakemake was killed in this folder; the locks that it left are removed.", file=sys.stderr)
 
 
-def end_with_snakemake(poll: float = POLL) -> None:
+def exit_with_parent(poll: float = POLL) -> None:
     """Let this process, and its children, end at once when a Snakemake that it runs under is gone.
 
     That is each process above it whose command is Snakemake's: under SLURM the job's own, not the one that submitted

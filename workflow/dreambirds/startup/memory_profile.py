@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 from dreambirds.config.recipes import as_recipe
-from dreambirds.dream_job.context import COPIES, rehearse
+from dreambirds.dream_job.context import COPIES, estimate_activation_memory
 from dreambirds.dreaming.features import find_layer
 from dreambirds.dreaming.objectives import layers
 from dreambirds.dreaming.octaves import shapes_seen
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.errors import StudyError, first_line, is_out_of_memory, said_of
+from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory
 from dreambirds.evaluation.judge import load_judge
 from dreambirds.models.classifier import Classifier, build, options_for, probe
-from dreambirds.models.inference import freeze
+from dreambirds.models.inference import prepare_for_inference
 from dreambirds.plan import inputs, memory
 from dreambirds.plan.plan import Plan
 from dreambirds.shapes import in_proportion, shape_of
@@ -31,7 +31,7 @@ BATCH = 2  # pictures; batch norms need as many
 CPU = torch.device("cpu")
 
 
-def measure(plan: Plan) -> None:
+def profile_memory(plan: Plan) -> None:
     """Measure all that `memory.unknown` misses; each model is built once.
 
     Raises StudyError where a model does not take the data set's pictures or its file of weights, or has not the layers,
@@ -40,7 +40,7 @@ def measure(plan: Plan) -> None:
     """
     found = []
     for run in plan.trained:
-        if any(memory.read(what) is None for what in memory.needed(plan, run)):
+        if any(memory.read(what) is None for what in memory.profile_keys(plan, run)):
             for what, value in _measure_run(plan, run):
                 memory.note(what, value)
                 found.append((what, value))
@@ -54,19 +54,19 @@ def measure(plan: Plan) -> None:
 def _measure_run(plan: Plan, run: str) -> Iterator[tuple[dict, dict]]:
     keys, own = plan.trained[run], memory.weights(plan, run)
     subject = _Subject(plan, run, keys["weights"] if own and memory.read(own) is None else None)
-    trained, optimiser = memory.training(plan, run), memory.optimiser(plan, run)
-    with said_of(plan.path(run)):
+    trained, optimizer = memory.training(plan, run), memory.optimizer(plan, run)
+    with error_context(plan.path(run)):
         subject.check()
         if own and memory.read(own) is None:
             yield own, {"weights": subject.weights}
-        if memory.read(optimiser) is None:
-            yield optimiser, {"per_byte": optimiser_state(keys["optimizer"])}
+        if memory.read(optimizer) is None:
+            yield optimizer, {"per_byte": optimizer_state(keys["optimizer"])}
         if memory.read(trained) is None:
             yield trained, subject.training(trained["trainable"])
     for name in plan.recipes if run in plan.config["runs"] else ():
         dreamt = memory.dreaming(plan, run, name)
         if memory.read(dreamt) is None:
-            with said_of(f"dreams.recipes.{name} on the run '{run}'"):
+            with error_context(f"dreams.recipes.{name} on the run '{run}'"):
                 yield dreamt, {"picture": subject.dreaming(plan.recipes[name], plan.shape(name))}
 
 
@@ -83,7 +83,7 @@ class _Subject:
         self.given = keys["model_options"]
         self.shape, self.classes = shape_of(plan.config["dataset"]["image_size"]), len(plan.labels)
         self.options = options_for(keys["model"], keys["model_options"], self.shape)
-        with said_of(plan.path(run)):
+        with error_context(plan.path(run)):
             self.classifier = build(keys["model"], self.classes, self.options, weights)
         self.frozen = cache(self._freeze)
 
@@ -116,15 +116,15 @@ class _Subject:
         model = self.frozen(not recipe.batch_norm_prior, seen)
         largest = max(shapes_seen(recipe, shape), key=math.prod)
         if math.prod(largest) <= LARGEST:
-            return rehearse(model, recipe, shape)
+            return estimate_activation_memory(model, recipe, shape)
         try:
             return _rehearse_smaller(model, recipe, shape, largest)
-        except StudyError:
+        except UserError:
             return None
 
     def _freeze(self, fold: bool, seen: Collection[str]) -> Classifier:
         shape = self.shape if "img_size" in self.options else _small(self.shape)
-        return freeze(self.classifier, shape, CPU, fold, seen)
+        return prepare_for_inference(self.classifier, shape, CPU, fold, seen)
 
 
 def kept_in_training(classifier: Classifier, shape: tuple[int, int]) -> float:
@@ -149,7 +149,7 @@ def kept_in_training(classifier: Classifier, shape: tuple[int, int]) -> float:
     except (AssertionError, RuntimeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
-        raise StudyError(f"the model can't be trained: {first_line(error)}") from error
+        raise UserError(f"the model can't be trained: {first_line(error)}") from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -157,7 +157,7 @@ def kept_in_training(classifier: Classifier, shape: tuple[int, int]) -> float:
     return max(sum(size for place, size in kept.items() if place not in own), 2 * largest) / BATCH
 
 
-def optimiser_state(name: str) -> float:
+def optimizer_state(name: str) -> float:
     """Return how many bytes one of timm's optimisers keeps for each byte of weights that learn."""
     network = nn.Sequential(nn.Conv2d(16, 16, 3), nn.Linear(64, 64))
     optimizer = timm.optim.create_optimizer_v2(network, opt=name, lr=1e-3)
@@ -170,12 +170,12 @@ def optimiser_state(name: str) -> float:
 
 def _rehearse_smaller(model: nn.Module, recipe: Recipe, shape: tuple[int, int], largest: tuple[int, int]) -> int:
     plain, small = replace(recipe, octaves=1, pad=0, crop_view=None, tile=None), _small(largest)
-    views = (rehearse(model, plain, small) - _whole(small)) * math.prod(largest) / math.prod(small)
+    views = (estimate_activation_memory(model, plain, small) - _whole(small)) * math.prod(largest) / math.prod(small)
     return math.ceil(views) + _whole(shape)
 
 
 def _whole(shape: tuple[int, int]) -> int:
-    """Return what `rehearse` counts for whole pictures."""
+    """Return what `estimate_activation_memory` counts for whole pictures."""
     return COPIES * 3 * 4 * math.prod(shape)
 
 

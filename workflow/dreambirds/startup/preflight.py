@@ -15,11 +15,11 @@ from safetensors import SafetensorError, safe_open
 from dreambirds.config.load import Section, check
 from dreambirds.data.download.resources import Resource, missing
 from dreambirds.data.tables import read_images, read_labels
-from dreambirds.errors import TRAIN_AGAIN, StudyError
+from dreambirds.errors import TRAIN_AGAIN, UserError
 from dreambirds.io import store_root
 from dreambirds.plan import inputs
-from dreambirds.plan.checkpoints import link
-from dreambirds.plan.inputs import starts
+from dreambirds.plan.checkpoints import previous_checkpoint
+from dreambirds.plan.inputs import start_images
 from dreambirds.plan.paths import epoch_name, picture_path
 from dreambirds.plan.plan import Plan, check_all_but_labels
 
@@ -32,7 +32,7 @@ STORED = ("dreams", "prepared", "memory", "photographs", "cache")
 PLACE = "SNAKEMAKE_OUTPUT_CACHE"
 
 
-def catch_up(folder: Path) -> None:
+def clamp_future_mtimes(folder: Path) -> None:
     """Date files below a study's folder that are from the future to the last second, in their order, and say on
     standard error how many there were. What can't be dated stays as it is.
     """
@@ -47,7 +47,7 @@ def catch_up(folder: Path) -> None:
         print(f"The clock was set back: {len(ahead)} files from the future are dated to now.", file=sys.stderr)
 
 
-def changed(path: Path) -> int:
+def last_change(path: Path) -> int:
     """Return when a file, or a link to it, last changed, in nanoseconds: the later of the two, as Snakemake sees it."""
     return max(path.stat().st_mtime_ns, path.lstat().st_mtime_ns)
 
@@ -62,7 +62,7 @@ def _files(folder: Path, depth: int) -> Iterator[tuple[os.DirEntry, int]]:
                 yield from _files(Path(entry.path), depth + 1)
 
 
-def check_places(plan: Plan) -> None:
+def check_folders(plan: Plan) -> None:
     """Raise StudyError where a file or a broken link lies in place of one of the study's folders, or of the store's."""
     root, store = Path("results") / plan.study, store_root()
     parts = itertools.product(("runs", "dreams", "montages", "films"), plan.trained)
@@ -76,12 +76,12 @@ def check_places(plan: Plan) -> None:
     ]
     for place in sorted({place for folder in folders for place in (*folder.parents, folder)}):
         if place.is_symlink() and not place.exists():
-            raise StudyError(f"'{place}' is a link that leads to no folder; mend or remove it")
+            raise UserError(f"'{place}' is a link that leads to no folder; mend or remove it")
         if place.exists() and not place.is_dir():
-            raise StudyError(f"'{place}' is a file where a folder should be; move it away")
+            raise UserError(f"'{place}' is a file where a folder should be; move it away")
 
 
-def check_standing(plan: Plan) -> None:
+def check_existing_results(plan: Plan) -> None:
     """Raise StudyError if the data set's tables or a checkpoint are there and not whole, or if a file of the user's own
     is from the future, so that Snakemake would throw away whatever is made from it.
     """
@@ -95,9 +95,9 @@ def check_standing(plan: Plan) -> None:
             _check_whole(path)
     ahead = time.time_ns() + SKEW
     for path in sorted(set(_own_files(plan))):
-        if path.exists() and changed(path) > ahead:
-            when, how = datetime.fromtimestamp(changed(path) // 10**9), "touch -h" if path.is_symlink() else "touch"
-            raise StudyError(f"'{path}' is dated {when}, and nothing can be made from a file of the future; `{how}` it")
+        if path.exists() and last_change(path) > ahead:
+            when, how = datetime.fromtimestamp(last_change(path) // 10**9), "touch -h" if path.is_symlink() else "touch"
+            raise UserError(f"'{path}' is dated {when}, and nothing can be made from a file of the future; `{how}` it")
 
 
 def _checkpoints(plan: Plan) -> Iterator[Path]:
@@ -114,36 +114,36 @@ def _check_whole(path: Path) -> None:
         with safe_open(path, framework="np"):
             pass
     except SafetensorError as error:
-        raise StudyError(f"'{path}' is no whole checkpoint ({error!r}); {TRAIN_AGAIN}") from error
+        raise UserError(f"'{path}' is no whole checkpoint ({error!r}); {TRAIN_AGAIN}") from error
 
 
 def _own_files(plan: Plan) -> Iterator[Path]:
     """Yield the files outside the study's folder that Snakemake compares with what is made from them."""
-    runs = [link(plan, run, plan.epochs(run)[0]).get("pretrained") for run in plan.trained]
+    runs = [previous_checkpoint(plan, run, plan.epochs(run)[0]).get("pretrained") for run in plan.trained]
     judges = [file for judge in plan.judges for file in (inputs.weights(plan, judge), *inputs.names(plan, judge))]
-    photographs = [file for recipe in plan.recipes for file in starts(plan, recipe)]
+    photographs = [file for recipe in plan.recipes for file in start_images(plan, recipe)]
     for file in filter(None, (*runs, *judges, *photographs)):
         if not Path(file).is_relative_to(Path("results") / plan.study):
             yield Path(file)
 
 
-def count_present(plan: Plan) -> int:
+def count_existing_dreams(plan: Plan) -> int:
     """Return how many of the study's dreams have their raw picture on disk."""
     return sum(Path(picture_path(plan.study, dream)).exists() for dream in plan.dreams.itertuples())
 
 
-def announce(plan: Plan) -> None:
+def announce_study(plan: Plan) -> None:
     """Say on standard error, in one line, what the study asks for and what there is."""
     runs, labels = len(plan.config["runs"]), len(plan.names)
     checkpoints = sum(len(plan.epochs(run)) for run in plan.config["runs"])
     print(
         f"Study '{plan.study}': {len(plan.dreams)} dreams asked for ({checkpoints} checkpoints of {runs} run(s), "
-        f"{len(plan.recipes)} recipes, {labels} labels, and their steps), {count_present(plan)} there already.",
+        f"{len(plan.recipes)} recipes, {labels} labels, and their steps), {count_existing_dreams(plan)} there already.",
         file=sys.stderr,
     )
 
 
-def place_cache() -> None:
+def set_output_cache() -> None:
     """Let Snakemake's cache lie in the store, unless the environment names another folder: without any, jobs on a
     cluster that were told to use it fail."""
     if PLACE not in os.environ:
@@ -153,7 +153,7 @@ def place_cache() -> None:
             os.environ[PLACE] = str(folder)
 
 
-def first_fetch(config: Section) -> Resource | None:
+def missing_download(config: Section) -> Resource | None:
     """Return what must be fetched before the study can be planned, None if nothing. `config` is not changed.
 
     Raises StudyError for all that can be told to be wrong without the data, so that no typo waits for a download.
@@ -166,7 +166,7 @@ def first_fetch(config: Section) -> Resource | None:
     return resource
 
 
-def announce_fetch(resource: Resource) -> None:
+def announce_download(resource: Resource) -> None:
     """Say on standard error, in one line, what this run does and what the next one will do."""
     print(
         f"The photographs are not here yet: this fetches {resource.title} to {resource.place}; "

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
 
 from dreambirds.data.dataset import Pictures
-from dreambirds.seeding import drawing, seed_of
+from dreambirds.seeding import derive_seed, fork_rng
 
 
 def augmentation(settings: dict, shape: tuple[int, int]) -> v2.Transform:
@@ -16,12 +16,12 @@ def augmentation(settings: dict, shape: tuple[int, int]) -> v2.Transform:
     `settings` is the config's ``augmentation``: a random crop out of a reflected border, a mirror image, and a mild
     change of brightness, contrast and saturation.
     """
-    padding, colour = min(settings["crop_padding"], min(shape) - 1), settings["colour"]
+    padding, color = min(settings["crop_padding"], min(shape) - 1), settings["colour"]
     return v2.Compose(
         [
             v2.RandomCrop(shape, padding=padding, padding_mode="reflect") if padding else v2.Identity(),
             v2.RandomHorizontalFlip(settings["flip"]),
-            v2.ColorJitter(colour, colour, colour) if colour else v2.Identity(),
+            v2.ColorJitter(color, color, color) if color else v2.Identity(),
             as_float(),
         ]
     )
@@ -32,7 +32,7 @@ def as_float() -> v2.Transform:
     return v2.ToDtype(torch.float32, scale=True)
 
 
-class Lessons(Dataset):
+class AugmentedDataset(Dataset):
     """Training pictures by (epoch, number), each augmented by chance of its own: (3, H, W) in [0, 1], and target."""
 
     def __init__(self, pictures: Pictures, transform, seed: int):
@@ -42,7 +42,7 @@ class Lessons(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, int]:
         epoch, number = key
         picture, target = self.pictures[number]
-        with drawing("picture", self.seed, epoch, number):
+        with fork_rng("picture", self.seed, epoch, number):
             return self.transform(picture), target
 
 
@@ -64,18 +64,18 @@ class Order(Sampler[list[tuple[int, int]]]):
         return self.last - self.first
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        generator = torch.Generator().manual_seed(seed_of("order", self.seed, self.epoch))
+        generator = torch.Generator().manual_seed(derive_seed("order", self.seed, self.epoch))
         order = torch.randperm(self.count, generator=generator).tolist()
         for update in range(self.first, self.last):
             batch = order[update * self.batch_size : (update + 1) * self.batch_size]
             yield [(self.epoch, number) for number in batch]
 
 
-def load_lessons(pictures: Pictures, transform, run: dict, processes: int, device: torch.device) -> DataLoader:
+def load_training_data(pictures: Pictures, transform, run: dict, processes: int, device: torch.device) -> DataLoader:
     """Return the loader of the training pictures; its ``batch_sampler`` is the `Order` that is told which updates."""
     order = Order(len(pictures), run["batch_size"], run["seed"])
     return DataLoader(
-        Lessons(pictures, transform, run["seed"]),
+        AugmentedDataset(pictures, transform, run["seed"]),
         batch_sampler=order,
         num_workers=processes,
         persistent_workers=processes > 0,

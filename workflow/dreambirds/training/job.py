@@ -10,17 +10,24 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dreambirds.config.runs import as_epoch
+from dreambirds.config.runs import parse_epoch
 from dreambirds.data.dataset import Pictures
 from dreambirds.data.tables import read_labels, read_table, write_table
-from dreambirds.errors import TRAIN_AGAIN, StudyError, said_of
+from dreambirds.errors import TRAIN_AGAIN, UserError, error_context
 from dreambirds.io import digest_of, expand, sha256_of
-from dreambirds.models.checkpoint import Card, check_card, load_checkpoint, load_tensors, save_checkpoint, save_tensors
+from dreambirds.models.checkpoint import (
+    CheckpointInfo,
+    check_metadata,
+    load_checkpoint,
+    load_tensors,
+    save_checkpoint,
+    save_tensors,
+)
 from dreambirds.models.classifier import build, options_for, probe
 from dreambirds.plan.paths import epoch_name
 from dreambirds.shapes import as_size
-from dreambirds.training.data import augmentation, load_lessons, load_validation
-from dreambirds.training.trainer import DivergenceError, Tally, Trainer, parts
+from dreambirds.training.data import augmentation, load_training_data, load_validation
+from dreambirds.training.trainer import DivergenceError, RunningMetrics, Trainer, parts
 
 LIBRARIES = ("torch", "torchvision", "timm")
 HISTORY = [
@@ -81,7 +88,7 @@ class Progress:
             load_tensors(kept.weights)
             read_table(kept.history)
             return load_tensors(kept.state)[1].get("identity") == self.identity
-        except (StudyError, OSError, ValueError):
+        except (UserError, OSError, ValueError):
             return False
 
     def keep(self, epoch: float, write: Callable) -> Files:
@@ -103,7 +110,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Segment:
+class TrainJob:
     """What to train: a run's name and section of the config, the prepared data set's folder, the epoch to reach from
     the checkpoint `before` (None: from the beginning), the files to write, a digest of the code, how many processes
     load pictures, and where the config has the section, unless that is a run."""
@@ -124,7 +131,7 @@ class Segment:
         return self.where or f"runs.{self.name}"
 
 
-def train_segment(segment: Segment, device: torch.device) -> None:
+def run_train_job(segment: TrainJob, device: torch.device) -> None:
     """Train up to the segment's epoch and write its files.
 
     On one CPU, with the same number of threads, the weights are the same bits however the way to the epoch was divided,
@@ -137,7 +144,7 @@ def train_segment(segment: Segment, device: torch.device) -> None:
     except DivergenceError as error:
         kept = link.kept or (segment.before and segment.before.weights)
         good = f"the last good checkpoint is '{kept}'" if kept else "there is no checkpoint before it"
-        raise StudyError(f"{segment.path}: {error}; {good}") from error
+        raise UserError(f"{segment.path}: {error}; {good}") from error
     link.write(segment.to, segment.epoch)
     link.progress.forget()
 
@@ -145,13 +152,13 @@ def train_segment(segment: Segment, device: torch.device) -> None:
 class _Link:
     """A segment in training: where it stands, and what it has told so far."""
 
-    def __init__(self, segment: Segment, device: torch.device):
+    def __init__(self, segment: TrainJob, device: torch.device):
         self.segment, self.device = segment, device
         self.labels = list(read_labels(segment.dataset)["label"])
         pictures = Pictures(segment.dataset, "train")
         self.shape, run = pictures.shape, segment.run
         change = augmentation(run["augmentation"], self.shape)
-        self.loader = load_lessons(pictures, change, run, segment.processes, device)
+        self.loader = load_training_data(pictures, change, run, segment.processes, device)
         self.validation = load_validation(Pictures(segment.dataset, "validation"), run, device)
         self.per_epoch = self.loader.batch_sampler.per_epoch
         self.progress = Progress(segment.to.weights.parent / ".progress", _identity(segment))
@@ -166,19 +173,19 @@ class _Link:
         torch.manual_seed(run["seed"])
         if start is None:
             self.options, self.epoch = options_for(run["model"], run["model_options"], self.shape), None
-            with said_of(self.segment.path):
+            with error_context(self.segment.path):
                 classifier = build(run["model"], classes, self.options, run["weights"])
                 probe(classifier, self.shape, classes, run["model_options"] and self.options)
         else:
             classifier, card = load_checkpoint(start.weights)
-            check_card(start.weights, card, model=run["model"])
+            check_metadata(start.weights, card, model=run["model"])
             self.options, self.epoch = card.model_options, card.epoch
         classifier = classifier.to(self.device, memory_format=torch.channels_last)
         self.trainer = Trainer(classifier, run, counts, self.per_epoch)
         if start is not None:
             self.trainer.restore(*load_tensors(start.state))
         if run["compile"]:
-            with said_of(self.segment.path):
+            with error_context(self.segment.path):
                 self.trainer.compile(self.shape)
 
     def go(self) -> None:
@@ -201,7 +208,7 @@ class _Link:
     def _updates(self, epoch: float) -> int:
         return round(epoch * self.per_epoch)
 
-    def _tell(self, epoch: float, train: Tally | None) -> None:
+    def _tell(self, epoch: float, train: RunningMetrics | None) -> None:
         """Evaluate, and add a row to the history and a line to the log."""
         validation = self.trainer.evaluate(self.validation, epoch)
         loss, accuracy = train.means if train else (None, None)
@@ -217,14 +224,14 @@ class _Link:
         tensors, state = self.trainer.state()
         save_tensors(to.state, tensors, {**state, **(facts or {})})
         table = pd.DataFrame(self.rows, columns=HISTORY)
-        table["epoch"] = [str(as_epoch(number)) for number in table["epoch"]]
+        table["epoch"] = [str(parse_epoch(number)) for number in table["epoch"]]
         write_table(table, to.history, float_format="%.6g")
         run, size = self.segment.run, as_size(self.shape)
-        card = Card(run["model"], self.options, self.labels, self.segment.name, epoch, size)
+        card = CheckpointInfo(run["model"], self.options, self.labels, self.segment.name, epoch, size)
         save_checkpoint(to.weights, self.trainer.classifier, card)
 
 
-def _identity(segment: Segment) -> str:
+def _identity(segment: TrainJob) -> str:
     """Return what must be the same for an epoch that another job reached to be this one's."""
     weights = segment.run["weights"]
     first = [] if weights in (None, "hub") else [expand(weights)]

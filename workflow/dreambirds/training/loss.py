@@ -45,7 +45,7 @@ def make_mixup(strength: float, classes: int) -> v2.Transform | None:
     return v2.MixUp(alpha=strength, num_classes=classes) if strength else None
 
 
-def hard(targets: torch.Tensor) -> torch.Tensor:
+def adversarial_share(targets: torch.Tensor) -> torch.Tensor:
     """Return the classes (B,) of targets, those of the largest shares where they are mixed."""
     return targets.argmax(dim=1) if targets.ndim == 2 else targets
 
@@ -56,7 +56,9 @@ def adversarial_length(settings: dict, epoch: float) -> float:
     return settings["length"] * (min(1.0, epoch / ramp) if ramp else 1.0)
 
 
-def harden(see: Callable, images: torch.Tensor, targets: torch.Tensor, length: float, steps: int) -> torch.Tensor:
+def l2_pgd_attack(
+    see: Callable, images: torch.Tensor, targets: torch.Tensor, length: float, steps: int
+) -> torch.Tensor:
     """Return the images (B, 3, H, W) moved to where the model finds them harder, each by a random L2 distance.
 
     `see` returns the model's logits; the model should be in eval mode. No distance is over `length`. Projected gradient

@@ -11,12 +11,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from dreambirds.data.image_io import UnreadableError, make_picture, reasons, stored, to_tensor
+from dreambirds.data.image_io import UnreadableError, decode_image, decoding_errors, make_image, to_tensor
 from dreambirds.data.prepare import in_order
 from dreambirds.data.sources.catalog import list_labels, list_tests
 from dreambirds.data.sources.source import Photograph, open_photograph, origin
-from dreambirds.errors import StudyError
-from dreambirds.io import atomically
+from dreambirds.errors import UserError
+from dreambirds.io import atomic_write
 from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.models.classifier import Classifier
 from dreambirds.shapes import shape_of
@@ -64,8 +64,8 @@ def read(photograph: Photograph, shape: tuple[int, int]) -> torch.Tensor | str:
     try:
         if photograph.problem:
             raise UnreadableError(photograph.problem)
-        with reasons(origin(photograph)), open_photograph(photograph) as file, stored(file) as picture:
-            return to_tensor(make_picture(picture, shape, box=None, margin=0)[0])
+        with decoding_errors(origin(photograph)), open_photograph(photograph) as file, decode_image(file) as picture:
+            return to_tensor(make_image(picture, shape, box=None, margin=0)[0])
     except UnreadableError as reason:
         return str(reason)
 
@@ -83,7 +83,7 @@ def fill(found: list[int | str], names: list[str]) -> list[int]:
     counts = Counter(place for place in found if not isinstance(place, str))
     missing = [f"{name}: {place}" for name, place in zip(names, found, strict=True) if isinstance(place, str)]
     if not counts:
-        raise StudyError(f"dataset.path: none of {len(missing)} pictures to classify can be read; {missing[0]}")
+        raise UserError(f"dataset.path: none of {len(missing)} pictures to classify can be read; {missing[0]}")
     usual = min(counts, key=lambda place: (-counts[place], place))
     if missing:
         log.warning(
@@ -98,12 +98,12 @@ def _numbers(labels: list[str], dataset: dict, checkpoint: Path) -> list[str]:
     number = {label.label: label.folder for label in list_labels(dataset)}
     strange = [label for label in labels if label not in number]
     if strange:
-        raise StudyError(
+        raise UserError(
             f"'{checkpoint}' tells '{strange[0]}' apart, which is no class of the data set now; train again"
         )
     return [number[label] for label in labels]
 
 
 def _write(path: Path, rows: list[tuple[str, str]]) -> None:
-    with atomically(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([("path", "class"), *rows])

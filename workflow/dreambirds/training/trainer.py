@@ -11,23 +11,30 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from dreambirds.device import has_bfloat16
-from dreambirds.errors import StudyError, first_line
+from dreambirds.errors import UserError, first_line
 from dreambirds.models.classifier import Classifier, head_parameters
-from dreambirds.seeding import begin
+from dreambirds.seeding import seed_update
 from dreambirds.training import optim
-from dreambirds.training.loss import Loss, adversarial_length, class_weights, hard, harden, make_mixup
+from dreambirds.training.loss import (
+    Loss,
+    adversarial_length,
+    adversarial_share,
+    class_weights,
+    l2_pgd_attack,
+    make_mixup,
+)
 
 CHECK_EVERY = 16  # updates; each look at the loss makes a GPU wait
 SMALLEST_SCALE = 1.0  # of the loss in float16, which begins at 65536 and halves with each update that is left out
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class DivergenceError(StudyError):
+class DivergenceError(UserError):
     """Training left the numbers."""
 
 
 @dataclass
-class Tally:
+class RunningMetrics:
     """Running sums of loss and hits over pictures; the seconds that training took, and its last learning rate."""
 
     loss: torch.Tensor | float = 0.0
@@ -81,7 +88,7 @@ class Trainer:
             self.see(torch.zeros(2, 3, *shape, device=self.device)).sum().backward()
             self.optimizer.zero_grad()
         except Exception as error:  # compilers fail in many ways
-            raise StudyError(f"compile: must be false here, the compiler says: {first_line(error)}") from error
+            raise UserError(f"compile: must be false here, the compiler says: {first_line(error)}") from error
 
     def see(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits (B, C) of images (B, 3, H, W), in float32 or more."""
@@ -89,16 +96,16 @@ class Trainer:
             logits = self.network(images)
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
-    def train(self, loader: DataLoader, epoch: int, first: int, last: int) -> Tally:
+    def train(self, loader: DataLoader, epoch: int, first: int, last: int) -> RunningMetrics:
         """Make the updates from `first` to before `last` of an epoch, counted from 1, and return their tally.
 
         Every update's chance is its own, so that it is the same whichever job makes it. Raises DivergenceError if the
         loss or a weight is no longer a number.
         """
         loader.batch_sampler.turn(epoch, first, last)
-        tally, started = Tally(), time.perf_counter()
+        tally, started = RunningMetrics(), time.perf_counter()
         for number, batch in enumerate(tqdm(loader, desc=f"epoch {epoch}", disable=None, leave=False), first):
-            begin(self.device, "update", self.run["seed"], epoch, number)
+            seed_update(self.device, "update", self.run["seed"], epoch, number)
             done = (epoch - 1) * self.per_epoch + number
             self._update(*self._here(*batch), done, tally)
             if done == 0:  # no learning rate is to blame for this loss
@@ -110,11 +117,11 @@ class Trainer:
         tally.seconds = time.perf_counter() - started
         return tally
 
-    def _update(self, images: torch.Tensor, targets: torch.Tensor, number: int, tally: Tally) -> None:
+    def _update(self, images: torch.Tensor, targets: torch.Tensor, number: int, tally: RunningMetrics) -> None:
         adversarial = self.run["adversarial"]
         if length := adversarial_length(adversarial, number / self.per_epoch):
             self.classifier.eval()
-            images = harden(self.see, images, targets, length, adversarial["steps"])
+            images = l2_pgd_attack(self.see, images, targets, length, adversarial["steps"])
         if self.mixup:
             images, targets = self.mixup(images, targets)
         set_training_mode(self.classifier, self.run)
@@ -129,16 +136,16 @@ class Trainer:
         tally.rate = self.optimizer.param_groups[0]["lr"]
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        tally.add(losses.detach(), logits.detach(), hard(targets))
+        tally.add(losses.detach(), logits.detach(), adversarial_share(targets))
 
     @torch.no_grad()
-    def evaluate(self, loader: DataLoader, epoch: float) -> Tally:
+    def evaluate(self, loader: DataLoader, epoch: float) -> RunningMetrics:
         """Return the tally of plain cross-entropy and hits over pictures as they are, after so many epochs.
 
         Raises DivergenceError if the loss is no number.
         """
         self.classifier.eval()
-        tally = Tally(rate=self.optimizer.param_groups[0]["lr"])
+        tally = RunningMetrics(rate=self.optimizer.param_groups[0]["lr"])
         for batch in loader:
             images, targets = self._here(*batch)
             logits = self.see(images)
@@ -161,11 +168,11 @@ class Trainer:
         moved = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         return moved, targets.to(self.device, non_blocking=True)
 
-    def _check_loss(self, tally: Tally, epoch: float) -> None:
+    def _check_loss(self, tally: RunningMetrics, epoch: float) -> None:
         if not math.isfinite(tally.loss):
             raise DivergenceError(_sentence(self, f"the loss became {float(tally.loss)}", tally, epoch))
 
-    def _check_weights(self, tally: Tally, epoch: int) -> None:
+    def _check_weights(self, tally: RunningMetrics, epoch: int) -> None:
         if not self._are_finite(self.classifier.state_dict().values()):
             raise DivergenceError(_sentence(self, "a weight became infinite or no number", tally, epoch))
         if not self._are_finite(optim.pack(self.optimizer)[0].values()):
@@ -179,7 +186,7 @@ class Trainer:
         return not good or bool(torch.stack(good).all())
 
 
-def _sentence(trainer: Trainer, what: str, tally: Tally, epoch: float) -> str:
+def _sentence(trainer: Trainer, what: str, tally: RunningMetrics, epoch: float) -> str:
     other = ["set precision to float32"] if trainer.dtype == torch.float16 else []
     if epoch == 0:
         remedy = " or ".join([*other, "name other weights, another model or model_options"])

@@ -14,24 +14,26 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from dreambirds.data.download.http import PATIENCE, Patience, Remote, alone, disk_errors, download
+from dreambirds.data.download.http import RETRIES, RemoteFile, RetryPolicy, disk_errors, download, download_lock
 from dreambirds.data.download.resources import RESOURCES
-from dreambirds.errors import StudyError, first_line
+from dreambirds.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
 ADDRESS = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
 CHECKSUM = "md5:97eceeb196236b17998738112f37df78"
 
 
-def fetch_cub(patience: Patience = PATIENCE) -> None:
+def fetch_cub(patience: RetryPolicy = RETRIES) -> None:
     """Bring CUB-200-2011 to its place below ``resources``, unless it is there.
 
     The archive stays beside it; one that was put there by hand is checked, and not fetched. Raises StudyError.
     """
     place = Path(RESOURCES["cub"].place)
     archive = place.with_name(f"{place.name}.tgz")
-    remote = Remote(os.environ.get("DREAMBIRDS_CUB_URL", ADDRESS), os.environ.get("DREAMBIRDS_CUB_CHECKSUM", CHECKSUM))
-    with alone(archive):
+    remote = RemoteFile(
+        os.environ.get("DREAMBIRDS_CUB_URL", ADDRESS), os.environ.get("DREAMBIRDS_CUB_CHECKSUM", CHECKSUM)
+    )
+    with download_lock(archive):
         if RESOURCES["cub"].found():
             log.info("%s is there already", place)
             return
@@ -39,7 +41,7 @@ def fetch_cub(patience: Patience = PATIENCE) -> None:
             log.info("fetching %s", remote.address)
             download(remote, archive, patience)
         elif (found := remote.sum_of(archive)) != remote.checksum:
-            raise StudyError(f"{archive} has the checksum {found}, not {remote.checksum}; remove it, and it is fetched")
+            raise UserError(f"{archive} has the checksum {found}, not {remote.checksum}; remove it, and it is fetched")
         unpack(archive, place)
         log.info("%s is ready; %s may be deleted", place, archive)
 
@@ -50,7 +52,7 @@ def unpack(archive: Path, place: Path) -> None:
     Raises StudyError, and writes nothing outside, if a member would lie elsewhere or is no plain file, link or folder.
     """
     if not hasattr(tarfile, "data_filter"):
-        raise StudyError(f"Python 3.11.4 or newer is needed to unpack {archive}; or do it by hand, to {place}")
+        raise UserError(f"Python 3.11.4 or newer is needed to unpack {archive}; or do it by hand, to {place}")
     folder = place.with_name(f"{place.name}.unpacking")
     shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -58,7 +60,7 @@ def unpack(archive: Path, place: Path) -> None:
             folder.mkdir(parents=True)
             _extract(archive, folder)
             if not (folder / place.name).is_dir():
-                raise StudyError(f"{archive} holds no folder {place.name}")
+                raise UserError(f"{archive} holds no folder {place.name}")
             (folder / place.name).replace(place)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -71,9 +73,9 @@ def _extract(archive: Path, folder: Path) -> None:
             for member in tqdm(tar, desc="unpacking", unit=" files", disable=None):
                 tar.extract(member, folder, filter=_inside)
     except tarfile.FilterError as error:
-        raise StudyError(f"{archive} is not unpacked, since it is not safe: {first_line(error)}") from None
+        raise UserError(f"{archive} is not unpacked, since it is not safe: {first_line(error)}") from None
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise StudyError(f"{archive} is damaged: {first_line(error)}") from None
+        raise UserError(f"{archive} is damaged: {first_line(error)}") from None
 
 
 def _inside(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from requests.exceptions import ChunkedEncodingError, InvalidSchema, InvalidURL, MissingSchema
 from tqdm import tqdm
 
-from dreambirds.errors import FULL, StudyError, first_line
+from dreambirds.errors import FULL, UserError, first_line
 
 log = logging.getLogger(__name__)
 CHUNK = 1 << 16  # bytes; what a stalled read may lose
@@ -22,7 +22,7 @@ LATER = {408, 425, 429}  # the answers below 500 that another try may change
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """A file to fetch: its address, and its sum as ``md5:…`` or ``sha256:…`` in hexadecimal digits.
 
     Raises StudyError if the sum is neither.
@@ -35,7 +35,7 @@ class Remote:
         """Check the sum's form, so that a typo is not taken for a damaged file after an hour."""
         if not re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
             form = "'md5:' and 32, or 'sha256:' and 64 digits and letters a to f"
-            raise StudyError(f"the checksum of {self.address} must be {form}, not '{self.checksum}'")
+            raise UserError(f"the checksum of {self.address} must be {form}, not '{self.checksum}'")
 
     def sum_of(self, path: Path) -> str:
         """Return a file's sum in the form of this file's own."""
@@ -46,7 +46,7 @@ class Remote:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """Seconds to wait for a byte, tries in a row that may bring nothing new, and seconds to pause between tries."""
 
     timeout: float = 60
@@ -54,10 +54,10 @@ class Patience:
     pause: float = 5
 
 
-PATIENCE = Patience()
+RETRIES = RetryPolicy()
 
 
-def download(remote: Remote, to: Path, patience: Patience = PATIENCE) -> None:
+def download(remote: RemoteFile, to: Path, patience: RetryPolicy = RETRIES) -> None:
     """Fetch a file to `to` by way of ``<to>.part``, which stays where this fails, and from which the next call goes on.
 
     Raises StudyError with one sentence if the server does not have it, if no more of it comes, if the disk is full, or
@@ -72,7 +72,7 @@ def download(remote: Remote, to: Path, patience: Patience = PATIENCE) -> None:
             found = remote.sum_of(part)
             if found != remote.checksum:
                 part.unlink()
-                raise StudyError(
+                raise UserError(
                     f"what {remote.address} sent has the checksum {found}, not {remote.checksum}, and was deleted; "
                     f"run the same command again, or put the right file at {to} by hand"
                 )
@@ -80,7 +80,7 @@ def download(remote: Remote, to: Path, patience: Patience = PATIENCE) -> None:
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
+def download_lock(path: Path) -> Iterator[None]:
     """Hold a lock beside `path`, so that one process at a time fetches it; others wait for as long as it takes."""
     lock = FileLock(f"{path}.lock")
     with disk_errors(path):
@@ -103,25 +103,25 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise StudyError(f"the disk is full, no space for {path}; free some ({_kept(_size(path))})") from None
-        raise StudyError(f"cannot write {path}: {error.strerror or first_line(error)}") from None
+            raise UserError(f"the disk is full, no space for {path}; free some ({_kept(_size(path))})") from None
+        raise UserError(f"cannot write {path}: {error.strerror or first_line(error)}") from None
 
 
-def _fetch(address: str, part: Path, to: Path, patience: Patience) -> None:
+def _fetch(address: str, part: Path, to: Path, patience: RetryPolicy) -> None:
     """Bring the whole file into `part`; try again as long as more arrives, and `patience.tries` times beyond that."""
     most, fruitless = _size(part), 0
     while True:
         try:
             return _go_on(address, part, patience.timeout)
         except (MissingSchema, InvalidSchema, InvalidURL) as error:
-            raise StudyError(f"'{address}' is no address to fetch from: {first_line(error)}") from None
+            raise UserError(f"'{address}' is no address to fetch from: {first_line(error)}") from None
         except requests.RequestException as error:
             reason = _reason(error, patience.timeout)
         there = _size(part)
         fruitless = 0 if there > most else fruitless + 1
         most = max(most, there)
         if fruitless >= patience.tries:
-            raise StudyError(f"could not fetch {address}: {reason}; {_kept(there)}; or put the file at {to} by hand")
+            raise UserError(f"could not fetch {address}: {reason}; {_kept(there)}; or put the file at {to} by hand")
         log.warning("%s: %s; %s is there, trying again", address, reason, _said(there))
         time.sleep(patience.pause)
 
@@ -138,7 +138,7 @@ def _go_on(address: str, part: Path, timeout: float) -> None:
             part.unlink()
             raise ChunkedEncodingError("the server has another file than the one begun")
         if 400 <= reply.status_code < 500 and reply.status_code not in LATER:
-            raise StudyError(f"{address} cannot be fetched: the server answers {reply.status_code} {reply.reason}")
+            raise UserError(f"{address} cannot be fetched: the server answers {reply.status_code} {reply.reason}")
         reply.raise_for_status()
         begin = _begin(reply)
         if begin > have:

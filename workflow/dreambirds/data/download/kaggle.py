@@ -15,9 +15,9 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from dreambirds.data.download.http import alone, disk_errors
+from dreambirds.data.download.http import disk_errors, download_lock
 from dreambirds.data.download.resources import RESOURCES
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 log = logging.getLogger(__name__)
 COMPETITION = "birds21sp"
@@ -47,12 +47,12 @@ def fetch_cse455(patience: float = 600) -> None:
     The client is stopped when it says nothing for `patience` seconds. Raises StudyError with one sentence.
     """
     place = Path(RESOURCES["kaggle"].place)
-    with alone(place):
+    with download_lock(place):
         if found := RESOURCES["kaggle"].found():
             log.info("%s is there already", found)
             return
         if find_spec("kaggle") is None:
-            raise StudyError(f"Kaggle's client is not installed: pip install kaggle six; {BY_HAND}")
+            raise UserError(f"Kaggle's client is not installed: pip install kaggle six; {BY_HAND}")
         folder = place.with_name("download")
         log.info("fetching the data of the competition %s from Kaggle", COMPETITION)
         _ask(folder, patience)
@@ -75,7 +75,7 @@ def _ask(folder: Path, patience: float) -> None:
             client.kill()  # does nothing to one that has ended
     if client.returncode != 0:
         log.warning("Kaggle's client: %s", next(iter(told.strip().splitlines()), "nothing"))
-        raise StudyError(f"{_meaning(told)}; {BY_HAND}")
+        raise UserError(f"{_meaning(told)}; {BY_HAND}")
 
 
 def _listen(client: subprocess.Popen, patience: float) -> str:
@@ -91,7 +91,7 @@ def _listen(client: subprocess.Popen, patience: float) -> str:
             told += chunk
             if sys.stderr.isatty():
                 sys.stderr.write(chunk.decode(errors="replace"))
-    raise StudyError(
+    raise UserError(
         f"Kaggle is silent for {patience:g} s; what came is kept, the same command goes on from it; {BY_HAND}"
     )
 
@@ -114,4 +114,4 @@ def _check(got: Path) -> None:
         wrong = "is no zip"
     if wrong:
         shutil.rmtree(got.parent, ignore_errors=True)
-        raise StudyError(f"what Kaggle sent {wrong} and was deleted; run the same command again, {BY_HAND}")
+        raise UserError(f"what Kaggle sent {wrong} and was deleted; run the same command again, {BY_HAND}")

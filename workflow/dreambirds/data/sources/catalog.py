@@ -5,12 +5,12 @@ from pathlib import Path
 from types import ModuleType
 
 from dreambirds.data.image_files import is_opened
-from dreambirds.data.labels import Label, choose
+from dreambirds.data.labels import Label, choose_labels
 from dreambirds.data.sources import cub, folder, kaggle
 from dreambirds.data.sources.source import Photograph
 from dreambirds.data.sources.tree import Tree
 from dreambirds.data.synthetic import SPECIES
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 from dreambirds.io import expand
 
 LAYOUTS = {"kaggle": kaggle, "cub": cub, "folder": folder}
@@ -30,12 +30,12 @@ def list_labels(dataset: dict) -> list[Label]:
         with _plain_errors(dataset):
             found = _layout(dataset).list_labels(_tree(dataset), dataset)
         if len(found) < 2:
-            raise StudyError(
+            raise UserError(
                 f"dataset.path: '{dataset['path']}' has photographs of {len(found)} class(es), not of 2 or more"
             )
-    chosen = choose(found, dataset["labels"], "dataset.labels")
+    chosen = choose_labels(found, dataset["labels"], "dataset.labels")
     if len(chosen) < 2:
-        raise StudyError("dataset.labels: must name at least 2 classes, since a classifier has to tell them apart")
+        raise UserError("dataset.labels: must name at least 2 classes, since a classifier has to tell them apart")
     return chosen
 
 
@@ -64,7 +64,7 @@ def list_tests(dataset: dict) -> list[tuple[str, Photograph]]:
 def check_competition(dataset: dict) -> None:
     """Raise StudyError unless the source is a competition, that takes submissions."""
     if dataset["source"] != "kaggle":
-        raise StudyError(f"dataset.source: a submission can be made for 'kaggle' only, not for '{dataset['source']}'")
+        raise UserError(f"dataset.source: a submission can be made for 'kaggle' only, not for '{dataset['source']}'")
 
 
 def list_files(dataset: dict, labels: list[Label]) -> dict[str, Path]:
@@ -96,19 +96,19 @@ def _by_name(tree: Tree, photographs: list[Photograph], tables: list[str]) -> di
 def check_keys(dataset: dict) -> None:
     """Raise StudyError unless the keys of the config's section fit its source, wherever the data lies."""
     if dataset["source"] != "cub" and dataset["crop_margin"] is not None:
-        raise StudyError(f"dataset.crop_margin: is only used with 'source: cub', not 'source: {dataset['source']}'")
+        raise UserError(f"dataset.crop_margin: is only used with 'source: cub', not 'source: {dataset['source']}'")
 
 
 def _check_path(dataset: dict) -> None:
     source, path = dataset["source"], dataset["path"]
     if source == "drawn" and path is not None:
-        raise StudyError("dataset.path: is only used with 'source: folder', 'kaggle' or 'cub', not 'source: drawn'")
+        raise UserError("dataset.path: is only used with 'source: folder', 'kaggle' or 'cub', not 'source: drawn'")
     if source == "folder" and path is None:
-        raise StudyError("dataset.path: must name a folder with one sub-folder a class when 'source: folder' is set")
+        raise UserError("dataset.path: must name a folder with one sub-folder a class when 'source: folder' is set")
     if source in ("kaggle", "cub") and path is None:
-        raise StudyError(f"dataset.path: is null, and the data of 'source: {source}' must be fetched first")
+        raise UserError(f"dataset.path: is null, and the data of 'source: {source}' must be fetched first")
     if path is not None and "\0" in path:
-        raise StudyError(f"dataset.path: '{path}' contains a NUL character, which no path may; remove it")
+        raise UserError(f"dataset.path: '{path}' contains a NUL character, which no path may; remove it")
 
 
 def _layout(dataset: dict) -> ModuleType:
@@ -119,10 +119,10 @@ def _tree(dataset: dict) -> Tree:
     """Return where the source's layout lies. Raises StudyError that says what was looked for."""
     path, source = expand(dataset["path"]), dataset["source"]
     tree = _layout(dataset).find(path)
-    other = "" if tree and _is_filled(tree, source) else _recognise(path, source)
+    other = "" if tree and _is_filled(tree, source) else _recognize(path, source)
     if tree is None or other:
         told = _layout(dataset).misfit(path) if tree is None else "holds no photographs of classes"
-        raise StudyError(f"dataset.path: '{dataset['path']}' {told}{other}")
+        raise UserError(f"dataset.path: '{dataset['path']}' {told}{other}")
     return tree
 
 
@@ -130,13 +130,13 @@ def _is_filled(tree: Tree, source: str) -> bool:
     return source != "folder" or folder.holds_photographs(tree)
 
 
-def _recognise(path: Path, source: str) -> str:
+def _recognize(path: Path, source: str) -> str:
     """Return the sentence's end that says which other source's layout this is, nothing if none."""
     for name, layout in LAYOUTS.items():
         if name != source:
             try:
                 tree = layout.find(path)
-            except (StudyError, OSError):
+            except (UserError, OSError):
                 continue
             if tree and _is_filled(tree, name):
                 return f"; it looks like 'source: {name}'"
@@ -151,7 +151,7 @@ def _plain_errors(dataset: dict):
     except OSError as error:
         named = f" '{error.filename}'" if error.filename else ""
         reason = error.strerror or str(error)
-        raise StudyError(f"dataset.path: '{dataset['path']}' can't be read:{named} {reason}") from error
+        raise UserError(f"dataset.path: '{dataset['path']}' can't be read:{named} {reason}") from error
 
 
 def _check_parts(photographs: list[Photograph], labels: list[Label], dataset: dict) -> None:
@@ -161,14 +161,14 @@ def _check_parts(photographs: list[Photograph], labels: list[Label], dataset: di
             parts[photograph.label].append(photograph.part)
     for label, found in parts.items():
         if set(found) == {"validation"}:
-            raise StudyError(
+            raise UserError(
                 f"dataset.path: class '{label.label}' has photographs to validate with, and none to train on; set "
                 "dataset.split to random, or leave it out of dataset.labels"
             )
     few = [label for label, found in parts.items() if len(found) < 2 and "train" not in found]
     if few:
         count, more = len(parts[few[0]]), f", and {len(few) - 1} more have too few" if len(few) > 1 else ""
-        raise StudyError(
+        raise UserError(
             f"dataset.path: class '{few[0].folder}' in '{dataset['path']}' has {count} photograph(s){more}; "
             "at least 2 JPEG, PNG or WebP files are needed; add some, or leave the class out of dataset.labels"
         )

@@ -11,7 +11,7 @@ from typing import Any
 from dreambirds.data.labels import Label, make_labels, readable, unaccented
 from dreambirds.data.sources.source import Photograph
 from dreambirds.data.sources.tree import Tree, find_below, where
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 IMAGES, IMAGE_CLASSES, CLASSES = "images.txt", "image_class_labels.txt", "classes.txt"
 SPLIT, BOXES = "train_test_split.txt", "bounding_boxes.txt"
@@ -38,7 +38,7 @@ def find(path: Path) -> Tree | None:
     tree = find_below(Tree(path), lambda tree: tree.has(IMAGES))
     missing = [name for name in (IMAGE_CLASSES, CLASSES) if tree and not tree.has(name)]
     if missing:
-        raise StudyError(f"dataset.path: '{tree.say(IMAGES)}' has no '{missing[0]}' beside it")
+        raise UserError(f"dataset.path: '{tree.say(IMAGES)}' has no '{missing[0]}' beside it")
     return tree
 
 
@@ -51,7 +51,7 @@ def misfit(path: Path) -> str:
 def list_labels(tree: Tree, dataset: dict) -> list[Label]:
     """Return the classes that have images, by number. Raises StudyError, with file and line, for a wrong table."""
     if dataset["crop_margin"] is not None and not tree.has(BOXES):
-        raise StudyError(f"dataset.crop_margin: must be null, since there is no '{tree.say(BOXES)}'")
+        raise UserError(f"dataset.crop_margin: must be null, since there is no '{tree.say(BOXES)}'")
     return list(_labels(*_read(tree)).values())
 
 
@@ -108,10 +108,10 @@ def _read(tree: Tree) -> tuple[list[Row], dict[int, str]]:
     rows = []
     for key, (path, line) in _read_table(tree, IMAGES, _path).items():
         if key not in class_of:
-            raise StudyError(f"{where(tree, IMAGES, line)} the image '{key}' has no class in '{IMAGE_CLASSES}'")
+            raise UserError(f"{where(tree, IMAGES, line)} the image '{key}' has no class in '{IMAGE_CLASSES}'")
         number, its_line = class_of[key]
         if number not in classes:
-            raise StudyError(f"{where(tree, IMAGE_CLASSES, its_line)} the class {number} is not in '{CLASSES}'")
+            raise UserError(f"{where(tree, IMAGE_CLASSES, its_line)} the class {number} is not in '{CLASSES}'")
         rows.append(Row(key, path, number, line))
     return rows, {number: name for number, (name, _) in classes.items()}
 
@@ -121,7 +121,7 @@ def _of_images(tree: Tree, name: str, rows: list[Row], parse: Callable[[str], An
     table = _read_table(tree, name, parse)
     for row in rows:
         if row.id not in table:
-            raise StudyError(f"{where(tree, IMAGES, row.line)} the image '{row.id}' is not in '{name}'")
+            raise UserError(f"{where(tree, IMAGES, row.line)} the image '{row.id}' is not in '{name}'")
     return {key: value for key, (value, _) in table.items()}
 
 
@@ -136,9 +136,9 @@ def _read_table(tree: Tree, name: str, parse: Callable, key: Callable = str) -> 
             word, value = text.split(maxsplit=1)
             entry = key(word), parse(value.rstrip())
         except ValueError as error:
-            raise StudyError(f"{where(tree, name, line)} must be {FORMS[name]}, not '{text[:80]}'") from error
+            raise UserError(f"{where(tree, name, line)} must be {FORMS[name]}, not '{text[:80]}'") from error
         if entry[0] in table:
-            raise StudyError(f"{where(tree, name, line)} '{word}' is there already, in line {table[entry[0]][1]}")
+            raise UserError(f"{where(tree, name, line)} '{word}' is there already, in line {table[entry[0]][1]}")
         table[entry[0]] = entry[1], line
     return table
 

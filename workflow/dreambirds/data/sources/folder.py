@@ -5,7 +5,7 @@ from pathlib import Path
 from dreambirds.data.labels import Label, make_labels, readable
 from dreambirds.data.sources.source import Photograph
 from dreambirds.data.sources.tree import Tree
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 VALIDATION = ("val", "valid", "validation")
 PARTS = ("train", "validation")
@@ -38,14 +38,14 @@ def list_labels(tree: Tree, dataset: dict) -> list[Label]:
     parts = _parts(tree)
     if _is_alone(tree):
         place = tree.say("")
-        raise StudyError(
+        raise UserError(
             f"dataset.path: '{place}' has classes below 'train' but no 'val' beside it; name '{place}/train'"
         )
     found = {part: _classes(tree, folder) for part, folder in (parts or {"train": ""}).items()}
     names = sorted({name for classes in found.values() for name in classes})
     lonely = [name for name in names if name not in found["train"]]
     if lonely and dataset["split"] == "given":
-        raise StudyError(
+        raise UserError(
             f"dataset.path: class '{lonely[0]}' is only below '{parts['validation']}' in '{tree.say('')}', so there is "
             "nothing to learn it from; put it below 'train' too, or set dataset.split to random"
         )
@@ -82,7 +82,7 @@ def _parts(tree: Tree) -> dict[str, str]:
     if not any(_classes(tree, name) for name in both):
         return {}
     if len(validation) > 1:
-        raise StudyError(f"dataset.path: '{tree.say('')}' holds '{validation[0]}' and '{validation[1]}'; keep one")
+        raise UserError(f"dataset.path: '{tree.say('')}' holds '{validation[0]}' and '{validation[1]}'; keep one")
     return dict(zip(PARTS, both, strict=True))
 
 

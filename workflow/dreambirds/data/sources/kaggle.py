@@ -8,7 +8,7 @@ from pathlib import Path
 from dreambirds.data.labels import Label, make_labels, readable, shown, unaccented
 from dreambirds.data.sources.source import Photograph
 from dreambirds.data.sources.tree import Tree, find_below, where
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 NAMES, TABLE, SAMPLE = "names.txt", "labels.csv", "sample.csv"
 TEST = Label("test", "test")
@@ -39,7 +39,7 @@ def list_labels(tree: Tree, _dataset: dict) -> list[Label]:
     numbers = [number for number in _numbers(tree) if tree.photographs(f"train/{number}")]
     beyond = [number for number in numbers if names is not None and number >= len(names)]
     if beyond:
-        raise StudyError(
+        raise UserError(
             f"dataset.path: '{tree.say(f'train/{beyond[0]}')}' has no name, since '{NAMES}' has {len(names)} line(s), "
             "counted from 0"
         )
@@ -83,7 +83,7 @@ def list_tests(tree: Tree) -> list[tuple[str, Photograph]]:
     else:
         named = [name for _, name, _ in _rows(tree, SAMPLE)]
     if not named:
-        raise StudyError(f"dataset.path: '{tree.say('')}' has no pictures below 'test' and no '{SAMPLE}' to classify")
+        raise UserError(f"dataset.path: '{tree.say('')}' has no pictures below 'test' and no '{SAMPLE}' to classify")
     tests = []
     for name in named:
         file = name.rpartition("/")[2]
@@ -115,7 +115,7 @@ def _read_table(tree: Tree) -> dict[str, int]:
     table = {}
     for number, name, word in _rows(tree, TABLE):
         if not _is_number(word):
-            raise StudyError(f"{where(tree, TABLE, number)} the class must be a whole number, not '{word}'")
+            raise UserError(f"{where(tree, TABLE, number)} the class must be a whole number, not '{word}'")
         table[name.rpartition("/")[2]] = int(word)
     return table
 
@@ -129,7 +129,7 @@ def _rows(tree: Tree, name: str) -> Iterator[tuple[int, str, str]]:
             continue
         if len(cells) < 2 or not cells[0]:
             place = where(tree, name, reader.line_num)
-            raise StudyError(f"{place} must hold a file's name and a class, not '{','.join(row)[:80]}'")
+            raise UserError(f"{place} must hold a file's name and a class, not '{','.join(row)[:80]}'")
         if reader.line_num > 1 or _is_number(cells[1]):
             yield reader.line_num, cells[0], cells[1]
 

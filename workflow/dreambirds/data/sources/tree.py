@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from dreambirds.data.image_files import EXTENSIONS, check_size
-from dreambirds.errors import StudyError
+from dreambirds.errors import UserError
 
 ENCRYPTED = 0x1  # of the flags of a member
 DEEPEST = 50  # folders inside each other; what lies deeper is left out
@@ -145,7 +145,7 @@ class Tree:
         try:
             text = (read_member(file, member) if member else file.read_bytes()).decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise StudyError(f"dataset.path: '{self.say(name)}' is no UTF-8 text ({error.reason})") from error
+            raise UserError(f"dataset.path: '{self.say(name)}' is no UTF-8 text ({error.reason})") from error
         return text.replace("\r\n", "\n").replace("\r", "\n").rstrip().split("\n") if text.strip() else []
 
     def say(self, name: str) -> str:
@@ -173,9 +173,7 @@ def find_below(tree: Tree, fits: Callable[[Tree], bool]) -> Tree | None:
         return tree
     found = [name for name in tree.listing()[0] if not name.startswith(".") and _fits(tree.below(name), fits)]
     if len(found) > 1:
-        raise StudyError(
-            f"dataset.path: '{tree.say('')}' holds several data sets, {', '.join(found)}; name one of them"
-        )
+        raise UserError(f"dataset.path: '{tree.say('')}' holds several data sets, {', '.join(found)}; name one of them")
     return tree.below(found[0]) if found else None
 
 

@@ -8,11 +8,11 @@ from functools import cache
 
 import numpy as np
 
-Colour = tuple[int, int, int]
-Tint = Callable[[Colour], Colour]
+Color = tuple[int, int, int]
+Tint = Callable[[Color], Color]
 
 
-def blend(first: Colour, second: Colour, share: float) -> Colour:
+def blend(first: Color, second: Color, share: float) -> Color:
     """Mix two colours; `share` 0 gives the first, 1 the second."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
@@ -23,8 +23,8 @@ def random_tint(rng: np.random.Generator) -> Tint:
     hue, saturation, value = rng.uniform(-0.018, 0.018), rng.uniform(0.84, 1.08), rng.uniform(0.86, 1.07)
 
     @cache
-    def tint(colour: Colour) -> Colour:
-        h, s, v = colorsys.rgb_to_hsv(*(part / 255 for part in colour))
+    def tint(color: Color) -> Color:
+        h, s, v = colorsys.rgb_to_hsv(*(part / 255 for part in color))
         red, green, blue = colorsys.hsv_to_rgb((h + hue) % 1, min(1, s * saturation), min(1, v * value))
         return round(red * 255), round(green * 255), round(blue * 255)
 

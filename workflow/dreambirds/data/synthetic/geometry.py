@@ -63,9 +63,9 @@ def joined(*runs: ArrayLike) -> Points:
     return np.concatenate([curve(run, closed=False) for run in runs])
 
 
-def ribbon(centre: ArrayLike, widths: Sequence[float] | Points) -> Points:
+def ribbon(center: ArrayLike, widths: Sequence[float] | Points) -> Points:
     """Outline of a smooth stroke: (n, 2) centre points and n half-widths give a closed polygon."""
-    knots = np.asarray(centre, dtype=float).reshape(-1, 2)
+    knots = np.asarray(center, dtype=float).reshape(-1, 2)
     line = curve(knots, closed=False)
     position = np.arange(len(line)) / _STEPS
     half = np.interp(position, position[::_STEPS], np.asarray(widths, dtype=float))[:, None]
@@ -82,10 +82,10 @@ def blade(root: ArrayLike, tip: ArrayLike, width: float, bend: float = 0.0) -> P
     start, end = np.asarray(root, dtype=float), np.asarray(tip, dtype=float)
     span = end - start
     side = np.array([-span[1], span[0]]) * bend
-    centre = [start, start + span * 0.45 + side, start + span * 0.88 + side * 0.4, end]
-    return ribbon(centre, [width * 0.55, width, width * 0.8, width * 0.12])
+    center = [start, start + span * 0.45 + side, start + span * 0.88 + side * 0.4, end]
+    return ribbon(center, [width * 0.55, width, width * 0.8, width * 0.12])
 
 
-def disc(centre: ArrayLike, radius: float) -> Points:
+def disc(center: ArrayLike, radius: float) -> Points:
     """A circle as a polygon of 24 points."""
-    return _UNIT_DISC * radius + np.asarray(centre, dtype=float)
+    return _UNIT_DISC * radius + np.asarray(center, dtype=float)

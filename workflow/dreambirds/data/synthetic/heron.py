@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dreambirds.data.synthetic.anatomy import Pose
-from dreambirds.data.synthetic.color import Colour, Tint, blend, random_tint
+from dreambirds.data.synthetic.color import Color, Tint, blend, random_tint
 from dreambirds.data.synthetic.geometry import Frame, Points, blade, curve, disc, ribbon
 from dreambirds.data.synthetic.plumage import paint_eye
 from dreambirds.data.synthetic.species import Species
@@ -64,7 +64,7 @@ def paint_heron(stage: Stage, species: Species, bird: Heron, rng: np.random.Gene
     upper, flight = tint(species.upper), tint(species.wing.flight)
     for place in (-0.5, 0.2, 0.8):
         stage.fill(
-            blade(*bird.body.at([(-0.4, place * 0.4), (-0.82, place * 0.3 - 0.1)]), 0.05), tint(species.tail.colour)
+            blade(*bird.body.at([(-0.4, place * 0.4), (-0.82, place * 0.3 - 0.1)]), 0.05), tint(species.tail.color)
         )
     for leg in bird.legs:
         thigh = blend(tint(species.under), (40, 50, 80), 0.2)
@@ -81,16 +81,16 @@ def paint_heron(stage: Stage, species: Species, bird: Heron, rng: np.random.Gene
     _head(stage, species, bird, tint)
 
 
-def _leg(stage: Stage, leg: Points, colour: Colour) -> None:
+def _leg(stage: Stage, leg: Points, color: Color) -> None:
     hip, knee, foot = leg
-    stage.fill(ribbon([hip, (hip + knee) / 2, knee], [0.06, 0.026, 0.02]), colour)
-    stage.fill(ribbon([knee, (knee + foot) / 2, foot], [0.024, 0.016, 0.018]), colour)
-    stage.fill(disc(knee, 0.024), colour)
+    stage.fill(ribbon([hip, (hip + knee) / 2, knee], [0.06, 0.026, 0.02]), color)
+    stage.fill(ribbon([knee, (knee + foot) / 2, foot], [0.024, 0.016, 0.018]), color)
+    stage.fill(disc(knee, 0.024), color)
     for reach, drop in ((0.2, -0.02), (0.15, -0.045), (0.06, -0.05), (-0.12, -0.02)):
-        stage.fill(ribbon([foot, foot + (reach * 0.5, 0.012), foot + (reach, drop)], [0.017, 0.014, 0.006]), colour)
+        stage.fill(ribbon([foot, foot + (reach * 0.5, 0.012), foot + (reach, drop)], [0.017, 0.014, 0.006]), color)
 
 
-def _wing(stage: Stage, species: Species, bird: Heron, upper: Colour, flight: Colour, edge: Colour) -> None:
+def _wing(stage: Stage, species: Species, bird: Heron, upper: Color, flight: Color, edge: Color) -> None:
     at = bird.body.at
     whole = [
         (0.4, 0.3),
@@ -123,8 +123,8 @@ def _wing(stage: Stage, species: Species, bird: Heron, upper: Colour, flight: Co
 
 
 def _neck(stage: Stage, species: Species, bird: Heron, tint: Tint) -> None:
-    grey = blend(tint(species.main), (222, 222, 226), 0.42)
-    stage.fill(ribbon(bird.neck, _NECK_WIDTHS), grey)
+    gray = blend(tint(species.main), (222, 222, 226), 0.42)
+    stage.fill(ribbon(bird.neck, _NECK_WIDTHS), gray)
     front = bird.neck + (0.035, -0.01)
     stage.fill(ribbon(front[1:-1], [0.02, 0.028, 0.02, 0.02]), (240, 238, 234, 210))
     for step in range(1, 5):
@@ -135,7 +135,7 @@ def _neck(stage: Stage, species: Species, bird: Heron, tint: Tint) -> None:
     for step in range(4):
         root = bird.neck[1] + (0.035 * step - 0.07, 0.03)
         tip = bird.body.at([(0.42 - 0.06 * step, -1.02 - 0.1 * (step % 2))])[0]
-        stage.fill(blade(root, tip, 0.024, 0.1), blend(grey, (255, 255, 255), 0.12 + 0.14 * (step % 2)))
+        stage.fill(blade(root, tip, 0.024, 0.1), blend(gray, (255, 255, 255), 0.12 + 0.14 * (step % 2)))
 
 
 def _head(stage: Stage, species: Species, bird: Heron, tint: Tint) -> None:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dreambirds.data.synthetic.color import Colour, blend
+from dreambirds.data.synthetic.color import Color, blend
 from dreambirds.data.synthetic.geometry import curve, disc, joined, ribbon
 from dreambirds.data.synthetic.stage import Stage
 
-_WOODS: tuple[Colour, ...] = ((110, 84, 66), (128, 104, 84), (90, 76, 70), (148, 128, 108), (82, 62, 52))
-_LEAVES: tuple[Colour, ...] = ((104, 150, 74), (74, 122, 66), (214, 150, 54), (196, 70, 48), (224, 190, 70))
-_BERRIES: tuple[Colour, ...] = ((204, 44, 50), (70, 92, 170), (240, 190, 60), (246, 220, 230))
-_WATER: tuple[Colour, Colour] = ((104, 142, 166), (170, 200, 214))
-_GROUNDS: tuple[tuple[Colour, Colour], ...] = (
+_WOODS: tuple[Color, ...] = ((110, 84, 66), (128, 104, 84), (90, 76, 70), (148, 128, 108), (82, 62, 52))
+_LEAVES: tuple[Color, ...] = ((104, 150, 74), (74, 122, 66), (214, 150, 54), (196, 70, 48), (224, 190, 70))
+_BERRIES: tuple[Color, ...] = ((204, 44, 50), (70, 92, 170), (240, 190, 60), (246, 220, 230))
+_WATER: tuple[Color, Color] = ((104, 142, 166), (170, 200, 214))
+_GROUNDS: tuple[tuple[Color, Color], ...] = (
     ((112, 146, 76), (150, 182, 96)),
     ((166, 138, 100), (198, 172, 130)),
     ((236, 240, 246), (255, 255, 255)),
@@ -30,10 +30,10 @@ class Perch:
     kind: str
     slope: float
     thick: float
-    wood: Colour
-    leaf: Colour
-    berry: Colour
-    ground: tuple[Colour, Colour]
+    wood: Color
+    leaf: Color
+    berry: Color
+    ground: tuple[Color, Color]
     trim: str
 
     @property
@@ -75,20 +75,20 @@ def _branch(stage: Stage, perch: Perch, x: float, y: float, rng: np.random.Gener
     half = perch.thick * (0.55 if perch.kind == "twig" else 1.0)
     xs = np.array([-0.08, x * 0.5, x - 0.08, x + 0.08, (1 + x) / 2, 1.08])
     ys = y + half + (xs - x) * perch.slope + np.array([0.03, 0.012, 0, 0, 0.01, 0.03]) * rng.uniform(-1, 1)
-    centre = np.stack([xs, ys], axis=1)
+    center = np.stack([xs, ys], axis=1)
     taper = np.linspace(1.2, 0.8, 6) if rng.random() < 0.5 else np.linspace(0.8, 1.2, 6)
     for side in range(int(rng.integers(1, 4))):
-        start = centre[(1, 4, 0)[side]]
+        start = center[(1, 4, 0)[side]]
         end = start + (rng.uniform(0.1, 0.3), rng.uniform(-0.3, -0.1) if rng.random() < 0.4 else rng.uniform(0.08, 0.2))
         shoot = ribbon([start, (start + end) / 2 + (0.02, 0.02), end], [half * 0.5, half * 0.35, 0.003])
         stage.fill(shoot, perch.wood, False)
         _trim(stage, perch, np.linspace(start, end, 4)[1:], rng)
-    stage.fill(ribbon(centre, half * taper), blend(perch.wood, (0, 0, 0), 0.28), False)
-    stage.fill(ribbon(centre - (0, half * 0.2), half * taper * 0.78), perch.wood, False)
-    stage.fill(ribbon(centre - (0, half * 0.5), half * taper * 0.28), blend(perch.wood, (255, 240, 220), 0.28), False)
+    stage.fill(ribbon(center, half * taper), blend(perch.wood, (0, 0, 0), 0.28), False)
+    stage.fill(ribbon(center - (0, half * 0.2), half * taper * 0.78), perch.wood, False)
+    stage.fill(ribbon(center - (0, half * 0.5), half * taper * 0.28), blend(perch.wood, (255, 240, 220), 0.28), False)
     if perch.trim == "snow":
-        stage.fill(ribbon(centre - (0, half * 0.8), half * taper * 0.5), (244, 247, 251), False)
-    _trim(stage, perch, centre[[1, 4]], rng)
+        stage.fill(ribbon(center - (0, half * 0.8), half * taper * 0.5), (244, 247, 251), False)
+    _trim(stage, perch, center[[1, 4]], rng)
 
 
 def _trim(stage: Stage, perch: Perch, places: np.ndarray, rng: np.random.Generator) -> None:
@@ -141,22 +141,22 @@ def _ground(stage: Stage, perch: Perch, y: float, rng: np.random.Generator) -> N
 
 
 def _rock(stage: Stage, perch: Perch, x: float, y: float, rng: np.random.Generator) -> None:
-    grey = blend(perch.wood, (158, 158, 160), 0.7)
+    gray = blend(perch.wood, (158, 158, 160), 0.7)
     left, right = rng.uniform(0.24, 0.42, 2)
     low = max(1.02, y + 0.14)
     crown = [(x - left * 0.55, y + 0.03), (x - 0.11, y + 0.002), (x, y - 0.004), (x + 0.12, y + 0.004)]
     sides = [(x - left, low), (x - left * 0.88, y + 0.1)], [(x + right * 0.6, y + 0.04), (x + right, low)]
-    stage.fill(curve([*sides[0], *crown, *sides[1]], closed=False), blend(grey, (255, 250, 240), 0.16), False)
+    stage.fill(curve([*sides[0], *crown, *sides[1]], closed=False), blend(gray, (255, 250, 240), 0.16), False)
     ledge = [(x - left * 0.9, y + 0.12), (x - left * 0.4, y + 0.055), (x - 0.02, y + 0.075), (x + 0.12, y + 0.04)]
     front = [*ledge, (x + right * 0.62, y + 0.085), (x + right * 0.98, low)]
-    stage.fill([*curve(front, closed=False).tolist(), (x - left, low)], blend(grey, (30, 30, 44), 0.2), False)
+    stage.fill([*curve(front, closed=False).tolist(), (x - left, low)], blend(gray, (30, 30, 44), 0.2), False)
     cleft = [(x + 0.12, y + 0.04), (x - 0.02, y + 0.075), (x + 0.03, y + 0.13), (x + 0.01, low)]
     stage.fill([*cleft, (x + right, low), (x + right * 0.62, y + 0.085)], (20, 20, 34, 34), False)
     if perch.trim == "snow":
         stage.fill(ribbon([*crown, sides[1][0]], [0.004, 0.016, 0.016, 0.016, 0.003]), (246, 248, 251), False)
     for _ in range(7):
         spot = (x + rng.uniform(-left, right) * 0.6, y + rng.uniform(0.03, 0.16))
-        stage.fill(disc(spot, rng.uniform(0.004, 0.011)), (*blend(perch.leaf, grey, 0.5), 120), False)
+        stage.fill(disc(spot, rng.uniform(0.004, 0.011)), (*blend(perch.leaf, gray, 0.5), 120), False)
 
 
 def _contact(stage: Stage, x: float, y: float, reach: float) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from dreambirds.data.synthetic.anatomy import Songbird
-from dreambirds.data.synthetic.color import Colour, Tint, blend, random_tint
+from dreambirds.data.synthetic.color import Color, Tint, blend, random_tint
 from dreambirds.data.synthetic.geometry import blade, curve, disc, joined, ribbon
 from dreambirds.data.synthetic.species import Species
 from dreambirds.data.synthetic.stage import Stage
@@ -35,12 +35,12 @@ def paint_songbird(stage: Stage, species: Species, bird: Songbird, rng: np.rando
     paint_eye(stage, bird.head.at([(0.34, 0.14)])[0], species.head_radius * 0.17)
 
 
-def paint_eye(stage: Stage, centre: np.ndarray, radius: float, iris: Colour = (24, 18, 18)) -> None:
+def paint_eye(stage: Stage, center: np.ndarray, radius: float, iris: Color = (24, 18, 18)) -> None:
     """A round dark eye with a pale rim and a catch-light; `radius` in the placed units."""
-    stage.fill(disc(centre, radius * 1.28), (*blend(iris, (150, 140, 130), 0.45), 190))
-    stage.fill(disc(centre, radius), iris)
-    stage.fill(disc(centre, radius * 0.62), (10, 8, 10))
-    stage.fill(disc(centre + np.array([0.3, 0.38]) * radius, radius * 0.32), (255, 255, 255))
+    stage.fill(disc(center, radius * 1.28), (*blend(iris, (150, 140, 130), 0.45), 190))
+    stage.fill(disc(center, radius), iris)
+    stage.fill(disc(center, radius * 0.62), (10, 8, 10))
+    stage.fill(disc(center + np.array([0.3, 0.38]) * radius, radius * 0.32), (255, 255, 255))
 
 
 def _tail(stage: Stage, species: Species, bird: Songbird, tint: Tint) -> None:
@@ -48,7 +48,7 @@ def _tail(stage: Stage, species: Species, bird: Songbird, tint: Tint) -> None:
     for place, feather in enumerate(bird.tail):
         outer = place < 2 and tail.outer is not None
         shade = (0.82, 0.82, 0.92, 0.92, 1.0)[place]
-        base = blend((0, 0, 0), tint(tail.colour), shade)
+        base = blend((0, 0, 0), tint(tail.color), shade)
         stage.fill(feather, base)
         count = len(feather) // 2
         if outer and tail.outer is not None:
@@ -62,9 +62,9 @@ def _tail(stage: Stage, species: Species, bird: Songbird, tint: Tint) -> None:
 
 
 def _legs(stage: Stage, species: Species, bird: Songbird, tint: Tint) -> None:
-    colour = tint(species.legs)
+    color = tint(species.legs)
     for order, (leg, foot) in enumerate(bird.legs[::-1]):
-        shade = blend(colour, (0, 0, 0), 0.25 if order == 0 else 0.0)
+        shade = blend(color, (0, 0, 0), 0.25 if order == 0 else 0.0)
         stage.fill(ribbon(leg, [0.02, 0.017, 0.015]), shade)
         for toe in _TOES:
             stage.fill(toe + foot, shade)
@@ -78,7 +78,7 @@ def _coat(stage: Stage, species: Species, bird: Songbird, tint: Tint, rng: np.ra
     pen.polygon(stage.pixels(bird.body.at(_UPPER), small), fill=tint(species.upper))
     pen.polygon(stage.pixels(disc(bird.head.origin, species.head_radius * 1.12), small), fill=tint(species.head))
     for mark in (m for m in species.marks if m.soft):
-        pen.polygon(stage.pixels(_mark(bird, mark.where, mark.shape), small), fill=tint(mark.colour))
+        pen.polygon(stage.pixels(_mark(bird, mark.where, mark.shape), small), fill=tint(mark.color))
     soft = soft.filter(ImageFilter.GaussianBlur(side * 0.018))
     coat = soft.resize((stage.wide, stage.wide), Image.Resampling.NEAREST)
     pen = ImageDraw.Draw(coat, "RGBA")
@@ -88,7 +88,7 @@ def _coat(stage: Stage, species: Species, bird: Songbird, tint: Tint, rng: np.ra
     if bird.crest is not None:
         pen.polygon(stage.pixels(bird.crest), fill=tint(species.head))
     for mark in (m for m in species.marks if not m.soft):
-        pen.polygon(stage.pixels(_mark(bird, mark.where, mark.shape)), fill=tint(mark.colour))
+        pen.polygon(stage.pixels(_mark(bird, mark.where, mark.shape)), fill=tint(mark.color))
     return coat
 
 
@@ -116,14 +116,14 @@ def _down(stage: Stage, bird: Songbird, pen: ImageDraw.ImageDraw, rng: np.random
         pen.line(ends_at, fill=tone, width=width)
 
 
-def _streaks(stage: Stage, bird: Songbird, pen: ImageDraw.ImageDraw, colour: Colour, rng: np.random.Generator) -> None:
+def _streaks(stage: Stage, bird: Songbird, pen: ImageDraw.ImageDraw, color: Color, rng: np.random.Generator) -> None:
     for row in range(5):
         for column in range(4):
             x = 0.42 - column * 0.145 - 0.07 * (row % 2) + rng.uniform(-0.025, 0.025)
             y = -0.84 + row * 0.2 + 0.1 * column * (row > 2) + rng.uniform(-0.06, 0.06)
             ends = bird.body.at([(x, y), (x - rng.uniform(0.08, 0.14), y - rng.uniform(0.0, 0.1))])
             streak = blade(ends[0], ends[1], rng.uniform(0.007, 0.012))
-            pen.polygon(stage.pixels(streak), fill=(*colour, 215))
+            pen.polygon(stage.pixels(streak), fill=(*color, 215))
 
 
 def _bill(stage: Stage, species: Species, bird: Songbird, tint: Tint) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from dreambirds.data.synthetic.color import Colour
+from dreambirds.data.synthetic.color import Color
 from dreambirds.data.synthetic.geometry import curve
 
 _COARSE = 96
 
 # Each palette: the kind of place, colours from the top of the picture to the bottom, then colours for blurred shapes.
-_PALETTES: tuple[tuple[str, tuple[Colour, ...], tuple[Colour, ...]], ...] = (
+_PALETTES: tuple[tuple[str, tuple[Color, ...], tuple[Color, ...]], ...] = (
     ("sky", ((150, 196, 232), (196, 222, 240), (232, 240, 240)), ((168, 196, 190), (214, 232, 246))),
     ("sky", ((96, 158, 216), (140, 190, 230), (190, 218, 236)), ((150, 180, 150), (120, 176, 226))),
     ("wood", ((122, 160, 96), (96, 140, 80), (70, 112, 66)), ((168, 200, 116), (60, 104, 64), (214, 220, 140))),
@@ -57,32 +57,32 @@ def draw_background(rng: np.random.Generator, size: int) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BICUBIC)
 
 
-def _pick(rng: np.random.Generator, accents: tuple[Colour, ...], alpha: tuple[int, int]) -> tuple[int, ...]:
+def _pick(rng: np.random.Generator, accents: tuple[Color, ...], alpha: tuple[int, int]) -> tuple[int, ...]:
     return (*accents[rng.integers(len(accents))], int(rng.integers(*alpha)))
 
 
-def _foliage(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Colour, ...]) -> None:
+def _foliage(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Color, ...]) -> None:
     for _ in range(int(rng.integers(14, 40))):
         x, y = rng.uniform(-8, _COARSE + 8, 2)
         wide, tall = rng.uniform(3, 14, 2)
         pen.ellipse((x - wide, y - tall, x + wide, y + tall), fill=_pick(rng, accents, (60, 170)))
 
 
-def _bokeh(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Colour, ...]) -> None:
+def _bokeh(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Color, ...]) -> None:
     for _ in range(int(rng.integers(6, 20))):
         x, y, radius = rng.uniform(0, _COARSE), rng.uniform(0, _COARSE), rng.uniform(2.5, 9)
         fill = _pick(rng, accents, (40, 110))
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill, outline=(*fill[:3], 140))
 
 
-def _trunks(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Colour, ...]) -> None:
+def _trunks(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Color, ...]) -> None:
     for _ in range(int(rng.integers(2, 6))):
         x, lean, half = rng.uniform(0, _COARSE), rng.uniform(-10, 10), rng.uniform(1, 5)
         fill = _pick(rng, (*accents, (88, 76, 68)), (80, 180))
         pen.polygon([(x - half, 0), (x + half, 0), (x + lean + half, _COARSE), (x + lean - half, _COARSE)], fill=fill)
 
 
-def _hills(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Colour, ...]) -> None:
+def _hills(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Color, ...]) -> None:
     for layer in range(2):
         level = rng.uniform(45, 66) + layer * 14
         ridge = [(x, level + rng.uniform(-7, 7)) for x in np.linspace(-10, _COARSE + 10, 6)]
@@ -91,7 +91,7 @@ def _hills(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Co
         pen.polygon([(x, y) for x, y in line], fill=_pick(rng, accents, (90, 190)))
 
 
-def _clouds(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Colour, ...]) -> None:
+def _clouds(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Color, ...]) -> None:
     for _ in range(int(rng.integers(2, 5))):
         x, y = rng.uniform(0, _COARSE), rng.uniform(5, 50)
         for _ in range(5):
@@ -100,7 +100,7 @@ def _clouds(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[C
             pen.ellipse(box, fill=(255, 252, 246, 80))
 
 
-def _stems(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Colour, ...]) -> None:
+def _stems(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Color, ...]) -> None:
     for _ in range(int(rng.integers(10, 26))):
         x, top, lean = rng.uniform(0, _COARSE), rng.uniform(20, 80), rng.uniform(-10, 10)
         fill = _pick(rng, accents, (90, 200))
@@ -110,7 +110,7 @@ def _stems(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Co
             pen.ellipse((x + lean - radius, top - radius, x + lean + radius, top + radius), fill=fill)
 
 
-def _ripples(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Colour, ...]) -> None:
+def _ripples(pen: ImageDraw.ImageDraw, rng: np.random.Generator, accents: tuple[Color, ...]) -> None:
     for _ in range(int(rng.integers(10, 26))):
         x, y, half = rng.uniform(0, _COARSE), rng.uniform(48, _COARSE), rng.uniform(6, 26)
         pen.ellipse((x - half, y - 0.8, x + half, y + 0.8), fill=_pick(rng, accents, (70, 160)))

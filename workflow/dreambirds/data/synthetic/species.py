@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dreambirds.data.synthetic.color import Colour
+from dreambirds.data.synthetic.color import Color
 
 Shape = tuple[tuple[float, float], ...]
 
-RED: Colour = (208, 36, 40)
-YELLOW: Colour = (250, 208, 40)
-BLUE: Colour = (66, 116, 198)
-BLACK: Colour = (28, 27, 31)
-WHITE: Colour = (244, 243, 238)
+RED: Color = (208, 36, 40)
+YELLOW: Color = (250, 208, 40)
+BLUE: Color = (66, 116, 198)
+BLACK: Color = (28, 27, 31)
+WHITE: Color = (244, 243, 238)
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Mark:
     """A patch of plumage on the "head" or the "body"; a soft one melts into its surroundings."""
 
     where: str
-    colour: Colour
+    color: Color
     shape: Shape
     soft: bool = False
 
@@ -35,8 +35,8 @@ class Bill:
 
     length: float
     depth: float
-    upper: Colour
-    lower: Colour
+    upper: Color
+    lower: Color
     cone: float = 0.5
 
 
@@ -44,10 +44,10 @@ class Bill:
 class Wing:
     """Folded-wing colours; `bars` are (position along the wing, colour, thickness)."""
 
-    coverts: Colour
-    flight: Colour
-    edge: Colour
-    bars: tuple[tuple[float, Colour, float], ...] = ()
+    coverts: Color
+    flight: Color
+    edge: Color
+    bars: tuple[tuple[float, Color, float], ...] = ()
     barred: bool = False
 
 
@@ -57,9 +57,9 @@ class Tail:
 
     length: float
     width: float
-    colour: Colour
-    edge: Colour
-    outer: Colour | None = None
+    color: Color
+    edge: Color
+    outer: Color | None = None
     notch: float = 0.0
     barred: bool = False
 
@@ -69,10 +69,10 @@ class Species:
     """One kind of bird; lengths are in body lengths unless said otherwise."""
 
     name: str
-    main: Colour
-    upper: Colour
-    under: Colour
-    head: Colour
+    main: Color
+    upper: Color
+    under: Color
+    head: Color
     wing: Wing
     tail: Tail
     bill: Bill
@@ -80,9 +80,9 @@ class Species:
     head_radius: float = 0.205
     crest: float = 0.0
     leg: float = 0.16
-    legs: Colour = (92, 74, 66)
+    legs: Color = (92, 74, 66)
     marks: tuple[Mark, ...] = ()
-    streaks: Colour | None = None
+    streaks: Color | None = None
     wader: bool = False
 
 

@@ -56,16 +56,16 @@ class Stage:
         mapped = np.asarray(points, dtype=float).reshape(-1, 2) @ self.matrix + self.offset
         return (mapped if scale == 1.0 else mapped * scale).ravel().tolist()
 
-    def fill(self, points: ArrayLike, colour: tuple[int, ...], bird: bool = True) -> None:
+    def fill(self, points: ArrayLike, color: tuple[int, ...], bird: bool = True) -> None:
         """Fill a polygon; `bird` says whether it belongs to the bird's coverage."""
         flat = self.pixels(points)
-        self.pen.polygon(flat, fill=colour)
+        self.pen.polygon(flat, fill=color)
         if bird:
             self.cover_pen.polygon(flat, fill=255)
 
-    def line(self, points: ArrayLike, colour: tuple[int, ...], width: float) -> None:
+    def line(self, points: ArrayLike, color: tuple[int, ...], width: float) -> None:
         """Draw a line over what is there; `width` is a fraction of the frame."""
-        self.pen.line(self.pixels(points), fill=colour, width=max(1, round(width * self.wide)), joint="curve")
+        self.pen.line(self.pixels(points), fill=color, width=max(1, round(width * self.wide)), joint="curve")
 
     def finish(self, light: Light, rng: np.random.Generator) -> Image.Image:
         """Reduce to the final size and light it; returns RGB of the stage's size."""

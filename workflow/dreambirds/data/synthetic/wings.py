@@ -56,16 +56,16 @@ def _coverts(stage: Stage, species: Species, bird: Songbird, tint: Tint) -> None
     for step in range(5):
         y = 0.5 - step * 0.22
         stage.line(at([(0.26, y), (0.47, y * 0.92)]), (*tint(wing.edge), 110), 0.004)
-    for place, colour, thick in wing.bars:
+    for place, color, thick in wing.bars:
         low, high = -0.56 + 0.12 * (place > 0.4), 0.56
         bar = at([(place - 0.05, low), (place, -0.2), (place + 0.01, 0.2), (place - 0.01, high)])
         if place > 0.4:
-            stage.fill(ribbon(bar, [thick * 0.1, thick * 0.55, thick * 0.5, thick * 0.05]), tint(colour))
+            stage.fill(ribbon(bar, [thick * 0.1, thick * 0.55, thick * 0.5, thick * 0.05]), tint(color))
     stage.fill(curve(at([*lesser, *under[1:]])), coverts)
-    for place, colour, thick in wing.bars:
+    for place, color, thick in wing.bars:
         if place <= 0.4:
             bar = at([(place - 0.05, -0.5), (place, -0.2), (place + 0.01, 0.2), (place - 0.01, 0.5)])
-            stage.fill(ribbon(bar, [thick * 0.1, thick * 0.55, thick * 0.5, thick * 0.05]), tint(colour))
+            stage.fill(ribbon(bar, [thick * 0.1, thick * 0.55, thick * 0.5, thick * 0.05]), tint(color))
     scales = at((_SCALE_PLACES[:, None] + _SCALE).reshape(-1, 2)).reshape(-1, len(_SCALE), 2)
     for scale in scales:
         stage.line(scale, (*tint(wing.edge), 80), 0.004)
@@ -81,9 +81,9 @@ def open_wing(stage: Stage, species: Species, bird: Songbird, tint: Tint, far: b
         stage.fill(feather, blend(flight, edge, 0.1 if round(step * 11) % 2 else 0.0))
         stage.line(feather[: len(feather) // 2], (*edge, 120), 0.004)
     arm = np.array([shoulder + (0.03, -0.06), (shoulder + wrist) / 2, wrist, wrist + (wrist - shoulder) * 0.28])
-    for shift, half, colour in ((0.1, 0.13, blend(tint(wing.coverts), flight, 0.5)), (0.04, 0.1, tint(wing.coverts))):
+    for shift, half, color in ((0.1, 0.13, blend(tint(wing.coverts), flight, 0.5)), (0.04, 0.1, tint(wing.coverts))):
         patch = ribbon(arm - (shift, 0), [half * 0.8, half, half * 0.72, half * 0.15])
-        stage.fill(patch, blend(colour, (0, 0, 0), dim))
-    for place, colour, thick in wing.bars:
+        stage.fill(patch, blend(color, (0, 0, 0), dim))
+    for place, color, thick in wing.bars:
         bar = arm - (0.17 if place < 0.4 else 0.24, 0)
-        stage.fill(ribbon(bar[:3], [thick * 0.2, thick * 0.45, thick * 0.1]), blend(tint(colour), (0, 0, 0), dim))
+        stage.fill(ribbon(bar[:3], [thick * 0.2, thick * 0.45, thick * 0.1]), blend(tint(color), (0, 0, 0), dim))
