@@ -20,9 +20,9 @@ from benchmarks.records import tell
 from dreambirds.config.recipes import as_recipe, expand_grid
 from dreambirds.device import autocast, resolve_precision
 from dreambirds.dreaming.dream import dream
-from dreambirds.dreaming.starts import generator
 from dreambirds.models.classifier import Classifier, build
 from dreambirds.models.inference import prepare_for_inference
+from dreambirds.seeding import generator
 
 HERE = Path(__file__).parent
 CLASSES = 8

@@ -53,7 +53,7 @@ def make_study(folder: Path, checkpoints: int, labels: int, recipes: int, size: 
         "dataset": {"source": "folder", "path": "birds", "image_size": size, "validation_fraction": 0.5},
         "runs": {"scratch": {"model": "test_resnet", "epochs": list(range(checkpoints)), "batch_size": 64}},
         "dreams": {"recipes": {"blurred": {"steps": [1], "blur_sigma": widths}}},
-        "pictures": {"cell": 16},
+        "montage": {"cell_size": 16},
         "threads": {"train": 1, "dream": 1},
         "gpu": 0,
     }

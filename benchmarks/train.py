@@ -39,7 +39,7 @@ CASES = [("test_resnet", 64, 32, 12), ("mobilenetv2_100", 128, 32, 4), ("incepti
 def section(model: str, batch: int) -> dict:
     """Return a run's section: SGD with momentum, a random crop and a mirror image, as the original study has them."""
     run = {"model": model, "batch_size": batch, "optimizer": "momentum", "learning_rate": RATE, "weight_decay": 0.0005}
-    change = {"crop_padding": PADDING, "flip": 0.5, "colour": 0.0}
+    change = {"crop_padding": PADDING, "flip": 0.5, "color": 0.0}
     config = {"runs": {"run": {**run, "augmentation": change}}, "dreams": {"recipes": {"a": {}}}}
     check(config, "config")
     return config["runs"]["run"]

@@ -30,10 +30,16 @@ def write(folder, value: float):
     for recipe in ("plain", "other"):
         for place in range(6):
             path = f"dreams/{recipe}-{place}.png"
-            row = {"run": "scratch", "epoch": 4, "recipe": recipe, "label": f"l{place}", "name": f"{place} {BAD}"}
-            row |= {"step": 5, "own_probability": value, "judge_probability": value, "picture": path, "judge": "judge"}
+            row = {"run": "scratch", "epoch": 4, "recipe": recipe, "label": f"l{place}", "class_name": f"{place} {BAD}"}
+            row |= {
+                "step": 5,
+                "dreamer_probability": value,
+                "judge_probability": value,
+                "image_path": path,
+                "judge": "judge",
+            }
             steps = json.dumps({"from": 1, "to": 2, "over": 50}) if recipe == "other" else 1
-            rows.append({**row, "picture_rescaled": path, "step_size": steps, "blur_sigma": value})
+            rows.append({**row, "image_path_rescaled": path, "step_size": steps, "blur_sigma": value})
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 8), "teal").save(folder / path)
     table = pd.DataFrame(rows).reindex(columns=DREAMS)

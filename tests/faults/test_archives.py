@@ -123,7 +123,7 @@ def test_members_that_lie_outside_are_written_nowhere(tmp_path, counted):
     images = read_images(work)
     odd = "birds.zip/birds/train/0/x\\..\\..\\escaped.png"
     inside = [source for source in images["source"] if not source.endswith(("whole 0.png", "whole 1.png"))]
-    assert inside == [f"{work}/{odd}"] and set(images["problem"]) == {""}
+    assert inside == [f"{work}/{odd}"] and set(images["error"]) == {""}
     counted(ROW, len(names))
 
 

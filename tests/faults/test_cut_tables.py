@@ -80,7 +80,7 @@ STAGES = {
     "judge": lambda plan, _: read_dreams(plan, ["scratch"]),
     "measurements": measure,
     "curves": lambda *_: read_history(RESULTS / HISTORY, 1),
-    "look": lambda _, out: write_overview(RESULTS / "dataset", out / "a.png", out / "b.png", out / "c.csv"),
+    "overview": lambda _, out: write_overview(RESULTS / "dataset", out / "a.png", out / "b.png", out / "c.csv"),
     "plots": lambda plan, out: write_plots(RESULTS, out, plan),
     "gallery": lambda plan, out: write_gallery(plan, RESULTS, RESULTS / "dataset", out),
     "finding": lambda plan, out: write_finding(plan, RESULTS, out),
@@ -98,7 +98,7 @@ DATASET = "delete the folder 'results/tiny/dataset' and run again"
 JOB = f"delete the folder '{RESULTS / Path(INDEX).parent}', and the same command makes it again"
 READ = [
     ("judged/j.csv", "measurements", ANEW),
-    ("judged/j.check.csv", "measurements", ANEW),
+    ("judged/j.sanity.csv", "measurements", ANEW),
     (INDEX, "judge", ANEW),
     (INDEX, "measurements", ANEW),
     (HISTORY, "measurements", TRAIN),
@@ -112,8 +112,8 @@ READ = [
     ("runs.csv", "finding", ANEW),
     ("judges.csv", "finding", ANEW),
     ("finding/finding.csv", "findings", ANEW),
-    ("dataset/images.csv", "look", DATASET),
-    ("dataset/labels.csv", "look", DATASET),
+    ("dataset/images.csv", "overview", DATASET),
+    ("dataset/labels.csv", "overview", DATASET),
     ("dataset/images.csv", "gallery", DATASET),
 ]
 
@@ -170,7 +170,7 @@ def test_whole_tables_are_read(plan, tmp_path, stage):
 
 
 def test_a_judge_need_not_know_every_class_but_may_say_nothing_of_others(plan, tmp_path):
-    check = read_table(RESULTS / "judged/j.check.csv").assign(unmatched="blue_jay")
+    check = read_table(RESULTS / "judged/j.sanity.csv").assign(unmatched="blue_jay")
     table, path = read_table(RESULTS / "judged/j.csv"), tmp_path / "j.csv"
     write_table(table[table["label"] != "blue_jay"], path)
     assert len(read_judged(plan, path, check)) == len(table) * 2 // 3
@@ -208,7 +208,7 @@ def test_a_prepared_photograph_that_is_gone_is_told_with_the_data_sets_remedy(pl
     path = next(iter(start_photographs(plan, "ph").values()))
     shutil.move(path, tmp_path / path.name)
     try:
-        for read in (lambda: start_photographs(plan, "ph"), lambda: STAGES["look"](plan, tmp_path)):
+        for read in (lambda: start_photographs(plan, "ph"), lambda: STAGES["overview"](plan, tmp_path)):
             with pytest.raises(UserError) as error:
                 read()
             assert str(error.value) == f"the prepared picture '{path}' is not there; {DATASET}"

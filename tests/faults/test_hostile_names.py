@@ -97,10 +97,10 @@ def test_every_path_of_the_results_is_plain_and_every_class_has_its_own(study):
 
 
 def test_the_tables_hold_the_names_whole(study, counted):
-    assert list(read_labels(study.results / "dataset")["name"]) == SHOWN
-    assert list(read_table(study.results / "dataset" / "classes.csv")["name"]) == SHOWN
+    assert list(read_labels(study.results / "dataset")["class_name"]) == SHOWN
+    assert list(read_table(study.results / "dataset" / "classes.csv")["class_name"]) == SHOWN
     dreams = read_table(study.results / "dreams.csv")
-    assert set(dreams["name"]) == set(SHOWN) and len(dreams) == 2 * len(SHOWN)
+    assert set(dreams["class_name"]) == set(SHOWN) and len(dreams) == 2 * len(SHOWN)
     assert {path.partition("/of/study/")[2] for path in dreams["start_path"].dropna()} == {PHOTOGRAPH}
     assert all((study.folder / path).is_file() for path in read_images(study.results / "dataset")["source"])
     for path in study.results.rglob("*.csv"):
@@ -221,10 +221,10 @@ def test_names_of_folders_and_files_cannot_forge_lines_either(fresh, counted):
     fresh.config["dataset"] = {"source": "folder", "path": str(photographs), "image_size": 32}
     said = fresh.run("dataset_only")
     log = (fresh.folder / "results/logs/tiny/dataset.log").read_text()
-    for text in (said, log, (fresh.folder / "results/logs/tiny/look.log").read_text()):
+    for text in (said, log, (fresh.folder / "results/logs/tiny/overview.log").read_text()):
         assert "\x1b" not in text and not re.search("^Error", text, re.MULTILINE)
     assert r"broken \x1b[2J\nError: forged.jpg: not a picture that can be read" in said
-    names = list(read_labels(fresh.results / "dataset")["name"])
+    names = list(read_labels(fresh.results / "dataset")["class_name"])
     assert len(names) == len(folders) and "two Error: forged lines" in names and CODES_SHOWN in names
     assert [path for path in fresh.folder.rglob("owned") if path.is_file()] == [] and not (ROOT / "owned").exists()
     counted("hostile names carried to the tables", len(names))

@@ -55,8 +55,8 @@ def test_thousands_of_classes_are_prepared_with_a_short_log(many, own_log, count
     prepare(dataset, list_labels(dataset), out, many / "store", threads=2)
     labels, images = read_labels(out), read_images(out)
     assert labels[["train", "validation"]].to_numpy().tolist() == [[1, 1]] * CLASSES
-    assert list(labels["name"][:2]) == ["00000.Bird 0", "00001.Bird 1"] and labels["label"].is_unique
-    assert len(problems(out)) == 1 and (images["problem"] != "").sum() == BROKEN
+    assert list(labels["class_name"][:2]) == ["00000.Bird 0", "00001.Bird 1"] and labels["label"].is_unique
+    assert len(problems(out)) == 1 and (images["error"] != "").sum() == BROKEN
     assert len(np.load(out / "pictures.npy", mmap_mode="r")) == CLASSES * EACH
     lines = own_log.read_text().splitlines()
     assert len(lines) < LINES and sum(" left out " in line for line in lines) == MOST_WARNINGS

@@ -39,7 +39,7 @@ from tests.helpers.small import SQUARE, network, rand, run
 ROW = "numbers that were none survived"
 NORMALISATIONS, OPTIMIZERS = ("none", "std", "mean_abs", "l2"), ("ascent", "adam", "adamw", "nadam")
 SPACES = ("pixels", "fourier", "maco")
-STARTS = {"random": None, "grey": 128 / 255, "black": 0.0, "white": 1.0}
+STARTS = {"random": None, "gray": 128 / 255, "black": 0.0, "white": 1.0}
 
 
 class Flat(nn.Module):
@@ -82,7 +82,7 @@ def flat(slope: float, space: str, start: str):
     """Yield a recipe and its dream of a flat model under each normalisation and optimiser."""
     for normalization, optimizer in itertools.product(NORMALISATIONS, OPTIMIZERS):
         recipe = Recipe(steps=(1, 4), step_size=0.05, gradient_normalization=normalization, optimizer=optimizer)
-        recipe = replace(recipe, image=space, momentum=0.5, blur_sigma=0.0)
+        recipe = replace(recipe, parameterization=space, momentum=0.5, blur_sigma=0.0)
         yield recipe, run(Flat(slope), recipe, starts=begun(start))
 
 
@@ -127,7 +127,7 @@ def test_slopes_of_one_dream_that_are_no_numbers_touch_no_mate(space, call, coun
     model, blurs = network(), {"blur_sigma": 0.5, "gradient_blur_sigma": 0.5} if space == "pixels" else {}
     for normalization, optimizer in itertools.product(NORMALISATIONS, OPTIMIZERS):
         recipe = Recipe(steps=(call + 1, 5), step_size=0.03, gradient_normalization=normalization, optimizer=optimizer)
-        recipe = replace(recipe, image=space, momentum=0.5, gradient_clip=0.5, **blurs)
+        recipe = replace(recipe, parameterization=space, momentum=0.5, gradient_clip=0.5, **blurs)
         spoilt, whole = run(Spoilt(model, call, 3), recipe), run(model, recipe)
         assert spoilt.failed.tolist() == [0, call + 1, 0] and spoilt.ended.tolist() == [5, call, 5], recipe
         assert spoilt.snapshots[5].isfinite().all()
@@ -176,7 +176,7 @@ def test_weights_that_are_too_large_for_any_dream_do_not_blame_the_step_size(spo
 
 def test_weights_of_one_class_that_are_too_large_leave_the_dreams_of_the_others(spoil, tmp_path, caplog, counted):
     rows = spoil("fc.weight", 3e38, 1)
-    assert rows["failed_at"].fillna(0).tolist() == [0, 0, 1, 1, 0, 0]
+    assert rows["diverged_at"].fillna(0).tolist() == [0, 0, 1, 1, 0, 0]
     assert caplog.text.count("dreams.recipes.r, b: what the model '") == 1
     assert len(entries(tmp_path / "store")) == 4
     for name in ("step-0001.png", "step-0001-rescaled.png", "step-0003.png"):
@@ -221,7 +221,9 @@ def test_a_constant_picture_is_measured_and_shown_by_closed_forms(tmp_path, valu
 def test_the_spectrum_of_constant_pictures_holds_their_mean_alone_and_is_dreamt_under(counted):
     spectrum = mean_spectrum([torch.full((4, 3, *SQUARE), 0.3, dtype=torch.float64)])
     assert (spectrum[:, 0, 0] > 0.1).all() and spectrum.flatten(1)[:, 1:].max() < 1e-12
-    dreams = run(network(), Recipe(image="maco", optimizer="nadam", steps=(1, 5), step_size=1.0), spectrum=spectrum)
+    dreams = run(
+        network(), Recipe(parameterization="maco", optimizer="nadam", steps=(1, 5), step_size=1.0), spectrum=spectrum
+    )
     assert not dreams.failed.any() and all(images.isfinite().all() for images in dreams.snapshots.values())
     assert (dreams.snapshots[5] - dreams.snapshots[5].mean(dim=(2, 3), keepdim=True)).abs().max() < 1e-5
     counted(ROW)
@@ -248,19 +250,22 @@ def test_curves_without_numbers_are_drawn(tmp_path):
     assert Image.open(tmp_path / "curves.png").size[0] > 100
 
 
-@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (90, 120, 30)])
+@pytest.mark.parametrize("color", [(0, 0, 0), (255, 255, 255), (90, 120, 30)])
 @pytest.mark.parametrize("space", ["pixels", "fourier"])
 def test_a_constant_start_photograph_is_dreamt_from(tmp_path, monkeypatch, space, color, counted):
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
     Image.new("RGB", (40, 40), color).save(tmp_path / "start.png")
     path = checkpoint(tmp_path / "epoch-0001.safetensors")
-    recipe = parameters(start="photograph", start_path=str(tmp_path / "start.png"), image=space, blur_sigma=0)
+    recipe = parameters(
+        start="photograph", start_path=str(tmp_path / "start.png"), parameterization=space, blur_sigma=0
+    )
     photographs = dict.fromkeys(NAMES, tmp_path / "start.png")
     run_dream_job(
         DreamJob(path, "r", recipe, NAMES, photographs, None, tmp_path / "out", 10**9), CPU, tmp_path / "out/d.csv"
     )
     table = pd.read_csv(tmp_path / "out/d.csv")
     assert (
-        table["failed_at"].isna().all() and np.isfinite(table[["loss", "logit", "probability", "change"]]).all().all()
+        table["diverged_at"].isna().all()
+        and np.isfinite(table[["loss", "logit", "probability", "mean_abs_change"]]).all().all()
     )
     counted(ROW)

@@ -33,7 +33,7 @@ WAYS = {
     "clipped": {"gradient_clip": 1.0},
     "float16": {"precision": "float16"},
     "bfloat16": {"precision": "bfloat16"},
-    "adversarial": {"adversarial": {"length": 1.0, "steps": 1, "ramp_epochs": 0}},
+    "adversarial": {"adversarial": {"epsilon": 1.0, "steps": 1, "warmup_epochs": 0}},
 }
 
 
@@ -235,7 +235,7 @@ def test_one_class_of_a_data_set_of_one_picture_is_dreamt_judged_and_plotted(fre
     assert "Traceback" not in said and "RuntimeWarning" not in said
     dreams, judged = (pd.read_csv(fresh.results / f"{name}.csv") for name in ("dreams", "judgements"))
     assert dreams["label"].nunique() == 1
-    own = dreams[["own_logit", "own_probability", "change", "spectrum_distance", "variation"]]
+    own = dreams[["dreamer_logit", "dreamer_probability", "mean_abs_change", "spectrum_distance", "total_variation"]]
     words = judged[["probability", "rank", "feature_distance"]]
     assert np.isfinite(own.to_numpy()).all() and np.isfinite(words.to_numpy()).all()
     assert judged["feature_ratio"].isna().all(), "held-out photographs are the training ones, so there is no ratio"

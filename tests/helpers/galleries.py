@@ -69,9 +69,13 @@ def _write_tables(plan: Plan, results: Path, judged: bool) -> None:
     rows = [
         {
             **dream._asdict(),
-            "name": plan.names[dream.label],
-            "own_probability": number(plan, dream, "raw") / 2,
-            **({"judge": "judge", "judge_sees": "class_0", "judge_sees_rescaled": "heron"} if judged else {}),
+            "class_name": plan.names[dream.label],
+            "dreamer_probability": number(plan, dream, "raw") / 2,
+            **(
+                {"judge": "judge", "judge_prediction": "class_0", "judge_prediction_rescaled": "heron"}
+                if judged
+                else {}
+            ),
             **({"judge_probability": number(plan, dream, "raw")} if judged else {}),
             **({"judge_probability_rescaled": number(plan, dream, "rescaled")} if judged else {}),
         }

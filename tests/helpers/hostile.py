@@ -73,7 +73,7 @@ def problems(out: Path) -> dict[str, str]:
     """Return the reasons in a prepared folder's table, by the names of the files; each row must be a line."""
     table = read_images(out)
     assert len((out / "images.csv").read_text().splitlines()) == len(table) + 1
-    return {source.rpartition("/")[2]: reason for source, reason in table[["source", "problem"]].to_numpy() if reason}
+    return {source.rpartition("/")[2]: reason for source, reason in table[["source", "error"]].to_numpy() if reason}
 
 
 @dataclass

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from dreambirds.dreaming.dream import Dreams, dream
+from dreambirds.dreaming.dream import DreamResult, dream
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.starts import generator
+from dreambirds.seeding import generator
 
 SIZE = 12
 SQUARE, TALL = (SIZE, SIZE), (17, 11)
@@ -14,17 +14,26 @@ PLAIN = Recipe(steps=(1, 4, 6), step_size=0.05, gradient_normalization="std", bl
 NEAR, TURNED = {"random": [0.9, 1.2]}, {"random": [-20, 20]}
 RICH = Recipe(
     objective={"logit": 1.0, "cross_entropy": 0.5, "layer_l2:0": 0.5, "neuron:3:1": 0.3},
-    **{"total_variation": 0.01, "l2": 0.01, "batch_norm_prior": 0.01, "steps": (1, 4, 9), "momentum": 0.3},
-    **{"step_size": {"from": 0.06, "to": 0.02, "over": 5}, "gradient_clip": 0.5, "gradient_normalisation": "l2"},
+    **{"tv_weight": 0.01, "l2_weight": 0.01, "batch_norm_prior": 0.01, "steps": (1, 4, 9), "momentum": 0.3},
+    **{"step_size": {"from": 0.06, "to": 0.02, "over": 5}, "gradient_clip": 0.5, "gradient_normalization": "l2"},
     **{"gradient_blur_sigma": {"random": [0.2, 1.0]}, "blur_sigma": {"from": 1.5, "to": 0.5, "over": 4}},
     **{"jitter": 1, "roll": 2, "flip": 0.5, "pad": 1, "scale": NEAR, "scale_width": NEAR, "rotate": TURNED},
-    **{"noise": 0.02, "octaves": 2, "octave_scale": 1.5, "octave_steps": 3, "octave_manner": "detail", "tile": 7},
+    **{"noise": 0.02, "octaves": 2, "octave_scale": 1.5, "octave_steps": 3, "octave_mode": "detail", "tile": 7},
     **{"zoom": 1.1, "zoom_every": 2},
 )
-FOURIER = Recipe(image="fourier", optimizer="adam", steps=(1, 4, 6), pad=2, jitter=2, scale=NEAR, rotate=TURNED, l2=0.1)
+FOURIER = Recipe(
+    parameterization="fourier",
+    optimizer="adam",
+    steps=(1, 4, 6),
+    pad=2,
+    jitter=2,
+    scale=NEAR,
+    rotate=TURNED,
+    l2_weight=0.1,
+)
 MACO = Recipe(
-    **{"image": "maco", "optimizer": "nadam", "step_size": 1.0, "steps": (1, 4, 6), "noise": 0.05},
-    **{"crops": 3, "crop_size": {"random": [0.4, 0.8]}, "crop_view": 10, "objective": "cross_entropy"},
+    **{"parameterization": "maco", "optimizer": "nadam", "step_size": 1.0, "steps": (1, 4, 6), "noise": 0.05},
+    **{"crops": 3, "crop_size": {"random": [0.4, 0.8]}, "crop_output_size": 10, "objective": "cross_entropy"},
 )
 
 
@@ -48,7 +57,9 @@ def streams(keys: str, seed: int = 0) -> list[torch.Generator]:
     return [generator(seed, key) for key in keys]
 
 
-def run(model, recipe: Recipe, keys: str = "abc", seed: int = 0, shape: tuple[int, int] = SQUARE, **more) -> Dreams:
+def run(
+    model, recipe: Recipe, keys: str = "abc", seed: int = 0, shape: tuple[int, int] = SQUARE, **more
+) -> DreamResult:
     """Dream, for each letter, of its place in the alphabet, from a picture of its own."""
     places = ["abcde".index(key) for key in keys]
     starts = more.pop("starts", rand(5, 3, *shape))[places]

@@ -104,7 +104,7 @@ def tiny() -> dict:
         "runs": {"scratch": {"model": "test_resnet", "epochs": [0, 1], "batch_size": 8}},
         "dreams": {"recipes": {"study": {"steps": [1, 3]}}},
         "judges": {},
-        "pictures": {"cell": 48},
+        "montage": {"cell_size": 48},
         "threads": {"train": 1},
         "gpu": 0,
     }

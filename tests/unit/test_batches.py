@@ -91,6 +91,6 @@ def test_a_rehearsal_refuses_what_does_not_fit_the_model_in_one_sentence(resnet)
     with pytest.raises(UserError, match="the model does not take pictures of 16x24 pixels: "):
         estimate_activation_memory(fixed, Recipe("logit"), (16, 24))
     fits_only = nn.Sequential(nn.Conv2d(3, 2, 40), nn.Flatten(), nn.Linear(2 * 25**2, 2))
-    for recipe in (Recipe(octaves=2, octave_scale=2.0), Recipe(pad=2), Recipe(crops=1, crop_view=50)):
+    for recipe in (Recipe(octaves=2, octave_scale=2.0), Recipe(pad=2), Recipe(crops=1, crop_output_size=50)):
         with pytest.raises(UserError, match=r"does not take pictures of (32x32|68x68|50x50) pixels"):
             estimate_activation_memory(fits_only, recipe, (64, 64))

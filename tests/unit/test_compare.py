@@ -32,8 +32,15 @@ NAMES = {"bee": '<script>alert("bee")</script>'}
 def dream(run, epoch, recipe, label, step, **more) -> dict:
     """Return a row of dreams.csv; what is not told is empty."""
     picture = f"dreams/{run}/{epoch}/{recipe}/{label}-{step}"
-    row = {"run": run, "epoch": epoch, "recipe": recipe, "label": label, "name": NAMES.get(label, label), "step": step}
-    row |= {"judge": "judge", "picture": f"{picture}.png", "picture_rescaled": f"{picture}-rescaled.png"}
+    row = {
+        "run": run,
+        "epoch": epoch,
+        "recipe": recipe,
+        "label": label,
+        "class_name": NAMES.get(label, label),
+        "step": step,
+    }
+    row |= {"judge": "judge", "image_path": f"{picture}.png", "image_path_rescaled": f"{picture}-rescaled.png"}
     return row | {"objective": "logit", "seed": 0, "blur_sigma": 0.5} | more
 
 
@@ -105,7 +112,9 @@ def test_the_best_values_are_marked_by_what_good_means(study):
     assert list(marked["feature_ratio"]) == [False] * 4 + [True] * 4, "small is good, and ties share the mark"
     assert list(marked["judge_probability"]) == [True, False] * 4
     assert list(marked["seconds"]) == [False, True, False, False] * 2
-    assert not marked["spectrum_distance"].any() and not marked["own_probability"].any(), "nothing measured, none best"
+    assert not marked["spectrum_distance"].any() and not marked["dreamer_probability"].any(), (
+        "nothing measured, none best"
+    )
 
 
 def test_the_terminal_shows_one_table_and_two_where_that_is_too_wide(study):
@@ -185,31 +194,31 @@ def test_effects_are_averaged_by_label_and_their_interval_is_over_labels(tmp_pat
     rows = [row for row in grid(after) if not (row["label"] == "fox" and row["epoch"] == 4)]
     found = {effect.measure: effect for effect in effects(pairs(one, write(tmp_path / "2", rows)))}
     told, by_label = found["judge_probability"], np.array([0.12, 0.14, 0.22, 0.16, 0.20, 0.40])
-    assert told.mean == pytest.approx(by_label.mean()) and (told.labels, told.pairs) == (6, 11)
+    assert told.mean == pytest.approx(by_label.mean()) and (told.n_classes, told.n_pairs) == (6, 11)
     assert told.first == pytest.approx(0.2) and told.second == pytest.approx(0.2 + by_label.mean())
     reach = 2.5706 * by_label.std(ddof=1) / np.sqrt(6)  # Student's t of 5 degrees of freedom, from a table
-    np.testing.assert_allclose([told.low, told.high], [told.mean - reach, told.mean + reach], atol=1e-4)
+    np.testing.assert_allclose([told.ci_low, told.ci_high], [told.mean - reach, told.mean + reach], atol=1e-4)
     assert told.verdict == "better" and found["seconds"].verdict == "worse" and found["feature_ratio"].verdict == ""
     assert set(found) == {"judge_probability", "seconds", "feature_ratio"}, "what was not measured has no effect"
 
 
 def test_few_labels_prove_nothing(tmp_path):
     one, two = (
-        write(tmp_path / str(place), grid(lambda value=place, **_: {"own_probability": value}, labels=LABELS[:3]))
+        write(tmp_path / str(place), grid(lambda value=place, **_: {"dreamer_probability": value}, labels=LABELS[:3]))
         for place in (0, 1)
     )
     (effect,) = effects(pairs(one, two))
-    assert effect.mean == 1 and effect.labels == 3 and effect.verdict == ""
+    assert effect.mean == 1 and effect.n_classes == 3 and effect.verdict == ""
 
 
 def test_the_pairs_that_differ_most_are_shown_by_the_judge_or_else_by_the_model_itself(tmp_path):
     def value(label, **_):
-        return {"own_probability": LABELS.index(label) / 10}
+        return {"dreamer_probability": LABELS.index(label) / 10}
 
-    one = write(tmp_path / "1", grid(lambda **_: {"own_probability": 0.19}, epochs=(4,)))
+    one = write(tmp_path / "1", grid(lambda **_: {"dreamer_probability": 0.19}, epochs=(4,)))
     both = pairs(one, write(tmp_path / "2", grid(value, epochs=(4,))))
     chosen, by = most_different(both, 3)
-    assert list(chosen["label"]) == ["fox", "elk", "ant"] and by == "own_probability"
+    assert list(chosen["label"]) == ["fox", "elk", "ant"] and by == "dreamer_probability"
     both = both.assign(judge_probability_1=0.0, judge_probability_2=[1.0, 0, 0, 0, 0, 0.5])
     chosen, by = most_different(both, 2)
     assert list(chosen["label"]) == ["ant", "fox"] and by == "judge_probability"
@@ -232,9 +241,9 @@ def test_the_page_of_a_study_marks_the_best_and_escapes_all(study, tmp_path):
 def test_the_page_of_two_studies_shows_pictures_side_by_side(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name, value in (("one", 0.1), ("two", 0.3)):
-        rows = grid(lambda value=value, **_: {"own_probability": value, "objective": f"<b>{value}</b>"})
+        rows = grid(lambda value=value, **_: {"dreamer_probability": value, "objective": f"<b>{value}</b>"})
         for row in rows[1:]:
-            picture = tmp_path / "results" / name / row["picture_rescaled"]
+            picture = tmp_path / "results" / name / row["image_path_rescaled"]
             picture.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (4, 4), "red").save(picture)
         write(tmp_path / "results" / name, rows)
@@ -253,7 +262,7 @@ def test_the_page_of_two_studies_shows_pictures_side_by_side(tmp_path, monkeypat
 
 def test_a_page_shows_some_dozens_of_pairs_at_most(tmp_path):
     labels = [f"l{place}" for place in range(50)]
-    one = write(tmp_path / "1", grid(lambda **_: {"own_probability": 0.5}, labels=labels, epochs=(4,)))
+    one = write(tmp_path / "1", grid(lambda **_: {"dreamer_probability": 0.5}, labels=labels, epochs=(4,)))
     both = pairs(one, one)
     compare.write_two(tmp_path / "p.html", one, one, ("1", "2"), differences(one, one), effects(both), both)
     page = Page(tmp_path / "p.html")

@@ -61,12 +61,15 @@ def test_lists_make_a_grid_of_readable_names_and_steps_do_not():
 
 def test_a_recipe_is_a_preset_and_what_overrides_it_and_the_original_if_none_is_named():
     (lucid,) = expand_grid("a", {"preset": "lucid", "steps": [3], "pad": 0}).values()
-    assert lucid["image"] == "fourier" and lucid["optimizer"] == "adam" and lucid["flip"] == 0
+    assert lucid["parameterization"] == "fourier" and lucid["optimizer"] == "adam" and lucid["flip"] == 0
     assert lucid["steps"] == [3] and lucid["pad"] == 0 and lucid["jitter"] == 6
     (plain,) = expand_grid("a", {}).values()
     assert plain["preset"] == "original" and plain["flip"] == 0.5 and plain["steps"] == [200, 500, 1000, 2000]
     both = expand_grid("a", {"preset": ["lucid", "original"], "steps": [3]})
-    assert both["a-preset-lucid"]["image"] == "fourier" and both["a-preset-original"]["image"] == "pixels"
+    assert (
+        both["a-preset-lucid"]["parameterization"] == "fourier"
+        and both["a-preset-original"]["parameterization"] == "pixels"
+    )
 
 
 def test_a_folder_of_start_photographs_is_a_grid_of_them_all(tmp_path):
@@ -170,11 +173,11 @@ REFUSED = {
     "dreams.recipes.study.objective.logit: must be of type number": {
         "dreams__recipes__study__objective": {"logit": "much"}
     },
-    "dreams.recipes.study.blur_sigma: is only used with 'image: pixels', not 'image: fourier'": {
+    "dreams.recipes.study.blur_sigma: is only used with 'parameterization: pixels', not 'parameterization: fourier'": {
         "dreams__recipes__study__image": "fourier"
     },
-    "dreams.recipes.study.start: 'grey' has no phases for 'image: maco'": {
-        "dreams__recipes__study": {"image": "maco", "blur_sigma": 0.0}
+    "dreams.recipes.study.start: 'gray' has no phases for 'parameterization: maco'": {
+        "dreams__recipes__study": {"parameterization": "maco", "blur_sigma": 0.0}
     },
     "dreams.recipes.study.momentum: is only used with 'optimizer: ascent', not 'optimizer: adam'": {
         "dreams__recipes__study": {"optimizer": "adam", "momentum": 0.5}
@@ -191,7 +194,7 @@ REFUSED = {
     "dreams.recipes.study.rotate: must go from the lower to the higher, not [10, -10]": {
         "dreams__recipes__study__rotate": {"random": [10, -10]}
     },
-    "dreams.recipes.study.start_colour: must be a colour, \"#rrggbb\", not 'red'": {
+    "dreams.recipes.study.start_color: must be a colour, \"#rrggbb\", not 'red'": {
         "dreams__recipes__study__start_colour": "red"
     },
     "dreams.recipes.study.step_size: must be a number above 0, up to 10000": {

@@ -44,7 +44,7 @@ def table_of(plan, judge: str | None = "j") -> pd.DataFrame:
             "label": dream.label,
             "step": dream.step,
         }
-        rows.append({**mine, "own_probability": 0.25, **({"judge": judge, **said} if judge else {})})
+        rows.append({**mine, "dreamer_probability": 0.25, **({"judge": judge, **said} if judge else {})})
     return pd.DataFrame(rows).reindex(columns=DREAMS)
 
 
@@ -116,34 +116,34 @@ def test_a_difference_is_that_of_plain_loops(case):
     plan = plan_of({"vary": "view"})
     differences = by_hand(plan, before, after, key)
     assert row["difference"] == pytest.approx(mean(differences))
-    assert row["mean_after"] - row["mean_before"] == pytest.approx(mean(differences))
-    assert row["labels"] == 6 and row["pairs"] == 6 * len({key(d) for d in plan.dreams.itertuples() if before(d)})
+    assert row["mean_compared"] - row["mean_baseline"] == pytest.approx(mean(differences))
+    assert row["n_classes"] == 6 and row["n_pairs"] == 6 * len({key(d) for d in plan.dreams.itertuples() if before(d)})
     if stdev(differences) > 1e-9:
-        assert row["effect"] == pytest.approx(mean(differences) / stdev(differences))
-    assert row["answer"] == ("higher" if mean(differences) > 0 else "lower")
-    assert row["low"] <= row["difference"] <= row["high"]
+        assert row["cohens_dz"] == pytest.approx(mean(differences) / stdev(differences))
+    assert row["verdict"] == ("higher" if mean(differences) > 0 else "lower")
+    assert row["ci_low"] <= row["difference"] <= row["ci_high"]
 
 
 def test_views_are_compared_and_chosen():
     (row,) = found({"vary": "view"}).to_dict("records")
-    assert row["difference"] == pytest.approx(0.1) and row["pairs"] == 6 * 2 * 6
+    assert row["difference"] == pytest.approx(0.1) and row["n_pairs"] == 6 * 2 * 6
     (row,) = found({"vary": "view", "values": ["rescaled", "raw"]}).to_dict("records")
-    assert row["difference"] == pytest.approx(-0.1) and row["answer"] == "lower" and math.isnan(row["effect"])
+    assert row["difference"] == pytest.approx(-0.1) and row["verdict"] == "lower" and math.isnan(row["cohens_dz"])
     raw, rescaled = (found({"vary": "run", "where": {"view": view}}).iloc[0] for view in ("raw", "rescaled"))
-    assert rescaled["mean_after"] - raw["mean_after"] == pytest.approx(0.1)
+    assert rescaled["mean_compared"] - raw["mean_compared"] == pytest.approx(0.1)
     assert (raw["where"], rescaled["where"]) == ("", "rescaled view")
 
 
 def taken_for(plan, judge) -> pd.DataFrame:
     """Return a table of dreams of which the judge sees what a function of the label says."""
     table = table_of(plan)
-    table["judge_sees"] = [judge(label) for label in table["label"]]
-    table["judge_top1"] = (table["judge_sees"] == table["label"]).astype(int)
+    table["judge_prediction"] = [judge(label) for label in table["label"]]
+    table["judge_top1"] = (table["judge_prediction"] == table["label"]).astype(int)
     return table
 
 
 @pytest.mark.parametrize(
-    ("judge", "before", "after", "word"),
+    ("judge", "baseline", "compared", "word"),
     [
         (lambda label: label, 0.0, 1.0, "higher"),
         (lambda _: "blue_jay", 1 / 6, 1 / 6, "no difference seen"),
@@ -154,28 +154,28 @@ def taken_for(plan, judge) -> pd.DataFrame:
 def test_chance_is_how_often_other_dreams_are_taken_for_a_class(judge, before, after, word):
     plan = plan_of({"vary": "epoch", "values": ["first"], "against": "chance", "measures": ["judge_top1"]})
     (row,) = compute_contrasts(plan, taken_for(plan, judge)).to_dict("records")
-    assert (row["before"], row["answer"]) == ("chance", word)
-    assert row["mean_before"] == pytest.approx(before) and row["mean_after"] == pytest.approx(after)
+    assert (row["baseline"], row["verdict"]) == ("chance", word)
+    assert row["mean_baseline"] == pytest.approx(before) and row["mean_compared"] == pytest.approx(after)
 
 
 def test_two_judges_are_not_compared_with_each_other():
-    plan = plan_of({"vary": "run", "measures": ["judge_probability", "own_probability"]})
+    plan = plan_of({"vary": "run", "measures": ["judge_probability", "dreamer_probability"]})
     table = table_of(plan)
     table["judge"] = table["run"].map({"a": "one", "b": "other"})
     judged, own = compute_contrasts(plan, table).to_dict("records")
-    assert (judged["answer"], judged["pairs"]) == ("not measured", 0) and own["pairs"] == 6 * 6
+    assert (judged["verdict"], judged["n_pairs"]) == ("not measured", 0) and own["n_pairs"] == 6 * 6
 
 
 def test_equal_dreams_show_no_difference_and_few_classes_tell_nothing():
     (row,) = found({"vary": "seed"}).to_dict("records")
-    assert (row["difference"], row["effect"], row["answer"]) == (0, 0, "no difference seen")
+    assert (row["difference"], row["cohens_dz"], row["verdict"]) == (0, 0, "no difference seen")
     plan = plan_of({"vary": "view"}, labels=LABELS[:4])
-    assert set(compute_contrasts(plan, table_of(plan))["answer"]) >= {"too few classes to tell"}
+    assert set(compute_contrasts(plan, table_of(plan))["verdict"]) >= {"too few classes to tell"}
 
 
 def test_what_nobody_judged_was_not_measured():
     table = found({"vary": "run"}, judge=None)
-    assert list(table) == FINDINGS and list(table["answer"]) == ["not measured"] and table["pairs"].iloc[0] == 0
+    assert list(table) == FINDINGS and list(table["verdict"]) == ["not measured"] and table["n_pairs"].iloc[0] == 0
 
 
 def test_a_table_by_view_has_every_dream_twice():

@@ -128,22 +128,20 @@ def test_a_folder_is_prepared_and_what_cannot_be_read_is_listed(photographs, cap
     prepare(dataset, list_labels(dataset), photographs / "out")
     images, labels = read_images(photographs / "out"), read_labels(photographs / "out")
     assert list(labels["label"]) == ["001_Blue_Bird_s", "Other"]
-    assert list(labels["name"]) == ["001.Blue Bird's", "Other"]
+    assert list(labels["class_name"]) == ["001.Blue Bird's", "Other"]
     assert labels[["train", "validation"]].to_numpy().tolist() == [[4, 1], [3, 1]]
-    problems = {
-        path.rpartition("/")[2]: problem for path, problem in images[["source", "problem"]].to_numpy() if problem
-    }
+    problems = {path.rpartition("/")[2]: problem for path, problem in images[["source", "error"]].to_numpy() if problem}
     assert problems["empty.jpg"] == "the file is empty"
     assert problems["text.jpg"] == "not a picture that can be read"
     assert "truncated" in problems["cut.jpg"].lower()
     assert problems["link.jpg"] == "the link leads nowhere"
     assert problems["caf\\xe9.jpg"] == "not a picture that can be read"
     assert len(problems) == 5 and all(name in caplog.text for name in problems)
-    for path, digest in images.loc[images["problem"] == "", ["path", "sha256"]].to_numpy():
+    for path, digest in images.loc[images["error"] == "", ["path", "sha256"]].to_numpy():
         picture = Image.open(photographs / "out" / path)
         assert (picture.mode, picture.size) == ("RGB", (32, 32))
         assert hashlib.sha256(picture.tobytes()).hexdigest() == digest
-    assert set(images.loc[images["problem"] == "", "size"]) == {"40x20", "30x50", "31x50", "32x50", "33x50"}
+    assert set(images.loc[images["error"] == "", "size"]) == {"40x20", "30x50", "31x50", "32x50", "33x50"}
     assert set(example_pictures(photographs / "out")) == {"001_Blue_Bird_s", "Other"}
     assert len(Pictures(photographs / "out", "train")) == 7
 

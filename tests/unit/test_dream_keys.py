@@ -17,13 +17,13 @@ DECIDES = {
     "objective": "probability",
     "start": "noise",
     "start_noise": 0.3,
-    "start_colour": "#ff0000",
+    "start_color": "#ff0000",
     "start_blur_sigma": 1.0,
     "step_size": 0.02,
-    "total_variation": 0.1,
-    "l2": 0.1,
+    "tv_weight": 0.1,
+    "l2_weight": 0.1,
     "batch_norm_prior": 0.1,
-    "image": "fourier",
+    "parameterization": "fourier",
     "stop_confidence": 0.9,
     "stop_plateau": 2,
     "optimizer": "adam",
@@ -31,7 +31,7 @@ DECIDES = {
     "beta1": 0.5,
     "beta2": 0.5,
     "weight_decay": 0.1,
-    "gradient_normalisation": "l2",
+    "gradient_normalization": "l2",
     "gradient_clip": 1.0,
     "gradient_blur_sigma": 1.0,
     "blur_sigma": 1.0,
@@ -44,17 +44,17 @@ DECIDES = {
     "rotate": 5.0,
     "crops": 2,
     "crop_size": 0.5,
-    "crop_view": 16,
+    "crop_output_size": 16,
     "noise": 0.1,
     "octaves": 2,
     "octave_scale": 1.5,
     "octave_steps": 2,
-    "octave_manner": "detail",
+    "octave_mode": "detail",
     "zoom": 1.1,
     "zoom_every": 2,
     "tile": 16,
     "size": 48,
-    "lengths_at": 64,
+    "reference_size": 64,
     "seed": 1,
 }
 
@@ -162,8 +162,8 @@ def test_the_table_says_of_each_picture_what_the_model_makes_of_it(dreamer):
     for label, rows in table.groupby("label"):
         trace = pd.read_csv(dreamer.folder / "out" / label / "trace.csv").set_index("step")
         for row in rows.itertuples():
-            told = trace.loc[row.step, ["loss", "logit", "probability", "top1", "change"]].tolist()
-            assert told == [row.loss, row.logit, row.probability, row.top1, row.change]
+            told = trace.loc[row.step, ["loss", "logit", "probability", "top1", "mean_abs_change"]].tolist()
+            assert told == [row.loss, row.logit, row.probability, row.top1, row.mean_abs_change]
             path = dreamer.folder / "out" / label / f"step-{row.step:04d}.png"
             assert row.raw_sha256 == store.sha256_of(path) and row.steps_done == row.step
 

@@ -64,10 +64,10 @@ def test_a_dream_that_fails_is_not_kept(dreamer, monkeypatch):
 
     monkeypatch.setattr(context, "freeze", broken)
     assert dreamer.dreamt() == 6
-    assert pd.read_csv(dreamer.folder / "out/dreams.csv").set_index("label").loc["b", "failed_at"].tolist() == [1, 1]
+    assert pd.read_csv(dreamer.folder / "out/dreams.csv").set_index("label").loc["b", "diverged_at"].tolist() == [1, 1]
     monkeypatch.setattr(context, "freeze", whole)
     assert dreamer.dreamt() == 2, "only the one that failed"
-    assert pd.read_csv(dreamer.folder / "out/dreams.csv")["failed_at"].isna().all()
+    assert pd.read_csv(dreamer.folder / "out/dreams.csv")["diverged_at"].isna().all()
 
 
 def test_an_entry_that_cannot_be_read_now_is_not_thrown_away(dreamer, monkeypatch):
@@ -82,7 +82,7 @@ def test_a_card_that_was_edited_is_noticed(dreamer):
     dreamer.dreamt()
     card = entries(dreamer.folder / "store")[0] / "entry.json"
     told = json.loads(card.read_text())
-    told["facts"]["look"]["probability"] = 0.5
+    told["facts"]["metrics"]["probability"] = 0.5
     card.write_text(json.dumps(told))
     assert dreamer.dreamt() == 1
 

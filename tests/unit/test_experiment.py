@@ -2,7 +2,7 @@
 
 import pytest
 
-from dreambirds.config.contrasts import Comparison, Dreams, by_view
+from dreambirds.config.contrasts import Comparison, DreamQuery, by_view
 from dreambirds.errors import UserError
 from dreambirds.plan.plan import make_plan
 from tests.helpers.plans import BIRDS
@@ -23,7 +23,7 @@ def plan_of(*contrasts: dict, question: str = "Why?"):
 
 def sides(*contrasts: dict) -> list[tuple]:
     """Return what is compared with what."""
-    return [(each.before, each.after) for each in plan_of(*contrasts).comparisons]
+    return [(each.baseline, each.compared) for each in plan_of(*contrasts).comparisons]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def sides(*contrasts: dict) -> list[tuple]:
         ({"vary": "view"}, [("raw", "rescaled")]),
         ({"vary": "blur_sigma"}, [(0.5, {"random": [0.1, 1.0]}), (0.5, 0.0)]),
         ({"vary": "blur_sigma", "where": {"recipe": "soft"}}, [(0.5, {"random": [0.1, 1.0]})]),
-        ({"vary": "run", "values": ["a"], "against": "chance", "measures": ["own_top1"]}, [(None, "a")]),
+        ({"vary": "run", "values": ["a"], "against": "chance", "measures": ["dreamer_top1"]}, [(None, "a")]),
     ],
 )
 def test_values_are_compared_with_the_first_the_one_before_or_chance(contrast, compared):
@@ -48,7 +48,7 @@ def test_values_are_compared_with_the_first_the_one_before_or_chance(contrast, c
 
 def test_ends_are_those_of_each_run_and_recipe():
     plan = plan_of({"vary": "view"})
-    dreams = Dreams(plan.config, plan.recipes, by_view(plan.dreams))
+    dreams = DreamQuery(plan.config, plan.recipes, by_view(plan.dreams))
     last = dreams.pick({"epoch": ["last"], "step": ["last"], "view": ["raw"]})
     assert set(last[["run", "epoch"]].itertuples(index=False, name=None)) == {("a", 2), ("b", 3)}
     assert {(recipe.partition("-")[0], step) for recipe, step in zip(last["recipe"], last["step"], strict=True)} == {
@@ -62,7 +62,7 @@ def test_ends_are_those_of_each_run_and_recipe():
 def pairs_of(vary: str, before: object, after: object, **where: list) -> list[tuple]:
     """Return the pairs of a comparison, each dream as (run, epoch, recipe, label, step, view)."""
     plan = plan_of({"vary": "view"})
-    dreams = Dreams(plan.config, plan.recipes, by_view(plan.dreams))
+    dreams = DreamQuery(plan.config, plan.recipes, by_view(plan.dreams))
     chosen = {"epoch": ["last"], "step": ["last"], "view": ["raw"], **where}
     chosen.pop(vary, None)
     columns = ["run", "epoch", "recipe", "label", "step", "view"]
@@ -123,8 +123,11 @@ def test_no_dream_is_its_own_pair():
             ": no two dreams differ in epoch last and 2 ",
         ),
         ({"vary": "run", "measures": ["judge"]}, ".measures.0: unknown value 'judge'; "),
-        ({"vary": "run", "against": "chance", "measures": ["change"]}, ".measures: 'change' has no chance; "),
-        ({"vary": "view", "measures": ["own_top1"]}, ".measures: 'own_top1' is the same in both views"),
+        (
+            {"vary": "run", "against": "chance", "measures": ["mean_abs_change"]},
+            ".measures: 'mean_abs_change' has no chance; ",
+        ),
+        ({"vary": "view", "measures": ["dreamer_top1"]}, ".measures: 'dreamer_top1' is the same in both views"),
     ],
 )
 def test_what_can_t_be_compared_is_refused(contrast, sentence):

@@ -15,8 +15,23 @@ from tests.helpers.findings import QUESTION, asking_plan, build_finding
 from tests.helpers.galleries import BAD, number
 from tests.helpers.pages import Page
 
-ROW = {"vary": "epoch", "before": "first", "after": "8", "where": "", "measure": "judge_top1", "mean_before": 0.25}
-ROW |= {"mean_after": 1.0, "difference": 0.75, "low": 0.5, "high": 1.0, "effect": 1.62, "labels": 8, "pairs": 16}
+ROW = {
+    "vary": "epoch",
+    "baseline": "first",
+    "compared": "8",
+    "where": "",
+    "measure": "judge_top1",
+    "mean_baseline": 0.25,
+}
+ROW |= {
+    "mean_compared": 1.0,
+    "difference": 0.75,
+    "ci_low": 0.5,
+    "ci_high": 1.0,
+    "cohens_dz": 1.62,
+    "n_classes": 8,
+    "n_pairs": 16,
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +49,9 @@ def test_the_table_holds_what_is_known(finding):
         [number(plan, dream, "raw") for dream in plan.dreams.itertuples() if dream.epoch == epoch and dream.step == 5]
         for epoch in (0, 4)
     )
-    assert table["mean_before"].iloc[0] == pytest.approx(sum(first) / len(first), rel=1e-4)
-    assert table["mean_after"].iloc[0] == pytest.approx(sum(last) / len(last), rel=1e-4)
-    assert list(table["answer"])[1::2] == ["not measured"] * 2 and table["before"].iloc[3] == "chance"
+    assert table["mean_baseline"].iloc[0] == pytest.approx(sum(first) / len(first), rel=1e-4)
+    assert table["mean_compared"].iloc[0] == pytest.approx(sum(last) / len(last), rel=1e-4)
+    assert list(table["verdict"])[1::2] == ["not measured"] * 2 and table["baseline"].iloc[3] == "chance"
 
 
 def test_the_page_needs_nothing_but_itself_and_escapes_what_it_is_told(finding):
@@ -62,7 +77,7 @@ def test_the_montage_has_a_column_a_value_and_a_real_picture(finding):
         ("step", 50, False, "step 50"),
         ("step_size", 0.01, True, "step_size 0.01, a, b"),
         ("blur_sigma", {"random": [0.1, 1.0]}, False, "random 0.1 to 1"),
-        ("start", "grey", False, "grey"),
+        ("start", "gray", False, "gray"),
         ("view", "raw", False, "raw"),
     ],
 )
@@ -83,18 +98,18 @@ def test_large_experiments_say_what_the_montage_leaves_out(tmp_path):
     ("row", "verdict", "rest"),
     [
         (
-            {"answer": "higher"},
+            {"verdict": "higher"},
             "judge's top 1 higher",
             "for epoch 8 than for the first epoch: 0.250 → 1.000, a difference of +0.750 (95 % interval 0.500 to "
             "1.000, effect 1.620; 8 classes, 16 pairs).",
         ),
         (
-            {"answer": "no difference seen", "before": "chance", "where": "recipe a", "low": -0.1},
+            {"verdict": "no difference seen", "baseline": "chance", "where": "recipe a", "ci_low": -0.1},
             "judge's top 1: no difference seen",
             "between chance and epoch 8 (recipe a): 0.250 → 1.000, a difference of +0.750 (95 % interval -0.100 to "
             "1.000, effect 1.620; 8 classes, 16 pairs).",
         ),
-        ({"answer": "not measured"}, "judge's top 1 was not measured", "for the first epoch and epoch 8."),
+        ({"verdict": "not measured"}, "judge's top 1 was not measured", "for the first epoch and epoch 8."),
     ],
 )
 def test_a_sentence_is_made_of_its_row(row, verdict, rest):
@@ -106,7 +121,7 @@ def write_tables(folder) -> list:
     paths = []
     for name, answer in (("one", "higher"), ("two", "no difference seen")):
         paths.append(folder / f"{name}.csv")
-        rows = [{"question": f"{name}? {BAD}", **ROW, "answer": answer}]
+        rows = [{"question": f"{name}? {BAD}", **ROW, "verdict": answer}]
         pd.DataFrame(rows)[["question", *FINDINGS]].to_csv(paths[-1], index=False)
     return paths
 

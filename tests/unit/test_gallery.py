@@ -87,8 +87,8 @@ def test_the_page_knows_the_numbers_of_each_dream(plan, gallery):
         values = facts["values"][f"{dream.run}/{dream.recipe}"]
         assert values["judge_probability"][place] == pytest.approx(number(plan, dream, "raw"), rel=1e-3)
         assert values["judge_probability_rescaled"][place] == pytest.approx(number(plan, dream, "rescaled"), rel=1e-3)
-        assert values["own_probability"][place] == pytest.approx(number(plan, dream, "raw") / 2, rel=1e-3)
-        assert values["judge_sees_rescaled"][place] == "heron"
+        assert values["dreamer_probability"][place] == pytest.approx(number(plan, dream, "raw") / 2, rel=1e-3)
+        assert values["judge_prediction_rescaled"][place] == "heron"
 
 
 def test_the_page_begins_where_the_judge_is_surest(plan, gallery):
@@ -129,7 +129,7 @@ def test_without_a_judge_there_is_nothing_of_one(tmp_path):
     plan = gallery_plan(epochs=[1], runs=["only"], recipes={"r": {"steps": [1]}})
     facts = facts_of(build_gallery(plan, tmp_path, judged=False))
     assert facts["judge"] is None
-    assert list(facts["values"]["only/r"]) == ["own_probability"]
+    assert list(facts["values"]["only/r"]) == ["dreamer_probability"]
 
 
 @pytest.mark.parametrize("theme", THEMES)

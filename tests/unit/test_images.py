@@ -18,9 +18,10 @@ from dreambirds.dreaming.parameterization import (
     mean_spectrum,
     to_pixels,
 )
-from dreambirds.dreaming.starts import Start, Starts, generator
+from dreambirds.dreaming.starts import Start, Starts
 from dreambirds.dreaming.updates import blur, clip, normalize
 from dreambirds.errors import UserError
+from dreambirds.seeding import generator
 from tests.helpers.small import streams
 
 # Lucid's, lucid/optvis/param/color.py, written out: the largest norm of a column is the first one's
@@ -240,7 +241,7 @@ def photographs(tmp_path):
     return [tmp_path / name for name in ("lime.png", "red.png", "empty.png")]
 
 
-KINDS = ("grey", "colour", "noise", "spectral_noise", "gradient", "photograph", "class_mean")
+KINDS = ("gray", "color", "noise", "spectral_noise", "gradient", "photograph", "class_mean")
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (6, 9)], ids=str)
@@ -253,14 +254,14 @@ def test_starts_come_through_a_data_loader_and_belong_to_their_dream(kind, shape
     assert images.min() >= 0 and images.max() <= 1
     alone = Starts(Start(kind, photographs=photographs[1:2], means=means[1:]), shape, streams("b"))[0][0]
     assert torch.equal(images[1], alone), "a start does not depend on its mates"
-    assert torch.equal(images[0], images[1]) == (kind in ("grey", "colour", "gradient"))
+    assert torch.equal(images[0], images[1]) == (kind in ("gray", "color", "gradient"))
     other = Starts(Start(kind, photographs=photographs[1:2], means=means[1:]), shape, [generator(1, "b")])[0][0]
     assert torch.equal(other, alone) == ("noise" not in kind)
 
 
 def test_plain_starts_have_the_values_that_they_say():
     assert torch.all(Starts(Start(), (4, 4), streams("a"))[0][0] == 128 / 255)
-    color = Starts(Start("colour", color="#0180fE"), (4, 4), streams("a"))[0][0]
+    color = Starts(Start("color", color="#0180fE"), (4, 4), streams("a"))[0][0]
     assert (color * 255).round().flatten(1).unique(dim=1)[:, 0].tolist() == [1, 128, 254]
     assert close(color[:, 0, 0] * 255, torch.tensor([1.0, 128.0, 254.0]), atol=1e-4)
     red, green, blue = Starts(Start("gradient"), (8, 5), streams("a"))[0][0]

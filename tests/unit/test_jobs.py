@@ -16,12 +16,12 @@ from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.dream_job.run import run_dream_job
 from dreambirds.dream_job.snapshots import read_facts
 from dreambirds.dreaming.parameterization import mean_spectrum
-from dreambirds.dreaming.starts import generator
 from dreambirds.errors import UserError
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint, save_tensors
 from dreambirds.models.classifier import build
 from dreambirds.plan.inputs import statistics
 from dreambirds.plan.plan import make_plan
+from dreambirds.seeding import generator
 from dreambirds.shapes import shape_of
 from dreambirds.startup.memory_profile import profile_memory
 
@@ -65,7 +65,7 @@ def dreamt(checkpoint, tmp_path, tmp_path_factory, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "change",
+    "mean_abs_change",
     [
         {"seed": 1},
         {"precision": "bfloat16", "step_size": 0.05},
@@ -96,7 +96,7 @@ def test_a_start_is_blurred_by_lengths_that_scale(monkeypatch, dreamt):
     seen = []
     whole = context.Starts
     monkeypatch.setattr(context, "Starts", lambda start, *rest: (seen.append(start.blur_sigma), whole(start, *rest))[1])
-    dreamt(start_blur_sigma=3.0, lengths_at=64)
+    dreamt(start_blur_sigma=3.0, reference_size=64)
     dreamt(start_blur_sigma=3.0)
     assert seen == [1.5, 3.0]
 
@@ -113,7 +113,7 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
     checkpoint, dreamt, monkeypatch, caplog
 ):
     facts = dreamt(steps=[1, 9], stop_confidence=0.0001)["a"][1]
-    assert facts["steps_done"] == 0 and facts["step"] == 9 and "failed_at" not in facts
+    assert facts["steps_done"] == 0 and facts["step"] == 9 and "diverged_at" not in facts
     freeze = context.freeze
 
     def broken(*arguments):
@@ -126,7 +126,7 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
     results = dreamt()
     for mate in ("a", "c"):
         assert np.array_equal(results[mate][0], whole[mate][0])
-    assert results["b"][1]["failed_at"] == 1 and results["b"][1]["steps_done"] == 0
+    assert results["b"][1]["diverged_at"] == 1 and results["b"][1]["steps_done"] == 0
     assert np.all(results["b"][0] == 128), "the start"
     assert "Error: dreams.recipes.r, b: what the model '" in caplog.text and "lower step_size" not in caplog.text
     with pytest.raises(UserError, match=r"dreams\.recipes\.r, b: what the model '.*' makes of the start image, or "):
@@ -183,8 +183,8 @@ def test_every_preset_dreams_in_the_proportions_that_its_model_was_trained_on(pr
         assert len(pictures) == 2 * len(FEW[preset]["steps"])
         assert {Image.open(path).size for path in [*pictures, folder / label / "film.gif"]} == {shape[::-1]}
         trace = pd.read_csv(folder / label / "trace.csv")
-        assert len(trace) == FEW[preset]["steps"][-1] + 1 and trace["change"].iloc[-1] > 0
-        assert np.isfinite(trace[["loss", "change"]]).all(axis=None) and np.isfinite(trace["logit"].iloc[-1])
+        assert len(trace) == FEW[preset]["steps"][-1] + 1 and trace["mean_abs_change"].iloc[-1] > 0
+        assert np.isfinite(trace[["loss", "mean_abs_change"]]).all(axis=None) and np.isfinite(trace["logit"].iloc[-1])
 
 
 def test_a_job_of_squares_says_its_size_either_way(dreamt, tmp_path):
@@ -195,7 +195,9 @@ def test_lengths_are_meant_for_the_shorter_side(monkeypatch, dreamt, tmp_path):
     seen, whole = [], context.dream
     monkeypatch.setattr(context, "dream", lambda *given, **more: (seen.append(given[2:4]), whole(*given, **more))[1])
     wide = make_checkpoint(tmp_path, [24, 60])
-    dreamt(weights=wide, lengths_at=48, jitter=8, blur_sigma=1.0, start="noise", start_noise=0.1, start_blur_sigma=4.0)
+    dreamt(
+        weights=wide, reference_size=48, jitter=8, blur_sigma=1.0, start="noise", start_noise=0.1, start_blur_sigma=4.0
+    )
     (starts, recipe), shape = seen[0], (24, 60)
     assert (recipe.jitter, recipe.blur_sigma) == (4, 0.5) and starts.shape == (3, 3, *shape)
     plain = (0.5 + 0.1 * torch.randn((3, *shape), generator=generator(0, "a"))).clamp(0, 1)
@@ -288,7 +290,7 @@ def test_the_shorter_side_decides_what_fits_and_a_refusal_tells_both(size):
         with pytest.raises(UserError, match=f"^dreams.recipes.r.*: {sentence}"):
             make_plan(study(size, **recipe))
     make_plan(study(size, octaves=2, octave_scale=2.5, octave_steps=2, jitter=15))
-    config = study(size, pad=6, lengths_at=80)
+    config = study(size, pad=6, reference_size=80)
     config["runs"]["one"] = {"model": "test_vit", "model_options": {"img_size": size, "patch_size": 10}}
     with pytest.raises(UserError, match=f"does not take pictures of {size[0] + 6}x{size[1] + 6} pixels"):
         profile_memory(make_plan(config))

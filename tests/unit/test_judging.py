@@ -107,9 +107,9 @@ def test_dreams_are_judged_as_what_they_show(prepared, judge, tmp_path):
     assert list(found.columns) == JUDGEMENTS and set(found["judge"]) == {"eye"}
     right, wrong = found.iloc[:3], found.iloc[3]
     assert list(right["top1"]) == [1, 1, 1] and list(right["rank"]) == [1, 1, 1]
-    assert list(right["sees"]) == list(right["label"]) == list(COLORS)
+    assert list(right["prediction"]) == list(right["label"]) == list(COLORS)
     assert (right["probability"] > 0.9).all() and right["feature_ratio"].between(0.05, 20).all()
-    assert wrong["top1"] == 0 and wrong["sees"] == "blue" and wrong["rank"] == 3 and wrong["probability"] < 0.01
+    assert wrong["top1"] == 0 and wrong["prediction"] == "blue" and wrong["rank"] == 3 and wrong["probability"] < 0.01
     assert wrong["feature_ratio"] > 100 and found["seed_agreement"].isna().all()
 
 
@@ -192,6 +192,8 @@ def test_saved_pictures_lie_near_the_spectrum_of_their_class(prepared, tmp_path,
     dreams = pd.concat([like, like.assign(path=str(rough), sha256=sha256_of(rough))], ignore_index=True)
     found = measure_saved(dreams, prepared, "code")
     assert found["spectrum_distance"][0] < 0.5 < 1 < found["spectrum_distance"][1], "25 times the power is 1.4 decades"
-    assert found["variation"][1] == pytest.approx(60 * 2 / np.sqrt(np.pi) / 255, rel=0.25), "of clipped normal noise"
+    assert found["total_variation"][1] == pytest.approx(60 * 2 / np.sqrt(np.pi) / 255, rel=0.25), (
+        "of clipped normal noise"
+    )
     monkeypatch.setattr("dreambirds.evaluation.metrics._measure", lambda *_: pytest.fail("measured again"))
     pd.testing.assert_frame_equal(measure_saved(dreams, prepared, "code"), found)

@@ -118,13 +118,13 @@ def test_a_lesson_draws_from_nobody_else(dataset, run):
 @pytest.mark.parametrize("shape", [(32, 32), (24, 40)])
 def test_augmentation_keeps_size_and_range_and_is_the_identity_when_nothing_is_asked(run, shape):
     picture = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
-    still = augmentation({"crop_padding": 0, "flip": 0.0, "colour": 0.0}, shape)(picture)
+    still = augmentation({"crop_padding": 0, "flip": 0.0, "color": 0.0}, shape)(picture)
     assert torch.allclose(still, picture / 255, atol=1e-6)
     moved = augmentation(run()["augmentation"], shape)(picture)
     assert moved.shape == (3, *shape) and moved.dtype == torch.float32 and moved.min() >= 0 and moved.max() <= 1
-    mirrored = augmentation({"crop_padding": 0, "flip": 1.0, "colour": 0.0}, shape)(picture)
+    mirrored = augmentation({"crop_padding": 0, "flip": 1.0, "color": 0.0}, shape)(picture)
     assert torch.allclose(mirrored, (picture / 255).flip(-1), atol=1e-6)
-    widest = augmentation({"crop_padding": 512, "flip": 0.0, "colour": 0.0}, shape)(picture)
+    widest = augmentation({"crop_padding": 512, "flip": 0.0, "color": 0.0}, shape)(picture)
     assert widest.shape == (3, *shape)
 
 
@@ -133,7 +133,7 @@ def test_a_crop_is_a_window_of_the_reflected_picture():
     rows, columns = ([abs(n) if n < size else 2 * size - 2 - n for n in range(-2, size + 2)] for size in (6, 8))
     bordered = picture[:, rows][:, :, columns] / 255
     windows = [bordered[:, y : y + 6, x : x + 8] for y in range(5) for x in range(5)]
-    crop = augmentation({"crop_padding": 2, "flip": 0.0, "colour": 0.0}, (6, 8))
+    crop = augmentation({"crop_padding": 2, "flip": 0.0, "color": 0.0}, (6, 8))
     found = set()
     for _ in range(200):
         cut = crop(picture)

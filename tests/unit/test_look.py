@@ -35,14 +35,14 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
         ("images/b/1.png", "b", "train", "s3", "40x33", "", "", ""),
         ("", "b", "", "", "", "gone.jpg", "the file is gone", ""),
     ]
-    labels = pd.DataFrame({"index": [0, 1], "label": ["a", "b"], "name": ["Ah", "Bee"]})
+    labels = pd.DataFrame({"index": [0, 1], "label": ["a", "b"], "class_name": ["Ah", "Bee"]})
     return pd.DataFrame(rows, columns=IMAGE_COLUMNS), labels.assign(train=[2, 2], validation=[1, 0])
 
 
 def test_the_table_of_classes_counts_and_measures(tables):
     table = class_table(*tables)
     assert list(table.columns) == [
-        *("label", "name", "train", "validation", "left_out", "duplicates"),
+        *("label", "class_name", "train", "validation", "left_out", "duplicates"),
         *("smallest_width", "median_width", "largest_width", "smallest_height", "median_height", "largest_height"),
     ]
     assert table.to_numpy().tolist() == [
@@ -55,8 +55,8 @@ def test_the_look_at_a_prepared_data_set(dataset, tmp_path):
     paths = [tmp_path / name for name in ("classes.png", "sizes.png", "classes.csv")]
     write_overview(dataset, *paths)
     table = pd.read_csv(paths[2])
-    assert table[["label", "name", "train", "validation"]].equals(
-        read_labels(dataset)[["label", "name", "train", "validation"]]
+    assert table[["label", "class_name", "train", "validation"]].equals(
+        read_labels(dataset)[["label", "class_name", "train", "validation"]]
     )
     assert (table[["smallest_width", "largest_height"]] == 32).all(axis=None)
     assert (table[["left_out", "duplicates"]] == 0).all(axis=None)
@@ -122,7 +122,7 @@ def test_examples_are_spread_over_all(count):
 @pytest.mark.parametrize(("count", "shape", "high"), [(2, (64, 64), 90), (60, (64, 64), 90), (3, (32, 64), 4000)])
 def test_sizes_are_drawn_for_few_and_many_classes(count, shape, high, tmp_path, monkeypatch):
     random = np.random.default_rng(0)
-    table = pd.DataFrame({"name": [f"Bird {place}" for place in range(count)], "train": 5, "validation": 1})
+    table = pd.DataFrame({"class_name": [f"Bird {place}" for place in range(count)], "train": 5, "validation": 1})
     table.loc[1, "train"] = 30
     sizes = pd.DataFrame(random.integers(60, high, (500, 2)), columns=["width", "height"])
     figures = []

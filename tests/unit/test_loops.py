@@ -10,8 +10,8 @@ import torch
 from dreambirds.device import resolve_precision
 from dreambirds.dreaming.dream import MEASURES
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.starts import generator
 from dreambirds.errors import UserError
+from dreambirds.seeding import generator
 from tests.helpers.small import FOURIER, MACO, PLAIN, RICH, SIZE, SQUARE, TALL, close, network, rand, run
 
 RECIPES = pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_dream_is_the_original_algorithm_with_mirrorings_undone(model, shape):
 
 def test_the_gradient_is_blurred_then_clipped_then_normalised_and_gains_momentum(model):
     blurred = Recipe(steps=(5,), step_size=0.2, gradient_blur_sigma=0.8, momentum=0.5)
-    for more, length in (({"gradient_normalisation": "l2"}, None), ({"gradient_clip": 0.02}, 0.02)):
+    for more, length in (({"gradient_normalization": "l2"}, None), ({"gradient_clip": 0.02}, 0.02)):
         image, way = rand(5, 3, SIZE, SIZE)[:1], 0.0
         for _ in range(5):
             slope = slope_of(lambda image: model(image)[0, 0], image)
@@ -68,7 +68,7 @@ def test_the_gradient_is_blurred_then_clipped_then_normalised_and_gains_momentum
 
 
 def test_penalties_and_the_prior_hold_the_dream_back_by_their_weights(model):
-    weights = {"total_variation": 0.3, "l2": 0.2, "batch_norm_prior": 0.4}
+    weights = {"tv_weight": 0.3, "l2_weight": 0.2, "batch_norm_prior": 0.4}
     image = start = rand(5, 3, SIZE, SIZE)[:1]
 
     def score(image: torch.Tensor) -> torch.Tensor:
@@ -107,7 +107,7 @@ def test_a_fourier_dream_is_adam_on_the_coefficients(model, shape):
         slope = slope_of(lambda parameters: model(image_of(parameters))[0, 0], parameters)
         first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
         parameters = parameters + 0.05 * (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
-    recipe = Recipe(image="fourier", optimizer="adam", step_size=0.05, steps=(5,))
+    recipe = Recipe(parameterization="fourier", optimizer="adam", step_size=0.05, steps=(5,))
     assert close(run(model, recipe, "a", starts=start).snapshots[5], image_of(parameters), 1e-5)
 
 

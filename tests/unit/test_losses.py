@@ -114,9 +114,9 @@ def test_several_hardening_steps_stay_within_the_length_and_find_a_larger_loss()
 
 
 def test_the_adversarial_length_grows_over_its_ramp(run):
-    settings = run(adversarial={"length": 4.0, "ramp_epochs": 2})["adversarial"]
+    settings = run(adversarial={"epsilon": 4.0, "warmup_epochs": 2})["adversarial"]
     assert [adversarial_length(settings, epoch) for epoch in (0, 0.5, 1, 2, 9)] == [0, 1, 2, 4, 4]
-    assert adversarial_length({**settings, "ramp_epochs": 0}, 0) == 4.0
+    assert adversarial_length({**settings, "warmup_epochs": 0}, 0) == 4.0
 
 
 def test_the_model_learns_from_the_hardened_pictures_and_looks_at_them_in_eval_mode(monkeypatch):
@@ -128,7 +128,7 @@ def test_the_model_learns_from_the_hardened_pictures_and_looks_at_them_in_eval_m
         return images * 0 + length / 100
 
     monkeypatch.setattr(training, "harden", harden_more)
-    taught = trainer(classifier, per_epoch=2, adversarial={"length": 40.0, "ramp_epochs": 2, "steps": 3})
+    taught = trainer(classifier, per_epoch=2, adversarial={"epsilon": 40.0, "warmup_epochs": 2, "steps": 3})
     images, targets = torch.ones(3, 3, 2, 2), torch.arange(3)
     classifier.register_forward_pre_hook(lambda module, inputs: seen.append((module.training, inputs[0].mean().item())))
     for epoch, first in itertools.product((1, 2), (0, 1)):

@@ -54,7 +54,7 @@ def test_nothing_is_measured_twice_and_no_model_is_built_twice(files, monkeypatc
     for change in ({"labels": BIRDS[:2]}, {"size": 48}, {"model": "test_resnet", "model_options": {"drop_rate": 0.1}}):
         other = plan_of(**change)
         assert memory.read(memory.training(other, "a")) is None is memory.read(memory.dreaming(other, "a", "r"))
-    for change in ({"epochs": [0, 1, 9]}, {"batch_size": 64, "learning_rate": 1.0}, {"threads": {"load": 1}}):
+    for change in ({"epochs": [0, 1, 9]}, {"batch_size": 64, "learning_rate": 1.0}, {"threads": {"loader_workers": 1}}):
         assert not memory.needs_profiling(plan_of(**change))
     profile_memory(plan_of(optimizer="momentum"))
     assert len(built) == 2 and len(rehearsed) == 4 and len(list(files.glob("*.json"))) == 7
@@ -121,7 +121,7 @@ def test_the_weights_that_learn_and_the_optimiser_count():
     assert found["learning"] == 4 * sum(parameter.numel() for parameter in parameters) < found["weights"]
     assert last["weights"] == found["weights"] and last["learning"] == 4 * 3 * (parameters[-2].shape[1] + 1)
     assert last["picture"] < found["picture"]
-    hard = plan_of(trainable="head", adversarial={"length": 1.0})
+    hard = plan_of(trainable="head", adversarial={"epsilon": 1.0})
     assert memory.training(hard, "a") == memory.training(plan, "a"), "gradients go through all of it"
     assert optimizer_state("adamw") == pytest.approx(2, abs=0.01) and optimizer_state("momentum") == 1
 

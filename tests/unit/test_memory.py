@@ -35,7 +35,7 @@ CASES = [("test_resnet", 64, 32), MIDDLE, LARGE]
 
 
 def test_without_measurements_jobs_ask_for_a_default():
-    plan = plan_of(threads={"load": 2}, batch_size=100, compile=True)
+    plan = plan_of(threads={"loader_workers": 2}, batch_size=100, compile=True)
     assert memory.train_mb(plan, "a") == 4000 + 1000 + 2 * 500 + 100, "and for 2 MB of pictures in each process"
     assert memory.dream_mb(plan, "a", "r") == 4000 and memory.dream_bytes(plan, "a", "r") == 3_100_000_000
     profile_memory(plan)
@@ -59,7 +59,7 @@ def test_training_asks_for_its_process_weights_pictures_and_what_loads_them():
     pictures = 4 * 3 * 1000**2
     assert asked({}, batch_size=100, size=1000) == pytest.approx(900 + 8 * 100 * pictures / mega, abs=100)
     loading = 3 * (500 + 2 * 100 * pictures / mega)
-    more = asked({}, batch_size=100, size=1000, threads={"load": 3}) - asked({}, batch_size=100, size=1000)
+    more = asked({}, batch_size=100, size=1000, threads={"loader_workers": 3}) - asked({}, batch_size=100, size=1000)
     assert more == pytest.approx(loading, abs=100)
     assert asked({}, batch_size=2, compile=True) == 2000
     assert asked({}, batch_size=2, gpu=1) == 1000 + 2500 == asked({"picture": 10 * mega}, batch_size=100, gpu=1)

@@ -48,7 +48,7 @@ def test_shapes_follow_others_by_their_shorter_or_longer_side_and_names_of_files
         (Recipe(tile=45, pad=5), [(45, 45)], [(45, 30)]),
         (Recipe(tile=80), [(80, 60)], [(80, 53)]),
         (Recipe(tile=45, octaves=2, octave_scale=2.0), [(45, 30), (45, 45)], [(45, 30)]),
-        (Recipe(crops=2, crop_view=20, pad=15), [(27, 20)], [(30, 20)]),  # 120 over 90, and 90 over 60
+        (Recipe(crops=2, crop_output_size=20, pad=15), [(27, 20)], [(30, 20)]),  # 120 over 90, and 90 over 60
         (Recipe(crops=2, pad=5), [(100, 70)], [(90, 60)]),
     ],
     ids=str,
@@ -77,7 +77,7 @@ def shrunk(images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
 @pytest.mark.parametrize("manner", ["resize", "detail"])
 def test_octaves_are_the_published_algorithms(manner, shapes):
     """TensorFlow's tutorial resizes the picture; google/deepdream resizes the detail and adds it to the photograph."""
-    recipe = Recipe(octaves=3, octave_scale=1.5, octave_steps=4, octave_manner=manner, steps=(12,))
+    recipe = Recipe(octaves=3, octave_scale=1.5, octave_steps=4, octave_mode=manner, steps=(12,))
     starts = 0.3 + 0.4 * rand(2, 3, *shapes[-1])
     octaves = Octaves(recipe, starts)
     images = octaves.first()

@@ -21,12 +21,17 @@ def tables(judged: bool = True, recipes: dict = STEPS, labels: int = 3) -> tuple
                 for place in range(labels):
                     label, chance = f"bird_{place}", epoch / 5 + step / 200 + place / 100
                     row = dict.fromkeys(DREAMS) | {"run": "a", "epoch": epoch, "recipe": recipe, "label": label}
-                    row |= {"name": f"<Bird & {place}>", "step": step, "own_probability": 1 - chance, "own_top1": 0}
-                    row |= {"own_sees": "bird_0", "picture": f"dreams/{epoch}/{recipe}/{label}/step.png"}
+                    row |= {
+                        "class_name": f"<Bird & {place}>",
+                        "step": step,
+                        "dreamer_probability": 1 - chance,
+                        "dreamer_top1": 0,
+                    }
+                    row |= {"dreamer_prediction": "bird_0", "image_path": f"dreams/{epoch}/{recipe}/{label}/step.png"}
                     row["steps_done"] = 1
                     if judged:
                         row |= {"judge_probability": chance, "judge_top1": int(epoch == 4), "judge": "j"}
-                        row |= {"judge_sees": label if epoch == 4 else "NA"}
+                        row |= {"judge_prediction": label if epoch == 4 else "NA"}
                     rows.append(row)
     runs = [dict.fromkeys(RUNS) | {"run": "a", "epoch": epoch, "validation_accuracy": epoch / 10} for epoch in EPOCHS]
     return pd.DataFrame(rows), pd.DataFrame(runs)
@@ -56,8 +61,10 @@ def test_without_a_judge_the_dreamer_s_own_word_counts():
 
 def test_a_class_is_taken_for_what_the_judge_sees():
     dreams, _ = tables()
-    dreams.loc[(dreams["epoch"] == 4) & (dreams["label"] == "bird_1") & (dreams["recipe"] == "few"), "judge_sees"] = "x"
-    table = plots.confusion(dreams).set_index(["label", "sees"])["share"]
+    dreams.loc[
+        (dreams["epoch"] == 4) & (dreams["label"] == "bird_1") & (dreams["recipe"] == "few"), "judge_prediction"
+    ] = "x"
+    table = plots.confusion(dreams).set_index(["label", "prediction"])["share"]
     assert table[("bird_1", "x")] == table[("bird_1", "bird_1")] == 0.5 and table[("bird_0", "bird_0")] == 1
 
 
@@ -69,7 +76,7 @@ def test_trajectories_are_quartiles_over_classes(tmp_path):
         pd.DataFrame({"step": [0, 1], "probability": [0.1 * place, 0.5]}).to_csv(folder / "trace.csv", index=False)
     table = plots.trajectories(dreams, tmp_path)
     assert list(table["recipe"]) == ["many"] * 2 and list(table["mean"]) == pytest.approx([0.1, 0.5])
-    assert table["low"][0] == pytest.approx(0.05) and table["high"][0] == pytest.approx(0.15)
+    assert table["ci_low"][0] == pytest.approx(0.05) and table["ci_high"][0] == pytest.approx(0.15)
 
 
 def test_of_many_the_extremes_are_shown():

@@ -80,7 +80,7 @@ def test_boxes_are_cropped_and_those_that_miss_are_told(bench, caplog):
     assert "whole" not in caplog.text
     for times in (1, 2):  # made, and found again
         missing = replace(source, origin=replace(source.origin, box=(60.0, 5.0, 16.0, 16.0)))
-        assert "problem" not in workshop.make(missing).row
+        assert "error" not in workshop.make(missing).row
         assert caplog.text.count("is shown whole, since its box [60.0, 5.0, 16.0, 16.0] has no area in it") == times
     whole = replace(workshop, dataset={**config, "crop_margin": None}).make(source)
     assert not np.array_equal(whole.pixels, made.pixels)

@@ -13,44 +13,50 @@ PUBLISHED = {
     "original": Recipe("logit", steps=(200, 500, 1000, 2000), blur_sigma=0.5, flip=0.5),
     "tensorflow-tutorial": Recipe(
         {"layer_mean:50%": 1.0, "layer_mean:75%": 1.0},
-        **{"steps": (5 * 50,), "step_size": 0.01 / 2, "gradient_normalisation": "std", "tile": 512},
-        **{"octaves": 5, "octave_scale": 1.3, "octave_steps": 50, "octave_manner": "resize"},
+        **{"steps": (5 * 50,), "step_size": 0.01 / 2, "gradient_normalization": "std", "tile": 512},
+        **{"octaves": 5, "octave_scale": 1.3, "octave_steps": 50, "octave_mode": "resize"},
     ),
     "google-2015": Recipe(
         "layer_l2:75%",
-        **{"steps": (4 * 10,), "step_size": 1.5 / 255, "gradient_normalisation": "mean_abs", "roll": 32},
-        **{"octaves": 4, "octave_scale": 1.4, "octave_steps": 10, "octave_manner": "detail"},
+        **{"steps": (4 * 10,), "step_size": 1.5 / 255, "gradient_normalization": "mean_abs", "roll": 32},
+        **{"octaves": 4, "octave_scale": 1.4, "octave_steps": 10, "octave_mode": "detail"},
     ),
     "lucid": Recipe(
-        **{"image": "fourier", "optimizer": "adam", "step_size": 0.05, "steps": (512,)},
+        **{"parameterization": "fourier", "optimizer": "adam", "step_size": 0.05, "steps": (512,)},
         **{"pad": 12, "jitter": (8 + 4) // 2, "scale": {"random": [0.9, 1.1]}, "rotate": {"random": [-10, 10]}},
     ),
     "torch-dreams": Recipe(
-        **{"image": "fourier", "optimizer": "adamw", "step_size": 9e-3, "steps": (120,), "gradient_clip": 1.0},
+        **{
+            "parameterization": "fourier",
+            "optimizer": "adamw",
+            "step_size": 9e-3,
+            "steps": (120,),
+            "gradient_clip": 1.0,
+        },
         **{"scale": {"random": [0.5, 1.2]}, "scale_width": {"random": [0.5, 1.2]}, "rotate": {"random": [-15, 15]}},
     ),
     "captum": Recipe(
-        **{"image": "fourier", "optimizer": "adam", "step_size": 0.025, "steps": (512,)},
+        **{"parameterization": "fourier", "optimizer": "adam", "step_size": 0.025, "steps": (512,)},
         **{"jitter": 16, "scale": {"random": [0.95, 1.05]}},
     ),
     "deep-inversion": Recipe(
         "cross_entropy",
-        **{"total_variation": 1e-4 / NORMALISED, "l2": 1e-5 / NORMALISED, "batch_norm_prior": 0.05, "roll": 30},
+        **{"tv_weight": 1e-4 / NORMALISED, "l2_weight": 1e-5 / NORMALISED, "batch_norm_prior": 0.05, "roll": 30},
         **{"steps": (2000 + 1000,), "optimizer": "adam", "beta1": 0.5, "beta2": 0.9, "flip": 0.5},
         **{"step_size": {"from": round(0.2 * NORMALISED, 9), "to": 0.0, "over": 3000, "shape": "cosine"}},
         **{"octaves": 2, "octave_scale": 2.0, "octave_steps": 2000},
     ),
     "maco": Recipe(
-        **{"image": "maco", "optimizer": "nadam", "step_size": 1.0, "steps": (1000,)},
+        **{"parameterization": "maco", "optimizer": "nadam", "step_size": 1.0, "steps": (1000,)},
         **{"crops": 6, "crop_size": {"random": [0.20, 0.25]}, "noise": 0.05 / 5},
     ),
 }
 OWN_CHOICE = {  # nothing is published of the original's; DeepInversion's would drown the class of a single picture
-    "original": {"step_size", "gradient_normalisation"},
+    "original": {"step_size", "gradient_normalization"},
     "deep-inversion": {"batch_norm_prior"},
 }
 STARTS = {
-    **{"original": "grey", "tensorflow-tutorial": "photograph", "google-2015": "photograph", "lucid": "spectral_noise"},
+    **{"original": "gray", "tensorflow-tutorial": "photograph", "google-2015": "photograph", "lucid": "spectral_noise"},
     **{"torch-dreams": "spectral_noise", "captum": "spectral_noise", "deep-inversion": "noise", "maco": "noise"},
 }
 
@@ -78,7 +84,7 @@ def test_presets_tell_their_source_and_a_wrong_one_is_refused():
 def test_lengths_grow_with_the_picture_where_a_recipe_says_at_which_side_they_are_meant():
     line, wave = {"from": 2.0, "to": 0.5, "over": 9}, {"from": 1.0, "to": 3.0, "over": 4, "shape": "cosine"}
     lengths = {"blur_sigma": line, "gradient_blur_sigma": {"random": [0.5, 1.0]}, "jitter": 3, "roll": 8, "pad": 5}
-    (point,) = expand_grid("a", {**lengths, "lengths_at": 64}).values()
+    (point,) = expand_grid("a", {**lengths, "reference_size": 64}).values()
     same, larger, smaller = (as_recipe(point, side) for side in (64, 160, 32))
     assert {key: getattr(same, key) for key in lengths} == lengths
     assert larger.blur_sigma == {"from": 5.0, "to": 1.25, "over": 9} and larger.gradient_blur_sigma["random"] == [
@@ -90,6 +96,6 @@ def test_lengths_grow_with_the_picture_where_a_recipe_says_at_which_side_they_ar
     assert replace(larger, **lengths) == same, "nothing else is scaled"
     (point,) = expand_grid("a", {"blur_sigma": wave, "gradient_blur_sigma": 0.5}).values()
     assert as_recipe(point, 999).blur_sigma == wave, "lengths are what they are unless a side is given"
-    (point,) = expand_grid("a", {"blur_sigma": wave, "gradient_blur_sigma": 0.5, "lengths_at": 16}).values()
+    (point,) = expand_grid("a", {"blur_sigma": wave, "gradient_blur_sigma": 0.5, "reference_size": 16}).values()
     assert as_recipe(point, 32).blur_sigma == {"from": 2.0, "to": 6.0, "over": 4, "shape": "cosine"}
     assert as_recipe(point, 32).gradient_blur_sigma == 1.0

@@ -12,9 +12,9 @@ import torch
 import dreambirds
 from dreambirds import Recipe, cli, dream, list_presets, load_checkpoint
 from dreambirds.config.recipes import load_presets
-from dreambirds.dreaming.starts import generator
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import build
+from dreambirds.seeding import generator
 from tests.helpers.studies import ROOT
 
 LABELS = ["american_goldfinch", "blue_jay", "wren"]

@@ -15,7 +15,7 @@ from dreambirds.training.trainer import DivergenceError, Trainer, resolve_dtype,
 from tests.helpers.chains import CPU, Lessons, changed, linear, train, trainer, weights
 from tests.helpers.sections import section
 
-PLAIN = {"augmentation": {"crop_padding": 0, "flip": 0.0, "colour": 0.0}, "label_smoothing": 0.0}
+PLAIN = {"augmentation": {"crop_padding": 0, "flip": 0.0, "color": 0.0}, "label_smoothing": 0.0}
 
 
 def batch(number: int, size: int = 4, side: int = 2, classes: int = 3):

@@ -111,8 +111,8 @@ REFUSED = [
     ({"schedule": "cosine", "schedule_epochs": 1}, r"runs\.a\.warmup_epochs: must be less .* for 'cosine', not 1"),
     ({"optimizer": "kron"}, r"runs\.a\.optimizer: timm has no optimiser 'kron'"),
     ({"model": "test_resnet.nosuchtag", "size": None}, r"runs\.a\.model: .*nosuchtag"),
-    ({"threads": {"load": -1}}, r"threads\.load: must be at least 0, not -1"),
-    ({"threads": {"load": 1.5}}, r"threads\.load: must be of type integer, not 1\.5"),
+    ({"threads": {"loader_workers": -1}}, r"threads\.loader_workers: must be at least 0, not -1"),
+    ({"threads": {"loader_workers": 1.5}}, r"threads\.loader_workers: must be of type integer, not 1\.5"),
 ]
 
 
@@ -131,7 +131,7 @@ GOOD = [
     {"schedule": "cosine", "schedule_epochs": 3, "warmup_epochs": 2},
     {"epochs": [0, 0.0001, 9999]},
     {"schedule": "constant", "warmup_epochs": 0, "gradient_clip": 0.5, "mixup": 0.2, "precision": "auto"},
-    {"weights": "hub", "compile": True, "class_weights": "balanced", "threads": {"load": 0}},
+    {"weights": "hub", "compile": True, "class_weights": "balanced", "threads": {"loader_workers": 0}},
 ]
 
 

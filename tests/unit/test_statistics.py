@@ -42,8 +42,8 @@ def test_a_difference_goes_pair_by_pair():
         and found.effect == pytest.approx(mean / spread)
     )
     reach = 2.7764 * spread / math.sqrt(5)  # Student's t of 4 degrees of freedom, from a table
-    assert found.seen and found.low == pytest.approx(mean - reach, rel=1e-4)
-    assert found.high == pytest.approx(mean + reach, rel=1e-4)
+    assert found.seen and found.ci_low == pytest.approx(mean - reach, rel=1e-4)
+    assert found.ci_high == pytest.approx(mean + reach, rel=1e-4)
     assert not paired_difference(before[:4], after[:4]).seen, "four pairs say nothing"
 
 
@@ -55,7 +55,7 @@ def test_no_difference_is_seen_where_there_is_none():
     alike = paired_difference(np.zeros(8), np.full(8, 0.3))
     assert alike.seen and math.isnan(alike.effect), "all differ alike"
     same = paired_difference(before, before)
-    assert (same.mean, same.low, same.high, same.effect, same.seen) == (0, 0, 0, 0, False)
+    assert (same.mean, same.ci_low, same.ci_high, same.cohens_dz, same.seen) == (0, 0, 0, 0, False)
 
 
 @pytest.mark.parametrize("pairs", [5, 8])

@@ -15,7 +15,7 @@ from tests.helpers.sections import section
 from tests.helpers.small import FOURIER, MACO, PLAIN, RICH, network
 from tests.helpers.small import run as dream_of
 
-HARD = {"length": 1.0, "steps": 2, "ramp_epochs": 1}
+HARD = {"epsilon": 1.0, "steps": 2, "warmup_epochs": 1}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ HARD = {"length": 1.0, "steps": 2, "ramp_epochs": 1}
         ({"epochs": [3]}, 17, {"updates": 3 * 16, "harder": 0, "validation": 4 * 5}),
         # the first update's length is 0
         ({"epochs": [2], "adversarial": HARD}, 20, {"updates": 40, "harder": 2 * (40 - 8), "validation": 3 * 5}),
-        ({"epochs": [1], "adversarial": {"length": 1.0}}, 20, {"updates": 20, "harder": 20, "validation": 2 * 5}),
+        ({"epochs": [1], "adversarial": {"epsilon": 1.0}}, 20, {"updates": 20, "harder": 20, "validation": 2 * 5}),
     ],
 )
 def test_the_passes_of_training_are_counted_as_by_hand(changes, learnt, expected):
@@ -39,7 +39,7 @@ def test_the_passes_of_training_are_counted_as_by_hand(changes, learnt, expected
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("adversarial", [{"length": 0.0}, HARD], ids=["plain", "hard"])
+@pytest.mark.parametrize("adversarial", [{"epsilon": 0.0}, HARD], ids=["plain", "hard"])
 def test_real_training_makes_as_many_passes(adversarial, tmp_path, dataset, monkeypatch):
     passed, forward = Counter(), Classifier.forward
 
@@ -61,7 +61,7 @@ def test_the_pictures_of_a_dream_are_counted_as_by_hand():
     assert count(Recipe(steps=(5,), pad=2), (64, 64)) == {(68, 68): 5}
     assert count(Recipe(steps=(5,), tile=32), (64, 80)) == {(32, 32): 5 * 2 * 3}
     assert count(Recipe(steps=(5,), tile=64, pad=2), (64, 64)) == {(64, 64): 5 * 2 * 2}, "tiles cover the border too"
-    assert count(Recipe(steps=(5,), crops=7, crop_view=20), (64, 64)) == {(20, 20): 5 * 7}
+    assert count(Recipe(steps=(5,), crops=7, crop_output_size=20), (64, 64)) == {(20, 20): 5 * 7}
     grown = Recipe(steps=(30,), octaves=3, octave_scale=2.0, octave_steps=10)
     assert count(grown, (64, 64)) == {(16, 16): 10, (32, 32): 10, (64, 64): 10}
     assert count(replace(grown, tile=32, steps=(25,)), (64, 64)) == {(16, 16): 10, (32, 32): 10 + 5 * 4}
@@ -109,7 +109,10 @@ def test_a_study_is_the_sum_of_its_checkpoints_labels_and_recipes():
 
 def test_each_part_that_is_counted_has_a_bare_pass_of_its_own(monkeypatch):
     monkeypatch.setattr(benchmark, "SHORT", 0.0)
-    recipes = {"r": {"steps": [9]}, "p": {"steps": [5], "pad": 2, "crops": 3, "crop_view": 24, "batch_norm_prior": 1.0}}
+    recipes = {
+        "r": {"steps": [9]},
+        "p": {"steps": [5], "pad": 2, "crops": 3, "crop_output_size": 24, "batch_norm_prior": 1.0},
+    }
     labels = ["blue_jay", "northern_cardinal", "yellow_warbler"]
     runs = {"a": {"model": "test_resnet", "batch_size": 4, "adversarial": HARD}}
     config = {"gpu": 0, "judges": {}, "dataset": {"image_size": 32, "labels": labels}}

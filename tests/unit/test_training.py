@@ -29,7 +29,7 @@ WAYS = {
     "lamb float16": {"optimizer": "lamb", "precision": "float16"},
     "adan poly": {"optimizer": "adan", "schedule": "poly", "schedule_epochs": 3, "schedule_decay": 0.5},
     "bfloat16": {"precision": "bfloat16", "schedule": "step", "schedule_epochs": 2},
-    "adopt adversarial": {"optimizer": "adopt", "adversarial": {"length": 0.5, "ramp_epochs": 3, "steps": 2}},
+    "adopt adversarial": {"optimizer": "adopt", "adversarial": {"epsilon": 0.5, "warmup_epochs": 3, "steps": 2}},
     "dropped paths": {"model": "test_vit", "model_options": {"drop_path_rate": 0.5}, "freeze_batch_norm": True},
     "head": {"trainable": "head", "optimizer": "muon", "schedule": "multistep", "schedule_milestones": [1, 3]},
 }

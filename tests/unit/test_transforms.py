@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dreambirds.dreaming.recipe import Recipe, is_always, value_at
-from dreambirds.dreaming.starts import generator
 from dreambirds.dreaming.transforms import Transforms
+from dreambirds.seeding import generator
 from tests.helpers.small import close, ramps, rand, streams
 
 SIZE = 12
@@ -134,7 +134,7 @@ def test_positive_degrees_turn_clockwise_and_larger_scales_show_the_middle():
     ids=str,
 )
 def test_crops_have_their_size_and_lie_inside_the_picture_around_the_middle(whole, view, expected):
-    recipe = Recipe(crops=100, crop_size={"random": [0.25, 0.5]}, crop_view=view)
+    recipe = Recipe(crops=100, crop_size={"random": [0.25, 0.5]}, crop_output_size=view)
     crops = Transforms(recipe, streams("abc"))(ramps(3, *whole), 0)
     assert crops.shape == (300, 3, *expected)
     high, wide = expected

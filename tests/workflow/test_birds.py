@@ -19,7 +19,7 @@ SHRUNK = {
         "labels": None,
         "recipes": {"study": {"steps": [1, 2]}, "cross_entropy": {"steps": [1]}, "random_blur": {"steps": [1]}},
     },
-    "threads": {"train": 2, "load": 1},
+    "threads": {"train": 2, "loader_workers": 1},
     "gpu": 0,
 }
 
@@ -57,7 +57,7 @@ def test_the_original_runs_shrunk_on_photographs_in_its_layout(tmp_path):
     results = tmp_path / "results/birds"
     history = pd.read_csv(results / "runs/finetuned/history.csv")
     assert list(history["epoch"]) == [0, 0.5, 1] and history["train_loss"].notna().sum() == 2
-    assert list(pd.read_csv(results / "dataset/labels.csv")["name"]) == [
+    assert list(pd.read_csv(results / "dataset/labels.csv")["class_name"]) == [
         "Blue Jay",
         "Northern Cardinal",
         "Yellow Warbler",

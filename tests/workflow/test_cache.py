@@ -18,7 +18,7 @@ def clones(tmp_path_factory) -> tuple[Study, Study]:
     """Return a study that has filled the cache, and a clone of it that has run nothing."""
     config = tiny()
     config["runs"]["other"] = config["runs"]["scratch"] | {"epochs": [1]}
-    recipe = {"preset": "maco", "steps": [1], "jitter": 0, "crop_view": 32}
+    recipe = {"preset": "maco", "steps": [1], "jitter": 0, "crop_output_size": 32}
     config["dreams"]["recipes"] = {"small": recipe, "large": recipe | {"size": 48}}
     first, second = (Study(tmp_path_factory.mktemp(name), config) for name in ("first", "second"))
     second.root = copy_workflow(tmp_path_factory.mktemp("code"))

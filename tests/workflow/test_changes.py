@@ -119,7 +119,7 @@ def test_another_version_of_a_library(study, library):
 
 
 def test_a_montage_option(study):
-    study.config["pictures"]["cell"] = 40
+    study.config["montage"]["cell_size"] = 40
     assert set(study.jobs()) == {"study"} | PICTURES
 
 

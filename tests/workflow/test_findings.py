@@ -10,8 +10,8 @@ from tests.helpers.studies import Study, copy_workflow, tiny
 
 JUDGE = {"train": {"model": "test_efficientnet", "epochs": [1], "batch_size": 8}}
 CONTRASTS = [
-    {"vary": "epoch", "values": ["first", "last"], "measures": ["judge_probability", "own_probability"]},
-    {"vary": "blur_sigma", "measures": ["variation", "judge_top1", "feature_ratio"]},
+    {"vary": "epoch", "values": ["first", "last"], "measures": ["judge_probability", "dreamer_probability"]},
+    {"vary": "blur_sigma", "measures": ["total_variation", "judge_top1", "feature_ratio"]},
 ]
 
 
@@ -44,11 +44,18 @@ def test_the_tables_of_a_judged_study_are_whole(study):
     )
     assert list(dreams) == DREAMS and list(judgements) == JUDGEMENTS and list(runs) == RUNS and list(judges) == JUDGES
     assert len(dreams) == 2 * 3 * 4 * 2 and len(judgements) == 2 * len(dreams) and len(runs) == 2 and len(judges) == 1
-    measured = ["own_probability", "judge_probability", "judge_rank", "judge_top1", "feature_ratio", "seed_agreement"]
-    measured += ["spectrum_distance", "variation", "change", "seconds"]
+    measured = [
+        "dreamer_probability",
+        "judge_probability",
+        "judge_rank",
+        "judge_top1",
+        "feature_ratio",
+        "seed_agreement",
+    ]
+    measured += ["spectrum_distance", "total_variation", "mean_abs_change", "seconds"]
     assert dreams[measured].notna().all().all() and set(dreams["judge"]) == {"judge"}
     assert dreams["judge_rank"].between(1, 3).all() and (dreams["judge_top1"] == (dreams["judge_rank"] == 1)).all()
-    assert all((study.results / path).is_file() for path in [*dreams["picture"], *dreams["picture_rescaled"]])
+    assert all((study.results / path).is_file() for path in [*dreams["image_path"], *dreams["image_path_rescaled"]])
     assert judges["matched"].iloc[0] == 3 and runs["judge_probability"].notna().all()
 
 
@@ -56,11 +63,11 @@ def test_the_answer_is_that_of_the_table(study):
     table = read_findings(study.results / "finding" / "finding.csv")
     dreams = pd.read_csv(study.results / "dreams.csv")
     last = dreams[(dreams["step"] == 20) & (dreams["epoch"] == 1)]
-    means = last.groupby(["blur_sigma", "label"])["variation"].mean().groupby("blur_sigma").mean()
-    row = table[table["measure"] == "variation"].iloc[0]
+    means = last.groupby(["blur_sigma", "label"])["total_variation"].mean().groupby("blur_sigma").mean()
+    row = table[table["measure"] == "total_variation"].iloc[0]
     assert row["difference"] == pytest.approx(means[2.0] - means[0.0], rel=1e-3) and row["difference"] < 0
-    assert (row["before"], row["after"], row["labels"], row["pairs"]) == ("0", "2", 3, 6)
-    assert set(table["answer"]) == {"too few classes to tell"}
+    assert (row["baseline"], row["compared"], row["n_classes"], row["n_pairs"]) == ("0", "2", 3, 6)
+    assert set(table["verdict"]) == {"too few classes to tell"}
 
 
 def test_a_finished_study_answers_nothing_anew_but_another_question(study):

@@ -30,8 +30,8 @@ def test_a_folder_of_photographs_goes_all_the_way(fresh):
     assert "broken.jpg: not a picture that can be read" in said
     table = (fresh.results / "dataset/images.csv").read_bytes()
     images = pd.read_csv(io.BytesIO(table), keep_default_na=False)
-    assert (images["problem"] != "").sum() == 1 and len(images) == 11
-    assert list(pd.read_csv(fresh.results / "dataset/labels.csv")["name"]) == ["007.Blue Jay's", "Großer Reiher"]
+    assert (images["error"] != "").sum() == 1 and len(images) == 11
+    assert list(pd.read_csv(fresh.results / "dataset/labels.csv")["class_name"]) == ["007.Blue Jay's", "Großer Reiher"]
     dream = fresh.results / "dreams/scratch/epoch-0001/photo/007_Blue_Jay_s/step-0002.png"
     assert Image.open(dream).size == (32, 32)
     look = pd.read_csv(fresh.results / "dataset/classes.csv")
@@ -51,7 +51,7 @@ def test_real_photographs_train_and_dream(fresh):
     fresh.config["dataset"] = {"source": "folder", "path": str(REAL), "labels": labels, "image_size": 32}
     fresh.run()
     counts = pd.read_csv(fresh.results / "dataset/labels.csv")
-    assert list(counts["name"]) == ["American Goldfinch", "Blue Jay", "White Pelican"]
+    assert list(counts["class_name"]) == ["American Goldfinch", "Blue Jay", "White Pelican"]
     assert list(counts["train"] + counts["validation"]) == [60, 60, 50]
     history = pd.read_csv(fresh.results / "runs/scratch/history.csv")
     assert history["train_loss"].notna().sum() == 1

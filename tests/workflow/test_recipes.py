@@ -82,5 +82,5 @@ def test_a_dream_that_leaves_the_numbers_is_named_and_its_mates_are_kept(fresh):
     assert "Error: dreams.recipes.study, blue_jay: what the model '" in said and "lower step_size" not in said
     assert "Traceback" not in said
     folder = fresh.results / "dreams/scratch/epoch-0000/study"
-    assert read_facts(folder / "blue_jay/step-0003.png")["failed_at"] == 1
-    assert "failed_at" not in read_facts(folder / "yellow_warbler/step-0003.png")
+    assert read_facts(folder / "blue_jay/step-0003.png")["diverged_at"] == 1
+    assert "diverged_at" not in read_facts(folder / "yellow_warbler/step-0003.png")

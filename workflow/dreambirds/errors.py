@@ -85,7 +85,7 @@ def explain_failure(error: BaseException) -> str | None:
         )
     if NO_WORKER.search(str(error)):
         return (
-            "a process that loads pictures was ended by something else, for lack of memory maybe; 'threads: {load: 0}' "
+            "a process that loads pictures was ended by something else, for lack of memory maybe; 'threads: {loader_workers: 0}' "
             f"needs none, and {AGAIN}"
         )
     if NO_GPU.search(said):

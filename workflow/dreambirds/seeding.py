@@ -36,3 +36,9 @@ def label_rng(seed: int, label: str, *more: int) -> np.random.Generator:
     """Return a generator that depends on the seed, on the label's own letters, and on further whole numbers."""
     number = int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "big")
     return np.random.default_rng([seed, number, *more])
+
+
+def generator(seed: int, key: str) -> torch.Generator:
+    """Return a generator that depends on the seed and on a key, such as what a dream is of."""
+    digest = hashlib.sha256(f"{seed}/{key}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

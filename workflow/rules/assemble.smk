@@ -134,7 +134,7 @@ rule film_over_epochs:
         code=stage_code("assembly"),
         moments="epoch",
         look=plan.look,
-        seconds=plan.config["pictures"]["seconds_per_frame"],
+        seconds=plan.config["pictures"]["frame_duration"],
     message:
         "Film {output[0]}"
     script:
@@ -161,4 +161,4 @@ use rule film_over_epochs as film_over_steps with:
         code=stage_code("assembly"),
         moments="step",
         look=plan.look,
-        seconds=plan.config["pictures"]["seconds_per_frame"],
+        seconds=plan.config["pictures"]["frame_duration"],

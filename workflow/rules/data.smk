@@ -27,7 +27,7 @@ rule dataset:
         "../scripts/dataset.py"
 
 
-rule look:
+rule overview:
     input:
         images=ancient(rules.dataset.output.images),
         table=rules.dataset.output.table,
@@ -49,18 +49,18 @@ rule look:
         ),
         classes=f"{results}/dataset/classes.csv",
     log:
-        f"results/logs/{plan.study}/look.log",
+        f"results/logs/{plan.study}/overview.log",
     conda:
         "../../environment.yml"
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        code=stage_code("look"),
+        code=stage_code("overview"),
     message:
         "Look at the pictures"
     script:
-        "../scripts/look.py"
+        "../scripts/overview.py"
 
 
 rule statistics:

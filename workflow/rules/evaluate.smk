@@ -15,7 +15,7 @@ rule judge:
         labels=rules.dataset.output.labels,
     output:
         judged=f"{results}/judged/{{judge}}.csv",
-        check=f"{results}/judged/{{judge}}.check.csv",
+        check=f"{results}/judged/{{judge}}.sanity.csv",
     log:
         f"results/logs/{plan.study}/judge/{{judge}}.log",
     conda:

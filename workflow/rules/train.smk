@@ -17,7 +17,7 @@ rule train:
     priority: 10
     conda:
         "../../environment.yml"
-    threads: plan.config["threads"]["train"] + plan.config["threads"]["load"]
+    threads: plan.config["threads"]["train"] + plan.config["threads"]["loader_workers"]
     resources:
         gpu=plan.config["gpu"],
         mem_mb=lambda wildcards, attempt: train_mb(plan, wildcards.run) * attempt,

@@ -12,7 +12,7 @@ with job(snakemake):
     # as many as the cores that were granted leave, beside the threads that compute
     plan = make_plan(snakemake.config)
     asked = plan.config["threads"]
-    processes = asked["load"] * snakemake.threads // (asked["load"] + asked["train"])
+    processes = asked["loader_workers"] * snakemake.threads // (asked["loader_workers"] + asked["train"])
     before = source.get("before") and Files(Path(source.before), Path(source.before_state), Path())
     segment = TrainJob(
         name=snakemake.wildcards.run,

@@ -16,25 +16,25 @@ DREAM = ["run", "epoch", "step", "recipe", "label", "view"]
 CHANCE = "chance"
 ENDS: dict[str, Literal["min", "max"]] = {"first": "min", "last": "max"}
 USUAL = {"epoch": ["last"], "step": ["last"], "view": ["raw"]}
-OF_CHANCE = {"judge_top1": "judge_sees", "own_top1": "own_sees"}
-WITHOUT_VIEW = ("own_probability", "own_top1", "change", "seconds")
+OF_CHANCE = {"judge_top1": "judge_prediction", "dreamer_top1": "dreamer_prediction"}
+WITHOUT_VIEW = ("dreamer_probability", "dreamer_top1", "mean_abs_change", "seconds")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sets of dreams that differ in `vary`: `before` (None is chance) and `after` are its values there.
+    """Two sets of dreams that differ in `vary`: `baseline` (None is chance) and `compared` are its values there.
 
     `where` holds the values of other columns that count, and `measures` what is compared.
     """
 
     vary: str
-    before: object
-    after: object
+    baseline: object
+    compared: object
     where: dict[str, list[Any]]
     measures: list[str]
 
 
-class Dreams:
+class DreamQuery:
     """The dreams of a study as experiments speak of them: by places, by parameters, and by recipes of the config, each
     of which stands for all points of its grid."""
 
@@ -59,7 +59,7 @@ class Dreams:
         return self.pick({**comparison.where, comparison.vary: [value]})
 
     def pairs(self, comparison: Comparison) -> pd.DataFrame:
-        """Return the pairs of a comparison of two values, as the columns ``before`` and ``after`` of the table's index.
+        """Return the pairs of a comparison of two values, as the columns ``baseline`` and ``compared`` of the table's index.
 
         The two dreams of a pair are of one label and alike in all but what varies, but for the last epochs of runs and
         the last steps of recipes, which may be other ones; under varied recipes they share the seed. No dream is its
@@ -67,11 +67,11 @@ class Dreams:
         """
         keys = ["label", "partner", *_shared(comparison)]
         sides = []
-        for name, value in (("before", comparison.before), ("after", comparison.after)):
+        for name, value in (("baseline", comparison.baseline), ("compared", comparison.compared)):
             rows = self.side(comparison, value)
             sides.append(rows[DREAM].assign(partner=self._partners(rows, comparison.vary), **{name: rows.index}))
-        both = sides[0].merge(sides[1], on=keys)[["before", "after"]]
-        return both[both["before"] != both["after"]]
+        both = sides[0].merge(sides[1], on=keys)[["baseline", "compared"]]
+        return both[both["baseline"] != both["compared"]]
 
     def _holds(self, rows: pd.DataFrame, column: str, wanted: list[Any]) -> pd.Series:
         if column in ("epoch", "step"):
@@ -122,7 +122,7 @@ def list_comparisons(config: Section, recipes: dict[str, Section], table: pd.Dat
     """
     if config["experiment"] is None:
         return []
-    dreams = Dreams(config, recipes, by_view(table))
+    dreams = DreamQuery(config, recipes, by_view(table))
     return [
         each
         for number, contrast in enumerate(config["experiment"]["contrasts"])
@@ -130,7 +130,7 @@ def list_comparisons(config: Section, recipes: dict[str, Section], table: pd.Dat
     ]
 
 
-def _compare(contrast: Section, dreams: Dreams, where: str) -> list[Comparison]:
+def _compare(contrast: Section, dreams: DreamQuery, where: str) -> list[Comparison]:
     allowed = {*DREAM, *next(iter(dreams.recipes.values()))} - {"steps"}
     vary, measures = contrast["vary"], contrast["measures"]
     _check_word(vary, allowed - {"label"}, f"{where}.vary")
@@ -143,12 +143,14 @@ def _compare(contrast: Section, dreams: Dreams, where: str) -> list[Comparison]:
         return [Comparison(vary, None, value, chosen, measures) for value in values]
     if len(values) < 2:
         raise UserError(f"{where}.values: two values at least are compared, or one against {CHANCE}")
-    befores = values if contrast["against"] == "previous" else [values[0]] * len(values)
-    asked = [Comparison(vary, *sides, chosen, measures) for sides in zip(befores, values[1:], strict=False)]
+    baselines = values if contrast["against"] == "previous" else [values[0]] * len(values)
+    asked = [Comparison(vary, *sides, chosen, measures) for sides in zip(baselines, values[1:], strict=False)]
     found = [each for each in asked if len(dreams.pairs(each))]
     if not found or (contrast["values"] and len(found) < len(asked)):
         lost = next(each for each in asked if each not in found)
-        raise UserError(f"{where}: no two dreams differ in {vary} {lost.before} and {lost.after} and in nothing else")
+        raise UserError(
+            f"{where}: no two dreams differ in {vary} {lost.baseline} and {lost.compared} and in nothing else"
+        )
     return found
 
 
@@ -157,7 +159,7 @@ def _check_word(word: str, allowed: set[str], where: str) -> None:
         raise UserError(f"{where}: '{word}' is nothing that dreams can be told by here; {did_you_mean(word, allowed)}")
 
 
-def _chosen(contrast: Section, dreams: Dreams, where: str) -> dict[str, list[Any]]:
+def _chosen(contrast: Section, dreams: DreamQuery, where: str) -> dict[str, list[Any]]:
     """Return what counts beside the column that varies: `USUAL`, where nothing else is said."""
     given = {word: value if isinstance(value, list) else [value] for word, value in contrast["where"].items()}
     chosen = {**USUAL, **given}
@@ -170,7 +172,7 @@ def _chosen(contrast: Section, dreams: Dreams, where: str) -> dict[str, list[Any
     return chosen
 
 
-def _values(contrast: Section, dreams: Dreams, chosen: dict[str, list[Any]], where: str) -> list[Any]:
+def _values(contrast: Section, dreams: DreamQuery, chosen: dict[str, list[Any]], where: str) -> list[Any]:
     vary = contrast["vary"]
     values: list[Any] | None = contrast["values"]
     if values is None:
@@ -181,14 +183,14 @@ def _values(contrast: Section, dreams: Dreams, chosen: dict[str, list[Any]], whe
     return values
 
 
-def _check_value(dreams: Dreams, chosen: dict[str, list[Any]], column: str, value: object, where: str) -> None:
+def _check_value(dreams: DreamQuery, chosen: dict[str, list[Any]], column: str, value: object, where: str) -> None:
     plain = not isinstance(value, (dict, list))
     if (column in DREAM and not plain) or dreams.pick({**chosen, column: [value]}).empty:
         found = _all(dreams, dreams.pick(chosen), column)
         raise UserError(f"{where}: no dream has {column} '{value}'; {did_you_mean(value, found)}")
 
 
-def _all(dreams: Dreams, rows: pd.DataFrame, column: str) -> list[Any]:
+def _all(dreams: DreamQuery, rows: pd.DataFrame, column: str) -> list[Any]:
     """Return the different values that rows have, in their order; a parameter may be a dict."""
     found: list[Any] = []
     for value in dreams.values(rows, column):

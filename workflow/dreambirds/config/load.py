@@ -4,6 +4,7 @@ import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ import jsonschema
 import yaml
 from jsonschema.protocols import Validator
 
+from dreambirds.dreaming.recipe import Recipe, Start
 from dreambirds.errors import UserError, did_you_mean, first_line
 
 MOST_NODES = 100_000
@@ -20,6 +22,23 @@ RUNS_CODE = "__use_yte__"
 SUFFIXES = (".yaml", ".yml")
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 Section = dict[str, Any]  # a config, or a part of it that has keys
+# keys of configs from before version 0.1.0, and what they are called since; CHANGELOG.md lists them too
+RENAMED = {
+    "image": "parameterization",
+    "start_colour": "start_color",
+    "gradient_normalisation": "gradient_normalization",
+    "total_variation": "tv_weight",
+    "l2": "l2_weight",
+    "octave_manner": "octave_mode",
+    "lengths_at": "reference_size",
+    "crop_view": "crop_output_size",
+    "colour": "color",
+    "length": "epsilon",
+    "ramp_epochs": "warmup_epochs",
+    "load": "loader_workers",
+    "seconds_per_frame": "frame_duration",
+    "cell": "montage.cell_size",
+}
 PATTERNS = "{}<>"
 
 
@@ -141,9 +160,19 @@ class _Error(Protocol):
 
 @cache
 def load_schema(name: str) -> dict[str, Any]:
-    """Return the schema called ``config`` or ``recipe``."""
+    """Return the schema called ``config`` or ``recipe``; what the dreamer has a default for has that one."""
     schema: dict[str, Any] = yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text())
+    if name == "recipe":
+        for key, value in dreamer_defaults().items():
+            schema["properties"][key]["default"] = value
     return schema
+
+
+def dreamer_defaults() -> dict[str, Any]:
+    """Return the defaults of the dreamer's `Recipe` and `Start` by the keys of a config's recipe."""
+    own = {field.name: field.default for field in fields(Recipe)}
+    start = {"start": Start.kind, "start_color": Start.color, "start_noise": Start.noise}
+    return {**own, "steps": list(Recipe.steps), **start, "start_blur_sigma": Start.blur_sigma}
 
 
 def check(values: Section, name: str, where: str = "") -> None:
@@ -193,6 +222,9 @@ def _sentence(error: _Error, where: str) -> str:
 def _unknown_key(error: _Error) -> str:
     allowed = error.schema["properties"]
     unknown = sorted(str(key) for key in error.instance if key not in allowed)[0]
+    new = RENAMED.get(unknown, "")
+    if new in allowed or ("." in new and new.partition(".")[0] not in allowed and "frame_duration" in allowed):
+        return f"the key '{unknown}' is called '{new}' now"
     return f"unknown key '{unknown}'; {did_you_mean(unknown, allowed)}"
 
 

@@ -23,7 +23,7 @@ from dreambirds.shapes import in_proportion, shape_of
 FILE = Path(__file__).with_name("presets.yaml")
 SMALLEST_SIDE = 16
 _PIXELS_ONLY = {"blur_sigma": 0, "gradient_blur_sigma": 0, "octaves": 1, "zoom": 1}
-FLAT_STARTS = ("grey", "colour")
+FLAT_STARTS = ("gray", "color")
 MOST_RECIPES = 10_000
 LONGEST_NAME = 120
 
@@ -94,8 +94,8 @@ def check_point(point: Section, where: str) -> None:
 
 
 def _misfits(point: Section) -> dict[str, str | None]:
-    steps, image, start = point["steps"], f"image: {point['image']}", f"start: {point['start']}"
-    optimizer, pixels = f"optimizer: {point['optimizer']}", point["image"] == "pixels"
+    steps, image, start = point["steps"], f"parameterization: {point['parameterization']}", f"start: {point['start']}"
+    optimizer, pixels = f"optimizer: {point['optimizer']}", point["parameterization"] == "pixels"
     adaptive = point["optimizer"] != "ascent"
     grown = (point["octaves"] - 1) * point["octave_steps"]
     return {
@@ -106,14 +106,14 @@ def _misfits(point: Section) -> dict[str, str | None]:
         ),
         "momentum": _only(point["momentum"] and adaptive, "optimizer: ascent", optimizer),
         "weight_decay": _only(point["weight_decay"] and not adaptive, "optimizer: adam, adamw or nadam", optimizer),
-        "start": f"'{point['start']}' has no phases for 'image: maco' to climb in; take noise or a photograph"
-        if point["image"] == "maco" and point["start"] in FLAT_STARTS
+        "start": f"'{point['start']}' has no phases for 'parameterization: maco' to climb in; take noise or a photograph"
+        if point["parameterization"] == "maco" and point["start"] in FLAT_STARTS
         else None,
         "tile": "shows tiles of the whole picture, it can't go with 'crops'"
         if point["tile"] and point["crops"]
         else None,
         **{
-            key: _only(point[key] != least and not pixels, "image: pixels", image)
+            key: _only(point[key] != least and not pixels, "parameterization: pixels", image)
             for key, least in _PIXELS_ONLY.items()
         },
     }
@@ -140,7 +140,7 @@ def check_sizes(point: Section, shape: tuple[int, int], where: str) -> None:
             f"{where}.octaves: the first of {point['octaves']} would be {smallest} pixels wide or high; it must "
             f"have at least {SMALLEST_SIDE}"
         )
-    jitter = round(point["jitter"] * side / (point["lengths_at"] or side))
+    jitter = round(point["jitter"] * side / (point["reference_size"] or side))
     if jitter >= smallest:
         raise UserError(f"{where}.jitter: must be below the picture's side, {smallest}, not {jitter}")
 
@@ -265,4 +265,4 @@ def as_recipe(parameters: Section, side: int) -> Recipe:
     `side` pixels."""
     values = {key.name: parameters[key.name] for key in fields(Recipe)}
     recipe = Recipe(**{**values, "steps": tuple(parameters["steps"])})
-    return recipe if parameters["lengths_at"] is None else scaled(recipe, side / parameters["lengths_at"])
+    return recipe if parameters["reference_size"] is None else scaled(recipe, side / parameters["reference_size"])

@@ -19,8 +19,8 @@ INTRODUCTION = """\
 # The config: one YAML file a study
 
 `default.yaml` is what `make` runs. Copy it, change it, and run `make CONFIG=my.yaml` or
-`snakemake --cores all --configfile my.yaml`. A key that is left out has the default given here (in a recipe, what its
-preset says goes first); a key, model, label or value that is not allowed is refused, with the nearest allowed one,
+`snakemake --cores all --configfile my.yaml`. A key that is left out has the default given here (in a recipe, the
+one of the preset `original`; another preset has others); a key, model, label or value that is not allowed is refused, with the nearest allowed one,
 before any job starts.
 
 *This page is made from `workflow/schemas/` by `make manual`; a test compares them.*
@@ -48,11 +48,12 @@ def manual() -> str:
         ("`dataset`: what the models learn from", "dataset.", config["properties"]["dataset"]["properties"]),
         ("`runs.<name>`: ways to train", "", config["$defs"]["run"]["properties"]),
         ("`dreams`", "dreams.", config["properties"]["dreams"]["properties"]),
-        ("`dreams.recipes.<name>`: ways to dream", "", recipe["properties"]),
+        ("`dreams.recipes.<name>`: ways to dream", "", _with_preset(recipe["properties"])),
         ("`judges.<name>`: who judges the dreams", "", config["$defs"]["judge"]["properties"]),
         ("`experiment`: what the study asks", "experiment.", config["properties"]["experiment"]["properties"]),
         ("`experiment.contrasts`: what is compared", "", config["$defs"]["contrast"]["properties"]),
-        ("`pictures`: how montages and films look", "pictures.", config["properties"]["pictures"]["properties"]),
+        ("`montage`: how montages look", "montage.", config["properties"]["montage"]["properties"]),
+        ("`pictures`: how films look", "pictures.", config["properties"]["pictures"]["properties"]),
         ("`threads`", "threads.", config["properties"]["threads"]["properties"]),
     ]
     parts = [INTRODUCTION]
@@ -64,6 +65,15 @@ def manual() -> str:
         if "recipes.<name>" in title:
             parts.append(GRIDS)
     return "".join(parts)
+
+
+def _with_preset(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys of a recipe with the defaults that hold: those of the default preset, where it sets a key."""
+    set_by_preset = load_presets()[properties["preset"]["default"]].recipe
+    return {
+        key: {**schema, "default": set_by_preset[key]} if key in set_by_preset else schema
+        for key, schema in properties.items()
+    }
 
 
 def _rows(key: str, schema: dict[str, Any], *schemas: dict[str, Any]) -> Iterator[str]:

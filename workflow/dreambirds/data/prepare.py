@@ -109,15 +109,15 @@ class ImagePreparer:
             except UnreadableError as error:
                 problem = shown(str(error))
                 log.warning("left out %s: %s", source.said, problem, extra={"others": OTHERS})
-                return PreparedImage({**row, "problem": problem})
+                return PreparedImage({**row, "error": problem})
             link_or_copy(entry.path, self.folder / path)
             picture = entry.picture
             row |= {"sha256": entry.sha256, "size": entry.facts["size"], "split": source.origin.part}
         return PreparedImage({**row, "path": str(path)}, np.asarray(picture).transpose(2, 0, 1), found)
 
     def _draw(self, source: Source, path: Path) -> Image.Image:
-        label, stream = source.label.label, label_rng(self.dataset["seed"], source.label.label, source.origin)
-        picture = widen(draw_bird(label, stream, min(self.shape), self.dataset["facing"]), self.shape)
+        label, rng = source.label.label, label_rng(self.dataset["seed"], source.label.label, source.origin)
+        picture = widen(draw_bird(label, rng, min(self.shape), self.dataset["facing"]), self.shape)
         with atomic_write(path) as temporary:
             picture.save(temporary)
         return picture
@@ -152,7 +152,7 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
 
     `dataset` is the config's section. Photographs are prepared once and kept in the folder `store` (None is the
     default one): what is there is not made anew. A picture that can't be read is left out and listed with its reason,
-    in the log and in the column `problem`. Raises StudyError where a class is left with too few pictures to learn
+    in the log and in the column `error`. Raises StudyError where a class is left with too few pictures to learn
     from, and where the store can't be written to.
     """
     workshop = ImagePreparer(dataset, folder, ImageCache(store or default_folder()))
@@ -164,7 +164,7 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
             if made.pixels is not None:
                 append(made.pixels)
     images = _image_table(rows, labels, dataset)
-    good = images[images["problem"] == ""]
+    good = images[images["error"] == ""]
     log_duplicates(good)
     write_table(images, folder / "images.csv")
     write_table(label_table(good, labels), folder / "labels.csv")
@@ -203,7 +203,7 @@ def _make_all(workshop: ImagePreparer, sources: list[Source], threads: int) -> I
 def _image_table(rows: list[dict], labels: list[Label], dataset: dict) -> pd.DataFrame:
     """Return ``images.csv``: a split that photographs bring with them is kept, the others are divided."""
     images = pd.DataFrame([dict.fromkeys(IMAGE_COLUMNS, "") | row for row in rows], columns=IMAGE_COLUMNS)
-    good = images["problem"] == ""
+    good = images["error"] == ""
     _check_counts(images, labels, dataset)
     free = good & (images["split"] == "")
     images.loc[free, "split"] = split(images.loc[free, "label"], dataset["validation_fraction"], dataset["seed"])
@@ -212,7 +212,7 @@ def _image_table(rows: list[dict], labels: list[Label], dataset: dict) -> pd.Dat
 
 
 def _check_counts(images: pd.DataFrame, labels: list[Label], dataset: dict) -> None:
-    counts = images[images["problem"] == ""].groupby(["label", "split"]).size()
+    counts = images[images["error"] == ""].groupby(["label", "split"]).size()
     for label in labels:
         parts = counts.get(label.label, pd.Series(dtype=int))
         readable, validating = int(parts.sum()), int(parts.get("validation", 0))
@@ -230,6 +230,6 @@ def _check_counts(images: pd.DataFrame, labels: list[Label], dataset: dict) -> N
 
 def _first_left_out(images: pd.DataFrame, label: Label) -> str:
     """Return the sentence's end that tells of the class's first picture that is left out, nothing if there is none."""
-    left_out = images[(images["label"] == label.label) & (images["problem"] != "")]
-    told = left_out[["source", "problem"]].head(1).itertuples(index=False)
-    return "".join(f"; the first left out is {row.source}: {row.problem}" for row in told)
+    left_out = images[(images["label"] == label.label) & (images["error"] != "")]
+    told = left_out[["source", "error"]].head(1).itertuples(index=False)
+    return "".join(f"; the first left out is {row.source}: {row.error}" for row in told)

@@ -10,10 +10,20 @@ from dreambirds.data.labels import Label
 from dreambirds.errors import MAKE_AGAIN, UserError, first_line
 from dreambirds.io import atomic_write
 
-TEXT_COLUMNS = ("run", "recipe", "label", "name", "judge", "sees", "own_sees", "judge_sees", "judge_sees_rescaled")
+TEXT_COLUMNS = (
+    "run",
+    "recipe",
+    "label",
+    "class_name",
+    "judge",
+    "prediction",
+    "dreamer_prediction",
+    "judge_prediction",
+    "judge_prediction_rescaled",
+)
 TEXT_COLUMNS += ("unmatched", "checkpoint_sha256", "weights_sha256")  # a digest of digits only is no number
-IMAGE_COLUMNS = ["path", "label", "split", "sha256", "size", "source", "problem", "duplicate_of"]
-LABEL_COLUMNS = ["index", "label", "name", "train", "validation"]
+IMAGE_COLUMNS = ["path", "label", "split", "sha256", "size", "source", "error", "duplicate_of"]
+LABEL_COLUMNS = ["index", "label", "class_name", "train", "validation"]
 PICTURE = r"images/[\w-]+/\w+\.png"
 
 
@@ -53,7 +63,7 @@ def read_labels(folder: Path) -> pd.DataFrame:
     """Return ``labels.csv``: index, label, name, and the numbers of pictures that train and validate.
 
     Raises StudyError if it is no such table."""
-    path, text = folder / "labels.csv", {"label": str, "name": str}
+    path, text = folder / "labels.csv", {"label": str, "class_name": str}
     labels = _read_filled(path, LABEL_COLUMNS, remedy(folder), dtype=text)
     if list(labels["index"]) != list(range(len(labels))) or labels["label"].duplicated().any():
         raise UserError(f"'{path}' must number its labels from 0, each once; {remedy(folder)}")
@@ -131,7 +141,7 @@ def label_table(images: pd.DataFrame, labels: list[Label]) -> pd.DataFrame:
     """Return ``labels.csv`` for the rows of the pictures that were prepared."""
     counts = pd.crosstab(images["label"], images["split"])
     table = pd.DataFrame({"index": range(len(labels)), "label": [label.label for label in labels]})
-    table["name"] = [label.name for label in labels]
+    table["class_name"] = [label.name for label in labels]
     for part in ("train", "validation"):
         column = counts[part] if part in counts else pd.Series(dtype=int)
         table[part] = table["label"].map(column).fillna(0).astype(int)

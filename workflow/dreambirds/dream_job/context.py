@@ -19,17 +19,18 @@ from dreambirds.data.tables import remedy
 from dreambirds.device import resolve_precision
 from dreambirds.dream_job.snapshots import versions
 from dreambirds.dream_job.statistics import read_statistics
-from dreambirds.dreaming.dream import Dreams, dream
+from dreambirds.dreaming.dream import DreamResult, dream
 from dreambirds.dreaming.features import FeatureExtractor, find_layer
 from dreambirds.dreaming.objectives import Objective, layers
 from dreambirds.dreaming.octaves import shapes_seen
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.dreaming.starts import Start, Starts, generator
+from dreambirds.dreaming.starts import Start, Starts
 from dreambirds.errors import UserError, first_line, is_out_of_memory
 from dreambirds.io import sha256_of
 from dreambirds.models.checkpoint import load_checkpoint, read_metadata
 from dreambirds.models.inference import prepare_for_inference
 from dreambirds.plan.memory import frames
+from dreambirds.seeding import generator
 from dreambirds.shapes import in_proportion, shape_of, shape_text
 
 LARGEST = {"cpu": 16, "cuda": 256}
@@ -195,13 +196,13 @@ class DreamContext:
             "code": self.job.code,
         }
 
-    def dream_of(self, labels: Sequence[str], steps: Sequence[int], film: bool) -> Dreams:
+    def dream_of(self, labels: Sequence[str], steps: Sequence[int], film: bool) -> DreamResult:
         """Dream of labels at once, and keep the pictures of these steps, and frames if there is to be a film."""
         job = self.job
         recipe = Recipe(**{**vars(self.recipe), "steps": tuple(steps)})
         spectrum, means = self.statistics
-        streams = [generator(job.parameters["seed"], label) for label in labels]
-        starts = self._starts(labels, means, streams)
+        rngs = [generator(job.parameters["seed"], label) for label in labels]
+        starts = self._starts(labels, means, rngs)
         targets = torch.tensor([self.card.labels.index(label) for label in labels], device=self.device)
         began = time.perf_counter()
         dreams = dream(
@@ -209,7 +210,7 @@ class DreamContext:
             targets,
             starts.to(self.device),
             recipe,
-            streams,
+            rngs,
             spectrum=spectrum,
             precision=self.precision,
             film_every=job.parameters["film_every"] if film else None,
@@ -218,9 +219,9 @@ class DreamContext:
         log.info("%s: dreamt of %d labels, %.1f ms a step", self.said, len(labels), 1000 * self.seconds_a_step)
         return dreams
 
-    def _starts(self, labels: Sequence[str], means: dict[str, torch.Tensor], streams: list) -> torch.Tensor:
+    def _starts(self, labels: Sequence[str], means: dict[str, torch.Tensor], rngs: list) -> torch.Tensor:
         try:
-            return default_collate(list(Starts(self._start(labels, means), self.shape, streams)))[0]
+            return default_collate(list(Starts(self._start(labels, means), self.shape, rngs)))[0]
         except UserError as error:
             if self.job.parameters["start_path"] is not None:
                 raise
@@ -232,8 +233,8 @@ class DreamContext:
         images = [read_start(self.job.photographs[label], self.shape) for label in labels if self.job.photographs]
         images += [means[label] for label in labels if keys["start"] == "class_mean"]
         side = min(self.shape)
-        blur = keys["start_blur_sigma"] * side / (keys["lengths_at"] or side)
-        return Start(keys["start"], keys["start_colour"], keys["start_noise"], blur, images)
+        blur = keys["start_blur_sigma"] * side / (keys["reference_size"] or side)
+        return Start(keys["start"], keys["start_color"], keys["start_noise"], blur, images)
 
 
 def read_start(path: Path, shape: tuple[int, int]) -> torch.Tensor:

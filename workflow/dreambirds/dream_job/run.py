@@ -18,14 +18,25 @@ from dreambirds.dream_job import snapshots
 from dreambirds.dream_job.context import DreamContext, DreamJob, in_batches
 from dreambirds.dream_job.snapshots import Snapshot, as_text, rescale_together, save_gif, to_picture, versions
 from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
-from dreambirds.dreaming.dream import Dreams
+from dreambirds.dreaming.dream import DreamResult
 from dreambirds.dreaming.recipe import value_at
 from dreambirds.errors import UserError
 from dreambirds.io import link_or_copy
 from dreambirds.plan.paths import film_name, step_name
 
 FILM, SECONDS_PER_FRAME = "film.gif", 0.08
-INDEX = ["label", "step", "steps_done", "failed_at", "loss", "logit", "probability", "top1", "change", "raw_sha256"]
+INDEX = [
+    "label",
+    "step",
+    "steps_done",
+    "diverged_at",
+    "loss",
+    "logit",
+    "probability",
+    "top1",
+    "mean_abs_change",
+    "raw_sha256",
+]
 INDEX += ["rescaled_sha256", "seconds"]
 log = logging.getLogger(__name__)
 
@@ -86,7 +97,7 @@ class _Dreamer:
         film = self.job.film and steps == self.job.steps
         return lambda places: self.ready.dream_of([labels[place] for place in places], steps, film)
 
-    def _keep(self, stage: Transaction, dreams: Dreams, row: int, label: str) -> None:
+    def _keep(self, stage: Transaction, dreams: DreamResult, row: int, label: str) -> None:
         """Write the moments of one dream of a batch into a stage, and put all that was asked for into the folder."""
         failed, key, classes = int(dreams.failed[row]), self.keys[label], self.ready.card.labels
         if failed:
@@ -105,7 +116,7 @@ class _Dreamer:
             self._place_film(label, stage.last())
         self._place_trace(label)
 
-    def _shoot(self, stage: Transaction, dreams: Dreams, row: int, label: str) -> None:
+    def _shoot(self, stage: Transaction, dreams: DreamResult, row: int, label: str) -> None:
         ended, every = int(dreams.ended[row]), self.job.parameters["film_every"]
         frames = [*dreams.frames[: math.ceil(ended / every)], dreams.frames[-1]]
         pictures = [to_picture(image) for image in rescale_together(torch.stack([each[row] for each in frames]))]
@@ -120,11 +131,11 @@ class _Dreamer:
         words = [moment.title, moment.said, parameters["film_every"], parameters["steps"][-1]]
         return f"film-{dream_key(words)[:8]}"
 
-    def _seconds(self, dreams: Dreams, row: int, step: int) -> float:
+    def _seconds(self, dreams: DreamResult, row: int, step: int) -> float:
         """Return a moment's share of the time that its batch took."""
         return self.ready.seconds_a_step * min(step, int(dreams.ended[row]))
 
-    def _made(self, dreams: Dreams, row: int, step: int) -> dict:
+    def _made(self, dreams: DreamResult, row: int, step: int) -> dict:
         failed = int(dreams.failed[row])
         return {
             "device": str(self.ready.device),
@@ -133,7 +144,7 @@ class _Dreamer:
             "steps_done": min(step, int(dreams.ended[row])),
             "layers": self.ready.layers,
             **({"tf32": True} if self.ready.device.type == "cuda" else {}),
-            **({"failed_at": failed} if failed else {}),
+            **({"diverged_at": failed} if failed else {}),
         }
 
     def _moment(self, label: str, step: int, made: dict) -> Snapshot:
@@ -146,11 +157,16 @@ class _Dreamer:
         """Put a moment into the job's folder; tell whether it was there to be put."""
         if entry is None:
             return False
-        made, look = entry.facts["made"], entry.facts["look"]
+        made, look = entry.facts["environment"], entry.facts["metrics"]
         with self._placing() as there:
             digests = snapshots.link_snapshot(entry, self._moment(label, step, made), self.job.folder, label, step)
             self.traces[label, step] = snapshots.read_trace(entry)
-            own = {"label": label, "step": step, "steps_done": made["steps_done"], "failed_at": made.get("failed_at")}
+            own = {
+                "label": label,
+                "step": step,
+                "steps_done": made["steps_done"],
+                "diverged_at": made.get("diverged_at"),
+            }
             self.rows[label, step] = {**own, **look, **{f"{view}_sha256": sha for view, sha in digests.items()}}
             self.rows[label, step]["seconds"] = entry.facts["seconds"]
         return bool(there)
@@ -197,7 +213,7 @@ class _Dreamer:
         log.info("%s: %d dreams, %d of them from the store", self.ready.said, len(self.rows), self.found)
         if index:
             rows = [self.rows[label, step] for label in self.job.names for step in self.job.steps]
-            table = pd.DataFrame(rows, columns=INDEX).astype({"failed_at": "Int64"})
+            table = pd.DataFrame(rows, columns=INDEX).astype({"diverged_at": "Int64"})
             write_table(table, index, float_format="%.6g")
 
 
@@ -228,5 +244,5 @@ def _failure(job: DreamJob, label: str, step: int) -> str:
     size = value_at(job.parameters["step_size"], step - 1)
     return (
         f"{where}: values ran to infinity in step {step} at step_size {size:g}; lower step_size, or set "
-        "gradient_normalisation to std"
+        "gradient_normalization to std"
     )

@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from dreambirds import __version__
 from dreambirds.config.contrasts import VIEWS
 from dreambirds.dream_job.store import StoredSnapshot
-from dreambirds.dreaming.dream import MEASURES, Dreams
+from dreambirds.dreaming.dream import MEASURES, DreamResult
 from dreambirds.io import atomic_write, link_or_copy, sha256_of
 from dreambirds.plan.paths import picture_name, trace_name
 
@@ -110,7 +110,13 @@ class Snapshot:
 
     def as_facts(self, look: dict, seconds: float) -> dict:
         """Return the facts of a stored moment; `look` is what the model makes of it, `seconds` what it took."""
-        return {"title": self.title, "said": self.said, "made": self.made, "look": look, "seconds": seconds}
+        return {
+            "title": self.title,
+            "request": self.said,
+            "environment": self.made,
+            "metrics": look,
+            "seconds": seconds,
+        }
 
 
 def write_snapshot(folder: Path, image: torch.Tensor, moment: Snapshot, trace: Sequence[str]) -> None:
@@ -125,7 +131,7 @@ def link_snapshot(entry: StoredSnapshot, wanted: Snapshot, folder: Path, label: 
 
     They are the store's own files unless another study dreamt them and they say other things of themselves there.
     """
-    same = (entry.facts["title"], entry.facts["said"]) == (wanted.title, json.loads(json.dumps(wanted.said)))
+    same = (entry.facts["title"], entry.facts["request"]) == (wanted.title, json.loads(json.dumps(wanted.said)))
     digests = {}
     for view in VIEWS:
         source, path = entry.folder / f"{view}.png", folder / picture_name(label, step, view)
@@ -140,7 +146,7 @@ def link_snapshot(entry: StoredSnapshot, wanted: Snapshot, folder: Path, label: 
     return digests
 
 
-def trace_lines(dreams: Dreams, row: int, classes: Sequence[str]) -> list[str]:
+def trace_lines(dreams: DreamResult, row: int, classes: Sequence[str]) -> list[str]:
     """Return the trace of one dream of a batch as lines of CSV: a header, then a line a step that it has done."""
     ended = int(dreams.ended[row])
     columns = [values[row, : ended + 1].tolist() for values in dreams.trace.values()]
@@ -148,13 +154,13 @@ def trace_lines(dreams: Dreams, row: int, classes: Sequence[str]) -> list[str]:
     return [",".join(["step", *MEASURES]), *lines]
 
 
-def snapshot_metrics(dreams: Dreams, row: int, step: int, classes: Sequence[str]) -> dict:
+def snapshot_metrics(dreams: DreamResult, row: int, step: int, classes: Sequence[str]) -> dict:
     """Return what the model makes of a kept picture, by measure: numbers, and the name of the class on top."""
     look = dict(zip(MEASURES, dreams.looks[step][:, row].tolist(), strict=True))
     return {**look, "top1": _name(look["top1"], classes)}
 
 
-def snapshot_trace(lines: Sequence[str], dreams: Dreams, row: int, step: int, classes: Sequence[str]) -> list[str]:
+def snapshot_trace(lines: Sequence[str], dreams: DreamResult, row: int, step: int, classes: Sequence[str]) -> list[str]:
     """Return the trace up to a kept step: through each step's own view, and at the kept step plainly."""
     done = min(step, int(dreams.ended[row]))
     return [*lines[: done + 1], _line(done, dreams.looks[step][:, row].tolist(), classes)]

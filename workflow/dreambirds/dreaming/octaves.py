@@ -20,7 +20,7 @@ def tile_starts(side: int, tile: int) -> list[int]:
 
 
 def tiled_gradient(
-    gradients: Gradients, images: torch.Tensor, tile: int, streams: list[torch.Generator]
+    gradients: Gradients, images: torch.Tensor, tile: int, rngs: list[torch.Generator]
 ) -> tuple[torch.Tensor, ...]:
     """Return what `gradients` returns, put together from tiles of images (B, C, H, W).
 
@@ -31,7 +31,7 @@ def tiled_gradient(
     height, width = images.shape[-2:]
     if max(height, width) <= tile:
         return gradients(images)
-    shifts = [torch.randint(0, tile, (2,), generator=stream).tolist() for stream in streams]
+    shifts = [torch.randint(0, tile, (2,), generator=rng).tolist() for rng in rngs]
     rolled = _roll(images, shifts)
     total, count = torch.zeros_like(rolled), torch.zeros(height, width, device=images.device, dtype=images.dtype)
     others: list[torch.Tensor] = []
@@ -65,8 +65,8 @@ def octave_shapes(recipe: Recipe, shape: Sequence[int]) -> list[tuple[int, int]]
 def evaluation_shape(recipe: Recipe, shape: tuple[int, int]) -> tuple[int, int]:
     """Return (height, width) at which whole pictures of a shape are shown to the model, to be measured: that of the
     views where these are crops; so small that it fits into a tile where they are tiles."""
-    if recipe.crops and recipe.crop_view:
-        return in_proportion(shape, recipe.crop_view)
+    if recipe.crops and recipe.crop_output_size:
+        return in_proportion(shape, recipe.crop_output_size)
     return in_proportion(shape, min(max(shape), recipe.tile or max(shape)), of=max)
 
 
@@ -80,8 +80,8 @@ def shapes_seen(recipe: Recipe, shape: tuple[int, int]) -> list[tuple[int, int]]
 
 def _view_shape(recipe: Recipe, shape: tuple[int, int]) -> tuple[int, int]:
     height, width = (side + 2 * recipe.pad for side in shape)
-    if recipe.crops and recipe.crop_view:
-        height, width = in_proportion((height, width), recipe.crop_view)
+    if recipe.crops and recipe.crop_output_size:
+        height, width = in_proportion((height, width), recipe.crop_output_size)
     return min(height, recipe.tile or height), min(width, recipe.tile or width)
 
 
@@ -129,7 +129,7 @@ class Octaves:
         return images
 
     def _next(self, images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-        if self.recipe.octave_manner == "resize":
+        if self.recipe.octave_mode == "resize":
             return resize(images, shape)
         detail = images - self.base(images)
         return (resize(self.starts, shape) + resize(detail, shape)).clamp(0, 1)

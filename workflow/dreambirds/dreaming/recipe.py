@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
 Value = float | int | Mapping[str, Any]
+WIDTHS, COUNTS = ("blur_sigma", "gradient_blur_sigma"), ("jitter", "roll", "pad")
 
 
-def value_at(value: Value, step: int, stream: "torch.Generator | None" = None) -> float:
+def value_at(value: Value, step: int, rng: "torch.Generator | None" = None) -> float:
     """Return what a value is at one step.
 
-    `value` is a number (fixed), ``{"random": [low, high]}`` (uniform, one draw from `stream` a step) or
+    `value` is a number (fixed), ``{"random": [low, high]}`` (uniform, one draw from `rng` a step) or
     ``{"from": a, "to": b, "over": n}`` (over the first n steps, then b; linear, or with ``"shape": "cosine"`` along
     half a wave). A schedule depends on its own length and never on the last step of the dream, so that a longer dream
     passes through the shorter one.
@@ -25,7 +26,7 @@ def value_at(value: Value, step: int, stream: "torch.Generator | None" = None) -
         import torch  # only here, since a config is read without it
 
         low, high = value["random"]
-        drawn: float = low + (high - low) * torch.rand((), generator=stream).item()
+        drawn: float = low + (high - low) * torch.rand((), generator=rng).item()
         return drawn
     progress = min(1.0, step / value["over"])
     if value.get("shape") == "cosine":
@@ -43,17 +44,17 @@ def is_always(value: Value, constant: float) -> bool:
 class Recipe:
     """How to dream. The defaults are neutral: plain ascent on the pixels, nothing blurred, moved or held back.
 
-    `steps` are the moments to keep, ascending; `step_size` is in units of the parameters of the `image` (for pixels, of
+    `steps` are the moments to keep, ascending; `step_size` is in units of the parameters of the `parameterization` (for pixels, of
     their range) after the gradient's normalisation; lengths are in pixels, `rotate` in degrees, `scale` a factor,
-    `crop_size` a share of both sides, `crop_view` the shorter side of a crop's view, `flip` a probability a step;
+    `crop_size` a share of both sides, `crop_output_size` the shorter side of a crop's view, `flip` a probability a step;
     `noise` and the penalties are in units of the range. config/README.md explains each.
     """
 
     objective: str | Mapping[str, float] = "logit"
-    total_variation: float = 0.0
-    l2: float = 0.0
+    tv_weight: float = 0.0
+    l2_weight: float = 0.0
     batch_norm_prior: float = 0.0
-    image: str = "pixels"
+    parameterization: str = "pixels"
     steps: tuple[int, ...] = (200,)
     stop_confidence: float | None = None
     stop_plateau: int | None = None
@@ -76,18 +77,27 @@ class Recipe:
     rotate: Value = 0.0
     crops: int = 0
     crop_size: Value = 0.25
-    crop_view: int | None = None
+    crop_output_size: int | None = None
     noise: float = 0.0
     octaves: int = 1
     octave_scale: float = 1.4
     octave_steps: int = 10
-    octave_manner: str = "resize"
+    octave_mode: str = "resize"
     zoom: float = 1.0
     zoom_every: int = 10
     tile: int | None = None
 
 
-WIDTHS, COUNTS = ("blur_sigma", "gradient_blur_sigma"), ("jitter", "roll", "pad")
+@dataclass(frozen=True)
+class Start:
+    """How dreams begin: `kind` is one of `starts.KINDS`; `color` is ``#rrggbb``; `noise` a standard deviation in [0, 1];
+    `blur_sigma` is in pixels of the start image; `images` holds one (3, H, W) in [0, 1] per dream, if it is needed."""
+
+    kind: str = "gray"
+    color: str = "#808080"
+    noise: float = 0.1
+    blur_sigma: float = 0.0
+    images: "list[torch.Tensor]" = field(default_factory=list)
 
 
 def scaled(recipe: Recipe, factor: float) -> Recipe:

@@ -1,4 +1,4 @@
-"""What a dream is held back by: total variation, length, and statistics that the model never saw."""
+"""Regularizers: total variation, the L2 norm, and the distance from a model's batch-norm statistics."""
 
 import torch
 from torch import nn
@@ -18,6 +18,16 @@ def total_variation(images: torch.Tensor) -> torch.Tensor:
         images[..., 1:, :-1] - images[..., :-1, 1:],
     )
     return sum(_norm(difference) for difference in differences)  # type: ignore[return-value]  # never empty
+
+
+def penalty(images: torch.Tensor, tv_weight: float, l2_weight: float) -> torch.Tensor:
+    """Return the weighted sum of both penalties of images (B, C, H, W), (B,); zero where both weights are."""
+    total = images.new_zeros(len(images))
+    if tv_weight:
+        total = total + tv_weight * total_variation(images)
+    if l2_weight:
+        total = total + l2_weight * l2_norm(images)
+    return total
 
 
 def l2_norm(images: torch.Tensor) -> torch.Tensor:

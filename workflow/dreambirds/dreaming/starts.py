@@ -1,48 +1,28 @@
 """Where dreams begin: start images, and the random stream that each dream keeps for itself."""
 
-import hashlib
-from dataclasses import dataclass, field
-
 import torch
 from torch.utils.data import Dataset
 
 from dreambirds.dreaming.parameterization import Fourier
+from dreambirds.dreaming.recipe import Start
 from dreambirds.dreaming.updates import blur
 
 GRAY = 128 / 255
 SPECTRAL_DEVIATION = 0.01
 
 
-def generator(seed: int, key: str) -> torch.Generator:
-    """Return a generator that depends on the seed and on what the dream is of, never on its place in a batch."""
-    digest = hashlib.sha256(f"{seed}/{key}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-@dataclass(frozen=True)
-class Start:
-    """How dreams begin: `kind` is one of KINDS; `colour` is ``#rrggbb``; `noise` a standard deviation in [0, 1];
-    `blur_sigma` is in pixels of the start image; `images` holds one (3, H, W) in [0, 1] per dream, if it is needed."""
-
-    kind: str = "grey"
-    color: str = "#808080"
-    noise: float = 0.1
-    blur_sigma: float = 0.0
-    images: list[torch.Tensor] = field(default_factory=list)
-
-
 class Starts(Dataset[tuple[torch.Tensor, int]]):
     """One start image a dream, float32 (3, H, W) in [0, 1], with the dream's place; for a ``DataLoader``."""
 
-    def __init__(self, start: Start, shape: tuple[int, int], streams: list[torch.Generator]):
+    def __init__(self, start: Start, shape: tuple[int, int], rngs: list[torch.Generator]):
         """Take how to begin, the height and width in pixels, and a stream a dream."""
-        self.start, self.shape, self.streams = start, shape, streams
+        self.start, self.shape, self.rngs = start, shape, rngs
 
     def __len__(self) -> int:
-        return len(self.streams)
+        return len(self.rngs)
 
     def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
-        image = KINDS[self.start.kind](self.start, self.shape, self.streams[place], place)
+        image = KINDS[self.start.kind](self.start, self.shape, self.rngs[place], place)
         return blur(image[None], [self.start.blur_sigma])[0], place
 
 
@@ -83,8 +63,8 @@ def given(start: Start, _shape: tuple[int, int], _random: torch.Generator, place
 
 
 KINDS = {
-    "grey": gray,
-    "colour": color,
+    "gray": gray,
+    "color": color,
     "noise": noise,
     "spectral_noise": spectral_noise,
     "gradient": gradient,

@@ -50,8 +50,10 @@ def normalize(gradient: torch.Tensor, how: str) -> torch.Tensor:
     return gradient / per_image(SIZES[how](gradient.flatten(1)).clamp(min=TINY), gradient)
 
 
-def clip(gradient: torch.Tensor, longest: float) -> torch.Tensor:
-    """Shorten each image's gradient, (B, ...), to an L2 norm of at most `longest`."""
+def clip(gradient: torch.Tensor, longest: float | None) -> torch.Tensor:
+    """Shorten each image's gradient, (B, ...), to an L2 norm of at most `longest`; None shortens nothing."""
+    if longest is None:
+        return gradient
     lengths = SIZES["l2"](gradient.flatten(1)).clamp(min=TINY)
     return gradient * per_image((longest / lengths).clamp(max=1), gradient)
 

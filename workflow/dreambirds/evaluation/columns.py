@@ -10,16 +10,28 @@ from dreambirds.plan.plan import Plan
 
 DREAM = ["run", "epoch", "recipe", "label", "step"]
 SUFFIX = {"raw": "", "rescaled": "_rescaled"}
-JUDGED = ["probability", "rank", "top1", "sees", "feature_distance", "feature_ratio", "seed_agreement"]
-PIXELS = ["spectrum_distance", "variation"]
-OWN = ["own_loss", "own_logit", "own_probability", "own_sees", "own_top1"]
+JUDGED = ["probability", "rank", "top1", "prediction", "feature_distance", "feature_ratio", "seed_agreement"]
+PIXELS = ["spectrum_distance", "total_variation"]
+OWN = ["dreamer_loss", "dreamer_logit", "dreamer_probability", "dreamer_prediction", "dreamer_top1"]
 OF_VIEW = [*(f"judge_{word}" for word in JUDGED[:4]), *JUDGED[4:], *PIXELS]
-DREAMS = ["run", "epoch", "recipe", "label", "name", "step", "steps_done", "failed_at", *OWN, "change", "judge"]
+DREAMS = [
+    "run",
+    "epoch",
+    "recipe",
+    "label",
+    "class_name",
+    "step",
+    "steps_done",
+    "diverged_at",
+    *OWN,
+    "mean_abs_change",
+    "judge",
+]
 DREAMS += [f"{word}{suffix}" for suffix in SUFFIX.values() for word in OF_VIEW]
-DREAMS += ["seconds", "picture", "picture_rescaled", *load_schema("recipe")["properties"]]
+DREAMS += ["seconds", "image_path", "image_path_rescaled", *load_schema("recipe")["properties"]]
 JUDGEMENTS = [*DREAM, "judge", "view", *JUDGED]
 HISTORY = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"]
-MEANS = ["own_probability", "judge_probability", "judge_top1"]
+MEANS = ["dreamer_probability", "judge_probability", "judge_top1"]
 RUNS = ["run", "epoch", "model", *HISTORY, "dreams", "judge", *MEANS, "best_recipe", "best_judge_top1"]
 RUNS += ["checkpoint_sha256"]
 JUDGES = ["judge", "kind", "model", "classes", "matched", "unmatched", "held_out", "held_out_top1"]
@@ -31,10 +43,10 @@ DISPLAY_NAMES = {
     "feature_ratio": "feature ratio",
     "seed_agreement": "seed agreement",
     "spectrum_distance": "spectrum distance",
-    "variation": "total variation",
-    "change": "change from start",
-    "own_probability": "own probability",
-    "own_top1": "own top 1",
+    "total_variation": "total variation",
+    "mean_abs_change": "change from start",
+    "dreamer_probability": "own probability",
+    "dreamer_top1": "own top 1",
     "seconds": "seconds",
 }
 

@@ -6,15 +6,26 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dreambirds.config.contrasts import CHANCE, OF_CHANCE, USUAL, Comparison, Dreams
+from dreambirds.config.contrasts import CHANCE, OF_CHANCE, USUAL, Comparison, DreamQuery
 from dreambirds.evaluation.columns import SUFFIX
 from dreambirds.plan.plan import Plan
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
 ROUNDING = 1e-9  # a spread below so much of the mean is none
 FEWEST = 5  # pairs that an interval is said of
-FINDINGS = ["vary", "before", "after", "where", "measure", "mean_before", "mean_after", "difference", "low", "high"]
-FINDINGS += ["effect", "labels", "pairs", "answer"]
+FINDINGS = [
+    "vary",
+    "baseline",
+    "compared",
+    "where",
+    "measure",
+    "mean_baseline",
+    "mean_compared",
+    "difference",
+    "ci_low",
+    "ci_high",
+]
+FINDINGS += ["cohens_dz", "n_classes", "n_pairs", "verdict"]
 OF_JUDGE = ("judge_probability", "judge_top1", "judge_rank", "feature_ratio", "seed_agreement")
 SEEN = {True: "higher", False: "lower"}
 UNSEEN, FEW, UNKNOWN = "no difference seen", "too few classes to tell", "not measured"
@@ -47,25 +58,25 @@ class Difference:
     deviation (Cohen's d for pairs, d_z; Lakens 2013), and how many pairs there are."""
 
     mean: float
-    low: float
-    high: float
-    effect: float
+    ci_low: float
+    ci_high: float
+    cohens_dz: float
     pairs: int
 
     @property
     def seen(self) -> bool:
         """Whether there are enough pairs, and the interval leaves out zero."""
-        return self.pairs >= FEWEST and (self.low > 0 or self.high < 0)
+        return self.pairs >= FEWEST and (self.ci_low > 0 or self.ci_high < 0)
 
 
 def difference_of_labels(pairs: pd.DataFrame) -> tuple[pd.DataFrame, Difference]:
-    """Return the means of each label, and what became of them, from a row a pair: ``label``, ``before`` and ``after``.
+    """Return the means of each label, and what became of them, from a row a pair: ``label``, ``baseline`` and ``compared``.
 
     Dreams of one label are alike, so that each label's pairs are averaged first, and the interval is over labels.
     Pairs with a NaN are left out.
     """
-    means = pairs.dropna().groupby("label")[["before", "after"]].mean()
-    return means, paired_difference(means["before"].to_numpy(), means["after"].to_numpy())
+    means = pairs.dropna().groupby("label")[["baseline", "compared"]].mean()
+    return means, paired_difference(means["baseline"].to_numpy(), means["compared"].to_numpy())
 
 
 def paired_difference(before: np.ndarray, after: np.ndarray) -> Difference:
@@ -91,10 +102,10 @@ def compute_contrasts(plan: Plan, dreams: pd.DataFrame) -> pd.DataFrame:
     95 % interval and the effect (d_z) are over classes. Where a judge measured, both dreams of a pair were its own to
     judge.
     """
-    known = Dreams(plan.config, plan.recipes, in_views(dreams))
+    known = DreamQuery(plan.config, plan.recipes, in_views(dreams))
     rows = []
     for comparison in plan.comparisons:
-        pairs = None if comparison.before is None else known.pairs(comparison)
+        pairs = None if comparison.baseline is None else known.pairs(comparison)
         for measure in comparison.measures:
             found = _by_chance(known, comparison, measure) if pairs is None else _measured(known, pairs, measure)
             rows.append(_row(comparison, measure, found))
@@ -112,31 +123,31 @@ def in_views(dreams: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _measured(known: Dreams, pairs: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Return a row a pair: its ``label``, and the measure ``before`` and ``after``."""
-    one, two = (known.table.loc[pairs[side]].reset_index(drop=True) for side in ("before", "after"))
-    found = pd.DataFrame({"label": one["label"], "before": one[measure], "after": two[measure]})
+def _measured(known: DreamQuery, pairs: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return a row a pair: its ``label``, and the measure ``baseline`` and ``compared``."""
+    one, two = (known.table.loc[pairs[side]].reset_index(drop=True) for side in ("baseline", "compared"))
+    found = pd.DataFrame({"label": one["label"], "baseline": one[measure], "compared": two[measure]})
     return found[one["judge"] == two["judge"]] if measure in OF_JUDGE else found
 
 
-def _by_chance(known: Dreams, comparison: Comparison, measure: str) -> pd.DataFrame:
+def _by_chance(known: DreamQuery, comparison: Comparison, measure: str) -> pd.DataFrame:
     """Return a row a dream: how often dreams of other labels are taken for its label, and whether it is.
 
     Were dreams no sign of what they are of, both would be the same on average, whatever a judge likes to see.
     """
-    rows = known.side(comparison, comparison.after)
+    rows = known.side(comparison, comparison.compared)
     rows = rows[rows[measure].notna()]
     labels = rows["label"].unique()
     taken = {label: (rows.loc[rows["label"] != label, OF_CHANCE[measure]] == label).mean() for label in labels}
-    return pd.DataFrame({"label": rows["label"], "before": rows["label"].map(taken), "after": rows[measure]})
+    return pd.DataFrame({"label": rows["label"], "baseline": rows["label"].map(taken), "compared": rows[measure]})
 
 
 def _row(comparison: Comparison, measure: str, pairs: pd.DataFrame) -> list:
     means, found = difference_of_labels(pairs)
-    before = CHANCE if comparison.before is None else say(comparison.before)
+    before = CHANCE if comparison.baseline is None else say(comparison.baseline)
     sides = means.mean() if len(means) else (np.nan, np.nan)
-    words = [comparison.vary, before, say(comparison.after), where(comparison), measure]
-    numbers = [*sides, found.mean, found.low, found.high, found.effect, found.pairs, len(pairs.dropna())]
+    words = [comparison.vary, before, say(comparison.compared), where(comparison), measure]
+    numbers = [*sides, found.mean, found.ci_low, found.ci_high, found.cohens_dz, found.pairs, len(pairs.dropna())]
     return [*words, *numbers, _word(found)]
 
 

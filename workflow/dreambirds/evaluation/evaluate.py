@@ -96,7 +96,7 @@ def _look(bench: JudgeContext, group: pd.DataFrame) -> pd.DataFrame:
         "probability": seen["probability"],
         "rank": seen["rank"],
         "top1": (seen["rank"] == 1).long(),
-        "sees": [called.get(int(place), judge.classes[int(place)]) for place in seen["first"]],
+        "prediction": [called.get(int(place), judge.classes[int(place)]) for place in seen["first"]],
         "feature_distance": far,
         "feature_ratio": torch.where(usual > SAME, far / usual, torch.nan),
         "seed_agreement": alike.to_numpy(),

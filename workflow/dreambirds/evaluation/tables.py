@@ -94,8 +94,8 @@ def dream_table(plan: Plan, dreams: pd.DataFrame, judgements: pd.DataFrame, pict
     """
     own = ["loss", "logit", "probability", "top1"]
     table = dreams.rename(columns=dict(zip(own, OWN, strict=False)))
-    table["own_top1"] = (table["own_sees"] == table["label"]).astype(int)
-    table["name"] = table["label"].map(plan.names)
+    table["dreamer_top1"] = (table["dreamer_prediction"] == table["label"]).astype(int)
+    table["class_name"] = table["label"].map(plan.names)
     order = {name: place for place, name in enumerate(plan.judges)}
     first = judgements.assign(order=judgements["judge"].map(order)).sort_values("order", kind="stable")
     first = first.drop_duplicates([*DREAM, "view"])
@@ -108,7 +108,7 @@ def dream_table(plan: Plan, dreams: pd.DataFrame, judgements: pd.DataFrame, pict
             table = table.merge(mine.rename(columns=renamed), on=DREAM, how="left")
     for view, suffix in SUFFIX.items():
         table[f"picture{suffix}"] = [_relative(plan, dream, view) for dream in table.itertuples()]
-    whole = [column for column in table if column.startswith(("judge_rank", "judge_top1"))] + ["failed_at"]
+    whole = [column for column in table if column.startswith(("judge_rank", "judge_top1"))] + ["diverged_at"]
     return table.merge(recipe_table(plan.recipes), on="recipe")[DREAMS].astype(dict.fromkeys(whole, "Int64"))
 
 

@@ -32,7 +32,7 @@ def write_montage(plan: Plan, wanted: dict, rows: str, columns: str, path: Path,
         names.append(REAL)
     title = f"{_AXES[rows]} by {_AXES[columns]}".capitalize()
     page = Grid(cells, [_say(plan, rows, value) for value in grid.index], names, title, _describe(plan, wanted))
-    save_png(montage(page, plan.config["pictures"]["cell"]), path, title, _facts(plan, wanted, dreams))
+    save_png(montage(page, plan.config["montage"]["cell_size"]), path, title, _facts(plan, wanted, dreams))
 
 
 def write_film(plan: Plan, wanted: dict, moments: str, path: Path) -> None:
@@ -45,7 +45,7 @@ def write_film(plan: Plan, wanted: dict, moments: str, path: Path) -> None:
     script = Film(grid.to_numpy().tolist(), said, labels, _describe(plan, wanted))
     settings = plan.config["pictures"]
     comment = as_text(_facts(plan, wanted, dreams))
-    save_gif(film(script, settings["cell"]), path, settings["seconds_per_frame"], comment)
+    save_gif(film(script, settings["cell"]), path, settings["frame_duration"], comment)
 
 
 _AXES = {"label": "class", "epoch": "training epoch", "step": "dream step", "recipe": "recipe"}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dreambirds.config.contrasts import ENDS, Comparison, Dreams, by_view
+from dreambirds.config.contrasts import ENDS, Comparison, DreamQuery, by_view
 from dreambirds.data.tables import example_pictures
 from dreambirds.dream_job.snapshots import save_png
 from dreambirds.evaluation.columns import DISPLAY_NAMES
@@ -35,16 +35,16 @@ def write_montage(plan: Plan, dataset: Path, path: Path) -> None:
     names = [plan.names[label] for label in labels]
     page = Grid(cells, names, [*shown, REAL], title, f"study {plan.study} · {plan.config['pictures']['view']} view")
     facts = {"study": plan.study, "columns": list(shown), "labels": labels}
-    save_png(montage(page, plan.config["pictures"]["cell"]), path, title, facts)
+    save_png(montage(page, plan.config["montage"]["cell_size"]), path, title, facts)
 
 
 def _columns(plan: Plan) -> dict[str, dict[str, Path]]:
     """Return each compared value by its name, with the first picture of each class that has it."""
-    dreams = Dreams(plan.config, plan.recipes, by_view(plan.dreams))
+    dreams = DreamQuery(plan.config, plan.recipes, by_view(plan.dreams))
     several = len({str(comparison.where.get("recipe")) for comparison in plan.comparisons}) > 1
     columns: dict[str, dict[str, Path]] = {}
     for comparison in plan.comparisons:
-        for value in (comparison.before, comparison.after):
+        for value in (comparison.baseline, comparison.compared):
             if value is None:
                 continue
             view = value if comparison.vary == "view" else plan.config["pictures"]["view"]
@@ -59,7 +59,7 @@ def _columns(plan: Plan) -> dict[str, dict[str, Path]]:
 
 
 def column_name(comparison: Comparison, value: object, several: bool) -> str:
-    """Return what a value is called above its column: ``epoch 8``, ``last epoch``, ``grey``; with its recipes, if the
+    """Return what a value is called above its column: ``epoch 8``, ``last epoch``, ``gray``; with its recipes, if the
     experiment compares within `several`."""
     word, recipes = say(value), comparison.where.get("recipe", []) if several else []
     if isinstance(value, str) and value in ENDS:

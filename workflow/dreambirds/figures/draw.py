@@ -32,7 +32,7 @@ def lines(table: pd.DataFrame, x: str, said: str, xlabel: str, beside: str | Non
         name = f"{run}, {recipe}" if several else recipe
         mark = MARKS[place] if len(rows) <= 30 else None
         axis.plot(rows[x], rows["mean"], color=COLORS[place], marker=mark, markersize=5, label=name)
-        axis.fill_between(rows[x], rows["low"], rows["high"], color=COLORS[place], alpha=BAND, linewidth=0)
+        axis.fill_between(rows[x], rows["ci_low"], rows["ci_high"], color=COLORS[place], alpha=BAND, linewidth=0)
     if beside:
         for place, (run, rows) in enumerate(table.groupby("run", sort=False)):
             once = rows.drop_duplicates(x).sort_values(x)
@@ -51,7 +51,7 @@ def bars(table: pd.DataFrame, names: pd.Series, said: str) -> Figure:
     named = table.assign(shown=names.to_numpy())
     rows = extremes(named, MOST_BARS).iloc[::-1]
     figure, axis = pyplot.subplots(figsize=(WIDTH, 1.3 + 0.28 * len(rows)), layout="constrained")
-    errors = [(rows["mean"] - rows["low"]), (rows["high"] - rows["mean"])]
+    errors = [(rows["mean"] - rows["ci_low"]), (rows["ci_high"] - rows["mean"])]
     errors = [error.clip(lower=0).fillna(0) for error in errors]
     axis.barh(rows["shown"], rows["mean"], xerr=errors, color=COLORS[5], ecolor="#333333", capsize=2, label=said)
     axis.plot(rows["top1"], rows["shown"], linestyle="", marker="D", color=COLORS[1], label="share on top")
@@ -69,7 +69,7 @@ def effects(table: pd.DataFrame, names: dict[str, str]) -> Figure:
     """
     left = len(table) - MOST_EFFECTS
     table = table.head(MOST_EFFECTS)
-    rows = table["vary"] + " " + table["before"] + " → " + table["after"]
+    rows = table["vary"] + " " + table["baseline"] + " → " + table["compared"]
     rows = (rows + ("  ·  " + table["where"]).where(table["where"] != "", "")).map(_as_words)
     order, measures = list(dict.fromkeys(rows)), list(dict.fromkeys(table["measure"]))
     height = 1.2 + sum(0.2 + 0.17 * name.count("\n") for name in order) * 1.5
@@ -79,7 +79,7 @@ def effects(table: pd.DataFrame, names: dict[str, str]) -> Figure:
     for axis, measure in zip(axes.flat, measures, strict=True):
         mine = table[table["measure"] == measure]
         places = [order.index(name) for name in rows[mine.index]]
-        spread = [(mine["difference"] - mine["low"]).fillna(0), (mine["high"] - mine["difference"]).fillna(0)]
+        spread = [(mine["difference"] - mine["ci_low"]).fillna(0), (mine["ci_high"] - mine["difference"]).fillna(0)]
         axis.errorbar(mine["difference"], places, xerr=spread, fmt="o", color=COLORS[0], ecolor="#333333", capsize=3)
         axis.axvline(0, color="#555555", linestyle="--", linewidth=1)
         axis.set(title=names[measure], xlabel="difference", yticks=range(len(order)), yticklabels=order)
@@ -122,13 +122,15 @@ def maps(table: pd.DataFrame, said: str) -> Figure:
 
 def confusion_map(table: pd.DataFrame, names: dict[str, str]) -> Figure:
     """Draw which class is taken for which, as shares of its dreams; of many classes, those that go wrong most."""
-    right = table[table["sees"] == table["label"]].set_index("label")["share"]
+    right = table[table["prediction"] == table["label"]].set_index("label")["share"]
     labels = list(dict.fromkeys(table["label"]))
     if len(labels) > MOST_CLASSES:
         labels = sorted(labels, key=lambda label: right.get(label, 0.0))[:MOST_CLASSES]
     rows = table[table["label"].isin(labels)]
-    strange = rows.loc[~rows["sees"].isin(labels), "sees"].value_counts().index[: MOST_CLASSES // 2]
-    grid = rows.pivot(index="label", columns="sees", values="share").reindex(index=labels, columns=[*labels, *strange])
+    strange = rows.loc[~rows["prediction"].isin(labels), "prediction"].value_counts().index[: MOST_CLASSES // 2]
+    grid = rows.pivot(index="label", columns="prediction", values="share").reindex(
+        index=labels, columns=[*labels, *strange]
+    )
     side = 1.6 + 0.28 * len(labels)
     figure, axis = pyplot.subplots(figsize=(max(WIDTH, side + 1.5), side + 1.2), layout="constrained")
     drawn = axis.imshow(grid.fillna(0), cmap="cividis", vmin=0, vmax=1)

@@ -142,7 +142,7 @@ def class_table(images: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     `left_out` could not be read, and `duplicates` are further copies of a picture. Takes the tables of a prepared data
     set.
     """
-    table = labels[["label", "name", "train", "validation"]].copy()
+    table = labels[["label", "class_name", "train", "validation"]].copy()
     kept = images[images["path"] != ""]
     for column, rows in (("left_out", images[images["path"] == ""]), ("duplicates", kept[kept["duplicate_of"] != ""])):
         table[column] = table["label"].map(rows["label"].value_counts()).fillna(0).astype(int)
@@ -165,7 +165,7 @@ def plot_sizes(table: pd.DataFrame, sizes: pd.DataFrame, shape: tuple[int, int],
     """
     matplotlib.use("agg")
     named = len(table) <= NAMED
-    tall, wide = (1.6 + 0.25 * len(table), 10 + 0.07 * table["name"].str.len().max()) if named else (4.6, 11)
+    tall, wide = (1.6 + 0.25 * len(table), 10 + 0.07 * table["class_name"].str.len().max()) if named else (4.6, 11)
     figure, axes = pyplot.subplots(1, 2, figsize=(wide, max(4.6, tall)), layout="constrained")
     _plot_counts(axes[0], table, named)
     _plot_distribution(axes[1], sizes, shape)
@@ -184,7 +184,7 @@ def _plot_counts(axis, table: pd.DataFrame, named: bool) -> None:
     draw(places, ranked["train"], thick, color=TRAIN, label="train")
     draw(places, ranked["validation"], thick, color=VALIDATION, label="validation", **{beside: ranked["train"]})
     if named:
-        axis.set_yticks(places, ranked["name"])
+        axis.set_yticks(places, ranked["class_name"])
         axis.set_ylim(len(ranked) - 0.4, -0.6)
         axis.set_xlabel("pictures")
     else:

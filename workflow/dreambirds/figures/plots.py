@@ -15,8 +15,11 @@ from dreambirds.figures.draw import bars, confusion_map, lines, maps
 from dreambirds.figures.text import save_figure
 from dreambirds.plan.plan import Plan
 
-JUDGED, OWN = ("judge_probability", "judge_top1", "judge_sees"), ("own_probability", "own_top1", "own_sees")
-INTERVAL = ["mean", "low", "high", "top1", "dreams"]
+JUDGED, OWN = (
+    ("judge_probability", "judge_top1", "judge_prediction"),
+    ("dreamer_probability", "dreamer_top1", "dreamer_prediction"),
+)
+INTERVAL = ["mean", "ci_low", "ci_high", "top1", "dreams"]
 TRAIN, VALIDATION = "#0072b2", "#d55e00"
 
 
@@ -71,7 +74,7 @@ def recipes(dreams: pd.DataFrame) -> pd.DataFrame:
 
 def classes(dreams: pd.DataFrame) -> pd.DataFrame:
     """Return how well each class is recognised in the last dreams of the last checkpoints, the best first."""
-    return summarize(last_steps(last_epochs(dreams)), ["label", "name"]).sort_values("mean", ascending=False)
+    return summarize(last_steps(last_epochs(dreams)), ["label", "class_name"]).sort_values("mean", ascending=False)
 
 
 def confusion(dreams: pd.DataFrame) -> pd.DataFrame:
@@ -81,7 +84,7 @@ def confusion(dreams: pd.DataFrame) -> pd.DataFrame:
     chosen = chosen[chosen[top1].notna()]
     counts = chosen.groupby(["label", sees], sort=False).size().rename("dreams").reset_index()
     counts["share"] = counts["dreams"] / counts.groupby("label")["dreams"].transform("sum")
-    return counts.rename(columns={sees: "sees"})
+    return counts.rename(columns={sees: "prediction"})
 
 
 def trajectories(dreams: pd.DataFrame, results: Path) -> pd.DataFrame:
@@ -93,15 +96,15 @@ def trajectories(dreams: pd.DataFrame, results: Path) -> pd.DataFrame:
         traces = list(_traces(group, results))
         if traces:
             grouped = pd.concat(traces).groupby("step")["probability"]
-            quartiles = {"mean": grouped.mean(), "low": grouped.quantile(0.25), "high": grouped.quantile(0.75)}
+            quartiles = {"mean": grouped.mean(), "ci_low": grouped.quantile(0.25), "ci_high": grouped.quantile(0.75)}
             tables.append(pd.DataFrame(quartiles).reset_index().assign(run=run, recipe=recipe))
-    columns = ["run", "recipe", "step", "mean", "low", "high"]
+    columns = ["run", "recipe", "step", "mean", "ci_low", "ci_high"]
     return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
 
 
 def _traces(dreams: pd.DataFrame, results: Path) -> Iterator[pd.DataFrame]:
     """Yield the traces that are there of dreams at their last step, up to the last step that each has done."""
-    for picture, done in zip(dreams["picture"], dreams["steps_done"], strict=True):
+    for picture, done in zip(dreams["image_path"], dreams["steps_done"], strict=True):
         path = results / Path(picture).with_name("trace.csv")
         if path.exists():
             end = f"delete the folder '{path.parents[1]}', and the same command makes it again"
@@ -130,7 +133,7 @@ def _plots(
     """Return each plot's numbers, and what draws them."""
     judged = source(dreams) == JUDGED
     said = f"{'judge' if judged else 'own'} probability of the class"
-    names = dict(dreams[["label", "name"]].drop_duplicates().itertuples(index=False))
+    names = dict(dreams[["label", "class_name"]].drop_duplicates().itertuples(index=False))
     several = dreams["run"].nunique() > 1
     return {
         "by-epoch": (
@@ -143,7 +146,7 @@ def _plots(
             recipes(dreams),
             lambda table: bars(table, table["run"] + ", " + table["recipe"] if several else table["recipe"], said),
         ),
-        "classes": (classes(dreams), lambda table: bars(table, table["name"], said)),
+        "classes": (classes(dreams), lambda table: bars(table, table["class_name"], said)),
         "trajectories": (
             trajectories(dreams, results),
             lambda table: lines(table, "step", "the dreamer's own probability", "dream step"),

@@ -85,9 +85,9 @@ def _effect(effect: Effect) -> dict:
         "first": measured(effect.first),
         "second": measured(effect.second),
         "mean": f"{effect.mean:+.3f}",
-        "interval": f"{measured(effect.low)} to {measured(effect.high)}",
-        "labels": effect.labels,
-        "pairs": effect.pairs,
+        "interval": f"{measured(effect.ci_low)} to {measured(effect.ci_high)}",
+        "n_classes": effect.n_classes,
+        "n_pairs": effect.n_pairs,
         "verdict": effect.verdict,
     }
 
@@ -96,14 +96,14 @@ def _pair(row: dict, by: str, first: Study, second: Study) -> dict:
     sides = [_side(row, by, study, end) for study, end in ((first, "_1"), (second, "_2"))]
     shared = [column for column in [*JOB, "step"] if column in row and f"{column}_1" not in row]
     return {
-        "name": row["name_1"],
+        "name": row["class_name_1"],
         "about": " · ".join(f"{column} {said(row[column])}" for column in shared),
         "sides": sides,
     }
 
 
 def _side(row: dict, by: str, study: Study, end: str) -> dict:
-    picture = study.folder / row[f"picture_rescaled{end}"]
+    picture = study.folder / row[f"image_path_rescaled{end}"]
     alone = [f"{column} {said(row[column + end])}" for column in [*JOB, "step"] if column + end in row]
     return {
         "picture": data_uri(picture) if picture.is_file() else None,
@@ -185,9 +185,9 @@ def measurements(effects: list[Effect], names: tuple[str, str]) -> Table:
     for column in (*names, "difference", "95 % interval", "labels", "pairs", ""):
         table.add_column(_literal(column), justify="right" if column else "left")
     for effect in effects:
-        low, high = measured(effect.low), measured(effect.high)
+        low, high = measured(effect.ci_low), measured(effect.ci_high)
         numbers = [measured(value) for value in (effect.first, effect.second)]
-        counts = [str(effect.labels), str(effect.pairs), effect.verdict]
+        counts = [str(effect.n_classes), str(effect.n_pairs), effect.verdict]
         table.add_row(MEASURES[effect.measure], *numbers, f"{effect.mean:+.3f}", f"{low} to {high}", *counts)
     table.caption = "difference: second less first, averaged by label; the interval is over labels"
     return table

@@ -17,7 +17,7 @@ MOST_PAIRS = 36
 MEASURES = {
     name: DISPLAY_NAMES[name]
     for name in (
-        "own_probability",
+        "dreamer_probability",
         "judge_probability",
         "judge_top1",
         "feature_ratio",
@@ -29,7 +29,7 @@ LOWER_IS_BETTER = ("feature_ratio", "spectrum_distance", "seconds")
 JOB = ["run", "epoch", "recipe"]
 RESULTS = Path("results")
 ANEW = "delete it and run the study again"
-BEFORE_PARAMETERS = "picture_rescaled"  # dreams.csv ends in the recipe's parameters
+BEFORE_PARAMETERS = "image_path_rescaled"  # dreams.csv ends in the recipe's parameters
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _others(folder: Path) -> str:
 
 
 _NEEDED = {
-    "dreams": [*JOB, "label", "name", "step", *MEASURES, "picture", BEFORE_PARAMETERS],
+    "dreams": [*JOB, "label", "class_name", "step", *MEASURES, "image_path", BEFORE_PARAMETERS],
     "runs": ["run", "epoch", "model", "validation_accuracy"],
 }
 
@@ -172,10 +172,10 @@ class Effect:
     first: float
     second: float
     mean: float
-    low: float
-    high: float
-    labels: int
-    pairs: int
+    ci_low: float
+    ci_high: float
+    n_classes: int
+    n_pairs: int
     verdict: str
 
 
@@ -265,14 +265,16 @@ def effects(both: pd.DataFrame) -> list[Effect]:
 
 
 def _effect(name: str, both: pd.DataFrame) -> Effect | None:
-    known = both[["label", f"{name}_1", f"{name}_2"]].set_axis(["label", "before", "after"], axis="columns").dropna()
+    known = (
+        both[["label", f"{name}_1", f"{name}_2"]].set_axis(["label", "baseline", "compared"], axis="columns").dropna()
+    )
     if known.empty:
         return None
     means, found = difference_of_labels(known)
     good = (found.mean < 0) == (name in LOWER_IS_BETTER)
     verdict = ("better" if good else "worse") if found.seen else ""
     sides = means.mean()
-    return Effect(name, *sides, found.mean, found.low, found.high, len(means), len(known), verdict)
+    return Effect(name, *sides, found.mean, found.ci_low, found.ci_high, len(means), len(known), verdict)
 
 
 def most_different(both: pd.DataFrame, most: int = MOST_PAIRS) -> tuple[pd.DataFrame, str]:
@@ -280,6 +282,6 @@ def most_different(both: pd.DataFrame, most: int = MOST_PAIRS) -> tuple[pd.DataF
     model's own where no judge could tell."""
     by = "judge_probability"
     if both[[f"{by}_1", f"{by}_2"]].isna().any(axis="columns").all():
-        by = "own_probability"
+        by = "dreamer_probability"
     apart = (both[f"{by}_2"] - both[f"{by}_1"]).abs()
     return both.loc[apart.nlargest(most).index], by

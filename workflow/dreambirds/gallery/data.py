@@ -5,24 +5,24 @@ import math
 import pandas as pd
 import yaml
 
+from dreambirds.config.contrasts import WITHOUT_VIEW
 from dreambirds.figures.plots import recipes
 from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.plan.plan import Plan
 from dreambirds.shapes import in_proportion
 
 MEASURES = {
-    "own_probability": "own probability",
+    "dreamer_probability": "own probability",
     "judge_probability": "judge's probability",
     "judge_rank": "judge's rank",
-    "judge_sees": "the judge sees",
+    "judge_prediction": "the judge sees",
     "feature_ratio": "distance from real photographs (1 = like one)",
     "seed_agreement": "agreement between seeds",
     "spectrum_distance": "spectrum's distance from real photographs, decades",
-    "variation": "total variation",
-    "change": "change from the start",
+    "total_variation": "total variation",
+    "mean_abs_change": "change from the start",
     "seconds": "seconds",
 }
-WITHOUT_VIEW = ("own_probability", "change", "seconds")
 DIGITS = 4
 MOST_LABELS = 64  # rows of a sheet
 LARGEST = 96  # pixels of a cell's longer side; larger pictures are made smaller

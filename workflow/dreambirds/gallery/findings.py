@@ -19,7 +19,7 @@ from dreambirds.plan.plan import Plan
 
 MONTAGE, EFFECTS = "montage.png", "effects.png"
 log = logging.getLogger(__name__)
-TEXT = ("experiment", "question", "vary", "before", "after", "where", "measure", "answer")
+TEXT = ("experiment", "question", "vary", "baseline", "compared", "where", "measure", "verdict")
 
 
 def write_finding(plan: Plan, results: Path, folder: Path) -> None:
@@ -60,17 +60,17 @@ def write_finding(plan: Plan, results: Path, folder: Path) -> None:
 def sentence(row: dict) -> tuple[str, str]:
     """Return one row of a finding as a sentence, computed from its numbers: its verdict, and what that rests on."""
     measure = DISPLAY_NAMES[row["measure"]]
-    one, two = (_called(row["vary"], row[side]) for side in ("before", "after"))
+    one, two = (_called(row["vary"], row[side]) for side in ("baseline", "compared"))
     where = f" ({row['where']})" if row["where"] else ""
-    if row["answer"] == UNKNOWN:
+    if row["verdict"] == UNKNOWN:
         return f"{measure} was not measured", f"for {one} and {two}{where}."
-    before, after, low, high = (number(row[key]) for key in ("mean_before", "mean_after", "low", "high"))
+    before, after, low, high = (number(row[key]) for key in ("mean_baseline", "mean_compared", "ci_low", "ci_high"))
     numbers = f"{before} → {after}, a difference of {number(row['difference'], '+')}"
-    sure = f"95 % interval {low} to {high}, effect {measured(row['effect'])}"
-    rest = f"{where}: {numbers} ({sure}; {row['labels']} classes, {row['pairs']} pairs)."
-    if row["answer"] in SEEN.values():
-        return f"{measure} {row['answer']}", f"for {two} than for {one}{rest}"
-    return f"{measure}: {row['answer']}", f"between {one} and {two}{rest}"
+    sure = f"95 % interval {low} to {high}, effect {measured(row['cohens_dz'])}"
+    rest = f"{where}: {numbers} ({sure}; {row['n_classes']} classes, {row['n_pairs']} pairs)."
+    if row["verdict"] in SEEN.values():
+        return f"{measure} {row['verdict']}", f"for {two} than for {one}{rest}"
+    return f"{measure}: {row['verdict']}", f"between {one} and {two}{rest}"
 
 
 def number(value: float, sign: str = "-") -> str:
@@ -87,7 +87,7 @@ def _called(vary: str, value: str) -> str:
 
 
 def _row(row: dict) -> dict:
-    seen = row["answer"] in SEEN.values()
+    seen = row["verdict"] in SEEN.values()
     return {**{key: said(value) for key, value in row.items()}, "seen": seen, "measure": DISPLAY_NAMES[row["measure"]]}
 
 
@@ -145,14 +145,21 @@ def markdown(table: pd.DataFrame) -> str:
     for (name, question), rows in table.groupby(["experiment", "question"], sort=False):
         lines += [
             f"\n### `{name}`: {one_line(question)}\n",
-            "| compared | measure | before | after | difference [95 %] | d_z | answer |",
+            "| contrast | measure | baseline | compared | difference [95 %] | d_z | verdict |",
         ]
         lines.append("|---|---|---|---|---|---|---|")
         for row in rows.to_dict("records"):
             where = f" ({row['where']})" if row["where"] else ""
-            compared = f"{row['vary']} {row['before']} → {row['after']}{where}"
-            interval = f"{number(row['difference'], '+')} [{number(row['low'])}, {number(row['high'])}]"
-            sides = [number(row["mean_before"]), number(row["mean_after"])]
-            cells = [compared, DISPLAY_NAMES[row["measure"]], *sides, interval, measured(row["effect"]), row["answer"]]
+            compared = f"{row['vary']} {row['baseline']} → {row['compared']}{where}"
+            interval = f"{number(row['difference'], '+')} [{number(row['ci_low'])}, {number(row['ci_high'])}]"
+            sides = [number(row["mean_baseline"]), number(row["mean_compared"])]
+            cells = [
+                compared,
+                DISPLAY_NAMES[row["measure"]],
+                *sides,
+                interval,
+                measured(row["cohens_dz"]),
+                row["verdict"],
+            ]
             lines.append(f"| {' | '.join(one_line(cell).replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)

@@ -149,7 +149,7 @@ def start_images(plan: Plan, recipe: str) -> list[str]:
 def statistics(plan: Plan, recipe: str) -> list[str]:
     """Return the file with the data set's spectrum and mean images, if a recipe needs those."""
     parameters = plan.recipes[recipe]
-    needed = parameters["image"] == "maco" or parameters["start"] == "class_mean"
+    needed = parameters["parameterization"] == "maco" or parameters["start"] == "class_mean"
     return [f"results/{plan.study}/dataset/statistics-{shape_name(plan.shape(recipe))}.safetensors"] if needed else []
 
 
@@ -236,5 +236,5 @@ def judged(plan: Plan) -> dict[str, list[str]]:
     folder = f"results/{plan.study}/judged"
     return {
         "judged": [f"{folder}/{judge}.csv" for judge in plan.judges],
-        "checks": [f"{folder}/{judge}.check.csv" for judge in plan.judges],
+        "checks": [f"{folder}/{judge}.sanity.csv" for judge in plan.judges],
     }

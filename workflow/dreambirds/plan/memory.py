@@ -39,7 +39,7 @@ MOST = 8000 * MB  # that a dream job asks for, unless a single picture needs mor
 ROOM = 1.3  # what a job gets, over what its batch needs, as it fills only four fifths of what it has
 SHOOTING = 60  # bytes a pixel and frame, while one film is written
 
-RECIPE = ("objective", "octaves", "octave_scale", "pad", "crops", "crop_view", "tile", "lengths_at")
+RECIPE = ("objective", "octaves", "octave_scale", "pad", "crops", "crop_output_size", "tile", "reference_size")
 FOUND = {
     "optimizer": ["per_byte"],
     "training": ["weights", "learning", "picture"],
@@ -78,7 +78,7 @@ def training(plan: Plan, run: str) -> Facts:
     """Return the facts that decide what one training picture takes."""
     keys = plan.trained[run]
     # harder pictures take a gradient through all of the network
-    part = "all" if keys["adversarial"]["length"] else keys["trainable"]
+    part = "all" if keys["adversarial"]["epsilon"] else keys["trainable"]
     return {"measured": "training", **_model(plan, run), "trainable": part}
 
 
@@ -174,7 +174,9 @@ def train_mb(plan: Plan, run: str) -> int:
     """Return the megabytes (10^6 bytes) that a training job of a run asks for; with a GPU, of the host's memory."""
     keys = plan.trained[run]
     loaded = keys["batch_size"] * _floats(shape_of(plan.config["dataset"]["image_size"]))
-    extra = plan.config["threads"]["load"] * (WORKER + LOADED_AHEAD * loaded) + (COMPILER if keys["compile"] else 0)
+    extra = plan.config["threads"]["loader_workers"] * (WORKER + LOADED_AHEAD * loaded) + (
+        COMPILER if keys["compile"] else 0
+    )
     found, kept = read(training(plan, run)), read(optimizer(plan, run))
     if found is None or kept is None:
         return _whole_mb(DEFAULT + extra)

@@ -129,7 +129,7 @@ class Plan:
     def look(self) -> str:
         """A digest of what montages depend on beside the pictures: the size of a cell, and the names of the classes,
         which Snakemake's report would show as code of the page."""
-        return digest_of({"cell": self.config["pictures"]["cell"], "names": list(self.names.values())})
+        return digest_of({"cell": self.config["montage"]["cell_size"], "names": list(self.names.values())})
 
 
 def make_plan(config: Section) -> Plan:

@@ -21,7 +21,7 @@ TEMPLATES = sorted((PACKAGE / "gallery" / "templates").iterdir())
 ENTRIES = {
     "dataset": [SCRIPTS / "dataset.py"],
     "prepared": [PACKAGE / "data" / "image_io.py"],
-    "look": [SCRIPTS / "look.py"],
+    "overview": [SCRIPTS / "overview.py"],
     "training": [SCRIPTS / "train.py"],
     "dreaming": [SCRIPTS / "dream.py"],
     "statistics": [SCRIPTS / "data_statistics.py"],
@@ -60,7 +60,7 @@ EXEMPT = {
 }
 SAYS_NOTHING = {"annotation", "returns", "ctx", "kind", "type_comment", "type_params"}
 PLACES = {ast.ClassDef: "class", ast.FunctionDef: "function", ast.AsyncFunctionDef: "function", ast.Lambda: "function"}
-DATA_ERRORS = {"UnreadableError"}  # their sentences are the column `problem` of images.csv
+DATA_ERRORS = {"UnreadableError"}  # their sentences are the column `error` of images.csv
 NOTHING = hashlib.sha256().hexdigest()
 LOG_CALLS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 

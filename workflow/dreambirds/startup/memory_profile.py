@@ -169,7 +169,7 @@ def optimizer_state(name: str) -> float:
 
 
 def _rehearse_smaller(model: nn.Module, recipe: Recipe, shape: tuple[int, int], largest: tuple[int, int]) -> int:
-    plain, small = replace(recipe, octaves=1, pad=0, crop_view=None, tile=None), _small(largest)
+    plain, small = replace(recipe, octaves=1, pad=0, crop_output_size=None, tile=None), _small(largest)
     views = (estimate_activation_memory(model, plain, small) - _whole(small)) * math.prod(largest) / math.prod(small)
     return math.ceil(views) + _whole(shape)
 

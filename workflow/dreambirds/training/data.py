@@ -16,7 +16,7 @@ def augmentation(settings: dict, shape: tuple[int, int]) -> v2.Transform:
     `settings` is the config's ``augmentation``: a random crop out of a reflected border, a mirror image, and a mild
     change of brightness, contrast and saturation.
     """
-    padding, color = min(settings["crop_padding"], min(shape) - 1), settings["colour"]
+    padding, color = min(settings["crop_padding"], min(shape) - 1), settings["color"]
     return v2.Compose(
         [
             v2.RandomCrop(shape, padding=padding, padding_mode="reflect") if padding else v2.Identity(),

@@ -52,8 +52,8 @@ def adversarial_share(targets: torch.Tensor) -> torch.Tensor:
 
 def adversarial_length(settings: dict, epoch: float) -> float:
     """Return the greatest length of an adversarial step after so many (fractions of) epochs, growing over its ramp."""
-    ramp = settings["ramp_epochs"]
-    return settings["length"] * (min(1.0, epoch / ramp) if ramp else 1.0)
+    ramp = settings["warmup_epochs"]
+    return settings["epsilon"] * (min(1.0, epoch / ramp) if ramp else 1.0)
 
 
 def l2_pgd_attack(

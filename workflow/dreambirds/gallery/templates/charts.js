@@ -5,7 +5,7 @@ function measured(pane, e, s) {
     epochs: run.epochs.map((_, place) => value(pane, measure, state.label, place, s)),
     steps: recipe.steps.map((_, place) => value(pane, measure, state.label, e, place)),
   });
-  const [own, judge] = [over("own_probability"), over("judge_probability")];
+  const [own, judge] = [over("dreamer_probability"), over("judge_probability")];
   const line = (values, name, colour, dash) => ({ values, name, colour, dash });
   const both = (axis) => [
     line(own[axis], "the dreamer's own probability", "var(--second)"),
