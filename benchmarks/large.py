@@ -26,7 +26,7 @@ def main() -> None:
     dreams = dream(model, torch.tensor([1]), starts, recipe, [generator(0, "large")])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{settings.model}, {settings.size} pixels, tile {settings.tile}: at most {peak:.2f} GiB")
-    assert dreams.trace["mean_abs_change"][0, 1] > 0, "the step did nothing"
+    assert dreams.trace.mean_abs_change[0, 1] > 0, "the step did nothing"
 
 
 if __name__ == "__main__":

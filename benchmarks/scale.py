@@ -21,15 +21,15 @@ from benchmarks.running import snakemake
 ROOT = Path(__file__).parents[1]
 INSTANT = '''
 
-def dream(model, targets, starts, recipe, streams, **_):  # noqa: F811
+def dream(model, targets, starts, recipe, rngs, **_):  # noqa: F811
     """Hand back the start images."""
     count, steps = len(starts), recipe.steps
-    return Dreams(
+    return DreamResult(
         snapshots=dict.fromkeys(steps, starts),
-        looks=dict.fromkeys(steps, torch.zeros(len(MEASURES), count)),
-        trace={measure: torch.zeros(count, steps[-1] + 1) for measure in MEASURES},
+        metrics=dict.fromkeys(steps, StepMetrics(*torch.zeros(len(METRICS), count))),
+        trace=StepMetrics(*torch.zeros(len(METRICS), count, steps[-1] + 1)),
         ended=torch.full((count,), steps[-1]),
-        failed=torch.zeros(count, dtype=torch.long),
+        diverged=torch.zeros(count, dtype=torch.long),
     )
 '''
 

@@ -78,7 +78,10 @@ BAD = [
     ("'1e-3' was read as text, write 0.001", {f"{RECIPE}/step_size": {"from": "1e-3", "to": 0.1, "over": 9}}),
     ("height, width], or null, not '64'; it was read as text, write 64", {"dataset/image_size": "64"}),
     ("or null, not ['64', 64]; '64' was read as text, write 64", {"dataset/image_size": ["64", 64]}),
-    ("dreams.recipes.study.l2_weight: must be of type number, not '1e-3'; it was read as text", {f"{RECIPE}/l2_weight": "1e-3"}),
+    (
+        "dreams.recipes.study.l2_weight: must be of type number, not '1e-3'; it was read as text",
+        {f"{RECIPE}/l2_weight": "1e-3"},
+    ),
     ("runs.scratch.weight_decay: must be of type number, not '1e-3'", {f"{RUN}/weight_decay": "1e-3"}),
     ("dreams.recipes.study.seed: must be at least 0, not -1", {f"{RECIPE}/seed": -1}),
     # empty and doubled

@@ -91,7 +91,7 @@ def flat(slope: float, space: str, start: str):
 def test_a_gradient_of_zeros_leaves_every_dream_where_it_was(space, start, counted):
     given = begun(start)[:3]
     for recipe, dreams in flat(0.0, space, start):
-        assert dreams.failed.tolist() == [0, 0, 0] and dreams.ended.tolist() == [4, 4, 4], recipe
+        assert dreams.diverged.tolist() == [0, 0, 0] and dreams.ended.tolist() == [4, 4, 4], recipe
         first, last = dreams.snapshots[1], dreams.snapshots[4]
         assert torch.equal(first, last) and first.isfinite().all(), recipe
         if space != "maco":  # which keeps the phases alone
@@ -106,7 +106,7 @@ def test_a_constant_gradient_never_makes_a_picture_of_no_numbers(space, slope, c
     for recipe, dreams in itertools.chain.from_iterable(flat(slope, space, start) for start in STARTS):
         for images in dreams.snapshots.values():
             assert images.isfinite().all() and images.min() >= 0 and images.max() <= 1, recipe
-        assert not dreams.failed.any() or slope > 1, recipe
+        assert not dreams.diverged.any() or slope > 1, recipe
         counted(ROW)
 
 
@@ -129,7 +129,7 @@ def test_slopes_of_one_dream_that_are_no_numbers_touch_no_mate(space, call, coun
         recipe = Recipe(steps=(call + 1, 5), step_size=0.03, gradient_normalization=normalization, optimizer=optimizer)
         recipe = replace(recipe, parameterization=space, momentum=0.5, gradient_clip=0.5, **blurs)
         spoilt, whole = run(Spoilt(model, call, 3), recipe), run(model, recipe)
-        assert spoilt.failed.tolist() == [0, call + 1, 0] and spoilt.ended.tolist() == [5, call, 5], recipe
+        assert spoilt.diverged.tolist() == [0, call + 1, 0] and spoilt.ended.tolist() == [5, call, 5], recipe
         assert spoilt.snapshots[5].isfinite().all()
         for place in (0, 2):
             assert torch.equal(spoilt.snapshots[5][place], whole.snapshots[5][place]), recipe
@@ -224,7 +224,7 @@ def test_the_spectrum_of_constant_pictures_holds_their_mean_alone_and_is_dreamt_
     dreams = run(
         network(), Recipe(parameterization="maco", optimizer="nadam", steps=(1, 5), step_size=1.0), spectrum=spectrum
     )
-    assert not dreams.failed.any() and all(images.isfinite().all() for images in dreams.snapshots.values())
+    assert not dreams.diverged.any() and all(images.isfinite().all() for images in dreams.snapshots.values())
     assert (dreams.snapshots[5] - dreams.snapshots[5].mean(dim=(2, 3), keepdim=True)).abs().max() < 1e-5
     counted(ROW)
 

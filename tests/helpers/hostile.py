@@ -87,7 +87,7 @@ class Apart:
 def prepare_apart(dataset: dict, folder: Path, by: tuple[str, ...] = (), **env: str) -> Apart:
     """Prepare a data set into `folder` in a process of its own, started `by` another command if there is one.
 
-    Fails if that takes too long, or ends in anything but success or a StudyError, whose sentence is then what it said.
+    Fails if that takes too long, or ends in anything but success or a UserError, whose sentence is then what it said.
     """
     told = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "HOME": str(folder)}
     words, env = [__file__, json.dumps(dataset), str(folder)], {**os.environ, **told, **env}

@@ -162,8 +162,8 @@ def test_the_table_says_of_each_picture_what_the_model_makes_of_it(dreamer):
     for label, rows in table.groupby("label"):
         trace = pd.read_csv(dreamer.folder / "out" / label / "trace.csv").set_index("step")
         for row in rows.itertuples():
-            told = trace.loc[row.step, ["loss", "logit", "probability", "top1", "mean_abs_change"]].tolist()
-            assert told == [row.loss, row.logit, row.probability, row.top1, row.mean_abs_change]
+            told = trace.loc[row.step, ["loss", "logit", "probability", "prediction", "mean_abs_change"]].tolist()
+            assert told == [row.loss, row.logit, row.probability, row.prediction, row.mean_abs_change]
             path = dreamer.folder / "out" / label / f"step-{row.step:04d}.png"
             assert row.raw_sha256 == store.sha256_of(path) and row.steps_done == row.step
 

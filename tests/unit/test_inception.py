@@ -44,7 +44,7 @@ def test_inception_learns_and_dreams_from_a_file_under_a_head_of_its_own(donor, 
     dreams = dream(frozen, torch.tensor([1]), images[:1], recipe, [generator(0, "a")])
     picture = dreams.snapshots[1]
     assert picture.shape == (1, 3, side, side) and picture.isfinite().all()
-    assert 0.001 < (picture - images[:1]).abs().mean() < 0.2 and not dreams.failed.any()
+    assert 0.001 < (picture - images[:1]).abs().mean() < 0.2 and not dreams.diverged.any()
 
 
 @pytest.mark.slow

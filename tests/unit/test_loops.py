@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dreambirds.device import resolve_precision
-from dreambirds.dreaming.dream import MEASURES
+from dreambirds.dreaming.dream import METRICS
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.errors import UserError
 from dreambirds.seeding import generator
@@ -84,7 +84,7 @@ def test_penalties_and_the_prior_hold_the_dream_back_by_their_weights(model):
         image = (image + 0.05 * slope_of(score, image)).clamp(0, 1)
     got = run(model, Recipe(steps=(4,), step_size=0.05, **weights), "a")
     assert close(got.snapshots[4], image, 1e-6) and not close(image, start, 0.01)
-    assert close(got.trace["loss"][0], [*losses, -score(image).item()], 1e-6)
+    assert close(got.trace.loss[0], [*losses, -score(image).item()], 1e-6)
 
 
 @SHAPES
@@ -115,7 +115,7 @@ def test_crops_count_as_their_mean_so_that_crops_of_the_whole_are_the_plain_drea
     plain = Recipe(steps=(5,), step_size=0.5)
     whole, crops = run(model, plain), run(model, replace(plain, crops=3, crop_size=1.0))
     assert close(whole.snapshots[5], crops.snapshots[5], 1e-5)
-    assert all(close(whole.trace[measure], crops.trace[measure], 1e-5) for measure in MEASURES)
+    assert all(close(getattr(whole.trace, measure), getattr(crops.trace, measure), 1e-5) for measure in METRICS)
 
 
 @SHAPES
@@ -124,8 +124,8 @@ def test_a_dream_does_not_depend_on_its_batch_mates(model, recipe, shape):
     together, alone = run(model, recipe, "abc", shape=shape), run(model, recipe, "b", shape=shape)
     for step in recipe.steps:
         assert close(together.snapshots[step][1:2], alone.snapshots[step], 1e-6), step
-    for measure, values in alone.trace.items():
-        assert close(together.trace[measure][1:2], values, 1e-6), measure
+    for measure, values in vars(alone.trace).items():
+        assert close(getattr(together.trace, measure)[1:2], values, 1e-6), measure
     assert not close(together.snapshots[recipe.steps[-1]][0], alone.snapshots[recipe.steps[-1]][0], 0.01)
 
 
@@ -135,7 +135,7 @@ def test_shorter_dreams_are_moments_of_longer_ones_and_watching_changes_nothing(
     for step in recipe.steps:
         assert torch.equal(whole.snapshots[step], run(model, replace(recipe, steps=(step,))).snapshots[step])
         assert torch.equal(whole.snapshots[step], filmed.snapshots[step])
-    assert all(torch.equal(whole.trace[measure], filmed.trace[measure]) for measure in MEASURES)
+    assert all(torch.equal(getattr(whole.trace, measure), getattr(filmed.trace, measure)) for measure in METRICS)
     assert not close(whole.snapshots[4], whole.snapshots[recipe.steps[-1]], 1e-3)
 
 
@@ -193,27 +193,27 @@ def test_the_trace_measures_what_it_says_and_the_dream_climbs(model, objective, 
             chance, others = softmax(row)[place], sum(row) - row[place]
             loss = {"logit": -row[place], "cross_entropy": -math.log(chance), "probability": -chance}
             loss["margin"] = others / 4 - row[place]
-            got = {measure: values[place, step].item() for measure, values in result.trace.items()}
+            got = {measure: values[place, step].item() for measure, values in vars(result.trace).items()}
             change = (images[place] - rand(5, 3, *shape)[place]).abs().mean().item()
             expected = [loss[objective], row[place], chance, row.index(max(row)), change]
-            assert got == pytest.approx(dict(zip(MEASURES, expected, strict=True)), abs=1e-6)
-    assert (result.trace["loss"][:, -1] < result.trace["loss"][:, 0] - 0.01).all()
-    assert all(values.shape == (3, 31) for values in result.trace.values())
-    assert result.ended.tolist() == [30] * 3 and result.failed.tolist() == [0] * 3
+            assert got == pytest.approx(dict(zip(METRICS, expected, strict=True)), abs=1e-6)
+    assert (result.trace.loss[:, -1] < result.trace.loss[:, 0] - 0.01).all()
+    assert all(values.shape == (3, 31) for values in vars(result.trace).values())
+    assert result.ended.tolist() == [30] * 3 and result.diverged.tolist() == [0] * 3
 
 
 def test_a_layer_s_dream_knows_its_class_only_at_kept_steps(model):
     result = run(model, Recipe(objective="layer_mean:2", steps=(2, 5), step_size=0.5))
-    for measure in ("logit", "probability", "top1"):
-        assert result.trace[measure].isfinite().tolist() == [[step == 5 for step in range(6)]] * 3, measure
+    for measure in ("logit", "probability", "prediction"):
+        assert getattr(result.trace, measure).isfinite().tolist() == [[step == 5 for step in range(6)]] * 3, measure
     for step, images in result.snapshots.items():
         logits = model(images.double())
-        looks = dict(zip(MEASURES, result.looks[step], strict=True))
+        looks = vars(result.metrics[step])
         assert close(looks["logit"], logits.diagonal(), 1e-6)
         assert close(looks["loss"], -model[:3](images.double()).mean(dim=(1, 2, 3)), 1e-6)
-    assert (result.trace["loss"].diff(dim=1) < 0).all(), "it climbs at every step"
+    assert (result.trace.loss.diff(dim=1) < 0).all(), "it climbs at every step"
     judged = run(model, Recipe(objective="layer_mean:2", steps=(2, 5), step_size=0.5, stop_confidence=0.99))
-    assert judged.trace["logit"].isfinite().all(), "a dream that waits for a confidence looks at it"
+    assert judged.trace.logit.isfinite().all(), "a dream that waits for a confidence looks at it"
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_one_and_two_threads_agree_to_a_billionth(model, recipe, threads):
     for count in (1, 2):
         threads(count)
         dreams.append(run(model, replace(recipe, steps=(4,)), starts=rand(5, 3, 48, 48)))
-    assert close(dreams[0].trace["loss"], dreams[1].trace["loss"], 1e-9)
+    assert close(dreams[0].trace.loss, dreams[1].trace.loss, 1e-9)
     assert close(dreams[0].snapshots[4], dreams[1].snapshots[4], 1e-6), "snapshots are float32"
 
 
@@ -250,7 +250,7 @@ def test_bfloat16_runs_and_stays_near(recipe):
     assert rough.snapshots[3].dtype == torch.float32
     apart = (exact.snapshots[3] - rough.snapshots[3]).abs().mean().item()
     assert 0 < apart < 0.01 < (exact.snapshots[3] - starts[:3]).abs().mean().item()
-    assert close(exact.trace["logit"], rough.trace["logit"], 0.05)
+    assert close(exact.trace.logit, rough.trace.logit, 0.05)
 
 
 def test_a_precision_is_resolved_by_what_the_processor_computes_with(monkeypatch):

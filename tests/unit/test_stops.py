@@ -44,7 +44,7 @@ HERE = torch.tensor(1)
 def test_a_dream_that_leaves_the_numbers_stops_and_its_mates_are_undisturbed(model, recipe, value, where):
     recipe = replace(recipe, steps=(2, 5))
     broken, whole = run(Failing(model, value=value, **where), recipe), run(model, recipe)
-    assert broken.failed.tolist() == [0, 3, 0] and broken.ended.tolist() == [5, 2, 5]
+    assert broken.diverged.tolist() == [0, 3, 0] and broken.ended.tolist() == [5, 2, 5]
     for mate in (0, 2):
         assert torch.equal(broken.snapshots[5][mate], whole.snapshots[5][mate])
     assert torch.equal(broken.snapshots[5][1], whole.snapshots[2][1]), "it stays as it was before"
@@ -54,19 +54,19 @@ def test_a_dream_that_leaves_the_numbers_stops_and_its_mates_are_undisturbed(mod
 def test_dreams_stop_each_by_itself_once_the_model_is_confident(model):
     recipe = Recipe(steps=(60,), step_size=0.03, gradient_normalization="std")
     free = run(model, recipe)
-    reached = [int((chance >= 0.3).nonzero()[0]) for chance in free.trace["probability"]]
+    reached = [int((chance >= 0.3).nonzero()[0]) for chance in free.trace.probability]
     assert len(set(reached)) == 3 and max(reached) < 45, reached
     moments = tuple(sorted(reached))
     free = run(model, replace(recipe, steps=(*moments, 60)))
     counting = Failing(model)
     counting.forward = lambda images: (setattr(counting, "calls", counting.calls + 1), model(images))[1]
     stopped = run(counting, replace(recipe, steps=(*moments, 60), stop_confidence=0.3))
-    assert stopped.ended.tolist() == reached and stopped.failed.tolist() == [0, 0, 0]
+    assert stopped.ended.tolist() == reached and stopped.diverged.tolist() == [0, 0, 0]
     for place, end in enumerate(reached):
         for step in (*moments, 60):
             assert torch.equal(stopped.snapshots[step][place], free.snapshots[min(step, end)][place])
-        for measure, values in stopped.trace.items():
-            assert torch.equal(values[place, : end + 1], free.trace[measure][place, : end + 1])
+        for measure, values in vars(stopped.trace).items():
+            assert torch.equal(values[place, : end + 1], getattr(free.trace, measure)[place, : end + 1])
     assert counting.calls <= max(reached) + 11, "nothing is computed once all have stopped"
 
 
@@ -91,7 +91,7 @@ def test_dreams_stop_each_by_itself_where_their_score_stands_still():
 def test_a_dream_that_has_stopped_repeats_its_picture_while_others_go_on(model, growing):
     moments = (20, 21, 38, 50)
     recipe = Recipe(steps=moments, step_size=0.03, gradient_normalization="std", **growing)
-    early = run(model, recipe).trace["probability"][:, 12:21].amax(dim=1)
+    early = run(model, recipe).trace.probability[:, 12:21].amax(dim=1)
     first = int(early.argmax())
     confidence = (early[first].item() + early.sort().values[1].item()) / 2
     result = run(model, replace(recipe, stop_confidence=confidence))

@@ -67,9 +67,9 @@ def test_pictures_carry_their_provenance(study):
 def test_the_trace_tells_every_step_and_the_pictures_differ(study):
     folder = study.results / "dreams/scratch/epoch-0001/study"
     trace = pd.read_csv(folder / "blue_jay/trace.csv")
-    assert list(trace.columns) == ["step", "loss", "logit", "probability", "top1", "mean_abs_change"]
+    assert list(trace.columns) == ["step", "loss", "logit", "probability", "prediction", "mean_abs_change"]
     assert list(trace["step"]) == [0, 1, 2, 3] and trace["mean_abs_change"].is_monotonic_increasing
-    assert set(trace["top1"]) <= set(study.config["dataset"]["labels"])
+    assert set(trace["prediction"]) <= set(study.config["dataset"]["labels"])
     pixels = [np.asarray(Image.open(folder / label / "step-0003.png")) for label in ("blue_jay", "yellow_warbler")]
     assert not np.array_equal(*pixels) and pixels[0].shape == (32, 32, 3)
 

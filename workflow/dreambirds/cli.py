@@ -120,7 +120,7 @@ COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
 
 
 def main(words: list[str] | None = None) -> None:
-    """Run the sub-command that the words name, those of the command line if they are None; end on a StudyError with one
+    """Run the sub-command that the words name, those of the command line if they are None; end on a UserError with one
     sentence."""
     parser = argparse.ArgumentParser(prog="dreambirds", description="What has a classifier learnt, and when?")
     parser.add_argument("--version", action="version", version=f"dreambirds {__version__}")

@@ -30,7 +30,7 @@ def has_bfloat16(device: torch.device) -> bool:
 def resolve_precision(wanted: str, device: torch.device) -> str:
     """Return ``float32`` or ``bfloat16``; ``auto`` takes bfloat16 where the processor computes with it itself.
 
-    Raises StudyError if `wanted` is none of PRECISIONS.
+    Raises UserError if `wanted` is none of PRECISIONS.
     """
     if wanted not in PRECISIONS:
         raise UserError(f"precision: must be one of {', '.join(PRECISIONS)}, not '{wanted}'")

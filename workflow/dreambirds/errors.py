@@ -61,7 +61,7 @@ def did_you_mean(word: object, allowed: Iterable[object]) -> str:
 
 @contextmanager
 def error_context(where: str) -> Iterator[None]:
-    """Put the path `where` before the sentence of a StudyError that is raised inside, or before its own key."""
+    """Put the path `where` before the sentence of a UserError that is raised inside, or before its own key."""
     try:
         yield
     except UserError as error:
@@ -85,8 +85,8 @@ def explain_failure(error: BaseException) -> str | None:
         )
     if NO_WORKER.search(str(error)):
         return (
-            "a process that loads pictures was ended by something else, for lack of memory maybe; 'threads: {loader_workers: 0}' "
-            f"needs none, and {AGAIN}"
+            "a process that loads pictures was ended by something else, for lack of memory maybe; "
+            f"'threads: {{loader_workers: 0}}' needs none, and {AGAIN}"
         )
     if NO_GPU.search(said):
         return f"the GPU failed or was lost ({said}); {AGAIN}, and 'gpu: 0' computes on the processor"

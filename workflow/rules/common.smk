@@ -16,7 +16,7 @@ wildcard_constraints:
 
 
 def plainly(function, **known):
-    """Return an input function that calls this one with the wildcards, and whose StudyError is one plain sentence."""
+    """Return an input function that calls this one with the wildcards, and whose UserError is one plain sentence."""
 
     def ask(wildcards):
         try:

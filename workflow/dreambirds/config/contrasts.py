@@ -59,7 +59,8 @@ class DreamQuery:
         return self.pick({**comparison.where, comparison.vary: [value]})
 
     def pairs(self, comparison: Comparison) -> pd.DataFrame:
-        """Return the pairs of a comparison of two values, as the columns ``baseline`` and ``compared`` of the table's index.
+        """Return the pairs of a comparison of two values, as the columns ``baseline`` and ``compared`` of the table's
+        index.
 
         The two dreams of a pair are of one label and alike in all but what varies, but for the last epochs of runs and
         the last steps of recipes, which may be other ones; under varied recipes they share the seed. No dream is its
@@ -117,7 +118,7 @@ def by_view(table: pd.DataFrame) -> pd.DataFrame:
 def list_comparisons(config: Section, recipes: dict[str, Section], table: pd.DataFrame) -> list[Comparison]:
     """Return the comparisons of a study's experiment, none without one.
 
-    `table` has a row a dream. Raises StudyError, with the key's full path, where no dreams have what is asked for, or
+    `table` has a row a dream. Raises UserError, with the key's full path, where no dreams have what is asked for, or
     none are alike in all else.
     """
     if config["experiment"] is None:

@@ -18,7 +18,7 @@ def resolve_judges(config: Section) -> None:
     """Put the judge that a study has by default where its config names none, and check the section, in place.
 
     By default one network of an architecture that no run has learns the same data; from the hub's weights where a run
-    does so. Raises StudyError with one sentence, the key's full path in it.
+    does so. Raises UserError with one sentence, the key's full path in it.
     """
     if config["judges"] is None:
         if OWN in config["runs"]:
@@ -34,7 +34,7 @@ def resolve_judges(config: Section) -> None:
 
 
 def check_judge_names(judges: dict[str, Section], labels: list[Label]) -> None:
-    """Raise StudyError, the key's full path in it, where a judge calls a class that the study has not, or is said to
+    """Raise UserError, the key's full path in it, where a judge calls a class that the study has not, or is said to
     have one that its file of labels has not; which classes a checkpoint has is seen when it is loaded."""
     for name, judge in judges.items():
         with error_context(f"judges.{name}"):

@@ -43,7 +43,7 @@ PATTERNS = "{}<>"
 
 
 def check_file(path: Path) -> None:
-    """Raise StudyError with one sentence unless a config's file is YAML with each key once, and of a sane size."""
+    """Raise UserError with one sentence unless a config's file is YAML with each key once, and of a sane size."""
     where = f"the config '{path}'"
     text = _read(path, where)
     root = _parsed(yaml.compose, text, where)
@@ -58,7 +58,7 @@ def check_file(path: Path) -> None:
 
 
 def study_of(path: Path) -> str:
-    """Return the study's name in a config's file that is good. Raises StudyError if it is no name."""
+    """Return the study's name in a config's file that is good. Raises UserError if it is no name."""
     # only here, since jsonschema takes its time
 
     values: dict[str, Any] = {"runs": {"any": {}}, "dreams": {"recipes": {"any": {}}}}
@@ -178,7 +178,7 @@ def dreamer_defaults() -> dict[str, Any]:
 def check(values: Section, name: str, where: str = "") -> None:
     """Fill the schema's defaults into `values`, in place, and check them; `where` is put before every key.
 
-    Raises StudyError with one sentence: the key's full path, what is wrong, what is allowed.
+    Raises UserError with one sentence: the key's full path, what is wrong, what is allowed.
     """
     validator = _FillingValidator(load_schema(name), format_checker=None)
     errors = sorted(validator.iter_errors(values), key=lambda error: [str(part) for part in error.absolute_path])
@@ -286,7 +286,7 @@ _WORDS: dict[str, Callable[[_Error], str]] = {
 
 
 def check_path_characters(path: Path, where: str) -> None:
-    """Raise StudyError if Snakemake would take a part of a file's name for a pattern, since that can't be escaped."""
+    """Raise UserError if Snakemake would take a part of a file's name for a pattern, since that can't be escaped."""
     strange = next((letter for letter in str(path) if letter in PATTERNS), None)
     if strange:
         raise UserError(f"{where}: '{path}' has a '{strange}', which Snakemake takes for a pattern; rename or link it")

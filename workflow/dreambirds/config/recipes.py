@@ -44,7 +44,7 @@ def load_presets() -> dict[str, Preset]:
 
 
 def preset(name: str) -> Preset:
-    """Return a preset. Raises StudyError, with the nearest name, if there is none of this name."""
+    """Return a preset. Raises UserError, with the nearest name, if there is none of this name."""
     if name not in load_presets():
         raise UserError(f"unknown preset '{name}'; {did_you_mean(name, load_presets())}")
     return load_presets()[name]
@@ -68,7 +68,7 @@ def _photographs(path: str) -> list[str]:
 def start_file(parameters: Section, recipe: str) -> Path | None:
     """Return the photograph that a recipe's `start_path` names, None if it names nothing.
 
-    Raises StudyError if it is no photograph.
+    Raises UserError if it is no photograph.
     """
     if parameters["start_path"] is None:
         return None
@@ -81,7 +81,7 @@ def start_file(parameters: Section, recipe: str) -> Path | None:
 
 
 def check_point(point: Section, where: str) -> None:
-    """Raise StudyError unless the keys of one recipe, checked against its schema, fit each other."""
+    """Raise UserError unless the keys of one recipe, checked against its schema, fit each other."""
     with error_context(f"{where}.objective"):
         parse(point["objective"])
     for key, wrong in _misfits(point).items():
@@ -106,7 +106,7 @@ def _misfits(point: Section) -> dict[str, str | None]:
         ),
         "momentum": _only(point["momentum"] and adaptive, "optimizer: ascent", optimizer),
         "weight_decay": _only(point["weight_decay"] and not adaptive, "optimizer: adam, adamw or nadam", optimizer),
-        "start": f"'{point['start']}' has no phases for 'parameterization: maco' to climb in; take noise or a photograph"
+        "start": f"'{point['start']}' has no phases for 'parameterization: maco' to change; take noise or a photograph"
         if point["parameterization"] == "maco" and point["start"] in FLAT_STARTS
         else None,
         "tile": "shows tiles of the whole picture, it can't go with 'crops'"
@@ -131,7 +131,7 @@ def dream_shape(point: Section, dataset: Section) -> tuple[int, int]:
 
 
 def check_sizes(point: Section, shape: tuple[int, int], where: str) -> None:
-    """Raise StudyError where a recipe's lengths do not fit pictures of (height, width), of which the shorter side
+    """Raise UserError where a recipe's lengths do not fit pictures of (height, width), of which the shorter side
     counts."""
     side = min(shape)
     smallest = round(side / point["octave_scale"] ** (point["octaves"] - 1))
@@ -149,7 +149,7 @@ def expand_grid(name: str, recipe: Section) -> dict[str, Section]:
     """Return {name: parameters} for every combination of the recipe's lists, checked and with all defaults.
 
     `steps` is always a list of moments and spans no grid. Each point is named after the recipe and the values that
-    vary. Raises StudyError where a value is not allowed, a value repeats, or the grid has over 10,000 points.
+    vary. Raises UserError where a value is not allowed, a value repeats, or the grid has over 10,000 points.
     """
     where = f"dreams.recipes.{name}"
     recipe = expand_folders(recipe)
@@ -171,7 +171,7 @@ def expand_grid(name: str, recipe: Section) -> dict[str, Section]:
 
 
 def expand_recipes(recipes: dict[str, Section]) -> dict[str, Section]:
-    """Spread out every recipe, in order. Raises StudyError also where two recipes are the same or share a name."""
+    """Spread out every recipe, in order. Raises UserError also where two recipes are the same or share a name."""
     sizes = [math.prod(map(len, _axes(recipe).values())) for recipe in recipes.values()]
     if max(sizes) <= MOST_RECIPES:  # else the sentence is about one grid
         _check_count(sum(sizes))

@@ -18,9 +18,9 @@ BEGIN, END = "<!-- made from presets.yaml by make manual -->\n", "<!-- end -->\n
 INTRODUCTION = """\
 # The config: one YAML file a study
 
-`default.yaml` is what `make` runs. Copy it, change it, and run `make CONFIG=my.yaml` or
-`snakemake --cores all --configfile my.yaml`. A key that is left out has the default given here (in a recipe, the
-one of the preset `original`; another preset has others); a key, model, label or value that is not allowed is refused, with the nearest allowed one,
+`default.yaml` is what `make` runs. Copy it, change it, and run `make CONFIG=my.yaml` or `snakemake --cores all
+--configfile my.yaml`. A key that is left out has the default given here (in a recipe, the one of the preset `original`;
+another preset has others); a key, model, label or value that is not allowed is refused, with the nearest allowed one,
 before any job starts.
 
 *This page is made from `workflow/schemas/` by `make manual`; a test compares them.*
@@ -118,7 +118,7 @@ def with_presets(page: str) -> str:
 
 
 def write_manual(root: Path) -> None:
-    """Write config/README.md and the presets' part of docs/recipes.md below a copy of the project. Raises StudyError
+    """Write config/README.md and the presets' part of docs/recipes.md below a copy of the project. Raises UserError
     where there is no docs/recipes.md."""
     page = root / "docs" / "recipes.md"
     if not page.is_file():

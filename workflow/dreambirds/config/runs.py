@@ -39,21 +39,21 @@ def optimizer_names() -> frozenset[str]:
 
 
 def check_model(name: str, where: str) -> None:
-    """Raise StudyError, naming the nearest model, unless timm has this one; a pretrained tag may follow a dot."""
+    """Raise UserError, naming the nearest model, unless timm has this one; a pretrained tag may follow a dot."""
     architecture = name.partition(".")[0]
     if architecture not in model_names():
         raise UserError(f"{where}: timm has no model '{name}'; {did_you_mean(architecture, model_names())}")
 
 
 def check_options(options: Section, where: str) -> None:
-    """Raise StudyError where a model's options say what the study says in another place."""
+    """Raise UserError where a model's options say what the study says in another place."""
     for key in options:
         if key in DECIDED:
             raise UserError(f"{where}.{key}: is no option to set; {DECIDED[key]}")
 
 
 def check_optimizer(name: str, where: str) -> None:
-    """Raise StudyError, naming the nearest optimiser, unless timm has this one."""
+    """Raise UserError, naming the nearest optimiser, unless timm has this one."""
     if name not in optimizer_names():
         raise UserError(f"{where}: timm has no optimiser '{name}'; {did_you_mean(name, optimizer_names())}")
 
@@ -66,7 +66,7 @@ def _names(folder: str, pattern: re.Pattern[str]) -> frozenset[str]:
 def check_run(run: Section, where: str) -> None:
     """Check a way to train key by key beyond its schema, and write whole epochs as whole numbers, in place.
 
-    `where` is the path of its section. Raises StudyError with one sentence, the key's full path in it.
+    `where` is the path of its section. Raises UserError with one sentence, the key's full path in it.
     """
     run["epochs"] = [parse_epoch(epoch) for epoch in run["epochs"]]
     for key, wrong in _misfits(run).items():
@@ -103,7 +103,7 @@ def _misfit_epochs(epochs: list[int | float]) -> str | None:
 def native_input_size(runs: dict[str, Section]) -> int | list[int]:
     """Return the input size that the runs' models were made for. It imports timm, which takes seconds.
 
-    Raises StudyError if they differ or a model names none.
+    Raises UserError if they differ or a model names none.
     """
     import timm
 

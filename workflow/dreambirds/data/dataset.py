@@ -20,7 +20,7 @@ NAME = "pictures.npy"
 
 
 def read_picture(path: Path, end: str = MAKE_AGAIN) -> Image.Image:
-    """Return a picture as RGB. Raises StudyError, whose sentence has this end, if it can't be read."""
+    """Return a picture as RGB. Raises UserError, whose sentence has this end, if it can't be read."""
     try:
         with Image.open(path) as picture:
             return picture.convert("RGB")
@@ -55,7 +55,7 @@ def packing(folder: Path, shape: tuple[int, int]) -> Iterator[Callable[[np.ndarr
 def open_packed(folder: Path, digests: list[str]) -> np.memmap:
     """Return the folder's pictures, mapped read-only; `digests` are those of the pictures that must be there, in order.
 
-    Raises StudyError if the file is not there, cut, or of other pictures; the first and the last are looked at.
+    Raises UserError if the file is not there, cut, or of other pictures; the first and the last are looked at.
     """
     path = folder / NAME
     try:
@@ -85,7 +85,7 @@ class Pictures(Dataset):
     def __init__(self, folder: Path, part: str, transform=None):
         """Open the pictures of `part` (``train`` or ``validation``); `transform` takes and returns a (3, H, W).
 
-        Raises StudyError if ``pictures.npy`` is not that of ``images.csv``, or these are not of ``labels.csv``.
+        Raises UserError if ``pictures.npy`` is not that of ``images.csv``, or these are not of ``labels.csv``.
         """
         rows = read_images(folder)
         rows = rows[rows["path"] != ""].reset_index(drop=True)
@@ -118,5 +118,5 @@ class Pictures(Dataset):
 
 
 def decode(path: Path, end: str = MAKE_AGAIN) -> torch.Tensor:
-    """Return a saved picture as uint8 (3, H, W). Raises StudyError, with this end, if it can't be read."""
+    """Return a saved picture as uint8 (3, H, W). Raises UserError, with this end, if it can't be read."""
     return to_tensor(read_picture(path, end))

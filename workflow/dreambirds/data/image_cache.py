@@ -59,7 +59,7 @@ class ImageCache:
         return CachedImage(path, picture, digest, facts)
 
     def put(self, key: str, picture: Image.Image, facts: dict[str, str]) -> CachedImage:
-        """Add an RGB picture with facts about its photograph, and return its entry. Raises StudyError if that fails."""
+        """Add an RGB picture with facts about its photograph, and return its entry. Raises UserError if that fails."""
         path, digest, text = self._path(key), pixels_digest(picture), PngInfo()
         for name, value in {**facts, SHA256: digest}.items():
             text.add_text(f"{PREFIX}{name}", value)

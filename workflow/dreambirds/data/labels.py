@@ -83,7 +83,7 @@ def _safe(word: str, taken: set[str], counts: Counter[str]) -> str:
 def read_names(path: Path) -> list[str]:
     """Return a file's lines, the names of classes in order; bytes that are not UTF-8 are replaced.
 
-    Raises StudyError, of the key ``labels``, if there is no name in it.
+    Raises UserError, of the key ``labels``, if there is no name in it.
     """
     try:
         names = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -99,7 +99,7 @@ def match_classes(labels: list[Label], classes: list[str], names: dict[str, str]
 
     A class is found under the study's label or name for it, or under what `names` says instead; letters and digits
     count, whatever their case and accents. The judge's name may be the whole of its line, or the part before or in
-    brackets: ``Cyanocitta cristata (Blue Jay)``. What is found twice is not known. Raises StudyError if `names` says
+    brackets: ``Cyanocitta cristata (Blue Jay)``. What is found twice is not known. Raises UserError if `names` says
     what is nowhere to be found, and if no class of the study is known.
     """
     check_labels(labels, names)
@@ -119,7 +119,7 @@ def match_classes(labels: list[Label], classes: list[str], names: dict[str, str]
 
 
 def check_labels(labels: list[Label], names: dict[str, str]) -> None:
-    """Raise StudyError unless `names` says of the study's labels alone what a judge calls them."""
+    """Raise UserError unless `names` says of the study's labels alone what a judge calls them."""
     known = {each.label for each in labels}
     for label in names:
         if label not in known:

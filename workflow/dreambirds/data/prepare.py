@@ -152,7 +152,7 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
 
     `dataset` is the config's section. Photographs are prepared once and kept in the folder `store` (None is the
     default one): what is there is not made anew. A picture that can't be read is left out and listed with its reason,
-    in the log and in the column `error`. Raises StudyError where a class is left with too few pictures to learn
+    in the log and in the column `error`. Raises UserError where a class is left with too few pictures to learn
     from, and where the store can't be written to.
     """
     workshop = ImagePreparer(dataset, folder, ImageCache(store or default_folder()))

@@ -30,7 +30,7 @@ PICTURE = r"images/[\w-]+/\w+\.png"
 def read_images(folder: Path) -> pd.DataFrame:
     """Return ``images.csv``: one row a picture, with empty strings where there is no value.
 
-    Raises StudyError, with a line, if it is no whole table of prepared pictures, as after an edit by hand, or if
+    Raises UserError, with a line, if it is no whole table of prepared pictures, as after an edit by hand, or if
     ``labels.csv`` is there and knows other labels, or counts another number of them."""
     path = folder / "images.csv"
     images = _read_filled(path, IMAGE_COLUMNS, remedy(folder), dtype=str)
@@ -45,7 +45,7 @@ def read_images(folder: Path) -> pd.DataFrame:
 
 
 def _check_labels(folder: Path, pictures: pd.DataFrame) -> None:
-    """Raise StudyError if pictures are of other labels, or as many others, as were counted when they were prepared,
+    """Raise UserError if pictures are of other labels, or as many others, as were counted when they were prepared,
     whatever their parts."""
     if not (folder / "labels.csv").exists():
         return
@@ -62,7 +62,7 @@ def _check_labels(folder: Path, pictures: pd.DataFrame) -> None:
 def read_labels(folder: Path) -> pd.DataFrame:
     """Return ``labels.csv``: index, label, name, and the numbers of pictures that train and validate.
 
-    Raises StudyError if it is no such table."""
+    Raises UserError if it is no such table."""
     path, text = folder / "labels.csv", {"label": str, "class_name": str}
     labels = _read_filled(path, LABEL_COLUMNS, remedy(folder), dtype=text)
     if list(labels["index"]) != list(range(len(labels))) or labels["label"].duplicated().any():
@@ -78,7 +78,7 @@ def read_table(
     """Return a table that a stage wrote; columns of words stay text, whatever they look like.
 
     `rows` has, in some of the columns, a row for each that must be there; without it there must be one at least. `end`
-    is how a sentence ends. Raises StudyError if the table can't be read or is not whole."""
+    is how a sentence ends. Raises UserError if the table can't be read or is not whole."""
     numbers = [column for column in _read(path, end=end, nrows=0) if column not in words]
     empty, asked = {column: [""] for column in numbers}, () if rows is None else list(rows)
     table = _read(path, asked, end, dtype=dict.fromkeys(words, str), keep_default_na=False, na_values=empty)
@@ -159,7 +159,7 @@ def write_table(table: pd.DataFrame, path: Path, float_format: str | None = None
 def example_pictures(folder: Path) -> dict[str, Path]:
     """Return one prepared picture of each label: the first that validates, or that trains if none does.
 
-    Raises StudyError if the table is not whole, or one of them is not there."""
+    Raises UserError if the table is not whole, or one of them is not there."""
     images = read_images(folder)
     images = images[images["path"] != ""].sort_values("split", ascending=False, kind="stable")
     examples = {label: folder / path for label, path in images.groupby("label")["path"].first().items()}
@@ -168,7 +168,7 @@ def example_pictures(folder: Path) -> dict[str, Path]:
 
 
 def check_there(folder: Path, pictures: Iterable[Path]) -> None:
-    """Raise StudyError if one of the prepared pictures of a data set is not there."""
+    """Raise UserError if one of the prepared pictures of a data set is not there."""
     for path in pictures:
         if not path.is_file():
             raise UserError(f"the prepared picture '{path}' is not there; {remedy(folder)}")

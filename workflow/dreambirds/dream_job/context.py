@@ -51,7 +51,7 @@ def batch_size(bytes_an_image: int, bytes_free: int, device: torch.device) -> in
 def in_batches(dream_of: Callable[[list[int]], object], count: int, size: int) -> Iterator[tuple[list[int], object]]:
     """Yield places and what `dream_of` makes of them, for 0 to `count`, `size` at a time.
 
-    Where memory runs out, the batch is dreamt again at half the size; raises StudyError if a single image is too much.
+    Where memory runs out, the batch is dreamt again at half the size; raises UserError if a single image is too much.
     """
     waiting = list(range(count))
     while waiting:
@@ -77,7 +77,7 @@ def in_batches(dream_of: Callable[[list[int]], object], count: int, size: int) -
 def estimate_activation_memory(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
     """Show a model all sizes that a dream of (height, width) will show it; return about how many bytes a picture needs.
 
-    Raises StudyError if the model has no such layer, channel, place or batch norm, or does not take such pictures.
+    Raises UserError if the model has no such layer, channel, place or batch norm, or does not take such pictures.
     """
     views = max(_bytes_of(model, recipe, view) for view in shapes_seen(recipe, shape)) * max(1, recipe.crops)
     return views + COPIES * 3 * 4 * math.prod(shape)
@@ -144,7 +144,7 @@ class DreamContext:
     """A job's checkpoint on a device. The model is built when the first dream asks for it."""
 
     def __init__(self, job: DreamJob, device: torch.device):
-        """Read the checkpoint's card. Raises StudyError if the checkpoint is damaged."""
+        """Read the checkpoint's card. Raises UserError if the checkpoint is damaged."""
         self.job, self.device, self.card = job, device, read_metadata(job.checkpoint)
         self.trained = shape_of(self.card.image_size)
         self.shape = in_proportion(self.trained, job.parameters["size"] or min(self.trained))
@@ -156,7 +156,7 @@ class DreamContext:
 
     @cached_property
     def model(self):
-        """The frozen model. Raises StudyError if the recipe does not fit it."""
+        """The frozen model. Raises UserError if the recipe does not fit it."""
         classifier, _ = load_checkpoint(self.job.checkpoint)
         self.layers = {name: find_layer(classifier.network, name) for name in layers(self.job.parameters["objective"])}
         # what the batch norms saw in training is wanted by the prior, so then they stay apart
@@ -164,8 +164,8 @@ class DreamContext:
         return prepare_for_inference(classifier, self.trained, self.device, fold, self.layers.values())
 
     @property
-    def said(self) -> str:
-        """What the log calls the job."""
+    def name(self) -> str:
+        """The name of the job in the log."""
         return f"{self.card.run} epoch {self.card.epoch}, {self.job.recipe}"
 
     @cached_property
@@ -181,8 +181,9 @@ class DreamContext:
         free = torch.cuda.mem_get_info()[0] if cuda else self.job.bytes_free
         return batch_size(estimate_activation_memory(self.model, self.recipe, self.shape) + film, free, self.device)
 
-    def decides(self, label: str) -> dict:
-        """Return all that decides the pixels of a label's dream, whichever of its moments are kept."""
+    def cache_key(self, label: str) -> dict:
+        """Return all that decides the pixels of a label's dream, whichever of its steps are kept: what invalidates
+        it."""
         parameters = self.job.parameters
         return {
             "checkpoint_sha256": self.checkpoint_sha256,
@@ -215,8 +216,8 @@ class DreamContext:
             precision=self.precision,
             film_every=job.parameters["film_every"] if film else None,
         )
-        self.seconds_a_step = (time.perf_counter() - began) / len(labels) / recipe.steps[-1]
-        log.info("%s: dreamt of %d labels, %.1f ms a step", self.said, len(labels), 1000 * self.seconds_a_step)
+        self.seconds_per_step = (time.perf_counter() - began) / len(labels) / recipe.steps[-1]
+        log.info("%s: dreamt of %d labels, %.1f ms a step", self.name, len(labels), 1000 * self.seconds_per_step)
         return dreams
 
     def _starts(self, labels: Sequence[str], means: dict[str, torch.Tensor], rngs: list) -> torch.Tensor:
@@ -238,7 +239,7 @@ class DreamContext:
 
 
 def read_start(path: Path, shape: tuple[int, int]) -> torch.Tensor:
-    """Return the middle of a photograph, (3, H, W) in [0, 1], at (height, width). Raises StudyError if it can't be
+    """Return the middle of a photograph, (3, H, W) in [0, 1], at (height, width). Raises UserError if it can't be
     read."""
     try:
         picture = read_photograph(path)

@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from dreambirds import __version__
 from dreambirds.config.contrasts import VIEWS
 from dreambirds.dream_job.store import StoredSnapshot
-from dreambirds.dreaming.dream import MEASURES, DreamResult
+from dreambirds.dreaming.dream import METRICS, DreamResult
 from dreambirds.io import atomic_write, link_or_copy, sha256_of
 from dreambirds.plan.paths import picture_name, trace_name
 
@@ -98,31 +98,26 @@ def read_facts(path: Path) -> dict:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a kept picture says of itself: its title, what was asked for, and how it was made (batch, threads …)."""
+    """What a kept image records: its title, what was requested, and the environment that made it (batch, threads …)."""
 
     title: str
-    said: dict
-    made: dict
+    request: dict
+    environment: dict
 
     def facts(self, view: str) -> dict:
         """Return all facts of the picture's view."""
-        return {**self.said, **self.made, "view": view}
+        return {**self.request, **self.environment, "view": view}
 
-    def as_facts(self, look: dict, seconds: float) -> dict:
-        """Return the facts of a stored moment; `look` is what the model makes of it, `seconds` what it took."""
-        return {
-            "title": self.title,
-            "request": self.said,
-            "environment": self.made,
-            "metrics": look,
-            "seconds": seconds,
-        }
+    def as_facts(self, metrics: dict, seconds: float) -> dict:
+        """Return the facts that the store keeps of it; `seconds` is the time that it took."""
+        facts = {"title": self.title, "request": self.request, "environment": self.environment}
+        return {**facts, "metrics": metrics, "seconds": seconds}
 
 
-def write_snapshot(folder: Path, image: torch.Tensor, moment: Snapshot, trace: Sequence[str]) -> None:
+def write_snapshot(folder: Path, image: torch.Tensor, snapshot: Snapshot, trace: Sequence[str]) -> None:
     """Write both views of an image (3, H, W) in [0, 1], and the lines of its trace, into an entry's folder."""
     for view, picture in views(image).items():
-        save_png(picture, folder / f"{view}.png", moment.title, moment.facts(view))
+        save_png(picture, folder / f"{view}.png", snapshot.title, snapshot.facts(view))
     (folder / TRACE).write_text("\n".join(trace) + "\n")
 
 
@@ -131,7 +126,7 @@ def link_snapshot(entry: StoredSnapshot, wanted: Snapshot, folder: Path, label: 
 
     They are the store's own files unless another study dreamt them and they say other things of themselves there.
     """
-    same = (entry.facts["title"], entry.facts["request"]) == (wanted.title, json.loads(json.dumps(wanted.said)))
+    same = (entry.facts["title"], entry.facts["request"]) == (wanted.title, json.loads(json.dumps(wanted.request)))
     digests = {}
     for view in VIEWS:
         source, path = entry.folder / f"{view}.png", folder / picture_name(label, step, view)
@@ -149,31 +144,35 @@ def link_snapshot(entry: StoredSnapshot, wanted: Snapshot, folder: Path, label: 
 def trace_lines(dreams: DreamResult, row: int, classes: Sequence[str]) -> list[str]:
     """Return the trace of one dream of a batch as lines of CSV: a header, then a line a step that it has done."""
     ended = int(dreams.ended[row])
-    columns = [values[row, : ended + 1].tolist() for values in dreams.trace.values()]
-    lines = [_line(step, values, classes) for step, values in enumerate(zip(*columns, strict=True))]
-    return [",".join(["step", *MEASURES]), *lines]
+    columns = [getattr(dreams.trace, metric)[row, : ended + 1].tolist() for metric in METRICS]
+    rows = zip(*columns, strict=True)
+    lines = [_line(step, dict(zip(METRICS, row, strict=True)), classes) for step, row in enumerate(rows)]
+    return [",".join(["step", *METRICS]), *lines]
 
 
 def snapshot_metrics(dreams: DreamResult, row: int, step: int, classes: Sequence[str]) -> dict:
-    """Return what the model makes of a kept picture, by measure: numbers, and the name of the class on top."""
-    look = dict(zip(MEASURES, dreams.looks[step][:, row].tolist(), strict=True))
-    return {**look, "top1": _name(look["top1"], classes)}
+    """Return the metrics of a kept image by name: numbers, and the name of the predicted class."""
+    metrics = _metrics(dreams, row, step)
+    return {**metrics, "prediction": _name(metrics["prediction"], classes)}
 
 
 def snapshot_trace(lines: Sequence[str], dreams: DreamResult, row: int, step: int, classes: Sequence[str]) -> list[str]:
     """Return the trace up to a kept step: through each step's own view, and at the kept step plainly."""
     done = min(step, int(dreams.ended[row]))
-    return [*lines[: done + 1], _line(done, dreams.looks[step][:, row].tolist(), classes)]
+    return [*lines[: done + 1], _line(done, _metrics(dreams, row, step), classes)]
 
 
-def _line(step: int, values: Sequence[float], classes: Sequence[str]) -> str:
-    loss, logit, chance, top1, change = values
-    numbers = ["" if math.isnan(value) else f"{value:.6g}" for value in (loss, logit, chance, change)]
-    return ",".join([str(step), *numbers[:3], _name(top1, classes), numbers[3]])
+def _metrics(dreams: DreamResult, row: int, step: int) -> dict[str, float]:
+    return {metric: getattr(dreams.metrics[step], metric)[row].item() for metric in METRICS}
 
 
-def _name(top1: float, classes: Sequence[str]) -> str:
-    return "" if math.isnan(top1) else classes[int(top1)]
+def _line(step: int, metrics: dict[str, float], classes: Sequence[str]) -> str:
+    numbers = {metric: "" if math.isnan(value) else f"{value:.6g}" for metric, value in metrics.items()}
+    return ",".join([str(step), *{**numbers, "prediction": _name(metrics["prediction"], classes)}.values()])
+
+
+def _name(prediction: float, classes: Sequence[str]) -> str:
+    return "" if math.isnan(prediction) else classes[int(prediction)]
 
 
 def read_trace(entry: StoredSnapshot) -> list[str]:

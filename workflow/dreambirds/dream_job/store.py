@@ -103,7 +103,7 @@ class DreamStore:
 
     @contextmanager
     def stage(self) -> Iterator[Transaction]:
-        """Give a stage for new entries. Raises StudyError where the store can't be written to."""
+        """Give a stage for new entries. Raises UserError where the store can't be written to."""
         stage = Transaction(self.folder / f"{STAGED}{uuid4().hex}")
         try:
             stage.folder.mkdir(parents=True)

@@ -66,14 +66,14 @@ def keep_within(limit: int | None) -> None:
 
 def evict_to(size: str, where: str) -> str:
     """Evict from the store that this folder's studies use until it holds at most a size such as ``20GB``, and return
-    what became of it. Raises StudyError, which says `where` the size was given, if it is none."""
+    what became of it. Raises UserError, which says `where` the size was given, if it is none."""
     return _said(*evict(store_root(), as_bytes(size, where)))
 
 
 def asked_limit() -> int | None:
     """Return the bytes that the environment variable DREAMBIRDS_STORE_LIMIT allows, None where it is not set.
 
-    Raises StudyError if it is no size.
+    Raises UserError if it is no size.
     """
     text = os.environ.get(LIMIT, "").strip()
     return as_bytes(text, LIMIT) if text else None
@@ -112,7 +112,7 @@ def _remove(path: Path) -> bool:
 
 
 def as_bytes(text: str, where: str) -> int:
-    """Return a size such as ``500MB``, ``20GB`` or ``0`` in bytes. Raises StudyError, which says `where` it was given,
+    """Return a size such as ``500MB``, ``20GB`` or ``0`` in bytes. Raises UserError, which says `where` it was given,
     if it is none."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
     size = float(match[1]) * UNITS[match[2].upper()] if match else math.inf

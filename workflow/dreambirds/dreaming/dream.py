@@ -1,7 +1,8 @@
 """Dreaming: gradient ascent on images, so that a network sees more and more of a class in them.
 
-One step is that of Mordvintsev et al., *Inceptionism* (2015), and of Olah et al., *Feature Visualization* (2017): show the
-network a random view of each image, score what it sees, differentiate the score by the image's parameters, and go uphill.
+One step is that of Mordvintsev et al., *Inceptionism* (2015), and of Olah et al., *Feature Visualization* (2017): show
+the network a random view of each image, score what it sees, differentiate the score by the image's parameters, and go
+uphill.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ CHECK_EVERY = 10
 class StepMetrics:
     """Metrics of a batch of images, (B,) each; of a trace, (B, steps done + 1).
 
-    `loss` is minus the score that is maximized; `logit` and `probability` are the target's; `prediction` is the number of
-    the class with the largest logit; `mean_abs_change` is how far the image is from its start, in units of its range.
+    `loss` is minus the score that is maximized; `logit` and `probability` are the target's; `prediction` is the number
+    of the class with the largest logit; `mean_abs_change` is how far the image is from its start, in units of its
+    range.
     """
 
     loss: torch.Tensor
@@ -53,12 +55,12 @@ METRICS = tuple(metric.name for metric in fields(StepMetrics))
 class DreamResult:
     """What came of a batch.
 
-    `snapshots` maps each kept step to images (B, 3, H, W) in [0, 1], float32, on the CPU, and `metrics` to what the whole
-    model makes of those, shown without a transform. Column s of `trace` is measured on the image after s steps as the next
-    step sees it, transformed, the last one without; where a layer's objective stops the model before its logits, the
-    metrics of the logits are NaN but for the last. `ended` (B,) holds the steps that each dream has done, fewer than the
-    last where it stopped; `diverged` (B,) the step at which it became NaN or infinite, or 0. `frames` are those of an
-    animation, uint8 (B, 3, H, W) each.
+    `snapshots` maps each kept step to images (B, 3, H, W) in [0, 1], float32, on the CPU, and `metrics` to what the
+    whole model makes of those, shown without a transform. Column s of `trace` is measured on the image after s steps as
+    the next step sees it, transformed, the last one without; where a layer's objective stops the model before its
+    logits, the metrics of the logits are NaN but for the last. `ended` (B,) holds the steps that each dream has done,
+    fewer than the last where it stopped; `diverged` (B,) the step at which it became NaN or infinite, or 0. `frames`
+    are those of an animation, uint8 (B, 3, H, W) each.
     """
 
     snapshots: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -135,7 +137,8 @@ class Dreamer:
 
     @torch.no_grad()
     def evaluate(self) -> StepMetrics:
-        """Return the metrics of the images as they are, shown without a transform to the whole model, if it takes them."""
+        """Return the metrics of the images as they are, shown without a transform to the whole model, if it takes
+        them."""
         images = self.parameterization.decode(self.parameters)
         height, width = images.shape[-2:]
         shown = resize(images, evaluation_shape(self.recipe, (height, width)))
@@ -170,7 +173,8 @@ class Dreamer:
             self.parameters = torch.where(per_image(self.stops.active, grown), grown, self.parameters)
 
     def _objective_gradient(self, views: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Return the gradient of the score by the views, each image's mean score, and its mean logits if they are known."""
+        """Return the gradient of the score by the views, each image's mean score, and its mean logits if they are
+        known."""
         views, tile = views.detach(), self.recipe.tile
         if tile:
             gradient, score, *logits = tiled_gradient(self._view_gradient, views, tile, self.rngs)
@@ -211,8 +215,8 @@ class Dreamer:
 class StopTracker:
     """Early stopping: which dreams of a batch are active, on its device.
 
-    `ended` (B,) holds the steps that each dream has done; `diverged` (B,) the step at which it became NaN or infinite, or
-    0. Finished dreams stay as they are.
+    `ended` (B,) holds the steps that each dream has done; `diverged` (B,) the step at which it became NaN or infinite,
+    or 0. Finished dreams stay as they are.
     """
 
     def __init__(self, count: int, recipe: Recipe, device: torch.device):
@@ -260,12 +264,12 @@ def dream(
 ) -> DreamResult:
     """Let a frozen model dream of one class per image, and keep the images of every step in ``recipe.steps``.
 
-    `model` maps images (B, 3, H, W) in [0, 1] to logits (B, C), in eval mode, its parameters needing no gradient; layers
-    of objectives are looked up in its attribute `network`, or in itself. `targets` are (B,) class numbers; `starts` are
-    (B, 3, H, W) in [0, 1]; `rngs` holds a CPU ``torch.Generator`` per image, which is advanced; by default image i has
-    ``generator(0, str(i))``. `spectrum` (3, H, W // 2 + 1) is what ``parameterization="maco"`` needs; `precision` is one
-    of `device.PRECISIONS`; with `film_every`, a frame is kept every so many steps. Images do not affect each other: a
-    dream is the same alone, to rounding. Raises UserError where the recipe does not fit the model.
+    `model` maps images (B, 3, H, W) in [0, 1] to logits (B, C), in eval mode, its parameters needing no gradient;
+    layers of objectives are looked up in its attribute `network`, or in itself. `targets` are (B,) class numbers;
+    `starts` are (B, 3, H, W) in [0, 1]; `rngs` holds a CPU ``torch.Generator`` per image, which is advanced; by default
+    image i has ``generator(0, str(i))``. `spectrum` (3, H, W // 2 + 1) is what ``parameterization="maco"`` needs;
+    `precision` is one of `device.PRECISIONS`; with `film_every`, a frame is kept every so many steps. Images do not
+    affect each other: a dream is the same alone, to rounding. Raises UserError where the recipe does not fit the model.
     """
     rngs = [generator(0, str(place)) for place in range(len(starts))] if rngs is None else rngs
     dreamer = Dreamer(model, targets, starts, recipe, rngs, spectrum, precision)

@@ -15,7 +15,7 @@ from dreambirds.errors import UserError, did_you_mean
 def find_layer(network: nn.Module, name: str) -> str:
     """Return the name of a module of a timm model; `name` may be a depth such as ``50%`` of timm's feature stages.
 
-    Raises StudyError, with the nearest name, if there is no such module.
+    Raises UserError, with the nearest name, if there is no such module.
     """
     if name.endswith("%"):
         return _at_depth(network, name)

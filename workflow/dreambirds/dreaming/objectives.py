@@ -133,7 +133,7 @@ def parse(objective: str | Mapping[str, float]) -> tuple[Term, ...]:
     """Return the terms of an objective as a config writes it: the name of one in `OBJECTIVES`, followed by its
     arguments in one of its forms (``channel:LAYER:CHANNEL``), or weights by term.
 
-    Raises StudyError if a term is not among them.
+    Raises UserError if a term is not among them.
     """
     weights = objective if isinstance(objective, Mapping) else {objective: 1.0}
     return tuple(_term(text, weight) for text, weight in weights.items())
@@ -164,7 +164,7 @@ class Objective:
     """A weighted sum of scores. `layers` names the modules that it looks at, `logits` tells whether it needs those."""
 
     def __init__(self, objective: str | Mapping[str, float]):
-        """Take an objective as `parse` does. Raises StudyError if a term is unknown."""
+        """Take an objective as `parse` does. Raises UserError if a term is unknown."""
         self.terms = parse(objective)
         self.layers = list(dict.fromkeys(term.layer for term in self.terms if term.layer is not None))
         self.logits = any(term.layer is None for term in self.terms)

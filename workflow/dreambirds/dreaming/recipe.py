@@ -44,10 +44,10 @@ def is_always(value: Value, constant: float) -> bool:
 class Recipe:
     """How to dream. The defaults are neutral: plain ascent on the pixels, nothing blurred, moved or held back.
 
-    `steps` are the moments to keep, ascending; `step_size` is in units of the parameters of the `parameterization` (for pixels, of
-    their range) after the gradient's normalisation; lengths are in pixels, `rotate` in degrees, `scale` a factor,
-    `crop_size` a share of both sides, `crop_output_size` the shorter side of a crop's view, `flip` a probability a step;
-    `noise` and the penalties are in units of the range. config/README.md explains each.
+    `steps` are the moments to keep, ascending; `step_size` is in units of the parameters of the `parameterization` (for
+    pixels, of their range) after the gradient's normalisation; lengths are in pixels, `rotate` in degrees, `scale` a
+    factor, `crop_size` a share of both sides, `crop_output_size` the shorter side of a crop's view, `flip` a
+    probability a step; `noise` and the penalties are in units of the range. config/README.md explains each.
     """
 
     objective: str | Mapping[str, float] = "logit"
@@ -90,8 +90,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Start:
-    """How dreams begin: `kind` is one of `starts.KINDS`; `color` is ``#rrggbb``; `noise` a standard deviation in [0, 1];
-    `blur_sigma` is in pixels of the start image; `images` holds one (3, H, W) in [0, 1] per dream, if it is needed."""
+    """How dreams begin: `kind` is one of `starts.KINDS`; `color` is ``#rrggbb``; `noise` a standard deviation in [0,
+    1]; `blur_sigma` is in pixels of the start image; `images` holds one (3, H, W) in [0, 1] per dream, if it is
+    needed."""
 
     kind: str = "gray"
     color: str = "#808080"

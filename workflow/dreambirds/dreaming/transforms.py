@@ -32,7 +32,8 @@ class Transforms:
     def __call__(self, images: torch.Tensor, number: int) -> torch.Tensor:
         """Return views of images (B, 3, H, W) at a step: (B, 3, H + 2 pad, W + 2 pad).
 
-        With crops they are B x crops, image after image, in the same proportions; `crop_output_size` is their shorter side.
+        With crops they are B x crops, image after image, in the same proportions; `crop_output_size` is their shorter
+        side.
         """
         recipe = self.recipe
         if recipe.pad:

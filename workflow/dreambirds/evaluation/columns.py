@@ -54,7 +54,7 @@ DISPLAY_NAMES = {
 def read_results(plan: Plan, results: Path, name: str) -> pd.DataFrame:
     """Return the table ``dreams``, ``runs`` or ``judges`` of a study's results.
 
-    Raises StudyError if it can't be read or lacks a row of what the plan asks for.
+    Raises UserError if it can't be read or lacks a row of what the plan asks for.
     """
     asked = {
         "dreams": plan.dreams[DREAM],

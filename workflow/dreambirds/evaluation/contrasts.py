@@ -70,7 +70,8 @@ class Difference:
 
 
 def difference_of_labels(pairs: pd.DataFrame) -> tuple[pd.DataFrame, Difference]:
-    """Return the means of each label, and what became of them, from a row a pair: ``label``, ``baseline`` and ``compared``.
+    """Return the means of each label, and what became of them, from a row a pair: ``label``, ``baseline`` and
+    ``compared``.
 
     Dreams of one label are alike, so that each label's pairs are averaged first, and the interval is over labels.
     Pairs with a NaN are left out.

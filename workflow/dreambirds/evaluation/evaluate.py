@@ -124,7 +124,7 @@ class JudgeJob:
 def write_judgement(plan: Plan, case: JudgeJob, device: torch.device, judged: Path, check: Path) -> None:
     """Write a judge's word on each view of each dream that it is shown, and a row on how good a judge it is.
 
-    Raises StudyError if its weights can't be read or do not fit, if it knows none of the study's classes, or if a table
+    Raises UserError if its weights can't be read or do not fit, if it knows none of the study's classes, or if a table
     of dreams is not whole.
     """
     asked = plan.judges[case.judge]

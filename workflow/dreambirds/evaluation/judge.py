@@ -55,7 +55,7 @@ class Judge:
 def load_judge(name: str, judge: dict, weights: Path, labels: list[Label], device: torch.device) -> Judge:
     """Return the judge that a section of the config describes, with its weights from a file.
 
-    `labels` are the study's classes. Raises StudyError, the key's full path in it, if the weights can't be read or do
+    `labels` are the study's classes. Raises UserError, the key's full path in it, if the weights can't be read or do
     not fit, or the judge knows no class of the study.
     """
     with error_context(f"judges.{name}"):

@@ -82,7 +82,7 @@ def measure_saved(views: pd.DataFrame, dataset: Path, code: str) -> pd.DataFrame
     """Return the columns of `PIXELS` for the pictures of `views`, in their order; its ``path`` and ``sha256`` count.
 
     Distances are from the mean spectrum of the class's training photographs in the prepared data set. `code` is what
-    the measurements depend on beside these. Pictures that were measured before are not opened again. Raises StudyError
+    the measurements depend on beside these. Pictures that were measured before are not opened again. Raises UserError
     if a picture can't be read.
     """
     real = _real_spectra(dataset)

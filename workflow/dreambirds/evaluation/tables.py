@@ -7,7 +7,7 @@ import pandas as pd
 
 from dreambirds.config.contrasts import VIEWS
 from dreambirds.config.recipes import recipe_table
-from dreambirds.data.tables import TEXT_COLUMNS, read_table, write_table
+from dreambirds.data.tables import read_table, write_table
 from dreambirds.errors import MAKE_AGAIN, UserError
 from dreambirds.evaluation.columns import DREAM, DREAMS, HISTORY, JUDGED, JUDGEMENTS, JUDGES, MEANS, OWN, RUNS, SUFFIX
 from dreambirds.evaluation.metrics import measure_saved
@@ -22,7 +22,7 @@ def read_dreams(plan: Plan, runs: Collection[str]) -> pd.DataFrame:
     """Return what the dream jobs' tables say of the dreams of some runs, in the plan's order, with the columns of
     `DREAM`.
 
-    An index of them all is the frame's own. Raises StudyError if a table can't be read or lacks one of its dreams.
+    An index of them all is the frame's own. Raises UserError if a table can't be read or lacks one of its dreams.
     """
     asked = plan.dreams.loc[plan.dreams["run"].isin(list(runs)), DREAM]
     return asked.merge(pd.concat(_tables(plan, asked)), on=DREAM, how="left")
@@ -33,7 +33,7 @@ def _tables(plan: Plan, asked: pd.DataFrame) -> Iterator[pd.DataFrame]:
         for part, names in plan.parts.items():
             path = Path(job_folder(plan.study, run, epoch, recipe), index_name(part))
             mine = rows.loc[rows["label"].isin(list(names)), ["label", "step"]]
-            yield read_table(path, (*TEXT_COLUMNS, "top1"), mine).assign(run=run, epoch=epoch, recipe=recipe)
+            yield read_table(path, rows=mine).assign(run=run, epoch=epoch, recipe=recipe)
 
 
 def views_of(plan: Plan, dreams: pd.DataFrame) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def write_tables(plan: Plan, judged: list[Path], checks: list[Path], code: str, 
     """Write all four tables, at the paths of ``dreams``, ``judgements``, ``runs`` and ``judges``.
 
     `judged` and `checks` are what the judges' jobs have written, in the judges' order. `code` is what measurements of
-    pictures depend on. Raises StudyError where something that they are made of can't be read or is not whole.
+    pictures depend on. Raises UserError where something that they are made of can't be read or is not whole.
     """
     dreams = read_dreams(plan, plan.config["runs"])
     names = [pd.DataFrame({"judge": [judge]}) for judge in plan.judges]
@@ -73,7 +73,7 @@ def write_tables(plan: Plan, judged: list[Path], checks: list[Path], code: str, 
 def read_judged(plan: Plan, path: Path, check: pd.DataFrame) -> pd.DataFrame:
     """Return a judge's word on the study's dreams, as its job wrote it; `check` is the row that tells what it knows.
 
-    Raises StudyError unless it is of each dream that the judge was shown and whose class it knows, and of no other.
+    Raises UserError unless it is of each dream that the judge was shown and whose class it knows, and of no other.
     """
     judge, unknown = check["judge"].iloc[0], check["unmatched"].iloc[0].split()
     dreams = plan.dreams.loc[
@@ -92,7 +92,7 @@ def dream_table(plan: Plan, dreams: pd.DataFrame, judgements: pd.DataFrame, pict
     `dreams` is what `read_dreams` gave; `pictures` has the columns of `PIXELS`, and `judgements` those of `JUDGEMENTS`,
     for a dream and view each. Of several judges the first that knows the run and the class has the word.
     """
-    own = ["loss", "logit", "probability", "top1"]
+    own = ["loss", "logit", "probability", "prediction"]
     table = dreams.rename(columns=dict(zip(own, OWN, strict=False)))
     table["dreamer_top1"] = (table["dreamer_prediction"] == table["label"]).astype(int)
     table["class_name"] = table["label"].map(plan.names)
@@ -107,7 +107,7 @@ def dream_table(plan: Plan, dreams: pd.DataFrame, judgements: pd.DataFrame, pict
             renamed = {column: f"{column}{suffix}" for column in mine if column not in DREAM}
             table = table.merge(mine.rename(columns=renamed), on=DREAM, how="left")
     for view, suffix in SUFFIX.items():
-        table[f"picture{suffix}"] = [_relative(plan, dream, view) for dream in table.itertuples()]
+        table[f"image_path{suffix}"] = [_relative(plan, dream, view) for dream in table.itertuples()]
     whole = [column for column in table if column.startswith(("judge_rank", "judge_top1"))] + ["diverged_at"]
     return table.merge(recipe_table(plan.recipes), on="recipe")[DREAMS].astype(dict.fromkeys(whole, "Int64"))
 

@@ -114,7 +114,7 @@ def spread(examples: Sequence, count: int) -> list:
 def write_overview(folder: Path, sheet: Path, sizes: Path, classes: Path) -> None:
     """Write a contact sheet, a plot and a table of the prepared data set in `folder`.
 
-    Raises StudyError if a table of it is not whole, or a picture is not there.
+    Raises UserError if a table of it is not whole, or a picture is not there.
     """
     images, labels = read_images(folder), read_labels(folder)
     kept = images[images["path"] != ""]

@@ -114,7 +114,7 @@ def _traces(dreams: pd.DataFrame, results: Path) -> Iterator[pd.DataFrame]:
 def write_plots(results: Path, folder: Path, plan: Plan | None = None) -> None:
     """Write ``NAME.png`` and ``NAME.csv`` for each plot into a folder, from the tables of a study's `results`.
 
-    Raises StudyError if one of them is not whole; with `plan`, also if it lacks a row of what that asks for.
+    Raises UserError if one of them is not whole; with `plan`, also if it lacks a row of what that asks for.
     """
     tables = ("dreams", "runs")
     dreams, runs = (

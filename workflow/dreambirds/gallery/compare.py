@@ -196,7 +196,7 @@ def measurements(effects: list[Effect], names: tuple[str, str]) -> Table:
 def compare_two(first: Study, second: Study, console: Console) -> Path:
     """Print in what two studies differ and what it did, and return the page that shows it, pictures side by side.
 
-    Raises StudyError if they share no label, or have no dreams that belong together.
+    Raises UserError if they share no label, or have no dreams that belong together.
     """
     both = pairs(first, second)
     titles = study_titles(first, second)
@@ -209,20 +209,20 @@ def compare_two(first: Study, second: Study, console: Console) -> Path:
 
 
 def compare_one(study: Study, console: Console, sort: str | None = None) -> None:
-    """Print a study's runs and recipes. Raises StudyError if there is no column `sort`."""
+    """Print a study's runs and recipes. Raises UserError if there is no column `sort`."""
     for table in overview(study, summary(study, sort), console.width):
         console.print(table)
 
 
 def write_overview(folder: Path, path: Path) -> None:
-    """Write the page of the runs and recipes of a study's folder. Raises StudyError if its tables can't be read."""
+    """Write the page of the runs and recipes of a study's folder. Raises UserError if its tables can't be read."""
     write_one(path, read_study(folder))
 
 
 def compare(folders: list[Path], sort: str | None = None) -> None:
     """Print the comparison of one or two folders of results; of two, write a page too.
 
-    Raises StudyError if there are more, if one is named twice, or if they can't be read or compared.
+    Raises UserError if there are more, if one is named twice, or if they can't be read or compared.
     """
     if len(folders) > 2:
         raise UserError(f"one or two studies can be compared, not {len(folders)}")

@@ -49,7 +49,7 @@ class Study:
 def read_study(folder: Path) -> Study:
     """Return the tables of a study's results, such as ``results/default``.
 
-    Raises StudyError if there is no such folder, or no table of dreams in it.
+    Raises UserError if there is no such folder, or no table of dreams in it.
     """
     if not folder.is_dir():
         raise UserError(f"there is no study '{folder}'; {_others(folder)}")
@@ -101,7 +101,7 @@ def summary(study: Study, sort: str | None = None) -> pd.DataFrame:
 
     The columns are run, epoch, ``validation_accuracy``, recipe, dreams, those of `MEASURES`, in which a NaN stands for
     what was not measured, and the varying parameters. Within a run the rows follow training, or the column
-    `sort`, the best or largest first. Raises StudyError if there is no such column.
+    `sort`, the best or largest first. Raises UserError if there is no such column.
     """
     last = at_last_step(study.dreams)
     jobs = last.groupby(JOB, sort=False)
@@ -231,7 +231,7 @@ def pairs(first: Study, second: Study) -> pd.DataFrame:
 
     They share label and step, and their run, epoch and recipe as far as the studies share any. Where the studies share
     no step, the last ones are paired; where they share no run, epoch or recipe, dreams are paired by their place: the
-    last epoch, the first run and recipe. Of each trajectory only the last step is taken. Raises StudyError if no
+    last epoch, the first run and recipe. Of each trajectory only the last step is taken. Raises UserError if no
     dreams belong together.
     """
     one, two = first.dreams, second.dreams

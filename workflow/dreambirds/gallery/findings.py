@@ -25,7 +25,7 @@ TEXT = ("experiment", "question", "vary", "baseline", "compared", "where", "meas
 def write_finding(plan: Plan, results: Path, folder: Path) -> None:
     """Write the page of a study's experiment into a folder, with its table and its two pictures beside it.
 
-    `results` holds the study's tables, plots and prepared pictures. Raises StudyError where one of them
+    `results` holds the study's tables, plots and prepared pictures. Raises UserError where one of them
     can't be read or is not whole.
     """
     dreams, runs, judges = (read_results(plan, results, name) for name in ("dreams", "runs", "judges"))

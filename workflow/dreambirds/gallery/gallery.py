@@ -59,7 +59,7 @@ def write_gallery(plan: Plan, results: Path, dataset: Path, folder: Path) -> Non
     """Write ``index.html``, ``sheets/`` and ``pictures/`` into a folder that then needs no other file.
 
     `results` holds ``dreams.csv`` and ``runs.csv``, `dataset` the prepared pictures. The dreams' pictures are the same
-    files as the study's, where the disk allows, with all that they say of themselves. Raises StudyError, before
+    files as the study's, where the disk allows, with all that they say of themselves. Raises UserError, before
     anything is written, if one of the tables is not whole.
     """
     facts = gallery_facts(plan, *(read_results(plan, results, name) for name in ("dreams", "runs")))

@@ -42,7 +42,7 @@ def save_checkpoint(path: Path, classifier: Classifier, card: CheckpointInfo) ->
 def load_checkpoint(path: Path | str, remedy: str = TRAIN_AGAIN) -> tuple[Classifier, CheckpointInfo]:
     """Return the classifier of a checkpoint, on the CPU and in eval mode, and its card.
 
-    Raises StudyError, which ends in what is to be done, if the file is damaged or no checkpoint of this project.
+    Raises UserError, which ends in what is to be done, if the file is damaged or no checkpoint of this project.
     """
     path = Path(path)
     state, facts = load_tensors(path, remedy)
@@ -61,14 +61,14 @@ def load_checkpoint(path: Path | str, remedy: str = TRAIN_AGAIN) -> tuple[Classi
 
 
 def check_metadata(path: Path, card: CheckpointInfo, **wanted: object) -> None:
-    """Raise StudyError unless a checkpoint's card has what is wanted, such as ``model="resnet10t", epoch=4``."""
+    """Raise UserError unless a checkpoint's card has what is wanted, such as ``model="resnet10t", epoch=4``."""
     for key, value in wanted.items():
         if getattr(card, key) != value:
             raise UserError(f"'{path}' is of the {key} '{getattr(card, key)}', not '{value}'; {TRAIN_AGAIN}")
 
 
 def read_metadata(path: Path) -> CheckpointInfo:
-    """Return the card of a checkpoint without loading its weights. Raises StudyError if the file is damaged."""
+    """Return the card of a checkpoint without loading its weights. Raises UserError if the file is damaged."""
     with _open(path, TRAIN_AGAIN) as (_, facts, _):
         return _card(path, facts, TRAIN_AGAIN)
 
@@ -106,7 +106,7 @@ def _digest(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def load_tensors(path: Path, remedy: str = TRAIN_AGAIN) -> tuple[dict[str, torch.Tensor], dict]:
-    """Return what `save_tensors` wrote. Raises StudyError if the file is damaged or another's."""
+    """Return what `save_tensors` wrote. Raises UserError if the file is damaged or another's."""
     with _open(path, remedy) as (file, facts, digest):
         tensors = {name: file.get_tensor(name) for name in file.keys()}
         if _digest(tensors) != digest:

@@ -39,7 +39,7 @@ def build(name: str, classes: int, options: dict, weights: str | None = None, ne
     """Return a classifier of any timm architecture, in training mode.
 
     `weights` is None (random, from torch's global generator), ``hub`` (timm's pretrained weights, downloaded once) or
-    a file for `load_weights`, as is `new_head`. Raises StudyError where the options, the hub or the file are no good.
+    a file for `load_weights`, as is `new_head`. Raises UserError where the options, the hub or the file are no good.
     """
     try:
         with hub_timeout() if weights == "hub" else nullcontext():
@@ -84,7 +84,7 @@ def _no_hub(name: str, error: Exception) -> str:
 def probe(
     classifier: Classifier, shape: tuple[int, int], classes: int, options: dict | None = None, own_size: bool = False
 ) -> None:
-    """Raise StudyError unless the classifier takes pictures of (height, width) and gives a logit for each class.
+    """Raise UserError unless the classifier takes pictures of (height, width) and gives a logit for each class.
 
     `options` are those that the config gives the model; they are blamed where it would fit without them. `own_size`
     tells that the model's section says itself how large the pictures are.
@@ -101,7 +101,7 @@ def probe(
 
 
 def _misfit(classifier: Classifier, shape: tuple[int, int], classes: int) -> str | None:
-    """Return why a classifier does not take pictures of (height, width), None if it does. Raises StudyError if it gives
+    """Return why a classifier does not take pictures of (height, width), None if it does. Raises UserError if it gives
     no logit for each class."""
     name = classifier.network.pretrained_cfg.get("architecture", "model")
     training = classifier.training

@@ -54,7 +54,7 @@ def load_weights(network: nn.Module, path: Path, new_head: bool = True) -> None:
 
     The file is ``.safetensors``, or any other that torch loads with ``weights_only``, with its tensors at the top or
     below ``state_dict`` or ``model``. What the architecture's own filter in timm can adapt, such as the position
-    embeddings of a transformer at another size, is adapted. Raises StudyError if the file can't be read or doesn't fit.
+    embeddings of a transformer at another size, is adapted. Raises UserError if the file can't be read or doesn't fit.
     """
     expected = network.state_dict()
     state = _read(path)
@@ -78,7 +78,7 @@ def load_weights(network: nn.Module, path: Path, new_head: bool = True) -> None:
 
 
 def check_finite(tensors: dict[str, torch.Tensor], what: str, remedy: str) -> None:
-    """Raise StudyError, `what` and a remedy in it, if a number of the tensors is infinite or none."""
+    """Raise UserError, `what` and a remedy in it, if a number of the tensors is infinite or none."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise UserError(f"{what} holds numbers in '{name}' that are infinite or none; {remedy}")

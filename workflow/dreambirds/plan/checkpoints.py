@@ -15,7 +15,7 @@ from dreambirds.plan.plan import Plan
 def previous_checkpoint(plan: Plan, run: str, epoch: float | str) -> dict[str, str]:
     """Return the files that the training job of one checkpoint goes on from, by name; none for the first one.
 
-    Raises StudyError if the run does not keep that epoch.
+    Raises UserError if the run does not keep that epoch.
     """
     epoch = parse_epoch(epoch)
     if epoch not in plan.epochs(run):
@@ -57,7 +57,7 @@ def submissions(plan: Plan) -> list[str]:
 def checkpoint(plan: Plan, run: str, epoch: str) -> str:
     """Return the weights that a submission is made with; `epoch` is as in paths.
 
-    Raises StudyError if the study's source is no competition's.
+    Raises UserError if the study's source is no competition's.
     """
     check_competition(plan.config["dataset"])
     return f"results/{plan.study}/runs/{run}/epoch-{epoch}.safetensors"

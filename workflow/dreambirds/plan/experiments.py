@@ -40,7 +40,7 @@ def experiment_config(experiment: str, lender: Section) -> Section:
     their own. Any other lends its data, the labels that it dreams of, its judges and its first run; the experiment's
     runs keep what sets them apart from their first one, epochs and learning rates in proportion, and a run of another
     model starts from random weights. Where more than one checkpoint is asked for, they are the lender's. Raises
-    StudyError if its judges are runs of its own.
+    UserError if its judges are runs of its own.
     """
     config: Section = yaml.safe_load(experiment_file(experiment).read_text())
     if lender["dataset"]["source"] == "drawn":
@@ -80,7 +80,7 @@ def run_experiment(config: Section, cores: int, config_file: Path, said: Path, p
     """Run a study's experiment in the working directory and copy its page and its table.
 
     The config is written to `config_file`, what Snakemake says to `said`. Only what is missing or changed runs. Raises
-    StudyError if it fails, or if its table is not whole.
+    UserError if it fails, or if its table is not whole.
     """
     config_file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(config_file) as temporary:

@@ -92,7 +92,7 @@ def _digest(file: Path) -> str:
 def fingerprint(plan: Plan) -> str:
     """Return a digest of the names, sizes and times of all photographs and their tables, or nothing for drawn birds.
 
-    A time that has changed alone counts as what it was. Of a zip it is the zip's own size and time. Raises StudyError
+    A time that has changed alone counts as what it was. Of a zip it is the zip's own size and time. Raises UserError
     where a table is wrong.
     """
     return digest_files(plan, _files(plan))

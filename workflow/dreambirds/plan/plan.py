@@ -95,7 +95,7 @@ class Plan:
     def select(self, **wanted: Any) -> pd.DataFrame:
         """Return the dreams whose columns have the wanted values; other keys are ignored, digits become numbers.
 
-        Raises StudyError if there are none, since then a file was asked for that the study does not make.
+        Raises UserError if there are none, since then a file was asked for that the study does not make.
         """
         chosen = self.dreams
         for column in COLUMNS:
@@ -135,7 +135,7 @@ class Plan:
 def make_plan(config: Section) -> Plan:
     """Return the plan of a study. `config` is what the YAML file holds; it is not changed.
 
-    Raises StudyError with one sentence for anything in it that cannot be run.
+    Raises UserError with one sentence for anything in it that cannot be run.
     """
     config = _copy(config)
     check(config, "config")
@@ -154,7 +154,7 @@ def make_plan(config: Section) -> Plan:
 def check_all_but_labels(config: Section) -> dict[str, Section]:
     """Return the recipes of a config that fits its schema, spread out; its image size is filled in, in place.
 
-    Raises StudyError for all that can be told to be wrong without the photographs.
+    Raises UserError for all that can be told to be wrong without the photographs.
     """
     check_keys(config["dataset"])
     for name, run in config["runs"].items():

@@ -67,7 +67,7 @@ def look(plan: Plan) -> list[str]:
 def job_if_there(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> list[str]:
     """Return the table of the job that the dream belongs to, if it has run: then its pictures must be those of now.
 
-    Raises StudyError if the study makes no such file.
+    Raises UserError if the study makes no such file.
     """
     steps_of(plan, run, epoch, recipe, label, file)
     folder = job_folder(plan.study, run, epoch, recipe)
@@ -78,7 +78,7 @@ def job_if_there(plan: Plan, run: str, epoch: str, recipe: str, label: str, file
 def steps_of(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> tuple[int, ...] | None:
     """Return the step that a picture of this name shows, None for a trace or film, which need them all.
 
-    Raises StudyError if the study makes no such file.
+    Raises UserError if the study makes no such file.
     """
     step = {"step": file.split("-")[1].removesuffix(".png")} if file.startswith("step-") else {}
     rows = plan.select(run=run, epoch=epoch, recipe=recipe, label=label, **step)

@@ -77,7 +77,7 @@ def stage_code(stage: str) -> str:
 
 
 def check_code(code: str | None) -> None:
-    """Raise StudyError unless a stage's code is what it was when Snakemake began; None is not checked."""
+    """Raise UserError unless a stage's code is what it was when Snakemake began; None is not checked."""
     if code is not None and stage_code(code.partition(" code ")[0]) != code:
         raise UserError("the code was edited while Snakemake ran; type the same command again")
 

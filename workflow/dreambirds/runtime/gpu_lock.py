@@ -49,7 +49,7 @@ def reserve_gpus(gpus: int, count: Callable[[], int] = count_gpus, poll: float =
     To be entered before CUDA starts, since CUDA_VISIBLE_DEVICES then names these GPUs only. Nothing is done, and no
     name given, if no GPU is asked for or there is none, or if CUDA_VISIBLE_DEVICES was set by a scheduler such as SLURM
     and lists no more than are asked for. A lease ends with its process, however that ends, and is not its children's.
-    Raises StudyError if the leases can't be kept.
+    Raises UserError if the leases can't be kept.
     """
     devices = _choice(gpus, count)
     if not devices:

@@ -15,7 +15,7 @@ from dreambirds.runtime.snakemake_lock import exit_with_parent
 
 @contextmanager
 def job(snakemake):
-    """Log to the terminal and to the rule's log; end on a StudyError, or a mishap of the machine, with a
+    """Log to the terminal and to the rule's log; end on a UserError, or a mishap of the machine, with a
     sentence, on others with a traceback.
 
     The job has the GPUs that its rule asks for to itself, so torch is to be imported inside only.

@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 def profile_memory(plan: Plan) -> None:
     """Measure all that `memory.unknown` misses; each model is built once.
 
-    Raises StudyError where a model does not take the data set's pictures or its file of weights, or has not the layers,
+    Raises UserError where a model does not take the data set's pictures or its file of weights, or has not the layers,
     channels and batch norms that a recipe looks at, or does not take what that shows, or where a judge from a file does
     not fit; recipes of more than 1024 x 1024 pixels are left to the dream.
     """
@@ -88,7 +88,7 @@ class _Subject:
         self.frozen = cache(self._freeze)
 
     def check(self) -> None:
-        """Raise StudyError unless the model takes the data set's pictures."""
+        """Raise UserError unless the model takes the data set's pictures."""
         if math.prod(self.shape) <= LARGEST:
             probe(self.classifier, self.shape, self.classes, self.given and self.options)
 

@@ -63,7 +63,7 @@ def _files(folder: Path, depth: int) -> Iterator[tuple[os.DirEntry, int]]:
 
 
 def check_folders(plan: Plan) -> None:
-    """Raise StudyError where a file or a broken link lies in place of one of the study's folders, or of the store's."""
+    """Raise UserError where a file or a broken link lies in place of one of the study's folders, or of the store's."""
     root, store = Path("results") / plan.study, store_root()
     parts = itertools.product(("runs", "dreams", "montages", "films"), plan.trained)
     dreams = itertools.product(plan.config["runs"], map(epoch_name, plan.dreams["epoch"].unique()))
@@ -82,7 +82,7 @@ def check_folders(plan: Plan) -> None:
 
 
 def check_existing_results(plan: Plan) -> None:
-    """Raise StudyError if the data set's tables or a checkpoint are there and not whole, or if a file of the user's own
+    """Raise UserError if the data set's tables or a checkpoint are there and not whole, or if a file of the user's own
     is from the future, so that Snakemake would throw away whatever is made from it.
     """
     dataset = Path("results") / plan.study / "dataset"
@@ -109,7 +109,7 @@ def _checkpoints(plan: Plan) -> Iterator[Path]:
 
 
 def _check_whole(path: Path) -> None:
-    """Raise StudyError if a file is cut or no safetensors; its numbers are not read."""
+    """Raise UserError if a file is cut or no safetensors; its numbers are not read."""
     try:
         with safe_open(path, framework="np"):
             pass
@@ -156,7 +156,7 @@ def set_output_cache() -> None:
 def missing_download(config: Section) -> Resource | None:
     """Return what must be fetched before the study can be planned, None if nothing. `config` is not changed.
 
-    Raises StudyError for all that can be told to be wrong without the data, so that no typo waits for a download.
+    Raises UserError for all that can be told to be wrong without the data, so that no typo waits for a download.
     """
     config = copy.deepcopy(config)
     check(config, "config")

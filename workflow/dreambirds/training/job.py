@@ -59,7 +59,7 @@ class Files:
 
 
 def read_history(path: Path, epoch: float) -> pd.DataFrame:
-    """Return the history of a checkpoint's epochs. Raises StudyError if it can't be read or does not reach `epoch`."""
+    """Return the history of a checkpoint's epochs. Raises UserError if it can't be read or does not reach `epoch`."""
     return read_table(path, rows=pd.DataFrame({"epoch": [epoch]}), end=TRAIN_AGAIN)
 
 
@@ -135,7 +135,7 @@ def run_train_job(segment: TrainJob, device: torch.device) -> None:
     """Train up to the segment's epoch and write its files.
 
     On one CPU, with the same number of threads, the weights are the same bits however the way to the epoch was divided,
-    and whether or not it was interrupted. Raises StudyError where training can't go on; the last whole epoch until then
+    and whether or not it was interrupted. Raises UserError where training can't go on; the last whole epoch until then
     is kept beside the checkpoints, in ``.progress``.
     """
     link = _Link(segment, device)

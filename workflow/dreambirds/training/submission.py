@@ -30,7 +30,7 @@ def write_submission(checkpoint: Path, dataset: dict, path: Path, device: torch.
     """Write a table of `path` and `class`, the competition's number, a row a picture in the order that it asks for.
 
     `dataset` is the config's section. A picture that can't be read gets the most frequent class; how many there are
-    goes to the log. Raises StudyError if none can be read, or the data set does not have the checkpoint's classes.
+    goes to the log. Raises UserError if none can be read, or the data set does not have the checkpoint's classes.
     """
     classifier, card = load_checkpoint(checkpoint)
     numbers = _numbers(card.labels, dataset, checkpoint)
@@ -78,7 +78,7 @@ def _most_likely(classifier: Classifier, pictures: torch.Tensor) -> list[int]:
 def fill(found: list[int | str], names: list[str]) -> list[int]:
     """Return the classes found, with the most frequent one, of several the first, wherever there is a reason instead.
 
-    Raises StudyError if there are only reasons.
+    Raises UserError if there are only reasons.
     """
     counts = Counter(place for place in found if not isinstance(place, str))
     missing = [f"{name}: {place}" for name, place in zip(names, found, strict=True) if isinstance(place, str)]

@@ -81,7 +81,7 @@ class Trainer:
         self.mixup = make_mixup(run["mixup"], len(counts))
 
     def compile(self, shape: tuple[int, int]) -> None:
-        """Compile the network for pictures of (height, width). Raises StudyError where that can't be done."""
+        """Compile the network for pictures of (height, width). Raises UserError where that can't be done."""
         self.network = torch.compile(self.classifier)
         self.classifier.eval()  # else the trial would move the batch norms' statistics
         try:

@@ -26,7 +26,7 @@ CHECKSUM = "md5:97eceeb196236b17998738112f37df78"
 def fetch_cub(patience: RetryPolicy = RETRIES) -> None:
     """Bring CUB-200-2011 to its place below ``resources``, unless it is there.
 
-    The archive stays beside it; one that was put there by hand is checked, and not fetched. Raises StudyError.
+    The archive stays beside it; one that was put there by hand is checked, and not fetched. Raises UserError.
     """
     place = Path(RESOURCES["cub"].place)
     archive = place.with_name(f"{place.name}.tgz")
@@ -49,7 +49,7 @@ def fetch_cub(patience: RetryPolicy = RETRIES) -> None:
 def unpack(archive: Path, place: Path) -> None:
     """Unpack the folder called as `place` from a gzipped tar to `place`, at once or not at all.
 
-    Raises StudyError, and writes nothing outside, if a member would lie elsewhere or is no plain file, link or folder.
+    Raises UserError, and writes nothing outside, if a member would lie elsewhere or is no plain file, link or folder.
     """
     if not hasattr(tarfile, "data_filter"):
         raise UserError(f"Python 3.11.4 or newer is needed to unpack {archive}; or do it by hand, to {place}")

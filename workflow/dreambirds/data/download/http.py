@@ -25,7 +25,7 @@ LATER = {408, 425, 429}  # the answers below 500 that another try may change
 class RemoteFile:
     """A file to fetch: its address, and its sum as ``md5:…`` or ``sha256:…`` in hexadecimal digits.
 
-    Raises StudyError if the sum is neither.
+    Raises UserError if the sum is neither.
     """
 
     address: str
@@ -60,7 +60,7 @@ RETRIES = RetryPolicy()
 def download(remote: RemoteFile, to: Path, patience: RetryPolicy = RETRIES) -> None:
     """Fetch a file to `to` by way of ``<to>.part``, which stays where this fails, and from which the next call goes on.
 
-    Raises StudyError with one sentence if the server does not have it, if no more of it comes, if the disk is full, or
+    Raises UserError with one sentence if the server does not have it, if no more of it comes, if the disk is full, or
     if the sum is wrong; only then the part is deleted.
     """
     part = to.with_name(f"{to.name}.part")
@@ -98,7 +98,7 @@ def download_lock(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError into one sentence about `path`, a StudyError; a full disk has a sentence of its own."""
+    """Turn an OSError into one sentence about `path`, a UserError; a full disk has a sentence of its own."""
     try:
         yield
     except OSError as error:

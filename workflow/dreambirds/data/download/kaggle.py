@@ -44,7 +44,7 @@ ANSWERS = {
 def fetch_cse455(patience: float = 600) -> None:
     """Bring the competition's zip to its place below ``resources``, unless it or the unpacked folder is there.
 
-    The client is stopped when it says nothing for `patience` seconds. Raises StudyError with one sentence.
+    The client is stopped when it says nothing for `patience` seconds. Raises UserError with one sentence.
     """
     place = Path(RESOURCES["kaggle"].place)
     with download_lock(place):
@@ -64,7 +64,7 @@ def fetch_cse455(patience: float = 600) -> None:
 
 
 def _ask(folder: Path, patience: float) -> None:
-    """Let the client download into a folder, where it goes on with what it left there; raise StudyError if it fails."""
+    """Let the client download into a folder, where it goes on with what it left there; raise UserError if it fails."""
     # a process of its own, since importing the client logs in; -P keeps a folder named kaggle out of its way
     command = [sys.executable, "-P", "-m", "kaggle", "-W", "competitions", "download", COMPETITION, "-p", str(folder)]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -106,7 +106,7 @@ def _meaning(told: str) -> str:
 
 
 def _check(got: Path) -> None:
-    """Raise StudyError, and delete it, unless the client brought a zip with photographs to train on."""
+    """Raise UserError, and delete it, unless the client brought a zip with photographs to train on."""
     try:
         with zipfile.ZipFile(got) as file:
             wrong = "" if any("train/" in name for name in file.namelist()) else "holds no folder train/"

@@ -19,7 +19,7 @@ LAYOUTS = {"kaggle": kaggle, "cub": cub, "folder": folder}
 def list_labels(dataset: dict) -> list[Label]:
     """Return the classes that a study trains on, in the order of their class numbers.
 
-    `dataset` is the config's section. Raises StudyError if its path does not hold what its source asks for, or a
+    `dataset` is the config's section. Raises UserError if its path does not hold what its source asks for, or a
     wanted label is not there. Reads names and small tables only.
     """
     check_keys(dataset)
@@ -43,7 +43,7 @@ def list_photographs(dataset: dict, labels: list[Label]) -> list[Photograph]:
     """Return the photographs of these classes, by class and then by file; some are known to have a `problem`.
 
     `dataset` is the config's section, of any source but ``drawn``. What its tables and folders disagree on goes to the
-    log. Raises StudyError for a wrong table, and for a class with too few photographs or none to train on.
+    log. Raises UserError for a wrong table, and for a class with too few photographs or none to train on.
     """
     with _plain_errors(dataset):
         photographs = _layout(dataset).list_photographs(_tree(dataset), dataset, labels)
@@ -54,7 +54,7 @@ def list_photographs(dataset: dict, labels: list[Label]) -> list[Photograph]:
 def list_tests(dataset: dict) -> list[tuple[str, Photograph]]:
     """Return the competition's pictures to be classified, each with how a submission names it, in its order.
 
-    Raises StudyError for another source than ``kaggle``, or if there are none.
+    Raises UserError for another source than ``kaggle``, or if there are none.
     """
     check_competition(dataset)
     with _plain_errors(dataset):
@@ -62,7 +62,7 @@ def list_tests(dataset: dict) -> list[tuple[str, Photograph]]:
 
 
 def check_competition(dataset: dict) -> None:
-    """Raise StudyError unless the source is a competition, that takes submissions."""
+    """Raise UserError unless the source is a competition, that takes submissions."""
     if dataset["source"] != "kaggle":
         raise UserError(f"dataset.source: a submission can be made for 'kaggle' only, not for '{dataset['source']}'")
 
@@ -94,7 +94,7 @@ def _by_name(tree: Tree, photographs: list[Photograph], tables: list[str]) -> di
 
 
 def check_keys(dataset: dict) -> None:
-    """Raise StudyError unless the keys of the config's section fit its source, wherever the data lies."""
+    """Raise UserError unless the keys of the config's section fit its source, wherever the data lies."""
     if dataset["source"] != "cub" and dataset["crop_margin"] is not None:
         raise UserError(f"dataset.crop_margin: is only used with 'source: cub', not 'source: {dataset['source']}'")
 
@@ -116,7 +116,7 @@ def _layout(dataset: dict) -> ModuleType:
 
 
 def _tree(dataset: dict) -> Tree:
-    """Return where the source's layout lies. Raises StudyError that says what was looked for."""
+    """Return where the source's layout lies. Raises UserError that says what was looked for."""
     path, source = expand(dataset["path"]), dataset["source"]
     tree = _layout(dataset).find(path)
     other = "" if tree and _is_filled(tree, source) else _recognize(path, source)

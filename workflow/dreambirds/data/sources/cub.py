@@ -33,7 +33,7 @@ class Row:
 def find(path: Path) -> Tree | None:
     """Return the tree that holds `images.txt`: at the path or in a sub-folder of it; None if there is none.
 
-    Raises StudyError if the tables that belong to it are not there.
+    Raises UserError if the tables that belong to it are not there.
     """
     tree = find_below(Tree(path), lambda tree: tree.has(IMAGES))
     missing = [name for name in (IMAGE_CLASSES, CLASSES) if tree and not tree.has(name)]
@@ -49,7 +49,7 @@ def misfit(path: Path) -> str:
 
 
 def list_labels(tree: Tree, dataset: dict) -> list[Label]:
-    """Return the classes that have images, by number. Raises StudyError, with file and line, for a wrong table."""
+    """Return the classes that have images, by number. Raises UserError, with file and line, for a wrong table."""
     if dataset["crop_margin"] is not None and not tree.has(BOXES):
         raise UserError(f"dataset.crop_margin: must be null, since there is no '{tree.say(BOXES)}'")
     return list(_labels(*_read(tree)).values())
@@ -102,7 +102,7 @@ def _names(name: str, folder: str) -> tuple[str, str, str]:
 
 
 def _read(tree: Tree) -> tuple[list[Row], dict[int, str]]:
-    """Return the images, and the names of all classes by number. Raises StudyError for an image of no class."""
+    """Return the images, and the names of all classes by number. Raises UserError for an image of no class."""
     classes = _read_table(tree, CLASSES, str, key=int)
     class_of = _read_table(tree, IMAGE_CLASSES, int)
     rows = []
@@ -117,7 +117,7 @@ def _read(tree: Tree) -> tuple[list[Row], dict[int, str]]:
 
 
 def _of_images(tree: Tree, name: str, rows: list[Row], parse: Callable[[str], Any]) -> dict[str, Any]:
-    """Return what a table says of each image. Raises StudyError if it leaves one out."""
+    """Return what a table says of each image. Raises UserError if it leaves one out."""
     table = _read_table(tree, name, parse)
     for row in rows:
         if row.id not in table:
@@ -128,7 +128,7 @@ def _of_images(tree: Tree, name: str, rows: list[Row], parse: Callable[[str], An
 def _read_table(tree: Tree, name: str, parse: Callable, key: Callable = str) -> dict[Any, tuple[Any, int]]:
     """Return {key: (value, line)} of a table whose lines are a key, spaces and a value.
 
-    Raises StudyError, with the line, if one is not so or repeats a key.
+    Raises UserError, with the line, if one is not so or repeats a key.
     """
     table = {}
     for line, text in enumerate(tree.lines(name), 1):

@@ -33,7 +33,7 @@ def holds_photographs(tree: Tree) -> bool:
 def list_labels(tree: Tree, dataset: dict) -> list[Label]:
     """Return the classes, by name.
 
-    Raises StudyError for one that is only below `val` where the split is given, and for a `train` without a `val`.
+    Raises UserError for one that is only below `val` where the split is given, and for a `train` without a `val`.
     """
     parts = _parts(tree)
     if _is_alone(tree):

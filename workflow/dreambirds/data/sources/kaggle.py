@@ -33,7 +33,7 @@ def misfit(path: Path) -> str:
 def list_labels(tree: Tree, _dataset: dict) -> list[Label]:
     """Return the classes that have photographs, by number; `names.txt` names them, line by line from 0.
 
-    Raises StudyError if a number is beyond its lines. Without it the number is the name.
+    Raises UserError if a number is beyond its lines. Without it the number is the name.
     """
     names = tree.lines(NAMES) if tree.has(NAMES) else None
     numbers = [number for number in _numbers(tree) if tree.photographs(f"train/{number}")]

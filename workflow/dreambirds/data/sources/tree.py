@@ -139,7 +139,7 @@ class Tree:
     def lines(self, name: str) -> list[str]:
         """Return the lines of a text file, whatever ends them; blank ones at its end and a byte-order mark are dropped.
 
-        Raises StudyError if it is no UTF-8.
+        Raises UserError if it is no UTF-8.
         """
         file, member = self.place(name)
         try:
@@ -167,7 +167,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 def find_below(tree: Tree, fits: Callable[[Tree], bool]) -> Tree | None:
     """Return the tree itself or the only one of its sub-folders that fits, None if none does.
 
-    Raises StudyError if several do.
+    Raises UserError if several do.
     """
     if fits(tree):
         return tree
