@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from dreambirds.data import image_io
+from dreambirds.data.image_files import LARGEST
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels, list_photographs
 from dreambirds.data.tables import read_images
@@ -39,7 +39,7 @@ def zeros(archive: zipfile.ZipFile, name: str, count: int) -> None:
 def spoil(archive: zipfile.ZipFile) -> dict[str, str]:
     """Add members to class 0 that lie or can't be read; return how the reasons begin, by the names of the files."""
     picture = encoded(scene(), "PNG")
-    damaged, much = "damaged or not readable in the zip: ", f"bytes are more than {image_io.LARGEST}, the most that is"
+    damaged, much = "damaged or not readable in the zip: ", f"bytes are more than {LARGEST}, the most that is"
     other = "the zip holds it compressed in another way than deflated"
     wrong = {
         "encrypted.png": ("flag_bits", 1, "encrypted in the zip"),

@@ -16,7 +16,7 @@ from dreambirds.models.checkpoint import check_metadata, load_checkpoint, read_m
 from tests.helpers.killing import files
 from tests.helpers.studies import Study, count_dreams, tiny
 
-CHECKPOINT = "runs/scratch/epoch-0001.safetensors"
+CHECKPOINT = "runs/scratch/epoch-0001/model.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def flip(path: Path) -> None:
 
 def exchange(path: Path) -> None:
     """Put the checkpoint of another epoch in its place."""
-    shutil.copyfile(path.with_name("epoch-0000.safetensors"), path)
+    shutil.copyfile(path.parents[1] / "epoch-0000" / path.name, path)
 
 
 def rename(path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_folder_that_can_not_be_written_to_is_told_and_nothing_in_it_is_lost(s
         said = study.snakemake("dreams_only").stdout
         assert "Failed to create output directory" in said and "Read-only file system" in said
         assert "Traceback" not in said
-        assert "dream_study" in study.run("-n", "dreams_only"), "a dry run writes nothing"
+        assert "dream" in study.run("-n", "dreams_only"), "a dry run writes nothing"
     finally:
         subprocess.run(["umount", place], check=True)
     assert files(study) == expected

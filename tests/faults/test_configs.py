@@ -58,7 +58,7 @@ BAD = [
     ("dreams.recipes.study: unknown key 'stepsize'; did you mean 'step_size'?", {f"{RECIPE}/stepsize": 1}),
     ("judges.j: unknown key 'modell'; did you mean 'model'?", {"judges/j/modell": ""}),
     ("experiment: unknown key 'questions'", {"experiment": {"question": "?", "contrasts": [{}], "questions": 1}}),
-    ("pictures: unknown key 'cells'; did you mean 'cell'?", {"pictures/cells": 3}),
+    ("montage: unknown key 'cell_sizes'; did you mean 'cell_size'?", {"montage/cell_sizes": 3}),
     ("threads: unknown key 'trian'; did you mean 'train'?", {"threads/trian": 3}),
     # out of range, not finite, text for a number
     ("runs.scratch.label_smoothing: must be at most 0.9, not 1", {f"{RUN}/label_smoothing": 1}),

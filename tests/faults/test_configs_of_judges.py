@@ -1,6 +1,7 @@
 """Bad judges and files of weights: each is refused in one sentence with the key's path, before any job."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,13 @@ def files(tmp_path, monkeypatch) -> Path:
     classifier = build("test_resnet", 3, {})
     save_file(classifier.network.state_dict(), "good.safetensors")
     save_file({"x": torch.zeros(2)}, "other.safetensors")
-    save_checkpoint(Path("good"), classifier, CheckpointInfo("test_resnet", {}, CLASSES, "r", 1, 32))
-    save_checkpoint(Path("strange"), classifier, CheckpointInfo("test_resnet", {}, ["a", "b", "c"], "r", 1, 32))
-    save_checkpoint(Path("odd"), classifier, CheckpointInfo("test_resnet", {"dept": 3}, CLASSES, "r", 1, 32))
+    for name, options, labels in (
+        ("good", {}, CLASSES),
+        ("strange", {}, ["a", "b", "c"]),
+        ("odd", {"dept": 3}, CLASSES),
+    ):
+        save_checkpoint(Path("made") / name, classifier, CheckpointInfo("test_resnet", options, labels, "r", 1, 32))
+        shutil.copyfile(Path("made") / name / "model.safetensors", name)
     Path("cut").write_bytes(Path("good").read_bytes()[:-100])
     Path("labels.txt").write_text("\n".join(CLASSES))
     Path("few.txt").write_text("\n".join(CLASSES[:2]))
@@ -61,9 +66,15 @@ BAD = [
     ),
     ("judges.w.names: unknown label 'blue_joy'; did you mean", from_weights(names={"blue_joy": "Blue Jay"})),
     ("judges.w.names.blue_jay: the judge has no class 'Blue Joy'; did", from_weights(names={"blue_jay": "Blue Joy"})),
-    ("judges.w.names.blue_jay: the judge has no class 'Jay'; did", from_checkpoint("good", blue_jay="Jay")),
+    (
+        "judges.w.names.blue_jay: the judge has no class 'Jay'; did",
+        from_checkpoint("good", blue_jay="Jay"),
+    ),
     ("judges.w.names: the judge knows none of the study's classes by name", from_weights(labels="strange.txt")),
-    ("judges.w.names: the judge knows none of the study's classes by name", from_checkpoint("strange")),
+    (
+        "judges.w.names: the judge knows none of the study's classes by name",
+        from_checkpoint("strange"),
+    ),
     ("judges.w.labels: 'empty.txt' holds no name", from_weights(labels="empty.txt")),
     ("judges.w.labels: '.' is not a file", from_weights(labels=".")),
     # models and weights
@@ -83,7 +94,10 @@ BAD = [
     # checkpoints
     ("judges.w.checkpoint: 'cut' is no whole checkpoint", from_checkpoint("cut")),
     ("name another file, or make it again in the study that it is of", from_checkpoint("cut")),
-    ("judges.w.checkpoint: 'odd' holds a model that can't be built ({'dept': 3} do not fit", from_checkpoint("odd")),
+    (
+        "judges.w.checkpoint: 'odd' holds a model that can't be built ({'dept': 3} do not fit",
+        from_checkpoint("odd"),
+    ),
     # the study's own judges
     ("judges.j.train: the model 'inception_v4' does not take pictures", {"judges/j/train": {"model": "inception_v4"}}),
     ("judges.j.train.model_options: {'dept': 3}", {"judges/j/train": {"model_options": {"dept": 3}}}),
@@ -103,7 +117,10 @@ def test_a_judge_or_weights_that_do_not_fit_are_refused_before_any_job(files, nu
 
 
 def test_files_that_fit_are_looked_at_once_and_again_when_they_change(files, monkeypatch):
-    weights, checkpoint = from_weights()["judges"]["w"], from_checkpoint("good", blue_jay="Blue Jay")["judges"]["w"]
+    weights, checkpoint = (
+        from_weights()["judges"]["w"],
+        from_checkpoint("good", blue_jay="Blue Jay")["judges"]["w"],
+    )
     config = spoilt({"judges": {"w": weights, "c": checkpoint}, f"{RUN}/weights": "good.safetensors"})
     profile_memory(make_plan(config))
     memory._known.clear()
@@ -119,11 +136,11 @@ def test_files_that_fit_are_looked_at_once_and_again_when_they_change(files, mon
 
 
 def test_what_the_study_makes_itself_is_not_looked_at_before(files):
-    own = files / "results/tiny/runs/scratch/epoch-0001.safetensors"
+    own = files / "results/tiny/runs/scratch/epoch-0001/model.safetensors"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"")
     judged = spoilt(from_checkpoint(str(own)))
-    again = spoilt({f"{RUN}/weights": "results/tiny/runs/other/epoch-0001.safetensors"})
+    again = spoilt({f"{RUN}/weights": "results/tiny/runs/other/epoch-0001/model.safetensors"})
     assert memory.judges(make_plan(judged)) == {}
     own.parent.parent.joinpath("other").mkdir()
     own.rename(own.parents[1] / "other" / own.name)

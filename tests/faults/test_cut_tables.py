@@ -12,24 +12,26 @@ from dreambirds.data.dataset import decode
 from dreambirds.data.tables import read_table, write_table
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.errors import UserError
+from dreambirds.evaluation.columns import read_dreams_and_runs
 from dreambirds.evaluation.metrics import measure_saved
-from dreambirds.evaluation.tables import read_dreams, read_judged, views_of, write_tables
+from dreambirds.evaluation.tables import read_judged
 from dreambirds.figures.montage import load_cell
 from dreambirds.figures.overview import write_overview
 from dreambirds.figures.plots import write_plots
-from dreambirds.gallery.findings import write_finding, write_findings
+from dreambirds.gallery.findings import write_findings
 from dreambirds.gallery.gallery import write_gallery, write_sheet
 from dreambirds.plan import experiments
-from dreambirds.plan.inputs import start_photographs
+from dreambirds.plan.inputs import start_images, start_photographs
 from dreambirds.plan.paths import job_folder
 from dreambirds.plan.plan import make_plan
 from dreambirds.training.job import read_history
 from tests.helpers.killing import files
 from tests.helpers.studies import Study, tiny
+from tests.helpers.values import dreams_of, gallery_study, views_of, write_all_tables, write_finding_of
 
 ROW = "spoilt files between stages refused or made anew"
 RESULTS = Path("results/tiny")
-INDEX, HISTORY = "dreams/scratch/epoch-0001/study/dreams.csv", "runs/scratch/epoch-0001.csv"
+INDEX, HISTORY = "dreams/scratch/epoch-0001/study/dreams.csv", "runs/scratch/epoch-0001/history.csv"
 ENDS = [f"{RESULTS}/{name}" for name in ("gallery/index.html", "finding/index.html", "dreams.csv")]
 TRACE = "dreams/scratch/epoch-0001/study/blue_jay/trace.csv"
 
@@ -67,9 +69,9 @@ def starting():
 
 
 def measure(plan, out: Path) -> None:
-    judged, checks = ([RESULTS / f"judged/{judge}{end}.csv" for judge in plan.judges] for end in ("", ".check"))
+    judged, checks = ([RESULTS / f"judged/{judge}{end}.csv" for judge in plan.judges] for end in ("", ".sanity"))
     names = ("dreams", "judgements", "runs", "judges")
-    write_tables(plan, judged, checks, "code", {name: out / f"{name}.csv" for name in names})
+    write_all_tables(plan, RESULTS, judged, checks, {name: out / f"{name}.csv" for name in names})
 
 
 def collect(_plan, out: Path) -> None:
@@ -77,13 +79,13 @@ def collect(_plan, out: Path) -> None:
 
 
 STAGES = {
-    "judge": lambda plan, _: read_dreams(plan, ["scratch"]),
+    "judge": lambda plan, _: dreams_of(plan, RESULTS),
     "measurements": measure,
     "curves": lambda *_: read_history(RESULTS / HISTORY, 1),
     "overview": lambda _, out: write_overview(RESULTS / "dataset", out / "a.png", out / "b.png", out / "c.csv"),
-    "plots": lambda plan, out: write_plots(RESULTS, out, plan),
-    "gallery": lambda plan, out: write_gallery(plan, RESULTS, RESULTS / "dataset", out),
-    "finding": lambda plan, out: write_finding(plan, RESULTS, out),
+    "plots": lambda plan, out: write_plots(RESULTS, out, *read_dreams_and_runs(RESULTS, plan.dreams)),
+    "gallery": lambda plan, out: write_gallery(gallery_study(plan), RESULTS, RESULTS / "dataset", out),
+    "finding": lambda plan, out: write_finding_of(plan, RESULTS, out),
     "findings": collect,
 }
 SPOILT = {
@@ -205,10 +207,13 @@ def test_an_experiment_whose_table_is_cut_is_not_copied(plan, tmp_path, monkeypa
 
 def test_a_prepared_photograph_that_is_gone_is_told_with_the_data_sets_remedy(plan, tmp_path, counted):
     plan = starting()
-    path = next(iter(start_photographs(plan, "ph").values()))
+    path = next(iter(start_photographs(start_images(plan, "ph"), plan.names).values()))
     shutil.move(path, tmp_path / path.name)
     try:
-        for read in (lambda: start_photographs(plan, "ph"), lambda: STAGES["overview"](plan, tmp_path)):
+        for read in (
+            lambda: start_photographs(start_images(plan, "ph"), plan.names),
+            lambda: STAGES["overview"](plan, tmp_path),
+        ):
             with pytest.raises(UserError) as error:
                 read()
             assert str(error.value) == f"the prepared picture '{path}' is not there; {DATASET}"
@@ -242,7 +247,7 @@ def test_a_damaged_picture_is_told(plan, name, read, how, counted):
 @pytest.mark.parametrize("own", [False, True])
 def test_a_damaged_start_photograph_is_told_with_a_remedy_if_it_is_the_data_sets(plan, tmp_path, own, counted):
     plan = starting()
-    photographs = start_photographs(plan, "ph")
+    photographs = start_photographs(start_images(plan, "ph"), plan.names)
     if own:
         photographs = dict.fromkeys(photographs, shutil.copy(photographs["blue_jay"], tmp_path / "own.png"))
     path = Path(photographs["blue_jay"])
@@ -261,13 +266,13 @@ def ready(plan, photographs: dict[str, Path], start_path: str | None) -> DreamCo
     """Return the study's checkpoint, ready to dream from photographs."""
     parameters = {**plan.recipes["ph"], "start_path": start_path}
     folder = Path(job_folder("tiny", "scratch", 1, "ph"))
-    weights = RESULTS / "runs/scratch/epoch-0001.safetensors"
+    weights = RESULTS / "runs/scratch/epoch-0001/model.safetensors"
     job = DreamJob(weights, "ph", parameters, plan.names, photographs, None, folder, 4 * 10**9)
     return DreamContext(job, torch.device("cpu"))
 
 
 def test_a_dreams_picture_that_is_cut_is_told_with_its_own_remedy(plan, counted):
-    views = views_of(plan, read_dreams(plan, ["scratch"]))
+    views = views_of(plan, RESULTS)
     path = RESULTS / "dreams/scratch/epoch-0001/study/blue_jay/step-0003.png"
     good = spoil(path, "half")
     try:

@@ -125,7 +125,7 @@ def test_the_store_keeps_within_its_limit_after_a_run_that_fails(finished, monke
     broken = Study(finished.folder, {**tiny(), "study": "broken"})
     broken.run("training_only")
     results = broken.results / "runs/scratch"
-    shutil.copyfile(results / "epoch-0000.safetensors", results / "epoch-0001.safetensors")
+    shutil.copyfile(results / "epoch-0000/model.safetensors", results / "epoch-0001/model.safetensors")
     monkeypatch.setenv(store_gc.LIMIT, "0")
     result = broken.snakemake("dreams_only")
     assert result.returncode != 0 and "is of the epoch '0', not '1'" in result.stdout

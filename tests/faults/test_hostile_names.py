@@ -16,7 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from dreambirds import cli
 from dreambirds.data.tables import read_images, read_labels, read_table
-from dreambirds.dream_job.snapshots import KEY, read_facts
+from dreambirds.dream_job.image_files import KEY, read_facts
 from tests.helpers.chromium import browser
 from tests.helpers.gallery_pages import asked
 from tests.helpers.layouts import save_bird

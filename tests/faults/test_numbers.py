@@ -14,8 +14,8 @@ from torch import nn
 
 from dreambirds.data.labels import Label
 from dreambirds.dream_job.context import DreamJob
+from dreambirds.dream_job.image_files import rescale, rescale_together, save_gif
 from dreambirds.dream_job.run import run_dream_job
-from dreambirds.dream_job.snapshots import rescale, rescale_together, save_gif
 from dreambirds.dreaming import updates
 from dreambirds.dreaming.parameterization import EDGE, mean_spectrum
 from dreambirds.dreaming.recipe import Recipe
@@ -30,7 +30,7 @@ from dreambirds.evaluation.metrics import (
     spectrum_distance,
     total_variation,
 )
-from dreambirds.figures.plots import plot_curves
+from dreambirds.figures.draw import plot_curves
 from dreambirds.models.checkpoint import load_checkpoint, save_checkpoint
 from dreambirds.models.classifier import build
 from tests.helpers.dream_bench import CPU, NAMES, checkpoint, entries, parameters
@@ -144,10 +144,10 @@ def spoil(tmp_path, monkeypatch):
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
 
     def dreamt(weight: str, value: float, place: int | slice = slice(None), **recipe) -> pd.DataFrame:
-        path = checkpoint(tmp_path / "epoch-0001.safetensors")
-        classifier, card = load_checkpoint(path)
+        path = checkpoint(tmp_path / "epoch-0001")
+        classifier, info = load_checkpoint(path)
         classifier.network.state_dict()[weight][place] = value
-        save_checkpoint(path, classifier, card)
+        save_checkpoint(path.parent, classifier, info)
         job = DreamJob(path, "r", parameters(**recipe), NAMES, {}, None, tmp_path / "out", 4 * 10**9)
         run_dream_job(job, CPU, tmp_path / "out" / "dreams.csv")
         return pd.read_csv(tmp_path / "out" / "dreams.csv").set_index("label")
@@ -255,7 +255,7 @@ def test_curves_without_numbers_are_drawn(tmp_path):
 def test_a_constant_start_photograph_is_dreamt_from(tmp_path, monkeypatch, space, color, counted):
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
     Image.new("RGB", (40, 40), color).save(tmp_path / "start.png")
-    path = checkpoint(tmp_path / "epoch-0001.safetensors")
+    path = checkpoint(tmp_path / "epoch-0001")
     recipe = parameters(
         start="photograph", start_path=str(tmp_path / "start.png"), parameterization=space, blur_sigma=0
     )

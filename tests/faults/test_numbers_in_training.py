@@ -16,8 +16,10 @@ from torch import nn
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels
 from dreambirds.errors import UserError
+from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.models.classifier import Classifier, build
+from dreambirds.plan.paths import HISTORY_FILE
 from dreambirds.training.trainer import DivergenceError, Trainer
 from tests.helpers.chains import Lessons, linear, link, train, trainer, weights
 from tests.helpers.layouts import settings
@@ -152,8 +154,9 @@ def test_a_run_that_leaves_the_numbers_keeps_its_last_good_checkpoint(tmp_path, 
     with pytest.raises(UserError) as error:
         link(tmp_path, plain, run, 6, good)
     kept = Path(re.search(r"the last good checkpoint is '(.*)'$", str(error.value))[1])
-    assert load_checkpoint(kept)[1].epoch == 2 and all(each.isfinite().all() for each in load_file(kept).values())
-    assert not (tmp_path / "6" / good.weights.name).exists() and list((tmp_path / "6").glob("*.safetensors")) == []
+    assert load_checkpoint(kept)[1].epoch == 2
+    assert all(each.isfinite().all() for each in load_file(kept / MODEL_FILE).values())
+    assert not (tmp_path / "epoch-0006").exists()
     monkeypatch.setattr(Trainer, "_update", update)
     after = link(tmp_path, plain, run, 6, good)
     straight = link(tmp_path / "straight", plain, run, 6, good)
@@ -168,12 +171,14 @@ def test_weights_of_a_run_that_overflow_are_named_before_training(tmp_path, plai
     with pytest.raises(UserError) as error:
         link(tmp_path, plain, section(weights=str(tmp_path / "weights.safetensors")), 0)
     assert "before training has changed a weight; name other weights" in str(error.value)
-    assert list((tmp_path / "0").glob("*")) == []
+    assert list(tmp_path.rglob("epoch-*")) == [] and not (tmp_path / ".progress").exists()
     counted(ROW)
 
 
 def test_pictures_of_one_colour_are_learnt_from(tmp_path, plain, counted):
-    rows = pd.read_csv(train(tmp_path, plain, section(learning_rate=0.01, augmentation={"flip": 0.5}), [0, 6]).history)
+    rows = pd.read_csv(
+        train(tmp_path, plain, section(learning_rate=0.01, augmentation={"flip": 0.5}), [0, 6]) / HISTORY_FILE
+    )
     measured = rows.drop(columns=["run"]).iloc[1:].to_numpy(float)
     assert np.isfinite(measured).all() and rows["validation_accuracy"].iloc[-1] == 1
     counted(ROW)
@@ -181,7 +186,7 @@ def test_pictures_of_one_colour_are_learnt_from(tmp_path, plain, counted):
 
 def test_a_data_set_of_the_same_picture_everywhere_is_learnt_to_the_entropy_of_its_classes(tmp_path, counted):
     data = birds(tmp_path, [[(7, 7, 7)] * 10, [(7, 7, 7)] * 10])
-    rows = pd.read_csv(train(tmp_path, data, section(learning_rate=0.01, label_smoothing=0.0), [0, 8]).history)
+    rows = pd.read_csv(train(tmp_path, data, section(learning_rate=0.01, label_smoothing=0.0), [0, 8]) / HISTORY_FILE)
     table = pd.read_csv(data / "images.csv")
     shares = table.loc[table["split"] == "train", "label"].value_counts(normalize=True)
     entropy = -(shares * np.log(shares)).sum()
@@ -202,7 +207,7 @@ def test_the_fewest_pictures_train_where_a_batch_norm_sees_one_place(tmp_path, e
     hook.remove()
     assert side > 16 or seen == [(1, 1)], seen
     assert (table["split"] == "train").sum() == each + 1
-    rows = pd.read_csv(train(tmp_path, data, section(batch_size=2), [0, 2]).history)
+    rows = pd.read_csv(train(tmp_path, data, section(batch_size=2), [0, 2]) / HISTORY_FILE)
     assert np.isfinite(rows[["train_loss", "validation_loss"]].iloc[1:].to_numpy()).all()
     counted(ROW)
 
@@ -211,8 +216,8 @@ def test_a_last_batch_of_one_picture_is_left_out_of_training_and_not_of_validati
     table = pd.read_csv(plain / "images.csv")
     kept = (table["split"] == "train").sum()
     batch_size = next(size for size in range(2, kept) if kept % size == 1)
-    files = train(tmp_path, plain, section(batch_size=batch_size), [1])
-    assert np.isfinite(pd.read_csv(files.history)[["train_loss", "validation_loss"]].iloc[-1].to_numpy(float)).all()
+    rows = pd.read_csv(train(tmp_path, plain, section(batch_size=batch_size), [1]) / HISTORY_FILE)
+    assert np.isfinite(rows[["train_loss", "validation_loss"]].iloc[-1].to_numpy(float)).all()
     counted(ROW)
 
 

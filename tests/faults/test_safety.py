@@ -17,10 +17,10 @@ from PIL import Image
 
 from dreambirds.data.dataset import open_packed
 from dreambirds.data.download.cub import unpack
-from dreambirds.data.image_cache import DreamStore as Prepared
+from dreambirds.data.image_cache import ImageCache as Prepared
 from dreambirds.data.labels import Label
 from dreambirds.data.tables import read_images, read_labels, read_table, write_table
-from dreambirds.dream_job.snapshots import read_facts, save_png
+from dreambirds.dream_job.image_files import read_facts, save_png
 from dreambirds.dream_job.store import CARD, DreamStore
 from dreambirds.errors import UserError
 from dreambirds.evaluation.judge import load_judge
@@ -119,9 +119,9 @@ def judged(path: Path):
 
 REFUSED = {
     "pictures.npy": lambda path: open_packed(path.parent, ["0" * 64]),
-    "epoch-0001.safetensors": load_checkpoint,
-    "epoch-0002.safetensors": read_metadata,
-    "epoch-0001.state.safetensors": load_tensors,
+    "epoch-0001/model.safetensors": load_checkpoint,
+    "epoch-0002/model.safetensors": read_metadata,
+    "epoch-0001/training_state.safetensors": load_tensors,
     "weights.safetensors": lambda path: build("test_resnet", 2, {}, str(path)),
     "weights.npz": lambda path: build("test_resnet", 2, {}, str(path)),
     "judge.pth": judged,
@@ -132,6 +132,7 @@ REFUSED = {
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_pickle_in_place_of_a_file_is_refused_in_one_sentence(tmp_path, bomb, counted, name, form):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(FORMS[form](bomb))
     with pytest.raises(UserError, match=r"^[^\n]+$"):
         REFUSED[name](tmp_path / name)

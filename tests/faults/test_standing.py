@@ -48,8 +48,8 @@ def relabel(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "spoil", "remedy"),
     [
-        ("runs/scratch/epoch-0001.safetensors", cut, "delete it to train that epoch again"),
-        ("runs/scratch/epoch-0000.state.safetensors", empty, "delete it to train that epoch again"),
+        ("runs/scratch/epoch-0001/model.safetensors", cut, "delete it to train that epoch again"),
+        ("runs/scratch/epoch-0000/training_state.safetensors", empty, "delete it to train that epoch again"),
         ("dataset/labels.csv", empty, "delete the folder 'results/tiny/dataset' and run again"),
         ("dataset/labels.csv", renumber, "delete the folder 'results/tiny/dataset' and run again"),
         ("dataset/images.csv", relabel, "delete the folder 'results/tiny/dataset' and run again"),
@@ -66,7 +66,12 @@ def test_what_is_not_whole_costs_nothing_that_was_made_from_it(study, name, spoi
 
 
 def test_checkpoints_that_were_deleted_are_trained_again_when_one_asks_for_them(study, whole, counted):
-    names = ["epoch-0001.safetensors", "epoch-0001.state.safetensors", "epoch-0002.safetensors", "epoch-0002.csv"]
+    names = [
+        "epoch-0001/model.safetensors",
+        "epoch-0001/training_state.safetensors",
+        "epoch-0002/model.safetensors",
+        "epoch-0002/history.csv",
+    ]
     for name in names:
         (study.results / "runs/scratch" / name).unlink()
     study.run("training_only")
@@ -77,7 +82,7 @@ def test_checkpoints_that_were_deleted_are_trained_again_when_one_asks_for_them(
 @pytest.mark.parametrize("what", ["weights", "link", "start"])
 def test_nothing_is_made_from_a_file_of_the_future(study, what, counted):
     own, ahead = study.folder / "own.safetensors", time.time() + 2 * DAY
-    shutil.copyfile(study.results / "runs/scratch/epoch-0001.safetensors", own)
+    shutil.copyfile(study.results / "runs/scratch/epoch-0001/model.safetensors", own)
     study.config["runs"]["other"] = study.config["runs"]["scratch"] | {"weights": str(own)}
     if what == "start":
         own = study.folder / "own.png"

@@ -7,7 +7,8 @@ from torch import nn
 
 from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.models.classifier import Classifier
-from dreambirds.training.job import Files, TrainJob, run_train_job
+from dreambirds.plan.paths import epoch_name
+from dreambirds.training.job import TrainJob, run_train_job
 from dreambirds.training.trainer import Trainer
 from tests.helpers.sections import section
 
@@ -27,25 +28,24 @@ class Lessons(list):
         self[:] = self[first:last]
 
 
-def link(folder: Path, dataset: Path, run: dict, epoch: float, before: Files | None = None, **more) -> Files:
-    """Train one link of a chain into a folder of its own."""
-    (folder / str(epoch)).mkdir(parents=True, exist_ok=True)
-    files = Files.inside(folder / str(epoch))
-    run_train_job(TrainJob(more.pop("name", "a"), run, dataset, epoch, before, files, **more), CPU)
-    return files
+def link(folder: Path, dataset: Path, run: dict, epoch: float, before: Path | None = None, **more) -> Path:
+    """Train one link of a chain, and return the folder of its checkpoint, which is in the run's folder."""
+    checkpoint = folder / epoch_name(epoch)
+    run_train_job(TrainJob(more.pop("name", "a"), run, dataset, epoch, before, checkpoint, **more), CPU)
+    return checkpoint
 
 
-def train(folder: Path, dataset: Path, run: dict, epochs: list, **more) -> Files:
-    """Train through the kept epochs, one link each, and return the last checkpoint's files."""
+def train(folder: Path, dataset: Path, run: dict, epochs: list, **more) -> Path:
+    """Train through the kept epochs, one link each, and return the folder of the last checkpoint."""
     before = None
     for epoch in epochs:
         before = link(folder, dataset, run, epoch, before, **more)
     return before
 
 
-def weights(files: Files) -> dict[str, torch.Tensor]:
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     """Return the weights of a checkpoint."""
-    return load_checkpoint(files.weights)[0].network.state_dict()
+    return load_checkpoint(checkpoint)[0].network.state_dict()
 
 
 def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:

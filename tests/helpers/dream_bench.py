@@ -9,6 +9,7 @@ import torch
 from dreambirds.config.recipes import expand_grid
 from dreambirds.dream_job.context import DreamJob
 from dreambirds.dream_job.run import run_dream_job
+from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import build
 
@@ -16,13 +17,13 @@ NAMES = {"a": "Ash", "b": "Birch", "c": "Cedar"}
 CPU = torch.device("cpu")
 
 
-def checkpoint(path: Path, seed: int = 0, epoch: int = 1) -> Path:
-    """Write a checkpoint of a tiny network."""
+def checkpoint(folder: Path, seed: int = 0, epoch: int = 1) -> Path:
+    """Write a checkpoint of a tiny network, and return its file of weights."""
     torch.manual_seed(seed)
     save_checkpoint(
-        path, build("test_resnet", 3, {}).eval(), CheckpointInfo("test_resnet", {}, list(NAMES), "run", epoch, 32)
+        folder, build("test_resnet", 3, {}).eval(), CheckpointInfo("test_resnet", {}, list(NAMES), "run", epoch, 32)
     )
-    return path
+    return folder / MODEL_FILE
 
 
 def parameters(**recipe) -> dict:
@@ -37,7 +38,7 @@ class DreamBench:
     def __init__(self, folder: Path, caplog):
         """Take a folder."""
         self.folder, self.caplog = folder, caplog
-        path = checkpoint(folder / "epoch-0001.safetensors")
+        path = checkpoint(folder / "epoch-0001")
         self.job = DreamJob(path, "r", parameters(), NAMES, {}, None, folder / "out", 4 * 10**9, code="code 1")
 
     def dreamt(self, **changes) -> int:

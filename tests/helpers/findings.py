@@ -9,9 +9,9 @@ from PIL import Image
 
 from dreambirds.config.contrasts import Comparison
 from dreambirds.evaluation.columns import JUDGES
-from dreambirds.gallery.findings import write_finding
-from dreambirds.plan.targets import PLOTS
+from dreambirds.figures.plots import PLOTS
 from tests.helpers.galleries import BAD, build_gallery, gallery_plan
+from tests.helpers.values import write_finding_of
 
 QUESTION = f"Is it so? {BAD}"
 MEASURES = ["judge_probability", "judge_top1"]
@@ -41,5 +41,5 @@ def build_finding(plan, root: Path) -> Path:
         (results / "plots").mkdir()
         for name in PLOTS:
             Image.new("RGB", (8, 8), "teal").save(results / "plots" / f"{name}.png")
-        write_finding(plan, results, results / "finding")
+        write_finding_of(plan, results, results / "finding")
     return root / results / "finding"

@@ -14,6 +14,7 @@ from dreambirds.evaluation.columns import DREAMS, RUNS
 from dreambirds.gallery.gallery import write_gallery
 from dreambirds.plan.paths import picture_path
 from dreambirds.plan.plan import Plan, make_plan
+from tests.helpers.values import gallery_study
 
 BAD = '</script><script>window.harmed = 1</script> "jay" & <img src=x onerror="window.harmed = 1">'
 SIZE = 16
@@ -53,14 +54,14 @@ def build_gallery(plan: Plan, root: Path, judged: bool = True) -> Path:
         _write_pictures(plan)
         _write_tables(plan, results, judged)
         _write_dataset(plan, results / "dataset")
-        write_gallery(plan, results, results / "dataset", results / "gallery")
+        write_gallery(gallery_study(plan), results, results / "dataset", results / "gallery")
     return root / results / "gallery"
 
 
 def _write_pictures(plan: Plan) -> None:
     for dream in plan.dreams.itertuples():
         for view in VIEWS:
-            path = Path(picture_path(plan.study, dream, view))
+            path = picture_path(Path("results") / plan.study / "dreams", dream, view)
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", plan.shape(dream.recipe)[::-1], color(plan, dream, view)).save(path)
 

@@ -46,19 +46,20 @@ def main(folder: Path, dreams: int, leak: int) -> None:
     from dreambirds.config.recipes import expand_grid
     from dreambirds.dream_job.context import DreamJob
     from dreambirds.dream_job.run import run_dream_job
+    from dreambirds.models import MODEL_FILE
     from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
     from dreambirds.models.classifier import build
 
     torch.set_num_threads(1)
     names = {f"class_{number:04d}": f"Class {number}" for number in range(dreams)}
     (recipe,) = expand_grid("r", {"steps": [2]}).values()
-    checkpoint, watch = folder / "epoch-0001.safetensors", Watch(leak)
-    card = CheckpointInfo("test_resnet", {}, list(names), "run", 1, SIDE)
-    save_checkpoint(checkpoint, build("test_resnet", dreams, {}).eval(), card)
+    checkpoint, watch = folder / "epoch-0001", Watch(leak)
+    info = CheckpointInfo("test_resnet", {}, list(names), "run", 1, SIDE)
+    save_checkpoint(checkpoint, build("test_resnet", dreams, {}).eval(), info)
     log = logging.getLogger("dreambirds")
     log.setLevel(logging.INFO)
     log.addHandler(watch)
-    job = DreamJob(checkpoint, "r", recipe, names, {}, None, folder / "out", 4 * 10**9)
+    job = DreamJob(checkpoint / MODEL_FILE, "r", recipe, names, {}, None, folder / "out", 4 * 10**9)
     run_dream_job(job, torch.device("cpu"), folder / "out" / "dreams.csv")
     json.dump(watch.held, sys.stdout)
 

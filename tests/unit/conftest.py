@@ -50,13 +50,13 @@ def dataset(store, tmp_path_factory):
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     """Return a bench of 3 classes of 6 photographs."""
-    bench, make_picture = Bench(tmp_path), preparing.make_picture
+    bench, make_picture = Bench(tmp_path), preparing.make_image
 
     def counted(*arguments):
         bench.made.append(threading.get_ident())
         return make_picture(*arguments)
 
-    monkeypatch.setattr(preparing, "make_picture", counted)
+    monkeypatch.setattr(preparing, "make_image", counted)
     return bench
 
 

@@ -117,6 +117,32 @@ def test_the_shipped_configs_are_good(path, tmp_path):
     assert len(plan.dreams) == len(plan.names) * checkpoints * steps
 
 
+OLD_KEYS = {
+    "dreams__recipes__study": {
+        **{
+            "image": "parameterization",
+            "start_colour": "start_color",
+            "total_variation": "tv_weight",
+            "l2": "l2_weight",
+        },
+        **{"gradient_normalisation": "gradient_normalization", "octave_manner": "octave_mode"},
+        **{"lengths_at": "reference_size", "crop_view": "crop_output_size"},
+    },
+    "runs__scratch__augmentation": {"colour": "color"},
+    "runs__scratch__adversarial": {"length": "epsilon", "ramp_epochs": "warmup_epochs"},
+    "threads": {"load": "loader_workers"},
+    "pictures": {"cell": "montage.cell_size", "seconds_per_frame": "frame_duration"},
+}
+
+
+@pytest.mark.parametrize(
+    ("section", "old", "new"), [(s, *pair) for s, keys in OLD_KEYS.items() for pair in keys.items()]
+)
+def test_an_old_key_is_refused_with_the_name_of_the_new_one(section, old, new):
+    with pytest.raises(UserError, match=f"the key '{old}' is called '{new}' now$"):
+        make_plan(config(**{section: {old: 1}}))
+
+
 REFUSED = {
     "unknown key 'epoch'; did you mean 'epochs'?": {"runs__scratch__epoch": [1]},
     "config: unknown key 'run'": {"run": {}},
@@ -174,7 +200,7 @@ REFUSED = {
         "dreams__recipes__study__objective": {"logit": "much"}
     },
     "dreams.recipes.study.blur_sigma: is only used with 'parameterization: pixels', not 'parameterization: fourier'": {
-        "dreams__recipes__study__image": "fourier"
+        "dreams__recipes__study__parameterization": "fourier"
     },
     "dreams.recipes.study.start: 'gray' has no phases for 'parameterization: maco'": {
         "dreams__recipes__study": {"parameterization": "maco", "blur_sigma": 0.0}
@@ -195,7 +221,7 @@ REFUSED = {
         "dreams__recipes__study__rotate": {"random": [10, -10]}
     },
     "dreams.recipes.study.start_color: must be a colour, \"#rrggbb\", not 'red'": {
-        "dreams__recipes__study__start_colour": "red"
+        "dreams__recipes__study__start_color": "red"
     },
     "dreams.recipes.study.step_size: must be a number above 0, up to 10000": {
         "dreams__recipes__study__step_size": {"random": [1, 2]}
@@ -242,7 +268,9 @@ def test_the_nearest_word_ignores_case_and_a_far_one_lists_what_is_allowed():
 def test_a_checkpoint_goes_on_from_the_one_before_and_its_settings_do_not_know_the_last_epoch():
     plan = make_plan(config())
     assert previous_checkpoint(plan, "scratch", 0) == {}
-    assert previous_checkpoint(plan, "scratch", 4)["before"] == "results/default/runs/scratch/epoch-0001.safetensors"
+    assert (
+        previous_checkpoint(plan, "scratch", 4)["before"] == "results/default/runs/scratch/epoch-0001/model.safetensors"
+    )
     assert "epochs" not in training_settings(plan, "scratch")
     with pytest.raises(UserError, match="keeps no checkpoint of epoch 2"):
         previous_checkpoint(plan, "scratch", 2)
@@ -253,12 +281,12 @@ def test_selecting_what_a_study_does_not_make_says_what_it_makes():
         make_plan(config()).select(step="0003")
 
 
-def test_a_label_is_wanted_by_its_name_too_and_the_digest_of_a_recipe_knows_what_decides_it():
+def test_a_label_is_wanted_by_its_name_too_and_a_recipe_is_what_decides_its_dreams():
     plan = make_plan(config(dreams__labels=["Blue Jay"]))
     assert list(plan.names) == ["blue_jay"]
     other = make_plan(config(dreams__labels=["Blue Jay"], dreams__recipes__study__seed=1))
-    looks = make_plan(config(dreams__labels=["Blue Jay"], pictures__cell=50))
-    assert plan.digest("study") == looks.digest("study") != other.digest("study")
+    looks = make_plan(config(dreams__labels=["Blue Jay"], montage__cell_size=50))
+    assert plan.recipes["study"] == looks.recipes["study"] != other.recipes["study"]
 
 
 def test_targets_name_each_montage_and_film_once_and_skip_films_of_a_single_frame():

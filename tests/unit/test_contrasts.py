@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from dreambirds.evaluation.columns import DREAMS
-from dreambirds.evaluation.contrasts import FINDINGS, compute_contrasts, in_views, say
+from dreambirds.evaluation.contrasts import FINDINGS, in_views, say
 from dreambirds.plan.plan import make_plan
+from tests.helpers.values import contrasts_of
 
 LABELS = ["blue_jay", "northern_cardinal", "yellow_warbler", "scarlet_tanager", "great_blue_heron", "eastern_bluebird"]
 RECIPES = {
@@ -51,7 +52,7 @@ def table_of(plan, judge: str | None = "j") -> pd.DataFrame:
 def found(contrast: dict, **more) -> pd.DataFrame:
     """Return the answer to one contrast."""
     plan = plan_of({"measures": ["judge_probability"], **contrast})
-    return compute_contrasts(plan, table_of(plan, **more))
+    return contrasts_of(plan, table_of(plan, **more))
 
 
 def by_hand(plan, before, after, key) -> list[float]:
@@ -143,7 +144,7 @@ def taken_for(plan, judge) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("judge", "baseline", "compared", "word"),
+    ("judge", "before", "after", "word"),
     [
         (lambda label: label, 0.0, 1.0, "higher"),
         (lambda _: "blue_jay", 1 / 6, 1 / 6, "no difference seen"),
@@ -153,7 +154,7 @@ def taken_for(plan, judge) -> pd.DataFrame:
 )
 def test_chance_is_how_often_other_dreams_are_taken_for_a_class(judge, before, after, word):
     plan = plan_of({"vary": "epoch", "values": ["first"], "against": "chance", "measures": ["judge_top1"]})
-    (row,) = compute_contrasts(plan, taken_for(plan, judge)).to_dict("records")
+    (row,) = contrasts_of(plan, taken_for(plan, judge)).to_dict("records")
     assert (row["baseline"], row["verdict"]) == ("chance", word)
     assert row["mean_baseline"] == pytest.approx(before) and row["mean_compared"] == pytest.approx(after)
 
@@ -162,7 +163,7 @@ def test_two_judges_are_not_compared_with_each_other():
     plan = plan_of({"vary": "run", "measures": ["judge_probability", "dreamer_probability"]})
     table = table_of(plan)
     table["judge"] = table["run"].map({"a": "one", "b": "other"})
-    judged, own = compute_contrasts(plan, table).to_dict("records")
+    judged, own = contrasts_of(plan, table).to_dict("records")
     assert (judged["verdict"], judged["n_pairs"]) == ("not measured", 0) and own["n_pairs"] == 6 * 6
 
 
@@ -170,7 +171,7 @@ def test_equal_dreams_show_no_difference_and_few_classes_tell_nothing():
     (row,) = found({"vary": "seed"}).to_dict("records")
     assert (row["difference"], row["cohens_dz"], row["verdict"]) == (0, 0, "no difference seen")
     plan = plan_of({"vary": "view"}, labels=LABELS[:4])
-    assert set(compute_contrasts(plan, table_of(plan))["verdict"]) >= {"too few classes to tell"}
+    assert set(contrasts_of(plan, table_of(plan))["verdict"]) >= {"too few classes to tell"}
 
 
 def test_what_nobody_judged_was_not_measured():

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dreambirds.dream_job import context, snapshots, store
-from dreambirds.dream_job.snapshots import read_facts
+from dreambirds.dream_job import context, image_files, store
+from dreambirds.dream_job.image_files import read_facts
 from dreambirds.models.checkpoint import save_tensors
 from tests.helpers.dream_bench import CPU, NAMES, checkpoint, entries, parameters
 
@@ -69,7 +69,7 @@ def test_every_parameter_that_decides_pixels_is_in_the_key(dreamer):
 
 
 def _key(dreamer, label: str = "a", **changes) -> str:
-    return store.dream_key(context.DreamContext(replace(dreamer.job, **changes), CPU).decides(label))
+    return store.dream_key(context.DreamContext(replace(dreamer.job, **changes), CPU).cache_key(label))
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_what_else_decides_pixels_gives_a_new_dream(dreamer, monkeypatch, tmp_pa
     monkeypatch.undo()
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
     for library in ("torch", "torchvision", "timm", "pillow"):
-        changed = snapshots.versions() | {library: "0"}
+        changed = image_files.versions() | {library: "0"}
         monkeypatch.setattr(context, "versions", lambda changed=changed: changed)
         assert dreamer.dreamt() == 6, library
 

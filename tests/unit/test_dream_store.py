@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dreambirds.dream_job import context, snapshots, store
-from dreambirds.dream_job.snapshots import read_facts
+from dreambirds.dream_job.image_files import read_facts
 from dreambirds.dream_job.store import DreamStore, dream_store
 from dreambirds.errors import UserError
 from tests.helpers.dream_bench import entries
@@ -53,7 +53,7 @@ def test_a_picture_of_the_results_that_was_painted_over_is_noticed(dreamer):
 
 
 def test_a_dream_that_fails_is_not_kept(dreamer, monkeypatch):
-    whole = context.freeze
+    whole = context.prepare_for_inference
 
     def broken(*arguments):
         frozen = whole(*arguments)
@@ -62,10 +62,10 @@ def test_a_dream_that_fails_is_not_kept(dreamer, monkeypatch):
         frozen.forward = lambda images: forward(images) * (spoil if images.shape[0] == 3 else 1.0)
         return frozen
 
-    monkeypatch.setattr(context, "freeze", broken)
+    monkeypatch.setattr(context, "prepare_for_inference", broken)
     assert dreamer.dreamt() == 6
     assert pd.read_csv(dreamer.folder / "out/dreams.csv").set_index("label").loc["b", "diverged_at"].tolist() == [1, 1]
-    monkeypatch.setattr(context, "freeze", whole)
+    monkeypatch.setattr(context, "prepare_for_inference", whole)
     assert dreamer.dreamt() == 2, "only the one that failed"
     assert pd.read_csv(dreamer.folder / "out/dreams.csv")["diverged_at"].isna().all()
 
@@ -103,15 +103,15 @@ def test_what_cannot_join_the_store_yet_stays_aside_for_the_next_job(dreamer, mo
 
 
 def test_results_that_cannot_be_written_to_are_named_and_the_batch_is_kept(dreamer, monkeypatch):
-    whole = snapshots.link
+    whole = snapshots.link_or_copy
 
     def full(source, path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(snapshots, "link", full)
+    monkeypatch.setattr(snapshots, "link_or_copy", full)
     with pytest.raises(UserError, match=r"'.*out' can't be written to \(No space left on device\)"):
         dreamer.dreamt()
-    monkeypatch.setattr(snapshots, "link", whole)
+    monkeypatch.setattr(snapshots, "link_or_copy", whole)
     assert dreamer.dreamt() == 0, "what was dreamt is in the store"
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from dreambirds import cli
 from dreambirds.config.contrasts import Comparison
-from dreambirds.dream_job.snapshots import read_facts
+from dreambirds.dream_job.image_files import read_facts
 from dreambirds.evaluation.contrasts import FINDINGS
 from dreambirds.figures.contrasts import column_name
 from dreambirds.gallery import findings

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from dreambirds.gallery.gallery import sheets, write_sheet
 from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.plan.plan import make_plan
 from tests.helpers.galleries import BAD, build_gallery, color, gallery_plan, number
+from tests.helpers.values import gallery_study
 
 THEMES = {"light": ":root {", "dark": ':root[data-theme="dark"] {'}
 
@@ -61,7 +63,7 @@ def test_a_downloaded_picture_is_the_studys_own_file(plan, gallery):
 def test_more_than_64_classes_go_on_in_the_next_sheet():
     names = [str(place) for place in range(MOST_LABELS + 3)]
     plan = gallery_plan(epochs=[1], runs=["only"], recipes={"r": {"steps": [1]}}, names=names)
-    raw = [sheet for sheet in sheets(plan) if "rescaled" not in sheet.name]
+    raw = [sheet for sheet in sheets(gallery_study(plan), Path()) if "rescaled" not in sheet.name]
     assert [sheet.name for sheet in raw] == [f"sheets/only/epoch-0001/r/{part}.png" for part in (0, 1)]
     assert [len(sheet.cells) for sheet in raw] == [MOST_LABELS, 3]
     assert raw[1].cells[0][0].parent.name == f"class_{MOST_LABELS}"

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from dreambirds.dream_job.context import read_start
 from dreambirds.dreaming.parameterization import (
     Fourier,
     Maco,
@@ -247,15 +248,17 @@ KINDS = ("gray", "color", "noise", "spectral_noise", "gradient", "photograph", "
 @pytest.mark.parametrize("shape", [(8, 8), (6, 9)], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 def test_starts_come_through_a_data_loader_and_belong_to_their_dream(kind, shape, photographs):
-    means = [torch.full((3, *shape), 0.25), torch.full((3, *shape), 0.75)]
-    start = Start(kind, photographs=photographs[:2], means=means)
+    given = [torch.full((3, *shape), 0.25), torch.full((3, *shape), 0.75)]
+    if kind == "photograph":
+        given = [read_start(path, shape) for path in photographs[:2]]
+    start = Start(kind, images=given)
     images, places = next(iter(DataLoader(Starts(start, shape, streams("ab")), 2)))
     assert images.shape == (2, 3, *shape) and images.dtype == torch.float32 and places.tolist() == [0, 1]
     assert images.min() >= 0 and images.max() <= 1
-    alone = Starts(Start(kind, photographs=photographs[1:2], means=means[1:]), shape, streams("b"))[0][0]
+    alone = Starts(Start(kind, images=given[1:]), shape, streams("b"))[0][0]
     assert torch.equal(images[1], alone), "a start does not depend on its mates"
     assert torch.equal(images[0], images[1]) == (kind in ("gray", "color", "gradient"))
-    other = Starts(Start(kind, photographs=photographs[1:2], means=means[1:]), shape, [generator(1, "b")])[0][0]
+    other = Starts(Start(kind, images=given[1:]), shape, [generator(1, "b")])[0][0]
     assert torch.equal(other, alone) == ("noise" not in kind)
 
 
@@ -285,17 +288,17 @@ def test_spectral_noise_is_lucid_s_start(shape):
 
 
 def test_each_dream_starts_from_its_photograph_and_a_broken_one_is_named(photographs):
-    given = Starts(Start("photograph", photographs=photographs), (8, 8), streams("abc"))
+    images = [read_start(path, (8, 8)) for path in photographs[:2]]
+    given = Starts(Start("photograph", images=images), (8, 8), streams("ab"))
     assert [given[place][0].mean(dim=(1, 2)).tolist() for place in range(2)] == [[0, 1, 0], [1, 0, 0]]
     with pytest.raises(UserError, match=r"the start photograph '.*empty\.png' can't be read: the file is empty"):
-        given[2]
+        read_start(photographs[2], (8, 8))
 
 
 def test_a_start_photograph_fills_the_picture_and_is_not_squeezed(tmp_path):
     flag = np.repeat(255 * np.eye(3, dtype=np.uint8), 30, axis=0)[None].repeat(60, axis=0)  # red, lime and blue columns
     Image.fromarray(flag).save(tmp_path / "flag.png")
-    start = Start("photograph", photographs=[tmp_path / "flag.png"])
-    tall, wide, whole = (Starts(start, shape, streams("a"))[0][0] for shape in ((50, 15), (40, 60), (60, 90)))
+    tall, wide, whole = (read_start(tmp_path / "flag.png", shape) for shape in ((50, 15), (40, 60), (60, 90)))
     assert tall.argmax(dim=0).unique().tolist() == [1], "the middle of a tall picture is the middle column alone"
     assert [wide[:, 20, column].argmax().item() for column in (4, 30, 55)] == [0, 1, 2]
     assert close(whole, np.moveaxis(flag, -1, 0) / 255, atol=1e-6)
@@ -304,6 +307,7 @@ def test_a_start_photograph_fills_the_picture_and_is_not_squeezed(tmp_path):
 def test_a_start_photograph_can_be_blurred(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    image = Starts(Start("photograph", blur_sigma=1.0, photographs=[tmp_path / "a.png"]), (16, 16), streams("a"))[0][0]
+    start = Start("photograph", blur_sigma=1.0, images=[read_start(tmp_path / "a.png", (16, 16))])
+    image = Starts(start, (16, 16), streams("a"))[0][0]
     expected = blur_by_hand(pixels.transpose(2, 0, 1) / 255, 1.0, 4)
     assert close(image, expected, atol=1e-6)

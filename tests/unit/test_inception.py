@@ -8,6 +8,7 @@ from dreambirds.dreaming.dream import dream
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.models.classifier import build, options_for, probe
 from dreambirds.models.inference import prepare_for_inference
+from dreambirds.seeding import generator
 from tests.helpers.chains import CPU, Lessons, changed, trainer
 
 HEAD = {"last_linear.weight", "last_linear.bias"}
@@ -32,8 +33,8 @@ def test_inception_learns_and_dreams_from_a_file_under_a_head_of_its_own(donor, 
     probe(classifier, (side, side), 3)
     assert classifier.network.last_linear.weight.shape == (3, 1536)
     before = {name: tensor.clone() for name, tensor in classifier.network.state_dict().items()}
-    generator = torch.Generator().manual_seed(0)
-    images, targets = torch.rand(2, 3, side, side, generator=generator), torch.tensor([0, 2])
+    rng = torch.Generator().manual_seed(0)
+    images, targets = torch.rand(2, 3, side, side, generator=rng), torch.tensor([0, 2])
     tally = trainer(classifier, learning_rate=0.01).train(Lessons([(images, targets)]), 1, 0, 1)
     assert 0 < tally.means[0] < 5
     after = classifier.network.state_dict()

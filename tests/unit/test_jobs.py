@@ -13,8 +13,8 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from dreambirds.config.recipes import as_recipe, expand_grid
 from dreambirds.dream_job import context
 from dreambirds.dream_job.context import DreamContext, DreamJob
+from dreambirds.dream_job.image_files import read_facts
 from dreambirds.dream_job.run import run_dream_job
-from dreambirds.dream_job.snapshots import read_facts
 from dreambirds.dreaming.parameterization import mean_spectrum
 from dreambirds.errors import UserError
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint, save_tensors
@@ -36,9 +36,8 @@ def make_checkpoint(folder, size: int | list[int]):
     with torch.no_grad():
         for _ in range(5):
             classifier(torch.rand(8, 3, *shape_of(size)))
-    path = folder / "epoch-0001.safetensors"
-    save_checkpoint(path, classifier, CheckpointInfo("test_resnet", {}, list(NAMES), "run", 1, size))
-    return path
+    save_checkpoint(folder / "epoch-0001", classifier, CheckpointInfo("test_resnet", {}, list(NAMES), "run", 1, size))
+    return folder / "epoch-0001" / "model.safetensors"
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def dreamt(checkpoint, tmp_path, tmp_path_factory, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "mean_abs_change",
+    "change",
     [
         {"seed": 1},
         {"precision": "bfloat16", "step_size": 0.05},
@@ -114,7 +113,7 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
 ):
     facts = dreamt(steps=[1, 9], stop_confidence=0.0001)["a"][1]
     assert facts["steps_done"] == 0 and facts["step"] == 9 and "diverged_at" not in facts
-    freeze = context.freeze
+    freeze = context.prepare_for_inference
 
     def broken(*arguments):
         model = freeze(*arguments)
@@ -122,7 +121,7 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
         return model
 
     whole = dreamt()
-    monkeypatch.setattr(context, "freeze", broken)
+    monkeypatch.setattr(context, "prepare_for_inference", broken)
     results = dreamt()
     for mate in ("a", "c"):
         assert np.array_equal(results[mate][0], whole[mate][0])
@@ -177,7 +176,7 @@ def test_every_preset_dreams_in_the_proportions_that_its_model_was_trained_on(pr
     for label, (pixels, facts) in dreams.items():
         assert pixels.shape == (*shape, 3) and facts["label"] == label
         assert pixels.reshape(-1, 3).std(axis=0).min() > 0.5, "something was dreamt"
-    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir() and path.name != "epoch-0001")
     for label in NAMES:
         pictures = list((folder / label).glob("*.png"))
         assert len(pictures) == 2 * len(FEW[preset]["steps"])
@@ -209,11 +208,11 @@ def test_a_frozen_model_gives_its_logits_for_pictures_of_any_shape():
     classifier = build("test_resnet", 3, {}).eval()
     images = torch.rand(2, 3, 40, 24)
     for size in ((40, 24), [40, 24], 32):
-        frozen = context.freeze(classifier, size, CPU)
+        frozen = context.prepare_for_inference(classifier, size, CPU)
         assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in frozen.modules()), "folded"
         assert torch.allclose(frozen(images), classifier(images), atol=1e-5)
     fixed = build("vit_tiny_patch16_224", 3, {"img_size": [48, 32]})
-    assert context.freeze(fixed, (48, 32), CPU)(torch.rand(2, 3, 48, 32)).shape == (2, 3)
+    assert context.prepare_for_inference(fixed, (48, 32), CPU)(torch.rand(2, 3, 48, 32)).shape == (2, 3)
 
 
 def test_more_memory_makes_larger_batches(checkpoint):

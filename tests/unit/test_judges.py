@@ -30,7 +30,7 @@ def test_a_study_has_one_judge_of_another_architecture_by_default():
         plan = make_plan(config(None, one={"model": model}))
         assert list(plan.judges) == ["judge"] and plan.trained["judge"]["model"] == other
         assert plan.trained["judge"]["weights"] is None and plan.epochs("judge") == [12]
-        assert inputs.weights(plan, "judge") == "results/default/runs/judge/epoch-0012.safetensors"
+        assert inputs.weights(plan, "judge") == "results/default/runs/judge/epoch-0012/model.safetensors"
         assert inputs.judged_runs(plan, "judge") == ["one"]
     assert make_plan(config(None, one={"weights": "hub"})).trained["judge"]["weights"] == "hub"
     assert make_plan(config({})).judges == {} and "judge" not in make_plan(config({})).trained
@@ -40,7 +40,7 @@ def test_a_judge_dreams_of_nothing_and_what_it_learns_is_checked_like_a_run():
     plan = make_plan(config({"a": {"train": {"model": "test_efficientnet", "epochs": [1, 3]}}}))
     assert set(plan.dreams["run"]) == {"one", "two"} and plan.epochs("a") == [1, 3]
     assert plan.path("a") == "judges.a.train" and plan.path("one") == "runs.one"
-    assert inputs.weights(plan, "a").endswith("runs/a/epoch-0003.safetensors")
+    assert inputs.weights(plan, "a").endswith("runs/a/epoch-0003/model.safetensors")
     assert "judges.a.train.model: timm has no model 'test_resnat'" in refused(
         {"a": {"train": {"model": "test_resnat"}}}
     )
@@ -50,8 +50,8 @@ def test_a_judge_dreams_of_nothing_and_what_it_learns_is_checked_like_a_run():
 
 def test_a_run_judges_the_others_with_its_last_checkpoint_or_the_one_that_is_named():
     plan = make_plan(config({"a": {"run": "one"}, "b": {"run": "two", "epoch": 1.5}}))
-    assert inputs.weights(plan, "a") == "results/default/runs/one/epoch-0002.safetensors"
-    assert inputs.weights(plan, "b") == "results/default/runs/two/epoch-0001.5.safetensors"
+    assert inputs.weights(plan, "a") == "results/default/runs/one/epoch-0002/model.safetensors"
+    assert inputs.weights(plan, "b") == "results/default/runs/two/epoch-0001.5/model.safetensors"
     assert inputs.judged_runs(plan, "a") == ["two"] and inputs.judged_runs(plan, "b") == ["one"]
     assert all("/two/" in index for index in inputs.indexes(plan, "a"))
     assert "judges.a.run: the study has no run 'ones'; did you mean 'one'?" in refused({"a": {"run": "ones"}})

@@ -21,6 +21,7 @@ from dreambirds.evaluation.judge import Judge, load_judge
 from dreambirds.evaluation.metrics import measure_saved
 from dreambirds.evaluation.reference import check_row, evaluate_on_real
 from dreambirds.io import sha256_of
+from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import Classifier, build
 from tests.helpers.layouts import settings
@@ -166,24 +167,23 @@ def test_logits_and_features_are_the_network_s_own_whatever_the_batch(judge, mon
 def test_a_checkpoint_and_a_file_of_weights_judge_alike(tmp_path):
     torch.manual_seed(0)
     classifier = build("test_resnet", 2, {}).eval()
-    save_checkpoint(
-        tmp_path / "own.safetensors", classifier, CheckpointInfo("test_resnet", {}, ["Blue_Jay", "x"], "r", 1, 32)
-    )
+    save_checkpoint(tmp_path, classifier, CheckpointInfo("test_resnet", {}, ["Blue_Jay", "x"], "r", 1, 32))
+    weights = tmp_path / MODEL_FILE
     (tmp_path / "names.txt").write_text("Cyanocitta cristata (Blue Jay)\nother\n")
     labels = [Label("blue_jay", "Blue Jay"), Label("mallard", "Mallard")]
-    own = load_judge("a", {"names": {}}, tmp_path / "own.safetensors", labels, CPU)
+    own = load_judge("a", {"names": {}}, weights, labels, CPU)
     asked = {
-        "weights": str(tmp_path / "own.safetensors"),
+        "weights": str(weights),
         "labels": str(tmp_path / "names.txt"),
         "model": "test_resnet",
     }
     asked |= {"model_options": {}, "image_size": 32, "names": {}}
-    other = load_judge("b", asked, tmp_path / "own.safetensors", labels, CPU)
+    other = load_judge("b", asked, weights, labels, CPU)
     assert own.places == other.places == {"blue_jay": 0} and own.shape == other.shape == (32, 32)
     picture = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     torch.testing.assert_close(own.look(iter([picture]))[0], other.look(iter([picture]))[0])
     with pytest.raises(UserError, match="knows none of the study's classes"):
-        load_judge("a", {"names": {}}, tmp_path / "own.safetensors", labels[1:], CPU)
+        load_judge("a", {"names": {}}, weights, labels[1:], CPU)
 
 
 def test_saved_pictures_lie_near_the_spectrum_of_their_class(prepared, tmp_path, monkeypatch):

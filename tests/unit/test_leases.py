@@ -27,7 +27,7 @@ place, gpus, there = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 count = lambda: there
 """
 HOLD = """
-with leased(gpus, count, poll=0.02) as mine:
+with reserve_gpus(gpus, count, poll=0.02) as mine:
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ",".join(mine)
     assert "torch" not in sys.modules, "which may have asked CUDA already"
     {inside}
@@ -36,7 +36,7 @@ with leased(gpus, count, poll=0.02) as mine:
 """
 ROUNDS = """
 for _ in range(15):
-    with leased(gpus, count, poll=0.01) as mine:
+    with reserve_gpus(gpus, count, poll=0.01) as mine:
         assert len(set(mine)) == gpus
         for device in mine:
             os.close(os.open(place / f"busy-{device}", os.O_CREAT | os.O_EXCL))

@@ -127,7 +127,7 @@ def test_the_model_learns_from_the_hardened_pictures_and_looks_at_them_in_eval_m
         lengths.append((length, steps, classifier.training, see(images).shape))
         return images * 0 + length / 100
 
-    monkeypatch.setattr(training, "harden", harden_more)
+    monkeypatch.setattr(training, "l2_pgd_attack", harden_more)
     taught = trainer(classifier, per_epoch=2, adversarial={"epsilon": 40.0, "warmup_epochs": 2, "steps": 3})
     images, targets = torch.ones(3, 3, 2, 2), torch.arange(3)
     classifier.register_forward_pre_hook(lambda module, inputs: seen.append((module.training, inputs[0].mean().item())))

@@ -38,7 +38,9 @@ def shallow(side: int) -> Classifier:
 
 
 def test_nothing_is_measured_twice_and_no_model_is_built_twice(files, monkeypatch):
-    built, rehearsed, frozen = (counted(monkeypatch, name) for name in ("build", "rehearse", "freeze"))
+    built, rehearsed, frozen = (
+        counted(monkeypatch, name) for name in ("build", "estimate_activation_memory", "prepare_for_inference")
+    )
     alike = {"r": {**STEPS, "blur_sigma": [0.25, 0.5, 1.0], "step_size": [0.01, 0.02]}}
     plan = plan_of({**alike, "pads": {**STEPS, "pad": [1, 2]}, "prior": {**STEPS, "batch_norm_prior": [0.1, 1.0]}})
     assert len(plan.recipes) == 10 and memory.needs_profiling(plan)
@@ -96,7 +98,7 @@ recipes = {"r": {"preset": "original", "steps": [3]}}
 config = {"gpu": 0, "dataset": dataset, "runs": {"a": {"model": "test_resnet"}}, "dreams": {"recipes": recipes}}
 config["judges"] = {}
 plan = make_plan(config)
-assert not memory.unknown(plan)
+assert not memory.needs_profiling(plan)
 assert memory.train_mb(plan, "a") < 1500 > memory.dream_mb(plan, "a", "r") and memory.dream_bytes(plan, "a", "r")
 assert not {"torch", "timm"} & sys.modules.keys()
 """
@@ -133,7 +135,7 @@ def test_very_large_dreams_are_reckoned_from_smaller_ones_or_left_to_the_dream(m
     monkeypatch.setattr(memory_profile, "LARGEST", 350**2)
     monkeypatch.setattr(memory, "_known", {})
     monkeypatch.setattr(memory, "_measurer", lambda: ["smaller"])
-    seen = counted(monkeypatch, "rehearse")
+    seen = counted(monkeypatch, "estimate_activation_memory")
     neuron = {**STEPS, "size": 700, "objective": "neuron:layer1:0:150:0"}
     plan = measured({**recipes, "neuron": neuron})
     found = {name: memory.read(memory.dreaming(plan, "a", name))["picture"] for name in plan.recipes}

@@ -18,12 +18,13 @@ from dreambirds.data.labels import Label
 from dreambirds.data.tables import IMAGE_COLUMNS, label_table
 from dreambirds.dream_job.context import LARGEST, SHARE, DreamJob, batch_size, estimate_activation_memory
 from dreambirds.dream_job.run import run_dream_job
+from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import build
 from dreambirds.models.inference import prepare_for_inference
 from dreambirds.plan import memory
 from dreambirds.startup.memory_profile import profile_memory
-from dreambirds.training.job import Files, TrainJob, run_train_job
+from dreambirds.training.job import TrainJob, run_train_job
 from tests.helpers.plans import BIRDS, STEPS, measured, plan_of
 
 pytestmark = pytest.mark.usefixtures("files")
@@ -128,7 +129,7 @@ def peak() -> int:
 def train_job(folder: Path, run: dict) -> int:
     """Make two updates of a run from nothing, and return the peak."""
     torch.set_num_threads(1)
-    run_train_job(TrainJob("a", run, folder, 1, None, Files.inside(folder)), CPU)
+    run_train_job(TrainJob("a", run, folder, 1, None, folder / "epoch-0001"), CPU)
     return peak()
 
 
@@ -171,10 +172,10 @@ def noise(folder: Path, side: int, batch: int, labels: list[str]) -> Path:
 def test_real_jobs_stay_below_what_they_ask_for_and_not_far_below(case, tmp_path, apart):
     model, side, batch = case
     plan = measured(size=side, model=model, batch_size=batch, labels=None)
-    labels, checkpoint = list(plan.names), tmp_path / "epoch-0001.safetensors"
+    labels, checkpoint = list(plan.names), tmp_path / "epoch-0001"
     save_checkpoint(checkpoint, build(model, len(labels), {}), CheckpointInfo(model, {}, labels, "a", 1, side))
     free = memory.dream_bytes(plan, "a", "r")
-    job = DreamJob(checkpoint, "r", plan.recipes["r"], plan.names, {}, None, tmp_path / "dreams", free)
+    job = DreamJob(checkpoint / MODEL_FILE, "r", plan.recipes["r"], plan.names, {}, None, tmp_path / "dreams", free)
     data = noise(tmp_path / "data", side, batch, labels)
     jobs = [
         (memory.train_mb(plan, "a"), apart.submit(train_job, data, plan.config["runs"]["a"])),

@@ -10,11 +10,19 @@ import torch
 from PIL import Image, ImageColor
 
 from dreambirds.data.tables import IMAGE_COLUMNS
-from dreambirds.dream_job.snapshots import read_facts, rescale, rescale_together, save_gif, save_png, to_picture, views
+from dreambirds.dream_job.image_files import (
+    read_facts,
+    rescale,
+    rescale_together,
+    save_gif,
+    save_png,
+    to_picture,
+    views,
+)
 from dreambirds.dream_job.statistics import read_statistics, write_statistics
 from dreambirds.figures.animation import Film, film
+from dreambirds.figures.draw import plot_curves
 from dreambirds.figures.montage import GAP, Grid, load_cell, montage
-from dreambirds.figures.plots import plot_curves
 from dreambirds.figures.text import PAPER, fold, font
 from dreambirds.models.checkpoint import load_tensors
 
@@ -98,7 +106,7 @@ def squares(tmp_path):
     colors = ("red", "lime", "blue", "black", "white", "orange")
     for color in colors:
         Image.new("RGB", (8, 8), color).save(tmp_path / f"{color}.png")
-    return dict.fromkeys(colors, tmp_path / f"{color}.png")
+    return {color: tmp_path / f"{color}.png" for color in colors}
 
 
 def find(page: Image.Image, color: str) -> tuple[int, int, int, int]:

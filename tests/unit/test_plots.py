@@ -1,13 +1,17 @@
 """The numbers that plots draw, where they are known, and that each plot can be drawn."""
 
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 from PIL import Image
 
+from dreambirds.data.tables import read_table
 from dreambirds.evaluation.columns import DREAMS, RUNS
-from dreambirds.figures import plots
-from dreambirds.figures.plots import write_plots
-from dreambirds.plan.targets import PLOTS
+from dreambirds.figures import draw
+from dreambirds.figures.plots import PLOTS, write_plots
+from dreambirds.figures.recognition import OWN, Recognition
 
 EPOCHS, STEPS = [0, 0.25, 4], {"few": [5], "many": [5, 10, 20]}
 
@@ -37,26 +41,39 @@ def tables(judged: bool = True, recipes: dict = STEPS, labels: int = 3) -> tuple
     return pd.DataFrame(rows), pd.DataFrame(runs)
 
 
+def numbers(name: str, recognition: Recognition) -> pd.DataFrame:
+    """Return the numbers of a plot."""
+    return PLOTS[name](recognition, draw)[0]
+
+
+def test_the_plots_come_in_this_order_and_their_names_need_no_heavy_library():
+    names = ["by-epoch", "by-step", "epoch-by-step", "recipes", "classes", "trajectories", "confusion"]
+    assert list(PLOTS)[: len(names)] == names
+    code = "import sys, dreambirds.figures.plots; print(*{'pandas', 'matplotlib', 'torch'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == ""
+
+
 def test_numbers_are_means_over_the_dreams_that_they_name():
-    dreams, runs = tables()
-    by_epoch = plots.by_epoch(dreams, runs).set_index(["recipe", "epoch"])
+    recognition = Recognition(*tables())
+    by_epoch = numbers("by-epoch", recognition).set_index(["recipe", "epoch"])
     assert by_epoch.loc[("many", 4), "mean"] == pytest.approx(0.8 + 0.1 + 0.01), "of the last step"
     assert by_epoch.loc[("few", 0.25), "validation_accuracy"] == 0.025 and by_epoch.loc[("few", 0), "dreams"] == 3
     assert list(by_epoch["top1"]) == [0, 0, 0, 0, 1, 1]
-    by_step = plots.by_step(dreams).set_index(["recipe", "step"])
+    by_step = numbers("by-step", recognition).set_index(["recipe", "step"])
     assert by_step.loc[("many", 10), "mean"] == pytest.approx(0.8 + 0.05 + 0.01) and len(by_step) == 4
-    grid = plots.epoch_by_step(dreams).set_index(["recipe", "epoch", "step"])["mean"]
+    grid = numbers("epoch-by-step", recognition).set_index(["recipe", "epoch", "step"])["mean"]
     assert grid[("many", 0.25, 20)] == pytest.approx(0.05 + 0.1 + 0.01) and len(grid) == 12
-    assert list(plots.recipes(dreams)["recipe"]) == ["many", "few"]
-    classes = plots.classes(dreams)
+    assert list(numbers("recipes", recognition)["recipe"]) == ["many", "few"]
+    classes = numbers("classes", recognition)
     assert list(classes["label"]) == ["bird_2", "bird_1", "bird_0"]
     assert classes["mean"].iloc[0] == pytest.approx(0.8 + (0.025 + 0.1) / 2 + 0.02)
 
 
 def test_without_a_judge_the_dreamer_s_own_word_counts():
-    dreams, _ = tables(judged=False)
-    assert plots.source(dreams) == plots.OWN
-    assert plots.recipes(dreams)["mean"].iloc[0] == pytest.approx(1 - 0.8 - 0.025 - 0.01)
+    recognition = Recognition(*tables(judged=False))
+    assert recognition.columns == OWN
+    assert numbers("recipes", recognition)["mean"].iloc[0] == pytest.approx(1 - 0.8 - 0.025 - 0.01)
 
 
 def test_a_class_is_taken_for_what_the_judge_sees():
@@ -64,25 +81,24 @@ def test_a_class_is_taken_for_what_the_judge_sees():
     dreams.loc[
         (dreams["epoch"] == 4) & (dreams["label"] == "bird_1") & (dreams["recipe"] == "few"), "judge_prediction"
     ] = "x"
-    table = plots.confusion(dreams).set_index(["label", "prediction"])["share"]
+    table = numbers("confusion", Recognition(dreams)).set_index(["label", "prediction"])["share"]
     assert table[("bird_1", "x")] == table[("bird_1", "bird_1")] == 0.5 and table[("bird_0", "bird_0")] == 1
 
 
 def test_trajectories_are_quartiles_over_classes(tmp_path):
-    dreams, _ = tables()
     for place in range(3):
         folder = tmp_path / f"dreams/4/many/bird_{place}"
         folder.mkdir(parents=True)
         pd.DataFrame({"step": [0, 1], "probability": [0.1 * place, 0.5]}).to_csv(folder / "trace.csv", index=False)
-    table = plots.trajectories(dreams, tmp_path)
+    table = numbers("trajectories", Recognition(*tables(), tmp_path))
     assert list(table["recipe"]) == ["many"] * 2 and list(table["mean"]) == pytest.approx([0.1, 0.5])
     assert table["ci_low"][0] == pytest.approx(0.05) and table["ci_high"][0] == pytest.approx(0.15)
 
 
 def test_of_many_the_extremes_are_shown():
     table = pd.DataFrame({"mean": range(20)})
-    assert list(plots.extremes(table, 5)["mean"]) == [0, 1, 2, 18, 19]
-    assert len(plots.extremes(table, 20)) == 20
+    assert list(draw.extremes(table, 5)["mean"]) == [0, 1, 2, 18, 19]
+    assert len(draw.extremes(table, 20)) == 20
 
 
 @pytest.mark.slow
@@ -93,7 +109,7 @@ def test_of_many_the_extremes_are_shown():
 def test_every_plot_is_drawn_with_its_table(tmp_path, judged, recipes, labels):
     for name, table in zip(("dreams", "runs"), tables(judged, recipes, labels), strict=True):
         table.to_csv(tmp_path / f"{name}.csv", index=False)
-    write_plots(tmp_path, tmp_path / "plots")
+    write_plots(tmp_path, tmp_path / "plots", *(read_table(tmp_path / name) for name in ("dreams.csv", "runs.csv")))
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         f"{n}.{end}" for n in PLOTS for end in ("png", "csv")
     }
@@ -108,15 +124,13 @@ def test_every_plot_is_drawn_with_its_table(tmp_path, judged, recipes, labels):
 def test_what_is_drawn_is_what_the_table_says(tmp_path):
     from matplotlib import pyplot
 
-    from dreambirds.figures.draw import bars, lines
-
-    dreams, runs = tables()
-    table = plots.by_epoch(dreams, runs)
-    figure = lines(table, "epoch", "said", "training epoch", "validation_accuracy")
+    recognition = Recognition(*tables())
+    table = numbers("by-epoch", recognition)
+    figure = draw.lines(table, "epoch", "said", "training epoch", "validation_accuracy")
     drawn = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
     assert list(drawn["many"]) == list(table[table["recipe"] == "many"]["mean"])
     assert list(drawn["validation accuracy"]) == [0, 0.025, 0.4]
-    ranked = plots.recipes(dreams)
-    widths = [patch.get_width() for patch in bars(ranked, ranked["recipe"], "said").axes[0].patches]
+    ranked = numbers("recipes", recognition)
+    widths = [patch.get_width() for patch in draw.bars(ranked, ranked["recipe"], "said").axes[0].patches]
     assert sorted(widths) == sorted(ranked["mean"])
     pyplot.close("all")

@@ -12,7 +12,7 @@ from dreambirds.data import prepare
 from dreambirds.data import prepare as preparing
 from dreambirds.data.image_cache import ImageCache
 from dreambirds.data.labels import Label
-from dreambirds.data.prepare import AHEAD, ImagePreparer, Source, in_order
+from dreambirds.data.prepare import AHEAD, ImagePreparer, in_order
 from dreambirds.data.sources.source import Photograph
 from dreambirds.data.tables import read_images, read_labels
 from dreambirds.errors import UserError
@@ -32,7 +32,7 @@ def test_a_job_that_was_killed_goes_on_where_it_was(bench, monkeypatch):
     whole = contents(bench.prepare("whole"))
     for entry in bench.entries:
         entry.unlink()
-    counted, left = prepare.make_picture, [7]
+    counted, left = prepare.make_image, [7]
 
     def killed(*arguments):
         left[0] -= 1
@@ -41,7 +41,7 @@ def test_a_job_that_was_killed_goes_on_where_it_was(bench, monkeypatch):
         return counted(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare, "make_picture", killed)
+        patch.setattr(prepare, "make_image", killed)
         with pytest.raises(KeyboardInterrupt):
             bench.prepare("killed")
     assert len(bench.entries) == 7
@@ -73,16 +73,16 @@ def test_boxes_are_cropped_and_those_that_miss_are_told(bench, caplog):
     path = bench.photograph("one.png", 5)
     config = {"image_size": 16, "crop_margin": 0.0}
     workshop = ImagePreparer(config, bench.root / "out", ImageCache(bench.root / "store"))
-    source = Source(Label("a", "A"), Photograph(Label("a", "A"), path, box=(10.0, 5.0, 16.0, 16.0)), "0")
-    made = workshop.make(source)
+    photograph = Photograph(Label("a", "A"), path, box=(10.0, 5.0, 16.0, 16.0))
+    made = workshop.make(photograph, "0")
     expected = np.asarray(Image.open(path).convert("RGB"))[5:21, 10:26]
     assert np.array_equal(made.pixels.transpose(1, 2, 0), expected) and made.row["size"] == "40x30"
     assert "whole" not in caplog.text
     for times in (1, 2):  # made, and found again
-        missing = replace(source, origin=replace(source.origin, box=(60.0, 5.0, 16.0, 16.0)))
-        assert "error" not in workshop.make(missing).row
+        missing = replace(photograph, box=(60.0, 5.0, 16.0, 16.0))
+        assert "error" not in workshop.make(missing, "0").row
         assert caplog.text.count("is shown whole, since its box [60.0, 5.0, 16.0, 16.0] has no area in it") == times
-    whole = replace(workshop, dataset={**config, "crop_margin": None}).make(source)
+    whole = replace(workshop, dataset={**config, "crop_margin": None}).make(photograph, "0")
     assert not np.array_equal(whole.pixels, made.pixels)
 
 

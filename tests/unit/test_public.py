@@ -24,8 +24,7 @@ LABELS = ["american_goldfinch", "blue_jay", "wren"]
 def checkpoint(tmp_path, monkeypatch) -> Path:
     """Return a checkpoint that lies where the default study's does, in a working directory of its own."""
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "results/default/runs/scratch/epoch-0008.safetensors"
-    path.parent.mkdir(parents=True)
+    path = tmp_path / "results/default/runs/scratch/epoch-0008"
     torch.manual_seed(0)
     save_checkpoint(path, build("test_resnet", 3, {}), CheckpointInfo("test_resnet", {}, LABELS, "scratch", 8, 64))
     return path

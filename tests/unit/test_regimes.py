@@ -9,7 +9,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dreambirds.errors import UserError
+from dreambirds.models import MODEL_FILE
 from dreambirds.models.classifier import build, head_parameters, options_for
+from dreambirds.plan.paths import HISTORY_FILE
 from dreambirds.training import trainer as training
 from dreambirds.training.trainer import DivergenceError, Trainer, resolve_dtype, set_training_mode
 from tests.helpers.chains import CPU, Lessons, changed, linear, train, trainer, weights
@@ -123,7 +125,9 @@ def test_frozen_batch_norms_keep_their_statistics_but_learn_their_scale():
 
 @pytest.mark.slow
 def test_without_augmentation_it_learns_the_pictures_by_heart(tmp_path, dataset, run):
-    rows = pd.read_csv(train(tmp_path, dataset, run(learning_rate=0.01, schedule_epochs=20, **PLAIN), [14]).history)
+    rows = pd.read_csv(
+        train(tmp_path, dataset, run(learning_rate=0.01, schedule_epochs=20, **PLAIN), [14]) / HISTORY_FILE
+    )
     assert rows["train_accuracy"].iloc[-1] == 1.0 and rows["train_loss"].iloc[-1] < 0.1
     assert rows["images_per_second"].iloc[-1] == pytest.approx(16 / rows["seconds"].iloc[-1], rel=1e-3)
 
@@ -131,13 +135,13 @@ def test_without_augmentation_it_learns_the_pictures_by_heart(tmp_path, dataset,
 @pytest.mark.slow
 def test_a_backbone_that_knows_birds_learns_faster_than_one_from_nothing(tmp_path, dataset, run):
     donor = train(tmp_path / "donor", dataset, run(learning_rate=0.01, **PLAIN), [8])
-    state = {name: tensor for name, tensor in load_file(donor.weights).items() if not name.startswith("fc.")}
+    state = {name: tensor for name, tensor in load_file(donor / MODEL_FILE).items() if not name.startswith("fc.")}
     head = {"fc.weight": torch.zeros(5, weights(donor)["fc.weight"].shape[1]), "fc.bias": torch.zeros(5)}
     save_file(state | head, tmp_path / "donor.safetensors")
     losses = {}
     for start in (None, str(tmp_path / "donor.safetensors")):
         settings = run(learning_rate=0.003, warmup_epochs=0, weights=start, seed=3, **PLAIN)
-        rows = pd.read_csv(train(tmp_path / str(start is None), dataset, settings, [1]).history)
+        rows = pd.read_csv(train(tmp_path / str(start is None), dataset, settings, [1]) / HISTORY_FILE)
         losses[start] = rows["train_loss"].iloc[-1]
     known, unknown = losses.pop(str(tmp_path / "donor.safetensors")), losses[None]
     assert known < 0.85 * unknown
@@ -151,7 +155,7 @@ def test_mixing_is_a_plain_loop_and_off_by_default(monkeypatch):
         taught.network = lambda images, classifier=classifier: seen.append(images.clone()) or classifier(images)
         tally = taught.train(Lessons([(images, targets)]), 2, 0, 1)
     assert torch.equal(seen[0], images)
-    training.begin(CPU, "update", 0, 2, 0)
+    training.seed_update(CPU, "update", 0, 2, 0)
     share = float(torch.distributions.Beta(torch.tensor([0.7]), torch.tensor([0.7])).sample())
     assert 0.01 < share < 0.99
     classifier, losses = linear(), []
@@ -173,11 +177,11 @@ def test_numbers_are_float32_on_a_processor_unless_asked_otherwise(tmp_path, dat
         classifier.network[1].register_forward_hook(lambda *parts, name=name: seen.update({name: parts[2].dtype}))
         assert trainer(classifier, precision=name).see(batch(1)[0]).dtype == torch.float32
     assert seen == asked
-    files = [train(tmp_path / kind, dataset, run(precision=kind), [1]) for kind in ("auto", "float32")]
-    assert files[0].weights.read_bytes() == files[1].weights.read_bytes()
+    auto, full = (train(tmp_path / kind, dataset, run(precision=kind), [1]) for kind in ("auto", "float32"))
+    assert (auto / MODEL_FILE).read_bytes() == (full / MODEL_FILE).read_bytes()
     half = train(tmp_path / "half", dataset, run(precision="bfloat16"), [1])
     assert {tensor.dtype for tensor in weights(half).values()} == {torch.float32, torch.int64}
-    assert changed(weights(files[0]), weights(half))
+    assert changed(weights(auto), weights(half))
 
 
 @pytest.mark.slow

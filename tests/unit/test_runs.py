@@ -68,10 +68,10 @@ def test_a_link_goes_on_from_the_kept_epoch_before_it(tmp_path):
     assert previous_checkpoint(plan, "a", "0000.25") == {"pretrained": str(tmp_path / "w.safetensors")}
     stem = "results/default/runs/a/epoch-0000.25"
     assert previous_checkpoint(plan, "a", "0001") == {
-        "before": f"{stem}.safetensors",
-        "before_state": f"{stem}.state.safetensors",
+        "before": f"{stem}/model.safetensors",
+        "before_state": f"{stem}/training_state.safetensors",
     }
-    assert previous_checkpoint(plan, "a", 1.5)["before"] == "results/default/runs/a/epoch-0001.safetensors"
+    assert previous_checkpoint(plan, "a", 1.5)["before"] == "results/default/runs/a/epoch-0001/model.safetensors"
     assert previous_checkpoint(make_plan(config()), "a", 0) == {}
     with pytest.raises(UserError, match=r"the run 'a' keeps no checkpoint of epoch 0\.5; "):
         previous_checkpoint(plan, "a", "0000.5")

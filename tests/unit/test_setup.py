@@ -45,15 +45,14 @@ def test_the_code_of_a_stage_is_all_that_it_imports_and_no_later_stage():
         stage: {str(path.relative_to(PACKAGE)) for path in stage_modules(stage) if path.is_relative_to(PACKAGE)}
         for stage in ENTRIES
     }
-    assert {"data/labels.py", "data/split.py", "data/drawn/heron.py"} <= names["dataset"]
-    assert {"models/build.py", "data/tables.py", "training/augment.py"} <= names["training"]
-    assert {"dreaming/objective.py", "dreaming/transform.py", "pictures/views.py"} <= names["dreaming"]
-    assert {"pictures/montage.py", "pictures/film.py"} <= names["assembly"] and "pictures/dreams.py" not in names[
-        "assembly"
-    ]
+    assert {"data/labels.py", "data/split.py", "data/synthetic/heron.py"} <= names["dataset"]
+    assert {"models/classifier.py", "data/tables.py", "training/data.py"} <= names["training"]
+    assert {"dreaming/objectives.py", "dreaming/transforms.py", "dream_job/image_files.py"} <= names["dreaming"]
+    assert "figures/montage.py" in names["montage"] and "figures/animation.py" in names["film"]
+    assert "dream_job/run.py" not in names["montage"] | names["film"]
     assert {"gallery/templates/gallery.js", "gallery/templates/page.css"} <= names["gallery"] & names["comparison"]
-    assert not any(name.startswith(("training", "pictures")) for name in names["dataset"])
-    assert not any(name.startswith(("dreaming", "pictures")) for name in names["training"])
+    assert not any(name.startswith(("training", "dream_job", "figures")) for name in names["dataset"])
+    assert not any(name.startswith(("dreaming", "dream_job", "figures")) for name in names["training"])
     assert not any(name.startswith("training") or "montage" in name for name in names["dreaming"])
 
 
@@ -62,3 +61,18 @@ def test_the_readme_shows_pictures_that_are_there_and_has_no_gap():
     linked = re.findall(r"\]\(([^)#:]+)\)", text)
     assert len(linked) > 4 and [link for link in linked if not (ROOT / link).exists()] == []
     assert "@@" not in text
+
+
+def test_the_architecture_page_names_files_that_are_there():
+    text = (ROOT / "docs/architecture.md").read_text()
+    table = text.partition("open this file\n")[2]
+    named = re.findall(r"`(workflow/[\w./-]+)`", table)
+    assert len(named) > 25 and [name for name in named if not (ROOT / name).is_file()] == []
+    drawn = re.findall(r"\b((?:\w+/)+\w+\.py)", text.partition("```mermaid")[2].partition("```")[0])
+    assert len(drawn) > 10 and [name for name in drawn if not (PACKAGE / name).is_file()] == []
+    (layers,) = re.findall(r"^layers = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
+    table = text.partition("| layer | contents |")[2].partition("\n\n")[0]
+    listed = {
+        name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1] if line else "")
+    }
+    assert listed == {name for line in re.findall(r'"(.*)"', layers) for name in line.split(" | ")}

@@ -3,14 +3,22 @@
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from dreambirds.data.sources.catalog import list_labels, list_photographs
+from dreambirds.config.load import load_schema
+from dreambirds.data.labels import make_labels
+from dreambirds.data.sources import catalog
+from dreambirds.data.sources.catalog import list_files, list_labels, list_photographs
+from dreambirds.data.sources.source import SOURCES, Photograph, Source
+from dreambirds.data.sources.source import source as register
+from dreambirds.data.sources.tree import Tree
 from dreambirds.errors import UserError
 from dreambirds.plan.inputs import fingerprint
+from dreambirds.runtime.code_version import stage_modules
 from tests.helpers import layouts
 from tests.helpers.layouts import photographs, refused, settings, told
 
@@ -99,6 +107,65 @@ def test_the_folder_around_a_layout_will_do_and_variables_are_replaced(tmp_path,
     assert "holds several data sets" in refused(settings(source, tmp_path / "data"))
 
 
+def test_every_module_of_sources_is_imported_and_none_imports_torch():
+    code = "import sys; from dreambirds.data.sources.catalog import SOURCES; "
+    code += "print(*SOURCES, *{'torch', 'torchvision', 'timm', 'matplotlib'} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(said.stdout.split()) == set(SOURCES) >= {"drawn", "folder", "kaggle", "cub"}
+
+
+@pytest.mark.parametrize("stage", ["dataset", "submission"])
+def test_every_source_counts_as_code_of_the_stages_that_list_images(stage):
+    """No module names the sources, so following imports does not find them."""
+    assert set(Path(catalog.__file__).parent.glob("*.py")) <= set(stage_modules(stage))
+
+
+def test_the_schema_names_every_source():
+    assert set(load_schema("config")["properties"]["dataset"]["properties"]["source"]["enum"]) == set(SOURCES)
+
+
+def test_a_new_source_is_one_class(tmp_path, monkeypatch):
+    monkeypatch.setitem(SOURCES, "listed", None)  # so that it is gone after the test
+
+    @register("listed")
+    class Listed(Source):
+        """Images whose table lists their paths below it."""
+
+        path_holds = "a folder with a table 'list.txt'"
+
+        def find(self, path):
+            return Tree(path) if (path / "list.txt").is_file() else None
+
+        def misfit(self, path):
+            return "has no 'list.txt'"
+
+        def labels(self, tree, dataset):
+            names = sorted({Path(line).parent.name for line in tree.lines("list.txt")})
+            return make_labels((name, name, name) for name in names)
+
+        def photographs(self, tree, dataset, labels):
+            lines = tree.lines("list.txt")
+            return [
+                Photograph(label, *tree.place(line))
+                for label in labels
+                for line in lines
+                if Path(line).parent.name == label.folder
+            ]
+
+    files = ["a/1.png", "a/2.png", "b/3.png", "b/4.png"]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "list.txt").write_text("\n".join(files))
+    dataset = settings("folder", tmp_path) | {"source": "listed"}
+    assert [str(photograph.file) for photograph in photographs(dataset)] == [str(tmp_path / file) for file in files]
+    assert list(list_files(dataset, list_labels(dataset))) == files
+    assert refused(dataset | {"path": str(tmp_path / "a")}) == f"dataset.path: '{tmp_path}/a' has no 'list.txt'"
+    needed = "must name a folder with a table 'list.txt' when 'source: listed' is set"
+    assert refused(dataset | {"path": None}) == f"dataset.path: {needed}"
+    assert "looks like 'source: listed'" in refused(settings("cub", tmp_path))
+    said = refused({**dataset, "source": "drawn"})
+    assert said.startswith("dataset.path: is only used with 'source: folder', 'kaggle'") and "'listed', not" in said
+
+
 def test_a_path_that_does_not_fit_is_told_what_was_looked_for(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.zip").write_text("no zip")
@@ -168,7 +235,7 @@ def test_keys_that_do_not_fit_the_source_are_refused(tmp_path):
 
 def mark(dataset: dict) -> str:
     """Return the fingerprint of a data set with all its classes."""
-    return fingerprint(SimpleNamespace(config={"dataset": dataset}, labels=list_labels(dataset)))
+    return fingerprint(dataset, list_labels(dataset))
 
 
 READ = {

@@ -39,7 +39,7 @@ def test_a_difference_goes_pair_by_pair():
     assert (
         found.pairs == 5 == FEWEST
         and found.mean == pytest.approx(mean)
-        and found.effect == pytest.approx(mean / spread)
+        and found.cohens_dz == pytest.approx(mean / spread)
     )
     reach = 2.7764 * spread / math.sqrt(5)  # Student's t of 4 degrees of freedom, from a table
     assert found.seen and found.ci_low == pytest.approx(mean - reach, rel=1e-4)
@@ -53,7 +53,7 @@ def test_no_difference_is_seen_where_there_is_none():
     assert not paired_difference(before, before + rng.normal(0, 1, 200)).seen
     assert paired_difference(before, before + rng.normal(0.5, 1, 200)).seen
     alike = paired_difference(np.zeros(8), np.full(8, 0.3))
-    assert alike.seen and math.isnan(alike.effect), "all differ alike"
+    assert alike.seen and math.isnan(alike.cohens_dz), "all differ alike"
     same = paired_difference(before, before)
     assert (same.mean, same.ci_low, same.ci_high, same.cohens_dz, same.seen) == (0, 0, 0, 0, False)
 

@@ -25,7 +25,7 @@ def test_the_key_is_of_all_that_decides_pixels(monkeypatch):
 
 def test_the_code_that_decides_pixels_is_all_of_it():
     modules = {path.name for path in stage_modules("prepared")} - {"__init__.py"}
-    assert modules == {"framing.py", "opening.py", "photographs.py", "shapes.py"}
+    assert modules == {"image_io.py", "image_files.py", "shapes.py"}
 
 
 def damage_pixels(entry: Path) -> None:

@@ -16,9 +16,10 @@ from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels
 from dreambirds.data.tables import read_images
 from dreambirds.errors import UserError
+from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from dreambirds.models.classifier import build
-from dreambirds.plan.checkpoints import checkpoint, fingerprint_tests, submissions
+from dreambirds.plan.checkpoints import fingerprint_tests, submissions, submitted_weights
 from dreambirds.training import submission
 from dreambirds.training.submission import fill, read, write_submission
 from tests.helpers import layouts
@@ -45,10 +46,8 @@ def weights(birds, tmp_path) -> Path:
         head, logits = classifier.network.get_classifier(), classifier(pictures)
         head.weight.div_(logits.std(dim=0).view(3, 1))
         head.bias.copy_(-(classifier(pictures) - head.bias).mean(dim=0))
-    save_checkpoint(
-        tmp_path / "epoch-0001.safetensors", classifier, CheckpointInfo("test_resnet", {}, LABELS, "a", 1, 32)
-    )
-    return tmp_path / "epoch-0001.safetensors"
+    save_checkpoint(tmp_path / "epoch-0001", classifier, CheckpointInfo("test_resnet", {}, LABELS, "a", 1, 32))
+    return tmp_path / "epoch-0001" / MODEL_FILE
 
 
 def expected(weights: Path, file: Path) -> str:
@@ -163,14 +162,14 @@ def study(source: str, path: Path) -> SimpleNamespace:
 def test_a_submission_is_asked_for_by_name_and_only_of_the_competition(birds):
     plan = study("kaggle", birds)
     assert submissions(plan) == [
-        "results/s/runs/a/epoch-0003.submission.csv",
-        "results/s/runs/b/epoch-0000.25.submission.csv",
+        "results/s/runs/a/epoch-0003/submission.csv",
+        "results/s/runs/b/epoch-0000.25/submission.csv",
     ]
-    assert checkpoint(plan, "a", "0003") == "results/s/runs/a/epoch-0003.safetensors"
+    assert submitted_weights(plan, "a", "0003") == "results/s/runs/a/epoch-0003/model.safetensors"
     with pytest.raises(
         UserError, match=r"dataset\.source: a submission can be made for 'kaggle' only, not for 'folder'"
     ):
-        checkpoint(study("folder", birds / "train"), "a", "0003")
+        submitted_weights(study("folder", birds / "train"), "a", "0003")
 
 
 def test_a_submission_is_made_anew_where_a_picture_or_the_sample_changed(birds, caplog):

@@ -14,12 +14,16 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from dreambirds.data.dataset import Pictures
 from dreambirds.errors import UserError
+from dreambirds.models import CONFIG_FILE, MODEL_FILE
 from dreambirds.models.checkpoint import load_checkpoint, load_tensors, save_checkpoint
 from dreambirds.models.classifier import build
+from dreambirds.plan.paths import HISTORY_FILE, STATE_FILE, epoch_name
 from dreambirds.training.job import HISTORY
 from tests.helpers.chains import changed, link, train, weights
 
 SAME = [column for column in HISTORY if column not in ("images_per_second", "seconds")]
+FILES = [CONFIG_FILE, HISTORY_FILE, MODEL_FILE, STATE_FILE]  # of a checkpoint
+DECIDED = [CONFIG_FILE, MODEL_FILE, STATE_FILE]  # those that hold no times
 WAYS = {
     "adamw cosine": {},
     "sgd wsd clipped mixed balanced": {
@@ -65,13 +69,12 @@ def test_a_chain_cut_anywhere_gives_the_bits_of_one_run(tmp_path, dataset, run, 
     settings = run(**{"batch_size": 4, **changes})
     whole = train(tmp_path / "whole", dataset, settings, [4])
     cut = train(tmp_path / "cut", dataset, settings, [0, 0.5, 1.25, 3, 4])
-    assert whole.weights.read_bytes() == cut.weights.read_bytes()
-    assert whole.state.read_bytes() == cut.state.read_bytes()
-    first = load_checkpoint(tmp_path / "cut" / "0" / "weights.safetensors")[0].network.state_dict()
-    assert changed(first, weights(whole)), "it trains at all"
-    rows = pd.read_csv(whole.history)
+    for name in DECIDED:
+        assert (whole / name).read_bytes() == (cut / name).read_bytes(), name
+    assert changed(weights(tmp_path / "cut" / "epoch-0000"), weights(whole)), "it trains at all"
+    rows = pd.read_csv(whole / HISTORY_FILE)
     assert list(rows.columns) == HISTORY and list(rows["epoch"]) == [0, 1, 2, 3, 4]
-    pd.testing.assert_frame_equal(rows[SAME].tail(1).reset_index(drop=True), pd.read_csv(cut.history)[SAME])
+    pd.testing.assert_frame_equal(rows[SAME].tail(1).reset_index(drop=True), pd.read_csv(cut / HISTORY_FILE)[SAME])
 
 
 @pytest.mark.slow
@@ -79,7 +82,7 @@ def test_loader_processes_change_no_bit(tmp_path, dataset, run):
     settings = run(mixup=0.3, batch_size=4)
     alone = train(tmp_path / "alone", dataset, settings, [2])
     helped = train(tmp_path / "helped", dataset, settings, [1.25, 2], processes=2)
-    assert alone.weights.read_bytes() == helped.weights.read_bytes()
+    assert (alone / MODEL_FILE).read_bytes() == (helped / MODEL_FILE).read_bytes()
 
 
 @pytest.mark.slow
@@ -89,20 +92,20 @@ def test_fractions_make_the_updates_and_rows_that_they_say(tmp_path, dataset, ru
         done = updates.made
         before = link(tmp_path, dataset, run(batch_size=4), epoch, before)
         made.append(updates.made - done)
-        rows.append(list(pd.read_csv(before.history)["epoch"]))
-        assert load_checkpoint(before.weights)[1].epoch == epoch
-        assert type(load_checkpoint(before.weights)[1].epoch) is type(epoch)
+        rows.append(list(pd.read_csv(before / HISTORY_FILE)["epoch"]))
+        assert load_checkpoint(before)[1].epoch == epoch
+        assert type(load_checkpoint(before)[1].epoch) is type(epoch)
     assert made == [0, 2, 3, 7, 3], "of 4 an epoch"
     assert rows == [[0], [0.5], [1, 1.25], [2, 3], [3.75]]
 
 
 def test_a_row_tells_the_rate_of_the_last_update_and_how_the_checkpoint_sees(tmp_path, dataset, run):
-    files = train(tmp_path, dataset, run(batch_size=4, learning_rate=0.01), [2])
-    rows = pd.read_csv(files.history)
+    checkpoint = train(tmp_path, dataset, run(batch_size=4, learning_rate=0.01), [2])
+    rows = pd.read_csv(checkpoint / HISTORY_FILE)
     assert set(rows["run"]) == {"a"}
     cosine = 0.0001 + 0.0099 * (1 + math.cos(math.pi * 7 / 40)) / 2
     assert list(rows["learning_rate"])[1:] == pytest.approx([0.0001 + 0.0099 * 3 / 4, cosine], rel=1e-5)
-    classifier, _ = load_checkpoint(files.weights)
+    classifier, _ = load_checkpoint(checkpoint)
     losses, hits = [], []
     for picture, target in Pictures(dataset, "validation"):
         logits = classifier(picture[None] / 255).double()[0]
@@ -114,10 +117,10 @@ def test_a_row_tells_the_rate_of_the_last_update_and_how_the_checkpoint_sees(tmp
 
 def test_a_late_fraction_keeps_its_decimals_in_the_history(tmp_path, dataset, run):
     start = train(tmp_path, dataset, run(batch_size=2), [0])
-    classifier, card = load_checkpoint(start.weights)
-    save_checkpoint(start.weights, classifier, dataclasses.replace(card, epoch=1234))
+    classifier, info = load_checkpoint(start)
+    save_checkpoint(start, classifier, dataclasses.replace(info, epoch=1234))
     late = link(tmp_path, dataset, run(batch_size=2), 1234.125, start)
-    assert list(pd.read_csv(late.history)["epoch"]) == [1234.125]
+    assert list(pd.read_csv(late / HISTORY_FILE)["epoch"]) == [1234.125]
 
 
 @pytest.mark.slow
@@ -127,17 +130,15 @@ def test_a_job_that_is_ended_early_goes_on_from_its_last_whole_epoch(tmp_path, d
     updates.made, updates.halt = 0, halt
     with pytest.raises(Halt):
         link(tmp_path / "cut", dataset, run(), 4)
-    assert not (tmp_path / "cut" / "4" / "weights.safetensors").exists()
+    assert not (tmp_path / "cut" / "epoch-0004").exists()
     updates.made, updates.halt = 0, None
     again = link(tmp_path / "cut", dataset, run(), 4)
     assert updates.made == left, "of 2 an epoch"
-    for one, other in zip(vars(whole).values(), vars(again).values(), strict=True):
-        if one.suffix == ".safetensors":
-            assert one.read_bytes() == other.read_bytes()
-    pd.testing.assert_frame_equal(pd.read_csv(whole.history)[SAME], pd.read_csv(again.history)[SAME])
-    assert sorted(path.name for path in again.weights.parent.iterdir()) == sorted(
-        path.name for path in vars(again).values()
-    ), "nothing is left"
+    for name in DECIDED:
+        assert (whole / name).read_bytes() == (again / name).read_bytes(), name
+    pd.testing.assert_frame_equal(pd.read_csv(whole / HISTORY_FILE)[SAME], pd.read_csv(again / HISTORY_FILE)[SAME])
+    assert sorted(path.name for path in again.iterdir()) == FILES
+    assert list(again.parent.iterdir()) == [again], "nothing is left"
 
 
 @pytest.mark.slow
@@ -166,18 +167,17 @@ def test_an_epoch_of_another_job_is_not_gone_on_from(tmp_path, dataset, run, upd
     updates.made, updates.halt = 0, 4
     place, settings, more, epoch = tmp_path / "job", run(), {}, 3
     if other == "weights":
-        before, settings = None, run(weights=str(first.weights))
+        before, settings = None, run(weights=str(first / MODEL_FILE))
     with pytest.raises(Halt):
         link(place, data, settings, epoch, before)
     if other == "dataset":
         (data / "images.csv").write_text((data / "images.csv").read_text() + "\n")
     elif other in ("before", "weights"):
-        classifier, card = load_checkpoint(first.weights)
+        classifier, info = load_checkpoint(first)
         classifier.network.fc.bias.data += 1
-        save_checkpoint(first.weights, classifier, card)
+        save_checkpoint(first, classifier, info)
     elif other == "epoch":
         epoch = 4
-        shutil.copytree(place / "3" / ".progress", place / "4" / ".progress")
     elif other == "rate":
         settings = run(learning_rate=0.001)
     else:
@@ -189,33 +189,33 @@ def test_an_epoch_of_another_job_is_not_gone_on_from(tmp_path, dataset, run, upd
 
 @pytest.mark.parametrize(
     ("lost", "share"),
-    [(None, 1), ("weights.safetensors", 0.5), ("weights.safetensors", None), ("state.safetensors", 0.5)]
-    + [("history.csv", 0), ("history.csv", None)],
+    [(None, 1), (CONFIG_FILE, None), (MODEL_FILE, 0.5), (MODEL_FILE, None), (STATE_FILE, 0.5)]
+    + [(HISTORY_FILE, 0), (HISTORY_FILE, None)],
 )
 def test_a_damaged_epoch_is_not_gone_on_from(tmp_path, dataset, run, updates, lost, share):
     updates.halt = 4
     with pytest.raises(Halt):
         link(tmp_path, dataset, run(), 3)
     if lost:
-        (file,) = (tmp_path / "3" / ".progress").rglob(lost)
+        (file,) = (tmp_path / ".progress").rglob(lost)
         whole = file.read_bytes()
         file.unlink()
         if share is not None:
             file.write_bytes(whole[: round(share * len(whole))])
     updates.made, updates.halt = 0, None
     link(tmp_path, dataset, run(), 3)
-    assert updates.made == (6 if lost else 4)
+    assert updates.made == (4 if lost in (None, CONFIG_FILE) else 6), "timm's config is for others"
 
 
 def test_epoch_0_is_the_model_before_training(tmp_path, dataset, run):
-    files = train(tmp_path, dataset, run(seed=5), [0])
-    _, card = load_checkpoint(files.weights)
+    checkpoint = train(tmp_path, dataset, run(seed=5), [0])
+    _, info = load_checkpoint(checkpoint)
     torch.manual_seed(5)
     fresh = build("test_resnet", 2, {})
-    assert card.epoch == 0 and card.labels == ["northern_cardinal", "blue_jay"] and card.image_size == 32
-    assert not changed(fresh.network.state_dict(), weights(files))
-    assert load_tensors(files.state)[0] == {}
-    row = pd.read_csv(files.history).iloc[0]
+    assert info.epoch == 0 and info.labels == ["northern_cardinal", "blue_jay"] and info.image_size == 32
+    assert not changed(fresh.network.state_dict(), weights(checkpoint))
+    assert load_tensors(checkpoint / STATE_FILE)[0] == {}
+    row = pd.read_csv(checkpoint / HISTORY_FILE).iloc[0]
     assert row[["train_loss", "train_accuracy", "learning_rate"]].isna().all() and row["validation_loss"] > 0
 
 
@@ -224,7 +224,7 @@ def test_without_validation_pictures_it_trains_and_says_nothing_of_them(tmp_path
     table = pd.read_csv(data / "images.csv")
     table["split"] = "train"
     table.to_csv(data / "images.csv", index=False)
-    rows = pd.read_csv(train(tmp_path, data, run(), [1]).history)
+    rows = pd.read_csv(train(tmp_path, data, run(), [1]) / HISTORY_FILE)
     assert rows["validation_loss"].isna().all() and rows["train_loss"].iloc[-1] > 0
 
 
@@ -245,9 +245,10 @@ def test_a_learning_rate_that_is_far_too_high_ends_in_a_sentence_and_a_good_chec
     kept = Path(found[2])
     assert (".progress" in kept.parts) == (epochs[-1] == 6)
     assert load_checkpoint(kept)[1].epoch == 1
-    assert all(tensor.isfinite().all() for tensor in load_file(kept).values())
-    left = [path.name for path in (tmp_path / str(epochs[-1])).iterdir()]
-    assert left == ([".progress"] if epochs[-1] == 6 else []), "no file of the epoch itself"
+    assert all(tensor.isfinite().all() for tensor in load_file(kept / MODEL_FILE).values())
+    left = {path.name for path in tmp_path.iterdir()}
+    before = {epoch_name(epoch) for epoch in epochs[:-1]}
+    assert left == (before | {".progress"} if epochs[-1] == 6 else before), "nothing of the epoch itself"
 
 
 def test_training_that_fails_in_its_first_epoch_says_that_there_is_no_checkpoint(tmp_path, dataset, run):

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 
 from dreambirds.errors import UserError
+from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from dreambirds.models.classifier import build, options_for, probe
 from tests.helpers.chains import changed, train, weights
@@ -113,11 +114,11 @@ def test_models_of_other_kinds_are_built_at_the_pictures_size(name):
 
 def test_a_checkpoint_of_this_project_serves_as_weights_also_at_another_size(tmp_path, dataset, run):
     first = train(tmp_path / "first", dataset, run(model="test_vit"), [1])
-    card = load_checkpoint(first.weights)[1]
-    assert card.model_options == {"img_size": 32} and card.image_size == 32
-    second = train(tmp_path / "second", dataset, run(model="test_vit", weights=str(first.weights)), [0])
+    info = load_checkpoint(first)[1]
+    assert info.model_options == {"img_size": 32} and info.image_size == 32
+    second = train(tmp_path / "second", dataset, run(model="test_vit", weights=str(first / MODEL_FILE)), [0])
     assert not changed(weights(first), weights(second))
-    larger = build("test_vit", 2, {"img_size": 64}, str(first.weights)).network.state_dict()
+    larger = build("test_vit", 2, {"img_size": 64}, str(first / MODEL_FILE)).network.state_dict()
     assert changed(weights(first), larger | {"pos_embed": weights(first)["pos_embed"]}) == set()
     assert larger["pos_embed"].shape[1] == 16 + weights(first)["pos_embed"].shape[1] - 4
 

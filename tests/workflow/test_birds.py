@@ -70,7 +70,7 @@ def test_the_original_runs_shrunk_on_photographs_in_its_layout(tmp_path):
     ]
     assert (results / "montages/finetuned/study/class-by-epoch_step-0002_raw.png").stat().st_size > 10_000
     snakemake(tmp_path, "submissions", *configs)
-    submission = pd.read_csv(results / "runs/finetuned/epoch-0001.submission.csv")
+    submission = pd.read_csv(results / "runs/finetuned/epoch-0001/submission.csv")
     assert list(submission.columns) == ["path", "class"] and len(submission) == 5
     assert list(submission["path"]) == list(pd.read_csv(birds / "sample.csv")["path"])
     assert set(submission["class"]) <= {2, 9, 10}

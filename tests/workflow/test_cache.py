@@ -6,8 +6,8 @@ from tests.helpers.studies import Study, copy_workflow, tiny
 
 CACHED = ["--cache", "dataset", "train", "statistics"]
 FILES = [
-    "results/tiny/runs/scratch/epoch-0001.safetensors",
-    "results/tiny/runs/other/epoch-0001.safetensors",
+    "results/tiny/runs/scratch/epoch-0001/model.safetensors",
+    "results/tiny/runs/other/epoch-0001/model.safetensors",
     "results/tiny/dataset/statistics-32.safetensors",
     "results/tiny/dataset/statistics-48.safetensors",
 ]
@@ -49,7 +49,11 @@ def test_no_two_wildcards_share_an_entry(clones):
 def test_a_second_clone_computes_nothing(clones):
     first, second = clones
     assert computed(second.run(*FILES, *CACHED)) == {"trained": 0, "prepared": 0}
-    for name in [*FILES, "results/tiny/dataset/images.csv", "results/tiny/runs/other/epoch-0001.state.safetensors"]:
+    for name in [
+        *FILES,
+        "results/tiny/dataset/images.csv",
+        "results/tiny/runs/other/epoch-0001/training_state.safetensors",
+    ]:
         assert (second.folder / name).read_bytes() == (first.folder / name).read_bytes()
         assert (second.folder / name).is_symlink()
     assert "Nothing to be done" in second.run(*FILES, *CACHED)

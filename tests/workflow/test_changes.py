@@ -12,7 +12,7 @@ from PIL import Image
 from tests.helpers import layouts
 from tests.helpers.studies import Study, copy_workflow, count_dreams, count_jobs, tiny
 
-PICTURES = {"class_by_epoch", "class_by_step", "recipe_by_class", "film_over_epochs", "film_over_steps"}
+PICTURES = {"montage", "film"}
 ASSEMBLED = PICTURES | {"measurements", "plots", "gallery", "comparison"}
 
 
@@ -51,14 +51,14 @@ def test_everything_touched(study):
 
 
 SENTENCES = [
-    ("dreaming/filters.py", "import torch\n", "import torch  # a comment\n"),
-    ("dreaming/loop.py", '"""Take one step;', '"""Make one step;'),
-    ("training/epochs.py", '"""Updates of', '"""The updates of'),
-    ("dreaming/starts.py", "can't be read:", "is not readable:"),
-    ("models/build.py", "can't be built with", "is not built with"),
+    ("dreaming/updates.py", "import torch\n", "import torch  # a comment\n"),
+    ("dreaming/dream.py", '"""Take one step', '"""Make one step'),
+    ("training/trainer.py", '"""Updates of', '"""The updates of'),
+    ("dream_job/context.py", "can't be read:", "is not readable:"),
+    ("models/classifier.py", "can't be built with", "is not built with"),
     ("errors.py", "did you mean", "do you mean"),
     ("dreaming/starts.py", "place: int) -> torch.Tensor:", "place: int | bool) -> torch.Tensor:"),
-    ("pictures/ready.py", "%s: dreamt of %d labels", "%s: %d labels dreamt of"),
+    ("dream_job/context.py", "%s: dreamt of %d labels", "%s: %d labels dreamt of"),
 ]
 
 
@@ -78,15 +78,15 @@ def test_sentences_comments_and_annotations_edited(study):
 
 def test_a_module_moved(study):
     package = study.root / "workflow" / "dreambirds"
-    (package / "dreaming/filters.py").rename(package / "filters.py")
+    (package / "dreaming/updates.py").rename(package / "updates.py")
     for path in package.rglob("*.py"):
-        text = path.read_text().replace("dreambirds.dreaming.updates", "dreambirds.filters")
-        path.write_text(text.replace("dreaming import filters,", "dreaming import"))
+        text = path.read_text().replace("dreambirds.dreaming.updates", "dreambirds.updates")
+        path.write_text(text.replace("import objectives, regularizers, updates", "import objectives, regularizers"))
     edit(
         study,
-        "dreaming/loop.py",
+        "dreaming/dream.py",
         "from dreambirds.dreaming import",
-        "from dreambirds import filters\nfrom dreambirds.dreaming import",
+        "from dreambirds import updates\nfrom dreambirds.dreaming import",
     )
     assert study.jobs() == {}
 
@@ -94,9 +94,13 @@ def test_a_module_moved(study):
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("dreaming/starts.py", "GREY = 128 / 255", "GREY = 127 / 255"),
-        ("dreaming/penalties.py", "1:] - images", "1:] + images"),
-        ("dreaming/loop.py", "        self._grow(number)\n", "        if number:\n            self._grow(number)\n"),
+        ("dreaming/starts.py", "GRAY = 128 / 255", "GRAY = 127 / 255"),
+        ("dreaming/regularizers.py", "1:] - images", "1:] + images"),
+        (
+            "dreaming/dream.py",
+            "        self._advance_octave(step)\n",
+            "        if step:\n            self._advance_octave(step)\n",
+        ),
     ],
     ids=["a constant", "an operator", "a branch"],
 )
@@ -104,7 +108,7 @@ def test_the_dreamer_s_code_edited_at_one_place(study, name, old, new):
     edit(study, name, old, new)
     jobs = study.jobs("dreams_only")
     edit(study, name, new, old)
-    assert jobs == {"dreams_only": 1, "dream_study": 2}
+    assert jobs == {"dreams_only": 1, "dream": 2}
     assert study.jobs("dreams_only") == {}
 
 
@@ -115,7 +119,7 @@ def test_another_version_of_a_library(study, library):
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 99\n")
     jobs = study.jobs("dreams_only")
     shutil.rmtree(about)
-    assert jobs == {"dreams_only": 1, "train": 2, "dream_study": 2}
+    assert jobs == {"dreams_only": 1, "train": 2, "dream": 2}
 
 
 def test_a_montage_option(study):
@@ -127,7 +131,7 @@ def test_a_label_added(study):
     study.config["dreams"]["labels"] = ["blue_jay", "northern_cardinal", "yellow_warbler"]
     said = study.run("-n")
     assert "Params have changed since last execution" in said and "3 labels" in said and "2 labels" in said
-    assert costs(study) == ({"dream_study": 2}, 1 * 2 * 2)
+    assert costs(study) == ({"dream": 2}, 1 * 2 * 2)
 
 
 def test_a_label_removed(study):
@@ -148,32 +152,30 @@ def test_the_label_comes_back(study):
 
 def test_a_recipe_added(study):
     study.config["dreams"]["recipes"]["other"] = {"steps": [2], "objective": "probability"}
-    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream_other": 2}, 3 * 2)
+    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream": 2}, 3 * 2)
 
 
 def test_a_step_added_within(study):
     study.config["dreams"]["recipes"]["study"]["steps"] = [1, 2, 3]
-    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream_study": 2}, 3 * 2)
+    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream": 2}, 3 * 2)
 
 
 def test_a_longer_trajectory(study):
     study.config["dreams"]["recipes"]["study"]["steps"] = [1, 2, 3, 4]
-    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream_study": 2}, 3 * 2)
+    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream": 2}, 3 * 2)
     trace = (study.results / "dreams/scratch/epoch-0001/study/blue_jay/trace.csv").read_text()
     assert len(trace.splitlines()) == 1 + 5
 
 
 def test_a_recipe_renamed(study):
     study.config["dreams"]["recipes"]["renamed"] = study.config["dreams"]["recipes"].pop("other")
-    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream_renamed": 2}, 0)
+    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream": 2}, 0)
 
 
 def test_labels_spread_over_more_jobs(study):
     study.config["dreams"]["labels_per_job"] = 2
     jobs, dreams = costs(study, "dreams_only")
-    assert jobs == {"dreams_only": 1} | {
-        f"dream_{recipe}-{part}": 2 for recipe in ("study", "renamed") for part in ("000", "001")
-    }
+    assert jobs == {"dreams_only": 1, "dream": 2 * 2 * 2}, "checkpoints, recipes and parts"
     assert dreams == 0 and study.jobs("dreams_only") == {}
     study.config["dreams"].pop("labels_per_job")
 
@@ -181,13 +183,13 @@ def test_labels_spread_over_more_jobs(study):
 def test_an_epoch_appended(study):
     study.config["runs"]["scratch"]["epochs"] = [0, 1, 2]
     jobs, dreams = costs(study, "dreams_only")
-    assert jobs == {"dreams_only": 1, "train": 1, "dream_study": 1, "dream_renamed": 1} and dreams == 3 * (4 + 1)
+    assert jobs == {"dreams_only": 1, "train": 1, "dream": 2} and dreams == 3 * (4 + 1)
 
 
 def test_a_run_added(study):
     study.config["runs"]["second"] = study.config["runs"]["scratch"] | {"seed": 1, "epochs": [1]}
     jobs, dreams = costs(study, "dreams_only")
-    assert jobs == {"dreams_only": 1, "train": 1, "dream_study": 1, "dream_renamed": 1} and dreams == 3 * (4 + 1)
+    assert jobs == {"dreams_only": 1, "train": 1, "dream": 2} and dreams == 3 * (4 + 1)
     study.config["runs"].pop("second")
 
 
@@ -195,27 +197,27 @@ def test_a_picture_that_was_deleted_comes_back_from_the_store(study):
     folder = study.results / "dreams/scratch/epoch-0001/study/blue_jay"
     before = (folder / "step-0004.png").read_bytes()
     shutil.rmtree(folder)
-    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream_study": 1}, 0)
+    assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream": 1}, 0)
     assert (folder / "step-0004.png").read_bytes() == before
     assert study.jobs("dreams_only") == {}
 
 
 def test_the_dreamer_s_code_edited(study):
-    with (study.root / "workflow/dreambirds/filters.py").open("a") as file:
+    with (study.root / "workflow/dreambirds/updates.py").open("a") as file:
         file.write("\nEDITED = True\n")
     said = study.run("-n", "dreams_only")
-    assert "dreaming code" in said and count_jobs(said) == {"dreams_only": 1, "dream_study": 3, "dream_renamed": 3}
+    assert "dreaming code" in said and count_jobs(said) == {"dreams_only": 1, "dream": 6}
     name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.csv"
-    assert costs(study, name) == ({"dream_study": 1}, 3 * 4)
+    assert costs(study, name) == ({"dream": 1}, 3 * 4)
 
 
 def test_the_trainer_s_code_edited(study):
     with (study.root / "workflow/dreambirds/training/loss.py").open("a") as file:
         file.write("\nEDITED = True\n")
     jobs = study.jobs()
-    assert jobs["train"] == 3 and jobs["dream_study"] == 3 and jobs["curves"] == 1 and "dataset" not in jobs
+    assert jobs["train"] == 3 and jobs["dream"] == 6 and jobs["curves"] == 1 and "dataset" not in jobs
     name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.csv"
-    assert costs(study, name) == ({"train": 2, "dream_study": 1}, 0), "the same weights have dreamt already"
+    assert costs(study, name) == ({"train": 2, "dream": 1}, 0), "the same weights have dreamt already"
 
 
 def test_a_photograph_added_or_touched(tmp_path):
@@ -229,5 +231,5 @@ def test_a_photograph_added_or_touched(tmp_path):
     assert study.jobs("dreams_only") == {}
     layouts.save_bird(photograph.with_name("new.png"), "blue_jay", 9)
     said = study.run("dreams_only")
-    assert count_jobs(said) == {"dreams_only": 1, "dataset": 1, "train": 1, "dream_study": 1}
+    assert count_jobs(said) == {"dreams_only": 1, "dataset": 1, "train": 1, "dream": 1}
     assert "prepared 13 pictures of 3 classes, 12 of them from the store" in said

@@ -15,7 +15,7 @@ from tests.helpers.killing import files, jobs_of
 from tests.helpers.studies import Study, count_dreams, tiny
 from tests.helpers.surroundings import surroundings
 
-ARGUMENTS = ["dreams_only", "--set-resources", "dream_study:mem_mb=100"]  # so little memory makes batches of one
+ARGUMENTS = ["dreams_only", "--set-resources", "dream:mem_mb=100"]  # so little memory makes batches of one
 
 
 def config(epochs: int) -> dict:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from dreambirds.dream_job.snapshots import read_facts
+from dreambirds.dream_job.image_files import read_facts
 from dreambirds.models.checkpoint import load_checkpoint, save_checkpoint
 
 
@@ -72,12 +72,12 @@ def test_a_layer_that_the_model_has_not_is_refused_before_any_job(fresh, objecti
 
 def test_a_dream_that_leaves_the_numbers_is_named_and_its_mates_are_kept(fresh):
     fresh.config["runs"]["scratch"]["epochs"] = [0]
-    weights = "results/tiny/runs/scratch/epoch-0000.safetensors"
+    weights = "results/tiny/runs/scratch/epoch-0000/model.safetensors"
     fresh.run(weights)
     classifier, card = load_checkpoint(fresh.folder / weights)
     with torch.no_grad():
         classifier.network.fc.weight[card.labels.index("blue_jay")] = 3e38
-    save_checkpoint(fresh.folder / weights, classifier, card)
+    save_checkpoint((fresh.folder / weights).parent, classifier, card)
     said = fresh.run("dreams_only")
     assert "Error: dreams.recipes.study, blue_jay: what the model '" in said and "lower step_size" not in said
     assert "Traceback" not in said

@@ -22,7 +22,7 @@ def test_all_that_a_person_looks_at_is_in_the_report_by_category(study):
     shown = {name: {path for paths in parts.values() for path in paths} for name, parts in categories.items()}
     assert shown["montages"] == set(targets.montages(plan)) and shown["films"] == set(targets.films(plan))
     assert len(shown["dreams"]) == 6 and all(path.endswith("/step-0003-rescaled.png") for path in shown["dreams"])
-    looks = {path for path in targets.look(plan) if path.endswith(".png")}
+    looks = {path for path in targets.overview(plan) if path.endswith(".png")}
     assert shown["training"] == looks | set(targets.curves(plan))
     assert "results/tiny/compare.html" in shown["findings"]
     assert set(results) == set().union(*shown.values())

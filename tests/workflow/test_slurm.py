@@ -16,7 +16,7 @@ from tests.helpers.studies import ROOT, Study, tiny
 pytestmark = pytest.mark.slurm
 WITHOUT_ACCOUNTING = ["--profile", "profiles/slurm", "--slurm-status-command", "squeue", "--slurm-no-account"]
 QUICK = ["--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "1"]
-VICTIM = "rule_dream_study_wildcards_scratch_0000"
+VICTIM = "rule_dream_wildcards_scratch_0000_study"
 
 
 @dataclass
@@ -129,7 +129,7 @@ def test_a_cancelled_job_is_tried_again_with_more_memory_and_time(ran):
 def test_jobs_on_slurm_keep_what_the_profile_caches(ran):
     kept = {file.name.partition("_")[2] for file in (ran.study.folder / "results/.store/cache").iterdir()}
     assert {"pictures.npy", "weights.safetensors"} <= kept
-    assert (ran.study.results / "runs/scratch/epoch-0001.safetensors").is_symlink()
+    assert (ran.study.results / "runs/scratch/epoch-0001/model.safetensors").is_symlink()
 
 
 def test_nothing_is_left_running(ran):
@@ -143,7 +143,7 @@ def test_results_are_those_of_a_local_run_byte_for_byte(ran, tmp_path):
     local = Study(tmp_path, config())
     local.run("dreams_only")
     compared = 0
-    for pattern in ("runs/*/epoch-????.safetensors", "dreams/**/step-*.png"):
+    for pattern in ("runs/*/epoch-????/model.safetensors", "dreams/**/step-*.png"):
         for file in local.results.glob(pattern):
             assert file.read_bytes() == (ran.study.results / file.relative_to(local.results)).read_bytes(), file.name
             compared += 1

@@ -3,13 +3,14 @@
 import copy
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from dreambirds.config.contrasts import VIEWS
-from dreambirds.dream_job.snapshots import read_facts
+from dreambirds.dream_job.image_files import read_facts
 from dreambirds.plan import targets
 from dreambirds.plan.paths import picture_path
 from dreambirds.plan.plan import make_plan
@@ -20,14 +21,14 @@ def test_a_dry_run_says_how_many_dreams_there_are(study):
     said = study.run("-n")
     assert "Study 'tiny': 12 dreams asked for (2 checkpoints of 1 run(s), 1 recipes, 3 labels" in said
     assert "0 there already" in said
-    assert count_jobs(said)["dream_study"] == 2 and count_jobs(said)["train"] == 2
+    assert count_jobs(said)["dream"] == 2 and count_jobs(said)["train"] == 2
 
 
 def test_a_single_result_is_made_by_its_name_and_nothing_else(study):
     name = "results/tiny/dreams/scratch/epoch-0000/study/blue_jay/step-0003.png"
     study.run(name)
     assert (study.folder / name).exists()
-    assert not (study.results / "montages").exists() and not (study.results / "runs/scratch/epoch-0001.csv").exists()
+    assert not (study.results / "montages").exists() and not (study.results / "runs/scratch/epoch-0001").exists()
 
 
 def test_the_study_makes_everything_it_promises(study):
@@ -35,7 +36,8 @@ def test_the_study_makes_everything_it_promises(study):
     plan = make_plan(study.config)
     wanted = targets.dreams(plan) + targets.montages(plan) + targets.films(plan) + targets.curves(plan)
     assert len(wanted) == 2 + 4 + 2 + 1
-    wanted += [picture_path("tiny", dream, view) for dream in plan.dreams.itertuples() for view in VIEWS]
+    root = Path("results/tiny/dreams")
+    wanted += [str(picture_path(root, dream, view)) for dream in plan.dreams.itertuples() for view in VIEWS]
     assert [name for name in wanted if not (study.folder / name).stat().st_size] == []
     assert re.search(r"scratch epoch 1: loss [\d.]+, validation accuracy [\d.]+", said), "progress is seen"
     log = (study.folder / "results/logs/tiny/train/scratch/epoch-0001.log").read_text()
@@ -78,10 +80,10 @@ def test_two_more_epochs_cost_two_epochs_and_end_in_the_bits_of_one_go(study, tm
     before = {path: path.read_bytes() for path in (study.results / "runs/scratch").glob("epoch-0001*")}
     study.config["runs"]["scratch"]["epochs"] = [0, 1, 3]
     said = study.run()
-    assert count_jobs(said)["train"] == 1 and count_jobs(said)["dream_study"] == 1
+    assert count_jobs(said)["train"] == 1 and count_jobs(said)["dream"] == 1
     assert "scratch epoch 2" in said and "scratch epoch 3" in said and "scratch epoch 1:" not in said
     assert {path: path.read_bytes() for path in before} == before
-    name = "results/tiny/runs/scratch/epoch-0003.safetensors"
+    name = "results/tiny/runs/scratch/epoch-0003/model.safetensors"
     other = type(study)(tmp_path, copy.deepcopy(study.config))
     other.config["runs"]["scratch"]["epochs"] = [3]
     other.run(name)

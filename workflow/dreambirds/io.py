@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from dreambirds.errors import UserError
@@ -68,6 +69,17 @@ def sha256_of(path: Path) -> str:
 def digest_of(facts: object) -> str:
     """Return the sha256 of JSON facts, whatever the order of their keys."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def to_parameter(value: object) -> str:
+    """Return JSON facts as text for a rule's parameters, so that no name in it is code of a page: Snakemake's report
+    shows parameters as they are."""
+    return json.dumps(value).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def from_parameter(text: str) -> Any:
+    """Return the facts that `to_parameter` made into text."""
+    return json.loads(text)
 
 
 def unwritable(what: str, folder: Path, error: OSError) -> UserError:

@@ -1,8 +1,9 @@
 from snakemake.exceptions import WorkflowError
 
-from dreambirds.runtime.code_version import libraries, stage_code
 from dreambirds.errors import UserError
-from dreambirds.plan.memory import dream_mb, train_mb
+from dreambirds.io import digest_of, to_parameter
+from dreambirds.plan.memory import dream_mb, memory_budget, train_mb
+from dreambirds.runtime.code_version import libraries, stage_code
 
 
 wildcard_constraints:
@@ -15,23 +16,19 @@ wildcard_constraints:
     size=r"\d+(x\d+)?",
 
 
-def plainly(function, **known):
-    """Return an input function that calls this one with the wildcards, and whose UserError is one plain sentence."""
+def input_function(function, **known):
+    """Return an input function that calls this one with the wildcards; of a UserError it raises only the sentence."""
 
-    def ask(wildcards):
+    def call(wildcards):
         try:
             return function(**known, **dict(wildcards.items()))
         except UserError as error:
             raise WorkflowError(str(error)) from None
 
-    return ask
+    return call
 
 
-def dream_memory(recipe=None):
-    """Return the function that estimates the memory of the dream jobs of a recipe; without one, the wildcards tell."""
-    return (
-        lambda wildcards, attempt: dream_mb(
-            plan, wildcards.run, recipe or wildcards.recipe
-        )
-        * attempt
-    )
+# Snakemake takes braces in a plain text for wildcards, so text of JSON is given by a function. A parameter that is a function of `output` is not recorded, and its change does not run a job again. So are the names of
+# classes given, which may be many; where they matter, their digest is a parameter too.
+names = to_parameter(plan.names)
+names_digest = digest_of(plan.names)

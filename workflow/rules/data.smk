@@ -20,7 +20,12 @@ rule dataset:
         code=stage_code("dataset"),
         libraries=libraries("dataset"),
         dataset=plan.config["dataset"],
-        photographs=plainly(lambda **_: fingerprint(plan)),
+        labels=lambda wildcards: to_parameter(
+            [[label.label, label.name, label.folder] for label in plan.labels]
+        ),
+        photographs=input_function(
+            lambda **_: fingerprint(plan.config["dataset"], plan.labels)
+        ),
     message:
         "Prepare the pictures"
     script:

@@ -1,30 +1,27 @@
 from dreambirds.data.download.resources import RESOURCES
 
-
 # The data is an output only while it is not there, since Snakemake deletes the outputs of a job that it runs again.
-rule download_cub:
-    output:
-        [] if RESOURCES["cub"].found() else directory(RESOURCES["cub"].place),
-    log:
-        "results/logs/download_cub.log",
-    localrule: True
-    conda:
-        "../../environment.yml"
-    message:
-        "Fetch CUB-200-2011"
-    script:
-        "../scripts/download_cub.py"
+for source, resource in RESOURCES.items():
 
-
-rule download_cse455:
-    output:
-        [] if RESOURCES["kaggle"].found() else RESOURCES["kaggle"].place,
-    log:
-        "results/logs/download_cse455.log",
-    localrule: True
-    conda:
-        "../../environment.yml"
-    message:
-        "Fetch the CSE455 birds from Kaggle"
-    script:
-        "../scripts/download_cse455.py"
+    rule:
+        name:
+            f"download_{resource.name}"
+        output:
+            (
+                []
+                if resource.found()
+                else (
+                    directory(resource.place) if resource.is_folder else resource.place
+                )
+            ),
+        log:
+            f"results/logs/download_{resource.name}.log",
+        localrule: True
+        conda:
+            "../../environment.yml"
+        params:
+            source=source,
+        message:
+            f"Fetch {resource.data}"
+        script:
+            "../scripts/download.py"

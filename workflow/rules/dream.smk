@@ -1,72 +1,71 @@
-from dreambirds.plan import inputs, targets
-from dreambirds.plan.paths import index_name
-from dreambirds.plan.inputs import start_images, statistics
+from dreambirds.plan.checkpoints import expected_metadata
+from dreambirds.plan.inputs import requested, start_images, statistics
+from dreambirds.plan.targets import job_if_there, steps_of
 
-dreams = f"{results}/dreams/{{run}}/epoch-{{epoch}}"
-
-
-# One rule a recipe, since its inputs can't depend on a wildcard; one job dreams of all labels, or of a part of them.
-for recipe in plan.recipes:
-    for part in plan.parts:
-        word = "" if part is None else f"-{part:03d}"
-
-        rule:
-            name:
-                f"dream_{recipe}{word}"
-            input:
-                weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
-                # functions, since Snakemake's report shows plain paths as code of the page
-                photographs=lambda wildcards, recipe=recipe: start_images(plan, recipe),
-                statistics=lambda wildcards, recipe=recipe: statistics(plan, recipe),
-            output:
-                index=f"{dreams}/{recipe}/{index_name(part)}",
-            log:
-                f"results/logs/{plan.study}/dream/{{run}}/epoch-{{epoch}}/{recipe}{word}.log",
-            conda:
-                "../../environment.yml"
-            threads: plan.config["threads"]["dream"]
-            resources:
-                gpu=plan.config["gpu"],
-                mem_mb=dream_memory(recipe),
-                runtime=lambda wildcards, attempt: 240 * attempt,
-            params:
-                code=stage_code("dreaming"),
-                recipe=recipe,
-                part=part,
-                digest=plan.digest(recipe),
-                asked=plainly(inputs.requested, plan=plan, recipe=recipe, part=part),
-            message:
-                f"Dream of {recipe} at epoch {{wildcards.epoch}} of {{wildcards.run}}"
-            script:
-                "../scripts/dream.py"
+dreams = f"{results}/dreams/{{run}}/epoch-{{epoch}}/{{recipe}}"
 
 
-rule one_dream:
+# One job dreams of all labels of a (run, epoch, recipe), or of a part of them.
+rule dream:
     input:
-        weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
+        weights=f"{checkpoints}/model.safetensors",
+        # functions, since Snakemake's report shows plain paths as code of the page
         photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
-        job=ancient(plainly(targets.job_if_there, plan=plan)),
     output:
-        f"{dreams}/{{recipe}}/{{label}}/{{file}}",
+        index=f"{dreams}/dreams{{part}}.csv",
     log:
-        f"results/logs/{plan.study}/dream/{{run}}/epoch-{{epoch}}/{{recipe}}/{{label}}/{{file}}.log",
+        f"results/logs/{plan.study}/dream/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.log",
     wildcard_constraints:
-        file=r"step-\d\d\d\d+(-rescaled)?\.png|trace\.csv|film\.gif",
+        part=r"(-\d\d\d+)?",
     conda:
         "../../environment.yml"
     threads: plan.config["threads"]["dream"]
     resources:
         gpu=plan.config["gpu"],
-        mem_mb=dream_memory(),
+        mem_mb=lambda wildcards, attempt: attempt
+        * dream_mb(plan, wildcards.run, wildcards.recipe),
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_code("dreaming"),
-        digest=lambda wildcards: plan.digest(wildcards.recipe),
+        parameters=lambda wildcards: to_parameter(plan.recipes[wildcards.recipe]),
+        requested=input_function(requested, plan=plan),
+        names=lambda wildcards, output: to_parameter(plan.parts[wildcards.part]),
+        folder=lambda wildcards, output: str(Path(output.index).parent),
+        checkpoint=lambda wildcards, output: expected_metadata(
+            plan, wildcards.run, wildcards.epoch
+        ),
+        bytes_free=lambda wildcards, resources: memory_budget(
+            plan, wildcards.run, wildcards.recipe, resources.mem_mb
+        ),
     message:
-        "Dream of {wildcards.label} for {output}"
+        "Dream of {wildcards.recipe} at epoch {wildcards.epoch} of {wildcards.run}"
     script:
         "../scripts/dream.py"
+
+
+# One image, trace or film by its name.
+use rule dream as one_dream with:
+    input:
+        weights=f"{checkpoints}/model.safetensors",
+        photographs=lambda wildcards: start_images(plan, wildcards.recipe),
+        statistics=lambda wildcards: statistics(plan, wildcards.recipe),
+        job=ancient(input_function(job_if_there, plan=plan)),
+    output:
+        f"{dreams}/{{label}}/{{file}}",
+    log:
+        f"results/logs/{plan.study}/dream/{{run}}/epoch-{{epoch}}/{{recipe}}/{{label}}/{{file}}.log",
+    wildcard_constraints:
+        file=r"step-\d\d\d\d+(-rescaled)?\.png|trace\.csv|film\.gif",
+    params:
+        requested=None,
+        only=input_function(steps_of, plan=plan),
+        names=lambda wildcards, output: to_parameter(
+            {wildcards.label: plan.names[wildcards.label]}
+        ),
+        folder=lambda wildcards, output: str(Path(output[0]).parents[1]),
+    message:
+        "Dream of {wildcards.label} for {output}"
 
 
 rule recipes:
@@ -79,7 +78,7 @@ rule recipes:
         "../../environment.yml"
     params:
         code=stage_code("recipes"),
-        recipes=[plan.digest(recipe) for recipe in plan.recipes],
+        recipes=lambda wildcards: to_parameter(plan.recipes),
     message:
         "List the recipes"
     script:

@@ -1,15 +1,26 @@
+from dreambirds.config.judges import kind
 from dreambirds.plan import inputs
+from dreambirds.plan.paths import index_name
 
 
 wildcard_constraints:
     judge="|".join(plan.judges) or "no judge",
 
 
+study_facts = dict(
+    recipes=plan.recipes,
+    names=plan.names,
+    models={run: keys["model"] for run, keys in plan.config["runs"].items()},
+    judged_runs={judge: inputs.judged_runs(plan, judge) for judge in plan.judges},
+)
+job_tables = {index_name(part): list(labels) for part, labels in plan.parts.items()}
+
+
 rule judge:
     input:
-        weights=plainly(inputs.weights, plan=plan),
-        names=plainly(inputs.names, plan=plan),
-        dreams=plainly(inputs.indexes, plan=plan),
+        weights=input_function(inputs.weights, plan=plan),
+        names=input_function(inputs.names, plan=plan),
+        dreams=input_function(inputs.indexes, plan=plan),
         pictures=ancient(rules.dataset.output.pictures),
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
@@ -27,8 +38,20 @@ rule judge:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_code("judging"),
+        kind=lambda wildcards: kind(plan.judges[wildcards.judge]),
         judge=lambda wildcards: inputs.section(plan, wildcards.judge),
-        dreams=inputs.dreams(plan),
+        labels=lambda wildcards: to_parameter(
+            [[label.label, label.name] for label in plan.labels]
+        ),
+        epochs=lambda wildcards: {
+            run: plan.epochs(run) for run in inputs.judged_runs(plan, wildcards.judge)
+        },
+        steps=plan.steps,
+        dreamt=list(plan.names),
+        parts=job_tables,
+        families={
+            name: inputs.family_of(recipe) for name, recipe in plan.recipes.items()
+        },
     message:
         "Judge the dreams with {wildcards.judge}"
     script:
@@ -56,8 +79,10 @@ rule measurements:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=stage_code("measurements"),
-        dreams=inputs.dreams(plan),
-        judges=list(plan.judges),
+        study=lambda wildcards: to_parameter(study_facts),
+        epochs=plan.dreaming_epochs,
+        steps=plan.steps,
+        parts=job_tables,
     message:
         "Measure the dreams"
     script:

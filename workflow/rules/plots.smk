@@ -1,4 +1,4 @@
-from dreambirds.plan.targets import PLOTS
+from dreambirds.figures.plots import PLOTS
 
 
 rule plots:
@@ -26,6 +26,9 @@ rule plots:
         runtime=30,
     params:
         code=stage_code("plots"),
+        epochs=plan.dreaming_epochs,
+        steps=plan.steps,
+        labels=list(plan.names),
     message:
         "Plot the measurements"
     script:

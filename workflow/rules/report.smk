@@ -1,70 +1,56 @@
-from dreambirds.io import digest_of
+from dreambirds.runtime.code_version import ENTRIES
+from dreambirds.plan.experiments import experiment_config, experiment_file, experiments
 
 
 report: "../report/workflow.rst"
 
 
-rule comparison:
+wildcard_constraints:
+    experiment="|".join(experiments()),
+
+
+# Each experiment is a study of its own, run by a Snakemake under this one, which knows what of it is there.
+rule experiment:
     input:
-        dreams=rules.measurements.output.dreams,
-        runs=rules.measurements.output.runs,
+        lambda wildcards: str(experiment_file(wildcards.experiment)),
     output:
-        report(
-            f"{results}/compare.html",
-            caption="../report/comparison.rst",
-            category="findings",
-            subcategory="comparison",
-            labels={"table": "runs and recipes"},
-        ),
+        page=f"{results}/findings/{{experiment}}.html",
+        table=f"{results}/findings/{{experiment}}.csv",
+        config=f"{results}/findings/{{experiment}}.yaml",
     log:
-        f"results/logs/{plan.study}/comparison.log",
+        job=f"results/logs/{plan.study}/findings/{{experiment}}.log",
+        snakemake=f"results/logs/{plan.study}/findings/{{experiment}}.snakemake.log",
     conda:
         "../../environment.yml"
+    threads: plan.config["threads"]["prepare"]
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=lambda wildcards, attempt, threads: 1500 * threads * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        code=stage_code("comparison"),
+        stages=[stage_code(stage) for stage in ENTRIES],
+        config=input_function(experiment_config, lender=plan.config),
     message:
-        "Compare runs and recipes"
+        "Run the experiment {wildcards.experiment}; {log.snakemake} tells how far it is"
     script:
-        "../scripts/comparison.py"
+        "../scripts/experiment.py"
 
 
-if plan.comparisons:
-
-    rule finding:
-        input:
-            dreams=rules.measurements.output.dreams,
-            runs=rules.measurements.output.runs,
-            judges=rules.measurements.output.judges,
-            plots=rules.plots.output.pictures,
-            images=ancient(rules.dataset.output.images),
-            table=rules.dataset.output.table,
-        output:
-            page=report(
-                f"{results}/finding/index.html",
-                caption="../report/finding.rst",
-                category="findings",
-                subcategory="experiment",
-                labels={"table": "the experiment's answer"},
-            ),
-            table=f"{results}/finding/finding.csv",
-            pictures=[
-                f"{results}/finding/montage.png",
-                f"{results}/finding/effects.png",
-            ],
-        log:
-            f"results/logs/{plan.study}/finding.log",
-        conda:
-            "../../environment.yml"
-        resources:
-            mem_mb=lambda wildcards, attempt: 2000 * attempt,
-            runtime=30,
-        params:
-            code=stage_code("finding"),
-            asked=digest_of([plan.config, plan.names]),
-        message:
-            "Answer the question: {output.page}"
-        script:
-            "../scripts/finding.py"
+rule findings:
+    input:
+        tables=expand(
+            f"{results}/findings/{{experiment}}.csv", experiment=experiments()
+        ),
+    output:
+        page=f"{results}/findings/index.html",
+        table=f"{results}/findings/findings.csv",
+    log:
+        f"results/logs/{plan.study}/findings.log",
+    localrule: True
+    conda:
+        "../../environment.yml"
+    params:
+        code=stage_code("findings"),
+    message:
+        "Collect the findings: {output.page}"
+    script:
+        "../scripts/findings.py"

@@ -1,16 +1,25 @@
-from dreambirds.plan.checkpoints import histories, previous_checkpoint, training_settings
+from dreambirds.plan.checkpoints import (
+    submitted_weights,
+    fingerprint_tests,
+    histories,
+    previous_checkpoint,
+    training_settings,
+)
+
+checkpoints = f"{results}/runs/{{run}}/epoch-{{epoch}}"
 
 
 rule train:
     input:
-        unpack(plainly(previous_checkpoint, plan=plan)),
+        unpack(input_function(previous_checkpoint, plan=plan)),
         pictures=ancient(rules.dataset.output.pictures),
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
     output:
-        weights=f"{results}/runs/{{run}}/epoch-{{epoch}}.safetensors",
-        state=f"{results}/runs/{{run}}/epoch-{{epoch}}.state.safetensors",
-        history=f"{results}/runs/{{run}}/epoch-{{epoch}}.csv",
+        model=f"{checkpoints}/model.safetensors",
+        config=f"{checkpoints}/config.json",
+        state=f"{checkpoints}/training_state.safetensors",
+        history=f"{checkpoints}/history.csv",
     log:
         f"results/logs/{plan.study}/train/{{run}}/epoch-{{epoch}}.log",
     cache: True
@@ -27,6 +36,8 @@ rule train:
         libraries=libraries("training"),
         checkpoint=lambda wildcards: [wildcards.run, wildcards.epoch],
         settings=lambda wildcards: training_settings(plan, wildcards.run),
+        where=lambda wildcards, output: plan.path(wildcards.run),
+        threads=lambda wildcards, output: plan.config["threads"],
     message:
         "Train {wildcards.run} to epoch {wildcards.epoch}"
     script:
@@ -59,3 +70,27 @@ rule curves:
         "Plot how {wildcards.run} trained"
     script:
         "../scripts/curves.py"
+
+
+rule submission:
+    input:
+        weights=input_function(submitted_weights, plan=plan),
+    output:
+        f"{checkpoints}/submission.csv",
+    log:
+        f"results/logs/{plan.study}/submission/{{run}}/epoch-{{epoch}}.log",
+    conda:
+        "../../environment.yml"
+    threads: plan.config["threads"]["train"]
+    resources:
+        gpu=plan.config["gpu"],
+        mem_mb=lambda wildcards, attempt: train_mb(plan, wildcards.run) * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=stage_code("submission"),
+        dataset=plan.config["dataset"],
+        photographs=input_function(lambda **_: fingerprint_tests(plan)),
+    message:
+        "Classify the competition's pictures with {wildcards.run} at epoch {wildcards.epoch}"
+    script:
+        "../scripts/submission.py"

@@ -6,7 +6,7 @@ with job(snakemake):
     import pandas as pd
 
     from dreambirds.data.tables import write_table
-    from dreambirds.figures.plots import plot_curves
+    from dreambirds.figures.draw import plot_curves
     from dreambirds.training.job import read_history
 
     parts = [Path(file) for file in snakemake.input if file.endswith(".csv")]

@@ -3,11 +3,12 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
+    from dreambirds.data.labels import Label
     from dreambirds.data.prepare import prepare
+    from dreambirds.io import from_parameter
     from dreambirds.plan.inputs import remember_photographs
-    from dreambirds.plan.plan import make_plan
 
-    plan = make_plan(snakemake.config)
-    folder = Path(snakemake.output.table).parent
-    prepare(plan.config["dataset"], plan.labels, folder, threads=snakemake.threads)
-    remember_photographs(plan)
+    dataset = snakemake.params.dataset
+    labels = [Label(*names) for names in from_parameter(snakemake.params.labels)]
+    prepare(dataset, labels, Path(snakemake.output.table).parent, threads=snakemake.threads)
+    remember_photographs(dataset, labels)

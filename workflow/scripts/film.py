@@ -3,8 +3,11 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
-    from dreambirds.figures.assembly import write_film
-    from dreambirds.plan.plan import make_plan
+    from dreambirds.figures.animation import write_film
+    from dreambirds.figures.selection import Selection
+    from dreambirds.io import from_parameter
 
-    wanted = dict(snakemake.wildcards.items())
-    write_film(make_plan(snakemake.config), wanted, snakemake.params.moments, Path(snakemake.output[0]))
+    params = snakemake.params
+    results = Path(params.results)
+    selection = Selection.of(results, params.epochs, params.steps, from_parameter(params.names), params.shared)
+    write_film(selection, params.over, params.cell_size, params.frame_duration, Path(snakemake.output[0]))

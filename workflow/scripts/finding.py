@@ -3,11 +3,13 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
+    from dreambirds.config.contrasts import Comparison
     from dreambirds.gallery.findings import write_finding
-    from dreambirds.plan.plan import make_plan
+    from dreambirds.io import from_parameter
 
+    study = from_parameter(snakemake.params.study)
     write_finding(
-        make_plan(snakemake.config),
+        **{**study, "comparisons": [Comparison(**each) for each in study["comparisons"]]},
         results=Path(snakemake.input.dreams).parent,
         folder=Path(snakemake.output.page).parent,
     )

@@ -3,17 +3,28 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
+    from dreambirds.data.labels import Label
+    from dreambirds.data.tables import write_table
     from dreambirds.device import choose_device
-    from dreambirds.evaluation.evaluate import JudgeJob, write_judgement
-    from dreambirds.plan.plan import make_plan
+    from dreambirds.evaluation.evaluate import JudgeJob, judge_dreams, load_context, write_sanity
+    from dreambirds.evaluation.tables import list_views, read_dreams
+    from dreambirds.io import from_parameter
+    from dreambirds.plan.dream_table import dream_table
 
-    source, output = snakemake.input, snakemake.output
-    case = JudgeJob(
-        judge=snakemake.wildcards.judge,
+    source, params = snakemake.input, snakemake.params
+    judge = JudgeJob(
+        name=snakemake.wildcards.judge,
+        kind=params.kind,
+        section=params.judge,
         weights=Path(source.weights),
         names=[Path(file) for file in source.names],
+        labels=[Label(*names) for names in from_parameter(params.labels)],
         dataset=Path(source.table).parent,
-        code=snakemake.params.code,
+        code=params.code,
     )
-    device = choose_device(snakemake.resources.gpu, snakemake.threads)
-    write_judgement(make_plan(snakemake.config), case, device, Path(output.judged), Path(output.check))
+    context = load_context(judge, choose_device(snakemake.resources.gpu, snakemake.threads))
+    folder = judge.dataset.with_name("dreams")
+    dreams = dream_table(params.epochs, params.steps, params.dreamt)
+    views = list_views(read_dreams(dreams, folder, params.parts), folder, params.families)
+    write_table(judge_dreams(context, views), Path(snakemake.output.judged), "%.6g")
+    write_sanity(judge, context, Path(snakemake.output.check))

@@ -3,13 +3,18 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
-    from dreambirds.evaluation.tables import write_tables
-    from dreambirds.plan.plan import make_plan
+    from dreambirds.evaluation.tables import StudyFacts, write_tables
+    from dreambirds.io import from_parameter
+    from dreambirds.plan.dream_table import dream_table
 
+    params, study = snakemake.params, from_parameter(snakemake.params.study)
     write_tables(
-        make_plan(snakemake.config),
+        dream_table(params.epochs, params.steps, study["names"]),
+        StudyFacts(**study),
+        results=Path(snakemake.output.dreams).parent,
+        parts=params.parts,
         judged=[Path(file) for file in snakemake.input.judged],
         checks=[Path(file) for file in snakemake.input.checks],
-        code=snakemake.params.code,
+        code=params.code,
         paths={name: Path(file) for name, file in snakemake.output.items()},
     )

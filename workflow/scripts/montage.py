@@ -3,15 +3,12 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
-    from dreambirds.figures.assembly import write_montage
-    from dreambirds.plan.plan import make_plan
+    from dreambirds.figures.montage import write_montage
+    from dreambirds.figures.selection import Selection
+    from dreambirds.io import from_parameter
 
-    table = snakemake.input.get("table")
-    write_montage(
-        make_plan(snakemake.config),
-        wanted={**dict(snakemake.wildcards.items()), **snakemake.params.get("only", {})},
-        rows=snakemake.params.rows,
-        columns=snakemake.params.columns,
-        path=Path(snakemake.output[0]),
-        dataset=table and Path(table).parent,
-    )
+    params = snakemake.params
+    results = Path(params.results)
+    selection = Selection.of(results, params.epochs, params.steps, from_parameter(params.names), params.shared)
+    dataset = next((Path(table).parent for table in snakemake.input.table), None)
+    write_montage(selection, params.rows, params.columns, params.cell_size, Path(snakemake.output[0]), dataset)

@@ -3,8 +3,10 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
+    from dreambirds.evaluation.columns import read_dreams_and_runs
     from dreambirds.figures.plots import write_plots
-    from dreambirds.plan.plan import make_plan
+    from dreambirds.plan.dream_table import dream_table
 
-    results, folder = Path(snakemake.input.dreams).parent, Path(snakemake.output[0]).parent
-    write_plots(results, folder, make_plan(snakemake.config))
+    params, results = snakemake.params, Path(snakemake.input.dreams).parent
+    dreams, runs = read_dreams_and_runs(results, dream_table(params.epochs, params.steps, params.labels))
+    write_plots(results, Path(snakemake.output[0]).parent, dreams, runs)

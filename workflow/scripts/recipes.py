@@ -5,6 +5,6 @@ from job import job
 with job(snakemake):
     from dreambirds.config.recipes import recipe_table
     from dreambirds.data.tables import write_table
-    from dreambirds.plan.plan import make_plan
+    from dreambirds.io import from_parameter
 
-    write_table(recipe_table(make_plan(snakemake.config).recipes), Path(snakemake.output[0]))
+    write_table(recipe_table(from_parameter(snakemake.params.recipes)), Path(snakemake.output[0]))

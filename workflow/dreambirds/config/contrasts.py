@@ -12,7 +12,7 @@ from dreambirds.errors import UserError, did_you_mean
 from dreambirds.io import digest_of
 
 VIEWS = {"raw": "", "rescaled": "-rescaled"}
-DREAM = ["run", "epoch", "step", "recipe", "label", "view"]
+FACTORS = ["run", "epoch", "step", "recipe", "label", "view"]
 CHANCE = "chance"
 ENDS: dict[str, Literal["min", "max"]] = {"first": "min", "last": "max"}
 USUAL = {"epoch": ["last"], "step": ["last"], "view": ["raw"]}
@@ -38,12 +38,11 @@ class DreamQuery:
     """The dreams of a study as experiments speak of them: by places, by parameters, and by recipes of the config, each
     of which stands for all points of its grid."""
 
-    def __init__(self, config: Section, recipes: dict[str, Section], table: pd.DataFrame):
-        """Take a checked config, its recipes spread out, and a table with a row for each view of each dream, whose
-        index is its own."""
+    def __init__(self, grids: dict[str, Section], recipes: dict[str, Section], table: pd.DataFrame):
+        """Take the recipes as the config writes them, the same spread out, and a table with one row for each view of
+        each dream, whose index is its own."""
         self.recipes = recipes
-        asked = config["dreams"]["recipes"]
-        self.origins = {point: name for name, recipe in asked.items() for point in expand_grid(name, recipe)}
+        self.origins = {point: name for name, grid in grids.items() for point in expand_grid(name, grid)}
         self.table = table
 
     def pick(self, chosen: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
@@ -70,7 +69,7 @@ class DreamQuery:
         sides = []
         for name, value in (("baseline", comparison.baseline), ("compared", comparison.compared)):
             rows = self.side(comparison, value)
-            sides.append(rows[DREAM].assign(partner=self._partners(rows, comparison.vary), **{name: rows.index}))
+            sides.append(rows[FACTORS].assign(partner=self._partners(rows, comparison.vary), **{name: rows.index}))
         both = sides[0].merge(sides[1], on=keys)[["baseline", "compared"]]
         return both[both["baseline"] != both["compared"]]
 
@@ -82,19 +81,19 @@ class DreamQuery:
                 held |= rows[column] == whole.transform(ENDS[word])[rows.index]
             return held
         values = self.values(rows, column)
-        return values.isin(wanted) if column in DREAM else values.map(lambda value: value in wanted)
+        return values.isin(wanted) if column in FACTORS else values.map(lambda value: value in wanted)
 
     def values(self, rows: pd.DataFrame, column: str) -> pd.Series:
         """Return what rows have in a column, or of a recipe's parameter."""
         if column == "recipe":
             return rows["recipe"].map(self.origins)
-        return rows[column] if column in DREAM else rows["recipe"].map(lambda name: self.recipes[name][column])
+        return rows[column] if column in FACTORS else rows["recipe"].map(lambda name: self.recipes[name][column])
 
     def _partners(self, rows: pd.DataFrame, vary: str) -> pd.Series:
         """Return a word for each row that those share which differ, of all that a recipe says, in `vary` only."""
         if vary == "recipe":
             return rows["recipe"].map(lambda name: self.recipes[name]["seed"])
-        apart = {"steps", vary} if vary not in DREAM else set()
+        apart = {"steps", vary} if vary not in FACTORS else set()
         words = {
             name: digest_of({key: value for key, value in recipe.items() if key not in apart})
             for name, recipe in self.recipes.items()
@@ -123,7 +122,7 @@ def list_comparisons(config: Section, recipes: dict[str, Section], table: pd.Dat
     """
     if config["experiment"] is None:
         return []
-    dreams = DreamQuery(config, recipes, by_view(table))
+    dreams = DreamQuery(config["dreams"]["recipes"], recipes, by_view(table))
     return [
         each
         for number, contrast in enumerate(config["experiment"]["contrasts"])
@@ -132,7 +131,7 @@ def list_comparisons(config: Section, recipes: dict[str, Section], table: pd.Dat
 
 
 def _compare(contrast: Section, dreams: DreamQuery, where: str) -> list[Comparison]:
-    allowed = {*DREAM, *next(iter(dreams.recipes.values()))} - {"steps"}
+    allowed = {*FACTORS, *next(iter(dreams.recipes.values()))} - {"steps"}
     vary, measures = contrast["vary"], contrast["measures"]
     _check_word(vary, allowed - {"label"}, f"{where}.vary")
     for word in contrast["where"]:
@@ -186,7 +185,7 @@ def _values(contrast: Section, dreams: DreamQuery, chosen: dict[str, list[Any]],
 
 def _check_value(dreams: DreamQuery, chosen: dict[str, list[Any]], column: str, value: object, where: str) -> None:
     plain = not isinstance(value, (dict, list))
-    if (column in DREAM and not plain) or dreams.pick({**chosen, column: [value]}).empty:
+    if (column in FACTORS and not plain) or dreams.pick({**chosen, column: [value]}).empty:
         found = _all(dreams, dreams.pick(chosen), column)
         raise UserError(f"{where}: no dream has {column} '{value}'; {did_you_mean(value, found)}")
 

@@ -27,17 +27,17 @@ REASON = 200  # letters of a reason that a decoder gives
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
-def make_image(decode_image: Image.Image, shape: Shape, box: Box | None, margin: float) -> tuple[Image.Image, dict]:
+def make_image(picture: Image.Image, shape: Shape, box: Box | None, margin: float) -> tuple[Image.Image, dict]:
     """Return a stored photograph as RGB of (height, width), and facts: its upright `size`, and what is `shown`.
 
     `box` is x, y, width, height in pixels of the photograph as it is stored, before its EXIF turns it; None shows the
     whole, and so does a box that has no area inside it. `shown` is ``box`` or ``whole``.
     """
-    turned = decode_image.getexif().get(ExifTags.Base.Orientation) in TURNED
-    width, height = decode_image.size[::-1] if turned else decode_image.size
-    frame = box and frame_box(box, decode_image.size, margin, shape[::-1] if turned else shape)
-    picture = apply_exif(decode_image.crop(frame) if frame else decode_image)
-    return resize_and_crop(picture, shape), {"size": f"{width}x{height}", "shown": "box" if frame else "whole"}
+    turned = picture.getexif().get(ExifTags.Base.Orientation) in TURNED
+    width, height = picture.size[::-1] if turned else picture.size
+    frame = box and frame_box(box, picture.size, margin, shape[::-1] if turned else shape)
+    upright = apply_exif(picture.crop(frame) if frame else picture)
+    return resize_and_crop(upright, shape), {"size": f"{width}x{height}", "shown": "box" if frame else "whole"}
 
 
 def frame_box(box: Box, size: tuple[int, int], margin: float, shape: Shape) -> tuple[int, int, int, int] | None:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -21,13 +21,11 @@ from dreambirds.data.image_cache import CachedImage, ImageCache, default_folder,
 from dreambirds.data.image_io import Box, UnreadableError, decode_image, decoding_errors, make_image, widen
 from dreambirds.data.labels import Label, shown
 from dreambirds.data.sources.catalog import list_photographs
-from dreambirds.data.sources.source import Photograph, open_photograph, origin
+from dreambirds.data.sources.source import Drawing, Photograph, open_photograph, origin
 from dreambirds.data.split import first_of_same, log_duplicates, split
-from dreambirds.data.synthetic import draw_bird
 from dreambirds.data.tables import IMAGE_COLUMNS, label_table, write_table
 from dreambirds.errors import UserError
 from dreambirds.io import atomic_write, link_or_copy
-from dreambirds.seeding import label_rng
 from dreambirds.shapes import shape_of
 
 AHEAD = 4  # results a thread that may wait for their turn
@@ -59,27 +57,13 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
 
 
 @dataclass(frozen=True)
-class Source:
-    """One picture to prepare: its class, its origin (a photograph, or a number for a drawn bird), and its new name."""
-
-    label: Label
-    origin: Photograph | int
-    name: str
-
-    @property
-    def said(self) -> str:
-        """What tables and the log call it; nothing for a drawn bird."""
-        return "" if isinstance(self.origin, int) else origin(self.origin)
-
-
-@dataclass(frozen=True)
 class PreparedImage:
-    """What became of a source: its values of ``images.csv``; its pixels, uint8 (3, H, W), None if it is left out; and
-    whether the store had it."""
+    """One prepared image: its row of ``images.csv``; its pixels, uint8 (3, H, W), None if it is left out; and whether
+    the store had it."""
 
     row: dict[str, str]
     pixels: np.ndarray | None = None
-    decode_image: bool = False
+    stored: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,29 +79,29 @@ class ImagePreparer:
         """Height and width of the pictures."""
         return shape_of(self.dataset["image_size"])
 
-    def make(self, source: Source) -> PreparedImage:
-        """Make one picture; one that can't be read is left out, with a line in the log."""
-        row = {"label": source.label.label, "source": source.said}
-        path = Path("images", source.label.label, f"{source.name}.png")
+    def make(self, image: Photograph | Drawing, name: str) -> PreparedImage:
+        """Write ``images/<label>/<name>.png``; an image that can't be read is left out, with a line in the log."""
+        label = image.label.label
+        path = Path("images", label, f"{name}.png")
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(source.origin, int):
-            picture, found = self._draw(source, self.folder / path), False
+        row = {"label": label, "source": "" if isinstance(image, Drawing) else origin(image)}
+        if isinstance(image, Drawing):
+            picture, found = self._draw(image, self.folder / path), False
             row |= {"sha256": pixels_digest(picture), "size": f"{picture.width}x{picture.height}"}
         else:
             try:
-                entry, found = self._find_or_make(source.origin)
+                entry, found = self._find_or_make(image)
             except UnreadableError as error:
                 problem = shown(str(error))
-                log.warning("left out %s: %s", source.said, problem, extra={"others": OTHERS})
+                log.warning("left out %s: %s", row["source"], problem, extra={"others": OTHERS})
                 return PreparedImage({**row, "error": problem})
             link_or_copy(entry.path, self.folder / path)
             picture = entry.picture
-            row |= {"sha256": entry.sha256, "size": entry.facts["size"], "split": source.origin.part}
+            row |= {"sha256": entry.sha256, "size": entry.facts["size"], "split": image.part}
         return PreparedImage({**row, "path": str(path)}, np.asarray(picture).transpose(2, 0, 1), found)
 
-    def _draw(self, source: Source, path: Path) -> Image.Image:
-        label, rng = source.label.label, label_rng(self.dataset["seed"], source.label.label, source.origin)
-        picture = widen(draw_bird(label, rng, min(self.shape), self.dataset["facing"]), self.shape)
+    def _draw(self, image: Drawing, path: Path) -> Image.Image:
+        picture = widen(image.draw(min(self.shape)), self.shape)
         with atomic_write(path) as temporary:
             picture.save(temporary)
         return picture
@@ -158,7 +142,7 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
     workshop = ImagePreparer(dataset, folder, ImageCache(store or default_folder()))
     rows, found = [], 0
     with packing(folder, workshop.shape) as append:
-        for made in _make_all(workshop, list(_sources(dataset, labels)), threads):
+        for made in _make_all(workshop, _named(list_photographs(dataset, labels)), threads):
             rows.append(made.row)
             found += made.stored
             if made.pixels is not None:
@@ -177,23 +161,23 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
     )
 
 
-def _sources(dataset: dict, labels: list[Label]) -> Iterator[Source]:
-    if dataset["source"] == "drawn":
-        for label in labels:
-            yield from (Source(label, number, f"{number:04d}") for number in range(dataset["images_per_label"]))
-        return
-    counts = dict.fromkeys(labels, 0)
-    for photograph in list_photographs(dataset, labels):
-        yield Source(photograph.label, photograph, f"{counts[photograph.label]:05d}")
-        counts[photograph.label] += 1
+def _named(photographs: Iterable[Photograph | Drawing]) -> list[tuple[Photograph | Drawing, str]]:
+    """Return each image with its new name, its number within its class."""
+    counts: Counter[Label] = Counter()
+    named = []
+    for image in photographs:
+        digits = 4 if isinstance(image, Drawing) else 5
+        named.append((image, f"{counts[image.label]:0{digits}d}"))
+        counts[image.label] += 1
+    return named
 
 
-def _make_all(workshop: ImagePreparer, sources: list[Source], threads: int) -> Iterator[PreparedImage]:
+def _make_all(workshop: ImagePreparer, images: list[tuple], threads: int) -> Iterator[PreparedImage]:
     """Make the pictures in order, with a bar on a terminal, and a line in the log every tenth of a large set."""
-    total = len(sources)
+    total = len(images)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # of what is read anyway, or refused with a reason
-        results = in_order(workshop.make, sources, threads)
+        results = in_order(lambda named: workshop.make(*named), images, threads)
         for number, made in enumerate(tqdm(results, total=total, disable=None), 1):
             yield made
             if total >= LARGE and number * 10 // total > (number - 1) * 10 // total:

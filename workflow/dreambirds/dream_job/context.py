@@ -17,7 +17,7 @@ from dreambirds.config.recipes import as_recipe
 from dreambirds.data.image_io import read_photograph, resize_and_crop, to_tensor
 from dreambirds.data.tables import remedy
 from dreambirds.device import resolve_precision
-from dreambirds.dream_job.snapshots import versions
+from dreambirds.dream_job.image_files import versions
 from dreambirds.dream_job.statistics import read_statistics
 from dreambirds.dreaming.dream import DreamResult, dream
 from dreambirds.dreaming.features import FeatureExtractor, find_layer

@@ -16,7 +16,8 @@ import torch
 from dreambirds.data.tables import write_table
 from dreambirds.dream_job import snapshots
 from dreambirds.dream_job.context import DreamContext, DreamJob, in_batches
-from dreambirds.dream_job.snapshots import Snapshot, as_text, rescale_together, save_gif, to_picture, versions
+from dreambirds.dream_job.image_files import as_text, rescale_together, save_gif, to_picture, versions
+from dreambirds.dream_job.snapshots import Snapshot
 from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
 from dreambirds.dreaming.dream import METRICS, DreamResult
 from dreambirds.dreaming.recipe import value_at

@@ -19,13 +19,11 @@ from dreambirds.dreaming.features import FeatureExtractor
 from dreambirds.dreaming.octaves import Octaves, evaluation_shape, resize, tiled_gradient
 from dreambirds.dreaming.parameterization import make_parameterization
 from dreambirds.dreaming.recipe import Recipe, Value, value_at
+from dreambirds.dreaming.stopping import StopTracker
 from dreambirds.dreaming.transforms import Transforms
 from dreambirds.dreaming.updates import per_image
 from dreambirds.errors import is_out_of_memory
 from dreambirds.seeding import generator
-
-PLATEAU_GAIN = 1e-3
-CHECK_EVERY = 10
 
 
 @dataclass
@@ -212,45 +210,6 @@ class Dreamer:
         return [value_at(value, step, rng) for rng in self.rngs]
 
 
-class StopTracker:
-    """Early stopping: which dreams of a batch are active, on its device.
-
-    `ended` (B,) holds the steps that each dream has done; `diverged` (B,) the step at which it became NaN or infinite,
-    or 0. Finished dreams stay as they are.
-    """
-
-    def __init__(self, count: int, recipe: Recipe, device: torch.device):
-        """Begin with `count` active dreams."""
-        self.recipe = recipe
-        self.active = torch.ones(count, dtype=torch.bool, device=device)
-        self.ended, self.diverged, self.since = torch.zeros((3, count), dtype=torch.long, device=device)
-        self.best = torch.full((count,), -torch.inf, device=device)
-
-    def update(self, probability: torch.Tensor, score: torch.Tensor) -> None:
-        """Stop the dreams that, before this step, have reached the confidence or the plateau of the recipe."""
-        if self.recipe.stop_confidence is not None:
-            self.active = self.active & ~(probability >= self.recipe.stop_confidence)
-        if self.recipe.stop_plateau is not None:
-            better = score > self.best + PLATEAU_GAIN * self.best.abs().nan_to_num(posinf=0)
-            self.best = torch.where(better, score, self.best)
-            self.since = torch.where(better, 0, self.since + 1)
-            self.active = self.active & (self.since < self.recipe.stop_plateau)
-
-    def freeze_finished(
-        self, step: int, before: torch.Tensor, after: torch.Tensor, gradient: torch.Tensor, score: torch.Tensor
-    ) -> torch.Tensor:
-        """Return `after` for active dreams, and `before` for those that have stopped or are NaN or infinite now."""
-        finite = sum(_sum(tensor) for tensor in (after, gradient, score)).isfinite()  # type: ignore[union-attr]
-        self.diverged = torch.where(self.active & ~finite, step + 1, self.diverged)
-        self.active = self.active & finite
-        self.ended = torch.where(self.active, step + 1, self.ended)
-        return torch.where(per_image(self.active, after), after, before)
-
-    def any_active(self, step: int) -> bool:
-        """Tell whether any dream is active; asked once in CHECK_EVERY steps, since a GPU has to be waited for."""
-        return step % CHECK_EVERY != 0 or bool(self.active.any())
-
-
 def dream(
     model: nn.Module,
     targets: torch.Tensor,
@@ -294,11 +253,6 @@ def dream(
     result.snapshots = {**dict.fromkeys(recipe.steps, last.cpu()), **result.snapshots}
     result.ended, result.diverged = dreamer.stops.ended.cpu(), dreamer.stops.diverged.cpu()
     return result
-
-
-def _sum(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the sum of each (B, ...), which one infinity or NaN makes not finite."""
-    return tensor.sum(dim=tuple(range(1, tensor.ndim))) if tensor.ndim > 1 else tensor
 
 
 def _to_uint8(images: torch.Tensor) -> torch.Tensor:

@@ -6,9 +6,8 @@ import pandas as pd
 
 from dreambirds.config.load import load_schema
 from dreambirds.data.tables import read_table
-from dreambirds.plan.plan import Plan
+from dreambirds.plan.dream_table import DREAM
 
-DREAM = ["run", "epoch", "recipe", "label", "step"]
 SUFFIX = {"raw": "", "rescaled": "_rescaled"}
 JUDGED = ["probability", "rank", "top1", "prediction", "feature_distance", "feature_ratio", "seed_agreement"]
 PIXELS = ["spectrum_distance", "total_variation"]
@@ -51,14 +50,14 @@ DISPLAY_NAMES = {
 }
 
 
-def read_results(plan: Plan, results: Path, name: str) -> pd.DataFrame:
-    """Return the table ``dreams``, ``runs`` or ``judges`` of a study's results.
+def read_dreams_and_runs(results: Path, dreams: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables ``dreams`` and ``runs`` of a study's results.
 
-    Raises UserError if it can't be read or lacks a row of what the plan asks for.
+    `dreams` has a row for each dream of the study, with the columns of `DREAM`. Raises UserError if a table can't be
+    read or lacks one of them, or its checkpoint.
     """
-    asked = {
-        "dreams": plan.dreams[DREAM],
-        "runs": plan.dreams[["run", "epoch"]].drop_duplicates(),
-        "judges": pd.DataFrame({"judge": list(plan.judges)}),
-    }
-    return read_table(results / f"{name}.csv", rows=asked[name])
+    checkpoints = dreams[["run", "epoch"]].drop_duplicates()
+    return (
+        read_table(results / "dreams.csv", rows=dreams[DREAM]),
+        read_table(results / "runs.csv", rows=checkpoints),
+    )

@@ -1,5 +1,6 @@
 """Contrasts of an experiment: effects and their intervals."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,8 +8,8 @@ import pandas as pd
 from scipy import stats
 
 from dreambirds.config.contrasts import CHANCE, OF_CHANCE, USUAL, Comparison, DreamQuery
+from dreambirds.config.load import Section
 from dreambirds.evaluation.columns import SUFFIX
-from dreambirds.plan.plan import Plan
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
 ROUNDING = 1e-9  # a spread below so much of the mean is none
@@ -96,16 +97,18 @@ def paired_difference(before: np.ndarray, after: np.ndarray) -> Difference:
     return Difference(mean, mean - reach, mean + reach, float(effect), pairs)
 
 
-def compute_contrasts(plan: Plan, dreams: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a comparison and measure of the study's experiment, with the columns of `FINDINGS`.
+def compute_contrasts(
+    comparisons: Iterable[Comparison], grids: dict[str, Section], recipes: dict[str, Section], dreams: pd.DataFrame
+) -> pd.DataFrame:
+    """Return one row per comparison and measure of a study's experiment, with the columns of `FINDINGS`.
 
-    `dreams` is the study's table. Each class's pairs are averaged first, since its dreams are alike, so that means, the
-    95 % interval and the effect (d_z) are over classes. Where a judge measured, both dreams of a pair were its own to
-    judge.
+    `grids` are the recipes as the config writes them, `recipes` the same spread out; `dreams` is the study's table.
+    Each class's pairs are averaged first, since its dreams are alike, so that means, the 95 % interval and the effect
+    (d_z) are over classes. Where a judge measured, both dreams of a pair were its own to judge.
     """
-    known = DreamQuery(plan.config, plan.recipes, in_views(dreams))
+    known = DreamQuery(grids, recipes, in_views(dreams))
     rows = []
-    for comparison in plan.comparisons:
+    for comparison in comparisons:
         pairs = None if comparison.baseline is None else known.pairs(comparison)
         for measure in comparison.measures:
             found = _by_chance(known, comparison, measure) if pairs is None else _measured(known, pairs, measure)

@@ -1,150 +1,143 @@
-"""Evaluate all dreams with one judge; its metrics are cached."""
+"""Evaluate dreams with one judge: what it predicts, and how far its features are from those of real photographs.
+
+Metrics are cached by image, so that a judge looks at each image once, in whichever study.
+"""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from tqdm import tqdm
 
-from dreambirds.config.judges import kind
 from dreambirds.data.dataset import decode
+from dreambirds.data.labels import Label
 from dreambirds.data.tables import write_table
-from dreambirds.evaluation.columns import DREAM, JUDGED, JUDGEMENTS
+from dreambirds.evaluation.columns import JUDGED, JUDGEMENTS
 from dreambirds.evaluation.judge import Judge, batches, load_judge
 from dreambirds.evaluation.metrics import MetricCache, classification_metrics, cosine_distance, mean_cosine_similarity
 from dreambirds.evaluation.reference import RealReference, check_row, evaluate_on_real
-from dreambirds.evaluation.tables import read_dreams, views_of
 from dreambirds.io import digest_of, sha256_of
-from dreambirds.plan.inputs import judged_runs, section
-from dreambirds.plan.plan import Plan
+from dreambirds.plan.dream_table import DREAM
 from dreambirds.runtime.code_version import libraries
 
-log = logging.getLogger(__name__)
 SAME = 1e-9  # cosine distance below which held-out photographs are where the training ones are, to rounding
+FAMILY = ["run", "epoch", "family", "label", "step", "view"]  # what dreams share that differ in their seed only
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class JudgeJob:
+    """Which judge: its name, its kind and its section of the config, the files of its weights and of its class names,
+    the study's classes, the folder of the prepared data set, and a digest of the code."""
+
+    name: str
+    kind: str
+    section: Mapping[str, Any]
+    weights: Path
+    names: Sequence[Path]
+    labels: list[Label]
+    dataset: Path
+    code: str
+
+    def cache_facts(self) -> dict:
+        """Return all that decides the judge's metrics of an image, but for the image."""
+        return {
+            "weights_sha256": sha256_of(self.weights),
+            "judge": dict(self.section),
+            "names": [sha256_of(path) for path in self.names],
+            "labels": [[label.label, label.name] for label in self.labels],
+            "dataset_sha256": sha256_of(self.dataset / "images.csv"),
+            "versions": libraries("judging"),
+            "code": self.code,
+        }
 
 
 @dataclass(frozen=True)
 class JudgeContext:
-    """Where a judge sits: the judge, what it makes of real photographs, and the facts that decide its word."""
+    """A judge, what it makes of real photographs, and the facts that decide its metrics of an image."""
 
     judge: Judge
     real: RealReference
     facts: dict
 
 
-def judge_dreams(bench: JudgeContext, dreams: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each view of each dream, with the columns of `JUDGEMENTS`.
+def load_context(job: JudgeJob, device: torch.device) -> JudgeContext:
+    """Load a judge and evaluate it on real photographs.
 
-    `dreams` has, beside the columns of a dream, its ``family`` (one word for all that differ from it in their seed
-    only) and, for both views, the columns ``path`` and ``sha256`` (rows of ``view``). Pictures that this judge has seen
-    before, here or in another study, are not looked at again. Dreams of classes that the judge does not know are left
-    out.
+    Raises UserError if its weights can't be read or do not fit, or if it knows none of the study's classes.
     """
-    known = dreams[dreams["label"].isin(list(bench.judge.places))]
+    judge = load_judge(job.name, job.section, job.weights, job.labels, device)
+    return JudgeContext(judge, evaluate_on_real(judge, job.dataset), job.cache_facts())
+
+
+def write_sanity(job: JudgeJob, context: JudgeContext, path: Path) -> None:
+    """Write the row of ``judges.csv``: what the judge knows, and how good it is where the answer is known."""
+    labels = [label.label for label in job.labels]
+    sha256 = context.facts["weights_sha256"]
+    write_table(check_row(context.judge, context.real, job.kind, labels, sha256), path, "%.6g")
+
+
+def judge_dreams(context: JudgeContext, dreams: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each view of each dream, with the columns of `JUDGEMENTS`.
+
+    `dreams` has the columns of `tables.list_views`. Images that this judge has seen before, here or in another study,
+    are not evaluated again. Dreams of classes that the judge does not know are left out.
+    """
+    judge = context.judge
+    known = dreams[dreams["label"].isin(list(judge.places))]
     if len(known) < len(dreams):
-        strange = dreams.loc[~dreams.index.isin(known.index), "label"].unique()
-        log.warning("the judge '%s' does not know %s", bench.judge.name, ", ".join(strange))
+        unknown = dreams.loc[~dreams.index.isin(known.index), "label"].unique()
+        log.warning("the judge '%s' does not know %s", judge.name, ", ".join(unknown))
     if known.empty:
         return pd.DataFrame(columns=JUDGEMENTS)
-    known = known.assign(key=_keys(known))
-    memory = MetricCache(bench.facts)
-    unseen = known[memory.missing(known["key"])]
-    for _, group in tqdm(_chunks(known, unseen), desc="judge", disable=None, leave=False):
-        memory.learn(_look(bench, group))
-    if len(unseen):
-        memory.keep()
-    log.info("%s: %d pictures, %d of them judged before", bench.judge.name, len(known), len(known) - len(unseen))
-    words = memory.known.loc[known["key"], JUDGED].reset_index(drop=True)
-    rows = known.assign(judge=bench.judge.name)[[*DREAM, "judge", "view"]].reset_index(drop=True)
-    return rows.join(words)[JUDGEMENTS]
+    known = known.assign(key=_cache_keys(known))
+    cache = MetricCache(context.facts)
+    missing = known[cache.missing(known["key"])]
+    families = known[known.index.isin(missing.index)].groupby(["run", "epoch", "family"], sort=False)
+    for _, group in tqdm(families, desc="judge", disable=None, leave=False):
+        cache.learn(evaluate(judge, context.real, group))
+    if len(missing):
+        cache.keep()
+    log.info("%s: %d pictures, %d of them judged before", judge.name, len(known), len(known) - len(missing))
+    metrics = cache.known.loc[known["key"], JUDGED].reset_index(drop=True)
+    rows = known.assign(judge=judge.name)[[*DREAM, "judge", "view"]].reset_index(drop=True)
+    return rows.join(metrics)[JUDGEMENTS]
 
 
-def _family(dreams: pd.DataFrame) -> list[str]:
-    """Return the columns that dreams share which differ in their seed only."""
-    return ["run", "epoch", "family", "label", "step", "view"]
-
-
-def _keys(dreams: pd.DataFrame) -> pd.Series:
-    """Return what a judge's word on each picture goes by: the picture, the target, and the pictures of other seeds."""
-    together = dreams.groupby(_family(dreams), sort=False)["sha256"].transform(lambda found: " ".join(sorted(found)))
-    return pd.Series(
-        [digest_of(facts)[:32] for facts in zip(dreams["sha256"], dreams["label"], together, strict=True)],
-        index=dreams.index,
-    )
-
-
-def _chunks(known: pd.DataFrame, unseen: pd.DataFrame) -> Iterator[tuple]:
-    """Return the pictures to look at, a checkpoint's families at a time, since they are compared among each other."""
-    return known[known.index.isin(unseen.index)].groupby(["run", "epoch", "family"], sort=False)
-
-
-def _look(bench: JudgeContext, group: pd.DataFrame) -> pd.DataFrame:
-    judge = bench.judge
+def evaluate(judge: Judge, real: RealReference, group: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns `JUDGED` of images, whose families are complete; the index holds their cache keys."""
     logits, features = judge.look(batches(group["path"], lambda path: decode(Path(path))))
     seen = classification_metrics(logits, torch.tensor([judge.places[label] for label in group["label"]]))
-    called = {place: label for label, place in judge.places.items()}
-    far = torch.stack([_distance(bench.real, label, row) for label, row in zip(group["label"], features, strict=True)])
-    usual = torch.tensor([bench.real.held_out.get(label, torch.nan) for label in group["label"]])
-    alike = pd.Series(torch.nan, index=group.index)
+    names = {place: label for label, place in judge.places.items()}
+    distances = torch.stack([_distance(real, label, row) for label, row in zip(group["label"], features, strict=True)])
+    usual = torch.tensor([real.held_out.get(label, torch.nan) for label in group["label"]])
+    agreement = pd.Series(torch.nan, index=group.index)
     places = pd.Series(range(len(group)), index=group.index)
-    for _, rows in places.groupby([group[column] for column in _family(group)]):
-        alike[rows.index] = mean_cosine_similarity(features[rows.tolist()]).numpy()
-    words = {
+    for _, rows in places.groupby([group[column] for column in FAMILY]):
+        agreement[rows.index] = mean_cosine_similarity(features[rows.tolist()]).numpy()
+    metrics = {
         "probability": seen["probability"],
         "rank": seen["rank"],
         "top1": (seen["rank"] == 1).long(),
-        "prediction": [called.get(int(place), judge.classes[int(place)]) for place in seen["first"]],
-        "feature_distance": far,
-        "feature_ratio": torch.where(usual > SAME, far / usual, torch.nan),
-        "seed_agreement": alike.to_numpy(),
+        "prediction": [names.get(int(place), judge.classes[int(place)]) for place in seen["first"]],
+        "feature_distance": distances,
+        "feature_ratio": torch.where(usual > SAME, distances / usual, torch.nan),
+        "seed_agreement": agreement.to_numpy(),
     }
-    return pd.DataFrame(words, index=group["key"])
+    return pd.DataFrame(metrics, index=group["key"])
+
+
+def _cache_keys(dreams: pd.DataFrame) -> pd.Series:
+    """Return what decides the metrics of each image: the image, its target, and the images of other seeds."""
+    together = dreams.groupby(FAMILY, sort=False)["sha256"].transform(lambda found: " ".join(sorted(found)))
+    facts = zip(dreams["sha256"], dreams["label"], together, strict=True)
+    return pd.Series([digest_of(fact)[:32] for fact in facts], index=dreams.index)
 
 
 def _distance(real: RealReference, label: str, features: torch.Tensor) -> torch.Tensor:
     center = real.centers.get(label)
     return torch.tensor(torch.nan, dtype=torch.double) if center is None else cosine_distance(features, center)
-
-
-@dataclass(frozen=True)
-class JudgeJob:
-    """Which judge, the files of its weights and of its classes' names, the prepared data set's folder, and a digest of
-    the code."""
-
-    judge: str
-    weights: Path
-    names: list[Path]
-    dataset: Path
-    code: str
-
-
-def write_judgement(plan: Plan, case: JudgeJob, device: torch.device, judged: Path, check: Path) -> None:
-    """Write a judge's word on each view of each dream that it is shown, and a row on how good a judge it is.
-
-    Raises UserError if its weights can't be read or do not fit, if it knows none of the study's classes, or if a table
-    of dreams is not whole.
-    """
-    asked = plan.judges[case.judge]
-    judge = load_judge(case.judge, asked, case.weights, plan.labels, device)
-    sha256 = sha256_of(case.weights)
-    real = evaluate_on_real(judge, case.dataset)
-    dreams = read_dreams(plan, judged_runs(plan, case.judge))
-    words = judge_dreams(JudgeContext(judge, real, _facts(plan, case, sha256)), views_of(plan, dreams))
-    write_table(words, judged, "%.6g")
-    write_table(check_row(judge, real, kind(asked), [label.label for label in plan.labels], sha256), check, "%.6g")
-
-
-def _facts(plan: Plan, case: JudgeJob, weights_sha256: str) -> dict:
-    """Return all that decides a judge's word on a picture, but for the picture."""
-    return {
-        "weights_sha256": weights_sha256,
-        "judge": section(plan, case.judge),
-        "names": [sha256_of(path) for path in case.names],
-        "labels": [[label.label, label.name] for label in plan.labels],
-        "dataset_sha256": sha256_of(case.dataset / "images.csv"),
-        "versions": libraries("judging"),
-        "code": case.code,
-    }

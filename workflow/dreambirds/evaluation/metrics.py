@@ -126,7 +126,7 @@ class MetricCache:
     def __init__(self, facts: dict):
         """Take up what is known under these facts."""
         self.path = store_root() / "judged" / f"{digest_of(facts)[:32]}.csv"
-        self.known = _read(self.path)
+        self.known = _read_cache(self.path)
 
     def missing(self, keys: pd.Series) -> pd.Series:
         """Tell of each key whether nothing is known under it."""
@@ -140,7 +140,7 @@ class MetricCache:
         """Write down what is known, beside what other jobs have learnt; where that can't be, say so."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            theirs = _read(self.path)
+            theirs = _read_cache(self.path)
             whole = pd.concat([theirs[~theirs.index.isin(self.known.index)], self.known]) if len(theirs) else self.known
             with atomic_write(self.path) as temporary:
                 whole.to_csv(temporary, index_label="key")
@@ -148,7 +148,7 @@ class MetricCache:
             log.warning("measurements can't be kept for other studies in '%s' (%s)", self.path.parent, error.strerror)
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read_cache(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, index_col="key", dtype={"key": str})
     except (OSError, ValueError):  # gone or damaged: measured again

@@ -1,7 +1,9 @@
-"""The tables of results, and their columns."""
+"""The tables of results: one row per dream, per judgement, per checkpoint and per judge."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -9,136 +11,161 @@ from dreambirds.config.contrasts import VIEWS
 from dreambirds.config.recipes import recipe_table
 from dreambirds.data.tables import read_table, write_table
 from dreambirds.errors import MAKE_AGAIN, UserError
-from dreambirds.evaluation.columns import DREAM, DREAMS, HISTORY, JUDGED, JUDGEMENTS, JUDGES, MEANS, OWN, RUNS, SUFFIX
+from dreambirds.evaluation.columns import DREAMS, HISTORY, JUDGED, JUDGEMENTS, JUDGES, MEANS, OWN, RUNS, SUFFIX
 from dreambirds.evaluation.metrics import measure_saved
-from dreambirds.io import digest_of, sha256_of
-from dreambirds.plan.inputs import judged_runs
-from dreambirds.plan.paths import epoch_name, index_name, job_folder, picture_name, picture_path
-from dreambirds.plan.plan import Plan
+from dreambirds.io import sha256_of
+from dreambirds.models import MODEL_FILE
+from dreambirds.plan.dream_table import DREAM
+from dreambirds.plan.inputs import family_of
+from dreambirds.plan.paths import HISTORY_FILE, dream_folder, epoch_name, picture_path
 from dreambirds.training.job import read_history
 
 
-def read_dreams(plan: Plan, runs: Collection[str]) -> pd.DataFrame:
-    """Return what the dream jobs' tables say of the dreams of some runs, in the plan's order, with the columns of
-    `DREAM`.
+def read_dreams(dreams: pd.DataFrame, folder: Path, parts: Mapping[str, Collection[str]]) -> pd.DataFrame:
+    """Return what the dream jobs' tables record of the wanted dreams, in their order.
 
-    An index of them all is the frame's own. Raises UserError if a table can't be read or lacks one of its dreams.
+    `dreams` has the columns of `DREAM`; `folder` is the folder ``dreams`` of the results; `parts` has the labels in
+    each table of a job's folder by the table's name. Raises UserError if a table can't be read or lacks one of its
+    dreams.
     """
-    asked = plan.dreams.loc[plan.dreams["run"].isin(list(runs)), DREAM]
-    return asked.merge(pd.concat(_tables(plan, asked)), on=DREAM, how="left")
+    tables = pd.concat(_job_tables(dreams[DREAM], folder, parts))
+    return dreams[DREAM].merge(tables, on=DREAM, how="left")
 
 
-def _tables(plan: Plan, asked: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    for (run, epoch, recipe), rows in asked.groupby(DREAM[:3], sort=False):
-        for part, names in plan.parts.items():
-            path = Path(job_folder(plan.study, run, epoch, recipe), index_name(part))
-            mine = rows.loc[rows["label"].isin(list(names)), ["label", "step"]]
-            yield read_table(path, rows=mine).assign(run=run, epoch=epoch, recipe=recipe)
+def _job_tables(dreams: pd.DataFrame, folder: Path, parts: Mapping[str, Collection[str]]) -> Iterator[pd.DataFrame]:
+    for (run, epoch, recipe), rows in dreams.groupby(DREAM[:3], sort=False):
+        for name, labels in parts.items():
+            wanted = rows.loc[rows["label"].isin(list(labels)), ["label", "step"]]
+            table = read_table(dream_folder(folder, run, epoch, recipe) / name, rows=wanted)
+            yield table.assign(run=run, epoch=epoch, recipe=recipe)
 
 
-def views_of(plan: Plan, dreams: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each view of dreams that `read_dreams` gave, the raw ones first.
+def list_views(dreams: pd.DataFrame, folder: Path, families: Mapping[str, str]) -> pd.DataFrame:
+    """Return one row for each view of dreams that `read_dreams` returned, the raw ones first.
 
-    Beside the columns of `DREAM` these are the ``view``, its ``path`` and ``sha256``, and the ``family``: one word for
-    all recipes that differ in their seed only.
+    In addition to the columns of `DREAM` these are the ``view``, its ``path`` and ``sha256``, and the ``family`` of the
+    recipe: `families` has the same text for all recipes that differ in their seed only.
     """
-    families = {name: digest_of({**keys, "seed": None})[:16] for name, keys in plan.recipes.items()}
     rows = []
     for view in VIEWS:
-        paths = [picture_path(plan.study, dream, view) for dream in dreams.itertuples()]
+        paths = [str(picture_path(folder, dream, view)) for dream in dreams.itertuples()]
         rows.append(dreams[DREAM].assign(view=view, path=paths, sha256=dreams[f"{view}_sha256"]))
     return pd.concat(rows, ignore_index=True).assign(family=lambda table: table["recipe"].map(families))
 
 
-def write_tables(plan: Plan, judged: list[Path], checks: list[Path], code: str, paths: dict[str, Path]) -> None:
+@dataclass(frozen=True)
+class StudyFacts:
+    """What the tables contain of a study besides what its jobs wrote: the parameters of each recipe, the name for
+    people of each label, the model of each run, and the runs that each judge judges, in the order of the config."""
+
+    recipes: Mapping[str, Mapping[str, Any]]
+    names: Mapping[str, str]
+    models: Mapping[str, str]
+    judged_runs: Mapping[str, Collection[str]]
+
+
+def write_tables(
+    dreams: pd.DataFrame,
+    study: StudyFacts,
+    results: Path,
+    parts: Mapping[str, Collection[str]],
+    judged: list[Path],
+    checks: list[Path],
+    code: str,
+    paths: Mapping[str, Path],
+) -> None:
     """Write all four tables, at the paths of ``dreams``, ``judgements``, ``runs`` and ``judges``.
 
-    `judged` and `checks` are what the judges' jobs have written, in the judges' order. `code` is what measurements of
-    pictures depend on. Raises UserError where something that they are made of can't be read or is not whole.
+    `dreams` and `parts` are those of `read_dreams`, `results` is the study's folder. `judged` and `checks` are what the
+    judges' jobs have written, in the judges' order. `code` is what measurements of saved images depend on. Raises
+    UserError where something that they are made of can't be read or is not whole.
     """
-    dreams = read_dreams(plan, plan.config["runs"])
-    names = [pd.DataFrame({"judge": [judge]}) for judge in plan.judges]
+    found = read_dreams(dreams, results / "dreams", parts)
+    names = [pd.DataFrame({"judge": [judge]}) for judge in study.judged_runs]
     known = [read_table(path, rows=row) for path, row in zip(checks, names, strict=True)]
-    words = [read_judged(plan, path, check) for path, check in zip(judged, known, strict=True)]
-    pictures = measure_saved(views := views_of(plan, dreams), Path(f"results/{plan.study}/dataset"), code)
-    judgements = pd.concat(words, ignore_index=True) if words else pd.DataFrame(columns=JUDGEMENTS)
-    table = dream_table(plan, dreams, judgements, views[[*DREAM, "view"]].join(pictures))
-    runs = run_table(plan, table)
+    tables = [
+        read_judged(path, check, dreams[dreams["run"].isin(list(runs))])
+        for path, check, runs in zip(judged, known, study.judged_runs.values(), strict=True)
+    ]
+    families = {name: family_of(recipe) for name, recipe in study.recipes.items()}
+    views = list_views(found, results / "dreams", families)
+    pixels = views[[*DREAM, "view"]].join(measure_saved(views, results / "dataset", code))
+    judgements = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=JUDGEMENTS)
+    table = merge_dreams(found, judgements, pixels, study, results)
     write_table(table, paths["dreams"], "%.6g")
     write_table(judgements[JUDGEMENTS], paths["judgements"], "%.6g")
-    write_table(runs, paths["runs"], "%.6g")
+    write_table(run_table(table, study.models, results), paths["runs"], "%.6g")
     write_table(pd.concat(known)[JUDGES] if known else pd.DataFrame(columns=JUDGES), paths["judges"], "%.6g")
 
 
-def read_judged(plan: Plan, path: Path, check: pd.DataFrame) -> pd.DataFrame:
-    """Return a judge's word on the study's dreams, as its job wrote it; `check` is the row that tells what it knows.
+def read_judged(path: Path, check: pd.DataFrame, dreams: pd.DataFrame) -> pd.DataFrame:
+    """Return a judge's metrics of the dreams that it judges, as its job wrote them; `check` is its row of
+    ``judges.csv``.
 
-    Raises UserError unless it is of each dream that the judge was shown and whose class it knows, and of no other.
+    Raises UserError unless there is a row for each view of each dream whose class the judge knows, and no other.
     """
     judge, unknown = check["judge"].iloc[0], check["unmatched"].iloc[0].split()
-    dreams = plan.dreams.loc[
-        plan.dreams["run"].isin(judged_runs(plan, judge)) & ~plan.dreams["label"].isin(unknown), DREAM
-    ]
-    asked = pd.concat([dreams.assign(judge=judge, view=view) for view in VIEWS])
-    table = read_table(path, rows=asked)
-    if len(table) > len(asked):
-        raise UserError(f"'{path}' has {len(table)} rows, and {len(asked)} are asked for; {MAKE_AGAIN}")
+    known = dreams.loc[~dreams["label"].isin(unknown), DREAM]
+    wanted = pd.concat([known.assign(judge=judge, view=view) for view in VIEWS])
+    table = read_table(path, rows=wanted)
+    if len(table) > len(wanted):
+        raise UserError(f"'{path}' has {len(table)} rows, and {len(wanted)} are asked for; {MAKE_AGAIN}")
     return table
 
 
-def dream_table(plan: Plan, dreams: pd.DataFrame, judgements: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a dream, with the columns of `DREAMS`.
+def merge_dreams(
+    dreams: pd.DataFrame, judgements: pd.DataFrame, pixels: pd.DataFrame, study: StudyFacts, results: Path
+) -> pd.DataFrame:
+    """Return one row per dream, with the columns of `DREAMS`.
 
-    `dreams` is what `read_dreams` gave; `pictures` has the columns of `PIXELS`, and `judgements` those of `JUDGEMENTS`,
-    for a dream and view each. Of several judges the first that knows the run and the class has the word.
+    `dreams` is what `read_dreams` returned; `pixels` has the columns of `PIXELS`, and `judgements` those of
+    `JUDGEMENTS`, for each dream and view. Of several judges, the first that knows the run and the class counts.
     """
     own = ["loss", "logit", "probability", "prediction"]
     table = dreams.rename(columns=dict(zip(own, OWN, strict=False)))
     table["dreamer_top1"] = (table["dreamer_prediction"] == table["label"]).astype(int)
-    table["class_name"] = table["label"].map(plan.names)
-    order = {name: place for place, name in enumerate(plan.judges)}
+    table["class_name"] = table["label"].map(study.names)
+    order = {judge: place for place, judge in enumerate(study.judged_runs)}
     first = judgements.assign(order=judgements["judge"].map(order)).sort_values("order", kind="stable")
     first = first.drop_duplicates([*DREAM, "view"])
     table = table.merge(first[[*DREAM, "judge"]].drop_duplicates(DREAM), on=DREAM, how="left")
-    said = first.rename(columns={word: f"judge_{word}" for word in JUDGED[:4]}).drop(columns=["judge", "order"])
+    of_judge = first.rename(columns={name: f"judge_{name}" for name in JUDGED[:4]}).drop(columns=["judge", "order"])
     for view, suffix in SUFFIX.items():
-        for part in (said, pictures):
-            mine = part[part["view"] == view].drop(columns="view")
+        for metrics in (of_judge, pixels):
+            mine = metrics[metrics["view"] == view].drop(columns="view")
             renamed = {column: f"{column}{suffix}" for column in mine if column not in DREAM}
             table = table.merge(mine.rename(columns=renamed), on=DREAM, how="left")
     for view, suffix in SUFFIX.items():
-        table[f"image_path{suffix}"] = [_relative(plan, dream, view) for dream in table.itertuples()]
+        files = [picture_path(results / "dreams", dream, view) for dream in table.itertuples()]
+        table[f"image_path{suffix}"] = [str(file.relative_to(results)) for file in files]
     whole = [column for column in table if column.startswith(("judge_rank", "judge_top1"))] + ["diverged_at"]
-    return table.merge(recipe_table(plan.recipes), on="recipe")[DREAMS].astype(dict.fromkeys(whole, "Int64"))
+    return table.merge(recipe_table(study.recipes), on="recipe")[DREAMS].astype(dict.fromkeys(whole, "Int64"))
 
 
-def _relative(plan: Plan, dream, view: str) -> str:
-    folder = job_folder(plan.study, dream.run, dream.epoch, dream.recipe).partition(f"results/{plan.study}/")[2]
-    return f"{folder}/{picture_name(dream.label, dream.step, view)}"
-
-
-def run_table(plan: Plan, table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a checkpoint, with the columns of `RUNS`; means are over the dreams at each recipe's last step."""
+def run_table(table: pd.DataFrame, models: Mapping[str, str], results: Path) -> pd.DataFrame:
+    """Return one row per checkpoint, with the columns of `RUNS`; means are over the dreams at each recipe's last
+    step."""
     last = table[table["step"] == table.groupby("recipe")["step"].transform("max")]
-    rows = [_checkpoint(plan, run, epoch, last) for run in plan.config["runs"] for epoch in plan.epochs(run)]
+    checkpoints = table[["run", "epoch"]].drop_duplicates().itertuples(index=False)
+    rows = [_checkpoint(last, run, epoch, models[run], results) for run, epoch in checkpoints]
     return pd.DataFrame(rows, columns=RUNS)
 
 
-def _checkpoint(plan: Plan, run: str, epoch: float, last: pd.DataFrame) -> dict:
+def _checkpoint(last: pd.DataFrame, run: str, epoch: float, model: str, results: Path) -> dict:
     mine = last[(last["run"] == run) & (last["epoch"] == epoch)]
-    stem = Path(f"results/{plan.study}/runs/{run}/{epoch_name(epoch)}")
-    history = read_history(stem.with_name(f"{stem.name}.csv"), epoch).iloc[-1]
+    folder = results / "runs" / run / epoch_name(epoch)
+    history = read_history(folder / HISTORY_FILE, epoch).iloc[-1]
     recipes = mine.groupby("recipe")["judge_top1"].mean().dropna()
     judges = mine["judge"].dropna().unique()
     return {
         "run": run,
         "epoch": epoch,
-        "model": plan.config["runs"][run]["model"],
+        "model": model,
         **history.reindex(HISTORY),
         "dreams": len(mine),
         "judge": judges[0] if len(judges) else None,
         **mine[MEANS].mean(),
         "best_recipe": recipes.idxmax() if len(recipes) else None,
         "best_judge_top1": recipes.max() if len(recipes) else None,
-        "checkpoint_sha256": sha256_of(stem.with_name(f"{stem.name}.safetensors")),
+        "checkpoint_sha256": sha256_of(folder / MODEL_FILE),
     }

@@ -7,8 +7,22 @@ from pathlib import Path
 
 from PIL import Image
 
+from dreambirds.dream_job.image_files import as_text, save_gif
 from dreambirds.figures.montage import GAP, load_cell
+from dreambirds.figures.selection import Selection
 from dreambirds.figures.text import FAINT, PAPER, font, write
+
+
+def write_film(selection: Selection, over: str, cell_size: int, frame_duration: float, path: Path) -> None:
+    """Write the film of selected dreams as a GIF: all their classes at once, one frame for each value of a column.
+
+    `cell_size` is in pixels, `frame_duration` in seconds.
+    """
+    grid = selection.grid(over, "label")
+    labels = [selection.name_of("label", label) for label in grid.columns]
+    moments = [selection.name_of(over, value) for value in grid.index]
+    script = Film(grid.to_numpy().tolist(), moments, labels, selection.describe())
+    save_gif(film(script, cell_size), path, frame_duration, as_text(selection.facts()))
 
 
 @dataclass(frozen=True)

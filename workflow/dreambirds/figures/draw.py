@@ -1,6 +1,7 @@
-"""Plots of what was measured: colour-blind safe (Okabe and Ito's colours, cividis), readable at the width of a page."""
+"""Draw plots of measurements: color-blind safe, readable at the width of a page."""
 
 import textwrap
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -11,61 +12,73 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
-COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f"]
+from dreambirds.figures.colors import COLORS, DARK, GRAY, TRAIN, VALIDATION
+from dreambirds.figures.text import save_figure
+
+pyplot.style.use(Path(__file__).with_name("style.mplstyle"))
+
 MARKS = "osD^vP*X"
 BAND = 0.15
 MOST_BARS, MOST_MAPS, MOST_CLASSES, MOST_EFFECTS = 30, 6, 30, 60
 WIDTH = 9.0  # inches
+SHARES = (-0.02, 1.02)  # limits of an axis of shares or probabilities
 
 
-def lines(table: pd.DataFrame, x: str, said: str, xlabel: str, beside: str | None = None) -> Figure:
-    """Draw the column ``mean`` and its band against `x`, a line a (run, recipe); of many, those that end highest and
-    lowest. `beside` is a column that each run has one of, such as a validation accuracy, drawn dashed."""
-    figure, axis = pyplot.subplots(figsize=(WIDTH, 4.2), layout="constrained")
+def lines(table: pd.DataFrame, x: str, ylabel: str, xlabel: str, dashed: str | None = None) -> Figure:
+    """Draw the column ``mean`` and its band against the column `x`, one line per (run, recipe).
+
+    Of many lines, those are drawn that end highest and lowest. `dashed` is a column that has one value per run and `x`,
+    such as a validation accuracy.
+    """
+    figure, axis = pyplot.subplots(figsize=(WIDTH, 4.2))
     ends = table.groupby(["run", "recipe"], sort=False)["mean"].last()
     chosen = extremes(ends.sort_values(ascending=False), len(COLORS)).index
-    shown = [key for key in ends.index if key in chosen]
+    drawn = [key for key in ends.index if key in chosen]
     several = table["run"].nunique() > 1
-    for place, (run, recipe) in enumerate(shown):
+    for place, (run, recipe) in enumerate(drawn):
         rows = table[(table["run"] == run) & (table["recipe"] == recipe)].sort_values(x)
         name = f"{run}, {recipe}" if several else recipe
         mark = MARKS[place] if len(rows) <= 30 else None
         axis.plot(rows[x], rows["mean"], color=COLORS[place], marker=mark, markersize=5, label=name)
         axis.fill_between(rows[x], rows["ci_low"], rows["ci_high"], color=COLORS[place], alpha=BAND, linewidth=0)
-    if beside:
+    if dashed:
         for place, (run, rows) in enumerate(table.groupby("run", sort=False)):
             once = rows.drop_duplicates(x).sort_values(x)
             name = f"{run}: validation accuracy" if several else "validation accuracy"
             label = name if place < 3 else None
-            axis.plot(once[x], once[beside], color="#555555", linestyle="--", linewidth=1.2, label=label)
-    note = f"{len(shown)} of {len(ends)} shown; the table has all" if len(shown) < len(ends) else ""
-    _finish(axis, xlabel, said, note)
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+            axis.plot(once[x], once[dashed], color=GRAY, linestyle="--", linewidth=1.2, label=label)
+    axis.set(xlabel=xlabel, ylabel=ylabel, ylim=SHARES)
+    if len(drawn) < len(ends):
+        _note(axis, f"{len(drawn)} of {len(ends)} shown; the table has all")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
     return figure
 
 
-def bars(table: pd.DataFrame, names: pd.Series, said: str) -> Figure:
-    """Draw the column ``mean`` with its interval as bars, and ``top1`` as dots, in the table's order; of many, the
-    best and the worst."""
+def bars(table: pd.DataFrame, names: pd.Series, xlabel: str) -> Figure:
+    """Draw the column ``mean`` with its interval as bars, and ``top1`` as dots, in the table's order.
+
+    `names` are those of the rows. Of many rows, the first and the last are drawn.
+    """
     named = table.assign(shown=names.to_numpy())
     rows = extremes(named, MOST_BARS).iloc[::-1]
-    figure, axis = pyplot.subplots(figsize=(WIDTH, 1.3 + 0.28 * len(rows)), layout="constrained")
+    figure, axis = pyplot.subplots(figsize=(WIDTH, 1.3 + 0.28 * len(rows)))
     errors = [(rows["mean"] - rows["ci_low"]), (rows["ci_high"] - rows["mean"])]
     errors = [error.clip(lower=0).fillna(0) for error in errors]
-    axis.barh(rows["shown"], rows["mean"], xerr=errors, color=COLORS[5], ecolor="#333333", capsize=2, label=said)
+    axis.barh(rows["shown"], rows["mean"], xerr=errors, color=COLORS[5], ecolor=DARK, capsize=2, label=xlabel)
     axis.plot(rows["top1"], rows["shown"], linestyle="", marker="D", color=COLORS[1], label="share on top")
-    left = len(named) - len(rows)
-    _finish(axis, said, "", f"the best and the worst; {left} between them are left out" if left else "")
-    axis.set(xlim=(-0.02, 1.02), ylim=(-0.7, len(rows) - 0.3))
-    axis.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=9)
+    axis.set(xlabel=xlabel, xlim=SHARES, ylim=(-0.7, len(rows) - 0.3))
+    if len(rows) < len(named):
+        _note(axis, f"the best and the worst; {len(named) - len(rows)} between them are left out")
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=9)
     return figure
 
 
 def effects(table: pd.DataFrame, names: dict[str, str]) -> Figure:
-    """Draw the column ``difference`` with its interval, a panel a measure, a row a comparison; zero is dashed.
+    """Draw the column ``difference`` with its interval: one panel per measure, one row per comparison; zero is dashed.
 
-    `table` has the columns of a finding; `names` says what measures are called.
+    `table` has the columns of a finding; `names` are those of the measures for people.
     """
     left = len(table) - MOST_EFFECTS
     table = table.head(MOST_EFFECTS)
@@ -73,24 +86,20 @@ def effects(table: pd.DataFrame, names: dict[str, str]) -> Figure:
     rows = (rows + ("  ·  " + table["where"]).where(table["where"] != "", "")).map(_as_words)
     order, measures = list(dict.fromkeys(rows)), list(dict.fromkeys(table["measure"]))
     height = 1.2 + sum(0.2 + 0.17 * name.count("\n") for name in order) * 1.5
-    figure, axes = pyplot.subplots(
-        1, len(measures), figsize=(WIDTH, height), layout="constrained", sharey=True, squeeze=False
-    )
+    figure, axes = pyplot.subplots(1, len(measures), figsize=(WIDTH, height), sharey=True, squeeze=False)
     for axis, measure in zip(axes.flat, measures, strict=True):
         mine = table[table["measure"] == measure]
         places = [order.index(name) for name in rows[mine.index]]
         spread = [(mine["difference"] - mine["ci_low"]).fillna(0), (mine["ci_high"] - mine["difference"]).fillna(0)]
-        axis.errorbar(mine["difference"], places, xerr=spread, fmt="o", color=COLORS[0], ecolor="#333333", capsize=3)
-        axis.axvline(0, color="#555555", linestyle="--", linewidth=1)
+        axis.errorbar(mine["difference"], places, xerr=spread, fmt="o", color=COLORS[0], ecolor=DARK, capsize=3)
+        axis.axvline(0, color=GRAY, linestyle="--", linewidth=1)
         axis.set(title=names[measure], xlabel="difference", yticks=range(len(order)), yticklabels=order)
         axis.title.set_fontsize(10)
         axis.tick_params(axis="y", labelsize=8)
         axis.locator_params(axis="x", nbins=4)
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
     axes.flat[0].set_ylim(len(order) - 0.5, -0.5)
     if left > 0:
-        figure.suptitle(f"{left} more are in the table", fontsize=9, color="#555555")
+        figure.suptitle(f"{left} more are in the table", fontsize=9, color=GRAY)
     return figure
 
 
@@ -99,29 +108,29 @@ def _as_words(name: str) -> str:
     return textwrap.fill(name, 46).replace("$", r"\$")
 
 
-def maps(table: pd.DataFrame, said: str) -> Figure:
-    """Draw the column ``mean`` over epoch and step as a map a (run, recipe), at most six."""
+def maps(table: pd.DataFrame, label: str) -> Figure:
+    """Draw the column ``mean`` over epoch and step, one map per (run, recipe), at most six."""
     groups = list(table.groupby(["run", "recipe"], sort=False))[:MOST_MAPS]
     columns = min(3, len(groups))
     rows = -(-len(groups) // columns)
-    figure, axes = pyplot.subplots(rows, columns, figsize=(WIDTH, 2.8 * rows), layout="constrained", squeeze=False)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(WIDTH, 2.8 * rows), squeeze=False)
     for axis in axes.flat[len(groups) :]:
         axis.axis("off")
     for axis, ((run, recipe), group) in zip(axes.flat, groups, strict=False):
         grid = group.pivot(index="epoch", columns="step", values="mean").astype(float)
-        drawn = axis.imshow(grid, cmap="cividis", vmin=0, vmax=1, aspect="auto", origin="lower")
+        image = _map(axis, grid, aspect="auto", origin="lower")
         axis.set_xticks(range(grid.shape[1]), grid.columns)
         axis.set_yticks(range(grid.shape[0]), grid.index)
         axis.set(title=f"{run}, {recipe}", xlabel="dream step", ylabel="training epoch")
         axis.title.set_fontsize(9)
         if grid.size <= 80:
             _write_cells(axis, grid)
-    figure.colorbar(drawn, ax=axes, label=said, shrink=0.9)
+    figure.colorbar(image, ax=axes, label=label, shrink=0.9)
     return figure
 
 
 def confusion_map(table: pd.DataFrame, names: dict[str, str]) -> Figure:
-    """Draw which class is taken for which, as shares of its dreams; of many classes, those that go wrong most."""
+    """Draw which class is recognized as which, as shares of its dreams; of many classes, those that go wrong most."""
     right = table[table["prediction"] == table["label"]].set_index("label")["share"]
     labels = list(dict.fromkeys(table["label"]))
     if len(labels) > MOST_CLASSES:
@@ -132,13 +141,44 @@ def confusion_map(table: pd.DataFrame, names: dict[str, str]) -> Figure:
         index=labels, columns=[*labels, *strange]
     )
     side = 1.6 + 0.28 * len(labels)
-    figure, axis = pyplot.subplots(figsize=(max(WIDTH, side + 1.5), side + 1.2), layout="constrained")
-    drawn = axis.imshow(grid.fillna(0), cmap="cividis", vmin=0, vmax=1)
+    figure, axis = pyplot.subplots(figsize=(max(WIDTH, side + 1.5), side + 1.2))
+    image = _map(axis, grid.fillna(0))
     axis.set_xticks(range(grid.shape[1]), [names.get(word, word) for word in grid.columns], rotation=60, ha="right")
     axis.set_yticks(range(len(labels)), [names.get(word, word) for word in labels])
     axis.set(xlabel="taken for", ylabel="dreamt of")
-    figure.colorbar(drawn, ax=axis, label="share of dreams", shrink=0.7)
+    figure.colorbar(image, ax=axis, label="share of dreams", shrink=0.7)
     return figure
+
+
+def nothing() -> Figure:
+    """Draw the sentence that there is nothing to draw."""
+    figure, axis = pyplot.subplots(figsize=(6, 2), layout="none")
+    axis.axis("off")
+    axis.text(0.5, 0.5, "nothing to show: no dream was judged", ha="center", va="center")
+    return figure
+
+
+def plot_curves(history: pd.DataFrame, path: Path) -> None:
+    """Write a plot of loss and accuracy against the epoch, from a table with the columns of ``history.csv``."""
+    figure, axes = pyplot.subplots(1, 2, figsize=(WIDTH, 3.4))
+    for axis, measure in zip(axes, ("loss", "accuracy"), strict=True):
+        for part, color, mark in (("train", TRAIN, "o"), ("validation", VALIDATION, "s")):
+            label = f"{part}, as augmented" if part == "train" else part
+            values = history[f"{part}_{measure}"]
+            axis.plot(history["epoch"], values, color=color, marker=mark, markersize=4, label=label)
+        axis.set(xlabel="training epoch", ylabel=measure)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].legend()
+    axes[1].set_ylim(SHARES)
+    figure.suptitle(f"Run {history['run'].iloc[0]}")
+    save_figure(figure, path)
+
+
+def _map(axis: Axes, grid: pd.DataFrame, **how) -> AxesImage:
+    """Draw shares as colors, without a grid and with all four sides."""
+    axis.grid(False)
+    axis.spines[:].set_visible(True)
+    return axis.imshow(grid, cmap="cividis", vmin=0, vmax=1, **how)
 
 
 def _write_cells(axis: Axes, grid: pd.DataFrame) -> None:
@@ -149,19 +189,12 @@ def _write_cells(axis: Axes, grid: pd.DataFrame) -> None:
                 axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=color)
 
 
-def _finish(axis: Axes, xlabel: str, ylabel: str, note: str) -> None:
-    axis.set(xlabel=xlabel, ylabel=ylabel)
-    if ylabel:
-        axis.set_ylim(-0.02, 1.02)
-    axis.grid(alpha=0.3)
-    axis.set_axisbelow(True)
-    axis.spines[["top", "right"]].set_visible(False)
-    if note:
-        axis.set_title(note, fontsize=9, color="#555555", loc="left")
+def _note(axis: Axes, text: str) -> None:
+    axis.set_title(text, fontsize=9, color=GRAY, loc="left")
 
 
 def extremes(table: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return the first and the last rows of a sorted table, at most so many."""
+    """Return the first and the last rows of a sorted table, at most `most`."""
     if len(table) <= most:
         return table
     places = [*range((most + 1) // 2), *range(len(table) - most // 2, len(table))]

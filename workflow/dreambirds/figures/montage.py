@@ -1,4 +1,4 @@
-"""Labelled grids of pictures."""
+"""Montages: dreams side by side in a labelled grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +7,36 @@ from pathlib import Path
 from PIL import Image
 
 from dreambirds.data.dataset import read_picture
+from dreambirds.data.tables import example_pictures
+from dreambirds.dream_job.image_files import save_png
+from dreambirds.figures.selection import Selection
 from dreambirds.figures.text import FAINT, PAPER, font, write
 from dreambirds.shapes import in_proportion
 
 GAP = 4
+REAL = "learnt from"  # the title of the column of real pictures
+AXES = {"label": "class", "epoch": "training epoch", "step": "dream step", "recipe": "recipe"}
+
+
+def write_montage(
+    selection: Selection, rows: str, columns: str, cell_size: int, path: Path, dataset: Path | None = None
+) -> None:
+    """Write the montage of selected dreams as a PNG, one row and one column for each value of two columns.
+
+    `cell_size` is in pixels. With `dataset`, the folder of the prepared data set, a last column shows a real picture of
+    each class; then rows must be labels.
+    """
+    grid = selection.grid(rows, columns)
+    cells = grid.to_numpy().tolist()
+    names = [selection.name_of(columns, value) for value in grid.columns]
+    if dataset is not None:
+        examples = example_pictures(dataset)
+        cells = [[*row, examples[label]] for row, label in zip(cells, grid.index, strict=True)]
+        names.append(REAL)
+    title = f"{AXES[rows]} by {AXES[columns]}".capitalize()
+    row_names = [selection.name_of(rows, value) for value in grid.index]
+    page = Grid(cells, row_names, names, title, selection.describe())
+    save_png(montage(page, cell_size), path, title, selection.facts())
 
 
 @dataclass(frozen=True)

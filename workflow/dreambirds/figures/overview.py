@@ -14,6 +14,7 @@ from PIL import Image
 
 from dreambirds.data.dataset import read_picture
 from dreambirds.data.tables import check_there, read_images, read_labels, remedy, write_table
+from dreambirds.figures.colors import TRAIN, VALIDATION
 from dreambirds.figures.text import FAINT, INK, PAPER, fold, font, save_figure, shorten, write
 from dreambirds.io import atomic_write
 from dreambirds.shapes import in_proportion, shape_text
@@ -24,8 +25,7 @@ GAP, MARGIN, HEAD = 3, 24, 84
 NAME, NOTE = 14, 12  # heights of type
 # up to so many classes: so many examples of each, and the longer side of one in pixels
 STEPS = ((12, 10, 144), (60, 6, 112), (250, 4, 96), (1000, 3, 80), (math.inf, 2, 64))
-TRAIN, VALIDATION = "#0072b2", "#e69f00"  # these two, and the next two, are told apart by all eyes
-WIDTHS, HEIGHTS = "#0072b2", "#d55e00"
+WIDTHS, HEIGHTS = "#0072b2", "#d55e00"  # told apart by all eyes
 MOST = 1000  # classes that a contact sheet shows; viewers of pictures refuse larger ones
 NAMED = 40  # classes that a plot can name
 WIDE = 8  # from which ratio of sizes on their axis is logarithmic
@@ -123,7 +123,7 @@ def write_overview(folder: Path, sheet: Path, sizes: Path, classes: Path) -> Non
     table = class_table(images, labels)
     examples = _examples(kept)
     entries = [
-        Entry(row.name, _note(row), [folder / path for path in examples[row.label]])
+        Entry(row.class_name, _note(row), [folder / path for path in examples[row.label]])
         for row in table.itertuples(index=False)
     ]
     subtitle, every = _subtitle(table, shape), math.ceil(len(entries) / MOST)

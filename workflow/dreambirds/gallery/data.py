@@ -1,14 +1,17 @@
 """What the gallery's page knows of a study: its axes, its recipes, and the measurements of each dream."""
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import yaml
 
 from dreambirds.config.contrasts import WITHOUT_VIEW
-from dreambirds.figures.plots import recipes
+from dreambirds.figures.recognition import Recognition
+from dreambirds.plan.dream_table import dream_table
 from dreambirds.plan.paths import epoch_name, step_name
-from dreambirds.plan.plan import Plan
 from dreambirds.shapes import in_proportion
 
 MEASURES = {
@@ -28,23 +31,39 @@ MOST_LABELS = 64  # rows of a sheet
 LARGEST = 96  # pixels of a cell's longer side; larger pictures are made smaller
 
 
-def gallery_facts(plan: Plan, dreams: pd.DataFrame, runs: pd.DataFrame) -> dict:
+@dataclass(frozen=True)
+class GalleryStudy:
+    """What the gallery shows of a study: its name, the epochs of each run, the parameters of each recipe, the (height,
+    width) of its images in pixels, and the name for people of each label."""
+
+    study: str
+    epochs: Mapping[str, Sequence[float]]
+    recipes: Mapping[str, Mapping[str, Any]]
+    shapes: Mapping[str, Sequence[int]]
+    names: Mapping[str, str]
+
+    def dreams(self) -> pd.DataFrame:
+        """Return the study's dreams, with the columns of `DREAM`."""
+        return dream_table(self.epochs, {name: recipe["steps"] for name, recipe in self.recipes.items()}, self.names)
+
+
+def gallery_facts(study: GalleryStudy, dreams: pd.DataFrame, runs: pd.DataFrame) -> dict:
     """Return plain data for the page; `dreams` and `runs` are the study's tables.
 
-    Measurements are lists over label, epoch and step, in this order, by ``run/recipe`` and column.
+    Metrics are lists over label, epoch and step, in this order, by ``run/recipe`` and column.
     """
     judges = [judge for judge in dreams["judge"].unique() if judge]
     return {
-        "study": plan.study,
+        "study": study.study,
         "best": _best(dreams),
         "judge": judges[0] if judges else None,
-        "labels": [{"label": label, "name": name} for label, name in plan.names.items()],
+        "labels": [{"label": label, "name": name} for label, name in study.names.items()],
         "perSheet": MOST_LABELS,
         "measures": MEASURES,
-        "runs": {run: _run(plan, runs[runs["run"] == run]) for run in plan.config["runs"]},
-        "recipes": {recipe: _recipe(plan, recipe) for recipe in plan.recipes},
+        "runs": {run: _run(epochs, runs[runs["run"] == run]) for run, epochs in study.epochs.items()},
+        "recipes": {name: _recipe(name, recipe, study.shapes[name]) for name, recipe in study.recipes.items()},
         "values": {
-            f"{run}/{recipe}": _values(plan, group, recipe)
+            f"{run}/{recipe}": _values(study, group, run, recipe)
             for (run, recipe), group in dreams.groupby(["run", "recipe"], sort=False)
         },
     }
@@ -52,26 +71,25 @@ def gallery_facts(plan: Plan, dreams: pd.DataFrame, runs: pd.DataFrame) -> dict:
 
 def _best(dreams: pd.DataFrame) -> dict:
     """Return the run and recipe whose last dreams the judge knows best; without a judge, the dreamer."""
-    group = recipes(dreams).iloc[0]
+    group = Recognition(dreams).rank(["run", "recipe"]).iloc[0]
     return {"run": group["run"], "recipe": group["recipe"]}
 
 
-def _run(plan: Plan, rows: pd.DataFrame) -> dict:
-    epochs = plan.epochs(rows["run"].iloc[0])
+def _run(epochs: Sequence[float], rows: pd.DataFrame) -> dict:
     rows = rows.set_index("epoch").reindex(epochs)
     return {
         "model": rows["model"].iloc[0],
-        "epochs": epochs,
+        "epochs": list(epochs),
         "folders": [epoch_name(epoch) for epoch in epochs],
         "validation": [_plain(value) for value in rows["validation_accuracy"]],
         "checkpoints": list(rows["checkpoint_sha256"]),
     }
 
 
-def _recipe(plan: Plan, recipe: str) -> dict:
-    height, width = plan.shape(recipe)
-    parameters, cell = plan.recipes[recipe], cell_shape((height, width))
-    section = {"dreams": {"recipes": {recipe: parameters}}}
+def _recipe(name: str, parameters: Mapping[str, Any], shape: Sequence[int]) -> dict:
+    height, width = shape
+    cell = cell_shape((height, width))
+    section = {"dreams": {"recipes": {name: dict(parameters)}}}
     return {
         "steps": parameters["steps"],
         "files": [step_name(step) for step in parameters["steps"]],
@@ -82,9 +100,8 @@ def _recipe(plan: Plan, recipe: str) -> dict:
     }
 
 
-def _values(plan: Plan, group: pd.DataFrame, recipe: str) -> dict[str, list]:
-    run = group["run"].iloc[0]
-    order = pd.MultiIndex.from_product([plan.names, plan.epochs(run), plan.recipes[recipe]["steps"]])
+def _values(study: GalleryStudy, group: pd.DataFrame, run: str, recipe: str) -> dict[str, list]:
+    order = pd.MultiIndex.from_product([study.names, study.epochs[run], study.recipes[recipe]["steps"]])
     rows = group.set_index(["label", "epoch", "step"]).reindex(order)
     found = {}
     for measure in MEASURES:

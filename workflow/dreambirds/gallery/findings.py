@@ -1,58 +1,75 @@
 """Pages of experiments: one finding, and all findings."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
-from dreambirds.config.contrasts import CHANCE, ENDS
+from dreambirds.config.contrasts import CHANCE, ENDS, Comparison, DreamQuery, by_view
+from dreambirds.config.load import Section
 from dreambirds.data.tables import read_table, write_table
 from dreambirds.errors import one_line
-from dreambirds.evaluation.columns import DISPLAY_NAMES, read_results
+from dreambirds.evaluation.columns import DISPLAY_NAMES, read_dreams_and_runs
 from dreambirds.evaluation.contrasts import SEEN, UNKNOWN, compute_contrasts
-from dreambirds.figures.contrasts import write_effects, write_montage
+from dreambirds.figures.contrasts import Compared, write_contrast_montage, write_effects
 from dreambirds.gallery.comparison import measured, said
 from dreambirds.gallery.pages import write_page
+from dreambirds.plan.dream_table import dream_table
 from dreambirds.plan.experiments import PAGE, TABLE
-from dreambirds.plan.plan import Plan
 
 MONTAGE, EFFECTS = "montage.png", "effects.png"
 log = logging.getLogger(__name__)
 TEXT = ("experiment", "question", "vary", "baseline", "compared", "where", "measure", "verdict")
 
 
-def write_finding(plan: Plan, results: Path, folder: Path) -> None:
-    """Write the page of a study's experiment into a folder, with its table and its two pictures beside it.
+def write_finding(
+    config: Section,
+    comparisons: Sequence[Comparison],
+    recipes: dict[str, Section],
+    names: dict[str, str],
+    learnt: int,
+    results: Path,
+    folder: Path,
+) -> None:
+    """Write the page of a study's experiment into a folder, with its table and its two figures.
 
-    `results` holds the study's tables, plots and prepared pictures. Raises UserError where one of them
-    can't be read or is not whole.
+    `config` is the study's, checked and with all defaults, `comparisons` are those of its experiment, `recipes` its
+    recipes spread out, `names` those of the labels that it dreams of, and `learnt` the number of classes that were
+    learnt; `results` contains the study's tables, plots and prepared images. Raises UserError where one of them can't
+    be read or is not whole.
     """
-    dreams, runs, judges = (read_results(plan, results, name) for name in ("dreams", "runs", "judges"))
-    table = compute_contrasts(plan, dreams)
-    table.insert(0, "question", plan.config["experiment"]["question"])
+    epochs = {run: keys["epochs"] for run, keys in config["runs"].items()}
+    table = dream_table(epochs, {recipe: keys["steps"] for recipe, keys in recipes.items()}, names)
+    dreams, runs = read_dreams_and_runs(results, table)
+    judges = read_table(results / "judges.csv", rows=pd.DataFrame({"judge": list(config["judges"])}))
+    grids, question = config["dreams"]["recipes"], config["experiment"]["question"]
+    finding = compute_contrasts(comparisons, grids, recipes, dreams)
+    finding.insert(0, "question", question)
     folder.mkdir(parents=True, exist_ok=True)
-    write_table(table, folder / TABLE, "%.6g")
-    write_montage(plan, results / "dataset", folder / MONTAGE)
-    write_effects(table, folder / EFFECTS)
+    write_table(finding, folder / TABLE, "%.6g")
+    compared = Compared(comparisons, DreamQuery(grids, recipes, by_view(table)), config["pictures"]["view"])
+    write_contrast_montage(compared, results, names, config["montage"]["cell_size"], folder / MONTAGE)
+    write_effects(finding, folder / EFFECTS)
     write_page(
         folder / PAGE,
         "finding.html.j2",
-        study=plan.study,
-        question=plan.config["experiment"]["question"],
-        sentences=[sentence(row) for row in table.to_dict("records")],
-        rows=[_row(row) for row in table.to_dict("records")],
+        study=config["study"],
+        question=question,
+        sentences=[sentence(row) for row in finding.to_dict("records")],
+        rows=[_row(row) for row in finding.to_dict("records")],
         montage=folder / MONTAGE,
         effects=folder / EFFECTS,
-        plots=[(words, results / "plots" / f"{name}.png") for name, words in _plots(plan).items()],
-        runs=[_run(plan, rows) for _, rows in runs.groupby("run", sort=False)],
+        plots=[(words, results / "plots" / f"{name}.png") for name, words in _plots(table).items()],
+        runs=[_run(config["runs"], rows) for _, rows in runs.groupby("run", sort=False)],
         judges=judges.to_dict("records"),
-        dreams=len(plan.dreams),
-        recipes=len(plan.recipes),
-        classes=len(plan.names),
-        learnt=len(plan.labels),
-        dataset=plan.config["dataset"],
-        config=yaml.safe_dump(plan.config, sort_keys=False, allow_unicode=True),
+        dreams=len(table),
+        recipes=len(recipes),
+        classes=len(names),
+        learnt=learnt,
+        dataset=config["dataset"],
+        config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
     )
     log.info("open %s in a browser", folder / PAGE)
 
@@ -91,9 +108,9 @@ def _row(row: dict) -> dict:
     return {**{key: said(value) for key, value in row.items()}, "seen": seen, "measure": DISPLAY_NAMES[row["measure"]]}
 
 
-def _run(plan: Plan, rows: pd.DataFrame) -> dict:
+def _run(runs: dict[str, Section], rows: pd.DataFrame) -> dict:
     last = rows.iloc[-1]
-    weights = plan.config["runs"][last["run"]]["weights"]
+    weights = runs[last["run"]]["weights"]
     return {
         "run": last["run"],
         "model": last["model"],
@@ -103,16 +120,16 @@ def _run(plan: Plan, rows: pd.DataFrame) -> dict:
     }
 
 
-def _plots(plan: Plan) -> dict[str, str]:
-    """Return the study's plots that have something to tell here, with what they show."""
+def _plots(dreams: pd.DataFrame) -> dict[str, str]:
+    """Return the study's plots that have something to show here, with what they show."""
     shown = {}
-    if plan.dreams.groupby("run")["epoch"].nunique().max() > 1:
+    if dreams.groupby("run")["epoch"].nunique().max() > 1:
         shown["by-epoch"] = "Recognisability against training epoch"
-    if plan.dreams.groupby("recipe")["step"].nunique().max() > 1:
+    if dreams.groupby("recipe")["step"].nunique().max() > 1:
         shown["by-step"] = "Recognisability against dream step"
     if len(shown) == 2:
         shown["epoch-by-step"] = "Epoch by step"
-    if len(plan.recipes) > 1 or len(plan.config["runs"]) > 1:
+    if len(dreams[["run", "recipe"]].drop_duplicates()) > 1:
         shown["recipes"] = "Runs and recipes, last dreams"
     return shown
 

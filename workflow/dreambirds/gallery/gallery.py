@@ -5,39 +5,44 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from PIL import Image
 
 from dreambirds.config.contrasts import VIEWS
 from dreambirds.data.dataset import read_picture
 from dreambirds.data.tables import example_pictures
-from dreambirds.evaluation.columns import read_results
-from dreambirds.gallery.data import MOST_LABELS, cell_shape, gallery_facts
+from dreambirds.evaluation.columns import read_dreams_and_runs
+from dreambirds.gallery.data import MOST_LABELS, GalleryStudy, cell_shape, gallery_facts
 from dreambirds.gallery.pages import write_download, write_page
 from dreambirds.io import atomic_write, link_or_copy
-from dreambirds.plan.paths import epoch_name, job_folder, picture_name, picture_path
-from dreambirds.plan.plan import Plan
+from dreambirds.plan.dream_table import DREAM
+from dreambirds.plan.paths import dream_folder, epoch_name, picture_name, picture_path
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One sheet: its name below the gallery, and its cells, a row a label and a column a step, as files."""
+    """One sheet: its name below the gallery, its cells as files, one row per label and one column per step, and the
+    (height, width) of a cell in pixels."""
 
     name: str
     cells: list[list[Path]]
+    shape: tuple[int, int]
 
 
-def sheets(plan) -> Iterator[Sheet]:
-    """Yield all sheets of a study: for each run, epoch, recipe and view, one for every 64 labels."""
-    labels = list(plan.names)
-    for run, epoch, recipe in plan.dreams[["run", "epoch", "recipe"]].drop_duplicates().itertuples(index=False):
-        folder = Path(job_folder(plan.study, run, epoch, recipe))
+def sheets(study: GalleryStudy, folder: Path) -> Iterator[Sheet]:
+    """Yield all sheets of a study: for each run, epoch, recipe and view, one for every 64 labels; `folder` is the
+    folder ``dreams`` of its results."""
+    labels = list(study.names)
+    for run, epoch, recipe in study.dreams()[DREAM[:3]].drop_duplicates().itertuples(index=False):
         for part, first in enumerate(range(0, len(labels), MOST_LABELS)):
             for view, ending in VIEWS.items():
-                chosen, steps = labels[first : first + MOST_LABELS], plan.recipes[recipe]["steps"]
-                cells = [[folder / picture_name(label, step, view) for step in steps] for label in chosen]
-                yield Sheet(f"sheets/{run}/{epoch_name(epoch)}/{recipe}/{part}{ending}.png", cells)
+                chosen, steps = labels[first : first + MOST_LABELS], study.recipes[recipe]["steps"]
+                place = dream_folder(folder, run, epoch, recipe)
+                cells = [[place / picture_name(label, step, view) for step in steps] for label in chosen]
+                name = f"sheets/{run}/{epoch_name(epoch)}/{recipe}/{part}{ending}.png"
+                yield Sheet(name, cells, cell_shape(tuple(study.shapes[recipe])))
 
 
 def write_sheet(cells: Sequence[Sequence[Path]], shape: tuple[int, int], path: Path) -> None:
@@ -55,34 +60,32 @@ def write_sheet(cells: Sequence[Sequence[Path]], shape: tuple[int, int], path: P
         page.save(temporary)
 
 
-def write_gallery(plan: Plan, results: Path, dataset: Path, folder: Path) -> None:
+def write_gallery(study: GalleryStudy, results: Path, dataset: Path, folder: Path) -> None:
     """Write ``index.html``, ``sheets/`` and ``pictures/`` into a folder that then needs no other file.
 
-    `results` holds ``dreams.csv`` and ``runs.csv``, `dataset` the prepared pictures. The dreams' pictures are the same
-    files as the study's, where the disk allows, with all that they say of themselves. Raises UserError, before
-    anything is written, if one of the tables is not whole.
+    `results` contains ``dreams.csv``, ``runs.csv`` and the dreams, `dataset` the prepared images. The dreams' images
+    are the same files as the study's, where the disk allows, with their metadata. Raises UserError, before anything is
+    written, if one of the tables is not whole.
     """
-    facts = gallery_facts(plan, *(read_results(plan, results, name) for name in ("dreams", "runs")))
+    facts = gallery_facts(study, *read_dreams_and_runs(results, study.dreams()))
     examples = example_pictures(dataset)
-    for sheet in sheets(plan):
-        recipe = sheet.cells[0][0].parent.parent.name
-        write_sheet(sheet.cells, cell_shape(plan.shape(recipe)), folder / sheet.name)
-    _put_pictures(plan, folder)
+    for sheet in sheets(study, results / "dreams"):
+        write_sheet(sheet.cells, sheet.shape, folder / sheet.name)
+    _link_dreams(study.dreams(), results / "dreams", folder / "pictures" / "dreams")
     for label, file in examples.items():
-        if label in plan.names:
+        if label in study.names:
             _link(file, folder / "pictures" / "real" / f"{label}.png")
     write_page(folder / "index.html", "gallery.html.j2", facts=facts)
     log.info("open %s in a browser", folder / "index.html")
 
 
-def _put_pictures(plan: Plan, folder: Path) -> None:
-    root = Path(f"results/{plan.study}/dreams")
-    for _, rows in plan.dreams.groupby(["run", "epoch", "recipe", "label"], sort=False):
-        files = [Path(picture_path(plan.study, dream, view)) for dream in rows.itertuples() for view in VIEWS]
+def _link_dreams(dreams: pd.DataFrame, root: Path, folder: Path) -> None:
+    for _, rows in dreams.groupby(["run", "epoch", "recipe", "label"], sort=False):
+        files = [picture_path(root, dream, view) for dream in rows.itertuples() for view in VIEWS]
         for file in files:
-            _link(file, folder / "pictures" / "dreams" / file.relative_to(root))
+            _link(file, folder / file.relative_to(root))
         dream = files[0].parent.relative_to(root)
-        write_download(files, folder / "pictures" / "dreams" / dream.with_name(f"{dream.name}.js"))
+        write_download(files, folder / dream.with_name(f"{dream.name}.js"))
 
 
 def _link(file: Path, path: Path) -> None:

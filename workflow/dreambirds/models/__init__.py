@@ -1,1 +1,7 @@
-"""Classifiers from timm: how they are built, stored, and made ready to dream."""
+"""Classifiers from timm: how they are built, stored, and made ready to dream.
+
+A checkpoint is a folder that timm and the Hugging Face hub open: `MODEL_FILE` has the weights, and `CONFIG_FILE` tells
+timm which model they belong to.
+"""
+
+MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"

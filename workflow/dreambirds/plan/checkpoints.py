@@ -7,8 +7,9 @@ from dreambirds.config.runs import parse_epoch
 from dreambirds.data.sources.catalog import check_competition, list_test_files
 from dreambirds.errors import UserError, did_you_mean
 from dreambirds.io import expand
+from dreambirds.models import MODEL_FILE
 from dreambirds.plan.inputs import digest_files
-from dreambirds.plan.paths import epoch_name
+from dreambirds.plan.paths import HISTORY_FILE, STATE_FILE, SUBMISSION_FILE, checkpoint_folder
 from dreambirds.plan.plan import Plan
 
 
@@ -25,8 +26,8 @@ def previous_checkpoint(plan: Plan, run: str, epoch: float | str) -> dict[str, s
     weights = plan.trained[run]["weights"]
     earlier = [kept for kept in plan.epochs(run) if kept < epoch]
     if earlier:
-        stem = f"results/{plan.study}/runs/{run}/{epoch_name(earlier[-1])}"
-        return {"before": f"{stem}.safetensors", "before_state": f"{stem}.state.safetensors"}
+        folder = checkpoint_folder(plan.study, run, earlier[-1])
+        return {"before": f"{folder}/{MODEL_FILE}", "before_state": f"{folder}/{STATE_FILE}"}
     return {} if weights in (None, "hub") else {"pretrained": str(expand(weights))}
 
 
@@ -38,7 +39,7 @@ def expected_metadata(plan: Plan, run: str, epoch: str) -> dict[str, Any]:
 
 def histories(plan: Plan, run: str) -> list[str]:
     """Return the tables of a run's epochs, one a kept checkpoint."""
-    return [f"results/{plan.study}/runs/{run}/{epoch_name(epoch)}.csv" for epoch in plan.epochs(run)]
+    return [f"{checkpoint_folder(plan.study, run, epoch)}/{HISTORY_FILE}" for epoch in plan.epochs(run)]
 
 
 def training_settings(plan: Plan, run: str) -> Section:
@@ -49,20 +50,19 @@ def training_settings(plan: Plan, run: str) -> Section:
 def submissions(plan: Plan) -> list[str]:
     """Return the submission of every run's last checkpoint."""
     return [
-        f"results/{plan.study}/runs/{run}/{epoch_name(plan.epochs(run)[-1])}.submission.csv"
-        for run in plan.config["runs"]
+        f"{checkpoint_folder(plan.study, run, plan.epochs(run)[-1])}/{SUBMISSION_FILE}" for run in plan.config["runs"]
     ]
 
 
-def checkpoint(plan: Plan, run: str, epoch: str) -> str:
+def submitted_weights(plan: Plan, run: str, epoch: str) -> str:
     """Return the weights that a submission is made with; `epoch` is as in paths.
 
     Raises UserError if the study's source is no competition's.
     """
     check_competition(plan.config["dataset"])
-    return f"results/{plan.study}/runs/{run}/epoch-{epoch}.safetensors"
+    return f"{checkpoint_folder(plan.study, run, epoch)}/{MODEL_FILE}"
 
 
 def fingerprint_tests(plan: Plan) -> str:
     """Return a digest of the names, sizes and times of the pictures to be classified, and of the table that asks."""
-    return digest_files(plan, list_test_files(plan.config["dataset"]))
+    return digest_files(plan.config["dataset"]["path"], list_test_files(plan.config["dataset"]))

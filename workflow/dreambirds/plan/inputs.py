@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -12,10 +13,12 @@ from dreambirds.config.contrasts import VIEWS
 from dreambirds.config.judges import kind
 from dreambirds.config.load import Section
 from dreambirds.config.recipes import start_file
+from dreambirds.data.labels import Label
 from dreambirds.data.sources.catalog import list_files
 from dreambirds.data.tables import example_pictures
 from dreambirds.io import atomic_write, digest_of, expand, sha256_of, store_root
-from dreambirds.plan.paths import epoch_name, index_name, job_folder, picture_name
+from dreambirds.models import MODEL_FILE
+from dreambirds.plan.paths import checkpoint_folder, index_name, job_folder, picture_name
 from dreambirds.plan.plan import Plan
 from dreambirds.shapes import shape_name
 
@@ -36,7 +39,7 @@ class FileDigests:
         self.path = store_root() / "photographs" / f"{hashlib.sha256(place.encode()).hexdigest()[:16]}.json"
         self.rows, self.changed = _read_digests(self.path), False
 
-    def counts_as(self, name: str, file: Path) -> str:
+    def fingerprint(self, name: str, file: Path) -> str:
         """Return what a file counts as; it is read only where its size is what it was and its time is not."""
         try:
             about = file.stat()
@@ -51,9 +54,9 @@ class FileDigests:
             self._set(name, _Row(size, time, row.sha256, row.counts_as))
         return row.counts_as
 
-    def learn(self, name: str, file: Path) -> None:
+    def add(self, name: str, file: Path) -> None:
         """Read a file, unless it is known, and keep its digest."""
-        counts_as = self.counts_as(name, file)
+        counts_as = self.fingerprint(name, file)
         row = self.rows.get(name)
         if counts_as == "gone" or (row is not None and row.counts_as == counts_as):
             return
@@ -62,7 +65,7 @@ class FileDigests:
         if counts_as == f"{size} {time}":  # else it was edited while it was read
             self._set(name, _Row(size, time, digest, counts_as))
 
-    def keep(self) -> None:
+    def save(self) -> None:
         """Write down what is new; where the store can't be written to, files will be read again."""
         if self.changed:
             rows = _read_digests(self.path) | self.rows  # another process may have learnt too
@@ -89,51 +92,52 @@ def _digest(file: Path) -> str:
         return "unreadable"
 
 
-def fingerprint(plan: Plan) -> str:
+def fingerprint(dataset: Section, labels: list[Label]) -> str:
     """Return a digest of the names, sizes and times of all photographs and their tables, or nothing for drawn birds.
 
-    A time that has changed alone counts as what it was. Of a zip it is the zip's own size and time. Raises UserError
-    where a table is wrong.
+    `dataset` is the config's section. A time that has changed alone counts as what it was. Of a zip it is the zip's own
+    size and time. Raises UserError where a table is wrong.
     """
-    return digest_files(plan, _files(plan))
+    return digest_files(dataset["path"], _files(dataset, labels))
 
 
-def remember_photographs(plan: Plan) -> None:
+def remember_photographs(dataset: Section, labels: list[Label]) -> None:
     """Keep the digests of all photographs and tables, now that they are prepared: a `touch` then changes nothing."""
-    files = _files(plan)
+    files = _files(dataset, labels)
     if files:
-        known = FileDigests(plan.config["dataset"]["path"])
+        known = FileDigests(dataset["path"])
         for name, file in files.items():
-            known.learn(name, file)
-        known.keep()
+            known.add(name, file)
+        known.save()
 
 
-def _files(plan: Plan) -> dict[str, Path]:
-    dataset = plan.config["dataset"]
-    return {} if dataset["source"] == "drawn" else list_files(dataset, plan.labels)
+def _files(dataset: Section, labels: list[Label]) -> dict[str, Path]:
+    return {} if dataset["source"] == "drawn" else list_files(dataset, labels)
 
 
-def digest_files(plan: Plan, files: dict[str, Path]) -> str:
-    """Return a digest of files' names, as they are given, sizes and times; one may not be there."""
+def digest_files(place: str, files: dict[str, Path]) -> str:
+    """Return a digest of files' names, as they are given, sizes and times; one may not be there.
+
+    `place` is the path that the config has for all of them.
+    """
     if not files:
         return ""
-    digest, known = hashlib.sha256(), FileDigests(plan.config["dataset"]["path"])
+    digest, known = hashlib.sha256(), FileDigests(place)
     for name, file in files.items():
-        digest.update(f"{name}\0{known.counts_as(name, file)}\n".encode(errors="surrogateescape"))
-    known.keep()
+        digest.update(f"{name}\0{known.fingerprint(name, file)}\n".encode(errors="surrogateescape"))
+    known.save()
     return digest.hexdigest()
 
 
-def start_photographs(plan: Plan, recipe: str) -> dict[str, Path]:
-    """Return the photograph that each label's dream starts from, if the recipe asks for them; the dataset is prepared.
+def start_photographs(files: list[str], labels: Iterable[str]) -> dict[str, Path]:
+    """Return the photograph that each label's dream starts from, if `start_images` lists any; the dataset is prepared.
 
-    Without a `start_path` it is a prepared picture of the label's own class.
+    Where that is the data set's table of images, it is a prepared image of the label's own class.
     """
-    parameters = plan.recipes[recipe]
-    if parameters["start"] != "photograph":
+    if not files:
         return {}
-    path = start_file(parameters, recipe)
-    return example_pictures(Path(f"results/{plan.study}/dataset")) if path is None else dict.fromkeys(plan.names, path)
+    path = Path(files[0])
+    return example_pictures(path.parent) if path.name == "images.csv" else dict.fromkeys(labels, path)
 
 
 def start_images(plan: Plan, recipe: str) -> list[str]:
@@ -153,51 +157,54 @@ def statistics(plan: Plan, recipe: str) -> list[str]:
     return [f"results/{plan.study}/dataset/statistics-{shape_name(plan.shape(recipe))}.safetensors"] if needed else []
 
 
-class _Note(TypedDict):
-    """What is noted beside a job's pictures."""
+class _Request(TypedDict):
+    """What is recorded next to a job's images."""
 
     requested: str
     labels: list[str]
 
 
-def requested(plan: Plan, recipe: str, part: int | None, run: str, epoch: str) -> str:
-    """Return a word that is another one as soon as a job lacks a picture, and stays while labels only go."""
+def requested(plan: Plan, run: str, epoch: str, recipe: str, part: str) -> str:
+    """Return a text that changes as soon as a dream job lacks an image, and stays where labels are only removed.
+
+    The images are too many for Snakemake to count: 100,000 of them took it minutes and a gigabyte of records.
+    """
     folder, names = Path(job_folder(plan.study, run, epoch, recipe)), plan.parts[part]
-    before = _read(folder, part)
+    before = _read_request(_request_file(folder / index_name(part)))
     pictures = itertools.product(names, plan.recipes[recipe]["steps"], VIEWS)
     if set(names) <= set(before["labels"]) and all((folder / picture_name(*each)).exists() for each in pictures):
         return before["requested"]
     return f"{len(names)} labels ({digest_of([*names, before['requested']])[:8]})"
 
 
-def record_request(folder: Path, part: int | None, requested: str, labels: list[str]) -> None:
-    """Write beside a job's pictures that it was asked in this word, and which labels it has dreamt of."""
-    with atomic_write(folder / _name(part)) as temporary:
+def record_request(index: Path, requested: str, labels: list[str]) -> None:
+    """Write next to a dream job's table which request it has fulfilled, and for which labels."""
+    with atomic_write(_request_file(index)) as temporary:
         temporary.write_text(json.dumps({"requested": requested, "labels": labels}))
 
 
-def _read(folder: Path, part: int | None) -> _Note:
+def _request_file(index: Path) -> Path:
+    return index.with_name(f".{index.name}.json")
+
+
+def _read_request(path: Path) -> _Request:
     try:
-        before = json.loads((folder / _name(part)).read_text())
+        before = json.loads(path.read_text())
         return {"requested": str(before["requested"]), "labels": list(before["labels"])}
     except (OSError, ValueError, KeyError, TypeError):
         return {"requested": "", "labels": []}
 
 
-def _name(part: int | None) -> str:
-    return f".{index_name(part)}.json"
-
-
 def weights(plan: Plan, judge: str) -> str:
     """Return the file of a judge's weights."""
-    requested = plan.judges[judge]
-    match kind(requested):
+    keys = plan.judges[judge]
+    match kind(keys):
         case "train":
-            return f"results/{plan.study}/runs/{judge}/{epoch_name(plan.epochs(judge)[-1])}.safetensors"
+            return f"{checkpoint_folder(plan.study, judge, plan.epochs(judge)[-1])}/{MODEL_FILE}"
         case "run":
-            return f"results/{plan.study}/runs/{requested['run']}/{epoch_name(requested['epoch'])}.safetensors"
+            return f"{checkpoint_folder(plan.study, keys['run'], keys['epoch'])}/{MODEL_FILE}"
         case word:
-            return str(expand(requested[word]))
+            return str(expand(keys[word]))
 
 
 def names(plan: Plan, judge: str) -> list[str]:
@@ -221,14 +228,9 @@ def section(plan: Plan, judge: str) -> Section:
     return {key: value for key, value in plan.judges[judge].items() if key != "train"}
 
 
-def dreams(plan: Plan) -> str:
-    """Return a word that is another one as soon as the study has other dreams."""
-    requested = [
-        plan.dreams.astype(str).to_numpy().tolist(),
-        plan.names,
-        [plan.digest(recipe) for recipe in plan.recipes],
-    ]
-    return f"{len(plan.dreams)} dreams {digest_of(requested)[:16]}"
+def family_of(recipe: Section) -> str:
+    """Return a text that recipes share which differ in their seed only; a judge compares their dreams."""
+    return digest_of({**recipe, "seed": None})[:16]
 
 
 def judged(plan: Plan) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""How much memory a job asks for: estimated from what `pictures.measuring` has measured of models and recipes.
+"""How much memory a job asks for: estimated from what `startup.memory_profile` has measured of models and recipes.
 
 What it has seen of files of weights is known in the same way, so that each is looked at once. Importing torch would
 make parsing slow, so the measurements lie as small files in the store; one that is not there is replaced by a default.
@@ -47,7 +47,7 @@ FOUND = {
     "weights": ["weights"],
     "judge": ["weights"],
 }
-CODE = ("pictures.measuring", "dreaming.rehearsal", "models.build", "models.frozen")
+CODE = ("startup.memory_profile", "dream_job.context", "models.classifier", "models.inference")
 Facts = dict[str, Any]  # as JSON: what decides a measurement, or what was found
 _known: dict[Path, Facts] = {}
 

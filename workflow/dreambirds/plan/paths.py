@@ -1,8 +1,12 @@
 """Where every result lies: names in paths, and paths from names."""
 
+from pathlib import Path
 from typing import Any
 
 from dreambirds.config.contrasts import VIEWS
+
+# beside a checkpoint's weights and its config, whose names the package `models` has
+STATE_FILE, HISTORY_FILE, SUBMISSION_FILE = "training_state.safetensors", "history.csv", "submission.csv"
 
 
 def epoch_text(epoch: float) -> str:
@@ -15,20 +19,32 @@ def epoch_name(epoch: float) -> str:
     return f"epoch-{epoch_text(epoch)}"
 
 
+def checkpoint_folder(study: str, run: str, epoch: float | str) -> str:
+    """Return the folder of a checkpoint; `epoch` may be a wildcard that stands for 0004."""
+    number = epoch if isinstance(epoch, str) else epoch_text(epoch)
+    return f"results/{study}/runs/{run}/epoch-{number}"
+
+
 def step_name(step: int) -> str:
     """Return ``step-0200``."""
     return f"step-{step:04d}"
 
 
+def dream_folder(root: Path, run: str, epoch: float, recipe: str) -> Path:
+    """Return the folder of all dreams of one (run, epoch, recipe) below the folder ``dreams`` of a study's results."""
+    return root / run / epoch_name(epoch) / recipe
+
+
 def job_folder(study: str, run: str, epoch: float | str, recipe: str) -> str:
-    """Return the folder of all dreams of one (run, epoch, recipe); `epoch` may be a wildcard that stands for 0004."""
+    """Return that folder of a study; `epoch` may be a wildcard that stands for 0004."""
     number = epoch if isinstance(epoch, str) else epoch_text(epoch)
     return f"results/{study}/dreams/{run}/epoch-{number}/{recipe}"
 
 
-def index_name(part: int | None) -> str:
-    """Return the table of a job's pictures in its folder; a job of one part of the labels has one of its own."""
-    return "dreams.csv" if part is None else f"dreams-{part:03d}.csv"
+def index_name(part: str) -> str:
+    """Return the table of a job's images in its folder; `part` is ``-003`` for a job of some of the labels, else
+    empty."""
+    return f"dreams{part}.csv"
 
 
 def picture_name(label: str, step: int, view: str = "raw") -> str:
@@ -46,7 +62,6 @@ def film_name(label: str) -> str:
     return f"{label}/film.gif"
 
 
-def picture_path(study: str, dream: Any, view: str = "raw") -> str:
-    """Return the picture of one row of the table of dreams."""
-    folder = job_folder(study, dream.run, dream.epoch, dream.recipe)
-    return f"{folder}/{picture_name(dream.label, dream.step, view)}"
+def picture_path(root: Path, dream: Any, view: str = "raw") -> Path:
+    """Return the picture of one row of the table of dreams below the folder ``dreams`` of a study's results."""
+    return dream_folder(root, dream.run, dream.epoch, dream.recipe) / picture_name(dream.label, dream.step, view)

@@ -1,9 +1,8 @@
-"""The study as one table: a row for every picture that is dreamt of, (run, epoch, recipe, label, step).
+"""The plan of a study: its checked config, its classes, its recipes, and the table of its dreams.
 
-The column `last` tells a recipe's last step. Targets, montage axes and file names all come from this table.
+Targets, montage axes and file names all come from the table. Only rules and this package see a plan; jobs get values.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,17 +13,16 @@ from dreambirds.config.contrasts import Comparison, list_comparisons
 from dreambirds.config.judges import check_judge_names, resolve_judges, trained
 from dreambirds.config.load import Section, check
 from dreambirds.config.recipes import check_sizes, dream_shape, expand_recipes, start_file
-from dreambirds.config.runs import check_run, native_input_size, parse_epoch
+from dreambirds.config.runs import check_run, native_input_size
 from dreambirds.data.download.resources import locate
 from dreambirds.data.labels import Label, choose_labels
 from dreambirds.data.sources.catalog import check_keys, list_labels
-from dreambirds.errors import UserError, did_you_mean
-from dreambirds.io import digest_of
-from dreambirds.plan.paths import epoch_name, index_name, job_folder
+from dreambirds.errors import UserError
+from dreambirds.models import MODEL_FILE
+from dreambirds.plan.dream_table import dream_table, select_dreams
+from dreambirds.plan.paths import HISTORY_FILE, checkpoint_folder, index_name, job_folder
 
-COLUMNS = ["run", "epoch", "recipe", "label", "step", "last"]
 LOGS = "logs"
-NUMBERS: dict[str, Callable[[Any], int | float]] = {"epoch": parse_epoch, "step": int}
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,16 @@ class Plan:
         return kept
 
     @property
+    def steps(self) -> dict[str, list[int]]:
+        """The steps that each recipe keeps, ascending."""
+        return {recipe: parameters["steps"] for recipe, parameters in self.recipes.items()}
+
+    @property
+    def dreaming_epochs(self) -> dict[str, list[int | float]]:
+        """The epochs whose checkpoints dream, by run, ascending."""
+        return {run: self.epochs(run) for run in self.config["runs"]}
+
+    @property
     def names(self) -> dict[str, str]:
         """The labels that are dreamt of, with their names for people."""
         return {label.label: label.name for label in self.dreamt}
@@ -74,18 +82,19 @@ class Plan:
         return list_comparisons(self.config, self.recipes, self.dreams)
 
     @cached_property
-    def parts(self) -> dict[int | None, dict[str, str]]:
-        """The names of the labels of each dream job of a (run, epoch, recipe), by its number; None if there is one.
+    def parts(self) -> dict[str, dict[str, str]]:
+        """The names of the labels of each dream job of a (run, epoch, recipe), by its part: ``-003``, or empty if one
+        job dreams of all.
 
         A label's part goes by its place among all trained ones, so that a label that is gone moves no other.
         """
         size, names = self.config["dreams"]["labels_per_job"], self.names
         if size is None:
-            return {None: names}
-        parts: dict[int | None, dict[str, str]] = {}
+            return {"": names}
+        parts: dict[str, dict[str, str]] = {}
         for place, label in enumerate(self.labels):
             if label.label in names:
-                parts.setdefault(place // size, {})[label.label] = label.name
+                parts.setdefault(f"-{place // size:03d}", {})[label.label] = label.name
         return parts
 
     def shape(self, recipe: str) -> tuple[int, int]:
@@ -93,19 +102,8 @@ class Plan:
         return dream_shape(self.recipes[recipe], self.config["dataset"])
 
     def select(self, **wanted: Any) -> pd.DataFrame:
-        """Return the dreams whose columns have the wanted values; other keys are ignored, digits become numbers.
-
-        Raises UserError if there are none, since then a file was asked for that the study does not make.
-        """
-        chosen = self.dreams
-        for column in COLUMNS:
-            if column in wanted:
-                value = NUMBERS[column](wanted[column]) if column in NUMBERS else wanted[column]
-                if value not in set(chosen[column]):
-                    hint = did_you_mean(value, chosen[column].unique())
-                    raise UserError(f"the study '{self.study}' has no {column} '{value}'; {hint}")
-                chosen = chosen[chosen[column] == value]
-        return chosen
+        """Return the dreams whose columns have the wanted values. Raises UserError if there are none."""
+        return select_dreams(self.dreams, self.study, wanted)
 
     def indexes(self, **wanted: Any) -> list[str]:
         """Return the tables of the dream jobs that the selected dreams come from."""
@@ -116,20 +114,10 @@ class Plan:
         return [f"{job_folder(self.study, *job)}/{table}" for job in jobs.itertuples(index=False) for table in tables]
 
     def checkpoints(self) -> list[str]:
-        """Return the checkpoints that dream, and the tables of their epochs."""
+        """Return the weights that dream, and the histories of their epochs."""
         kept = self.dreams[["run", "epoch"]].drop_duplicates().itertuples(index=False)
-        stems = [f"results/{self.study}/runs/{run}/{epoch_name(epoch)}" for run, epoch in kept]
-        return [f"{stem}.{ending}" for stem in stems for ending in ("safetensors", "csv")]
-
-    def digest(self, recipe: str) -> str:
-        """Return a recipe's name with a digest of all that the config says of it."""
-        return f"recipe {recipe} {digest_of([recipe, self.recipes[recipe]])[:16]}"
-
-    @property
-    def look(self) -> str:
-        """A digest of what montages depend on beside the pictures: the size of a cell, and the names of the classes,
-        which Snakemake's report would show as code of the page."""
-        return digest_of({"cell": self.config["montage"]["cell_size"], "names": list(self.names.values())})
+        folders = [checkpoint_folder(self.study, run, epoch) for run, epoch in kept]
+        return [f"{folder}/{file}" for folder in folders for file in (MODEL_FILE, HISTORY_FILE)]
 
 
 def make_plan(config: Section) -> Plan:
@@ -146,7 +134,7 @@ def make_plan(config: Section) -> Plan:
     labels = list_labels(config["dataset"])
     check_judge_names(config["judges"], labels)
     dreamt = choose_labels(labels, config["dreams"]["labels"], "dreams.labels")
-    plan = Plan(config, labels, dreamt, recipes, _table(config, recipes, dreamt))
+    plan = Plan(config, labels, dreamt, recipes, _dreams(config, recipes, dreamt))
     _ = plan.comparisons  # what an experiment can't find is said now
     return plan
 
@@ -169,23 +157,14 @@ def check_all_but_labels(config: Section) -> dict[str, Section]:
     return recipes
 
 
-def _table(config: Section, recipes: dict[str, Section], labels: list[Label]) -> pd.DataFrame:
-    rows = [
-        (run, epoch, recipe, label.label, step, step == parameters["steps"][-1])
-        for run, training in config["runs"].items()
-        for epoch in training["epochs"]
-        for recipe, parameters in recipes.items()
-        for label in labels
-        for step in parameters["steps"]
-    ]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    if table["epoch"].dtype.kind == "f":  # else whole epochs beside fractions would be 1.0
-        table["epoch"] = pd.Series([row[1] for row in rows], dtype=object)
-    return table
-
-
 def _copy(value: Any) -> Any:
     """Return plain nested dicts and lists: Snakemake hands out ordered ones, and a shared default must stay whole."""
     if isinstance(value, dict):
         return {key: _copy(entry) for key, entry in value.items()}
     return [_copy(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
+def _dreams(config: Section, recipes: dict[str, Section], labels: list[Label]) -> pd.DataFrame:
+    epochs = {run: keys["epochs"] for run, keys in config["runs"].items()}
+    steps = {recipe: parameters["steps"] for recipe, parameters in recipes.items()}
+    return dream_table(epochs, steps, [label.label for label in labels])

@@ -1,15 +1,37 @@
 """List the files that a study makes: by default, one by one, and in Snakemake's report."""
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dreambirds.config.contrasts import VIEWS
 from dreambirds.errors import UserError
 from dreambirds.plan.paths import epoch_name, index_name, job_folder, step_name
 from dreambirds.plan.plan import Plan
 
-PLOTS = ("by-epoch", "by-step", "epoch-by-step", "recipes", "classes", "trajectories", "confusion")
 MOST = 300
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a montage's rows and columns are, which other columns its dreams share in addition to the run, and whether a
+    last column shows real pictures."""
+
+    rows: str
+    columns: str
+    shared: tuple[str, ...]
+    examples: bool = False
+
+
+LAYOUTS = {
+    "class-by-epoch": Layout("label", "epoch", ("recipe", "step"), examples=True),
+    "class-by-step": Layout("label", "step", ("recipe", "epoch")),
+    "epoch-by-step": Layout("epoch", "step", ("recipe", "label")),
+    "recipe-by-class": Layout("recipe", "label", ("epoch",)),
+}
+FILMS = {"epochs": ("epoch", "step"), "steps": ("step", "epoch")}  # over which column, and what is shared
 
 
 def dreams(plan: Plan) -> list[str]:
@@ -46,22 +68,54 @@ def curves(plan: Plan) -> list[str]:
     return [f"results/{plan.study}/runs/{run}/curves.png" for run in plan.dreams["run"].unique()]
 
 
-def results(plan: Plan) -> list[str]:
-    """Return the tables of dreams, judgements, checkpoints and judges, the plots, the comparison and the gallery."""
+def results(plan: Plan, plots: Iterable[str]) -> list[str]:
+    """Return the tables of dreams, judgements, checkpoints and judges, the named plots, the comparison, the gallery and
+    the finding."""
     root = f"results/{plan.study}"
     tables = [f"{root}/{name}.csv" for name in ("dreams", "judgements", "runs", "judges")]
     return [
         *tables,
-        *(f"{root}/plots/{name}.png" for name in PLOTS),
+        *(f"{root}/plots/{name}.png" for name in plots),
         f"{root}/compare.html",
         f"{root}/gallery/index.html",
         *([f"{root}/finding/index.html"] if plan.comparisons else []),
     ]
 
 
-def look(plan: Plan) -> list[str]:
-    """Return the look at the prepared data: a contact sheet, a plot and a table of its classes."""
+def overview(plan: Plan) -> list[str]:
+    """Return the overview of the prepared data: a contact sheet, a plot of sizes, and a table of classes."""
     return [f"results/{plan.study}/dataset/{name}" for name in ("classes.png", "sizes.png", "classes.csv")]
+
+
+def montage_dreams(layout: str, run: str, place: str, at: str, view: str) -> dict[str, Any]:
+    """Return what the dreams of a montage share, by column, from the parts of its name:
+    ``<place><layout>_<at>_<view>``.
+
+    `place` is the recipe's folder with its slash, or nothing; `at` is ``step-0200``, ``epoch-0004`` or a label. Raises
+    UserError if there is no such montage.
+    """
+    *recipe, column = LAYOUTS[layout].shared
+    if bool(place) != bool(recipe):
+        told = "lies in the folder of its recipe" if recipe else "shows all recipes, and lies in the run's folder"
+        raise UserError(f"montages/{run}/{place}{layout}_{at}_{view}.png: a montage {layout} {told}")
+    shared = {"run": run, column: at.removeprefix(f"{column}-"), "view": view}
+    return {**shared, "recipe": place.rstrip("/")} if recipe else {**shared, "last": True}
+
+
+def film_dreams(over: str, run: str, recipe: str, at: str, view: str) -> dict[str, Any]:
+    """Return what the dreams of a film share, by column, from the parts of its name: ``<over>_<at>_<view>``."""
+    column = FILMS[over][1]
+    return {"run": run, "recipe": recipe, column: at.removeprefix(f"{column}-"), "view": view}
+
+
+def shared_epochs(plan: Plan, shared: dict[str, Any]) -> dict[str, list[int | float]]:
+    """Return the epochs of the run of some dreams."""
+    return {shared["run"]: plan.epochs(shared["run"])}
+
+
+def shared_steps(plan: Plan, shared: dict[str, Any]) -> dict[str, list[int]]:
+    """Return the steps of the recipe of some dreams, or of all recipes where they share none."""
+    return {shared["recipe"]: plan.steps[shared["recipe"]]} if "recipe" in shared else plan.steps
 
 
 def job_if_there(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> list[str]:

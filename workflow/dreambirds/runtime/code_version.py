@@ -18,22 +18,25 @@ from dreambirds.errors import UserError
 PACKAGE = Path(__file__).parents[1]
 SCRIPTS = PACKAGE.parent / "scripts"
 TEMPLATES = sorted((PACKAGE / "gallery" / "templates").iterdir())
+SOURCES = sorted((PACKAGE / "data" / "sources").glob("*.py"))  # imported as they are found, so no import names them
+STYLE = PACKAGE / "figures" / "style.mplstyle"
 ENTRIES = {
-    "dataset": [SCRIPTS / "dataset.py"],
+    "dataset": [SCRIPTS / "dataset.py", *SOURCES],
     "prepared": [PACKAGE / "data" / "image_io.py"],
     "overview": [SCRIPTS / "overview.py"],
     "training": [SCRIPTS / "train.py"],
     "dreaming": [SCRIPTS / "dream.py"],
     "statistics": [SCRIPTS / "data_statistics.py"],
-    "assembly": [SCRIPTS / "montage.py", SCRIPTS / "film.py"],
-    "curves": [SCRIPTS / "curves.py"],
-    "submission": [SCRIPTS / "submission.py"],
+    "montage": [SCRIPTS / "montage.py"],
+    "film": [SCRIPTS / "film.py"],
+    "curves": [SCRIPTS / "curves.py", STYLE],
+    "submission": [SCRIPTS / "submission.py", *SOURCES],
     "recipes": [SCRIPTS / "recipes.py"],
     "judging": [SCRIPTS / "judge.py"],
     "measurements": [SCRIPTS / "measurements.py"],
-    "plots": [SCRIPTS / "plots.py"],
+    "plots": [SCRIPTS / "plots.py", STYLE],
     "gallery": [SCRIPTS / "gallery.py", *TEMPLATES],
-    "finding": [SCRIPTS / "finding.py", *TEMPLATES],
+    "finding": [SCRIPTS / "finding.py", STYLE, *TEMPLATES],
     "findings": [SCRIPTS / "findings.py", *TEMPLATES],
     "comparison": [SCRIPTS / "comparison.py", *TEMPLATES],
 }

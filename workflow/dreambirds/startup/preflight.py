@@ -17,10 +17,11 @@ from dreambirds.data.download.resources import Resource, missing
 from dreambirds.data.tables import read_images, read_labels
 from dreambirds.errors import TRAIN_AGAIN, UserError
 from dreambirds.io import store_root
+from dreambirds.models import MODEL_FILE
 from dreambirds.plan import inputs
 from dreambirds.plan.checkpoints import previous_checkpoint
 from dreambirds.plan.inputs import start_images
-from dreambirds.plan.paths import epoch_name, picture_path
+from dreambirds.plan.paths import STATE_FILE, checkpoint_folder, epoch_name, picture_path
 from dreambirds.plan.plan import Plan, check_all_but_labels
 
 SECOND = 10**9  # nanoseconds
@@ -104,8 +105,8 @@ def _checkpoints(plan: Plan) -> Iterator[Path]:
     """Yield the weights and the optimisers' states of all kept epochs."""
     for run in plan.trained:
         for epoch in plan.epochs(run):
-            for ending in ("safetensors", "state.safetensors"):
-                yield Path("results") / plan.study / "runs" / run / f"{epoch_name(epoch)}.{ending}"
+            folder = Path(checkpoint_folder(plan.study, run, epoch))
+            yield from (folder / MODEL_FILE, folder / STATE_FILE)
 
 
 def _check_whole(path: Path) -> None:
@@ -129,7 +130,8 @@ def _own_files(plan: Plan) -> Iterator[Path]:
 
 def count_existing_dreams(plan: Plan) -> int:
     """Return how many of the study's dreams have their raw picture on disk."""
-    return sum(Path(picture_path(plan.study, dream)).exists() for dream in plan.dreams.itertuples())
+    folder = Path("results") / plan.study / "dreams"
+    return sum(picture_path(folder, dream).exists() for dream in plan.dreams.itertuples())
 
 
 def announce_study(plan: Plan) -> None:

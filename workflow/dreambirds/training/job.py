@@ -1,4 +1,4 @@
-"""The training job: from one checkpoint to the next, resumable at any update."""
+"""The training job: from one checkpoint to the next, resumable after any complete epoch."""
 
 import logging
 import shutil
@@ -15,6 +15,7 @@ from dreambirds.data.dataset import Pictures
 from dreambirds.data.tables import read_labels, read_table, write_table
 from dreambirds.errors import TRAIN_AGAIN, UserError, error_context
 from dreambirds.io import digest_of, expand, sha256_of
+from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import (
     CheckpointInfo,
     check_metadata,
@@ -23,8 +24,8 @@ from dreambirds.models.checkpoint import (
     save_checkpoint,
     save_tensors,
 )
-from dreambirds.models.classifier import build, options_for, probe
-from dreambirds.plan.paths import epoch_name
+from dreambirds.models.classifier import Classifier, build, options_for, probe
+from dreambirds.plan.paths import HISTORY_FILE, STATE_FILE, epoch_name
 from dreambirds.shapes import as_size
 from dreambirds.training.data import augmentation, load_training_data, load_validation
 from dreambirds.training.trainer import DivergenceError, RunningMetrics, Trainer, parts
@@ -45,82 +46,17 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Files:
-    """The files of one checkpoint: weights, the optimiser's state, and the history since the checkpoint before."""
-
-    weights: Path
-    state: Path
-    history: Path
-
-    @classmethod
-    def inside(cls, folder: Path) -> "Files":
-        """Return files in a folder that holds one checkpoint only."""
-        return cls(folder / "weights.safetensors", folder / "state.safetensors", folder / "history.csv")
-
-
-def read_history(path: Path, epoch: float) -> pd.DataFrame:
-    """Return the history of a checkpoint's epochs. Raises UserError if it can't be read or does not reach `epoch`."""
-    return read_table(path, rows=pd.DataFrame({"epoch": [epoch]}), end=TRAIN_AGAIN)
-
-
-def identity(facts: dict, inputs: list[Path]) -> str:
-    """Return a digest of all that decides a segment's weights: facts, versions, and the contents of its inputs."""
-    told = [facts, *map(version, LIBRARIES), *map(sha256_of, inputs)]
-    return digest_of(told)
-
-
-class Progress:
-    """The last whole epoch of a segment, in a folder of its own beside the run's checkpoints."""
-
-    def __init__(self, folder: Path, identity: str):
-        """Take the folder, and what an epoch in it must be made of to be used."""
-        self.folder, self.identity = folder, identity
-
-    def latest(self) -> Files | None:
-        """Return the files of the last whole epoch, None if there is none of this identity that can be read."""
-        for folder in sorted(self.folder.glob("epoch-*"), reverse=True):
-            if self._is_good(Files.inside(folder)):
-                return Files.inside(folder)
-        return None
-
-    def _is_good(self, kept: Files) -> bool:
-        try:
-            load_tensors(kept.weights)
-            read_table(kept.history)
-            return load_tensors(kept.state)[1].get("identity") == self.identity
-        except (UserError, OSError, ValueError):
-            return False
-
-    def keep(self, epoch: float, write: Callable) -> Files:
-        """Let ``write(files, epoch, facts)`` write an epoch with these facts in its state, in place of the last one."""
-        new, kept = self.folder / "new", self.folder / epoch_name(epoch)
-        for folder in (new, kept):
-            shutil.rmtree(folder, ignore_errors=True)
-        new.mkdir(parents=True)
-        write(Files.inside(new), epoch, {"identity": self.identity})
-        new.rename(kept)
-        for older in self.folder.glob("epoch-*"):
-            if older != kept:
-                shutil.rmtree(older, ignore_errors=True)
-        return Files.inside(kept)
-
-    def forget(self) -> None:
-        """Remove it all: the segment is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-@dataclass(frozen=True)
 class TrainJob:
-    """What to train: a run's name and section of the config, the prepared data set's folder, the epoch to reach from
-    the checkpoint `before` (None: from the beginning), the files to write, a digest of the code, how many processes
-    load pictures, and where the config has the section, unless that is a run."""
+    """What to train: a run's name and section of the config, the prepared data set's folder, the epoch to reach, the
+    folders of the checkpoint `before` it (None: train from the beginning) and of the one `to` write, a digest of the
+    code, how many processes load images, and the section's path in the config if it is not a run's."""
 
     name: str
     run: dict
     dataset: Path
     epoch: int | float
-    before: Files | None
-    to: Files
+    before: Path | None
+    to: Path
     code: str = ""
     processes: int = 0
     where: str | None = None
@@ -131,110 +67,171 @@ class TrainJob:
         return self.where or f"runs.{self.name}"
 
 
-def run_train_job(segment: TrainJob, device: torch.device) -> None:
-    """Train up to the segment's epoch and write its files.
+def run_train_job(job: TrainJob, device: torch.device) -> None:
+    """Train up to the job's epoch and write its checkpoint.
 
-    On one CPU, with the same number of threads, the weights are the same bits however the way to the epoch was divided,
-    and whether or not it was interrupted. Raises UserError where training can't go on; the last whole epoch until then
-    is kept beside the checkpoints, in ``.progress``.
+    On one CPU, with the same number of threads, the weights are the same bits however the epochs are divided into jobs,
+    and whether or not a job was interrupted. Raises UserError where training diverges; the last complete epoch before
+    that is kept next to the run's checkpoints, in ``.progress``.
     """
-    link = _Link(segment, device)
+    training = Training(job, device)
     try:
-        link.go()
+        training.train()
     except DivergenceError as error:
-        kept = link.kept or (segment.before and segment.before.weights)
-        good = f"the last good checkpoint is '{kept}'" if kept else "there is no checkpoint before it"
-        raise UserError(f"{segment.path}: {error}; {good}") from error
-    link.write(segment.to, segment.epoch)
-    link.progress.forget()
+        kept = training.last_good
+        found = f"the last good checkpoint is '{kept}'" if kept else "there is no checkpoint before it"
+        raise UserError(f"{job.path}: {error}; {found}") from error
+    training.write(job.to, job.epoch)
+    training.progress.forget()
 
 
-class _Link:
-    """A segment in training: where it stands, and what it has told so far."""
+class Training:
+    """A training job at work: its images, its model, and the history since the checkpoint before it."""
 
-    def __init__(self, segment: TrainJob, device: torch.device):
-        self.segment, self.device = segment, device
-        self.labels = list(read_labels(segment.dataset)["label"])
-        pictures = Pictures(segment.dataset, "train")
-        self.shape, run = pictures.shape, segment.run
-        change = augmentation(run["augmentation"], self.shape)
-        self.loader = load_training_data(pictures, change, run, segment.processes, device)
-        self.validation = load_validation(Pictures(segment.dataset, "validation"), run, device)
+    def __init__(self, job: TrainJob, device: torch.device):
+        """Load the images and the model: of the last complete epoch of an interrupted job, or of `job.before`."""
+        self.job, run = job, job.run
+        self.labels = list(read_labels(job.dataset)["label"])
+        images = Pictures(job.dataset, "train")
+        self.shape = images.shape
+        transform = augmentation(run["augmentation"], self.shape)
+        self.loader = load_training_data(images, transform, run, job.processes, device)
+        self.validation = load_validation(Pictures(job.dataset, "validation"), run, device)
         self.per_epoch = self.loader.batch_sampler.per_epoch
-        self.progress = Progress(segment.to.weights.parent / ".progress", _identity(segment))
-        found = self.progress.latest()
-        self.kept = found and found.weights
-        self.rows = read_table(found.history).assign(run=segment.name).to_dict("records") if found else []
-        counts = torch.bincount(torch.tensor(pictures.targets), minlength=len(self.labels))
-        self._begin(found or segment.before, counts)
 
-    def _begin(self, start: Files | None, counts: torch.Tensor) -> None:
-        run, classes = self.segment.run, len(self.labels)
+        self.progress = Progress(job.to.parent / ".progress", _identity(job))
+        kept = self.progress.latest()
+        self.rows = read_table(kept / HISTORY_FILE).assign(run=job.name).to_dict("records") if kept else []
+        self.last_good = kept or job.before
+
         torch.manual_seed(run["seed"])
-        if start is None:
-            self.options, self.epoch = options_for(run["model"], run["model_options"], self.shape), None
-            with error_context(self.segment.path):
-                classifier = build(run["model"], classes, self.options, run["weights"])
-                probe(classifier, self.shape, classes, run["model_options"] and self.options)
-        else:
-            classifier, card = load_checkpoint(start.weights)
-            check_metadata(start.weights, card, model=run["model"])
-            self.options, self.epoch = card.model_options, card.epoch
-        classifier = classifier.to(self.device, memory_format=torch.channels_last)
+        start = self._load_model(self.last_good) if self.last_good else self._build_model()
+        classifier, self.options, self.epoch = start
+        classifier = classifier.to(device, memory_format=torch.channels_last)
+        counts = torch.bincount(torch.tensor(images.targets), minlength=len(self.labels))
         self.trainer = Trainer(classifier, run, counts, self.per_epoch)
-        if start is not None:
-            self.trainer.restore(*load_tensors(start.state))
+        if self.last_good:
+            self.trainer.restore(*load_tensors(self.last_good / STATE_FILE))
         if run["compile"]:
-            with error_context(self.segment.path):
+            with error_context(job.path):
                 self.trainer.compile(self.shape)
 
-    def go(self) -> None:
-        """Train to the segment's epoch, and keep each whole epoch on the way. Raises DivergenceError."""
-        goal = self._updates(self.segment.epoch)
+    def _load_model(self, checkpoint: Path) -> tuple[Classifier, dict, int | float | None]:
+        """Return the classifier of a checkpoint, its options and its epoch."""
+        classifier, info = load_checkpoint(checkpoint)
+        check_metadata(checkpoint, info, model=self.job.run["model"])
+        return classifier, info.model_options, info.epoch
+
+    def _build_model(self) -> tuple[Classifier, dict, int | float | None]:
+        """Return a new classifier, its options, and None: epoch 0 has not been evaluated."""
+        run, classes = self.job.run, len(self.labels)
+        options = options_for(run["model"], run["model_options"], self.shape)
+        with error_context(self.job.path):
+            classifier = build(run["model"], classes, options, run["weights"])
+            probe(classifier, self.shape, classes, run["model_options"] and options)
+        return classifier, options, None
+
+    def train(self) -> None:
+        """Train to the job's epoch, and keep each complete epoch before it. Raises DivergenceError."""
+        done, goal = self._updates(self.epoch or 0), self._updates(self.job.epoch)
         if self.epoch is None:
-            self._tell(0, None)
-        done = self._updates(self.epoch or 0)
-        if done == goal and self.segment.epoch:
+            self.log_epoch(0)
+        if done == goal and self.job.epoch:
             said = "epoch %s is the checkpoint before it: an epoch has only %d update(s)"
-            log.warning(said, self.segment.epoch, self.per_epoch)
-            self._tell(self.segment.epoch, None)
+            log.warning(said, self.job.epoch, self.per_epoch)
+            self.log_epoch(self.job.epoch)
         for epoch, first, last in parts(done, goal, self.per_epoch):
-            tally = self.trainer.train(self.loader, epoch, first, last)
-            final = (epoch - 1) * self.per_epoch + last == goal
-            self._tell(self.segment.epoch if final else epoch, tally)
-            if not final:
-                self.kept = self.progress.keep(epoch, self.write).weights
+            metrics = self.trainer.train(self.loader, epoch, first, last)
+            if self._updates(epoch - 1) + last == goal:
+                self.log_epoch(self.job.epoch, metrics)
+            else:
+                self.log_epoch(epoch, metrics)
+                self.last_good = self.progress.keep(epoch, self.write)
 
     def _updates(self, epoch: float) -> int:
+        """Return how many updates of the weights are made up to an epoch."""
         return round(epoch * self.per_epoch)
 
-    def _tell(self, epoch: float, train: RunningMetrics | None) -> None:
-        """Evaluate, and add a row to the history and a line to the log."""
+    def log_epoch(self, epoch: float, metrics: RunningMetrics | None = None) -> None:
+        """Evaluate the model, and add a row to the history and a line to the log; `metrics` are those of training."""
         validation = self.trainer.evaluate(self.validation, epoch)
-        loss, accuracy = train.means if train else (None, None)
-        speed, seconds = (train.count / train.seconds, train.seconds) if train else (None, 0.0)
-        rate, name = train.rate if train else None, self.segment.name
+        loss, accuracy = metrics.means if metrics else (None, None)
+        speed, seconds = (metrics.count / metrics.seconds, metrics.seconds) if metrics else (None, 0.0)
+        rate, name = metrics.rate if metrics else None, self.job.name
         values = [name, epoch, loss, accuracy, *validation.means, rate, speed, seconds]
         self.rows.append(dict(zip(HISTORY, values, strict=True)))
-        described, seen = f"loss {loss:.3f}, " if train else "", validation.means[1]
-        log.info("%s epoch %s: %svalidation accuracy %.3f, %.1f s", name, epoch, described, seen, seconds)
+        trained = f"loss {loss:.3f}, " if metrics else ""
+        log.info("%s epoch %s: %svalidation accuracy %.3f, %.1f s", name, epoch, trained, validation.means[1], seconds)
 
-    def write(self, to: Files, epoch: float, facts: dict | None = None) -> None:
-        """Write the weights, with `facts` beside the optimiser's state, and the rows so far."""
+    def write(self, folder: Path, epoch: float, facts: dict | None = None) -> None:
+        """Write a checkpoint: the optimizer's state with `facts`, the history so far, and last the model."""
+        folder.mkdir(parents=True, exist_ok=True)
         tensors, state = self.trainer.state()
-        save_tensors(to.state, tensors, {**state, **(facts or {})})
-        table = pd.DataFrame(self.rows, columns=HISTORY)
-        table["epoch"] = [str(parse_epoch(number)) for number in table["epoch"]]
-        write_table(table, to.history, float_format="%.6g")
-        run, size = self.segment.run, as_size(self.shape)
-        card = CheckpointInfo(run["model"], self.options, self.labels, self.segment.name, epoch, size)
-        save_checkpoint(to.weights, self.trainer.classifier, card)
+        save_tensors(folder / STATE_FILE, tensors, {**state, **(facts or {})})
+        history = pd.DataFrame(self.rows, columns=HISTORY)
+        history["epoch"] = [str(parse_epoch(number)) for number in history["epoch"]]
+        write_table(history, folder / HISTORY_FILE, float_format="%.6g")
+        model, size = self.job.run["model"], as_size(self.shape)
+        info = CheckpointInfo(model, self.options, self.labels, self.job.name, epoch, size)
+        save_checkpoint(folder, self.trainer.classifier, info)
 
 
-def _identity(segment: TrainJob) -> str:
-    """Return what must be the same for an epoch that another job reached to be this one's."""
-    weights = segment.run["weights"]
-    first = [] if weights in (None, "hub") else [expand(weights)]
-    inputs = [segment.before.weights, segment.before.state] if segment.before else first
-    facts = {"run": segment.run, "name": segment.name, "epoch": segment.epoch, "code": segment.code}
-    return identity(facts, [segment.dataset / "images.csv", *inputs])
+class Progress:
+    """The last complete epoch of a job: a checkpoint in a folder that is the job's alone, next to the run's others."""
+
+    def __init__(self, folder: Path, identity: str):
+        """Take the folder, and the identity of the job whose epochs may be used."""
+        self.folder, self.identity = folder, identity
+
+    def latest(self) -> Path | None:
+        """Return the last complete epoch's checkpoint, None if there is none of this identity that can be read."""
+        for checkpoint in sorted(self.folder.glob("epoch-*"), reverse=True):
+            if self._is_good(checkpoint):
+                return checkpoint
+        return None
+
+    def _is_good(self, checkpoint: Path) -> bool:
+        try:
+            load_tensors(checkpoint / MODEL_FILE)
+            read_table(checkpoint / HISTORY_FILE)
+            return load_tensors(checkpoint / STATE_FILE)[1].get("identity") == self.identity
+        except (UserError, OSError, ValueError):
+            return False
+
+    def keep(self, epoch: float, write: Callable[[Path, float, dict], None]) -> Path:
+        """Let ``write(folder, epoch, facts)`` write a checkpoint, put it in place of the last one, and return it.
+
+        The facts are for its state: they identify the job.
+        """
+        new, kept = self.folder / "new", self.folder / epoch_name(epoch)
+        for folder in (new, kept):
+            shutil.rmtree(folder, ignore_errors=True)
+        write(new, epoch, {"identity": self.identity})
+        new.rename(kept)
+        for older in self.folder.glob("epoch-*"):
+            if older != kept:
+                shutil.rmtree(older, ignore_errors=True)
+        return kept
+
+    def forget(self) -> None:
+        """Remove it all: the job is done."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _identity(job: TrainJob) -> str:
+    """Return a digest of all that decides a job's weights: facts, libraries' versions, and the contents of its inputs.
+
+    An epoch that another job reached may be used if it is equal.
+    """
+    inputs = [job.dataset / "images.csv"]
+    if job.before:
+        inputs += [job.before / MODEL_FILE, job.before / STATE_FILE]
+    elif job.run["weights"] not in (None, "hub"):
+        inputs.append(expand(job.run["weights"]))
+    facts = {"run": job.run, "name": job.name, "epoch": job.epoch, "code": job.code}
+    return digest_of([facts, *map(version, LIBRARIES), *map(sha256_of, inputs)])
+
+
+def read_history(path: Path, epoch: float) -> pd.DataFrame:
+    """Return the history of a checkpoint's epochs. Raises UserError if it can't be read or does not reach `epoch`."""
+    return read_table(path, rows=pd.DataFrame({"epoch": [epoch]}), end=TRAIN_AGAIN)

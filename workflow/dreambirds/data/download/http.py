@@ -131,7 +131,7 @@ def _go_on(address: str, part: Path, timeout: float) -> None:
     have = _size(part)
     # identity, since the sum is of the file as it is, not of what a server packs for the way
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
-    with requests.get(address, headers=headers, rng=True, timeout=timeout) as reply:
+    with requests.get(address, headers=headers, stream=True, timeout=timeout) as reply:
         if reply.status_code == 416:
             if reply.headers.get("Content-Range") == f"bytes */{have}":
                 return

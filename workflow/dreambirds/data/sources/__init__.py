@@ -1,1 +1,1 @@
-"""The layouts in which real data comes: what marks each, which classes it has, and where its photographs lie."""
+"""Data sources: one module each, with its layout, its classes, its images, and what it downloads."""

@@ -1,89 +1,101 @@
-"""Which classes a data set has, and which photographs, whatever the layout that its source comes in."""
+"""List the classes, images and files of a data set, whatever its source.
 
+Each function takes the config's section ``dataset`` with all defaults. This module imports all others of the package,
+so that each registers its source. None of them imports torch.
+"""
+
+from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from pkgutil import iter_modules
 
+from dreambirds.data import sources
 from dreambirds.data.image_files import is_opened
 from dreambirds.data.labels import Label, choose_labels
-from dreambirds.data.sources import cub, folder, kaggle
-from dreambirds.data.sources.source import Photograph
+from dreambirds.data.sources.source import SOURCES, Drawing, Photograph, Source, by_strictness
 from dreambirds.data.sources.tree import Tree
-from dreambirds.data.synthetic import SPECIES
 from dreambirds.errors import UserError
 from dreambirds.io import expand
 
-LAYOUTS = {"kaggle": kaggle, "cub": cub, "folder": folder}
+for module in iter_modules(sources.__path__):
+    import_module(f"{sources.__name__}.{module.name}")
+
+
+def check_keys(dataset: dict) -> None:
+    """Raise UserError unless the keys of the section fit its source, wherever the data lies."""
+    SOURCES[dataset["source"]].check_keys(dataset)
 
 
 def list_labels(dataset: dict) -> list[Label]:
     """Return the classes that a study trains on, in the order of their class numbers.
 
-    `dataset` is the config's section. Raises UserError if its path does not hold what its source asks for, or a
-    wanted label is not there. Reads names and small tables only.
+    Raises UserError if the path does not hold what the source requires, or a wanted label is not there. Reads names and
+    small tables only.
     """
-    check_keys(dataset)
-    _check_path(dataset)
-    if dataset["source"] == "drawn":
-        found = [Label(label, species.name) for label, species in SPECIES.items()]
-    else:
-        with _plain_errors(dataset):
-            found = _layout(dataset).list_labels(_tree(dataset), dataset)
-        if len(found) < 2:
-            raise UserError(
-                f"dataset.path: '{dataset['path']}' has photographs of {len(found)} class(es), not of 2 or more"
-            )
+    source = SOURCES[dataset["source"]]
+    source.check_keys(dataset)
+    source.check_path(dataset["path"])
+    with _plain_errors(dataset):
+        found = source.labels(_find(source, dataset), dataset)
+    if len(found) < 2:
+        raise UserError(
+            f"dataset.path: '{dataset['path']}' has photographs of {len(found)} class(es), not of 2 or more"
+        )
     chosen = choose_labels(found, dataset["labels"], "dataset.labels")
     if len(chosen) < 2:
         raise UserError("dataset.labels: must name at least 2 classes, since a classifier has to tell them apart")
     return chosen
 
 
-def list_photographs(dataset: dict, labels: list[Label]) -> list[Photograph]:
-    """Return the photographs of these classes, by class and then by file; some are known to have a `problem`.
+def list_photographs(dataset: dict, labels: list[Label]) -> list[Photograph] | list[Drawing]:
+    """Return the images of these classes, by class and then by file; some are known to have a `problem`.
 
-    `dataset` is the config's section, of any source but ``drawn``. What its tables and folders disagree on goes to the
-    log. Raises UserError for a wrong table, and for a class with too few photographs or none to train on.
+    The log records where tables and folders disagree. Raises UserError for a wrong table, and for a class with too few
+    photographs or none to train on.
     """
+    source = SOURCES[dataset["source"]]
     with _plain_errors(dataset):
-        photographs = _layout(dataset).list_photographs(_tree(dataset), dataset, labels)
+        photographs = source.photographs(_find(source, dataset), dataset, labels)
     _check_parts(photographs, labels, dataset)
     return photographs
 
 
-def list_tests(dataset: dict) -> list[tuple[str, Photograph]]:
-    """Return the competition's pictures to be classified, each with how a submission names it, in its order.
+def list_files(dataset: dict, labels: list[Label]) -> dict[str, Path]:
+    """Return the photographs and tables that decide what is learnt, by their names below the layout's root.
 
-    Raises UserError for another source than ``kaggle``, or if there are none.
+    A zip stands for all that it contains. Some may not be there; files that are never opened are left out. A source
+    that reads nothing has none.
     """
-    check_competition(dataset)
+    source = SOURCES[dataset["source"]]
     with _plain_errors(dataset):
-        return kaggle.list_tests(_tree(dataset))
+        tree = _find(source, dataset)
+        tables = source.tables(tree, dataset) if tree else []
+    return _by_name(tree, list_photographs(dataset, labels), tables) if tree else {}
 
 
 def check_competition(dataset: dict) -> None:
-    """Raise UserError unless the source is a competition, that takes submissions."""
-    if dataset["source"] != "kaggle":
-        raise UserError(f"dataset.source: a submission can be made for 'kaggle' only, not for '{dataset['source']}'")
+    """Raise UserError unless the source is a competition, which takes submissions."""
+    SOURCES[dataset["source"]].check_competition()
 
 
-def list_files(dataset: dict, labels: list[Label]) -> dict[str, Path]:
-    """Return the photographs and tables that decide what is learnt from, by their names below the layout's root.
+def list_tests(dataset: dict) -> list[tuple[str, Photograph]]:
+    """Return the competition's test images, each with its name in a submission, in the submission's order.
 
-    A zip stands for all that it holds. Some may not be there, and what is never opened is left out.
+    Raises UserError if the source is not a competition, or if there are none.
     """
+    source = SOURCES[dataset["source"]]
+    source.check_competition()
     with _plain_errors(dataset):
-        tree = _tree(dataset)
-        tables = _layout(dataset).list_tables(tree, dataset)
-    return _by_name(tree, list_photographs(dataset, labels), tables)
+        return source.tests(_find(source, dataset))
 
 
 def list_test_files(dataset: dict) -> dict[str, Path]:
-    """Return likewise what decides a submission, beside the model."""
-    tests = list_tests(dataset)
+    """Return the test images and tables that decide a submission besides the model, as `list_files` does."""
+    source, tests = SOURCES[dataset["source"]], list_tests(dataset)
     with _plain_errors(dataset):
-        tree = _tree(dataset)
-        return _by_name(tree, [photograph for _, photograph in tests], list(filter(tree.has, [kaggle.SAMPLE])))
+        tree = _find(source, dataset)
+        return _by_name(tree, [photograph for _, photograph in tests], source.test_tables(tree))
 
 
 def _by_name(tree: Tree, photographs: list[Photograph], tables: list[str]) -> dict[str, Path]:
@@ -93,59 +105,35 @@ def _by_name(tree: Tree, photographs: list[Photograph], tables: list[str]) -> di
     return {str(file).removeprefix(f"{tree.file}/"): file for file in files if is_opened(file)}
 
 
-def check_keys(dataset: dict) -> None:
-    """Raise UserError unless the keys of the config's section fit its source, wherever the data lies."""
-    if dataset["source"] != "cub" and dataset["crop_margin"] is not None:
-        raise UserError(f"dataset.crop_margin: is only used with 'source: cub', not 'source: {dataset['source']}'")
-
-
-def _check_path(dataset: dict) -> None:
-    source, path = dataset["source"], dataset["path"]
-    if source == "drawn" and path is not None:
-        raise UserError("dataset.path: is only used with 'source: folder', 'kaggle' or 'cub', not 'source: drawn'")
-    if source == "folder" and path is None:
-        raise UserError("dataset.path: must name a folder with one sub-folder a class when 'source: folder' is set")
-    if source in ("kaggle", "cub") and path is None:
-        raise UserError(f"dataset.path: is null, and the data of 'source: {source}' must be fetched first")
-    if path is not None and "\0" in path:
-        raise UserError(f"dataset.path: '{path}' contains a NUL character, which no path may; remove it")
-
-
-def _layout(dataset: dict) -> ModuleType:
-    return LAYOUTS[dataset["source"]]
-
-
-def _tree(dataset: dict) -> Tree:
-    """Return where the source's layout lies. Raises UserError that says what was looked for."""
-    path, source = expand(dataset["path"]), dataset["source"]
-    tree = _layout(dataset).find(path)
-    other = "" if tree and _is_filled(tree, source) else _recognize(path, source)
+def _find(source: Source, dataset: dict) -> Tree | None:
+    """Return where the source's layout lies, None if it needs no path. Raises UserError with what was expected."""
+    if not source.needs_path:
+        return None
+    path = expand(dataset["path"])
+    tree = source.find(path)
+    other = "" if tree and source.has_photographs(tree) else _recognize(path, source)
     if tree is None or other:
-        told = _layout(dataset).misfit(path) if tree is None else "holds no photographs of classes"
-        raise UserError(f"dataset.path: '{dataset['path']}' {told}{other}")
+        reason = source.misfit(path) if tree is None else "holds no photographs of classes"
+        raise UserError(f"dataset.path: '{dataset['path']}' {reason}{other}")
     return tree
 
 
-def _is_filled(tree: Tree, source: str) -> bool:
-    return source != "folder" or folder.holds_photographs(tree)
-
-
-def _recognize(path: Path, source: str) -> str:
-    """Return the sentence's end that says which other source's layout this is, nothing if none."""
-    for name, layout in LAYOUTS.items():
-        if name != source:
+def _recognize(path: Path, source: Source) -> str:
+    """Return the end of a sentence that names the other source whose layout this is, empty if there is none."""
+    for other in reversed(by_strictness()):
+        if other is not source:
             try:
-                tree = layout.find(path)
+                tree = other.find(path)
             except (UserError, OSError):
                 continue
-            if tree and _is_filled(tree, name):
-                return f"; it looks like 'source: {name}'"
+            if tree and other.has_photographs(tree):
+                return f"; it looks like 'source: {other.name}'"
     return ""
 
 
 @contextmanager
-def _plain_errors(dataset: dict):
-    """Turn what the file system says into a sentence."""
+def _plain_errors(dataset: dict) -> Iterator[None]:
+    """Turn an OSError into a UserError of one sentence."""
     try:
         yield
     except OSError as error:
@@ -154,7 +142,7 @@ def _plain_errors(dataset: dict):
         raise UserError(f"dataset.path: '{dataset['path']}' can't be read:{named} {reason}") from error
 
 
-def _check_parts(photographs: list[Photograph], labels: list[Label], dataset: dict) -> None:
+def _check_parts(photographs: list[Photograph] | list[Drawing], labels: list[Label], dataset: dict) -> None:
     parts: dict[Label, list[str]] = {label: [] for label in labels}
     for photograph in photographs:
         if not photograph.problem:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dreambirds.data.labels import Label, make_labels, readable, unaccented
-from dreambirds.data.sources.source import Photograph
+from dreambirds.data.sources.source import Photograph, Resource, Source, source
 from dreambirds.data.sources.tree import Tree, find_below, where
 from dreambirds.errors import UserError
 
@@ -30,59 +30,71 @@ class Row:
     line: int
 
 
-def find(path: Path) -> Tree | None:
-    """Return the tree that holds `images.txt`: at the path or in a sub-folder of it; None if there is none.
+@source("cub")
+class Cub(Source):
+    """The layout of CUB-200-2011 and NABirds: `images.txt`, the tables that belong to it, and the folder `images`."""
 
-    Raises UserError if the tables that belong to it are not there.
-    """
-    tree = find_below(Tree(path), lambda tree: tree.has(IMAGES))
-    missing = [name for name in (IMAGE_CLASSES, CLASSES) if tree and not tree.has(name)]
-    if missing:
-        raise UserError(f"dataset.path: '{tree.say(IMAGES)}' has no '{missing[0]}' beside it")
-    return tree
+    strictness = 3
+    has_boxes = True
+    resource = Resource(
+        name="cub",
+        data="CUB-200-2011",
+        size="1.15 GB",
+        place="resources/cub/CUB_200_2011",
+        signs={"resources/cub/CUB_200_2011/images.txt": "resources/cub/CUB_200_2011"},
+        downloader="dreambirds.data.download.cub:fetch_cub",
+        is_folder=True,
+    )
 
+    def find(self, path: Path) -> Tree | None:
+        """Return the tree that holds `images.txt`: at the path or in a sub-folder of it; None if there is none.
 
-def misfit(path: Path) -> str:
-    """Return what was looked for in vain."""
-    what = f"'{IMAGES}' with '{IMAGE_CLASSES}' and '{CLASSES}' beside it"
-    return f"holds no {what}" if path.exists() else f"is not there; it must hold {what}"
+        Raises UserError if the tables that belong to it are not there.
+        """
+        tree = find_below(Tree(path), lambda tree: tree.has(IMAGES))
+        missing = [name for name in (IMAGE_CLASSES, CLASSES) if tree and not tree.has(name)]
+        if missing:
+            raise UserError(f"dataset.path: '{tree.say(IMAGES)}' has no '{missing[0]}' beside it")
+        return tree
 
+    def misfit(self, path: Path) -> str:
+        """Return what was expected there."""
+        what = f"'{IMAGES}' with '{IMAGE_CLASSES}' and '{CLASSES}' beside it"
+        return f"holds no {what}" if path.exists() else f"is not there; it must hold {what}"
 
-def list_labels(tree: Tree, dataset: dict) -> list[Label]:
-    """Return the classes that have images, by number. Raises UserError, with file and line, for a wrong table."""
-    if dataset["crop_margin"] is not None and not tree.has(BOXES):
-        raise UserError(f"dataset.crop_margin: must be null, since there is no '{tree.say(BOXES)}'")
-    return list(_labels(*_read(tree)).values())
+    def labels(self, tree: Tree, dataset: dict) -> list[Label]:
+        """Return the classes that have images, by number. Raises UserError, with file and line, for a wrong table."""
+        if dataset["crop_margin"] is not None and not tree.has(BOXES):
+            raise UserError(f"dataset.crop_margin: must be null, since there is no '{tree.say(BOXES)}'")
+        return list(_labels(*_read(tree)).values())
 
+    def photographs(self, tree: Tree, dataset: dict, labels: list[Label]) -> list[Photograph]:
+        """Return the photographs of these classes, by file, with their part and box where these are asked for.
 
-def list_photographs(tree: Tree, dataset: dict, labels: list[Label]) -> list[Photograph]:
-    """Return the photographs of these classes, by file, with their part and box where these are asked for.
+        An image whose file is not there has a `problem`.
+        """
+        rows, names = _read(tree)
+        label_of = _labels(rows, names)
+        if len(names) > len(label_of):
+            log.info("%d class(es) of %s have no images and are left out", len(names) - len(label_of), CLASSES)
+        given, cropped = dataset["split"] == "given" and tree.has(SPLIT), dataset["crop_margin"] is not None
+        parts = _of_images(tree, SPLIT, rows, _part) if given else {}
+        boxes = _of_images(tree, BOXES, rows, _box) if cropped else {}
+        there = _files_there(tree, rows)
+        photographs: dict[Label, list[Photograph]] = {label: [] for label in labels}
+        for row in sorted(rows, key=lambda row: row.path):
+            if label_of[row.number] in photographs:
+                label, problem = label_of[row.number], "" if row.path in there else GONE
+                file, _ = tree.place(f"images/{row.path}")
+                of_image = {"part": parts.get(row.id, ""), "box": boxes.get(row.id)}
+                photographs[label].append(Photograph(label, file, **of_image, problem=problem))
+        return [photograph for label in labels for photograph in photographs[label]]
 
-    An image whose file is not there has a `problem`.
-    """
-    rows, names = _read(tree)
-    label_of = _labels(rows, names)
-    if len(names) > len(label_of):
-        log.info("%d class(es) of %s have no images and are left out", len(names) - len(label_of), CLASSES)
-    given, cropped = dataset["split"] == "given" and tree.has(SPLIT), dataset["crop_margin"] is not None
-    parts = _of_images(tree, SPLIT, rows, _part) if given else {}
-    boxes = _of_images(tree, BOXES, rows, _box) if cropped else {}
-    there = _files_there(tree, rows)
-    photographs: dict[Label, list[Photograph]] = {label: [] for label in labels}
-    for row in sorted(rows, key=lambda row: row.path):
-        if label_of[row.number] in photographs:
-            label, problem = label_of[row.number], "" if row.path in there else GONE
-            file, _ = tree.place(f"images/{row.path}")
-            of_image = {"part": parts.get(row.id, ""), "box": boxes.get(row.id)}
-            photographs[label].append(Photograph(label, file, **of_image, problem=problem))
-    return [photograph for label in labels for photograph in photographs[label]]
-
-
-def list_tables(tree: Tree, dataset: dict) -> list[str]:
-    """Return the tables that are read."""
-    more = [SPLIT] if dataset["split"] == "given" else []
-    more += [BOXES] if dataset["crop_margin"] is not None else []
-    return [name for name in (IMAGES, IMAGE_CLASSES, CLASSES, *more) if tree.has(name)]
+    def tables(self, tree: Tree, dataset: dict) -> list[str]:
+        """Return the tables that are read."""
+        more = [SPLIT] if dataset["split"] == "given" else []
+        more += [BOXES] if dataset["crop_margin"] is not None else []
+        return [name for name in (IMAGES, IMAGE_CLASSES, CLASSES, *more) if tree.has(name)]
 
 
 def _labels(rows: list[Row], names: dict[int, str]) -> dict[int, Label]:

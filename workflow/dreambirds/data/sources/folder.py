@@ -1,9 +1,9 @@
-"""One sub-folder a class, also below `train` and `val`."""
+"""One sub-folder per class, also below `train` and `val`."""
 
 from pathlib import Path
 
 from dreambirds.data.labels import Label, make_labels, readable
-from dreambirds.data.sources.source import Photograph
+from dreambirds.data.sources.source import Photograph, Source, source
 from dreambirds.data.sources.tree import Tree
 from dreambirds.errors import UserError
 
@@ -11,61 +11,60 @@ VALIDATION = ("val", "valid", "validation")
 PARTS = ("train", "validation")
 
 
-def find(path: Path) -> Tree | None:
-    """Return the tree of a folder that has sub-folders, None if it has fewer than two and no `train`."""
-    tree = Tree(path)
-    return tree if path.is_dir() and (len(_classes(tree)) > 1 or _parts(tree)) else None
+@source("folder")
+class Folder(Source):
+    """A folder with one sub-folder per class, or with such folders below `train` and `val`."""
 
+    strictness = 1
+    path_holds = "a folder with one sub-folder a class"
 
-def misfit(path: Path) -> str:
-    """Return what was looked for in vain."""
-    if not path.is_dir():
-        return f"is {'a file, not' if path.exists() else 'not'} a folder"
-    return f"must hold at least 2 sub-folders, one a class; it has {len(_classes(Tree(path)))}"
+    def find(self, path: Path) -> Tree | None:
+        """Return the tree of a folder that has sub-folders, None if it has fewer than two and no `train`."""
+        tree = Tree(path)
+        return tree if path.is_dir() and (len(_classes(tree)) > 1 or _parts(tree)) else None
 
+    def misfit(self, path: Path) -> str:
+        """Return what was expected there."""
+        if not path.is_dir():
+            return f"is {'a file, not' if path.exists() else 'not'} a folder"
+        return f"must hold at least 2 sub-folders, one a class; it has {len(_classes(Tree(path)))}"
 
-def holds_photographs(tree: Tree) -> bool:
-    """Tell whether any class has a photograph."""
-    parts = _parts(tree).values() or [""]
-    return any(tree.photographs(_join(part, name)) for part in parts for name in _classes(tree, part))
+    def has_photographs(self, tree: Tree) -> bool:
+        """Return whether any class has a photograph."""
+        parts = _parts(tree).values() or [""]
+        return any(tree.photographs(_join(part, name)) for part in parts for name in _classes(tree, part))
 
+    def labels(self, tree: Tree, dataset: dict) -> list[Label]:
+        """Return the classes, by name.
 
-def list_labels(tree: Tree, dataset: dict) -> list[Label]:
-    """Return the classes, by name.
+        Raises UserError for a class that is only below `val` where the split is given, and for a `train` without a
+        `val`.
+        """
+        parts = _parts(tree)
+        if _is_alone(tree):
+            place = tree.say("")
+            raise UserError(
+                f"dataset.path: '{place}' has classes below 'train' but no 'val' beside it; name '{place}/train'"
+            )
+        found = {part: _classes(tree, folder) for part, folder in (parts or {"train": ""}).items()}
+        names = sorted({name for classes in found.values() for name in classes})
+        lonely = [name for name in names if name not in found["train"]]
+        if lonely and dataset["split"] == "given":
+            raise UserError(
+                f"dataset.path: class '{lonely[0]}' is only below '{parts['validation']}' in '{tree.say('')}', so "
+                "there is nothing to learn it from; put it below 'train' too, or set dataset.split to random"
+            )
+        return make_labels((name, readable(name), name) for name in names)
 
-    Raises UserError for one that is only below `val` where the split is given, and for a `train` without a `val`.
-    """
-    parts = _parts(tree)
-    if _is_alone(tree):
-        place = tree.say("")
-        raise UserError(
-            f"dataset.path: '{place}' has classes below 'train' but no 'val' beside it; name '{place}/train'"
-        )
-    found = {part: _classes(tree, folder) for part, folder in (parts or {"train": ""}).items()}
-    names = sorted({name for classes in found.values() for name in classes})
-    lonely = [name for name in names if name not in found["train"]]
-    if lonely and dataset["split"] == "given":
-        raise UserError(
-            f"dataset.path: class '{lonely[0]}' is only below '{parts['validation']}' in '{tree.say('')}', so there is "
-            "nothing to learn it from; put it below 'train' too, or set dataset.split to random"
-        )
-    return make_labels((name, readable(name), name) for name in names)
-
-
-def list_photographs(tree: Tree, dataset: dict, labels: list[Label]) -> list[Photograph]:
-    """Return the photographs of these classes, those that train first; the folders' split is kept where it is given."""
-    given, parts = dataset["split"] == "given", _parts(tree) or {"": ""}
-    return [
-        Photograph(label, *tree.place(_join(_join(folder, label.folder), name)), part=part if given else "")
-        for label in labels
-        for part, folder in parts.items()
-        for name in tree.photographs(_join(folder, label.folder))
-    ]
-
-
-def list_tables(_tree: Tree, _dataset: dict) -> list[str]:
-    """Return no table: the folders say it all."""
-    return []
+    def photographs(self, tree: Tree, dataset: dict, labels: list[Label]) -> list[Photograph]:
+        """Return the photographs of these classes, those that train first; a given split is that of the folders."""
+        given, parts = dataset["split"] == "given", _parts(tree) or {"": ""}
+        return [
+            Photograph(label, *tree.place(_join(_join(folder, label.folder), name)), part=part if given else "")
+            for label in labels
+            for part, folder in parts.items()
+            for name in tree.photographs(_join(folder, label.folder))
+        ]
 
 
 def _classes(tree: Tree, folder: str = "") -> list[str]:

@@ -1,0 +1,53 @@
+"""The values that rules take from a plan for their jobs, for tests that run a job's code without Snakemake."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from dreambirds.evaluation.contrasts import compute_contrasts
+from dreambirds.evaluation.tables import StudyFacts, list_views, read_dreams, write_tables
+from dreambirds.gallery.data import GalleryStudy
+from dreambirds.gallery.findings import write_finding
+from dreambirds.plan import inputs
+from dreambirds.plan.paths import index_name
+from dreambirds.plan.plan import Plan
+
+
+def gallery_study(plan: Plan) -> GalleryStudy:
+    """Return what the gallery shows of a study."""
+    shapes = {recipe: plan.shape(recipe) for recipe in plan.recipes}
+    return GalleryStudy(plan.study, plan.dreaming_epochs, plan.recipes, shapes, plan.names)
+
+
+def job_tables(plan: Plan) -> dict[str, list[str]]:
+    """Return the labels in each table of a dream job's folder."""
+    return {index_name(part): list(labels) for part, labels in plan.parts.items()}
+
+
+def dreams_of(plan: Plan, results: Path) -> pd.DataFrame:
+    """Return what the dream jobs' tables record."""
+    return read_dreams(plan.dreams, results / "dreams", job_tables(plan))
+
+
+def views_of(plan: Plan, results: Path) -> pd.DataFrame:
+    """Return the views of all dreams."""
+    families = {name: inputs.family_of(recipe) for name, recipe in plan.recipes.items()}
+    return list_views(dreams_of(plan, results), results / "dreams", families)
+
+
+def write_all_tables(plan: Plan, results: Path, judged: list[Path], checks: list[Path], paths: dict[str, Path]) -> None:
+    """Write the four tables of results."""
+    models = {run: keys["model"] for run, keys in plan.config["runs"].items()}
+    runs = {judge: inputs.judged_runs(plan, judge) for judge in plan.judges}
+    study = StudyFacts(plan.recipes, plan.names, models, runs)
+    write_tables(plan.dreams, study, results, job_tables(plan), judged, checks, "code", paths)
+
+
+def contrasts_of(plan: Plan, dreams: pd.DataFrame) -> pd.DataFrame:
+    """Return the contrasts of a study's experiment."""
+    return compute_contrasts(plan.comparisons, plan.config["dreams"]["recipes"], plan.recipes, dreams)
+
+
+def write_finding_of(plan: Plan, results: Path, folder: Path) -> None:
+    """Write the page of a study's experiment."""
+    write_finding(plan.config, plan.comparisons, plan.recipes, plan.names, len(plan.labels), results, folder)

@@ -1,0 +1,75 @@
+"""Start and finish a run of the workflow: plan the study, check it, and announce it, before the first job."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from dreambirds.config.load import Section, check_file
+from dreambirds.data.download.resources import Resource
+from dreambirds.dream_job.store_gc import asked_limit, keep_within
+from dreambirds.errors import UserError, explain_failure, report_killed
+from dreambirds.io import remove_stale_temp_files
+from dreambirds.plan.memory import needs_profiling
+from dreambirds.plan.plan import Plan, make_plan
+from dreambirds.runtime.snakemake_lock import acquire_workdir_lock
+from dreambirds.startup.preflight import (
+    announce_download,
+    announce_study,
+    check_existing_results,
+    check_folders,
+    clamp_future_mtimes,
+    missing_download,
+    set_output_cache,
+)
+
+
+def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None, int | None]:
+    """Return the plan of a study, or what must be downloaded before it can be planned, and the store's limit in bytes.
+
+    `workflow` is Snakemake's, `config` what its config files hold. Only the main process checks and announces; those of
+    jobs plan alone. Ends with one sentence, before any job, if anything is wrong that can be known.
+    """
+    try:
+        limit = asked_limit() if workflow.is_main_process else None
+        download, plan = _plan(workflow, config)
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+    except Exception as error:
+        if sentence := explain_failure(error):
+            sys.exit(f"Error: {sentence}")
+        raise
+    if workflow.workflow_settings.cache is not None:
+        set_output_cache()
+    if workflow.is_main_process:
+        acquire_workdir_lock(Path(".snakemake"))
+        if plan:
+            remove_stale_temp_files(Path("results") / plan.study, age=60)
+            announce_study(plan)
+        else:
+            announce_download(download)
+    return plan, download, limit
+
+
+def _plan(workflow: Any, config: Section) -> tuple[Resource | None, Plan | None]:
+    if workflow.is_main_process:
+        for file in workflow.overwrite_configfiles:
+            check_file(Path(file))
+    download = missing_download(config)
+    plan = None if download else make_plan(config)
+    if workflow.is_main_process and plan:
+        check_folders(plan)
+        clamp_future_mtimes(Path("results") / plan.study)
+        check_existing_results(plan)
+        if needs_profiling(plan):
+            from dreambirds.startup.memory_profile import profile_memory  # only here, since torch takes seconds
+
+            profile_memory(plan)
+    return download, plan
+
+
+def finish(limit: int | None, log: list[str] | None = None) -> None:
+    """Keep the store within its limit after a run, whatever became of it; with Snakemake's `log` of a run that failed,
+    say whether something killed its jobs."""
+    keep_within(limit)
+    if log is not None:
+        report_killed(log)

@@ -1,0 +1,104 @@
+from dreambirds.figures.plots import PLOTS
+from dreambirds.plan import targets
+from dreambirds.plan.targets import FILMS, LAYOUTS
+
+
+wildcard_constraints:
+    layout="|".join(LAYOUTS),
+    over="|".join(FILMS),
+    place=r"([^/]+/)?",
+
+
+def shared(wildcards):
+    """Return what the dreams of a montage or a film have in common, by column."""
+    named = dict(wildcards.items())
+    find = targets.montage_dreams if "layout" in named else targets.film_dreams
+    return find(**named)
+
+
+def labels(wildcards):
+    """Return what a report says of a montage or a film: what its dreams share, as paths have it."""
+    return {
+        column: str(value)
+        for column, value in shared(wildcards).items()
+        if column != "last"
+    }
+
+
+def examples(file):
+    """Return the function that asks for a file of the data set where a montage shows real pictures too."""
+    return lambda wildcards: [file] if LAYOUTS[wildcards.layout].examples else []
+
+
+rule montage:
+    input:
+        dreams=input_function(lambda **named: plan.indexes(**shared(named))),
+        images=ancient(examples(rules.dataset.output.images)),
+        table=examples(rules.dataset.output.table),
+    output:
+        report(
+            f"{results}/montages/{{run}}/{{place}}{{layout}}_{{at}}_{{view}}.png",
+            caption="../report/montage.rst",
+            category=lambda wildcards: (
+                "dreams" if wildcards.layout == "epoch-by-step" else "montages"
+            ),
+            subcategory=lambda wildcards: wildcards.layout.replace("-", " "),
+            labels=labels,
+        ),
+    log:
+        f"results/logs/{plan.study}/montages/{{run}}/{{place}}{{layout}}_{{at}}_{{view}}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=stage_code("montage"),
+        rows=lambda wildcards: LAYOUTS[wildcards.layout].rows,
+        columns=lambda wildcards: LAYOUTS[wildcards.layout].columns,
+        cell_size=plan.config["montage"]["cell_size"],
+        shared=shared,
+        epochs=lambda wildcards: targets.shared_epochs(plan, shared(wildcards)),
+        steps=lambda wildcards: targets.shared_steps(plan, shared(wildcards)),
+        names_digest=names_digest,
+        names=lambda wildcards, output: names,
+        results=lambda wildcards, output: results,
+    message:
+        "Montage {output[0]}"
+    script:
+        "../scripts/montage.py"
+
+
+rule film:
+    input:
+        dreams=input_function(lambda **named: plan.indexes(**shared(named))),
+    output:
+        report(
+            f"{results}/films/{{run}}/{{recipe}}/{{over}}_{{at}}_{{view}}.gif",
+            caption="../report/film.rst",
+            category="films",
+            subcategory="over {over}",
+            labels=labels,
+        ),
+    log:
+        f"results/logs/{plan.study}/films/{{run}}/{{recipe}}/{{over}}_{{at}}_{{view}}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=stage_code("film"),
+        over=lambda wildcards: FILMS[wildcards.over][0],
+        cell_size=plan.config["montage"]["cell_size"],
+        frame_duration=plan.config["pictures"]["frame_duration"],
+        shared=shared,
+        epochs=lambda wildcards: targets.shared_epochs(plan, shared(wildcards)),
+        steps=lambda wildcards: targets.shared_steps(plan, shared(wildcards)),
+        names_digest=names_digest,
+        names=lambda wildcards, output: names,
+        results=lambda wildcards, output: results,
+    message:
+        "Film {output[0]}"
+    script:
+        "../scripts/film.py"
