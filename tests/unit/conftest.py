@@ -8,9 +8,8 @@ import torch
 
 from dreambirds.config.load import check
 from dreambirds.data import prepare as preparing
-from dreambirds.data.download.resources import RESOURCES
 from dreambirds.data.prepare import prepare
-from dreambirds.data.sources.catalog import list_labels
+from dreambirds.data.sources.catalog import RESOURCES, list_labels
 from dreambirds.plan import memory
 from tests.helpers.bench import Bench
 from tests.helpers.dream_bench import DreamBench

@@ -13,7 +13,7 @@ import pytest
 from dreambirds import cli
 from dreambirds.data.download.cub import fetch_cub, unpack
 from dreambirds.data.download.http import RetryPolicy, download_lock
-from dreambirds.data.download.resources import RESOURCES, locate, missing
+from dreambirds.data.sources.catalog import RESOURCES, locate, missing
 from dreambirds.errors import UserError
 from tests.helpers.serving import md5
 

@@ -11,7 +11,7 @@ import pytest
 
 from dreambirds.data.download import kaggle as fetch_kaggle
 from dreambirds.data.download.kaggle import COMPETITION, fetch_cse455
-from dreambirds.data.download.resources import RESOURCES
+from dreambirds.data.sources.catalog import RESOURCES
 from dreambirds.errors import UserError
 from tests.helpers.serving import Handler
 

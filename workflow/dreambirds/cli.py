@@ -32,7 +32,7 @@ def check(asked: argparse.Namespace) -> None:
 
 def missing(asked: argparse.Namespace) -> None:
     """Print which photographs a study must download first, and exit with status 3 if there are any."""
-    from dreambirds.data.download.resources import missing as missing_resource
+    from dreambirds.data.sources.catalog import missing as missing_resource
 
     resource = missing_resource(_read_config(asked.config))
     if resource:

@@ -2,7 +2,9 @@ from snakemake.exceptions import WorkflowError
 
 from dreambirds.errors import UserError
 from dreambirds.io import digest_of, to_parameter
+from dreambirds.plan import targets
 from dreambirds.plan.memory import dream_mb, memory_budget, train_mb
+from dreambirds.plan.targets import FILMS, LAYOUTS
 from dreambirds.runtime.code_version import libraries, stage_code
 
 
@@ -26,6 +28,27 @@ def input_function(function, **known):
             raise WorkflowError(str(error)) from None
 
     return call
+
+
+def shared(wildcards):
+    """Return what the dreams of a montage or a film have in common, by column."""
+    named = dict(wildcards.items())
+    find = targets.montage_dreams if "layout" in named else targets.film_dreams
+    return find(**named)
+
+
+def labels(wildcards):
+    """Return what a report says of a montage or a film: what its dreams share, as paths have it."""
+    return {
+        column: str(value)
+        for column, value in shared(wildcards).items()
+        if column != "last"
+    }
+
+
+def examples(file):
+    """Return the function that asks for a file of the data set where a montage shows real pictures too."""
+    return lambda wildcards: [file] if LAYOUTS[wildcards.layout].examples else []
 
 
 # Snakemake takes braces in a plain text for wildcards, so text of JSON is given by a function. A parameter that is a function of `output` is not recorded, and its change does not run a job again. So are the names of

@@ -1,4 +1,4 @@
-from dreambirds.data.download.resources import RESOURCES
+from dreambirds.data.sources.catalog import RESOURCES
 
 # The data is an output only while it is not there, since Snakemake deletes the outputs of a job that it runs again.
 for source, resource in RESOURCES.items():

@@ -1,33 +1,10 @@
 from dreambirds.figures.plots import PLOTS
-from dreambirds.plan import targets
-from dreambirds.plan.targets import FILMS, LAYOUTS
 
 
 wildcard_constraints:
     layout="|".join(LAYOUTS),
     over="|".join(FILMS),
     place=r"([^/]+/)?",
-
-
-def shared(wildcards):
-    """Return what the dreams of a montage or a film have in common, by column."""
-    named = dict(wildcards.items())
-    find = targets.montage_dreams if "layout" in named else targets.film_dreams
-    return find(**named)
-
-
-def labels(wildcards):
-    """Return what a report says of a montage or a film: what its dreams share, as paths have it."""
-    return {
-        column: str(value)
-        for column, value in shared(wildcards).items()
-        if column != "last"
-    }
-
-
-def examples(file):
-    """Return the function that asks for a file of the data set where a montage shows real pictures too."""
-    return lambda wildcards: [file] if LAYOUTS[wildcards.layout].examples else []
 
 
 rule montage:

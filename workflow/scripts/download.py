@@ -1,6 +1,6 @@
 from job import job
 
 with job(snakemake):
-    from dreambirds.data.download.resources import RESOURCES
+    from dreambirds.data.sources.catalog import RESOURCES
 
     RESOURCES[snakemake.params.source].download()

@@ -29,11 +29,10 @@ from dreambirds.errors import UserError, first_line, is_out_of_memory
 from dreambirds.io import sha256_of
 from dreambirds.models.checkpoint import load_checkpoint, read_metadata
 from dreambirds.models.inference import prepare_for_inference
-from dreambirds.plan.memory import frames
+from dreambirds.plan.memory import AT_ONCE, frames
 from dreambirds.seeding import generator
 from dreambirds.shapes import in_proportion, shape_of, shape_text
 
-LARGEST = {"cpu": 16, "cuda": 256}
 SHARE = 0.8
 log = logging.getLogger(__name__)
 # beside what autograd keeps: gradients, and the workspaces of convolutions
@@ -45,7 +44,7 @@ NOT_IN_CACHE_KEY = ("preset", "steps", "film_every", "precision", "start_path")
 
 def batch_size(bytes_an_image: int, bytes_free: int, device: torch.device) -> int:
     """Return how many images to dream of at once: at least 1, and no more than pays on the device."""
-    return max(1, min(LARGEST[device.type], int(SHARE * bytes_free / max(1, bytes_an_image))))
+    return max(1, min(AT_ONCE[device.type], int(SHARE * bytes_free / max(1, bytes_an_image))))
 
 
 def in_batches(dream_of: Callable[[list[int]], object], count: int, size: int) -> Iterator[tuple[list[int], object]]:
@@ -144,9 +143,9 @@ class DreamContext:
     """A job's checkpoint on a device. The model is built when the first dream asks for it."""
 
     def __init__(self, job: DreamJob, device: torch.device):
-        """Read the checkpoint's card. Raises UserError if the checkpoint is damaged."""
-        self.job, self.device, self.card = job, device, read_metadata(job.checkpoint)
-        self.trained = shape_of(self.card.image_size)
+        """Read the checkpoint's metadata. Raises UserError if the checkpoint is damaged."""
+        self.job, self.device, self.info = job, device, read_metadata(job.checkpoint)
+        self.trained = shape_of(self.info.image_size)
         self.shape = in_proportion(self.trained, job.parameters["size"] or min(self.trained))
         self.recipe = as_recipe(job.parameters, min(self.shape))
         self.precision = resolve_precision(job.parameters["precision"], device)
@@ -166,7 +165,7 @@ class DreamContext:
     @property
     def name(self) -> str:
         """The name of the job in the log."""
-        return f"{self.card.run} epoch {self.card.epoch}, {self.job.recipe}"
+        return f"{self.info.run} epoch {self.info.epoch}, {self.job.recipe}"
 
     @cached_property
     def statistics(self) -> tuple[torch.Tensor | None, dict[str, torch.Tensor]]:
@@ -204,7 +203,7 @@ class DreamContext:
         spectrum, means = self.statistics
         rngs = [generator(job.parameters["seed"], label) for label in labels]
         starts = self._starts(labels, means, rngs)
-        targets = torch.tensor([self.card.labels.index(label) for label in labels], device=self.device)
+        targets = torch.tensor([self.info.labels.index(label) for label in labels], device=self.device)
         began = time.perf_counter()
         dreams = dream(
             self.model,

@@ -101,7 +101,7 @@ class _Runner:
 
     def _store(self, transaction: Transaction, result: DreamResult, row: int, label: str) -> None:
         """Write the snapshots of one dream of a batch, and link them into the job's folder."""
-        diverged, key, classes = int(result.diverged[row]), self.keys[label], self.context.card.labels
+        diverged, key, classes = int(result.diverged[row]), self.keys[label], self.context.info.labels
         if diverged:
             self.diverged[label] = diverged
         lines = snapshots.trace_lines(result, row, classes)
@@ -148,7 +148,7 @@ class _Runner:
     def _snapshot(self, label: str, step: int, environment: dict) -> Snapshot:
         start = self.job.photographs.get(label)
         begun = {"start": start.name, "start_sha256": self.context.starts_sha256[label]} if start else {}
-        title = f"{self.job.names[label]}, dreamt at epoch {self.context.card.epoch}, step {step}"
+        title = f"{self.job.names[label]}, dreamt at epoch {self.context.info.epoch}, step {step}"
         return Snapshot(title, {**self.request, "label": label, "step": step, **begun}, environment)
 
     def _link_result(self, label: str, step: int, entry: StoredSnapshot | None) -> bool:
@@ -204,9 +204,9 @@ def _request(job: DreamJob, context: DreamContext) -> dict:
     """Return what all snapshots of a job record of what was requested."""
     of_all = ("steps", "film_every")  # and not of one image
     return {
-        "run": context.card.run,
-        "epoch": context.card.epoch,
-        "model": context.card.model,
+        "run": context.info.run,
+        "epoch": context.info.epoch,
+        "model": context.info.model,
         "recipe": job.recipe,
         "parameters": {key: value for key, value in job.parameters.items() if key not in of_all},
         "seed": job.parameters["seed"],

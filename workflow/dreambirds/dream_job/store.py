@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from dreambirds.io import digest_of, sha256_of, store_root, unwritable
 
-CARD = "entry.json"
+RECORD = "entry.json"
 STAGED, READY = ".stage-", ".ready-"
 ABANDONED = 24 * 3600  # seconds after which a stage is a killed job's
 log = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ class Transaction:
         yield folder
         files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
         entry = StoredSnapshot(folder, facts, files)
-        card = {"facts": facts, "files": files, "sha256": dream_key([facts, files])}
-        (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False))
+        record = {"facts": facts, "files": files, "sha256": dream_key([facts, files])}
+        (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False))
         self.entries.append((entry, keep))
 
     def last(self) -> StoredSnapshot:
@@ -81,15 +81,15 @@ class DreamStore:
         in the log."""
         folder = self._path(key) / name
         try:
-            card = json.loads((folder / CARD).read_text())
-            entry = StoredSnapshot(folder, card["facts"], card["files"])
-            if dream_key([entry.facts, entry.files]) != card["sha256"]:
-                raise ValueError(f"{CARD} is not what was put there")
+            record = json.loads((folder / RECORD).read_text())
+            entry = StoredSnapshot(folder, record["facts"], record["files"])
+            if dream_key([entry.facts, entry.files]) != record["sha256"]:
+                raise ValueError(f"{RECORD} is not what was put there")
             for file, digest in entry.files.items():
                 if sha256_of(folder / file) != digest:
                     raise ValueError(f"{file} is not what was put there")
             with suppress(OSError):
-                os.utime(folder / CARD)  # eviction goes by it; a store may be another's
+                os.utime(folder / RECORD)  # eviction goes by it; a store may be another's
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
             if folder.exists():
                 log.warning("the stored dream '%s' is damaged (%s) and dreamt anew", folder, error)

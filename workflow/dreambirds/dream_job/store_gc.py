@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dreambirds.dream_job.store import ABANDONED, CARD, discard, find, sweep
+from dreambirds.dream_job.store import ABANDONED, RECORD, discard, find, sweep
 from dreambirds.errors import UserError, first_line, one_line
 from dreambirds.io import remove_stale_temp_files, store_root
 
@@ -85,10 +85,10 @@ def _said(removed: int, freed: int, left: int) -> str:
 
 
 def _dreams(folder: Path) -> Iterator[Kept]:
-    for card in find(folder, f"*/*/*/{CARD}"):
+    for record in find(folder, f"*/*/*/{RECORD}"):
         with suppress(OSError):  # another job may have removed it
-            size = sum(path.stat().st_size for path in card.parent.iterdir())
-            yield Kept(card.parent, size, card.stat().st_mtime)
+            size = sum(path.stat().st_size for path in record.parent.iterdir())
+            yield Kept(record.parent, size, record.stat().st_mtime)
 
 
 def _pictures(folder: Path) -> Iterator[Kept]:

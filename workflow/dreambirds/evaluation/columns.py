@@ -29,23 +29,24 @@ DREAMS = [
 DREAMS += [f"{word}{suffix}" for suffix in SUFFIX.values() for word in OF_VIEW]
 DREAMS += ["seconds", "image_path", "image_path_rescaled", *load_schema("recipe")["properties"]]
 JUDGEMENTS = [*DREAM, "judge", "view", *JUDGED]
-HISTORY = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"]
+OF_TRAINING = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"]
 MEANS = ["dreamer_probability", "judge_probability", "judge_top1"]
-RUNS = ["run", "epoch", "model", *HISTORY, "dreams", "judge", *MEANS, "best_recipe", "best_judge_top1"]
+RUNS = ["run", "epoch", "model", *OF_TRAINING, "dreams", "judge", *MEANS, "best_recipe", "best_judge_top1"]
 RUNS += ["checkpoint_sha256"]
 JUDGES = ["judge", "kind", "model", "classes", "matched", "unmatched", "held_out", "held_out_top1"]
 JUDGES += ["held_out_probability", "noise_top1", "noise_probability", "shuffled_top1", "weights_sha256"]
 DISPLAY_NAMES = {
+    "dreamer_probability": "dreamer's probability",
+    "dreamer_top1": "dreamer's top 1",
     "judge_probability": "judge's probability",
     "judge_top1": "judge's top 1",
     "judge_rank": "judge's rank (1 is best)",
-    "feature_ratio": "feature ratio",
+    "judge_prediction": "judge's prediction",
+    "feature_ratio": "feature ratio (1 is like a real photograph)",
     "seed_agreement": "seed agreement",
-    "spectrum_distance": "spectrum distance",
+    "spectrum_distance": "spectrum distance (decades)",
     "total_variation": "total variation",
-    "mean_abs_change": "change from start",
-    "dreamer_probability": "own probability",
-    "dreamer_top1": "own top 1",
+    "mean_abs_change": "mean absolute change",
     "seconds": "seconds",
 }
 

@@ -77,11 +77,11 @@ def _from_weights(judge: dict, _weights: Path) -> tuple[Classifier, tuple[int, i
 
 def _from_checkpoint(judge: dict, weights: Path) -> tuple[Classifier, tuple[int, int], list[str]]:
     if not judge.get("checkpoint"):
-        classifier, card = load_checkpoint(weights, TRAIN_AGAIN)
+        classifier, info = load_checkpoint(weights, TRAIN_AGAIN)
     else:
         with error_context("checkpoint"):
-            classifier, card = load_checkpoint(weights, FOREIGN)
-    return classifier, shape_of(card.image_size), card.labels
+            classifier, info = load_checkpoint(weights, FOREIGN)
+    return classifier, shape_of(info.image_size), info.labels
 
 
 def batches(pictures: Sequence, read) -> Iterator[torch.Tensor]:

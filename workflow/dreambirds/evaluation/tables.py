@@ -11,7 +11,7 @@ from dreambirds.config.contrasts import VIEWS
 from dreambirds.config.recipes import recipe_table
 from dreambirds.data.tables import read_table, write_table
 from dreambirds.errors import MAKE_AGAIN, UserError
-from dreambirds.evaluation.columns import DREAMS, HISTORY, JUDGED, JUDGEMENTS, JUDGES, MEANS, OWN, RUNS, SUFFIX
+from dreambirds.evaluation.columns import DREAMS, JUDGED, JUDGEMENTS, JUDGES, MEANS, OF_TRAINING, OWN, RUNS, SUFFIX
 from dreambirds.evaluation.metrics import measure_saved
 from dreambirds.io import sha256_of
 from dreambirds.models import MODEL_FILE
@@ -161,7 +161,7 @@ def _checkpoint(last: pd.DataFrame, run: str, epoch: float, model: str, results:
         "run": run,
         "epoch": epoch,
         "model": model,
-        **history.reindex(HISTORY),
+        **history.reindex(OF_TRAINING),
         "dreams": len(mine),
         "judge": judges[0] if len(judges) else None,
         **mine[MEANS].mean(),

@@ -14,8 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from dreambirds.figures.colors import COLORS, DARK, GRAY, TRAIN, VALIDATION
-from dreambirds.figures.text import save_figure
+from dreambirds.figures.text import COLORS, DARK, GRAY, TRAIN, VALIDATION, save_figure
 
 pyplot.style.use(Path(__file__).with_name("style.mplstyle"))
 

@@ -14,8 +14,7 @@ from PIL import Image
 
 from dreambirds.data.dataset import read_picture
 from dreambirds.data.tables import check_there, read_images, read_labels, remedy, write_table
-from dreambirds.figures.colors import TRAIN, VALIDATION
-from dreambirds.figures.text import FAINT, INK, PAPER, fold, font, save_figure, shorten, write
+from dreambirds.figures.text import FAINT, INK, PAPER, TRAIN, VALIDATION, fold, font, save_figure, shorten, write
 from dreambirds.io import atomic_write
 from dreambirds.shapes import in_proportion, shape_text
 

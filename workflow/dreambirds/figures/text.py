@@ -1,4 +1,5 @@
-"""Fonts, and figures as files."""
+"""Fonts and colors of figures, and figures as files. The colors of plots are those of Okabe and Ito, which color-blind
+readers can tell apart."""
 
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,9 @@ from dreambirds.io import atomic_write
 PAPER = "#faf8f4"
 INK = "#22262b"
 FAINT = "#6b7078"
+COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f"]
+TRAIN, VALIDATION = COLORS[:2]
+DARK, GRAY = "#333333", "#555555"  # of error bars, and of dashed lines and notes
 DPI = 110
 
 

@@ -9,23 +9,22 @@ import pandas as pd
 import yaml
 
 from dreambirds.config.contrasts import WITHOUT_VIEW
+from dreambirds.evaluation.columns import DISPLAY_NAMES
 from dreambirds.figures.recognition import Recognition
 from dreambirds.plan.dream_table import dream_table
 from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.shapes import in_proportion
 
-MEASURES = {
-    "dreamer_probability": "own probability",
-    "judge_probability": "judge's probability",
-    "judge_rank": "judge's rank",
-    "judge_prediction": "the judge sees",
-    "feature_ratio": "distance from real photographs (1 = like one)",
-    "seed_agreement": "agreement between seeds",
-    "spectrum_distance": "spectrum's distance from real photographs, decades",
-    "total_variation": "total variation",
-    "mean_abs_change": "change from the start",
-    "seconds": "seconds",
-}
+SHOWN = [
+    "dreamer_probability",
+    "judge_probability",
+    "judge_rank",
+    "judge_prediction",
+    "feature_ratio",
+    "seed_agreement",
+]
+SHOWN += ["spectrum_distance", "total_variation", "mean_abs_change", "seconds"]
+MEASURES = {column: DISPLAY_NAMES[column] for column in SHOWN}
 DIGITS = 4
 MOST_LABELS = 64  # rows of a sheet
 LARGEST = 96  # pixels of a cell's longer side; larger pictures are made smaller

@@ -14,9 +14,8 @@ from dreambirds.config.judges import check_judge_names, resolve_judges, trained
 from dreambirds.config.load import Section, check
 from dreambirds.config.recipes import check_sizes, dream_shape, expand_recipes, start_file
 from dreambirds.config.runs import check_run, native_input_size
-from dreambirds.data.download.resources import locate
 from dreambirds.data.labels import Label, choose_labels
-from dreambirds.data.sources.catalog import check_keys, list_labels
+from dreambirds.data.sources.catalog import check_keys, list_labels, locate
 from dreambirds.errors import UserError
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan.dream_table import dream_table, select_dreams

@@ -13,8 +13,10 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from dreambirds.config.load import Section, check
-from dreambirds.data.download.resources import Resource, missing
+from dreambirds.data.sources.catalog import missing
+from dreambirds.data.sources.source import Resource
 from dreambirds.data.tables import read_images, read_labels
+from dreambirds.dream_job.store_gc import PARTS
 from dreambirds.errors import TRAIN_AGAIN, UserError
 from dreambirds.io import store_root
 from dreambirds.models import MODEL_FILE
@@ -29,7 +31,6 @@ SKEW = 5 * SECOND  # by which the clocks of a cluster's machines may differ
 UNSEEN = ("images", "pictures", "sheets")  # folders whose files Snakemake does not look at one by one
 DEEPEST = 4  # folders below a study's; a label's own pictures are not looked at either
 STAGES = ("dataset", "runs", "dreams", "montages", "films", "judged", "plots", "gallery", "finding", "findings")
-STORED = ("dreams", "prepared", "memory", "photographs", "cache")
 PLACE = "SNAKEMAKE_OUTPUT_CACHE"
 
 
@@ -73,7 +74,7 @@ def check_folders(plan: Plan) -> None:
         *(root / stage / run for stage, run in parts),
         *(root / "dreams" / run / epoch for run, epoch in dreams),
         Path("results/logs") / plan.study,
-        *(store / part for part in STORED),
+        *(store / part for part in (*PARTS, "cache")),
     ]
     for place in sorted({place for folder in folders for place in (*folder.parents, folder)}):
         if place.is_symlink() and not place.exists():

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dreambirds.config.load import Section, check_file
-from dreambirds.data.download.resources import Resource
+from dreambirds.data.sources.source import Resource
 from dreambirds.dream_job.store_gc import asked_limit, keep_within
 from dreambirds.errors import UserError, explain_failure, report_killed
 from dreambirds.io import remove_stale_temp_files

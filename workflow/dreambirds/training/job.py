@@ -4,7 +4,6 @@ import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -26,11 +25,11 @@ from dreambirds.models.checkpoint import (
 )
 from dreambirds.models.classifier import Classifier, build, options_for, probe
 from dreambirds.plan.paths import HISTORY_FILE, STATE_FILE, epoch_name
+from dreambirds.runtime.code_version import libraries
 from dreambirds.shapes import as_size
 from dreambirds.training.data import augmentation, load_training_data, load_validation
 from dreambirds.training.trainer import DivergenceError, RunningMetrics, Trainer, parts
 
-LIBRARIES = ("torch", "torchvision", "timm")
 HISTORY = [
     "run",
     "epoch",
@@ -229,7 +228,7 @@ def _identity(job: TrainJob) -> str:
     elif job.run["weights"] not in (None, "hub"):
         inputs.append(expand(job.run["weights"]))
     facts = {"run": job.run, "name": job.name, "epoch": job.epoch, "code": job.code}
-    return digest_of([facts, *map(version, LIBRARIES), *map(sha256_of, inputs)])
+    return digest_of([facts, *libraries("training").values(), *map(sha256_of, inputs)])
 
 
 def read_history(path: Path, epoch: float) -> pd.DataFrame:

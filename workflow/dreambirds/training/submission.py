@@ -32,8 +32,8 @@ def write_submission(checkpoint: Path, dataset: dict, path: Path, device: torch.
     `dataset` is the config's section. A picture that can't be read gets the most frequent class; how many there are
     goes to the log. Raises UserError if none can be read, or the data set does not have the checkpoint's classes.
     """
-    classifier, card = load_checkpoint(checkpoint)
-    numbers = _numbers(card.labels, dataset, checkpoint)
+    classifier, info = load_checkpoint(checkpoint)
+    numbers = _numbers(info.labels, dataset, checkpoint)
     names, photographs = zip(*list_tests(dataset), strict=True)
     classifier = classifier.to(device, memory_format=torch.channels_last)
     found = classify(classifier, photographs, dataset["image_size"], threads)

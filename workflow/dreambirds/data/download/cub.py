@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from dreambirds.data.download.http import RETRIES, RemoteFile, RetryPolicy, disk_errors, download, download_lock
-from dreambirds.data.download.resources import RESOURCES
+from dreambirds.data.sources.catalog import RESOURCES
 from dreambirds.errors import UserError, first_line
 
 log = logging.getLogger(__name__)

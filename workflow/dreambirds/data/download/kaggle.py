@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dreambirds.data.download.http import disk_errors, download_lock
-from dreambirds.data.download.resources import RESOURCES
+from dreambirds.data.sources.catalog import RESOURCES
 from dreambirds.errors import UserError
 
 log = logging.getLogger(__name__)

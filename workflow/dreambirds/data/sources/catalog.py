@@ -4,7 +4,7 @@ Each function takes the config's section ``dataset`` with all defaults. This mod
 so that each registers its source. None of them imports torch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -13,13 +13,14 @@ from pkgutil import iter_modules
 from dreambirds.data import sources
 from dreambirds.data.image_files import is_opened
 from dreambirds.data.labels import Label, choose_labels
-from dreambirds.data.sources.source import SOURCES, Drawing, Photograph, Source, by_strictness
+from dreambirds.data.sources.source import SOURCES, Drawing, Photograph, Resource, Source, by_strictness
 from dreambirds.data.sources.tree import Tree
 from dreambirds.errors import UserError
 from dreambirds.io import expand
 
 for module in iter_modules(sources.__path__):
     import_module(f"{sources.__name__}.{module.name}")
+RESOURCES: dict[str, Resource] = {name: source.resource for name, source in SOURCES.items() if source.resource}
 
 
 def check_keys(dataset: dict) -> None:
@@ -160,3 +161,20 @@ def _check_parts(photographs: list[Photograph] | list[Drawing], labels: list[Lab
             f"dataset.path: class '{few[0].folder}' in '{dataset['path']}' has {count} photograph(s){more}; "
             "at least 2 JPEG, PNG or WebP files are needed; add some, or leave the class out of dataset.labels"
         )
+
+
+def missing(config: Mapping) -> Resource | None:
+    """Return what a study must download before its classes can be known; None if it names its data, or has it."""
+    dataset = config.get("dataset")
+    source = dataset.get("source") if isinstance(dataset, Mapping) else None
+    resource = RESOURCES.get(source) if isinstance(source, str) else None
+    return None if resource is None or dataset.get("path") is not None or resource.found() else resource
+
+
+def locate(config: dict) -> dict:
+    """Return a checked config whose `dataset.path` is filled in where its data has been downloaded."""
+    dataset = config["dataset"]
+    resource = RESOURCES.get(dataset["source"])
+    if resource is None or dataset["path"] is not None:
+        return config
+    return {**config, "dataset": {**dataset, "path": resource.found()}}
