@@ -17,9 +17,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.records import tell
-from dreambirds.config.recipes import as_recipe, expand_grid
+from dreambirds.config.recipes import expand_grid
 from dreambirds.device import autocast, resolve_precision
 from dreambirds.dreaming.dream import dream
+from dreambirds.dreaming.recipe import as_recipe
 from dreambirds.models.classifier import Classifier, build
 from dreambirds.models.inference import prepare_for_inference
 from dreambirds.seeding import generator

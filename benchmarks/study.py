@@ -28,12 +28,11 @@ from torch.nn import functional
 
 from benchmarks.records import tell
 from benchmarks.running import snakemake
-from dreambirds.config.recipes import as_recipe
 from dreambirds.data.tables import read_images
 from dreambirds.device import autocast, choose_device, resolve_precision
 from dreambirds.dream_job.context import batch_size, estimate_activation_memory
 from dreambirds.dreaming.octaves import octave_shapes, shapes_seen
-from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.models.classifier import Classifier, build, options_for
 from dreambirds.models.inference import prepare_for_inference
 from dreambirds.plan.memory import dream_bytes

@@ -10,7 +10,14 @@ from tests.helpers.reports import make_report
 from tests.helpers.studies import Study, shared_study, tiny
 
 FOLDERS = {"faults": "faults", "browser": "browser"}
-SLOW = {"test_training.py", "test_jobs.py", "test_makefile.py", "test_weights.py", "test_models.py", "test_watch.py"}
+SLOW = {
+    "test_training.py",
+    "test_jobs.py",
+    "test_makefile.py",
+    "test_weights.py",
+    "test_models.py",
+    "test_snakemake_lock.py",
+}
 COUNTS: Counter[str] = Counter()
 
 

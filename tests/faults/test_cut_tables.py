@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dreambirds.data.dataset import decode
-from dreambirds.data.tables import read_table, write_table
+from dreambirds.data.tables import read_history, read_table, write_table
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.errors import UserError
 from dreambirds.evaluation.columns import read_dreams_and_runs
@@ -24,7 +24,6 @@ from dreambirds.plan import experiments
 from dreambirds.plan.inputs import start_images, start_photographs
 from dreambirds.plan.paths import job_folder
 from dreambirds.plan.plan import make_plan
-from dreambirds.training.job import read_history
 from tests.helpers.killing import files
 from tests.helpers.studies import Study, tiny
 from tests.helpers.values import dreams_of, gallery_study, views_of, write_all_tables, write_finding_of

@@ -21,7 +21,7 @@ from dreambirds.data.image_cache import ImageCache as Prepared
 from dreambirds.data.labels import Label
 from dreambirds.data.tables import read_images, read_labels, read_table, write_table
 from dreambirds.dream_job.image_files import read_facts, save_png
-from dreambirds.dream_job.store import CARD, DreamStore
+from dreambirds.dream_job.store import RECORD, DreamStore
 from dreambirds.errors import UserError
 from dreambirds.evaluation.judge import load_judge
 from dreambirds.gallery.comparison import read_study
@@ -154,7 +154,7 @@ def test_a_pickle_in_the_stores_is_made_anew(tmp_path, bomb, counted, form, capl
     prepared, dreams = Prepared(tmp_path / "prepared"), DreamStore(tmp_path / "dreams")
     key, content = "ab" * 20, FORMS[form](bomb)
     picture, entry = tmp_path / "prepared" / "ab" / f"{key}.png", tmp_path / "dreams" / "ab" / key / "blue_jay"
-    for path in (picture, entry / CARD):
+    for path in (picture, entry / RECORD):
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
     assert prepared.get(key, (32, 32)) is None and dreams.get(key, "blue_jay") is None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from dreambirds.config.contrasts import VIEWS
+from dreambirds.config import VIEWS
 from dreambirds.data.labels import Label
 from dreambirds.data.tables import IMAGE_COLUMNS
 from dreambirds.evaluation.columns import DREAMS, RUNS

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from dreambirds.evaluation.columns import list_views, read_dreams
 from dreambirds.evaluation.contrasts import compute_contrasts
-from dreambirds.evaluation.tables import StudyFacts, list_views, read_dreams, write_tables
+from dreambirds.evaluation.tables import StudyFacts, write_tables
 from dreambirds.gallery.data import GalleryStudy
 from dreambirds.gallery.findings import write_finding
 from dreambirds.plan import inputs

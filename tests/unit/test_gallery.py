@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from dreambirds.config.contrasts import VIEWS
+from dreambirds.config import VIEWS
 from dreambirds.gallery.data import LARGEST, MOST_LABELS, cell_shape
 from dreambirds.gallery.gallery import sheets, write_sheet
 from dreambirds.plan.paths import epoch_name, step_name

@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from dreambirds.config.recipes import as_recipe, expand_grid
+from dreambirds.config.recipes import expand_grid
 from dreambirds.dream_job import context
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.dream_job.run import run_dream_job
 from dreambirds.dreaming.parameterization import mean_spectrum
+from dreambirds.dreaming.recipe import as_recipe
 from dreambirds.errors import UserError
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint, save_tensors
 from dreambirds.models.classifier import build

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import torch
 
-from dreambirds.config.recipes import as_recipe
 from dreambirds.data.dataset import packing
 from dreambirds.data.labels import Label
 from dreambirds.data.tables import IMAGE_COLUMNS, label_table
-from dreambirds.dream_job.context import LARGEST, SHARE, DreamJob, batch_size, estimate_activation_memory
+from dreambirds.dream_job.context import SHARE, DreamJob, batch_size, estimate_activation_memory
 from dreambirds.dream_job.run import run_dream_job
+from dreambirds.dreaming.recipe import as_recipe
 from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import build
@@ -80,7 +80,7 @@ def dreaming(picture: int, recipe: dict | None = None, weights: int = 0, **more)
 
 def test_dreams_ask_for_their_labels_at_once_and_the_job_reckons_the_same_batch():
     mega = 10**6
-    assert memory.AT_ONCE == LARGEST and 1 <= memory.ROOM * SHARE < 1 + 1 / 16
+    assert 1 <= memory.ROOM * SHARE < 1 + 1 / 16
     assert dreaming(10 * mega) == (1000, 8), "eight drawn species"
     assert dreaming(100 * mega) == (1800, 8) and dreaming(100 * mega, labels=BIRDS) == (1300, 3)
     assert dreaming(100 * mega, labels_per_job=5) == (1500, 5)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from dreambirds.config.recipes import as_recipe, expand_grid, load_presets
-from dreambirds.dreaming.recipe import Recipe
+from dreambirds.config.recipes import expand_grid, load_presets
+from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.errors import UserError
 
 NORMALISED = 0.225  # ImageNet's standard deviation, in which DeepInversion counts

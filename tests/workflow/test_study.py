@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from dreambirds.config.contrasts import VIEWS
+from dreambirds.config import VIEWS
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.plan import targets
 from dreambirds.plan.paths import picture_path

@@ -5,9 +5,8 @@ from job import job
 with job(snakemake):
     import pandas as pd
 
-    from dreambirds.data.tables import write_table
+    from dreambirds.data.tables import read_history, write_table
     from dreambirds.figures.draw import plot_curves
-    from dreambirds.training.job import read_history
 
     parts = [Path(file) for file in snakemake.input if file.endswith(".csv")]
     history = pd.concat(map(read_history, parts, snakemake.params.epochs), ignore_index=True)

@@ -6,8 +6,8 @@ with job(snakemake):
     from dreambirds.data.labels import Label
     from dreambirds.data.tables import write_table
     from dreambirds.device import choose_device
+    from dreambirds.evaluation.columns import list_views, read_dreams
     from dreambirds.evaluation.evaluate import JudgeJob, judge_dreams, load_context, write_sanity
-    from dreambirds.evaluation.tables import list_views, read_dreams
     from dreambirds.io import from_parameter
     from dreambirds.plan.dream_table import dream_table
 

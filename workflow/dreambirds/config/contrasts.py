@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from dreambirds.config import VIEWS
 from dreambirds.config.load import Section
 from dreambirds.config.recipes import expand_grid
 from dreambirds.errors import UserError, did_you_mean
 from dreambirds.io import digest_of
 
-VIEWS = {"raw": "", "rescaled": "-rescaled"}
 FACTORS = ["run", "epoch", "step", "recipe", "label", "view"]
 CHANCE = "chance"
 ENDS: dict[str, Literal["min", "max"]] = {"first": "min", "last": "max"}

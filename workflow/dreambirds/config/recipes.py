@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import yaml
 from dreambirds.config.load import Section, check, check_path_characters, load_schema
 from dreambirds.data.image_files import find_photographs, is_photograph
 from dreambirds.dreaming.objectives import parse
-from dreambirds.dreaming.recipe import Recipe, scaled
+from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.errors import UserError, did_you_mean, error_context
 from dreambirds.io import expand, is_file
 from dreambirds.shapes import in_proportion, shape_of
@@ -258,11 +258,3 @@ def list_presets(side: int = 64) -> dict[str, Recipe]:
         (parameters,) = expand_grid(name, {"preset": name}).values()
         recipes[name] = as_recipe(parameters, side)
     return recipes
-
-
-def as_recipe(parameters: Section, side: int) -> Recipe:
-    """Return the recipe of the dreamer that a config's parameters describe for pictures whose shorter side has
-    `side` pixels."""
-    values = {key.name: parameters[key.name] for key in fields(Recipe)}
-    recipe = Recipe(**{**values, "steps": tuple(parameters["steps"])})
-    return recipe if parameters["reference_size"] is None else scaled(recipe, side / parameters["reference_size"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from dreambirds.data.labels import Label
-from dreambirds.errors import MAKE_AGAIN, UserError, first_line
+from dreambirds.errors import MAKE_AGAIN, TRAIN_AGAIN, UserError, first_line
 from dreambirds.io import atomic_write
 
 TEXT_COLUMNS = (
@@ -172,3 +172,8 @@ def check_there(folder: Path, pictures: Iterable[Path]) -> None:
     for path in pictures:
         if not path.is_file():
             raise UserError(f"the prepared picture '{path}' is not there; {remedy(folder)}")
+
+
+def read_history(path: Path, epoch: float) -> pd.DataFrame:
+    """Return the history of a checkpoint's epochs. Raises UserError if it can't be read or does not reach `epoch`."""
+    return read_table(path, rows=pd.DataFrame({"epoch": [epoch]}), end=TRAIN_AGAIN)

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from dreambirds.config.recipes import as_recipe
 from dreambirds.data.image_io import read_photograph, resize_and_crop, to_tensor
 from dreambirds.data.tables import remedy
 from dreambirds.device import resolve_precision
@@ -23,7 +22,7 @@ from dreambirds.dreaming.dream import DreamResult, dream
 from dreambirds.dreaming.features import FeatureExtractor, find_layer
 from dreambirds.dreaming.objectives import Objective, layers
 from dreambirds.dreaming.octaves import shapes_seen
-from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.dreaming.starts import Start, Starts
 from dreambirds.errors import UserError, first_line, is_out_of_memory
 from dreambirds.io import sha256_of

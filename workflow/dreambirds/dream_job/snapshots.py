@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from dreambirds.config.contrasts import VIEWS
+from dreambirds.config import VIEWS
 from dreambirds.dream_job.image_files import save_png, views
 from dreambirds.dream_job.store import StoredSnapshot
 from dreambirds.dreaming.dream import METRICS, DreamResult

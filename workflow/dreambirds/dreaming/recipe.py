@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -113,3 +113,11 @@ def _times(value: Value, factor: float) -> Value:
     if "random" in value:
         return {"random": [end * factor for end in value["random"]]}
     return {**value, "from": value["from"] * factor, "to": value["to"] * factor}
+
+
+def as_recipe(parameters: Mapping[str, Any], side: int) -> Recipe:
+    """Return the recipe of the dreamer that a config's parameters describe for pictures whose shorter side has
+    `side` pixels."""
+    values = {key.name: parameters[key.name] for key in fields(Recipe)}
+    recipe = Recipe(**{**values, "steps": tuple(parameters["steps"])})
+    return recipe if parameters["reference_size"] is None else scaled(recipe, side / parameters["reference_size"])

@@ -1,12 +1,15 @@
-"""The columns of the tables of results, their names for people, and how the tables are read. Imports no torch."""
+"""The columns of the tables of results, their names for people, and how dreams are read from them. Imports no torch."""
 
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from dreambirds.config import VIEWS
 from dreambirds.config.load import load_schema
 from dreambirds.data.tables import read_table
 from dreambirds.plan.dream_table import DREAM
+from dreambirds.plan.paths import dream_folder, picture_path
 
 SUFFIX = {"raw": "", "rescaled": "_rescaled"}
 JUDGED = ["probability", "rank", "top1", "prediction", "feature_distance", "feature_ratio", "seed_agreement"]
@@ -62,3 +65,35 @@ def read_dreams_and_runs(results: Path, dreams: pd.DataFrame) -> tuple[pd.DataFr
         read_table(results / "dreams.csv", rows=dreams[DREAM]),
         read_table(results / "runs.csv", rows=checkpoints),
     )
+
+
+def read_dreams(dreams: pd.DataFrame, folder: Path, parts: Mapping[str, Collection[str]]) -> pd.DataFrame:
+    """Return what the dream jobs' tables record of the wanted dreams, in their order.
+
+    `dreams` has the columns of `DREAM`; `folder` is the folder ``dreams`` of the results; `parts` has the labels in
+    each table of a job's folder by the table's name. Raises UserError if a table can't be read or lacks one of its
+    dreams.
+    """
+    tables = pd.concat(_job_tables(dreams[DREAM], folder, parts))
+    return dreams[DREAM].merge(tables, on=DREAM, how="left")
+
+
+def _job_tables(dreams: pd.DataFrame, folder: Path, parts: Mapping[str, Collection[str]]) -> Iterator[pd.DataFrame]:
+    for (run, epoch, recipe), rows in dreams.groupby(DREAM[:3], sort=False):
+        for name, labels in parts.items():
+            wanted = rows.loc[rows["label"].isin(list(labels)), ["label", "step"]]
+            table = read_table(dream_folder(folder, run, epoch, recipe) / name, rows=wanted)
+            yield table.assign(run=run, epoch=epoch, recipe=recipe)
+
+
+def list_views(dreams: pd.DataFrame, folder: Path, families: Mapping[str, str]) -> pd.DataFrame:
+    """Return one row for each view of dreams that `read_dreams` returned, the raw ones first.
+
+    In addition to the columns of `DREAM` these are the ``view``, its ``path`` and ``sha256``, and the ``family`` of the
+    recipe: `families` has the same text for all recipes that differ in their seed only.
+    """
+    rows = []
+    for view in VIEWS:
+        paths = [str(picture_path(folder, dream, view)) for dream in dreams.itertuples()]
+        rows.append(dreams[DREAM].assign(view=view, path=paths, sha256=dreams[f"{view}_sha256"]))
+    return pd.concat(rows, ignore_index=True).assign(family=lambda table: table["recipe"].map(families))

@@ -1,56 +1,35 @@
 """The tables of results: one row per dream, per judgement, per checkpoint and per judge."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dreambirds.config.contrasts import VIEWS
+from dreambirds.config import VIEWS
 from dreambirds.config.recipes import recipe_table
-from dreambirds.data.tables import read_table, write_table
+from dreambirds.data.tables import read_history, read_table, write_table
 from dreambirds.errors import MAKE_AGAIN, UserError
-from dreambirds.evaluation.columns import DREAMS, JUDGED, JUDGEMENTS, JUDGES, MEANS, OF_TRAINING, OWN, RUNS, SUFFIX
+from dreambirds.evaluation.columns import (
+    DREAMS,
+    JUDGED,
+    JUDGEMENTS,
+    JUDGES,
+    MEANS,
+    OF_TRAINING,
+    OWN,
+    RUNS,
+    SUFFIX,
+    list_views,
+    read_dreams,
+)
 from dreambirds.evaluation.metrics import measure_saved
 from dreambirds.io import sha256_of
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan.dream_table import DREAM
 from dreambirds.plan.inputs import family_of
-from dreambirds.plan.paths import HISTORY_FILE, dream_folder, epoch_name, picture_path
-from dreambirds.training.job import read_history
-
-
-def read_dreams(dreams: pd.DataFrame, folder: Path, parts: Mapping[str, Collection[str]]) -> pd.DataFrame:
-    """Return what the dream jobs' tables record of the wanted dreams, in their order.
-
-    `dreams` has the columns of `DREAM`; `folder` is the folder ``dreams`` of the results; `parts` has the labels in
-    each table of a job's folder by the table's name. Raises UserError if a table can't be read or lacks one of its
-    dreams.
-    """
-    tables = pd.concat(_job_tables(dreams[DREAM], folder, parts))
-    return dreams[DREAM].merge(tables, on=DREAM, how="left")
-
-
-def _job_tables(dreams: pd.DataFrame, folder: Path, parts: Mapping[str, Collection[str]]) -> Iterator[pd.DataFrame]:
-    for (run, epoch, recipe), rows in dreams.groupby(DREAM[:3], sort=False):
-        for name, labels in parts.items():
-            wanted = rows.loc[rows["label"].isin(list(labels)), ["label", "step"]]
-            table = read_table(dream_folder(folder, run, epoch, recipe) / name, rows=wanted)
-            yield table.assign(run=run, epoch=epoch, recipe=recipe)
-
-
-def list_views(dreams: pd.DataFrame, folder: Path, families: Mapping[str, str]) -> pd.DataFrame:
-    """Return one row for each view of dreams that `read_dreams` returned, the raw ones first.
-
-    In addition to the columns of `DREAM` these are the ``view``, its ``path`` and ``sha256``, and the ``family`` of the
-    recipe: `families` has the same text for all recipes that differ in their seed only.
-    """
-    rows = []
-    for view in VIEWS:
-        paths = [str(picture_path(folder, dream, view)) for dream in dreams.itertuples()]
-        rows.append(dreams[DREAM].assign(view=view, path=paths, sha256=dreams[f"{view}_sha256"]))
-    return pd.concat(rows, ignore_index=True).assign(family=lambda table: table["recipe"].map(families))
+from dreambirds.plan.paths import HISTORY_FILE, epoch_name, picture_path
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from dreambirds.config.contrasts import VIEWS
+from dreambirds.config import VIEWS
 from dreambirds.data.dataset import read_picture
 from dreambirds.data.tables import example_pictures
 from dreambirds.evaluation.columns import read_dreams_and_runs

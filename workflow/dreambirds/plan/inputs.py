@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from dreambirds.config.contrasts import VIEWS
+from dreambirds.config import VIEWS
 from dreambirds.config.judges import kind
 from dreambirds.config.load import Section
 from dreambirds.config.recipes import start_file

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from dreambirds.config.contrasts import VIEWS
+from dreambirds.config import VIEWS
 
 # beside a checkpoint's weights and its config, whose names the package `models` has
 STATE_FILE, HISTORY_FILE, SUBMISSION_FILE = "training_state.safetensors", "history.csv", "submission.csv"

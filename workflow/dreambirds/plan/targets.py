@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dreambirds.config.contrasts import VIEWS
+from dreambirds.config import VIEWS
 from dreambirds.errors import UserError
 from dreambirds.plan.paths import epoch_name, index_name, job_folder, step_name
 from dreambirds.plan.plan import Plan

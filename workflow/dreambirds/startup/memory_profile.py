@@ -11,12 +11,11 @@ import timm.optim
 import torch
 from torch import nn
 
-from dreambirds.config.recipes import as_recipe
 from dreambirds.dream_job.context import COPIES, estimate_activation_memory
 from dreambirds.dreaming.features import find_layer
 from dreambirds.dreaming.objectives import layers
 from dreambirds.dreaming.octaves import shapes_seen
-from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory
 from dreambirds.evaluation.judge import load_judge
 from dreambirds.models.classifier import Classifier, build, options_for, probe

@@ -12,7 +12,7 @@ import torch
 from dreambirds.config.runs import parse_epoch
 from dreambirds.data.dataset import Pictures
 from dreambirds.data.tables import read_labels, read_table, write_table
-from dreambirds.errors import TRAIN_AGAIN, UserError, error_context
+from dreambirds.errors import UserError, error_context
 from dreambirds.io import digest_of, expand, sha256_of
 from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import (
@@ -229,8 +229,3 @@ def _identity(job: TrainJob) -> str:
         inputs.append(expand(job.run["weights"]))
     facts = {"run": job.run, "name": job.name, "epoch": job.epoch, "code": job.code}
     return digest_of([facts, *libraries("training").values(), *map(sha256_of, inputs)])
-
-
-def read_history(path: Path, epoch: float) -> pd.DataFrame:
-    """Return the history of a checkpoint's epochs. Raises UserError if it can't be read or does not reach `epoch`."""
-    return read_table(path, rows=pd.DataFrame({"epoch": [epoch]}), end=TRAIN_AGAIN)

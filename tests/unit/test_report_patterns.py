@@ -3,7 +3,7 @@
 import pytest
 from snakemake.io import glob_wildcards
 
-from dreambirds.config.contrasts import VIEWS
+from dreambirds.config import VIEWS
 from dreambirds.plan import targets
 from dreambirds.plan.paths import epoch_name, step_name
 from tests.helpers.plans import plan_of
