@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreambirds.data import image_io
+from dreambirds.data import image_files
 from dreambirds.data import prepare as preparing
 from dreambirds.data.image_io import read_photograph, resize_and_crop
 from dreambirds.data.prepare import prepare
@@ -238,7 +238,7 @@ def put_strange_files(folder: Path) -> dict[str, str]:
     nowhere = dict.fromkeys(["loop.jpg", "round.jpg", "about.jpg", "nowhere.jpg"], "the link leads nowhere")
     folders = dict.fromkeys(["folder.jpg", "up.jpg"], "a folder, not a file")
     devices = dict.fromkeys(["endless.jpg", "pipe.jpg", "plug.png"], "a pipe, a socket or a device, not a file")
-    return nowhere | folders | devices | {"huge.jpg": f"{1 << 40} bytes are more than {image_io.LARGEST}"}
+    return nowhere | folders | devices | {"huge.jpg": f"{1 << 40} bytes are more than {image_files.LARGEST}"}
 
 
 def test_what_is_no_photograph_is_listed_with_the_reason_and_starts_no_program(place, counted):

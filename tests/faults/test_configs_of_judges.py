@@ -142,6 +142,6 @@ def test_what_the_study_makes_itself_is_not_looked_at_before(files):
     judged = spoilt(from_checkpoint(str(own)))
     again = spoilt({f"{RUN}/weights": "results/tiny/runs/other/epoch-0001/model.safetensors"})
     assert memory.judges(make_plan(judged)) == {}
-    own.parent.parent.joinpath("other").mkdir()
-    own.rename(own.parents[1] / "other" / own.name)
+    (own.parents[2] / "other").mkdir()
+    own.parent.rename(own.parents[2] / "other" / own.parent.name)
     assert memory.weights(make_plan(again), "scratch") is None

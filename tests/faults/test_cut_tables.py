@@ -24,6 +24,7 @@ from dreambirds.plan import experiments
 from dreambirds.plan.inputs import start_images, start_photographs
 from dreambirds.plan.paths import job_folder
 from dreambirds.plan.plan import make_plan
+from dreambirds.seeding import generator
 from tests.helpers.killing import files
 from tests.helpers.studies import Study, tiny
 from tests.helpers.values import dreams_of, gallery_study, views_of, write_all_tables, write_finding_of
@@ -174,13 +175,13 @@ def test_a_judge_need_not_know_every_class_but_may_say_nothing_of_others(plan, t
     check = read_table(RESULTS / "judged/j.sanity.csv").assign(unmatched="blue_jay")
     table, path = read_table(RESULTS / "judged/j.csv"), tmp_path / "j.csv"
     write_table(table[table["label"] != "blue_jay"], path)
-    assert len(read_judged(plan, path, check)) == len(table) * 2 // 3
+    assert len(read_judged(path, check, plan.dreams)) == len(table) * 2 // 3
     write_table(table, path)
     with pytest.raises(UserError, match=rf"has {len(table)} rows, and {len(table) * 2 // 3} are asked for; {ANEW}$"):
-        read_judged(plan, path, check)
+        read_judged(path, check, plan.dreams)
     write_table(pd.concat([table, table.tail(1)]), path)
     with pytest.raises(UserError, match=rf"has a row twice; {ANEW}$"):
-        read_judged(plan, path, check.assign(unmatched=""))
+        read_judged(path, check.assign(unmatched=""), plan.dreams)
 
 
 def test_rows_are_known_by_epochs_of_many_digits(tmp_path):
@@ -253,7 +254,7 @@ def test_a_damaged_start_photograph_is_told_with_a_remedy_if_it_is_the_data_sets
     good = spoil(path, "half")
     try:
         with pytest.raises(UserError) as error:
-            ready(plan, photographs, str(path) if own else None).dream_of(["blue_jay"], [2], film=False)
+            ready(plan, photographs, str(path) if own else None).starts(["blue_jay"], [generator(0, "blue_jay")])
     finally:
         path.write_bytes(good)
     assert f"the start photograph '{path}' can't be read: " in str(error.value)

@@ -141,7 +141,7 @@ def test_a_hub_that_hangs_is_given_up_and_its_cache_serves(tmp_path, counted):
         from dreambirds.errors import UserError
         from dreambirds.models import weights
         from dreambirds.models.classifier import build
-        weights.patiently.__wrapped__.__defaults__ = (1.0,)
+        weights.hub_timeout.__wrapped__.__defaults__ = (1.0,)
         began = time.monotonic()
         try:
             build("test_resnet", 2, {}, "hub")

@@ -69,7 +69,7 @@ def test_every_parameter_that_decides_pixels_is_in_the_key(dreamer):
 
 
 def _key(dreamer, label: str = "a", **changes) -> str:
-    return store.dream_key(context.DreamContext(replace(dreamer.job, **changes), CPU).cache_key(label))
+    return context.DreamContext(replace(dreamer.job, **changes), CPU).cache_key(label)
 
 
 @pytest.mark.slow

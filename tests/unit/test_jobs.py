@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from dreambirds.config.recipes import expand_grid
-from dreambirds.dream_job import context
+from dreambirds.dream_job import context, run
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.dream_job.run import run_dream_job
@@ -192,13 +192,13 @@ def test_a_job_of_squares_says_its_size_either_way(dreamt, tmp_path):
 
 
 def test_lengths_are_meant_for_the_shorter_side(monkeypatch, dreamt, tmp_path):
-    seen, whole = [], context.dream
-    monkeypatch.setattr(context, "dream", lambda *given, **more: (seen.append(given[2:4]), whole(*given, **more))[1])
+    seen, whole = [], run.dream
+    monkeypatch.setattr(run, "dream", lambda *given, **more: (seen.append(more), whole(*given, **more))[1])
     wide = make_checkpoint(tmp_path, [24, 60])
     dreamt(
         weights=wide, reference_size=48, jitter=8, blur_sigma=1.0, start="noise", start_noise=0.1, start_blur_sigma=4.0
     )
-    (starts, recipe), shape = seen[0], (24, 60)
+    starts, recipe, shape = seen[0]["starts"], seen[0]["recipe"], (24, 60)
     assert (recipe.jitter, recipe.blur_sigma) == (4, 0.5) and starts.shape == (3, 3, *shape)
     plain = (0.5 + 0.1 * torch.randn((3, *shape), generator=generator(0, "a"))).clamp(0, 1)
     assert torch.allclose(starts[0], gaussian_blur(plain, [13, 13], [2.0, 2.0]), atol=1e-5)

@@ -37,6 +37,6 @@ def test_every_last_dream_of_a_small_study_is_shown(plan):
 
 @pytest.mark.parametrize(("most", "classes"), [(11, 2), (8, 2), (7, 1), (3, 1)])
 def test_of_a_large_study_the_first_classes_are_shown(plan, monkeypatch, most, classes):
-    monkeypatch.setattr(targets, "MOST", most)
+    monkeypatch.setattr(targets, "MOST_REPORT_PICTURES", most)
     files = shown(plan)
     assert len(files) == 2 * 2 * classes and {file.split("/")[3] for file in files} == set(list(plan.names)[:classes])

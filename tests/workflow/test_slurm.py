@@ -16,7 +16,7 @@ from tests.helpers.studies import ROOT, Study, tiny
 pytestmark = pytest.mark.slurm
 WITHOUT_ACCOUNTING = ["--profile", "profiles/slurm", "--slurm-status-command", "squeue", "--slurm-no-account"]
 QUICK = ["--slurm-init-seconds-before-status-checks", "3", "--seconds-between-status-checks", "1"]
-VICTIM = "rule_dream_wildcards_scratch_0000_study"
+VICTIM = "rule_dream_wildcards_scratch_0000_study_"
 
 
 @dataclass
@@ -128,7 +128,7 @@ def test_a_cancelled_job_is_tried_again_with_more_memory_and_time(ran):
 
 def test_jobs_on_slurm_keep_what_the_profile_caches(ran):
     kept = {file.name.partition("_")[2] for file in (ran.study.folder / "results/.store/cache").iterdir()}
-    assert {"pictures.npy", "weights.safetensors"} <= kept
+    assert {"pictures.npy", "model.safetensors"} <= kept
     assert (ran.study.results / "runs/scratch/epoch-0001/model.safetensors").is_symlink()
 
 

@@ -1,11 +1,13 @@
 """Paths as a user writes them, and files that appear when they are whole."""
 
+import bz2
 import hashlib
 import json
 import os
 import re
 import shutil
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,14 +74,17 @@ def digest_of(facts: object) -> str:
 
 
 def to_parameter(value: object) -> str:
-    """Return JSON facts as text for a rule's parameters, so that no name in it is code of a page: Snakemake's report
-    shows parameters as they are."""
-    return json.dumps(value).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    """Return JSON facts as one packed word, for a rule's parameters.
+
+    Snakemake takes braces in a parameter for wildcards, and its report repeats all parameters of a job at each of the
+    job's pictures. Packed, the facts are short, and no name or path of the user's becomes part of a page.
+    """
+    return b64encode(bz2.compress(json.dumps(value).encode())).decode()
 
 
 def from_parameter(text: str) -> Any:
-    """Return the facts that `to_parameter` made into text."""
-    return json.loads(text)
+    """Return the facts that `to_parameter` packed."""
+    return json.loads(bz2.decompress(b64decode(text)))
 
 
 def unwritable(what: str, folder: Path, error: OSError) -> UserError:

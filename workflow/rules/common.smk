@@ -51,7 +51,7 @@ def examples(file):
     return lambda wildcards: [file] if LAYOUTS[wildcards.layout].examples else []
 
 
-# Snakemake takes braces in a plain text for wildcards, so text of JSON is given by a function. A parameter that is a function of `output` is not recorded, and its change does not run a job again. So are the names of
-# classes given, which may be many; where they matter, their digest is a parameter too.
+# A parameter that is a function of `output` is not recorded, and its change does not run a job again. The names of classes,
+# which may be many, are given that way; where they matter, their digest is a parameter too.
 names = to_parameter(plan.names)
 names_digest = digest_of(plan.names)

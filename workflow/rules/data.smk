@@ -20,7 +20,7 @@ rule dataset:
         code=stage_code("dataset"),
         libraries=libraries("dataset"),
         dataset=plan.config["dataset"],
-        labels=lambda wildcards: to_parameter(
+        labels=to_parameter(
             [[label.label, label.name, label.folder] for label in plan.labels]
         ),
         photographs=input_function(

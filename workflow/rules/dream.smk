@@ -5,7 +5,8 @@ from dreambirds.plan.targets import job_if_there, steps_of
 dreams = f"{results}/dreams/{{run}}/epoch-{{epoch}}/{{recipe}}"
 
 
-# One job dreams of all labels of a (run, epoch, recipe), or of a part of them.
+# One job dreams of all labels of a (run, epoch, recipe), or of one part of them (`labels_per_job`). What decides whether a
+# stored dream is used again: `DreamContext.cache_key` in dream_job/context.py.
 rule dream:
     input:
         weights=f"{checkpoints}/model.safetensors",
@@ -28,7 +29,7 @@ rule dream:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_code("dreaming"),
-        parameters=lambda wildcards: to_parameter(plan.recipes[wildcards.recipe]),
+        parameters=lambda wildcards: plan.recipes[wildcards.recipe],
         requested=input_function(requested, plan=plan),
         names=lambda wildcards, output: to_parameter(plan.parts[wildcards.part]),
         folder=lambda wildcards, output: str(Path(output.index).parent),
@@ -78,7 +79,7 @@ rule recipes:
         "../../environment.yml"
     params:
         code=stage_code("recipes"),
-        recipes=lambda wildcards: to_parameter(plan.recipes),
+        recipes=lambda wildcards: plan.recipes,
     message:
         "List the recipes"
     script:

@@ -40,9 +40,7 @@ rule judge:
         code=stage_code("judging"),
         kind=lambda wildcards: kind(plan.judges[wildcards.judge]),
         judge=lambda wildcards: inputs.section(plan, wildcards.judge),
-        labels=lambda wildcards: to_parameter(
-            [[label.label, label.name] for label in plan.labels]
-        ),
+        labels=to_parameter([[label.label, label.name] for label in plan.labels]),
         epochs=lambda wildcards: {
             run: plan.epochs(run) for run in inputs.judged_runs(plan, wildcards.judge)
         },
@@ -79,7 +77,7 @@ rule measurements:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=stage_code("measurements"),
-        study=lambda wildcards: to_parameter(study_facts),
+        study=to_parameter(study_facts),
         epochs=plan.dreaming_epochs,
         steps=plan.steps,
         parts=job_tables,

@@ -43,7 +43,7 @@ rule gallery:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=stage_code("gallery"),
-        study=lambda wildcards: to_parameter(gallery_study),
+        study=to_parameter(gallery_study),
     message:
         "Build the gallery: {output.page}"
     script:
@@ -109,7 +109,7 @@ if plan.comparisons:
             runtime=30,
         params:
             code=stage_code("finding"),
-            study=lambda wildcards: to_parameter(
+            study=to_parameter(
                 dict(
                     config=plan.config,
                     comparisons=list(map(asdict, plan.comparisons)),

@@ -16,7 +16,7 @@ with job(snakemake):
     job = DreamJob(
         checkpoint=checkpoint,
         recipe=snakemake.wildcards.recipe,
-        parameters=from_parameter(params.parameters),
+        parameters=params.parameters,
         names=names,
         photographs=start_photographs(source.photographs, names),
         statistics=next(map(Path, source.statistics), None),

@@ -5,6 +5,5 @@ from job import job
 with job(snakemake):
     from dreambirds.config.recipes import recipe_table
     from dreambirds.data.tables import write_table
-    from dreambirds.io import from_parameter
 
-    write_table(recipe_table(from_parameter(snakemake.params.recipes)), Path(snakemake.output[0]))
+    write_table(recipe_table(snakemake.params.recipes), Path(snakemake.output[0]))

@@ -59,8 +59,6 @@ def check_file(path: Path) -> None:
 
 def study_of(path: Path) -> str:
     """Return the study's name in a config's file that is good. Raises UserError if it is no name."""
-    # only here, since jsonschema takes its time
-
     values: dict[str, Any] = {"runs": {"any": {}}, "dreams": {"recipes": {"any": {}}}}
     given = yaml.safe_load(_read(path, f"the config '{path}'"))
     values |= {"study": given["study"]} if "study" in given else {}

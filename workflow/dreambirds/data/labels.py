@@ -1,4 +1,4 @@
-"""The classes of a data set: labels for paths, names for people, the split, and how names match."""
+"""The classes of a data set: labels for paths, names for people, and how names match."""
 
 import os
 import re

@@ -31,7 +31,6 @@ from dreambirds.shapes import shape_of
 AHEAD = 4  # results a thread that may wait for their turn
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
-SHOWN = 3
 log = logging.getLogger(__name__)
 OTHERS = "further pictures are left out: images.csv lists them all, with the reasons"
 SHOWN_WHOLE = "further pictures are shown whole for the same reason"

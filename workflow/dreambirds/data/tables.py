@@ -60,7 +60,7 @@ def _check_labels(folder: Path, pictures: pd.DataFrame) -> None:
 
 
 def read_labels(folder: Path) -> pd.DataFrame:
-    """Return ``labels.csv``: index, label, name, and the numbers of pictures that train and validate.
+    """Return ``labels.csv``: index, label, class_name, and the numbers of pictures that train and validate.
 
     Raises UserError if it is no such table."""
     path, text = folder / "labels.csv", {"label": str, "class_name": str}

@@ -3,7 +3,6 @@
 import gc
 import logging
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,7 @@ from dreambirds.data.tables import remedy
 from dreambirds.device import resolve_precision
 from dreambirds.dream_job.image_files import versions
 from dreambirds.dream_job.statistics import read_statistics
-from dreambirds.dreaming.dream import DreamResult, dream
+from dreambirds.dream_job.store import dream_key
 from dreambirds.dreaming.features import FeatureExtractor, find_layer
 from dreambirds.dreaming.objectives import Objective, layers
 from dreambirds.dreaming.octaves import shapes_seen
@@ -29,7 +28,6 @@ from dreambirds.io import sha256_of
 from dreambirds.models.checkpoint import load_checkpoint, read_metadata
 from dreambirds.models.inference import prepare_for_inference
 from dreambirds.plan.memory import AT_ONCE, frames
-from dreambirds.seeding import generator
 from dreambirds.shapes import in_proportion, shape_of, shape_text
 
 SHARE = 0.8
@@ -179,11 +177,14 @@ class DreamContext:
         free = torch.cuda.mem_get_info()[0] if cuda else self.job.bytes_free
         return batch_size(estimate_activation_memory(self.model, self.recipe, self.shape) + film, free, self.device)
 
-    def cache_key(self, label: str) -> dict:
-        """Return all that decides the pixels of a label's dream, whichever of its steps are kept: what invalidates
-        it."""
+    def cache_key(self, label: str) -> str:
+        """Return the digest of all that decides the pixels of a label's dream, whichever of its steps are kept.
+
+        A stored dream is reused as long as this is the same, so this is what invalidates a dream. `code` is the digest
+        of the stage's code (runtime/code_version.py).
+        """
         parameters = self.job.parameters
-        return {
+        facts = {
             "checkpoint_sha256": self.checkpoint_sha256,
             "label": label,
             "parameters": {key: parameters[key] for key in parameters if key not in NOT_IN_CACHE_KEY},
@@ -194,41 +195,23 @@ class DreamContext:
             "versions": {name: number for name, number in versions().items() if name != "dreambirds"},
             "code": self.job.code,
         }
+        return dream_key(facts)
 
-    def dream_of(self, labels: Sequence[str], steps: Sequence[int], film: bool) -> DreamResult:
-        """Dream of labels at once, and keep the pictures of these steps, and frames if there is to be a film."""
-        job = self.job
-        recipe = Recipe(**{**vars(self.recipe), "steps": tuple(steps)})
-        spectrum, means = self.statistics
-        rngs = [generator(job.parameters["seed"], label) for label in labels]
-        starts = self._starts(labels, means, rngs)
-        targets = torch.tensor([self.info.labels.index(label) for label in labels], device=self.device)
-        began = time.perf_counter()
-        dreams = dream(
-            self.model,
-            targets,
-            starts.to(self.device),
-            recipe,
-            rngs,
-            spectrum=spectrum,
-            precision=self.precision,
-            film_every=job.parameters["film_every"] if film else None,
-        )
-        self.seconds_per_step = (time.perf_counter() - began) / len(labels) / recipe.steps[-1]
-        log.info("%s: dreamt of %d labels, %.1f ms a step", self.name, len(labels), 1000 * self.seconds_per_step)
-        return dreams
+    def starts(self, labels: Sequence[str], rngs: Sequence[torch.Generator]) -> torch.Tensor:
+        """Return the start images of labels, (B, 3, H, W) in [0, 1], on the device; each is drawn from its generator.
 
-    def _starts(self, labels: Sequence[str], means: dict[str, torch.Tensor], rngs: list) -> torch.Tensor:
+        Raises UserError if a start photograph can't be read.
+        """
         try:
-            return default_collate(list(Starts(self._start(labels, means), self.shape, rngs)))[0]
+            return default_collate(list(Starts(self._start(labels), self.shape, list(rngs))))[0].to(self.device)
         except UserError as error:
             if self.job.parameters["start_path"] is not None:
                 raise
             prepared = next(iter(self.job.photographs.values())).parents[2]  # of dataset/images/<label>/<picture>
             raise UserError(f"{error}; {remedy(prepared)}") from error
 
-    def _start(self, labels: Sequence[str], means: dict[str, torch.Tensor]) -> Start:
-        keys = self.job.parameters
+    def _start(self, labels: Sequence[str]) -> Start:
+        keys, means = self.job.parameters, self.statistics[1]
         images = [read_start(self.job.photographs[label], self.shape) for label in labels if self.job.photographs]
         images += [means[label] for label in labels if keys["start"] == "class_mean"]
         side = min(self.shape)

@@ -6,8 +6,10 @@ complete.
 
 import logging
 import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,11 +21,12 @@ from dreambirds.dream_job.context import DreamContext, DreamJob, in_batches
 from dreambirds.dream_job.image_files import as_text, rescale_together, save_gif, to_picture, versions
 from dreambirds.dream_job.snapshots import Snapshot
 from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
-from dreambirds.dreaming.dream import METRICS, DreamResult
+from dreambirds.dreaming.dream import METRICS, DreamResult, dream
 from dreambirds.dreaming.recipe import value_at
 from dreambirds.errors import UserError
 from dreambirds.io import link_or_copy
 from dreambirds.plan.paths import film_name, step_name
+from dreambirds.seeding import generator
 
 FILM, FRAME_DURATION = "film.gif", 0.08
 INDEX = ["label", "step", "steps_done", "diverged_at", *METRICS, "raw_sha256", "rescaled_sha256", "seconds"]
@@ -48,7 +51,7 @@ class _Runner:
 
     def __init__(self, job: DreamJob, device: torch.device, store: DreamStore):
         self.job, self.context, self.store = job, DreamContext(job, device), store
-        self.keys = {label: dream_key(self.context.cache_key(label)) for label in job.names}
+        self.keys = {label: self.context.cache_key(label) for label in job.names}
         self.request = _request(job, self.context)
         self.missing: dict[tuple[int, ...], list[str]] = {}  # labels by the steps that they lack
         self.rows: dict[tuple[str, int], dict] = {}
@@ -78,14 +81,33 @@ class _Runner:
         for steps, labels in self.missing.items():
             film = self.job.film and steps == self.job.steps
 
-            def dream_of(places: Sequence[int], labels=labels, steps=steps, film=film) -> DreamResult:
-                return self.context.dream_of([labels[place] for place in places], steps, film)
+            def dream_batch(places: Sequence[int], labels=labels, steps=steps, film=film) -> DreamResult:
+                return self.dream([labels[place] for place in places], steps, film)
 
-            for places, result in in_batches(dream_of, len(labels), self.context.batch):
+            for places, result in in_batches(dream_batch, len(labels), self.context.batch):
                 with self.store.stage() as transaction:
                     for row, place in enumerate(places):
                         self._store(transaction, result, row, labels[place])
                 self._check_writable()
+
+    def dream(self, labels: Sequence[str], steps: Sequence[int], film: bool) -> DreamResult:
+        """Dream of labels as one batch, and keep the images of these steps, and frames if there is to be a film."""
+        context, parameters, began = self.context, self.job.parameters, time.perf_counter()
+        rngs = [generator(parameters["seed"], label) for label in labels]
+        result = dream(
+            context.model,
+            targets=torch.tensor([context.info.labels.index(label) for label in labels], device=context.device),
+            starts=context.starts(labels, rngs),
+            recipe=replace(context.recipe, steps=tuple(steps)),
+            rngs=rngs,
+            spectrum=context.statistics[0],
+            precision=context.precision,
+            film_every=parameters["film_every"] if film else None,
+        )
+        done = result.trace.loss.shape[1] - 1
+        self.seconds_per_step = (time.perf_counter() - began) / len(labels) / done
+        log.info("%s: dreamt of %d labels, %.1f ms a step", context.name, len(labels), 1000 * self.seconds_per_step)
+        return result
 
     def finish(self, index: Path | None) -> None:
         """Log how the job went, and write its index."""
@@ -107,7 +129,7 @@ class _Runner:
         lines = snapshots.trace_lines(result, row, classes)
         for step, images in result.snapshots.items():
             snapshot = self._snapshot(label, step, self._environment(result, row, step))
-            seconds = self.context.seconds_per_step * min(step, int(result.ended[row]))
+            seconds = self.seconds_per_step * min(step, int(result.ended[row]))
             facts = snapshot.as_facts(snapshots.snapshot_metrics(result, row, step, classes), seconds)
             with transaction.entry(key, step_name(step), facts, keep=not diverged) as folder:
                 trace = snapshots.snapshot_trace(lines, result, row, step, classes)
@@ -176,8 +198,8 @@ class _Runner:
         return bool(linked)
 
     def _write_trace(self, label: str) -> None:
-        """Write a label's trace, unless this job stops before the recipe's last step: then it is not complete."""
-        if not self.write_error and self.job.steps[-1] == self.job.parameters["steps"][-1]:
+        """Write a label's trace, unless this job keeps only some of the recipe's steps: each adds a row of its own."""
+        if not self.write_error and self.job.steps == tuple(self.job.parameters["steps"]):
             with self._linking():
                 snapshots.write_trace([self.traces[label, step] for step in self.job.steps], self.job.folder, label)
 

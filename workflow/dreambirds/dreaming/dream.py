@@ -28,7 +28,7 @@ from dreambirds.seeding import generator
 
 @dataclass
 class StepMetrics:
-    """Metrics of a batch of images, (B,) each; of a trace, (B, steps done + 1).
+    """Metrics of each image of a batch: shape (B,) for one step, (B, steps done + 1) for a trace.
 
     `loss` is minus the score that is maximized; `logit` and `probability` are the target's; `prediction` is the number
     of the class with the largest logit; `mean_abs_change` is how far the image is from its start, in units of its
@@ -51,14 +51,14 @@ METRICS = tuple(metric.name for metric in fields(StepMetrics))
 
 @dataclass
 class DreamResult:
-    """What came of a batch.
+    """The result of one batch.
 
     `snapshots` maps each kept step to images (B, 3, H, W) in [0, 1], float32, on the CPU, and `metrics` to what the
     whole model makes of those, shown without a transform. Column s of `trace` is measured on the image after s steps as
     the next step sees it, transformed, the last one without; where a layer's objective stops the model before its
-    logits, the metrics of the logits are NaN but for the last. `ended` (B,) holds the steps that each dream has done,
-    fewer than the last where it stopped; `diverged` (B,) the step at which it became NaN or infinite, or 0. `frames`
-    are those of an animation, uint8 (B, 3, H, W) each.
+    logits, the metrics of the logits are NaN except in the last column. `ended` (B,) holds the steps that each dream
+    has done, fewer than the last where it stopped; `diverged` (B,) the step at which it became NaN or infinite, or 0.
+    `frames` are those of an animation, uint8 (B, 3, H, W) each.
     """
 
     snapshots: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Dreamer:
         spectrum: torch.Tensor | None = None,
         precision: str = "float32",
     ):
-        """Take what `dream` takes."""
+        """Take the arguments of `dream`."""
         self.targets, self.recipe, self.rngs, self.spectrum = targets, recipe, list(rngs), spectrum
         self.objective = objectives.Objective(recipe.objective)
         needs_logits, statistics = recipe.stop_confidence is not None, recipe.batch_norm_prior > 0
@@ -104,7 +104,7 @@ class Dreamer:
         self._advance_octave(step)
         parameters = self.parameters.detach().requires_grad_(True)
         images = self.parameterization.decode(parameters)
-        views = self.transforms(images, step)  # jitter, rotate, scale, crop, noise
+        views = self.transforms(images, step)  # pad, roll, jitter, rotate, scale, crop, flip, noise
 
         view_gradient, score, logits = self._objective_gradient(views)  # forward pass and objective
         penalty = regularizers.penalty(images, recipe.tv_weight, recipe.l2_weight)

@@ -43,7 +43,7 @@ def noise(start: Start, shape: tuple[int, int], random: torch.Generator, _place:
 
 
 def spectral_noise(_start: Start, shape: tuple[int, int], random: torch.Generator, _place: int) -> torch.Tensor:
-    """Return Lucid's start: coefficients of `images.Fourier` with a standard deviation of 0.01."""
+    """Return Lucid's start: coefficients of `Fourier` with a standard deviation of 0.01."""
     height, width = shape
     coefficients = torch.randn((1, 3, height, width // 2 + 1, 2), generator=random)
     return Fourier(height, width).decode(SPECTRAL_DEVIATION * coefficients)[0]

@@ -84,7 +84,7 @@ def write_sanity(job: JudgeJob, context: JudgeContext, path: Path) -> None:
 def judge_dreams(context: JudgeContext, dreams: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each view of each dream, with the columns of `JUDGEMENTS`.
 
-    `dreams` has the columns of `tables.list_views`. Images that this judge has seen before, here or in another study,
+    `dreams` has the columns of `columns.list_views`. Images that this judge has seen before, here or in another study,
     are not evaluated again. Dreams of classes that the judge does not know are left out.
     """
     judge = context.judge
@@ -97,7 +97,7 @@ def judge_dreams(context: JudgeContext, dreams: pd.DataFrame) -> pd.DataFrame:
     known = known.assign(key=_cache_keys(known))
     cache = MetricCache(context.facts)
     missing = known[cache.missing(known["key"])]
-    families = known[known.index.isin(missing.index)].groupby(["run", "epoch", "family"], sort=False)
+    families = missing.groupby(["run", "epoch", "family"], sort=False)
     for _, group in tqdm(families, desc="judge", disable=None, leave=False):
         cache.learn(evaluate(judge, context.real, group))
     if len(missing):

@@ -63,17 +63,18 @@ def write_tables(
     names = [pd.DataFrame({"judge": [judge]}) for judge in study.judged_runs]
     known = [read_table(path, rows=row) for path, row in zip(checks, names, strict=True)]
     tables = [
-        read_judged(path, check, dreams[dreams["run"].isin(list(runs))])
-        for path, check, runs in zip(judged, known, study.judged_runs.values(), strict=True)
+        read_judged(path, check, dreams[dreams["run"].isin(list(judged_runs))])
+        for path, check, judged_runs in zip(judged, known, study.judged_runs.values(), strict=True)
     ]
     families = {name: family_of(recipe) for name, recipe in study.recipes.items()}
     views = list_views(found, results / "dreams", families)
     pixels = views[[*DREAM, "view"]].join(measure_saved(views, results / "dataset", code))
     judgements = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=JUDGEMENTS)
     table = merge_dreams(found, judgements, pixels, study, results)
+    runs = run_table(table, study.models, results)
     write_table(table, paths["dreams"], "%.6g")
     write_table(judgements[JUDGEMENTS], paths["judgements"], "%.6g")
-    write_table(run_table(table, study.models, results), paths["runs"], "%.6g")
+    write_table(runs, paths["runs"], "%.6g")
     write_table(pd.concat(known)[JUDGES] if known else pd.DataFrame(columns=JUDGES), paths["judges"], "%.6g")
 
 

@@ -93,8 +93,8 @@ def write_plots(results: Path, folder: Path, dreams: pd.DataFrame, runs: pd.Data
     from dreambirds.figures.text import save_figure
 
     recognition = Recognition(dreams, runs, results)
+    plots = {name: make(recognition, draw) for name, make in PLOTS.items()}  # all, before any is written
     folder.mkdir(parents=True, exist_ok=True)
-    for name, make in PLOTS.items():
-        table, figure = make(recognition, draw)
+    for name, (table, figure) in plots.items():
         write_table(table, folder / f"{name}.csv", "%.6g")
         save_figure(figure() if len(table) else draw.nothing(), folder / f"{name}.png")

@@ -64,7 +64,8 @@ def write_two(
 ) -> None:
     """Write the page of two studies: what differs, what it did, and the pairs that differ most, side by side.
 
-    The arguments after the two names are what `compare_studies` gives. It is written whole or not at all.
+    The arguments after the two names are what `differences`, `effects` and `pairs` return. It is written whole or not
+    at all.
     """
     most, by = most_different(both)
     write_page(

@@ -1,6 +1,7 @@
 """The plan of a study: its checked config, its classes, its recipes, and the table of its dreams.
 
-Targets, montage axes and file names all come from the table. Only rules and this package see a plan; jobs get values.
+Targets, montage axes and file names all come from the table. Only rules, this package and `startup` see a plan; jobs
+get values.
 """
 
 from dataclasses import dataclass

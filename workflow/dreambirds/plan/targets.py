@@ -11,7 +11,7 @@ from dreambirds.errors import UserError
 from dreambirds.plan.paths import epoch_name, index_name, job_folder, step_name
 from dreambirds.plan.plan import Plan
 
-MOST = 300
+MOST_REPORT_PICTURES = 300
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def montage_dreams(layout: str, run: str, place: str, at: str, view: str) -> dic
     if bool(place) != bool(recipe):
         told = "lies in the folder of its recipe" if recipe else "shows all recipes, and lies in the run's folder"
         raise UserError(f"montages/{run}/{place}{layout}_{at}_{view}.png: a montage {layout} {told}")
-    shared = {"run": run, column: at.removeprefix(f"{column}-"), "view": view}
+    shared = {"run": run, column: at if column == "label" else at.removeprefix(f"{column}-"), "view": view}
     return {**shared, "recipe": place.rstrip("/")} if recipe else {**shared, "last": True}
 
 
@@ -109,12 +109,12 @@ def film_dreams(over: str, run: str, recipe: str, at: str, view: str) -> dict[st
 
 
 def shared_epochs(plan: Plan, shared: dict[str, Any]) -> dict[str, list[int | float]]:
-    """Return the epochs of the run of some dreams."""
+    """Return all epochs of the run that some dreams come from."""
     return {shared["run"]: plan.epochs(shared["run"])}
 
 
 def shared_steps(plan: Plan, shared: dict[str, Any]) -> dict[str, list[int]]:
-    """Return the steps of the recipe of some dreams, or of all recipes where they share none."""
+    """Return the steps of the recipe that some dreams share, or of all recipes if they share none."""
     return {shared["recipe"]: plan.steps[shared["recipe"]]} if "recipe" in shared else plan.steps
 
 
@@ -144,12 +144,12 @@ def steps_of(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: st
 def patterns(plan: Plan) -> list[str]:
     """Return patterns, as Snakemake has them, of the gallery's pictures that the report shows.
 
-    They are the dreams at each recipe's last step, in the view of the films. Where there are more than `MOST`, only the
-    first classes are shown, as many as fit but one at least.
+    They are the dreams at each recipe's last step, in the view of the films. Where there are more than
+    `MOST_REPORT_PICTURES`, only the first classes are shown, as many as fit but one at least.
     """
     ending = VIEWS[plan.config["pictures"]["view"]]
     jobs = plan.dreams[["run", "epoch", "recipe"]].drop_duplicates()
-    labels = "|".join(list(plan.names)[: max(1, MOST // len(jobs))])
+    labels = "|".join(list(plan.names)[: max(1, MOST_REPORT_PICTURES // len(jobs))])
     return [
         f"dreams/{{run,[^/]+}}/epoch-{{epoch,[^/]+}}/{{recipe,{re.escape(recipe)}}}/{{label,{labels}}}/"
         f"{{file,{step_name(parameters['steps'][-1])}{ending}[.]png}}"

@@ -109,7 +109,7 @@ def stage_modules(stage: str) -> list[Path]:
 
 
 def module_path(name: str) -> Path:
-    """Return the file of a module of the package, such as ``data.files``."""
+    """Return the file of a module of the package, such as ``data.tables``."""
     return PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
 
 

@@ -1,5 +1,5 @@
 """What models and recipes take of memory, and whether files of weights fit: looked at once each, and kept in the store
-for `study.memory`."""
+for `plan.memory`."""
 
 import math
 from collections.abc import Collection, Iterator
@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 
 def profile_memory(plan: Plan) -> None:
-    """Measure all that `memory.unknown` misses; each model is built once.
+    """Measure all that `memory.needs_profiling` misses; each model is built once.
 
     Raises UserError where a model does not take the data set's pictures or its file of weights, or has not the layers,
     channels and batch norms that a recipe looks at, or does not take what that shows, or where a judge from a file does
