@@ -172,7 +172,10 @@ def test_a_folder_that_can_not_be_written_to_is_told_and_nothing_in_it_is_lost(s
     counted("studies copied, moved or read-only")
 
 
-@pytest.mark.parametrize("place", ["results", "results/tiny", "results/.store", "results/tiny/runs/scratch"])
+@pytest.mark.parametrize(
+    "place",
+    ["results", "results/tiny", "results/.store", "results/tiny/runs/scratch", "results/tiny/runs/scratch/epoch-0001"],
+)
 def test_a_file_where_a_folder_should_be_is_named_before_any_job(tmp_path, place, counted):
     study = Study(tmp_path, tiny())
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)

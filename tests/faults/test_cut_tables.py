@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dreambirds.data.dataset import decode
-from dreambirds.data.tables import read_history, read_table, write_table
+from dreambirds.data.tables import read_history, read_table, start_photographs, write_table
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.errors import UserError
 from dreambirds.evaluation.columns import read_dreams_and_runs
@@ -21,7 +21,7 @@ from dreambirds.figures.plots import write_plots
 from dreambirds.gallery.findings import write_findings
 from dreambirds.gallery.gallery import write_gallery, write_sheet
 from dreambirds.plan import experiments
-from dreambirds.plan.inputs import start_images, start_photographs
+from dreambirds.plan.inputs import start_images
 from dreambirds.plan.paths import job_folder
 from dreambirds.plan.plan import make_plan
 from dreambirds.seeding import generator

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from dreambirds.training import trainer as training
-from dreambirds.training.loss import Loss, adversarial_length, adversarial_share, class_weights, l2_pgd_attack
+from dreambirds.training.loss import Loss, adversarial_length, class_weights, hard_targets, l2_pgd_attack
 from tests.helpers.chains import Lessons, linear, trainer
 
 
@@ -44,7 +44,7 @@ def test_the_loss_is_a_plain_loop(smoothing, balanced, mixed):
         expected.append(loss)
     losses, mean = Loss(smoothing, weights)(logits, shares if mixed else targets)
     assert losses.tolist() == pytest.approx(expected) and float(mean) == pytest.approx(sum(expected) / 5)
-    assert adversarial_share(shares if mixed else targets).tolist() == targets.tolist()
+    assert hard_targets(shares if mixed else targets).tolist() == targets.tolist()
 
 
 class Linear(nn.Module):

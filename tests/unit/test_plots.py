@@ -92,7 +92,7 @@ def test_trajectories_are_quartiles_over_classes(tmp_path):
         pd.DataFrame({"step": [0, 1], "probability": [0.1 * place, 0.5]}).to_csv(folder / "trace.csv", index=False)
     table = numbers("trajectories", Recognition(*tables(), tmp_path))
     assert list(table["recipe"]) == ["many"] * 2 and list(table["mean"]) == pytest.approx([0.1, 0.5])
-    assert table["ci_low"][0] == pytest.approx(0.05) and table["ci_high"][0] == pytest.approx(0.15)
+    assert table["q25"][0] == pytest.approx(0.05) and table["q75"][0] == pytest.approx(0.15)
 
 
 def test_of_many_the_extremes_are_shown():

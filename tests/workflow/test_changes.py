@@ -58,7 +58,7 @@ SENTENCES = [
     ("models/classifier.py", "can't be built with", "is not built with"),
     ("errors.py", "did you mean", "do you mean"),
     ("dreaming/starts.py", "place: int) -> torch.Tensor:", "place: int | bool) -> torch.Tensor:"),
-    ("dream_job/context.py", "%s: dreamt of %d labels", "%s: %d labels dreamt of"),
+    ("dream_job/run.py", "%s: dreamt of %d labels", "%s: %d labels dreamt of"),
 ]
 
 

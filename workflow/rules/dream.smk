@@ -18,7 +18,7 @@ rule dream:
     log:
         f"results/logs/{plan.study}/dream/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.log",
     wildcard_constraints:
-        part=r"(-\d\d\d+)?",
+        part=f"({'|'.join(plan.parts)})",
     conda:
         "../../environment.yml"
     threads: plan.config["threads"]["dream"]

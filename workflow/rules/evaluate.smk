@@ -42,7 +42,8 @@ rule judge:
         judge=lambda wildcards: inputs.section(plan, wildcards.judge),
         labels=to_parameter([[label.label, label.name] for label in plan.labels]),
         epochs=lambda wildcards: {
-            run: plan.epochs(run) for run in inputs.judged_runs(plan, wildcards.judge)
+            name: plan.epochs(name)
+            for name in inputs.judged_runs(plan, wildcards.judge)
         },
         steps=plan.steps,
         dreamt=list(plan.names),

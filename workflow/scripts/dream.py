@@ -3,12 +3,13 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
+    from dreambirds.data.tables import start_photographs
     from dreambirds.device import choose_device
     from dreambirds.dream_job.context import DreamJob
     from dreambirds.dream_job.run import run_dream_job
     from dreambirds.io import from_parameter
     from dreambirds.models.checkpoint import check_metadata, read_metadata
-    from dreambirds.plan.inputs import record_request, start_photographs
+    from dreambirds.plan.inputs import record_request
 
     source, params, index = snakemake.input, snakemake.params, snakemake.output.get("index")
     checkpoint, names = Path(source.weights), from_parameter(params.names)

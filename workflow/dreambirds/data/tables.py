@@ -167,6 +167,17 @@ def example_pictures(folder: Path) -> dict[str, Path]:
     return examples
 
 
+def start_photographs(files: list[str], labels: Iterable[str]) -> dict[str, Path]:
+    """Return the photograph that each label's dream starts from, if any: `files` lists one at most.
+
+    Where that is the data set's table of images, it is a prepared image of the label's own class.
+    """
+    if not files:
+        return {}
+    path = Path(files[0])
+    return example_pictures(path.parent) if path.name == "images.csv" else dict.fromkeys(labels, path)
+
+
 def check_there(folder: Path, pictures: Iterable[Path]) -> None:
     """Raise UserError if one of the prepared pictures of a data set is not there."""
     for path in pictures:

@@ -20,16 +20,19 @@ pyplot.style.use(Path(__file__).with_name("style.mplstyle"))
 
 MARKS = "osD^vP*X"
 BAND = 0.15
+INTERVAL = ("ci_low", "ci_high")
 MOST_BARS, MOST_MAPS, MOST_CLASSES, MOST_EFFECTS = 30, 6, 30, 60
 WIDTH = 9.0  # inches
 SHARES = (-0.02, 1.02)  # limits of an axis of shares or probabilities
 
 
-def lines(table: pd.DataFrame, x: str, ylabel: str, xlabel: str, dashed: str | None = None) -> Figure:
+def lines(
+    table: pd.DataFrame, x: str, ylabel: str, xlabel: str, dashed: str | None = None, band: tuple[str, str] = INTERVAL
+) -> Figure:
     """Draw the column ``mean`` and its band against the column `x`, one line per (run, recipe).
 
-    Of many lines, those are drawn that end highest and lowest. `dashed` is a column that has one value per run and `x`,
-    such as a validation accuracy.
+    Of many lines, those are drawn that end highest and lowest. `band` names the columns of its edges. `dashed` is a
+    column that has one value per run and `x`, such as a validation accuracy.
     """
     figure, axis = pyplot.subplots(figsize=(WIDTH, 4.2))
     ends = table.groupby(["run", "recipe"], sort=False)["mean"].last()
@@ -41,7 +44,7 @@ def lines(table: pd.DataFrame, x: str, ylabel: str, xlabel: str, dashed: str | N
         name = f"{run}, {recipe}" if several else recipe
         mark = MARKS[place] if len(rows) <= 30 else None
         axis.plot(rows[x], rows["mean"], color=COLORS[place], marker=mark, markersize=5, label=name)
-        axis.fill_between(rows[x], rows["ci_low"], rows["ci_high"], color=COLORS[place], alpha=BAND, linewidth=0)
+        axis.fill_between(rows[x], rows[band[0]], rows[band[1]], color=COLORS[place], alpha=BAND, linewidth=0)
     if dashed:
         for place, (run, rows) in enumerate(table.groupby("run", sort=False)):
             once = rows.drop_duplicates(x).sort_values(x)

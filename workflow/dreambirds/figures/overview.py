@@ -14,7 +14,7 @@ from PIL import Image
 
 from dreambirds.data.dataset import read_picture
 from dreambirds.data.tables import check_there, read_images, read_labels, remedy, write_table
-from dreambirds.figures.text import FAINT, INK, PAPER, TRAIN, VALIDATION, fold, font, save_figure, shorten, write
+from dreambirds.figures.text import COLORS, FAINT, INK, PAPER, fold, font, save_figure, shorten, write
 from dreambirds.io import atomic_write
 from dreambirds.shapes import in_proportion, shape_text
 
@@ -180,8 +180,8 @@ def _plot_counts(axis, table: pd.DataFrame, named: bool) -> None:
     ranked = ranked.sort_values("total", ascending=False, kind="stable", ignore_index=True)
     places, draw, beside = (ranked.index, axis.barh, "left") if named else (ranked.index + 1, axis.bar, "bottom")
     thick = 0.8 if named else 1.0
-    draw(places, ranked["train"], thick, color=TRAIN, label="train")
-    draw(places, ranked["validation"], thick, color=VALIDATION, label="validation", **{beside: ranked["train"]})
+    draw(places, ranked["train"], thick, color=COLORS[0], label="train")
+    draw(places, ranked["validation"], thick, color=COLORS[4], label="validation", **{beside: ranked["train"]})
     if named:
         axis.set_yticks(places, ranked["class_name"])
         axis.set_ylim(len(ranked) - 0.4, -0.6)

@@ -71,7 +71,7 @@ def classes(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, C
 def trajectories(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, Callable[[], Figure]]:
     """Plot the dreamer's own probability through the last dreams of the last checkpoints, over all classes."""
     table = recognition.last().trajectories()
-    return table, lambda: draw.lines(table, "step", "the dreamer's own probability", "dream step")
+    return table, lambda: draw.lines(table, "step", "the dreamer's own probability", "dream step", band=("q25", "q75"))
 
 
 @plot

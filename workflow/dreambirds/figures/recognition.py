@@ -12,7 +12,7 @@ from dreambirds.evaluation.contrasts import bootstrap_mean
 JUDGED = ("judge_probability", "judge_top1", "judge_prediction")
 OWN = ("dreamer_probability", "dreamer_top1", "dreamer_prediction")
 INTERVAL = ["mean", "ci_low", "ci_high", "top1", "dreams"]
-TRAJECTORY = ["run", "recipe", "step", "mean", "ci_low", "ci_high"]
+TRAJECTORY = ["run", "recipe", "step", "mean", "q25", "q75"]
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ class Recognition:
                 grouped = pd.concat(traces).groupby("step")["probability"]
                 quartiles = {
                     "mean": grouped.mean(),
-                    "ci_low": grouped.quantile(0.25),
-                    "ci_high": grouped.quantile(0.75),
+                    "q25": grouped.quantile(0.25),
+                    "q75": grouped.quantile(0.75),
                 }
                 tables.append(pd.DataFrame(quartiles).reset_index().assign(run=run, recipe=recipe))
         return pd.concat(tables)[TRAJECTORY] if tables else pd.DataFrame(columns=TRAJECTORY)

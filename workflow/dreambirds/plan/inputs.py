@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -15,7 +14,6 @@ from dreambirds.config.load import Section
 from dreambirds.config.recipes import start_file
 from dreambirds.data.labels import Label
 from dreambirds.data.sources.catalog import list_files
-from dreambirds.data.tables import example_pictures
 from dreambirds.io import atomic_write, digest_of, expand, sha256_of, store_root
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan.paths import checkpoint_folder, index_name, job_folder, picture_name
@@ -127,17 +125,6 @@ def digest_files(place: str, files: dict[str, Path]) -> str:
         digest.update(f"{name}\0{known.fingerprint(name, file)}\n".encode(errors="surrogateescape"))
     known.save()
     return digest.hexdigest()
-
-
-def start_photographs(files: list[str], labels: Iterable[str]) -> dict[str, Path]:
-    """Return the photograph that each label's dream starts from, if `start_images` lists any; the dataset is prepared.
-
-    Where that is the data set's table of images, it is a prepared image of the label's own class.
-    """
-    if not files:
-        return {}
-    path = Path(files[0])
-    return example_pictures(path.parent) if path.name == "images.csv" else dict.fromkeys(labels, path)
 
 
 def start_images(plan: Plan, recipe: str) -> list[str]:

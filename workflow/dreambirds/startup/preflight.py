@@ -73,6 +73,7 @@ def check_folders(plan: Plan) -> None:
         *(root / stage for stage in STAGES),
         *(root / stage / run for stage, run in parts),
         *(root / "dreams" / run / epoch for run, epoch in dreams),
+        *(root / "runs" / run / epoch_name(epoch) for run in plan.trained for epoch in plan.epochs(run)),
         Path("results/logs") / plan.study,
         *(store / part for part in (*PARTS, "cache")),
     ]

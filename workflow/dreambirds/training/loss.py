@@ -45,7 +45,7 @@ def make_mixup(strength: float, classes: int) -> v2.Transform | None:
     return v2.MixUp(alpha=strength, num_classes=classes) if strength else None
 
 
-def adversarial_share(targets: torch.Tensor) -> torch.Tensor:
+def hard_targets(targets: torch.Tensor) -> torch.Tensor:
     """Return the classes (B,) of targets, those of the largest shares where they are mixed."""
     return targets.argmax(dim=1) if targets.ndim == 2 else targets
 

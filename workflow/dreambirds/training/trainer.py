@@ -18,8 +18,8 @@ from dreambirds.training import optim
 from dreambirds.training.loss import (
     Loss,
     adversarial_length,
-    adversarial_share,
     class_weights,
+    hard_targets,
     l2_pgd_attack,
     make_mixup,
 )
@@ -136,7 +136,7 @@ class Trainer:
         tally.rate = self.optimizer.param_groups[0]["lr"]
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        tally.add(losses.detach(), logits.detach(), adversarial_share(targets))
+        tally.add(losses.detach(), logits.detach(), hard_targets(targets))
 
     @torch.no_grad()
     def evaluate(self, loader: DataLoader, epoch: float) -> RunningMetrics:
