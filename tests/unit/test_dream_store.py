@@ -18,6 +18,8 @@ from dreambirds.dream_job.store import DreamStore, dream_store
 from dreambirds.errors import UserError
 from tests.helpers.dream_bench import entries
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -11,6 +11,8 @@ from dreambirds.plan import experiments as shipped
 from dreambirds.plan.experiments import experiment_config, experiment_file, experiments
 from dreambirds.plan.plan import make_plan
 
+pytestmark = pytest.mark.slow
+
 DRAWN = {"dataset": {"source": "drawn"}}
 
 

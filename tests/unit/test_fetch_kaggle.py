@@ -38,6 +38,9 @@ class Kaggle(Handler):
         return self.wfile.write(body)
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def kaggle(server, place, monkeypatch, tmp_path):
     """Point Kaggle's client to the server, and give it a token that is none."""

@@ -19,6 +19,8 @@ import pytest
 from dreambirds.errors import UserError
 from dreambirds.runtime.gpu_lock import SCHEDULERS, VISIBLE, count_gpus, reserve_gpus
 
+pytestmark = pytest.mark.slow
+
 START = """
 import multiprocessing, os, random, subprocess, sys, time
 from pathlib import Path

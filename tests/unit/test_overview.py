@@ -20,6 +20,8 @@ from dreambirds.figures.overview import (
 )
 from dreambirds.figures.text import PAPER
 
+pytestmark = pytest.mark.slow
+
 LONG = "Black-throated Green Hummingbird (Female or Immature Male, in Moult)"
 
 
