@@ -10,14 +10,6 @@ from tests.helpers.reports import make_report
 from tests.helpers.studies import Study, shared_study, tiny
 
 FOLDERS = {"faults": "faults", "browser": "browser"}
-SLOW = {
-    "test_training.py",
-    "test_jobs.py",
-    "test_makefile.py",
-    "test_weights.py",
-    "test_models.py",
-    "test_snakemake_lock.py",
-}
 COUNTS: Counter[str] = Counter()
 
 
@@ -56,12 +48,10 @@ def reported_study(base, finished_study) -> Study:
 
 
 def pytest_collection_modifyitems(items):
-    """Mark each test by its folder, and those of slow files."""
+    """Mark each test by its folder."""
     for item in items:
         if marker := FOLDERS.get(item.path.parent.name):
             item.add_marker(marker)
-        if item.path.name in SLOW:
-            item.add_marker("slow")
 
 
 def pytest_sessionfinish(session):

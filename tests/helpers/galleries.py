@@ -28,9 +28,7 @@ def gallery_plan(epochs=(0, 0.25, 4), runs=("first", "second"), recipes=None, na
     section = {"gpu": 0, "judges": {}, "dataset": dataset, "runs": sections, "dreams": {"recipes": recipes}}
     plan = make_plan({"study": "made", **section})
     labels = [Label(f"class_{place}", name) for place, name in enumerate(names)]
-    rows = plan.dreams.drop_duplicates(["run", "epoch", "recipe", "step"])
-    dreams = pd.concat([rows.assign(label=label.label) for label in labels], ignore_index=True)
-    return replace(plan, labels=labels, dreamt=labels, dreams=dreams)
+    return replace(plan, labels=labels, dreamt=labels)
 
 
 def color(plan: Plan, dream, view: str) -> tuple[int, int, int]:

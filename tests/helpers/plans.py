@@ -1,10 +1,26 @@
-"""Plans of one run, measured or not."""
+"""A small config, and plans of one run, measured or not."""
 
 from dreambirds.plan.plan import make_plan
 from dreambirds.startup.memory_profile import profile_memory
 
 BIRDS = ["blue_jay", "northern_cardinal", "yellow_warbler"]
 STEPS = {"preset": "original", "steps": [3]}
+
+
+def config(**changes) -> dict:
+    """Return a small study; ``dataset__seed=3`` changes a nested key."""
+    study = {
+        "dataset": {"labels": ["blue_jay", "northern_cardinal"]},
+        "runs": {"scratch": {"model": "test_resnet", "epochs": [0, 1, 4]}},
+        "dreams": {"recipes": {"study": {"steps": [2, 5]}}},
+    }
+    for path, value in changes.items():
+        *parents, key = path.split("__")
+        place = study
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[key] = value
+    return study
 
 
 def plan_of(recipes: dict | None = None, size: int = 32, labels: list[str] | None = BIRDS, **more):

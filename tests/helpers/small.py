@@ -6,6 +6,7 @@ from torch import nn
 
 from dreambirds.dreaming.dream import DreamResult, dream
 from dreambirds.dreaming.recipe import Recipe
+from dreambirds.models.classifier import build
 from dreambirds.seeding import generator
 
 SIZE = 12
@@ -77,3 +78,27 @@ def ramps(count: int, height: int, width: int) -> torch.Tensor:
 def close(got, expected, atol: float = 1e-12) -> bool:
     """Tell whether two arrays are the same but for an absolute difference."""
     return np.allclose(got, expected, rtol=0, atol=atol)
+
+
+def settled(classes: int = 3, name: str = "test_resnet", options: dict | None = None, shape=(32, 32)):
+    """Return a classifier whose batch norms have seen something."""
+    torch.manual_seed(0)
+    classifier = build(name, classes, options or {})
+    with torch.no_grad():
+        for _ in range(3):
+            classifier(torch.rand(4, 3, *shape))
+    return classifier.eval()
+
+
+def blur_by_hand(image: np.ndarray, sigma: float, reach: int) -> np.ndarray:
+    """Blur (C, H, W) with a Gaussian in two dimensions and mirrored borders, one pixel after the other."""
+    if sigma < 0.05:
+        return image
+    padded = np.pad(image, ((0, 0), (reach, reach), (reach, reach)), mode="reflect")
+    places = np.arange(-reach, reach + 1)
+    weights = np.exp(-(places[:, None] ** 2 + places[None] ** 2) / (2 * sigma**2))
+    weights /= weights.sum()
+    blurred = np.zeros_like(image)
+    for c, y, x in np.ndindex(*image.shape):
+        blurred[c, y, x] = (weights * padded[c, y : y + 2 * reach + 1, x : x + 2 * reach + 1]).sum()
+    return blurred

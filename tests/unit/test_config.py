@@ -12,36 +12,8 @@ from dreambirds.config.recipes import expand_grid, load_presets
 from dreambirds.config.reference import manual, with_presets
 from dreambirds.config.runs import model_names, optimizer_names
 from dreambirds.errors import UserError, did_you_mean
-from dreambirds.plan import targets
-from dreambirds.plan.checkpoints import previous_checkpoint, training_settings
 from dreambirds.plan.plan import make_plan
-
-
-def config(**changes) -> dict:
-    """Return a small study; ``dataset__seed=3`` changes a nested key."""
-    study = {
-        "dataset": {"labels": ["blue_jay", "northern_cardinal"]},
-        "runs": {"scratch": {"model": "test_resnet", "epochs": [0, 1, 4]}},
-        "dreams": {"recipes": {"study": {"steps": [2, 5]}}},
-    }
-    for path, value in changes.items():
-        *parents, key = path.split("__")
-        place = study
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[key] = value
-    return study
-
-
-def test_the_table_has_a_row_for_every_dream_and_defaults_are_filled_in():
-    plan = make_plan(config(runs__other={"model": "test_vit", "epochs": [3]}))
-    assert len(plan.dreams) == (3 + 1) * 1 * 2 * 2
-    assert list(plan.dreams.columns) == ["run", "epoch", "recipe", "label", "step", "last"]
-    assert plan.dreams["last"].sum() == len(plan.dreams) / 2
-    assert plan.config["runs"]["other"]["label_smoothing"] == 0.1
-    assert plan.config["runs"]["other"]["augmentation"]["flip"] == 0.5
-    assert plan.recipes["study"]["objective"] == "logit"
-    assert list(plan.names.values()) == ["Northern Cardinal", "Blue Jay"], "the data set decides the order"
+from tests.helpers.plans import config
 
 
 def test_defaults_are_not_shared_between_studies():
@@ -263,38 +235,6 @@ def test_the_optimisers_read_from_source_are_timm_s_but_for_those_that_can_not_b
 def test_the_nearest_word_ignores_case_and_a_far_one_lists_what_is_allowed():
     assert did_you_mean("NORTHERN", ["northern", "x"]).startswith("did you mean 'northern'?")
     assert did_you_mean("zzz", ["a", "b"]) == "allowed: a, b"
-
-
-def test_a_checkpoint_goes_on_from_the_one_before_and_its_settings_do_not_know_the_last_epoch():
-    plan = make_plan(config())
-    assert previous_checkpoint(plan, "scratch", 0) == {}
-    assert (
-        previous_checkpoint(plan, "scratch", 4)["before"] == "results/default/runs/scratch/epoch-0001/model.safetensors"
-    )
-    assert "epochs" not in training_settings(plan, "scratch")
-    with pytest.raises(UserError, match="keeps no checkpoint of epoch 2"):
-        previous_checkpoint(plan, "scratch", 2)
-
-
-def test_selecting_what_a_study_does_not_make_says_what_it_makes():
-    with pytest.raises(UserError, match="the study 'default' has no step '3'; allowed: 2, 5"):
-        make_plan(config()).select(step="0003")
-
-
-def test_a_label_is_wanted_by_its_name_too_and_a_recipe_is_what_decides_its_dreams():
-    plan = make_plan(config(dreams__labels=["Blue Jay"]))
-    assert list(plan.names) == ["blue_jay"]
-    other = make_plan(config(dreams__labels=["Blue Jay"], dreams__recipes__study__seed=1))
-    looks = make_plan(config(dreams__labels=["Blue Jay"], montage__cell_size=50))
-    assert plan.recipes["study"] == looks.recipes["study"] != other.recipes["study"]
-
-
-def test_targets_name_each_montage_and_film_once_and_skip_films_of_a_single_frame():
-    plan = make_plan(config())
-    files = targets.montages(plan) + targets.films(plan)
-    assert len(files) == len(set(files)) == 4 + 2
-    assert "results/default/montages/scratch/study/class-by-epoch_step-0005_rescaled.png" in files
-    assert targets.films(make_plan(config(dreams__recipes__study__steps=[2], runs__scratch__epochs=[1]))) == []
 
 
 def test_the_manual_is_made_from_the_schema_and_the_page_of_recipes_from_the_presets():

@@ -20,11 +20,12 @@ from dreambirds.dreaming.recipe import as_recipe
 from dreambirds.errors import UserError
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint, save_tensors
 from dreambirds.models.classifier import build
-from dreambirds.plan.inputs import statistics
 from dreambirds.plan.plan import make_plan
 from dreambirds.seeding import generator
 from dreambirds.shapes import shape_of
 from dreambirds.startup.memory_profile import profile_memory
+
+pytestmark = pytest.mark.slow
 
 NAMES = {"a": "Ash", "b": "Birch", "c": "Cedar"}
 CPU = torch.device("cpu")
@@ -101,7 +102,6 @@ def test_a_start_is_blurred_by_lengths_that_scale(monkeypatch, dreamt):
     assert seen == [1.5, 3.0]
 
 
-@pytest.mark.slow
 def test_a_dream_stays_nearly_the_same_with_other_batch_mates(dreamt):
     """In float32 the processor rounds otherwise for another batch; over many steps that grows, as the README tells."""
     for preset, steps in (("original", [10]), ("lucid", [20]), ("bird", [20])):
@@ -133,7 +133,6 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
         dreamt({"b": "Birch"})
 
 
-@pytest.mark.slow
 def test_a_film_ends_where_its_dream_ends(dreamt, tmp_path):
     dreamt(steps=[7], film_every=3)
     (film,) = tmp_path.glob("*/a/film.gif")
@@ -157,7 +156,6 @@ FEW = {  # of each preset: enough steps to see every octave and view
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "shape"),
     [
@@ -246,56 +244,3 @@ def test_what_a_model_can_not_do_is_told_for_the_run_before_anything_is_dreamt(m
     plan = make_plan(config)
     with pytest.raises(UserError, match=f"dreams.recipes.r on the run 'one': .*{sentence}"):
         profile_memory(plan)
-
-
-def study(image_size: int | list[int], **recipe) -> dict:
-    """Return a config of one run and one recipe, for pictures of a size."""
-    runs = {"one": {"model": "test_resnet"}}
-    return {"dataset": {"image_size": image_size}, "runs": runs, "dreams": {"recipes": {"r": {"steps": [9], **recipe}}}}
-
-
-@pytest.mark.parametrize(
-    ("size", "recipe", "shape"),
-    [
-        (64, {}, (64, 64)),
-        ([48, 96], {}, (48, 96)),
-        ([48, 96], {"size": 48}, (48, 96)),
-        ([48, 96], {"size": 96}, (96, 192)),
-        ([96, 48], {"size": 31}, (62, 31)),
-        ([70, 30], {"size": 20}, (47, 20)),
-    ],
-)
-def test_a_dream_has_the_proportions_of_the_data_set_and_its_size_is_the_shorter_side(size, recipe, shape):
-    plan = make_plan(study(size, **recipe))
-    assert plan.shape("r") == shape
-    profile_memory(plan)
-
-
-def test_the_statistics_of_a_recipe_are_named_by_their_shape():
-    recipe = {"start": "class_mean"}
-    names = [statistics(make_plan(study(size, **recipe)), "r") for size in (64, [64, 64], [48, 32])]
-    assert [name.rpartition("/")[2] for (name,) in names] == [
-        "statistics-64.safetensors",
-        "statistics-64.safetensors",
-        "statistics-48x32.safetensors",
-    ]
-
-
-@pytest.mark.parametrize("size", [[40, 90], [90, 40]], ids=str)
-def test_the_shorter_side_decides_what_fits_and_a_refusal_tells_both(size):
-    for recipe, sentence in (
-        ({"octaves": 2, "octave_scale": 3.0, "octave_steps": 2}, "the first of 2 would be 13 pixels wide or high"),
-        ({"jitter": 40}, "must be below the picture's side, 40, not 40"),
-    ):
-        with pytest.raises(UserError, match=f"^dreams.recipes.r.*: {sentence}"):
-            make_plan(study(size, **recipe))
-    make_plan(study(size, octaves=2, octave_scale=2.5, octave_steps=2, jitter=15))
-    config = study(size, pad=6, reference_size=80)
-    config["runs"]["one"] = {"model": "test_vit", "model_options": {"img_size": size, "patch_size": 10}}
-    with pytest.raises(UserError, match=f"does not take pictures of {size[0] + 6}x{size[1] + 6} pixels"):
-        profile_memory(make_plan(config))
-
-
-@pytest.mark.slow
-def test_a_transformer_is_rehearsed_with_the_size_that_it_would_be_trained_on():
-    profile_memory(make_plan({**study([48, 32]), "runs": {"one": {"model": "vit_tiny_patch16_224"}}}))

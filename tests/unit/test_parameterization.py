@@ -1,4 +1,4 @@
-"""What dreams climb in and where they begin: pixels, coefficients, phases, filters and starts, against plain numpy."""
+"""What dreams climb in and where they begin: pixels, coefficients, phases and starts, against plain numpy."""
 
 import math
 
@@ -20,10 +20,9 @@ from dreambirds.dreaming.parameterization import (
     to_pixels,
 )
 from dreambirds.dreaming.starts import Start, Starts
-from dreambirds.dreaming.updates import blur, clip, normalize
 from dreambirds.errors import UserError
 from dreambirds.seeding import generator
-from tests.helpers.small import streams
+from tests.helpers.small import blur_by_hand, streams
 
 # Lucid's, lucid/optvis/param/color.py, written out: the largest norm of a column is the first one's
 LUCID = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]]) / math.sqrt(0.26**2 + 2 * 0.27**2)
@@ -163,74 +162,6 @@ def test_gradients_flow_to_the_parameters_and_are_right(kind):
         slope = ((space.decode(up) - space.decode(down)) * weights).sum().item() / 2e-5
         assert parameters.grad[place].item() == pytest.approx(slope, abs=1e-8)
         assert abs(slope) > 1e-4
-
-
-def blur_by_hand(image: np.ndarray, sigma: float, reach: int) -> np.ndarray:
-    """Blur (C, H, W) with a Gaussian in two dimensions and mirrored borders, one pixel after the other."""
-    if sigma < 0.05:
-        return image
-    padded = np.pad(image, ((0, 0), (reach, reach), (reach, reach)), mode="reflect")
-    places = np.arange(-reach, reach + 1)
-    weights = np.exp(-(places[:, None] ** 2 + places[None] ** 2) / (2 * sigma**2))
-    weights /= weights.sum()
-    blurred = np.zeros_like(image)
-    for c, y, x in np.ndindex(*image.shape):
-        blurred[c, y, x] = (weights * padded[c, y : y + 2 * reach + 1, x : x + 2 * reach + 1]).sum()
-    return blurred
-
-
-MIXED = [[0.5, 0.5, 0.5], [0.3, 1.0, 2.0], [0.0, 0.66, 1.5], [0.04, 0.06, 0.7]]
-
-
-@pytest.mark.parametrize("sigma", sorted({sigma for sigmas in MIXED for sigma in sigmas}))
-def test_blur_is_a_gaussian_to_about_three_deviations(sigma):
-    image = rand(1, 3, 12, 11)
-    expected = blur_by_hand(image[0].numpy(), sigma, round(3 * sigma + 0.5))
-    assert close(blur(image, [sigma])[0], expected, atol=1e-12)
-
-
-@pytest.mark.parametrize("sigmas", MIXED, ids=str)
-def test_the_blur_of_an_image_does_not_depend_on_how_its_mates_are_blurred(sigmas):
-    images = rand(3, 3, 12, 11)
-    together = blur(images, sigmas)
-    for place, sigma in enumerate(sigmas):
-        alone = blur(images[place : place + 1], [sigma])[0]
-        assert close(together[place], alone, atol=1e-12), sigma
-
-
-def test_blur_leaves_narrow_widths_alone_and_can_be_wider_than_the_picture():
-    images = rand(2, 3, 6, 5)
-    assert blur(images, [0.049, 0.0]) is images
-    assert torch.equal(blur(images, [0.0, 1.0])[0], images[0])
-    for sigma in (3.0, 40.0):
-        wide = blur(images, [sigma] * 2)
-        assert close(wide[1], blur_by_hand(images[1].numpy(), sigma, 4), atol=1e-12)
-    assert wide.std() < 0.5 * images.std()
-
-
-def test_normalisation_divides_each_gradient_by_its_own_size():
-    gradient = rand(2, 3, 4, 5) - 0.4
-    flat = gradient.flatten(1).numpy()
-    sizes = {
-        "none": np.ones(2),
-        "std": flat.std(axis=1, ddof=1),
-        "mean_abs": np.abs(flat).mean(axis=1),
-        "l2": np.sqrt((flat**2).sum(axis=1)),
-    }
-    for how, size in sizes.items():
-        expected = gradient.numpy() / size[:, None, None, None]
-        assert close(normalize(gradient, how), expected, atol=1e-6), how
-    assert normalize(torch.zeros(1, 3, 2, 2), "std").abs().max() == 0
-
-
-def test_clipping_shortens_what_is_longer_and_leaves_the_rest():
-    gradient = randn(2, 3, 4, 3, 2)
-    gradient = gradient / torch.tensor([np.linalg.norm(each) for each in gradient]).view(2, 1, 1, 1, 1)
-    gradient *= torch.tensor([5.0, 0.5]).view(2, 1, 1, 1, 1)
-    clipped = clip(gradient, 1.0)
-    assert np.linalg.norm(clipped[0]) == pytest.approx(1.0) and torch.equal(clipped[1], gradient[1])
-    assert close(clipped[0], gradient[0] / 5)
-    assert clip(torch.zeros(1, 3), 1.0).abs().max() == 0
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from filelock import FileLock
 from dreambirds.runtime import snakemake_lock
 from tests.helpers.surroundings import surroundings
 
+pytestmark = pytest.mark.slow
+
 HOLD = """
 import os, sys, time
 from pathlib import Path
@@ -265,7 +267,6 @@ def still_there(processes: set[psutil.Process], seconds: float) -> set[psutil.Pr
     return {one for one in psutil.wait_procs(processes, seconds)[1] if one.status() != psutil.STATUS_ZOMBIE}
 
 
-@pytest.mark.slow
 def test_a_job_and_its_children_end_with_the_snakemake_above(started, tmp_path):
     outer, job = launch(started, tmp_path, "snakemake", "snakemake")
     assert still_there(job, 0.6) == job
@@ -273,14 +274,12 @@ def test_a_job_and_its_children_end_with_the_snakemake_above(started, tmp_path):
     assert not still_there(job, 3), "nor does one live on that nobody has buried"
 
 
-@pytest.mark.slow
 def test_a_job_under_something_else_goes_on_without_it(started, tmp_path):
     outer, job = launch(started, tmp_path, "another")
     kill(outer)
     assert still_there(job, 1) == job
 
 
-@pytest.mark.slow
 def test_a_real_snakemake_that_was_killed_leaves_no_job_and_no_lock(started, tmp_path):
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
     (tmp_path / "job.py").write_text(SCRIPT)

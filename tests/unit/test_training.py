@@ -21,6 +21,8 @@ from dreambirds.plan.paths import HISTORY_FILE, STATE_FILE, epoch_name
 from dreambirds.training.job import HISTORY
 from tests.helpers.chains import changed, link, train, weights
 
+pytestmark = pytest.mark.slow
+
 SAME = [column for column in HISTORY if column not in ("images_per_second", "seconds")]
 FILES = [CONFIG_FILE, HISTORY_FILE, MODEL_FILE, STATE_FILE]  # of a checkpoint
 DECIDED = [CONFIG_FILE, MODEL_FILE, STATE_FILE]  # those that hold no times
@@ -63,7 +65,6 @@ def updates():
     handle.remove()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS.keys())
 def test_a_chain_cut_anywhere_gives_the_bits_of_one_run(tmp_path, dataset, run, changes):
     settings = run(**{"batch_size": 4, **changes})
@@ -77,7 +78,6 @@ def test_a_chain_cut_anywhere_gives_the_bits_of_one_run(tmp_path, dataset, run, 
     pd.testing.assert_frame_equal(rows[SAME].tail(1).reset_index(drop=True), pd.read_csv(cut / HISTORY_FILE)[SAME])
 
 
-@pytest.mark.slow
 def test_loader_processes_change_no_bit(tmp_path, dataset, run):
     settings = run(mixup=0.3, batch_size=4)
     alone = train(tmp_path / "alone", dataset, settings, [2])
@@ -85,7 +85,6 @@ def test_loader_processes_change_no_bit(tmp_path, dataset, run):
     assert (alone / MODEL_FILE).read_bytes() == (helped / MODEL_FILE).read_bytes()
 
 
-@pytest.mark.slow
 def test_fractions_make_the_updates_and_rows_that_they_say(tmp_path, dataset, run, updates):
     before, made, rows = None, [], []
     for epoch in [0, 0.5, 1.25, 3, 3.75]:
@@ -123,7 +122,6 @@ def test_a_late_fraction_keeps_its_decimals_in_the_history(tmp_path, dataset, ru
     assert list(pd.read_csv(late / HISTORY_FILE)["epoch"]) == [1234.125]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("halt", "left"), [(1, 8), (3, 6), (6, 4), (8, 2)])
 def test_a_job_that_is_ended_early_goes_on_from_its_last_whole_epoch(tmp_path, dataset, run, updates, halt, left):
     whole = train(tmp_path / "whole", dataset, run(), [4])
@@ -141,7 +139,6 @@ def test_a_job_that_is_ended_early_goes_on_from_its_last_whole_epoch(tmp_path, d
     assert list(again.parent.iterdir()) == [again], "nothing is left"
 
 
-@pytest.mark.slow
 def test_a_job_that_is_ended_while_it_keeps_an_epoch_loses_one_at_most(tmp_path, dataset, run, updates, monkeypatch):
     renamed = []
 
@@ -159,7 +156,6 @@ def test_a_job_that_is_ended_while_it_keeps_an_epoch_loses_one_at_most(tmp_path,
     assert updates.made == 4 + 6, "the first epoch was kept"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("other", ["rate", "code", "name", "epoch", "dataset", "before", "weights"])
 def test_an_epoch_of_another_job_is_not_gone_on_from(tmp_path, dataset, run, updates, other):
     data = shutil.copytree(dataset, tmp_path / "data")

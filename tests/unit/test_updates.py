@@ -1,10 +1,11 @@
-"""How parameters move, by the formulas of the papers."""
+"""How parameters move, by the formulas of the papers, and how gradients are blurred, clipped and normalized."""
 
 import numpy as np
 import pytest
 import torch
 
-from dreambirds.dreaming.updates import make_optimizer
+from dreambirds.dreaming.updates import blur, clip, make_optimizer, normalize
+from tests.helpers.small import blur_by_hand
 
 
 def close(got, expected, atol: float = 1e-12) -> bool:
@@ -60,3 +61,57 @@ def test_parameters_climb_by_the_papers_formulas_and_never_meet_their_mates(kind
     assert torch.equal(start, rand(3, 4)), "what was given stays as it was"
     upwards = moved(kind, torch.full((1,), 0.5), torch.ones(3, 1), [0.01] * 3, 0.0)
     assert upwards.item() > 0.5
+
+
+MIXED = [[0.5, 0.5, 0.5], [0.3, 1.0, 2.0], [0.0, 0.66, 1.5], [0.04, 0.06, 0.7]]
+
+
+@pytest.mark.parametrize("sigma", sorted({sigma for sigmas in MIXED for sigma in sigmas}))
+def test_blur_is_a_gaussian_to_about_three_deviations(sigma):
+    image = rand(1, 3, 12, 11)
+    expected = blur_by_hand(image[0].numpy(), sigma, round(3 * sigma + 0.5))
+    assert close(blur(image, [sigma])[0], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("sigmas", MIXED, ids=str)
+def test_the_blur_of_an_image_does_not_depend_on_how_its_mates_are_blurred(sigmas):
+    images = rand(3, 3, 12, 11)
+    together = blur(images, sigmas)
+    for place, sigma in enumerate(sigmas):
+        alone = blur(images[place : place + 1], [sigma])[0]
+        assert close(together[place], alone, atol=1e-12), sigma
+
+
+def test_blur_leaves_narrow_widths_alone_and_can_be_wider_than_the_picture():
+    images = rand(2, 3, 6, 5)
+    assert blur(images, [0.049, 0.0]) is images
+    assert torch.equal(blur(images, [0.0, 1.0])[0], images[0])
+    for sigma in (3.0, 40.0):
+        wide = blur(images, [sigma] * 2)
+        assert close(wide[1], blur_by_hand(images[1].numpy(), sigma, 4), atol=1e-12)
+    assert wide.std() < 0.5 * images.std()
+
+
+def test_normalisation_divides_each_gradient_by_its_own_size():
+    gradient = rand(2, 3, 4, 5) - 0.4
+    flat = gradient.flatten(1).numpy()
+    sizes = {
+        "none": np.ones(2),
+        "std": flat.std(axis=1, ddof=1),
+        "mean_abs": np.abs(flat).mean(axis=1),
+        "l2": np.sqrt((flat**2).sum(axis=1)),
+    }
+    for how, size in sizes.items():
+        expected = gradient.numpy() / size[:, None, None, None]
+        assert close(normalize(gradient, how), expected, atol=1e-6), how
+    assert normalize(torch.zeros(1, 3, 2, 2), "std").abs().max() == 0
+
+
+def test_clipping_shortens_what_is_longer_and_leaves_the_rest():
+    gradient = torch.randn(2, 3, 4, 3, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    gradient = gradient / torch.tensor([np.linalg.norm(each) for each in gradient]).view(2, 1, 1, 1, 1)
+    gradient *= torch.tensor([5.0, 0.5]).view(2, 1, 1, 1, 1)
+    clipped = clip(gradient, 1.0)
+    assert np.linalg.norm(clipped[0]) == pytest.approx(1.0) and torch.equal(clipped[1], gradient[1])
+    assert close(clipped[0], gradient[0] / 5)
+    assert clip(torch.zeros(1, 3), 1.0).abs().max() == 0

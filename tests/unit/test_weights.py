@@ -15,6 +15,8 @@ from dreambirds.models.checkpoint import CheckpointInfo, load_checkpoint, save_c
 from dreambirds.models.classifier import build, options_for, probe
 from tests.helpers.chains import changed, train, weights
 
+pytestmark = pytest.mark.slow
+
 SHAPES = [(32, 32), (32, 64), (160, 160)]
 
 
@@ -133,7 +135,6 @@ def test_a_judge_that_does_not_fit_is_told_of_where_the_config_has_it(tmp_path, 
                 train(tmp_path, dataset, run(**keys), [0], where=where)
 
 
-@pytest.mark.slow
 def test_shared_parameters_come_back_from_a_checkpoint(tmp_path):
     torch.manual_seed(0)
     options = options_for("coat_tiny", {}, (32, 32))
@@ -190,7 +191,6 @@ def test_another_architecture_is_named_by_its_first_tensor(tmp_path):
             build("test_resnet", 2, {}, stored(tmp_path / "b.safetensors", more))
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("name", ["a.safetensors", "b.pth", "old.pth"])
 def test_a_file_that_is_cut_or_damaged_is_one_sentence(tmp_path, name):

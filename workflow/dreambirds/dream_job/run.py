@@ -198,7 +198,7 @@ class _Runner:
         return bool(linked)
 
     def _write_trace(self, label: str) -> None:
-        """Write a label's trace, unless this job keeps only some of the recipe's steps: each adds a row of its own."""
+        """Write a label's trace, unless this job keeps only some of the recipe's steps, which each have a row."""
         if not self.write_error and self.job.steps == tuple(self.job.parameters["steps"]):
             with self._linking():
                 snapshots.write_trace([self.traces[label, step] for step in self.job.steps], self.job.folder, label)

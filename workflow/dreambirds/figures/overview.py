@@ -136,7 +136,7 @@ def write_overview(folder: Path, sheet: Path, sizes: Path, classes: Path) -> Non
 
 
 def class_table(images: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a class: label, class_name, numbers of pictures, and the original widths and heights in pixels.
+    """Return one row per class: label, class_name, numbers of pictures, and the original widths and heights in pixels.
 
     `left_out` could not be read, and `duplicates` are further copies of a picture. Takes the tables of a prepared data
     set.

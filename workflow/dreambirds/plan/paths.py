@@ -5,24 +5,23 @@ from typing import Any
 
 from dreambirds.config import VIEWS
 
-# beside a checkpoint's weights and its config, whose names the package `models` has
+# next to a checkpoint's weights and config, which `dreambirds.models` names
 STATE_FILE, HISTORY_FILE, SUBMISSION_FILE = "training_state.safetensors", "history.csv", "submission.csv"
 
 
-def epoch_text(epoch: float) -> str:
-    """Return an epoch as paths hold it: ``0004``, or ``0000.25``."""
-    return f"{epoch:09.4f}".rstrip("0").rstrip(".")
+def epoch_text(epoch: float | str) -> str:
+    """Return an epoch as paths have it: ``0004``, or ``0000.25``; a text, which may be a wildcard, stays as it is."""
+    return epoch if isinstance(epoch, str) else f"{epoch:09.4f}".rstrip("0").rstrip(".")
 
 
-def epoch_name(epoch: float) -> str:
+def epoch_name(epoch: float | str) -> str:
     """Return ``epoch-0004``, or ``epoch-0000.25``."""
     return f"epoch-{epoch_text(epoch)}"
 
 
 def checkpoint_folder(study: str, run: str, epoch: float | str) -> str:
-    """Return the folder of a checkpoint; `epoch` may be a wildcard that stands for 0004."""
-    number = epoch if isinstance(epoch, str) else epoch_text(epoch)
-    return f"results/{study}/runs/{run}/epoch-{number}"
+    """Return the folder of a checkpoint."""
+    return f"results/{study}/runs/{run}/{epoch_name(epoch)}"
 
 
 def step_name(step: int) -> str:
@@ -30,15 +29,14 @@ def step_name(step: int) -> str:
     return f"step-{step:04d}"
 
 
-def dream_folder(root: Path, run: str, epoch: float, recipe: str) -> Path:
+def dream_folder(root: Path, run: str, epoch: float | str, recipe: str) -> Path:
     """Return the folder of all dreams of one (run, epoch, recipe) below the folder ``dreams`` of a study's results."""
     return root / run / epoch_name(epoch) / recipe
 
 
 def job_folder(study: str, run: str, epoch: float | str, recipe: str) -> str:
-    """Return that folder of a study; `epoch` may be a wildcard that stands for 0004."""
-    number = epoch if isinstance(epoch, str) else epoch_text(epoch)
-    return f"results/{study}/dreams/{run}/epoch-{number}/{recipe}"
+    """Return that folder of a study."""
+    return str(dream_folder(Path("results", study, "dreams"), run, epoch, recipe))
 
 
 def index_name(part: str) -> str:

@@ -27,13 +27,12 @@ LOGS = "logs"
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked config with all defaults, its classes, its recipes spread out, and the table of its dreams."""
+    """A checked config with all defaults, its classes, those of them that are dreamt of, and its recipes spread out."""
 
     config: Section
     labels: list[Label]
     dreamt: list[Label]
     recipes: dict[str, Section]
-    dreams: pd.DataFrame
 
     @property
     def study(self) -> str:
@@ -75,6 +74,11 @@ class Plan:
     def names(self) -> dict[str, str]:
         """The labels that are dreamt of, with their names for people."""
         return {label.label: label.name for label in self.dreamt}
+
+    @cached_property
+    def dreams(self) -> pd.DataFrame:
+        """The table of the study's dreams, which is not changed."""
+        return dream_table(self.dreaming_epochs, self.steps, self.names)
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
@@ -134,7 +138,7 @@ def make_plan(config: Section) -> Plan:
     labels = list_labels(config["dataset"])
     check_judge_names(config["judges"], labels)
     dreamt = choose_labels(labels, config["dreams"]["labels"], "dreams.labels")
-    plan = Plan(config, labels, dreamt, recipes, _dreams(config, recipes, dreamt))
+    plan = Plan(config, labels, dreamt, recipes)
     _ = plan.comparisons  # what an experiment can't find is said now
     return plan
 
@@ -162,9 +166,3 @@ def _copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _copy(entry) for key, entry in value.items()}
     return [_copy(entry) for entry in value] if isinstance(value, (list, tuple)) else value
-
-
-def _dreams(config: Section, recipes: dict[str, Section], labels: list[Label]) -> pd.DataFrame:
-    epochs = {run: keys["epochs"] for run, keys in config["runs"].items()}
-    steps = {recipe: parameters["steps"] for recipe, parameters in recipes.items()}
-    return dream_table(epochs, steps, [label.label for label in labels])

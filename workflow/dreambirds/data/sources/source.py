@@ -5,6 +5,7 @@ imports every module of the package. The name is also listed in the schema, unde
 """
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -94,12 +95,12 @@ class Resource:
         getattr(import_module(module), function)()
 
 
-class Source:
+class Source(ABC):
     """One layout in which images come: how it is recognized, its classes, and its images.
 
-    `find`, `misfit`, `labels` and `photographs` must be defined; all else has defaults. A `tree` is what `find`
-    returned, None if the source needs no path. A `dataset` is the config's section with all defaults. Methods raise
-    UserError for what a user can fix, and may raise OSError where the file system does.
+    The abstract methods must be defined; all else has defaults. A `tree` is what `find` returned, None if the source
+    needs no path. A `dataset` is the config's section with all defaults. Methods raise UserError for what a user can
+    fix, and may raise OSError where the file system does.
     """
 
     name = ""  # set by `source`
@@ -110,21 +111,21 @@ class Source:
     is_competition = False  # whether it has test images to classify, so that a submission can be made
     resource: Resource | None = None  # what is downloaded where the path is null
 
+    @abstractmethod
     def find(self, path: Path) -> Tree | None:
         """Return the tree of the layout, at the path or below it; None if there is none."""
-        raise NotImplementedError
 
     def misfit(self, path: Path) -> str:
         """Return the end of a sentence about a path where `find` found nothing: what was expected there."""
-        raise NotImplementedError
+        return f"is not {self.path_holds}"
 
+    @abstractmethod
     def labels(self, tree: Tree | None, dataset: dict) -> list[Label]:
         """Return the classes that have images, in the order of their class numbers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def photographs(self, tree: Tree | None, dataset: dict, labels: list[Label]) -> list[Photograph] | list[Drawing]:
         """Return the images of these classes, by class and then by file; some are known to have a `problem`."""
-        raise NotImplementedError
 
     def tables(self, tree: Tree, dataset: dict) -> list[str]:
         """Return the names of the tables that are read besides the images, by default none."""
@@ -135,8 +136,8 @@ class Source:
         return True
 
     def tests(self, tree: Tree) -> list[tuple[str, Photograph]]:
-        """Return a competition's test images, each with its name in a submission, in the submission's order."""
-        raise NotImplementedError
+        """Return a competition's test images, each with its name in a submission, in its order; by default none."""
+        return []
 
     def test_tables(self, tree: Tree) -> list[str]:
         """Return the names of the tables that are read besides the test images, by default none."""

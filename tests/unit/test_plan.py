@@ -1,0 +1,109 @@
+"""The plan of a study: its dreams, its targets, and the shapes of its images."""
+
+import pytest
+
+from dreambirds.errors import UserError
+from dreambirds.plan import targets
+from dreambirds.plan.checkpoints import previous_checkpoint, training_settings
+from dreambirds.plan.inputs import statistics
+from dreambirds.plan.plan import make_plan
+from dreambirds.startup.memory_profile import profile_memory
+from tests.helpers.plans import config
+
+
+def test_the_table_has_a_row_for_every_dream_and_defaults_are_filled_in():
+    plan = make_plan(config(runs__other={"model": "test_vit", "epochs": [3]}))
+    assert len(plan.dreams) == (3 + 1) * 1 * 2 * 2
+    assert list(plan.dreams.columns) == ["run", "epoch", "recipe", "label", "step", "last"]
+    assert plan.dreams["last"].sum() == len(plan.dreams) / 2
+    assert plan.config["runs"]["other"]["label_smoothing"] == 0.1
+    assert plan.config["runs"]["other"]["augmentation"]["flip"] == 0.5
+    assert plan.recipes["study"]["objective"] == "logit"
+    assert list(plan.names.values()) == ["Northern Cardinal", "Blue Jay"], "the data set decides the order"
+
+
+def test_a_checkpoint_goes_on_from_the_one_before_and_its_settings_do_not_know_the_last_epoch():
+    plan = make_plan(config())
+    assert previous_checkpoint(plan, "scratch", 0) == {}
+    assert (
+        previous_checkpoint(plan, "scratch", 4)["before"] == "results/default/runs/scratch/epoch-0001/model.safetensors"
+    )
+    assert "epochs" not in training_settings(plan, "scratch")
+    with pytest.raises(UserError, match="keeps no checkpoint of epoch 2"):
+        previous_checkpoint(plan, "scratch", 2)
+
+
+def test_selecting_what_a_study_does_not_make_says_what_it_makes():
+    with pytest.raises(UserError, match="the study 'default' has no step '3'; allowed: 2, 5"):
+        make_plan(config()).select(step="0003")
+
+
+def test_a_label_is_wanted_by_its_name_too_and_a_recipe_is_what_decides_its_dreams():
+    plan = make_plan(config(dreams__labels=["Blue Jay"]))
+    assert list(plan.names) == ["blue_jay"]
+    other = make_plan(config(dreams__labels=["Blue Jay"], dreams__recipes__study__seed=1))
+    looks = make_plan(config(dreams__labels=["Blue Jay"], montage__cell_size=50))
+    assert plan.recipes["study"] == looks.recipes["study"] != other.recipes["study"]
+
+
+def test_targets_name_each_montage_and_film_once_and_skip_films_of_a_single_frame():
+    plan = make_plan(config())
+    files = targets.montages(plan) + targets.films(plan)
+    assert len(files) == len(set(files)) == 4 + 2
+    assert "results/default/montages/scratch/study/class-by-epoch_step-0005_rescaled.png" in files
+    assert targets.films(make_plan(config(dreams__recipes__study__steps=[2], runs__scratch__epochs=[1]))) == []
+
+
+def study(image_size: int | list[int], **recipe) -> dict:
+    """Return a config of one run and one recipe, for pictures of a size."""
+    runs = {"one": {"model": "test_resnet"}}
+    return {"dataset": {"image_size": image_size}, "runs": runs, "dreams": {"recipes": {"r": {"steps": [9], **recipe}}}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "recipe", "shape"),
+    [
+        (64, {}, (64, 64)),
+        ([48, 96], {}, (48, 96)),
+        ([48, 96], {"size": 48}, (48, 96)),
+        ([48, 96], {"size": 96}, (96, 192)),
+        ([96, 48], {"size": 31}, (62, 31)),
+        ([70, 30], {"size": 20}, (47, 20)),
+    ],
+)
+def test_a_dream_has_the_proportions_of_the_data_set_and_its_size_is_the_shorter_side(size, recipe, shape):
+    plan = make_plan(study(size, **recipe))
+    assert plan.shape("r") == shape
+    profile_memory(plan)
+
+
+def test_the_statistics_of_a_recipe_are_named_by_their_shape():
+    recipe = {"start": "class_mean"}
+    names = [statistics(make_plan(study(size, **recipe)), "r") for size in (64, [64, 64], [48, 32])]
+    assert [name.rpartition("/")[2] for (name,) in names] == [
+        "statistics-64.safetensors",
+        "statistics-64.safetensors",
+        "statistics-48x32.safetensors",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [[40, 90], [90, 40]], ids=str)
+def test_the_shorter_side_decides_what_fits_and_a_refusal_tells_both(size):
+    for recipe, sentence in (
+        ({"octaves": 2, "octave_scale": 3.0, "octave_steps": 2}, "the first of 2 would be 13 pixels wide or high"),
+        ({"jitter": 40}, "must be below the picture's side, 40, not 40"),
+    ):
+        with pytest.raises(UserError, match=f"^dreams.recipes.r.*: {sentence}"):
+            make_plan(study(size, **recipe))
+    make_plan(study(size, octaves=2, octave_scale=2.5, octave_steps=2, jitter=15))
+    config = study(size, pad=6, reference_size=80)
+    config["runs"]["one"] = {"model": "test_vit", "model_options": {"img_size": size, "patch_size": 10}}
+    with pytest.raises(UserError, match=f"does not take pictures of {size[0] + 6}x{size[1] + 6} pixels"):
+        profile_memory(make_plan(config))
+
+
+@pytest.mark.slow
+def test_a_transformer_is_rehearsed_with_the_size_that_it_would_be_trained_on():
+    profile_memory(make_plan({**study([48, 32]), "runs": {"one": {"model": "vit_tiny_patch16_224"}}}))
