@@ -1,4 +1,5 @@
 from dreambirds.plan.inputs import fingerprint
+from dreambirds.shapes import as_size, parse_shape
 
 
 rule dataset:
@@ -30,6 +31,24 @@ rule dataset:
         "Prepare the pictures"
     script:
         "../scripts/dataset.py"
+
+
+# The same pictures at another size, for dreams of that size that are compared with them.
+use rule dataset as canvas with:
+    output:
+        images=directory(f"{results}/dataset/canvas-{{size}}/images"),
+        pictures=f"{results}/dataset/canvas-{{size}}/pictures.npy",
+        table=f"{results}/dataset/canvas-{{size}}/images.csv",
+        labels=f"{results}/dataset/canvas-{{size}}/labels.csv",
+    log:
+        f"results/logs/{plan.study}/canvas-{{size}}.log",
+    params:
+        dataset=lambda wildcards: {
+            **plan.config["dataset"],
+            "image_size": as_size(parse_shape(wildcards.size)),
+        },
+    message:
+        "Prepare the pictures at {wildcards.size} pixels"
 
 
 rule overview:

@@ -1,5 +1,10 @@
 from dreambirds.plan.checkpoints import expected_metadata
-from dreambirds.plan.inputs import requested, start_images, statistics
+from dreambirds.plan.inputs import (
+    reference_pictures,
+    requested,
+    start_images,
+    statistics,
+)
 from dreambirds.plan.targets import job_if_there, steps_of
 
 dreams = f"{results}/dreams/{{run}}/epoch-{{epoch}}/{{recipe}}"
@@ -13,6 +18,7 @@ rule dream:
         # functions, since Snakemake's report shows plain paths as code of the page
         photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
+        references=lambda wildcards: reference_pictures(plan, wildcards.recipe),
     output:
         index=f"{dreams}/dreams{{part}}.csv",
     log:
@@ -51,6 +57,7 @@ use rule dream as one_dream with:
         weights=f"{checkpoints}/model.safetensors",
         photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
+        references=lambda wildcards: reference_pictures(plan, wildcards.recipe),
         job=ancient(input_function(job_if_there, plan=plan)),
     output:
         f"{dreams}/{{label}}/{{file}}",

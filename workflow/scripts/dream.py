@@ -21,6 +21,7 @@ with job(snakemake):
         names=names,
         photographs=start_photographs(source.photographs, names),
         statistics=next(map(Path, source.statistics), None),
+        references=next((Path(table).parent for table in source.references), None),
         folder=Path(params.folder),
         bytes_free=params.bytes_free,
         code=params.code,

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from dreambirds.config.load import Section, check, check_path_characters, load_schema
+from dreambirds.config.load import Section, check, check_path_characters, dreamer_defaults, load_schema
 from dreambirds.data.image_files import find_photographs, is_photograph
-from dreambirds.dreaming.objectives import parse
+from dreambirds.dreaming.objectives import needs_photographs, parse
 from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.errors import UserError, did_you_mean, error_context
 from dreambirds.io import expand, is_file
@@ -98,6 +98,7 @@ def _misfits(point: Section) -> dict[str, str | None]:
     optimizer, pixels = f"optimizer: {point['optimizer']}", point["parameterization"] == "pixels"
     adaptive = point["optimizer"] != "ascent"
     grown = (point["octaves"] - 1) * point["octave_steps"]
+    compares = needs_photographs(point["objective"])
     return {
         "steps": f"must be ascending, not {steps}" if steps != sorted(steps) else None,
         "octaves": f"need more than {grown} steps to reach the last, not {steps[-1]}" if steps[-1] <= grown else None,
@@ -109,14 +110,39 @@ def _misfits(point: Section) -> dict[str, str | None]:
         "start": f"'{point['start']}' has no phases for 'parameterization: maco' to change; take noise or a photograph"
         if point["parameterization"] == "maco" and point["start"] in FLAT_STARTS
         else None,
-        "tile": "shows tiles of the whole picture, it can't go with 'crops'"
-        if point["tile"] and point["crops"]
+        "tile": f"shows tiles of the whole picture, it can't go with '{_crops(point)}'"
+        if point["tile"] and _crops(point)
         else None,
+        "crops": "can't go with 'crop_area'; choose one" if point["crops"] and point["crop_area"] is not None else None,
+        "whole_views": _only(point["whole_views"] and point["crop_area"] is None, "crop_area", "crop_area: null"),
+        "pyramid_steps": _only(
+            point["pyramid_steps"] and point["parameterization"] != "pyramid", "parameterization: pyramid", image
+        ),
+        "objective": _unmatchable(point) if compares else None,
+        **{
+            key: _only(not compares and point[key] != least, "objective: feature_match", f"{point['objective']}")
+            for key, least in dreamer_defaults().items()
+            if key.startswith("match_")
+        },
         **{
             key: _only(point[key] != least and not pixels, "parameterization: pixels", image)
             for key, least in _PIXELS_ONLY.items()
         },
     }
+
+
+def _crops(point: Section) -> str:
+    """Return the key by which a recipe shows crops, or nothing."""
+    return "crops" if point["crops"] else "crop_area" if point["crop_area"] is not None else ""
+
+
+def _unmatchable(point: Section) -> str | None:
+    """Return why what a recipe shows can't be compared with photographs, None if it can."""
+    neutral = {"tile": None, "crops": 0}
+    if point["crop_area"] is None:
+        neutral |= {"octaves": 1, "pad": 0}  # a random resized crop has one size, however large the picture is
+    key = next((key for key, value in neutral.items() if point[key] != value), None)
+    return f"feature_match compares views of one size with photographs, so it can't go with '{key}'" if key else None
 
 
 def _only(misused: bool, with_what: str, given: str) -> str | None:

@@ -1,6 +1,7 @@
 """Prepare a dream job: the model, the batch size that fits its memory, and the key of its cache."""
 
 import gc
+import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +17,21 @@ from dreambirds.data.image_io import read_photograph, resize_and_crop, to_tensor
 from dreambirds.data.tables import remedy
 from dreambirds.device import resolve_precision
 from dreambirds.dream_job.image_files import versions
+from dreambirds.dream_job.references import ReferenceStore, TrainingPhotographs
 from dreambirds.dream_job.statistics import read_statistics
 from dreambirds.dream_job.store import dream_key
-from dreambirds.dreaming.features import FeatureExtractor, find_layer
-from dreambirds.dreaming.objectives import Objective, layers
+from dreambirds.dreaming.features import FeatureExtractor, find_layers, make_objective
+from dreambirds.dreaming.matching import (
+    Statistics,
+    photograph_statistics,
+    references_like,
+    stack_statistics,
+    view_kinds,
+    view_shape,
+)
+from dreambirds.dreaming.objectives import layers
 from dreambirds.dreaming.octaves import shapes_seen
-from dreambirds.dreaming.recipe import Recipe, as_recipe
+from dreambirds.dreaming.recipe import Recipe, as_recipe, last_value
 from dreambirds.dreaming.starts import Start, Starts
 from dreambirds.errors import UserError, first_line, is_out_of_memory
 from dreambirds.io import sha256_of
@@ -80,7 +90,7 @@ def estimate_activation_memory(model: nn.Module, recipe: Recipe, shape: tuple[in
 
 
 def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
-    score = Objective(recipe.objective)
+    score = make_objective(recipe.objective, model)
     watched = FeatureExtractor(model, score.layers, score.logits, statistics=recipe.batch_norm_prior > 0)
     device = next(model.parameters()).device
     image = torch.full((1, 3, *shape), 0.5, device=device, requires_grad=True)
@@ -102,16 +112,19 @@ def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
             raise UserError(
                 f"the model does not take pictures of {shape_text(shape)} pixels: {first_line(error)}"
             ) from error
+        seen.references = references_like(watched, seen, recipe, shape).of([True])
         score(seen, torch.zeros(1, dtype=torch.long, device=device))
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    return round(WORKSPACE * sum(size for place, size in kept.items() if place not in own)) + image.nbytes
+    compared = sum(reference.mean.nbytes for reference in seen.references.values()) * (1 + len(view_kinds(recipe)))
+    return round(WORKSPACE * sum(size for place, size in kept.items() if place not in own)) + image.nbytes + compared
 
 
 @dataclass(frozen=True)
 class DreamJob:
     """What to dream: a checkpoint, a recipe by name and its values, the labels with their names for people, the
-    photographs that they start from, if any, the data set's statistics, if needed, the folder for it all, the bytes
-    that pictures may take on the processor, a digest of the code, and which of the recipe's steps to keep (None: all).
+    photographs that they start from, if any, the data set's statistics, if needed, the folder of the prepared data set
+    whose photographs they are compared with, if they are, the folder for it all, the bytes that pictures may take on
+    the processor, a digest of the code, and which of the recipe's steps to keep (None: all).
     """
 
     checkpoint: Path
@@ -120,6 +133,7 @@ class DreamJob:
     names: dict[str, str]
     photographs: dict[str, Path]
     statistics: Path | None
+    references: Path | None
     folder: Path
     bytes_free: int
     code: str = ""
@@ -144,20 +158,23 @@ class DreamContext:
         self.job, self.device, self.info = job, device, read_metadata(job.checkpoint)
         self.trained = shape_of(self.info.image_size)
         self.shape = in_proportion(self.trained, job.parameters["size"] or min(self.trained))
-        self.recipe = as_recipe(job.parameters, min(self.shape))
+        self.recipe = as_recipe(job.parameters, min(self.shape), min(self.trained))
         self.precision = resolve_precision(job.parameters["precision"], device)
         self.checkpoint_sha256 = sha256_of(job.checkpoint)
         self.statistics_sha256 = sha256_of(job.statistics) if job.statistics else None
         self.starts_sha256 = {label: sha256_of(job.photographs[label]) for label in job.names if job.photographs}
+        compared = job.references and TrainingPhotographs(job.references, job.names, self.recipe.match_photographs)
+        self.photographs, self.references_sha256 = compared, compared.digests if compared else {}
 
     @cached_property
     def model(self):
         """The frozen model. Raises UserError if the recipe does not fit it."""
         classifier, _ = load_checkpoint(self.job.checkpoint)
-        self.layers = {name: find_layer(classifier.network, name) for name in layers(self.job.parameters["objective"])}
+        self.layers = {name: find_layers(classifier.network, name) for name in layers(self.recipe.objective)}
         # what the batch norms saw in training is wanted by the prior, so then they stay apart
         fold = not self.job.parameters["batch_norm_prior"]
-        return prepare_for_inference(classifier, self.trained, self.device, fold, self.layers.values())
+        seen = itertools.chain(*self.layers.values())
+        return prepare_for_inference(classifier, self.trained, self.device, fold, set(seen))
 
     @property
     def name(self) -> str:
@@ -192,6 +209,45 @@ class DreamContext:
             "device": self.device.type,
             "start_sha256": self.starts_sha256.get(label),
             "statistics_sha256": self.statistics_sha256,
+            "references_sha256": self.references_sha256.get(label),
+            "versions": {name: number for name, number in versions().items() if name != "dreambirds"},
+            "code": self.job.code,
+        }
+        return dream_key(facts)
+
+    def references(self, labels: Sequence[str]) -> Statistics | None:
+        """Return what the model makes of photographs of each label, (B, C, S) by kind of view and layer, on the device;
+        None if the recipe compares with none."""
+        if not self.photographs:
+            return None
+        features = FeatureExtractor(
+            self.model, sorted(make_objective(self.recipe.objective, self.model).matched), False
+        )
+        store, found = ReferenceStore(), []
+        for label in labels:
+
+            def compute(label=label) -> Statistics:
+                photographs = self.photographs.read(label).to(self.device)
+                return photograph_statistics(features, photographs, self.recipe, self.precision)
+
+            found.append(store.get(self._statistics_key(label), compute))
+        return {
+            kind: {layer: mean.to(self.device) for layer, mean in layers.items()}
+            for kind, layers in stack_statistics(found).items()
+        }
+
+    def _statistics_key(self, label: str) -> str:
+        """Return the digest of all that decides what the model makes of a label's photographs."""
+        recipe = self.recipe
+        seen = (recipe.match_statistics, recipe.match_regions, recipe.match_views)
+        views = (recipe.crop_area and last_value(recipe.crop_area), recipe.crop_ratio, bool(recipe.flip))
+        facts = {
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "photographs": self.references_sha256[label],
+            "layers": sorted(make_objective(recipe.objective, self.model).matched),
+            "seen": [*seen, *views, view_kinds(recipe), view_shape(recipe, self.shape), self.shape],
+            "precision": self.precision,
+            "device": self.device.type,
             "versions": {name: number for name, number in versions().items() if name != "dreambirds"},
             "code": self.job.code,
         }

@@ -101,6 +101,7 @@ class _Runner:
             recipe=replace(context.recipe, steps=tuple(steps)),
             rngs=rngs,
             spectrum=context.statistics[0],
+            references=context.references(labels),
             precision=context.precision,
             film_every=parameters["film_every"] if film else None,
         )
@@ -170,6 +171,8 @@ class _Runner:
     def _snapshot(self, label: str, step: int, environment: dict) -> Snapshot:
         start = self.job.photographs.get(label)
         begun = {"start": start.name, "start_sha256": self.context.starts_sha256[label]} if start else {}
+        if label in self.context.references_sha256:
+            begun["references_sha256"] = self.context.references_sha256[label]
         title = f"{self.job.names[label]}, dreamt at epoch {self.context.info.epoch}, step {step}"
         return Snapshot(title, {**self.request, "label": label, "step": step, **begun}, environment)
 

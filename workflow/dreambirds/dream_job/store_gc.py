@@ -17,13 +17,13 @@ from dreambirds.errors import UserError, first_line, one_line
 from dreambirds.io import remove_stale_temp_files, store_root
 
 LIMIT = "DREAMBIRDS_STORE_LIMIT"
-PARTS = ("dreams", "prepared", "judged", "memory", "photographs")
+PARTS = ("dreams", "references", "prepared", "judged", "memory", "photographs")
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 @dataclass(frozen=True)
 class Kept:
-    """One thing in the store that is kept or goes as a whole: a dream's folder, or a prepared picture."""
+    """One thing in the store that is kept or goes as a whole: a dream's folder, a prepared picture, or statistics."""
 
     path: Path
     size: int
@@ -40,7 +40,8 @@ def evict(root: Path, limit: int) -> tuple[int, int, int]:
     sweep(root / "dreams")
     for part in PARTS:
         remove_stale_temp_files(root / part, ABANDONED)
-    kept = sorted([*_dreams(root / "dreams"), *_pictures(root / "prepared")], key=lambda each: each.used)
+    files = [*_files(root / "prepared", "*/*.png"), *_files(root / "references", "*/*.safetensors")]
+    kept = sorted([*_dreams(root / "dreams"), *files], key=lambda each: each.used)
     left, removed, freed = sum(each.size for each in kept), 0, 0
     for each in kept:
         if left <= limit:
@@ -91,8 +92,8 @@ def _dreams(folder: Path) -> Iterator[Kept]:
             yield Kept(record.parent, size, record.stat().st_mtime)
 
 
-def _pictures(folder: Path) -> Iterator[Kept]:
-    for path in find(folder, "*/*.png"):
+def _files(folder: Path, pattern: str) -> Iterator[Kept]:
+    for path in find(folder, pattern):
         with suppress(OSError):
             about = path.stat()
             yield Kept(path, about.st_size, about.st_mtime)

@@ -15,14 +15,15 @@ from torch import nn
 
 from dreambirds.device import autocast, resolve_precision
 from dreambirds.dreaming import objectives, regularizers, updates
-from dreambirds.dreaming.features import FeatureExtractor
+from dreambirds.dreaming.features import FeatureExtractor, make_objective
+from dreambirds.dreaming.matching import LayerReference, References, Statistics
 from dreambirds.dreaming.octaves import Octaves, evaluation_shape, resize, tiled_gradient
-from dreambirds.dreaming.parameterization import make_parameterization
+from dreambirds.dreaming.parameterization import Pyramid, make_parameterization
 from dreambirds.dreaming.recipe import Recipe, Value, value_at
 from dreambirds.dreaming.stopping import StopTracker
 from dreambirds.dreaming.transforms import Transforms
 from dreambirds.dreaming.updates import per_image
-from dreambirds.errors import is_out_of_memory
+from dreambirds.errors import UserError, is_out_of_memory
 from dreambirds.seeding import generator
 
 
@@ -82,16 +83,21 @@ class Dreamer:
         recipe: Recipe,
         rngs: Sequence[torch.Generator],
         spectrum: torch.Tensor | None = None,
+        references: Statistics | None = None,
         precision: str = "float32",
     ):
         """Take the arguments of `dream`."""
         self.targets, self.recipe, self.rngs, self.spectrum = targets, recipe, list(rngs), spectrum
-        self.objective = objectives.Objective(recipe.objective)
+        self.objective = make_objective(recipe.objective, model)
         needs_logits, statistics = recipe.stop_confidence is not None, recipe.batch_norm_prior > 0
         self.features = FeatureExtractor(
             model, self.objective.layers, self.objective.logits or needs_logits, statistics=statistics
         )
         self.whole_model = FeatureExtractor(model, self.objective.layers, statistics=statistics)
+        if self.objective.matched and references is None:
+            raise UserError("objective: feature_match compares with photographs of the class; pass their `references`")
+        shape = (starts.shape[-2], starts.shape[-1])
+        self.references = References(recipe, references or {}, self.features.prefix, shape)
         self.precision = resolve_precision(precision, starts.device)
         self.transforms = Transforms(recipe, self.rngs)
         self.octaves = Octaves(recipe, starts)
@@ -105,8 +111,9 @@ class Dreamer:
         parameters = self.parameters.detach().requires_grad_(True)
         images = self.parameterization.decode(parameters)
         views = self.transforms(images, step)  # pad, roll, jitter, rotate, scale, crop, flip, noise
+        references = self.references.of(self.transforms.whole)
 
-        view_gradient, score, logits = self._objective_gradient(views)  # forward pass and objective
+        view_gradient, score, logits = self._objective_gradient(views, references)  # forward pass and objective
         penalty = regularizers.penalty(images, recipe.tv_weight, recipe.l2_weight)
         outputs, output_gradients = [views], [view_gradient]
         if penalty.requires_grad:
@@ -121,6 +128,8 @@ class Dreamer:
             direction = updates.blur(gradient, self._values(recipe.gradient_blur_sigma, step))
             direction = updates.clip(direction, recipe.gradient_clip)
             direction = updates.normalize(direction, recipe.gradient_normalization)
+            if isinstance(self.parameterization, Pyramid):
+                direction = self.parameterization.free(direction, step / max(1, recipe.pyramid_steps))
             updated = self.optimizer(self.parameters, direction, value_at(recipe.step_size, step))
             if recipe.parameterization == "pixels":
                 updated = updates.blur(updated.clamp_(0, 1), self._values(recipe.blur_sigma, step))
@@ -147,6 +156,7 @@ class Dreamer:
                 if self.features.logits or is_out_of_memory(error):
                     raise
                 outputs = self.features(shown)  # the layers take so small an image, and the head does not
+        outputs.references = self.references.of([True] * len(images))
         penalty = regularizers.penalty(images, self.recipe.tv_weight, self.recipe.l2_weight)
         return self._metrics(images, self._score(outputs, self.targets) - penalty, outputs.logits)
 
@@ -170,22 +180,27 @@ class Dreamer:
         elif grown is not self.parameters:
             self.parameters = torch.where(per_image(self.stops.active, grown), grown, self.parameters)
 
-    def _objective_gradient(self, views: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    def _objective_gradient(
+        self, views: torch.Tensor, references: dict[str, LayerReference]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Return the gradient of the score by the views, each image's mean score, and its mean logits if they are
         known."""
         views, tile = views.detach(), self.recipe.tile
         if tile:
             gradient, score, *logits = tiled_gradient(self._view_gradient, views, tile, self.rngs)
         else:
-            gradient, score, *logits = self._view_gradient(views)
+            gradient, score, *logits = self._view_gradient(views, references)
         return gradient, score, logits[0] if logits else None
 
-    def _view_gradient(self, views: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def _view_gradient(
+        self, views: torch.Tensor, references: dict[str, LayerReference] | None = None
+    ) -> tuple[torch.Tensor, ...]:
         views = views.contiguous(memory_format=torch.channels_last).requires_grad_(True)
         each = (len(self.targets), -1)
         targets = self.targets.repeat_interleave(len(views) // len(self.targets))
         with autocast(self.precision, views.device):
             outputs = self.features(views)
+        outputs.references = references or {}
         score = self._score(outputs, targets).unflatten(0, each).mean(dim=1)
         (gradient,) = torch.autograd.grad(score.sum(), views)
         logits = [] if outputs.logits is None else [outputs.logits.detach().unflatten(0, each).mean(dim=1)]
@@ -218,6 +233,7 @@ def dream(
     rngs: Sequence[torch.Generator] | None = None,
     *,
     spectrum: torch.Tensor | None = None,
+    references: Statistics | None = None,
     precision: str = "float32",
     film_every: int | None = None,
 ) -> DreamResult:
@@ -226,12 +242,13 @@ def dream(
     `model` maps images (B, 3, H, W) in [0, 1] to logits (B, C), in eval mode, its parameters needing no gradient;
     layers of objectives are looked up in its attribute `network`, or in itself. `targets` are (B,) class numbers;
     `starts` are (B, 3, H, W) in [0, 1]; `rngs` holds a CPU ``torch.Generator`` per image, which is advanced; by default
-    image i has ``generator(0, str(i))``. `spectrum` (3, H, W // 2 + 1) is what ``parameterization="maco"`` needs;
+    image i has ``generator(0, str(i))``. `spectrum` (3, H, W // 2 + 1) is what ``parameterization="maco"`` needs, and
+    `references`, those of each image's class as `matching.stack_statistics` has them, what ``feature_match`` needs;
     `precision` is one of `device.PRECISIONS`; with `film_every`, a frame is kept every so many steps. Images do not
     affect each other: a dream is the same alone, to rounding. Raises UserError where the recipe does not fit the model.
     """
     rngs = [generator(0, str(place)) for place in range(len(starts))] if rngs is None else rngs
-    dreamer = Dreamer(model, targets, starts, recipe, rngs, spectrum, precision)
+    dreamer = Dreamer(model, targets, starts, recipe, rngs, spectrum, references, precision)
     result, trace, metrics = DreamResult(), [], {}
     for step in range(max(recipe.steps)):
         if film_every and step % film_every == 0:

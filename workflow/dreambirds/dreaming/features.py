@@ -1,13 +1,13 @@
 """Look at a model's layers by their names, and stop it at the last one that is wanted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 
 import torch
 from torch import nn
 
 from dreambirds.device import to_float32
-from dreambirds.dreaming.objectives import ModelOutputs
+from dreambirds.dreaming.objectives import AUTO, ModelOutputs, Objective, layers
 from dreambirds.dreaming.regularizers import FIRST_NORM_WEIGHT, norm_layers, statistics_distance
 from dreambirds.errors import UserError, did_you_mean
 
@@ -23,6 +23,42 @@ def find_layer(network: nn.Module, name: str) -> str:
     if name not in modules:
         raise UserError(f"objective: the model has no layer '{name}'; {did_you_mean(name, modules)}")
     return name
+
+
+def find_layers(network: nn.Module, name: str) -> list[str]:
+    """Return the names of the modules that a layer of an objective stands for: `auto_layers`, or one.
+
+    Raises UserError as `find_layer` does.
+    """
+    return auto_layers(network) if name == AUTO else [find_layer(network, name)]
+
+
+def auto_layers(network: nn.Module) -> list[str]:
+    """Return the stem of a timm model, its feature stages, and its last convolution, if these are apart.
+
+    Raises UserError if timm lists no stages of the model.
+    """
+    modules: dict[str, nn.Module] = dict(network.named_modules())
+    stages = [stage["module"] for stage in getattr(network, "feature_info", []) if stage["module"] in modules]
+    if not stages:
+        raise UserError("objective: timm lists no stages of this model, so 'auto' means nothing; name layers")
+    convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
+    heads: str | Sequence[str] = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
+    heads = [heads] if isinstance(heads, str) else heads
+    begins_behind_stem = any(True for _ in modules[stages[0]].parameters())  # else it is the stem's activation
+    apart = convolutions[:1] * begins_behind_stem + [name for name in convolutions[-1:] if name not in heads]
+    inside = tuple(f"{stage}." for stage in stages)
+    chosen = {*stages, *(name for name in apart if not name.startswith(inside))}
+    return [name for name in modules if name in chosen]
+
+
+def make_objective(objective: str | Mapping[str, float], model: nn.Module) -> Objective:
+    """Return an objective for a model, the layers that it names as `auto` filled in.
+
+    Raises UserError if a term is unknown, or timm lists no stages of a model that should have some.
+    """
+    network = getattr(model, "network", model)
+    return Objective(objective, auto_layers(network) if AUTO in layers(objective) else ())
 
 
 def _at_depth(network: nn.Module, depth: str) -> str:
@@ -54,6 +90,7 @@ class FeatureExtractor:
         self.model, self.logits = model, logits or statistics
         self.layers = {name: network.get_submodule(find_layer(network, name)) for name in layers}
         self.channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # timm's word, of Swin and its kin
+        self.prefix = int(getattr(network, "num_prefix_tokens", 0))  # of a transformer, before the tokens of the map
         self.norms = norm_layers(network) if statistics else []
         if statistics and not self.norms:
             raise UserError("batch_norm_prior: the model has no batch norm whose statistics could be compared")

@@ -2,13 +2,14 @@
 
 A new objective is one function with `@objective` here and a line in the schema of recipes. A function without a form
 scores a class: it takes logits (B, C) and targets (B,), integers. One with forms scores a layer: it takes an activation
-(B, ...) and its `Term`. Both return (B,). Imports no torch, since configs are checked without it.
+(B, ...) and its `Term`, or, with ``photographs=True``, what the layer makes of photographs of the class. All return
+(B,). Imports no torch, since configs are checked without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from dreambirds.errors import UserError, did_you_mean
@@ -16,12 +17,16 @@ from dreambirds.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     import torch
 
+    from dreambirds.dreaming.matching import LayerReference
+
 LONGEST_NUMBER = 10
+AUTO = "auto"  # the stem, the stages and the last convolution of a network
 
 
 @dataclass(frozen=True)
 class Term:
-    """One score, its weight, and for a layer's score the module's name (or depth, `50%`), channel and place (y, x)."""
+    """One score, its weight, and for a layer's score the module's name (or depth, `50%`; or `auto`, which stands for
+    several), channel and place (y, x)."""
 
     kind: str
     weight: float = 1.0
@@ -33,20 +38,23 @@ class Term:
 @dataclass
 class ModelOutputs:
     """What a model saw in images: logits (B, C), or None if it was stopped before; activations by layer;
-    and how far each image's statistics in the batch norms lie from those that the model was trained on, (B,)."""
+    how far each image's statistics in the batch norms lie from those that the model was trained on, (B,); and, by
+    layer, what it makes of photographs of each image's class, where an objective compares with those."""
 
     logits: torch.Tensor | None = None
     layers: dict[str, torch.Tensor] = field(default_factory=dict)
     statistics: torch.Tensor | None = None
+    references: dict[str, LayerReference] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Score:
-    """A registered objective: its function, and the forms in which its arguments are written, such as
-    ``LAYER:CHANNEL``; none for the score of a class."""
+    """A registered objective: its function, the forms in which its arguments are written, such as ``LAYER:CHANNEL``;
+    none for the score of a class; and whether it compares with photographs of the class."""
 
     function: Callable[..., torch.Tensor]
     forms: tuple[str, ...]
+    photographs: bool = False
 
 
 OBJECTIVES: dict[str, Score] = {}
@@ -55,11 +63,11 @@ OBJECTIVES: dict[str, Score] = {}
 Function = TypeVar("Function", bound="Callable[..., torch.Tensor]")
 
 
-def objective(*forms: str) -> Callable[[Function], Function]:
+def objective(*forms: str, photographs: bool = False) -> Callable[[Function], Function]:
     """Register a function as the objective of its name."""
 
     def register(function: Function) -> Function:
-        OBJECTIVES[function.__name__] = Score(function, forms)
+        OBJECTIVES[function.__name__] = Score(function, forms, photographs)
         return function
 
     return register
@@ -121,6 +129,13 @@ def neuron(activation: torch.Tensor, term: Term) -> torch.Tensor:
     return chosen[index]
 
 
+@objective("", "LAYER", photographs=True)
+def feature_match(activation: torch.Tensor, reference: LayerReference) -> torch.Tensor:
+    """Return minus the distance of a layer's activations from those of photographs of the class: VITAL, Görgün et al.
+    2025 (see `matching`). Without a layer, those of `AUTO` are compared."""
+    return -reference.distance(activation)
+
+
 def _channel(activation: torch.Tensor, term: Term) -> torch.Tensor:
     axis = 1 if activation.ndim == 4 else -1
     if term.channel is None or term.channel >= activation.shape[axis]:
@@ -144,6 +159,11 @@ def layers(objective: str | Mapping[str, float]) -> list[str]:
     return [term.layer for term in parse(objective) if term.layer is not None]
 
 
+def needs_photographs(objective: str | Mapping[str, float]) -> bool:
+    """Tell whether an objective compares with photographs of the class."""
+    return any(OBJECTIVES[term.kind].photographs for term in parse(objective))
+
+
 def _term(text: str, weight: float) -> Term:
     kind, *rest = str(text).split(":")
     forms = OBJECTIVES[kind].forms if kind in OBJECTIVES else ()
@@ -152,21 +172,30 @@ def _term(text: str, weight: float) -> Term:
     if not forms:
         more = f"'{kind}' takes no layer" if kind in OBJECTIVES else did_you_mean(kind, OBJECTIVES)
         raise UserError(f"unknown objective '{text}'; {more}")
+    if not rest and "" in forms:
+        return Term(kind, weight, AUTO)
     numbers = rest[1:]
     counts = all(number.isdecimal() and len(number) < LONGEST_NUMBER for number in numbers)
     if len(rest) not in [len(form.split(":")) for form in forms] or not rest[0] or not counts:
-        raise UserError(f"the objective '{text}' must be written {' or '.join(f'{kind}:{form}' for form in forms)}")
+        written = " or ".join(f"{kind}:{form}" if form else kind for form in forms)
+        raise UserError(f"the objective '{text}' must be written {written}")
     whole = [int(number) for number in numbers]
     return Term(kind, weight, rest[0], whole[0] if whole else None, tuple(whole[1:]) or None)
 
 
 class Objective:
-    """A weighted sum of scores. `layers` names the modules that it looks at, `logits` tells whether it needs those."""
+    """A weighted sum of scores. `layers` names the modules that it looks at, and `matched` those of them that are
+    compared with photographs; `logits` tells whether it needs those."""
 
-    def __init__(self, objective: str | Mapping[str, float]):
-        """Take an objective as `parse` does. Raises UserError if a term is unknown."""
-        self.terms = parse(objective)
+    def __init__(self, objective: str | Mapping[str, float], auto: Sequence[str] = ()):
+        """Take an objective as `parse` does, and the layers that `AUTO` stands for. Raises UserError if a term is
+        unknown."""
+        terms = [(term, auto if term.layer == AUTO else [term.layer]) for term in parse(objective)]
+        self.terms = [replace(term, layer=layer) for term, each in terms for layer in each]
         self.layers = list(dict.fromkeys(term.layer for term in self.terms if term.layer is not None))
+        self.matched = {
+            term.layer for term in self.terms if term.layer is not None and OBJECTIVES[term.kind].photographs
+        }
         self.logits = any(term.layer is None for term in self.terms)
 
     def __call__(self, seen: ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
@@ -175,5 +204,7 @@ class Objective:
 
     @staticmethod
     def _score(term: Term, seen: ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
-        function = OBJECTIVES[term.kind].function
-        return function(seen.logits, targets) if term.layer is None else function(seen.layers[term.layer], term)
+        score = OBJECTIVES[term.kind]
+        if term.layer is None:
+            return score.function(seen.logits, targets)
+        return score.function(seen.layers[term.layer], seen.references[term.layer] if score.photographs else term)

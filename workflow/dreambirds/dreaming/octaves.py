@@ -65,7 +65,7 @@ def octave_shapes(recipe: Recipe, shape: Sequence[int]) -> list[tuple[int, int]]
 def evaluation_shape(recipe: Recipe, shape: tuple[int, int]) -> tuple[int, int]:
     """Return (height, width) at which whole pictures of a shape are shown to the model, to be measured: that of the
     views where these are crops; so small that it fits into a tile where they are tiles."""
-    if recipe.crops and recipe.crop_output_size:
+    if _crops(recipe) and recipe.crop_output_size:
         return in_proportion(shape, recipe.crop_output_size)
     return in_proportion(shape, min(max(shape), recipe.tile or max(shape)), of=max)
 
@@ -80,9 +80,13 @@ def shapes_seen(recipe: Recipe, shape: tuple[int, int]) -> list[tuple[int, int]]
 
 def _view_shape(recipe: Recipe, shape: tuple[int, int]) -> tuple[int, int]:
     height, width = (side + 2 * recipe.pad for side in shape)
-    if recipe.crops and recipe.crop_output_size:
+    if _crops(recipe) and recipe.crop_output_size:
         height, width = in_proportion((height, width), recipe.crop_output_size)
     return min(height, recipe.tile or height), min(width, recipe.tile or width)
+
+
+def _crops(recipe: Recipe) -> bool:
+    return bool(recipe.crops) or recipe.crop_area is not None
 
 
 def resize(images: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:

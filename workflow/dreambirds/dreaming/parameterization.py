@@ -1,14 +1,16 @@
-"""Image parameterizations: pixels, Fourier coefficients and MACO, and decorrelated colors."""
+"""Image parameterizations: pixels, Fourier coefficients, MACO and pyramids, and decorrelated colors."""
 
 import math
 from collections.abc import Iterable
 
 import torch
+from torch.nn import functional
 
 EDGE = 1 / 512
 LUCID_SCALE = 4.0
 ANGLES = math.pi / math.sqrt(3)
 TINY = 1e-5
+PYRAMID_SCALE = 2.0
 
 
 def color_matrix(dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> torch.Tensor:
@@ -94,12 +96,60 @@ class Maco:
         return to_pixels(torch.fft.irfft2(spectrum, s=self.size, norm="ortho"))
 
 
+class Pyramid:
+    """The sum of images of decorrelated colors at rising resolutions: Direct Ascent Synthesis, Fort & Whitaker 2025
+    (arXiv 2502.07753).
+
+    Parameters are (B, N): the colors (3, h, w) of all levels in line, from the coarsest, whose shorter side is one
+    pixel, to the finest, which is as large as the image. Each level has about half the sides of the next. Each is
+    enlarged bilinearly before they are added.
+    """
+
+    def __init__(self, height: int, width: int):
+        """Prepare for images of one size."""
+        finer = range(math.ceil(math.log2(min(height, width))), -1, -1)
+        self.shapes = [(math.ceil(height / 2**times), math.ceil(width / 2**times)) for times in finer]
+        self.sizes = [3 * math.prod(shape) for shape in self.shapes]
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Return parameters whose image is the given one, to rounding and but for values at the edge of the range.
+
+        Each level takes what the coarser ones lack, as in a Laplacian pyramid (Burt & Adelson 1983).
+        """
+        levels, rest = [], from_pixels(images) / PYRAMID_SCALE
+        for shape in self.shapes:
+            levels.append(functional.adaptive_avg_pool2d(rest, shape))
+            rest = rest - self._enlarge(levels[-1])
+        return torch.cat([level.flatten(1) for level in levels], dim=1)
+
+    def decode(self, parameters: torch.Tensor) -> torch.Tensor:
+        """Return images (B, 3, H, W) in [0, 1]."""
+        levels = parameters.split(self.sizes, dim=1)
+        colors = [
+            self._enlarge(level.unflatten(1, (3, *shape))) for level, shape in zip(levels, self.shapes, strict=True)
+        ]
+        return to_pixels(PYRAMID_SCALE * torch.stack(colors).sum(dim=0))
+
+    def free(self, gradient: torch.Tensor, progress: float) -> torch.Tensor:
+        """Return a gradient (B, N) without the levels that are still fixed: they are freed one after another, at even
+        distances, while `progress` goes from 0, where the coarsest is free, to 1."""
+        count = min(len(self.sizes), 1 + int(progress * len(self.sizes)))
+        fixed = torch.zeros_like(gradient)
+        free = sum(self.sizes[:count])
+        fixed[:, :free] = gradient[:, :free]
+        return fixed
+
+    def _enlarge(self, level: torch.Tensor) -> torch.Tensor:
+        return functional.interpolate(level, self.shapes[-1], mode="bilinear", align_corners=False)
+
+
 def make_parameterization(
     kind: str, shape: tuple[int, int], magnitudes: torch.Tensor | None = None
-) -> Pixels | Fourier | Maco:
-    """Return what a dream of (height, width) climbs in: ``pixels``, ``fourier``, or ``maco`` with its magnitudes."""
-    if kind == "fourier":
-        return Fourier(*shape)
+) -> Pixels | Fourier | Maco | Pyramid:
+    """Return what a dream of (height, width) optimizes: ``pixels``, ``fourier``, ``pyramid``, or ``maco`` with its
+    magnitudes."""
+    if kind in ("fourier", "pyramid"):
+        return Fourier(*shape) if kind == "fourier" else Pyramid(*shape)
     return Maco(*shape, magnitudes) if kind == "maco" else Pixels()  # type: ignore[arg-type]  # maco has some
 
 

@@ -35,6 +35,12 @@ def value_at(value: Value, step: int, rng: "torch.Generator | None" = None) -> f
     return reached
 
 
+def last_value(value: Value) -> float:
+    """Return what a number or a schedule, which is not random, is in the end."""
+    reached: float = value["to"] if isinstance(value, Mapping) else value
+    return reached
+
+
 def is_always(value: Value, constant: float) -> bool:
     """Tell whether a value is this number at every step."""
     return not isinstance(value, Mapping) and value == constant
@@ -46,15 +52,21 @@ class Recipe:
 
     `steps` are the moments to keep, ascending; `step_size` is in units of the parameters of the `parameterization` (for
     pixels, of their range) after the gradient's normalisation; lengths are in pixels, `rotate` in degrees, `scale` a
-    factor, `crop_size` a share of both sides, `crop_output_size` the shorter side of a crop's view, `flip` a
-    probability a step; `noise` and the penalties are in units of the range. config/README.md explains each.
+    factor, `crop_size` a share of both sides, `crop_area` a share of the area, `crop_output_size` the shorter side of
+    a crop's view, `flip` and `whole_views` probabilities a step; `noise` and the penalties are in units of the range.
+    config/README.md explains each.
     """
 
     objective: str | Mapping[str, float] = "logit"
     tv_weight: float = 0.0
     l2_weight: float = 0.0
     batch_norm_prior: float = 0.0
+    match_statistics: str = "sorted"
+    match_regions: str = "whole"
+    match_photographs: int = 48
+    match_views: int = 4
     parameterization: str = "pixels"
+    pyramid_steps: int = 0
     steps: tuple[int, ...] = (200,)
     stop_confidence: float | None = None
     stop_plateau: int | None = None
@@ -77,6 +89,9 @@ class Recipe:
     rotate: Value = 0.0
     crops: int = 0
     crop_size: Value = 0.25
+    crop_area: Value | None = None
+    crop_ratio: float = 4 / 3
+    whole_views: float = 0.0
     crop_output_size: int | None = None
     noise: float = 0.0
     octaves: int = 1
@@ -115,9 +130,15 @@ def _times(value: Value, factor: float) -> Value:
     return {**value, "from": value["from"] * factor, "to": value["to"] * factor}
 
 
-def as_recipe(parameters: Mapping[str, Any], side: int) -> Recipe:
+def as_recipe(parameters: Mapping[str, Any], side: int, trained_side: int | None = None) -> Recipe:
     """Return the recipe of the dreamer that a config's parameters describe for pictures whose shorter side has
-    `side` pixels."""
+    `side` pixels.
+
+    Random resized crops are shown at the size that the network was trained at, `trained_side`, unless the parameters
+    have another.
+    """
     values = {key.name: parameters[key.name] for key in fields(Recipe)}
+    if values["crop_area"] is not None and values["crop_output_size"] is None:
+        values["crop_output_size"] = trained_side
     recipe = Recipe(**{**values, "steps": tuple(parameters["steps"])})
     return recipe if parameters["reference_size"] is None else scaled(recipe, side / parameters["reference_size"])

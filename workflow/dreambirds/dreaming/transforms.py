@@ -8,6 +8,7 @@ import math
 import torch
 from torch.nn import functional
 
+from dreambirds.dreaming.crops import WHOLE, draw_box, resized_crops
 from dreambirds.dreaming.recipe import Recipe, is_always, value_at
 from dreambirds.shapes import in_proportion
 
@@ -28,12 +29,13 @@ class Transforms:
         self.mirrored = [False] * len(rngs)
         still = is_always(recipe.scale, 1) and is_always(recipe.rotate, 0) and recipe.scale_width is None
         self.warps = bool(recipe.crops) or not still
+        self.whole = [recipe.crop_area is None] * len(rngs)  # which images the last views showed whole
 
     def __call__(self, images: torch.Tensor, number: int) -> torch.Tensor:
         """Return views of images (B, 3, H, W) at a step: (B, 3, H + 2 pad, W + 2 pad).
 
         With crops they are B x crops, image after image, in the same proportions; `crop_output_size` is their shorter
-        side.
+        side, as it is that of random resized crops.
         """
         recipe = self.recipe
         if recipe.pad:
@@ -44,6 +46,8 @@ class Transforms:
             images = self._jittered(images)
         if self.warps:
             images = self._warped(images, number)
+        if recipe.crop_area is not None:
+            images = self._cropped(images, value_at(recipe.crop_area, number))
         if recipe.flip:
             images = self._mirrored(images)
         if recipe.noise:
@@ -69,6 +73,16 @@ class Transforms:
         for place, rng in enumerate(self.rngs):
             self.mirrored[place] ^= torch.rand((), generator=rng).item() < self.recipe.flip
         return views
+
+    def _cropped(self, images: torch.Tensor, smallest_area: float) -> torch.Tensor:
+        """Return a random resized crop of each image, or with the probability `whole_views` the whole of it."""
+        boxes = [draw_box(rng, smallest_area, self.recipe.crop_ratio) for rng in self.rngs]
+        if self.recipe.whole_views:
+            self.whole = [torch.rand((), generator=rng).item() < self.recipe.whole_views for rng in self.rngs]
+            boxes = [WHOLE if whole else box for whole, box in zip(self.whole, boxes, strict=True)]
+        height, width = images.shape[-2:]
+        shape = in_proportion((height, width), self.recipe.crop_output_size or min(height, width))
+        return resized_crops(images, boxes, shape)
 
     def _warped(self, images: torch.Tensor, number: int) -> torch.Tensor:
         count = max(1, self.recipe.crops)

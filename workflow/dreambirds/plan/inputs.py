@@ -14,11 +14,12 @@ from dreambirds.config.load import Section
 from dreambirds.config.recipes import start_file
 from dreambirds.data.labels import Label
 from dreambirds.data.sources.catalog import list_files
+from dreambirds.dreaming.objectives import needs_photographs
 from dreambirds.io import atomic_write, digest_of, expand, sha256_of, store_root
 from dreambirds.models import MODEL_FILE
-from dreambirds.plan.paths import checkpoint_folder, index_name, job_folder, picture_name
+from dreambirds.plan.paths import checkpoint_folder, index_name, job_folder, picture_name, prepared_folder
 from dreambirds.plan.plan import Plan
-from dreambirds.shapes import shape_name
+from dreambirds.shapes import shape_name, shape_of
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,15 @@ def statistics(plan: Plan, recipe: str) -> list[str]:
     parameters = plan.recipes[recipe]
     needed = parameters["parameterization"] == "maco" or parameters["start"] == "class_mean"
     return [f"results/{plan.study}/dataset/statistics-{shape_name(plan.shape(recipe))}.safetensors"] if needed else []
+
+
+def reference_pictures(plan: Plan, recipe: str) -> list[str]:
+    """Return the table and the pictures of the data set, as large as a recipe's dreams, if it compares them with those
+    of its class."""
+    if not needs_photographs(plan.recipes[recipe]["objective"]):
+        return []
+    folder = prepared_folder(plan.study, plan.shape(recipe), shape_of(plan.config["dataset"]["image_size"]))
+    return [f"{folder}/images.csv", f"{folder}/pictures.npy"]
 
 
 class _Request(TypedDict):

@@ -39,7 +39,10 @@ MOST = 8000 * MB  # that a dream job asks for, unless a single picture needs mor
 ROOM = 1.3  # what a job gets, over what its batch needs, as it fills only four fifths of what it has
 SHOOTING = 60  # bytes a pixel and frame, while one film is written
 
-RECIPE = ("objective", "octaves", "octave_scale", "pad", "crops", "crop_output_size", "tile", "reference_size")
+RECIPE = (
+    *("objective", "match_statistics", "match_regions", "octaves", "octave_scale", "pad", "crops", "crop_area"),
+    *("whole_views", "crop_output_size", "tile", "reference_size"),
+)
 FOUND = {
     "optimizer": ["per_byte"],
     "training": ["weights", "learning", "picture"],

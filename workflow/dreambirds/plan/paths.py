@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from dreambirds.config import VIEWS
+from dreambirds.shapes import shape_name
 
 # next to a checkpoint's weights and config, which `dreambirds.models` names
 STATE_FILE, HISTORY_FILE, SUBMISSION_FILE = "training_state.safetensors", "history.csv", "submission.csv"
@@ -22,6 +23,13 @@ def epoch_name(epoch: float | str) -> str:
 def checkpoint_folder(study: str, run: str, epoch: float | str) -> str:
     """Return the folder of a checkpoint."""
     return f"results/{study}/runs/{run}/{epoch_name(epoch)}"
+
+
+def prepared_folder(study: str, shape: tuple[int, int], trained: tuple[int, int]) -> str:
+    """Return the folder of a study's data set, prepared at a (height, width) in pixels: that of training is the data
+    set's own."""
+    dataset = f"results/{study}/dataset"
+    return dataset if shape == trained else f"{dataset}/canvas-{shape_name(shape)}"
 
 
 def step_name(step: int) -> str:

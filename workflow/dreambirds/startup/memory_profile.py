@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from dreambirds.dream_job.context import COPIES, estimate_activation_memory
-from dreambirds.dreaming.features import find_layer
+from dreambirds.dreaming.features import find_layers
 from dreambirds.dreaming.objectives import layers
 from dreambirds.dreaming.octaves import shapes_seen
 from dreambirds.dreaming.recipe import Recipe, as_recipe
@@ -109,9 +109,10 @@ class _Subject:
 
     def dreaming(self, parameters: dict, shape: tuple[int, int]) -> int | None:
         """Return the bytes that a picture takes in a dream of (height, width); None if only the dream can tell."""
-        recipe = as_recipe(parameters, min(shape))
-        names = layers(recipe.objective)
-        seen = frozenset(find_layer(self.classifier.network, name) for name in names)
+        recipe = as_recipe(parameters, min(shape), min(self.shape))
+        seen = frozenset(
+            layer for name in layers(recipe.objective) for layer in find_layers(self.classifier.network, name)
+        )
         model = self.frozen(not recipe.batch_norm_prior, seen)
         largest = max(shapes_seen(recipe, shape), key=math.prod)
         if math.prod(largest) <= LARGEST:

@@ -1,0 +1,73 @@
+"""What a checkpoint makes of the photographs of each class: computed once, and kept in the store."""
+
+import logging
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dreambirds.data.dataset import open_packed
+from dreambirds.data.tables import read_images, remedy
+from dreambirds.dreaming.matching import Statistics
+from dreambirds.errors import UserError
+from dreambirds.io import digest_of, store_root, unwritable
+from dreambirds.models.checkpoint import load_tensors, save_tensors
+
+log = logging.getLogger(__name__)
+
+
+class TrainingPhotographs:
+    """The first training photographs of each class of a prepared data set; `digests` has what decides their pixels."""
+
+    def __init__(self, folder: Path, labels: Collection[str], most: int):
+        """Open the data set in a folder. Raises UserError if it is not whole, or a label has no photograph that
+        trains."""
+        images = read_images(folder)
+        images = images[images["path"] != ""].reset_index(drop=True)
+        self.pictures = open_packed(folder, list(images["sha256"]))
+        training = images[images["split"] == "train"]
+        self.rows = {label: rows.index[:most] for label, rows in training.groupby("label")}
+        for label in labels:
+            if label not in self.rows:
+                raise UserError(f"'{folder}/images.csv' has no training photograph of '{label}'; {remedy(folder)}")
+        self.digests = {label: digest_of(list(images["sha256"][self.rows[label]])) for label in labels}
+
+    def read(self, label: str) -> torch.Tensor:
+        """Return the photographs of a class, (N, 3, H, W) in [0, 1]."""
+        return torch.from_numpy(np.stack([self.pictures[row] for row in self.rows[label]])).float() / 255
+
+
+class ReferenceStore:
+    """The statistics of classes in a folder of the store, one file each. Many jobs may use it at once."""
+
+    def __init__(self, folder: Path | None = None):
+        """Take the folder, by default ``references`` in the store."""
+        self.folder = folder or store_root() / "references"
+
+    def get(self, key: str, compute: Callable[[], Statistics]) -> Statistics:
+        """Return the statistics of a key, by kind of view and layer; what is not there, or damaged, is computed and put
+        there. Raises UserError where the store can't be written to."""
+        path = self.folder / key[:2] / f"{key}.safetensors"
+        if path.exists():
+            try:
+                path.touch()  # eviction goes by it
+                return _by_kind(load_tensors(path)[0])
+            except (OSError, UserError) as error:
+                log.warning("the stored statistics '%s' are damaged (%s) and computed again", path, error)
+        statistics = compute()
+        tensors = {f"{kind}/{layer}": mean for kind, layers in statistics.items() for layer, mean in layers.items()}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_tensors(path, tensors, {})
+        except OSError as error:
+            raise unwritable("statistics of photographs", self.folder, error) from error
+        return statistics
+
+
+def _by_kind(tensors: dict[str, torch.Tensor]) -> Statistics:
+    statistics: Statistics = {}
+    for name, mean in tensors.items():
+        kind, _, layer = name.partition("/")
+        statistics.setdefault(kind, {})[layer] = mean
+    return statistics
