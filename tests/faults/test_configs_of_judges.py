@@ -58,6 +58,7 @@ def from_checkpoint(file: str, **names: str) -> dict:
 
 
 RUN = "runs/scratch"
+LITE, SHIPPED = "tf_efficientnet_lite0", {"weights": "package"}
 BAD = [
     # what classes are called
     (
@@ -91,6 +92,15 @@ BAD = [
     ),
     ("runs.scratch.weights: 'other.safetensors' does not fit the model", {f"{RUN}/weights": "other.safetensors"}),
     ("judges.j.train.weights: 'cut' is not a safetensors", {"judges/j/train": {"model": "test_vit", "weights": "cut"}}),
+    ("judges.w.weights: 'package' is for runs and for a judge's 'train'; name a", from_weights(weights="package")),
+    (
+        "judges.j.train.weights: no package ships weights of 'test_vit'",
+        {"judges/j/train": {"model": "test_vit", **SHIPPED}},
+    ),
+    (
+        "runs.scratch.model_options: with {'stem_kernel_size': 5} the package's file does not fit the model: ",
+        {f"{RUN}/model": LITE, f"{RUN}/model_options": {"stem_kernel_size": 5}, f"{RUN}/weights": "package"},
+    ),
     # checkpoints
     ("judges.w.checkpoint: 'cut' is no whole checkpoint", from_checkpoint("cut")),
     ("name another file, or make it again in the study that it is of", from_checkpoint("cut")),

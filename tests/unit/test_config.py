@@ -81,7 +81,7 @@ def test_the_shipped_configs_are_good(path, tmp_path):
         shipped["dataset"]["path"] = str(layout[shipped["dataset"]["source"]])
         (tmp_path / "weights").touch()
         for run in shipped["runs"].values():
-            run["weights"] = "hub" if run["weights"] == "hub" else str(tmp_path / "weights")
+            run["weights"] = run["weights"] if run["weights"] in ("hub", "package") else str(tmp_path / "weights")
     plan = make_plan(shipped)
     assert plan.study == path.stem
     steps = sum(len(recipe["steps"]) for recipe in plan.recipes.values())

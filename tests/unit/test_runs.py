@@ -88,7 +88,7 @@ REFUSED = [
     ({"epochs": [True]}, r"runs\.a\.epochs\.0: must be of type number, not True"),
     ({"epochs": ["0.5"]}, r"runs\.a\.epochs\.0: must be of type number, not '0\.5'; .*write 0\.5"),
     ({"epochs": [-0.5]}, r"runs\.a\.epochs\.0: must be at least 0"),
-    ({"weights": "nowhere.pth"}, r"runs\.a\.weights: 'nowhere\.pth' is not a file \(nor null, nor 'hub'\)"),
+    ({"weights": "nowhere.pth"}, r"runs\.a\.weights: 'nowhere\.pth' is not a file \(nor null, 'hub' or 'package'\)"),
     ({"weights": "/"}, r"runs\.a\.weights: '/' is not a file"),
     ({"schedule": "cosin"}, r"runs\.a\.schedule: unknown value 'cosin'; did you mean 'cosine'\?"),
     ({"schedule": "plateau"}, r"runs\.a\.schedule: unknown value 'plateau'; .*allowed: constant, cosine"),
@@ -131,6 +131,7 @@ GOOD = [
     {"schedule": "cosine", "schedule_epochs": 3, "warmup_epochs": 2},
     {"epochs": [0, 0.0001, 9999]},
     {"schedule": "constant", "warmup_epochs": 0, "gradient_clip": 0.5, "mixup": 0.2, "precision": "auto"},
+    {"weights": "package", "model": "tf_efficientnet_lite0"},
     {"weights": "hub", "compile": True, "class_weights": "balanced", "threads": {"loader_workers": 0}},
 ]
 

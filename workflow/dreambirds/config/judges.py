@@ -5,6 +5,7 @@ from dreambirds.config.runs import check_model, check_options, check_run, parse_
 from dreambirds.data.labels import Label, check_labels, match_classes, read_names
 from dreambirds.errors import UserError, did_you_mean, error_context
 from dreambirds.io import expand, is_file
+from dreambirds.models import NOT_FILES
 
 KINDS = ("train", "run", "checkpoint", "weights")
 BELONGS = {"run": ("epoch",), "weights": ("labels", "model", "model_options", "image_size", "names")}
@@ -95,6 +96,8 @@ def _check_checkpoint(judge: Section, where: str, _runs: dict[str, Section]) -> 
 
 
 def _check_weights(judge: Section, where: str, _runs: dict[str, Section]) -> None:
+    if judge["weights"] in NOT_FILES:
+        raise UserError(f"{where}.weights: '{judge['weights']}' is for runs and for a judge's 'train'; name a file")
     _check_file(judge, "weights", where)
     for key, meaning in (("labels", "a file with a line a class"), ("model", "a model of timm")):
         if judge[key] is None:

@@ -6,8 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dreambirds.config.load import Section, check_path_characters
-from dreambirds.errors import UserError, did_you_mean, first_line
+from dreambirds.errors import UserError, did_you_mean, error_context, first_line
 from dreambirds.io import expand, is_file
+from dreambirds.models import NOT_FILES
+from dreambirds.models.packages import find_weights
 from dreambirds.shapes import as_size, shape_of
 
 _MODEL = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
@@ -72,9 +74,12 @@ def check_run(run: Section, where: str) -> None:
     for key, wrong in _misfits(run).items():
         if wrong:
             raise UserError(f"{where}.{key}: {wrong}")
-    if run["weights"] not in (None, "hub"):
+    if run["weights"] not in NOT_FILES:
         check_path_characters(expand(run["weights"]), f"{where}.weights")
     check_model(run["model"], f"{where}.model")
+    if run["weights"] == "package":
+        with error_context(f"{where}.weights"):
+            find_weights(run["model"])
     check_options(run["model_options"], f"{where}.model_options")
     check_optimizer(run["optimizer"], f"{where}.optimizer")
 
@@ -82,14 +87,14 @@ def check_run(run: Section, where: str) -> None:
 def _misfits(run: Section) -> dict[str, str | None]:
     milestones, weights = run["schedule_milestones"], run["weights"]
     late = run["schedule"] in FALLING and run["warmup_epochs"] >= run["schedule_epochs"]
-    lost = weights not in (None, "hub") and not is_file(expand(weights))
+    lost = weights not in NOT_FILES and not is_file(expand(weights))
     return {
         "epochs": _misfit_epochs(run["epochs"]),
         "schedule_milestones": f"must be ascending, not {milestones}" if milestones != sorted(milestones) else None,
         "warmup_epochs": f"must be less than schedule_epochs for '{run['schedule']}', not {run['warmup_epochs']}"
         if late
         else None,
-        "weights": f"'{weights}' is not a file (nor null, nor 'hub')" if lost else None,
+        "weights": f"'{weights}' is not a file (nor null, 'hub' or 'package')" if lost else None,
     }
 
 

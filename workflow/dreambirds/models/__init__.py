@@ -5,3 +5,4 @@ timm which model they belong to.
 """
 
 MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+NOT_FILES = (None, "hub", "package")  # what a run's `weights` may be instead of a file

@@ -9,7 +9,9 @@ from torch import nn
 
 from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory
 from dreambirds.io import expand
-from dreambirds.models.weights import hub_timeout, load_weights
+from dreambirds.models import NOT_FILES
+from dreambirds.models.package_weights import read_package_weights
+from dreambirds.models.weights import hub_timeout, load_weights, set_weights
 from dreambirds.shapes import as_size, shape_text
 
 
@@ -38,8 +40,9 @@ def options_for(name: str, options: dict, shape: tuple[int, int]) -> dict:
 def build(name: str, classes: int, options: dict, weights: str | None = None, new_head: bool = True) -> Classifier:
     """Return a classifier of any timm architecture, in training mode.
 
-    `weights` is None (random, from torch's global generator), ``hub`` (timm's pretrained weights, downloaded once) or
-    a file for `load_weights`, as is `new_head`. Raises UserError where the options, the hub or the file are no good.
+    `weights` is None (random, from torch's global generator), ``hub`` (timm's pretrained weights, downloaded once),
+    ``package`` (those that a package ships) or a file for `load_weights`, as is `new_head`. Raises UserError where the
+    options, the hub, the package or the file are no good.
     """
     try:
         with hub_timeout() if weights == "hub" else nullcontext():
@@ -54,9 +57,17 @@ def build(name: str, classes: int, options: dict, weights: str | None = None, ne
             ) from error
         build(name, classes, options)  # says so if it is the options that are wrong
         raise UserError(_no_hub(name, error), "weights") from error
-    if weights not in (None, "hub"):
+    if weights not in NOT_FILES:
         with error_context("weights"):
             load_weights(network, expand(weights), new_head)
+    elif weights == "package":
+        with error_context("weights"):
+            state = read_package_weights(name)
+        try:
+            set_weights(network, state, "the package's file", new_head)
+        except UserError as error:
+            told = f"with {options} {error.sentence}; change them, or set weights to null"
+            raise UserError(told, "model_options") from error
     elif weights == "hub" and network.pretrained_cfg["num_classes"] != classes:
         network.reset_classifier(classes)
     return Classifier(network)

@@ -1,4 +1,4 @@
-"""Load weights from files and from the Hugging Face hub."""
+"""Load weights into networks: from files, as tensors, and from the Hugging Face hub."""
 
 import logging
 import socket
@@ -49,16 +49,19 @@ def hub_unreachable(patience: float) -> bool:
 
 
 def load_weights(network: nn.Module, path: Path, new_head: bool = True) -> None:
-    """Give a network the weights of a file; its head begins anew where the file's has another number of classes, unless
-    there may be no `new_head`.
+    """Give a network a file's weights, as `set_weights` does. Raises UserError if it can't be read or doesn't fit."""
+    set_weights(network, read_weights(path), f"'{path}'", new_head)
 
-    The file is ``.safetensors``, or any other that torch loads with ``weights_only``, with its tensors at the top or
-    below ``state_dict`` or ``model``. What the architecture's own filter in timm can adapt, such as the position
-    embeddings of a transformer at another size, is adapted. Raises UserError if the file can't be read or doesn't fit.
+
+def set_weights(network: nn.Module, state: dict[str, torch.Tensor], what: str, new_head: bool = True) -> None:
+    """Give a network weights; its head begins anew where theirs has another number of classes, unless there may be no
+    `new_head`.
+
+    What the architecture's own filter in timm can adapt, such as the position embeddings of a transformer at another
+    size, is adapted. Raises UserError, which calls the weights `what`, if they don't fit.
     """
     expected = network.state_dict()
-    state = _read(path)
-    check_finite(state, f"'{path}'", "name another file")
+    check_finite(state, what, "name another file")
     heads = tuple(f"{name}." for name in _head_names(network))
     unfit = _unfit(state, expected)
     if any(not name.startswith(heads) for name in unfit):
@@ -66,13 +69,13 @@ def load_weights(network: nn.Module, path: Path, new_head: bool = True) -> None:
         unfit = _unfit(state, expected)
     wrong = sorted(name for name in unfit if not name.startswith(heads) or name not in expected)
     if wrong:
-        raise UserError(f"'{path}' does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
+        raise UserError(f"{what} does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
     if unfit and not new_head:
-        raise UserError(f"'{path}' holds no last layer for {network.num_classes} classes, as many as there are labels")
+        raise UserError(f"{what} holds no last layer for {network.num_classes} classes, as many as there are labels")
     replaced = {name: tensor for name, tensor in expected.items() if unfit and name.startswith(heads)}
     network.load_state_dict({**state, **replaced})
     # what a file says in more digits may be too large for the model's
-    check_finite(network.state_dict(), f"'{path}'", "name another file")
+    check_finite(network.state_dict(), what, "name another file")
     if unfit:  # some architectures begin with a head so large that it drowns what the backbone knows
         network.reset_classifier(network.num_classes)
 
@@ -84,7 +87,12 @@ def check_finite(tensors: dict[str, torch.Tensor], what: str, remedy: str) -> No
             raise UserError(f"{what} holds numbers in '{name}' that are infinite or none; {remedy}")
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file in its order, by name.
+
+    The file is ``.safetensors``, or any other that torch loads with ``weights_only``, with its tensors at the top or
+    below ``state_dict`` or ``model``. Raises UserError if it can't be read or holds anything else.
+    """
     try:
         state = load_state_dict(str(path), use_ema=False, weights_only=True)
         wrong = [name for name, tensor in state.items() if not isinstance(tensor, torch.Tensor)]

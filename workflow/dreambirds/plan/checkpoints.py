@@ -7,7 +7,8 @@ from dreambirds.config.runs import parse_epoch
 from dreambirds.data.sources.catalog import check_competition, list_test_files
 from dreambirds.errors import UserError, did_you_mean
 from dreambirds.io import expand
-from dreambirds.models import MODEL_FILE
+from dreambirds.models import MODEL_FILE, NOT_FILES
+from dreambirds.models.packages import package_of
 from dreambirds.plan.inputs import digest_files
 from dreambirds.plan.paths import HISTORY_FILE, STATE_FILE, SUBMISSION_FILE, checkpoint_folder
 from dreambirds.plan.plan import Plan
@@ -28,7 +29,7 @@ def previous_checkpoint(plan: Plan, run: str, epoch: float | str) -> dict[str, s
     if earlier:
         folder = checkpoint_folder(plan.study, run, earlier[-1])
         return {"before": f"{folder}/{MODEL_FILE}", "before_state": f"{folder}/{STATE_FILE}"}
-    return {} if weights in (None, "hub") else {"pretrained": str(expand(weights))}
+    return {} if weights in NOT_FILES else {"pretrained": str(expand(weights))}
 
 
 def expected_metadata(plan: Plan, run: str, epoch: str) -> dict[str, Any]:
@@ -43,8 +44,15 @@ def histories(plan: Plan, run: str) -> list[str]:
 
 
 def training_settings(plan: Plan, run: str) -> Section:
-    """Return what decides a run's weights: its section without the list of kept epochs, so that it may grow."""
-    return {key: value for key, value in plan.trained[run].items() if key != "epochs"}
+    """Return what decides a run's weights: its section without the list of kept epochs, so that it may grow.
+
+    With a package's weights it has their digest too. Their file is not an input of the job, since its path and time
+    change with the environment that it is installed in.
+    """
+    settings = {key: value for key, value in plan.trained[run].items() if key != "epochs"}
+    if settings["weights"] == "package":
+        settings["weights_sha256"] = package_of(settings["model"]).sha256
+    return settings
 
 
 def submissions(plan: Plan) -> list[str]:

@@ -17,6 +17,8 @@ from typing import Any
 
 from dreambirds.config.load import Section
 from dreambirds.io import atomic_write, digest_of, expand, store_root
+from dreambirds.models import NOT_FILES
+from dreambirds.models.packages import package_of
 from dreambirds.plan.plan import Plan
 from dreambirds.runtime.code_version import code_digest, module_path
 from dreambirds.shapes import shape_of
@@ -93,9 +95,13 @@ def dreaming(plan: Plan, run: str, recipe: str) -> Facts:
 
 
 def weights(plan: Plan, run: str) -> Facts | None:
-    """Return the facts that decide whether the file of weights that a run begins with fits; None if there is none."""
-    file = plan.trained[run]["weights"]
-    if file in (None, "hub") or _is_made(plan, file):
+    """Return the facts that decide whether the file of weights that a run begins with fits; None if there is none, or
+    only the hub's."""
+    keys = plan.trained[run]
+    file = keys["weights"]
+    if file == "package":
+        return {"measured": "weights", **_model(plan, run), "file": package_of(keys["model"]).sha256}
+    if file in NOT_FILES or _is_made(plan, file):
         return None
     return {"measured": "weights", **_model(plan, run), "file": _state(file)}
 

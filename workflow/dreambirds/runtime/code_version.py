@@ -54,7 +54,7 @@ EXEMPT = {
         *("runtime.code_version", "runtime.job", "runtime.gpu_lock", "runtime.snakemake_lock"),
     ],
     "they check a config and plan its jobs, and each rule's parameters contain what they decide": [
-        *("config.judges", "config.load", "config.runs"),
+        *("config.judges", "config.load", "config.runs", "models.packages"),
         *("plan.checkpoints", "plan.inputs", "plan.paths", "plan.plan", "plan.targets"),
     ],
     "it estimates memory, which says how many images share a batch; each image is the same alone, to rounding": [

@@ -14,7 +14,7 @@ from dreambirds.data.dataset import Pictures
 from dreambirds.data.tables import read_labels, read_table, write_table
 from dreambirds.errors import UserError, error_context
 from dreambirds.io import digest_of, expand, sha256_of
-from dreambirds.models import MODEL_FILE
+from dreambirds.models import MODEL_FILE, NOT_FILES
 from dreambirds.models.checkpoint import (
     CheckpointInfo,
     check_metadata,
@@ -225,7 +225,7 @@ def _identity(job: TrainJob) -> str:
     inputs = [job.dataset / "images.csv"]
     if job.before:
         inputs += [job.before / MODEL_FILE, job.before / STATE_FILE]
-    elif job.run["weights"] not in (None, "hub"):
+    elif job.run["weights"] not in NOT_FILES:  # of a package's, the run's settings contain the digest
         inputs.append(expand(job.run["weights"]))
     facts = {"run": job.run, "name": job.name, "epoch": job.epoch, "code": job.code}
     return digest_of([facts, *libraries("training").values(), *map(sha256_of, inputs)])
