@@ -20,6 +20,8 @@ from benchmarks.records import tell
 from dreambirds.config.recipes import expand_grid
 from dreambirds.device import autocast, resolve_precision
 from dreambirds.dreaming.dream import dream
+from dreambirds.dreaming.features import FeatureExtractor, make_objective
+from dreambirds.dreaming.matching import photograph_statistics, stack_statistics
 from dreambirds.dreaming.recipe import as_recipe
 from dreambirds.models.classifier import Classifier, build
 from dreambirds.models.inference import prepare_for_inference
@@ -30,7 +32,11 @@ CLASSES = 8
 PEERS = ("lucent", "torch-dreams")
 PEER_MODEL = ("inception_v4", 299)
 # model, side, batch, steps of one round
-CASES = [("inception_v4", 299, 4, 20), ("inception_v4", 128, 4, 40), ("test_resnet", 64, 8, 200)]
+CASES = [
+    *(("inception_v4", 299, 4, 20), ("inception_v4", 128, 4, 40), ("mobilenetv2_100", 128, 8, 40)),
+    ("test_resnet", 64, 8, 200),
+]
+PHOTOGRAPHS = 4  # of a class: how many there were changes nothing in a step
 Loop = tuple[Callable[[], None], int]
 
 
@@ -75,16 +81,24 @@ def textbook(model: Classifier, side: int, steps: int, device: torch.device) -> 
 
 
 def ours(
-    model: Classifier, preset: str, side: int, batch: int, steps: int, precision: str, device: torch.device
+    classifier: Classifier, preset: str, side: int, batch: int, steps: int, precision: str, device: torch.device
 ) -> Callable:
-    """Return our loop with a preset."""
+    """Return our loop with a preset, and with references of noise where it compares with photographs."""
     (parameters,) = expand_grid("bench", {"preset": preset}).values()
-    recipe = replace(as_recipe(parameters, side), steps=(steps,))
-    starts = starts_of(batch, side, device)
+    recipe = replace(as_recipe(parameters, side, side), steps=(steps,))
+    objective = make_objective(recipe.objective, classifier)
+    model = prepare_for_inference(classifier, side, device, seen=objective.layers)
+    starts, references = starts_of(batch, side, device), None
+    if objective.matched:
+        features = FeatureExtractor(model, sorted(objective.matched), logits=False)
+        photographs = starts_of(PHOTOGRAPHS, side, device)
+        statistics = photograph_statistics(features, photographs, recipe, precision)
+        references = stack_statistics([statistics] * batch)
 
     def run() -> None:
         streams = [generator(0, str(place)) for place in range(batch)]
-        dream(model, targets_of(batch, device), starts, recipe, streams, precision=precision)
+        targets = targets_of(batch, device)
+        dream(model, targets, starts, recipe, streams, references=references, precision=precision)
 
     return run
 
@@ -124,8 +138,10 @@ def bench(case: tuple, settings: argparse.Namespace, device: torch.device) -> li
     model = prepare_for_inference(classifier, side, device)
     loops = {
         "floor": (floor(model, side, batch, steps, precision, device), batch * steps),
-        "original": (ours(model, "original", side, batch, steps, precision, device), batch * steps),
-        "bird": (ours(model, "bird", side, batch, steps, precision, device), batch * steps),
+        **{
+            preset: (ours(classifier, preset, side, batch, steps, precision, device), batch * steps)
+            for preset in ("original", "bird", "portrait")
+        },
         "textbook": (textbook(classifier.to(device), side, steps, device), steps),
     }
     seconds = measure(loops, settings.rounds, device)

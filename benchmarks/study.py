@@ -156,7 +156,10 @@ def dreaming_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str
         frozen = cache(partial(prepare_for_inference, classifier, trained, device))
         for name, parameters in plan.recipes.items():
             model, shape = frozen(not parameters["batch_norm_prior"]), plan.shape(name)
-            recipe, precision = as_recipe(parameters, min(shape)), resolve_precision(parameters["precision"], device)
+            recipe, precision = (
+                as_recipe(parameters, min(shape), min(trained)),
+                resolve_precision(parameters["precision"], device),
+            )
             cuda = device.type == "cuda"
             free = torch.cuda.mem_get_info()[0] if cuda else dream_bytes(plan, run, name)
             most = max(map(len, plan.parts.values()))
@@ -178,8 +181,8 @@ def count(plan: Plan, learnt: int, validated: int) -> dict[tuple[str, str, str],
             counts["train", run, kind] += pictures
     for run, keys in plan.config["runs"].items():
         for name, parameters in plan.recipes.items():
-            shape = plan.shape(name)
-            for view, pictures in count_dreaming(as_recipe(parameters, min(shape)), shape).items():
+            shape, trained = plan.shape(name), shape_of(plan.config["dataset"]["image_size"])
+            for view, pictures in count_dreaming(as_recipe(parameters, min(shape), min(trained)), shape).items():
                 dreams = len(keys["epochs"]) * len(plan.dreamt)
                 counts["dream", run, f"{name}, {shape_text(view)}"] += dreams * pictures
     return dict(counts)

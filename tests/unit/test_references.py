@@ -1,0 +1,296 @@
+"""The photographs that dreams are compared with: what decides them, and that they are looked at once."""
+
+import logging
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from dreambirds.dream_job import context
+from dreambirds.dream_job.context import DreamContext, DreamJob
+from dreambirds.dream_job.references import ReferenceStore, TrainingPhotographs
+from dreambirds.dreaming.features import FeatureExtractor
+from dreambirds.dreaming.matching import photograph_statistics, stack_statistics
+from dreambirds.errors import UserError
+from tests.helpers.dream_bench import CPU, checkpoint, parameters
+from tests.helpers.small import rand
+
+LABELS = {"auk": "Auk", "bunting": "Bunting", "crane": "Crane"}
+KEY = "0123456789abcdef"
+
+
+def training(folder, label: str) -> pd.DataFrame:
+    """Return the rows of the prepared table for the pictures of a label that train."""
+    images = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False)
+    return images[(images["label"] == label) & (images["split"] == "train") & (images["path"] != "")]
+
+
+def digests(folder, most: int = 99) -> dict[str, str]:
+    """Return the digest of each label's photographs."""
+    return TrainingPhotographs(folder, LABELS, most).digests
+
+
+def test_the_photographs_are_the_first_that_train_as_they_were_prepared(bench):
+    folder = bench.prepare()
+    for most in (1, 3, 99):
+        photographs = TrainingPhotographs(folder, LABELS, most)
+        for label in LABELS:
+            paths = training(folder, label)["path"][:most]
+            expected = [np.asarray(Image.open(folder / path)).transpose(2, 0, 1) / 255 for path in paths]
+            found = photographs.read(label)
+            assert found.dtype == torch.float32 and np.allclose(found, expected, atol=1e-7)
+    assert 1 < len(training(folder, "auk")) < 6 == len(list((bench.root / "in/auk").iterdir())), "some validate"
+
+
+def test_the_digest_is_that_of_the_pixels_and_not_of_where_they_lie(bench):
+    before = digests(bench.prepare("before"))
+    assert len(set(before.values())) == 3
+    bench.photograph("albatross/0.png", 999)
+    for place in range(1, 6):
+        bench.photograph(f"albatross/{place}.png", 990 + place)
+    assert digests(bench.prepare("after")) == before, "another class came before them"
+
+
+def test_the_digest_changes_with_a_pixel_of_its_own_class_only(bench):
+    folder = bench.prepare("before")
+    before, most = digests(folder), digests(folder, 2)
+    images = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False)
+    source = images.loc[training(folder, "bunting").index[-1], "source"]
+    picture = next(path for path in (bench.root / "in/bunting").iterdir() if path.name in source)
+    pixels = np.array(Image.open(picture))
+    pixels[12:18, 15:25] ^= 255
+    Image.fromarray(pixels).save(picture)
+    after = bench.prepare("after")
+    assert {label for label in LABELS if digests(after)[label] != before[label]} == {"bunting"}
+    assert digests(after, 2) == most, "the last one is not among the first two"
+    assert digests(after, 2)["auk"] != digests(after)["auk"]
+
+
+@pytest.mark.parametrize("lacking", ["nowhere", "validates"])
+def test_a_class_without_a_photograph_that_trains_is_told_in_one_sentence(bench, lacking):
+    folder, label = bench.prepare(), "dodo"
+    if lacking == "validates":
+        images, label = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False), "bunting"
+        images.loc[images["label"] == label, "split"] = "validation"
+        images.to_csv(folder / "images.csv", index=False)
+    with pytest.raises(UserError) as told:
+        TrainingPhotographs(folder, ["auk", label], 9)
+    sentence = f"'{folder}/images.csv' has no training photograph of '{label}'; "
+    assert str(told.value) == f"{sentence}delete the folder '{folder}' and run again"
+
+
+def test_pictures_of_another_table_are_refused(bench):
+    folder = bench.prepare()
+    packed = np.load(folder / "pictures.npy")
+    np.save(folder / "pictures.npy", packed[:-1])
+    with pytest.raises(UserError, match="does not hold 18 RGB pictures; delete the folder"):
+        TrainingPhotographs(folder, LABELS, 9)
+    np.save(folder / "pictures.npy", packed[::-1])
+    with pytest.raises(UserError, match=r"holds other pictures than images\.csv"):
+        TrainingPhotographs(folder, LABELS, 9)
+
+
+class Counted:
+    """Statistics that are computed, and how often."""
+
+    def __init__(self):
+        self.times = 0
+        self.statistics = {
+            "crop": {"features.0.conv": rand(3, 5).float(), "stem": rand(2, 1).float()},
+            "whole": {"features.0.conv": rand(6, 5).float()[3:], "stem": rand(4, 1).float()[2:]},
+        }
+
+    def __call__(self):
+        self.times += 1
+        return self.statistics
+
+
+def same(one, other) -> bool:
+    """Tell whether two statistics are the same, to the bit, in the same kinds and layers."""
+    if {kind: set(layers) for kind, layers in one.items()} != {kind: set(layers) for kind, layers in other.items()}:
+        return False
+    return all(torch.equal(one[kind][layer], other[kind][layer]) for kind in one for layer in one[kind])
+
+
+def test_what_was_computed_once_is_taken_from_the_store(tmp_path, caplog):
+    compute, store = Counted(), ReferenceStore(tmp_path / "references")
+    for _ in range(3):
+        assert same(store.get(KEY, compute), compute.statistics)
+    assert same(ReferenceStore(tmp_path / "references").get(KEY, compute), compute.statistics)
+    assert compute.times == 1 and not caplog.records
+    store.get("f" + KEY, compute)
+    assert compute.times == 2, "another key"
+
+
+def test_the_store_lies_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "elsewhere"))
+    ReferenceStore().get(KEY, Counted())
+    assert len(list((tmp_path / "elsewhere/references").rglob("*.safetensors"))) == 1
+
+
+def cut(whole: bytes) -> bytes:
+    """Leave the last bytes out."""
+    return whole[:-4]
+
+
+def flip(whole: bytes) -> bytes:
+    """Change a bit of the last number."""
+    return whole[:-1] + bytes([whole[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    "damage", [cut, flip, lambda _: b"", lambda _: b"no tensors"], ids=["cut", "bit", "empty", "text"]
+)
+def test_a_damaged_file_is_told_and_computed_again(tmp_path, caplog, damage):
+    compute, store = Counted(), ReferenceStore(tmp_path)
+    store.get(KEY, compute)
+    (path,) = tmp_path.rglob("*.safetensors")
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    with caplog.at_level(logging.WARNING):
+        assert same(store.get(KEY, compute), compute.statistics) and compute.times == 2
+    (record,) = caplog.records
+    assert str(path) in record.getMessage() and "damaged" in record.getMessage()
+    assert path.read_bytes() == whole and list(path.parent.iterdir()) == [path]
+    assert same(store.get(KEY, compute), compute.statistics) and compute.times == 2 and len(caplog.records) == 1
+
+
+def test_a_store_that_can_not_be_written_to_is_told(tmp_path):
+    (tmp_path / "references").write_text("a file, no folder")
+    with pytest.raises(UserError, match=r"the store of statistics of photographs '.*references' can't be written to"):
+        ReferenceStore(tmp_path / "references").get(KEY, Counted())
+
+
+MATCHED = {"objective": "feature_match:layer1", "match_photographs": 2, "flip": 0.5}
+
+
+class Contexts:
+    """A job whose dreams are compared with photographs, and how many photographs were looked at."""
+
+    def __init__(self, bench, monkeypatch):
+        self.bench, self.seen = bench, []
+        monkeypatch.setenv("DREAMBIRDS_STORE", str(bench.root / "fresh"))
+        monkeypatch.setattr(context, "photograph_statistics", self._counted)
+        path, folder = checkpoint(bench.root / "epoch-0001"), bench.prepare(image_size=32)
+        self.job = DreamJob(
+            **{"checkpoint": path, "recipe": "r", "parameters": parameters(**MATCHED), "names": LABELS},
+            **{"photographs": {}, "statistics": None, "references": folder, "folder": bench.root / "dreams"},
+            **{"bytes_free": 4 * 10**9, "code": "code 1"},
+        )
+
+    def _counted(self, features, photographs, *rest):
+        self.seen.append(len(photographs))
+        return photograph_statistics(features, photographs, *rest)
+
+    def of(self, **changes) -> DreamContext:
+        """Return the context of the job with changes."""
+        return DreamContext(replace(self.job, **changes), CPU)
+
+    def looks(self, labels=("auk",), **changes) -> int:
+        """Return how many classes are looked at for the references of labels."""
+        before = len(self.seen)
+        self.of(**changes).references(labels)
+        return len(self.seen) - before
+
+
+@pytest.fixture
+def contexts(bench, monkeypatch):
+    return Contexts(bench, monkeypatch)
+
+
+def test_references_are_those_of_each_label_s_own_photographs_in_the_order_of_the_labels(contexts):
+    made = contexts.of()
+    found = made.references(["crane", "auk"])
+    photographs = TrainingPhotographs(contexts.job.references, LABELS, 2)
+    features = FeatureExtractor(made.model, ["layer1"], logits=False)
+    each = [photograph_statistics(features, photographs.read(label), made.recipe) for label in ("crane", "auk")]
+    assert same(found, stack_statistics(each)) and contexts.seen == [2, 2]
+    assert same(contexts.of().references(["auk"]), stack_statistics(each[1:])) and contexts.seen == [2, 2]
+    assert list(found) == ["whole"] and found["whole"]["layer1"].shape[0] == 2
+    assert contexts.of(parameters=parameters(), references=None).references(["auk"]) is None
+
+
+def test_auto_and_depths_are_compared_by_their_names(contexts):
+    found = contexts.of(parameters=parameters(**MATCHED | {"objective": {"logit": 1.0, "feature_match": 1.0}}))
+    assert list(found.references(["auk"])["whole"]) == sorted(["act1", "layer1", "layer2", "layer3", "layer4"])
+    half = contexts.of(parameters=parameters(**MATCHED | {"objective": "feature_match:50%"})).references(["auk"])
+    whole = contexts.of(parameters=parameters(**MATCHED | {"objective": "feature_match:layer2"})).references(["auk"])
+    assert torch.equal(half["whole"]["50%"], whole["whole"]["layer2"])
+
+
+CROPS = {"crop_area": {"from": 1.0, "to": 0.3, "over": 5}}
+LOOKS = {
+    "match_statistics": {"match_statistics": "moments"},
+    "match_regions": {"match_regions": "center"},
+    "match_photographs": {"match_photographs": 3},
+    "another layer": {"objective": "feature_match:layer2"},
+    "flip": {"flip": 0.0},
+    "crops": CROPS,
+    "precision": {"precision": "bfloat16"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", LOOKS.values(), ids=LOOKS)
+def test_what_decides_the_statistics_looks_again(contexts, change):
+    assert contexts.looks() == 1 and contexts.looks() == 0
+    assert contexts.looks(parameters=parameters(**MATCHED | change)) == 1
+    assert contexts.looks(parameters=parameters(**MATCHED | change)) == 0 == contexts.looks()
+
+
+@pytest.mark.slow
+def test_what_decides_the_crops_looks_again(contexts):
+    crops = MATCHED | CROPS
+    changes = [
+        {},
+        {"crop_area": 0.5},
+        {"crop_ratio": 2.0},
+        {"match_views": 5},
+        {"crop_output_size": 24},
+        {"whole_views": 0.5},
+    ]
+    for new in (1, 0):
+        looks = [contexts.looks(parameters=parameters(**crops | change)) for change in changes]
+        assert looks == [new] * len(changes)
+    alike = [{"crop_area": 0.3}, {"crop_area": {"from": 0.9, "to": 0.3, "over": 7}}]
+    assert [contexts.looks(parameters=parameters(**crops | change)) for change in alike] == [0, 0], (
+        "the same in the end"
+    )
+
+
+@pytest.mark.slow
+def test_other_weights_code_and_photographs_look_again_and_what_only_the_dream_does_not(contexts, tmp_path):
+    assert contexts.looks() == 1
+    assert contexts.looks(checkpoint=checkpoint(tmp_path / "other", seed=1)) == 1
+    assert contexts.looks(code="code 2") == 1
+    for change in ({"seed": 1}, {"step_size": 0.01}, {"tv_weight": 0.1}, {"steps": [2]}, {"optimizer": "adam"}):
+        assert contexts.looks(parameters=parameters(**MATCHED | change)) == 0, change
+    assert contexts.looks(recipe="renamed", folder=tmp_path / "x", names={"auk": "Another name"}) == 0
+    assert contexts.looks(("bunting",)) == 1, "another class"
+
+
+def test_a_photograph_decides_the_dreams_of_its_own_class(contexts):
+    before, bench = contexts.of(), contexts.bench
+    for path in (bench.root / "in/bunting").iterdir():
+        pixels = np.asarray(Image.open(path))
+        Image.fromarray(255 - pixels).save(path)
+    after = contexts.of(references=bench.prepare("after", image_size=32))
+    changed = {label for label in LABELS if before.cache_key(label) != after.cache_key(label)}
+    assert changed == {"bunting"}
+    assert contexts.looks(LABELS) == 3 and contexts.looks(LABELS, references=after.job.references) == 1
+    single = [made.references(["bunting"])["whole"]["layer1"] for made in (before, after)]
+    assert not torch.allclose(*single, atol=1e-3)
+
+
+def test_the_memory_of_a_dream_that_is_compared_is_measured_without_a_photograph(contexts):
+    plain = contexts.of(parameters=parameters(objective="layer_mean:layer1"), references=None)
+    for more in ({}, CROPS, CROPS | {"whole_views": 0.5}):
+        made = contexts.of(parameters=parameters(**MATCHED | more))
+        needed = [context.estimate_activation_memory(each.model, each.recipe, each.shape) for each in (plain, made)]
+        channels = made.model.network.get_submodule("layer1")[-1].conv2.out_channels
+        assert needed[1] - needed[0] >= 2 * 4 * channels * math.prod(side // 4 for side in made.shape)
+    assert not contexts.seen
