@@ -53,7 +53,7 @@ def select_dreams(dreams: pd.DataFrame, study: str, wanted: Mapping[str, Any]) -
             if value not in set(chosen[column]):
                 where = f" where {' and '.join(told)}" if value in set(dreams[column]) else ""
                 hint = did_you_mean(value, chosen[column].unique())
-                raise UserError(f"the study '{study}' has no {column} '{value}'{where}; {hint}")
+                raise UserError(f"the study '{study}' has no dreams of {column} '{value}'{where}; {hint}")
             chosen = chosen[chosen[column] == value]
             told.append(f"{column} is '{value}'")
     return chosen
