@@ -20,6 +20,14 @@ BAD = '</script><script>window.harmed = 1</script> "jay" & <img src=x onerror="w
 SIZE = 16
 
 
+# what the second run alone dreams, at its first and last epoch, and what the first run dreams at one epoch
+GAPS = {
+    "plain": {"steps": [1, 2, 5]},
+    "rare": {"steps": [3, 7], "seed": 1, "runs": ["second"], "epochs": [0, "last"]},
+    "once": {"steps": [2], "seed": 2, "runs": ["first"], "epochs": [0.25]},
+}
+
+
 def gallery_plan(epochs=(0, 0.25, 4), runs=("first", "second"), recipes=None, names=(BAD, "Bruant à gorge blanche")):
     """Return a plan of runs that keep these epochs; the classes are called by these names for people."""
     dataset = {"image_size": SIZE, "labels": None}

@@ -51,4 +51,13 @@ def contrasts_of(plan: Plan, dreams: pd.DataFrame) -> pd.DataFrame:
 
 def write_finding_of(plan: Plan, results: Path, folder: Path) -> None:
     """Write the page of a study's experiment."""
-    write_finding(plan.config, plan.comparisons, plan.recipes, plan.names, len(plan.labels), results, folder)
+    write_finding(
+        plan.config,
+        plan.comparisons,
+        plan.recipes,
+        plan.dreaming_epochs,
+        plan.names,
+        len(plan.labels),
+        results=results,
+        folder=folder,
+    )

@@ -99,6 +99,14 @@ def test_the_summary_has_a_row_a_run_epoch_and_recipe_with_means_at_the_last_ste
     assert set(table["validation_accuracy"]) == {0.5} and table["spectrum_distance"].isna().all()
 
 
+def test_of_studies_with_gaps_the_dreams_that_both_have_are_paired(tmp_path):
+    one = [row for row in grid(runs=("x", "y"), recipes=("a", "b")) if (row["run"], row["recipe"]) != ("x", "b")]
+    first = write(tmp_path / "one", [row for row in one if row["recipe"] == "a" or row["epoch"] == 0])
+    both = pairs(first, write(tmp_path / "two", grid(runs=("z",), epochs=(8,), recipes=("c", "b"))))
+    found = both[["recipe", "run_1", "run_2", "epoch_1", "epoch_2"]].drop_duplicates().to_numpy().tolist()
+    assert found == [["b", "y", "z", 0, 8]], "the run that has the shared recipe, at its last epoch"
+
+
 def test_rows_sort_within_their_run_the_best_first(study):
     assert list(summary(study, "judge_probability")["recipe"]) == ["a", "a", "b", "b"] * 2
     assert list(summary(study, "seconds")["seconds"])[:4] == [5, 5.25, 10, 10.25], "of seconds, few are good"

@@ -90,6 +90,24 @@ def test_no_dream_is_its_own_pair():
     assert pairs_of("epoch", "last", 3) == [] and pairs_of("step", "last", 10, recipe=["soft"]) == []
 
 
+RARE = {"blur_sigma": 1.5, "seed": [0, 1], "steps": [5], "runs": ["a"], "epochs": [0]}
+
+
+def test_dreams_that_are_not_there_are_left_out_or_missed(monkeypatch):
+    monkeypatch.setitem(RECIPES, "rare", RARE)
+    assert sides({"vary": "recipe", "where": {"epoch": "first"}}) == [("soft", "sharp"), ("soft", "rare")]
+    pairs = pairs_of("recipe", "soft", "rare", epoch=["first"])
+    assert len(pairs) == 2 * 2 * 3 and {dream[0] for pair in pairs for dream in pair} == {"a"}, "two blurs, two seeds"
+    for where, sentence in (
+        ({"recipe": "rare"}, "contrasts.0.where: no dream has all of this"),
+        ({"recipe": "rare", "epoch": "first", "run": "b"}, "contrasts.0.where: no dream has all of this"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            plan_of({"vary": "seed", "where": where})
+    with pytest.raises(UserError, match=r"contrasts.0.values: no dream has epoch 'last'; allowed: 0"):
+        plan_of({"vary": "epoch", "values": ["first", "last"], "where": {"recipe": "rare"}})
+
+
 @pytest.mark.parametrize(
     ("contrast", "sentence"),
     [

@@ -155,6 +155,29 @@ REFUSED = {
         "dreams__recipes__study": {"steps": [1], **{key: list(range(1000)) for key in ("seed", "jitter", "step_size")}}
     },
     "'twin' is the same recipe as 'study'": {"dreams__recipes__twin": {"steps": [2, 5]}},
+    "dreams.recipes.twin: 'twin' is the same recipe as 'study'": {
+        "dreams__recipes__twin": {"steps": [2, 5], "epochs": [0]}
+    },
+    "dreams.recipes.study.runs: the study has no run 'scrath'; did you mean 'scratch'?": {
+        "dreams__recipes__study__runs": ["scrath"]
+    },
+    "dreams.recipes.study.runs: must be of type array or null, not 'scratch'": {
+        "dreams__recipes__study__runs": "scratch"
+    },
+    "dreams.recipes.study.runs: must hold at least 1 value(s)": {"dreams__recipes__study__runs": []},
+    "dreams.recipes.study.runs: must not repeat a value": {"dreams__recipes__study__runs": ["scratch", "scratch"]},
+    "dreams.recipes.study.epochs: must hold at least 1 value(s)": {"dreams__recipes__study__epochs": []},
+    "dreams.recipes.study.epochs: must not repeat a value": {"dreams__recipes__study__epochs": ["last", "last"]},
+    "dreams.recipes.study.epochs.0: must be an epoch from 0 to 9999, or the word 'last', not 'first'": {
+        "dreams__recipes__study__epochs": ["first"]
+    },
+    "dreams.recipes.study.epochs: no checkpoint of epoch 2 is kept by scratch; allowed: 0, 1, 4, last": {
+        "dreams__recipes__study__epochs": [0, 2]
+    },
+    "dreams.recipes.study.epochs: the run 'other' keeps none of these, but 0, 3; add one of them, or set `runs`": {
+        "dreams__recipes__study__epochs": [4],
+        "runs__other": {"model": "test_resnet", "epochs": [0, 3]},
+    },
     "dreams.recipes.study.start_path: is only used with": {"dreams__recipes__study__start_path": "x.jpg"},
     "dreams.recipes.study.start_path: 'nowhere.jpg' is no JPEG": {
         "dreams__recipes__study__start_path": "nowhere.jpg",

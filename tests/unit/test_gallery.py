@@ -14,7 +14,7 @@ from dreambirds.gallery.data import LARGEST, MOST_LABELS, cell_shape
 from dreambirds.gallery.gallery import sheets, write_sheet
 from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.plan.plan import make_plan
-from tests.helpers.galleries import BAD, build_gallery, color, gallery_plan, number
+from tests.helpers.galleries import BAD, GAPS, build_gallery, color, gallery_plan, number
 from tests.helpers.values import gallery_study
 
 THEMES = {"light": ":root {", "dark": ':root[data-theme="dark"] {'}
@@ -113,6 +113,24 @@ def test_a_recipe_that_is_downloaded_makes_the_same_dreams(plan, gallery):
         dataset, runs = {"image_size": 16}, {"a": {"model": "test_resnet"}}
         again = make_plan({"gpu": 0, "judges": {}, "dataset": dataset, "runs": runs, **config})
         assert again.recipes == {name: plan.recipes[name]}
+
+
+def test_a_page_with_gaps_knows_which_epochs_dream_what(tmp_path):
+    plan = gallery_plan(recipes=GAPS)
+    gallery = build_gallery(plan, tmp_path)
+    facts = facts_of(gallery)
+    assert facts["dreamers"] == {
+        "first/plain": [0, 1, 2],
+        "first/once": [1],
+        "second/plain": [0, 1, 2],
+        "second/rare": [0, 2],
+    }
+    assert set(facts["values"]) == set(facts["dreamers"]) and facts["runs"]["second"]["epochs"] == [0, 0.25, 4]
+    rare = plan.dreams[plan.dreams["recipe"] == "rare"].sort_values("label", kind="stable")
+    expected = [number(plan, dream, "raw") for dream in rare.itertuples()]
+    assert facts["values"]["second/rare"]["judge_probability"] == pytest.approx(expected, rel=1e-3)
+    assert {path.parent.name for path in (gallery / "sheets").rglob("rare")} == {"epoch-0000", "epoch-0004"}
+    assert yaml.safe_load(facts["recipes"]["rare"]["yaml"])["dreams"]["recipes"]["rare"] == plan.recipes["rare"]
 
 
 def test_names_cannot_leave_their_place(gallery):

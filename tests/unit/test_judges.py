@@ -36,6 +36,16 @@ def test_a_study_has_one_judge_of_another_architecture_by_default():
     assert make_plan(config({})).judges == {} and "judge" not in make_plan(config({})).trained
 
 
+def test_a_run_that_dreams_of_nothing_may_judge_and_one_that_alone_dreams_may_not():
+    study = config({"a": {"run": "two"}})
+    study["dreams"]["recipes"]["study"]["runs"] = ["one"]
+    plan = make_plan(study)
+    assert inputs.judged_runs(plan, "a") == ["one"] and len(inputs.indexes(plan, "a")) == 2
+    study["judges"] = {"a": {"run": "one"}}
+    with pytest.raises(UserError, match=r"^judges\.a\.run: 'one' is the only run that dreams, and no judge of its own"):
+        make_plan(study)
+
+
 def test_a_judge_dreams_of_nothing_and_what_it_learns_is_checked_like_a_run():
     plan = make_plan(config({"a": {"train": {"model": "test_efficientnet", "epochs": [1, 3]}}}))
     assert set(plan.dreams["run"]) == {"one", "two"} and plan.epochs("a") == [1, 3]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dreambirds.config.load import load_schema
+from dreambirds.config.dreamers import parameter_names
 from dreambirds.evaluation import tables
 from dreambirds.evaluation.contrasts import FINDINGS
 
@@ -33,4 +33,4 @@ def test_every_column_is_documented_with_its_unit_and_meaning(table):
 
 
 def _names(column: str) -> list[str]:
-    return list(load_schema("recipe")["properties"]) if column == KEYS else [column.strip("`")]
+    return parameter_names() if column == KEYS else [column.strip("`")]

@@ -13,6 +13,7 @@ from torch import nn
 from dreambirds.errors import UserError
 from dreambirds.models.classifier import Classifier, build
 from dreambirds.plan import memory
+from dreambirds.plan.plan import make_plan
 from dreambirds.startup import memory_profile
 from dreambirds.startup.memory_profile import kept_in_training, optimizer_state, profile_memory
 from tests.helpers.plans import BIRDS, STEPS, measured, plan_of
@@ -78,6 +79,14 @@ def test_what_was_measured_by_other_code_or_libraries_or_is_damaged_is_not_known
     profile_memory(plan)
     memory._known.clear()
     assert not memory.needs_profiling(plan)
+
+
+def test_a_recipe_is_measured_on_the_runs_that_dream_it(files):
+    runs = {name: {"model": "test_resnet", "epochs": [1]} for name in ("a", "b")}
+    small = {"gpu": 0, "judges": {}, "dataset": {"image_size": 32, "labels": BIRDS}, "runs": runs}
+    plan = make_plan({**small, "dreams": {"recipes": {"r": STEPS, "pads": {**STEPS, "pad": 4, "runs": ["b"]}}}})
+    asked = {run: [what for what in memory.profile_keys(plan, run) if what["measured"] == "dreaming"] for run in runs}
+    assert [len(found) for found in asked.values()] == [1, 2] and [what["pad"] for what in asked["b"]] == [0, 4]
 
 
 def test_where_nothing_can_be_kept_the_process_knows_it_still(tmp_path):

@@ -23,6 +23,7 @@ from dreambirds.dream_job.statistics import read_statistics, write_statistics
 from dreambirds.figures.animation import Film, film
 from dreambirds.figures.draw import plot_curves
 from dreambirds.figures.montage import GAP, Grid, load_cell, montage
+from dreambirds.figures.selection import Selection
 from dreambirds.figures.text import PAPER, fold, font
 from dreambirds.models.checkpoint import load_tensors
 
@@ -125,6 +126,22 @@ def test_a_montage_puts_each_cell_under_its_column_and_beside_its_row(squares):
     left = page.crop((0, boxes["red"][1], boxes["red"][0], boxes["red"][3]))
     above = page.crop((boxes["red"][0], boxes["red"][1] - 30, boxes["red"][2], boxes["red"][1]))
     assert np.asarray(left).min() < 80 and np.asarray(above).min() < 80, "both labels are written"
+
+
+def test_a_cell_without_a_dream_stays_blank(squares):
+    rows = [("a", 1, "red"), ("a", 2, "lime"), ("b", 2, "blue")]
+    dreams = pd.DataFrame(
+        [(name, step, squares[color]) for name, step, color in rows], columns=["recipe", "step", "path"]
+    )
+    cells = Selection("s", dreams, {}, {}).grid("recipe", "step").to_numpy().tolist()
+    assert cells == [[squares["red"], squares["lime"]], [None, squares["blue"]]]
+    page = montage(Grid(cells, ["a", "b"], ["step 1", "step 2"], "Title", "subtitle"), 40)
+    left, top, right, _ = find(page, "red")
+    assert find(page, "blue")[:2] == (left + 40 + GAP, top + 40 + GAP)
+    blank = page.crop((left, top + 40 + GAP, right, top + 80 + GAP))
+    assert blank.getcolors() == [(40 * 40, ImageColor.getrgb(PAPER))]
+    (frame,) = film(Film(cells[1:], ["step 1"], ["One", "Other"], "run a"), 40)
+    assert find(frame, "blue")
 
 
 def test_a_picture_that_is_not_square_lies_in_the_middle_of_its_cell_and_a_square_fills_it(squares, tmp_path):

@@ -5,9 +5,10 @@ import pytest
 from dreambirds.errors import UserError
 from dreambirds.plan import targets
 from dreambirds.plan.checkpoints import previous_checkpoint, training_settings
-from dreambirds.plan.inputs import statistics
+from dreambirds.plan.inputs import dreamer, statistics
 from dreambirds.plan.plan import make_plan
 from dreambirds.startup.memory_profile import profile_memory
+from dreambirds.startup.preflight import announce_study
 from tests.helpers.plans import config
 
 
@@ -34,7 +35,7 @@ def test_a_checkpoint_goes_on_from_the_one_before_and_its_settings_do_not_know_t
 
 
 def test_selecting_what_a_study_does_not_make_says_what_it_makes():
-    with pytest.raises(UserError, match="the study 'default' has no step '3'; allowed: 2, 5"):
+    with pytest.raises(UserError, match="the study 'default' has no dreams of step '3'; allowed: 2, 5"):
         make_plan(config()).select(step="0003")
 
 
@@ -52,6 +53,87 @@ def test_targets_name_each_montage_and_film_once_and_skip_films_of_a_single_fram
     assert len(files) == len(set(files)) == 4 + 2
     assert "results/default/montages/scratch/study/class-by-epoch_step-0005_rescaled.png" in files
     assert targets.films(make_plan(config(dreams__recipes__study__steps=[2], runs__scratch__epochs=[1]))) == []
+
+
+RARE = {"steps": [3], "runs": ["other", "scratch"], "epochs": ["last", 0]}
+
+
+@pytest.fixture(scope="module")
+def gaps():
+    """Return a plan of two runs and two recipes, of which the second is dreamt by some checkpoints only."""
+    return make_plan(config(runs__other={"model": "test_resnet", "epochs": [0.5, 3]}, dreams__recipes__rare=RARE))
+
+
+def test_a_recipe_is_dreamt_by_the_runs_and_epochs_that_it_names_in_the_study_s_order(gaps):
+    assert gaps.dreamers["rare"] == {"scratch": [0, 4], "other": [3]}, "0 is kept by one of its runs"
+    assert gaps.dreaming_epochs["other"] == {"study": [0.5, 3], "rare": [3]}
+    jobs = gaps.dreams[["run", "epoch", "recipe"]].drop_duplicates().itertuples(index=False, name=None)
+    assert list(jobs) == [
+        *[("scratch", 0, "study"), ("scratch", 0, "rare"), ("scratch", 1, "study")],
+        *[("scratch", 4, "study"), ("scratch", 4, "rare")],
+        *[("other", 0.5, "study"), ("other", 3, "study"), ("other", 3, "rare")],
+    ]
+    assert len(gaps.indexes(recipe="rare")) == 3 and len(gaps.indexes()) == 8
+
+
+def test_restricting_a_recipe_changes_no_parameter_and_one_epoch_may_be_first_and_last(gaps):
+    free = make_plan(config(runs__other={"model": "test_resnet", "epochs": [0.5, 3]}, dreams__recipes__rare__steps=[3]))
+    assert gaps.recipes == free.recipes and not {"runs", "epochs"} & set(gaps.recipes["rare"])
+    one = make_plan(config(runs__scratch__epochs=[0], dreams__recipes__study__epochs=[0, "last"]))
+    assert one.dreamers == {"study": {"scratch": [0]}}
+    assert free.dreamers["rare"] == {"scratch": [0, 1, 4], "other": [0.5, 3]}
+
+
+def test_a_recipe_may_be_written_twice_for_different_checkpoints_and_its_grid_is_restricted_as_a_whole():
+    twice = {"early": {"steps": [2], "epochs": [0, 1]}, "late": {"steps": [2], "epochs": ["last"]}}
+    plan = make_plan(config(dreams__recipes=twice))
+    assert plan.recipes["early"] == plan.recipes["late"] and len(plan.indexes()) == 3
+    grid = make_plan(config(dreams__recipes__study={"steps": [2], "seed": [0, 1], "runs": ["scratch"], "epochs": [1]}))
+    assert set(grid.dreamers) == {"study-seed-0", "study-seed-1"} and len(grid.indexes()) == 2
+
+
+def test_montages_and_films_show_the_epochs_that_there_are(gaps):
+    files = [name.removeprefix("results/default/") for name in targets.montages(gaps) + targets.films(gaps)]
+    rare = [name for name in files if "/rare/" in name]
+    assert [name for name in rare if name.startswith("films")] == ["films/scratch/rare/epochs_step-0003_rescaled.gif"]
+    assert "montages/other/rare/class-by-step_epoch-0003_rescaled.png" in rare and len(rare) == 2 * 3 + 1
+    assert "montages/other/recipe-by-class_epoch-0003_rescaled.png" in files
+    by_epoch = targets.montage_dreams("class-by-epoch", "scratch", "rare/", "step-0003", "raw")
+    assert targets.shared_epochs(gaps, by_epoch) == {"scratch": {"rare": [0, 4]}}
+    assert targets.shared_steps(gaps, by_epoch) == {"rare": [3]}
+    by_class = targets.montage_dreams("recipe-by-class", "scratch", "", "epoch-0001", "raw")
+    assert targets.shared_epochs(gaps, by_class) == {"scratch": {"study": [1]}}
+    for layout, at in (("recipe-by-class", "epoch-0004"), ("class-by-step", "epoch-0004")):
+        place = "" if layout == "recipe-by-class" else "study/"
+        shared = targets.montage_dreams(layout, "scratch", place, at, "raw")
+        free = make_plan(config(dreams__recipes__rare={"steps": [3], "epochs": [0, 1, "last"]}))
+        assert targets.shared_epochs(gaps, shared) == targets.shared_epochs(free, shared), "another epoch is not shown"
+
+
+def test_a_run_that_dreams_of_nothing_is_trained_and_has_nothing_else():
+    plan = make_plan(config(runs__other={"model": "test_resnet"}, dreams__recipes__study__runs=["scratch"]))
+    assert list(plan.dreaming_epochs) == ["scratch"] and len(plan.checkpoints()) == 2 * 3
+    assert [name.split("/")[3] for name in targets.curves(plan)] == ["scratch", "other"]
+
+
+def test_a_dream_that_a_restricted_recipe_does_not_have_is_refused_with_what_there_is(gaps):
+    where = "where run is 'scratch' and epoch is '1'"
+    for ask in (
+        lambda: dreamer(gaps, "scratch", "0001", "rare", ""),
+        lambda: targets.steps_of(gaps, "scratch", "0001", "rare", "blue_jay", "step-0003.png"),
+    ):
+        with pytest.raises(UserError, match=f"'default' has no dreams of recipe 'rare' {where}; allowed: study$"):
+            ask()
+    with pytest.raises(UserError, match="has no dreams of run 'judge'; "):
+        dreamer(gaps, "judge", "0012", "rare", "")
+    assert dreamer(gaps, "other", "0003", "rare", "") == "results/default/runs/other/epoch-0003/model.safetensors"
+
+
+def test_what_is_announced_are_the_checkpoints_that_dream(capsys):
+    announce_study(
+        make_plan(config(runs__other={"model": "test_resnet"}, dreams__recipes__study=RARE | {"epochs": [0]}))
+    )
+    assert "4 dreams asked for (2 checkpoints of 2 run(s), 1 recipes, 2 labels" in capsys.readouterr().err
 
 
 def study(image_size: int | list[int], **recipe) -> dict:

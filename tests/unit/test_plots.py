@@ -5,6 +5,7 @@ import sys
 
 import pandas as pd
 import pytest
+from matplotlib import pyplot
 from PIL import Image
 
 from dreambirds.data.tables import read_table
@@ -70,6 +71,20 @@ def test_numbers_are_means_over_the_dreams_that_they_name():
     assert classes["mean"].iloc[0] == pytest.approx(0.8 + (0.025 + 0.1) / 2 + 0.02)
 
 
+def test_a_recipe_of_some_epochs_has_a_line_of_these_and_is_ranked_where_its_run_is_at_its_end():
+    dreams, runs = tables()
+    gone = (dreams["recipe"] == "few") & (dreams["epoch"] == 4) | (dreams["recipe"] == "many") & (dreams["epoch"] == 0)
+    recognition = Recognition(dreams[~gone], runs)
+    by_epoch = numbers("by-epoch", recognition)
+    assert list(zip(by_epoch["recipe"], by_epoch["epoch"], strict=True)) == [
+        *[("few", 0), ("few", 0.25), ("many", 0.25), ("many", 4)]
+    ]
+    assert by_epoch["validation_accuracy"].tolist() == [0, 0.025, 0.025, 0.4]
+    assert list(numbers("recipes", recognition)["recipe"]) == ["many"], "the others had learnt less"
+    for name in ("by-epoch", "by-step", "epoch-by-step", "recipes", "classes", "confusion"):
+        pyplot.close(PLOTS[name](recognition, draw)[1]())
+
+
 def test_without_a_judge_the_dreamer_s_own_word_counts():
     recognition = Recognition(*tables(judged=False))
     assert recognition.columns == OWN
@@ -122,8 +137,6 @@ def test_every_plot_is_drawn_with_its_table(tmp_path, judged, recipes, labels):
 
 
 def test_what_is_drawn_is_what_the_table_says(tmp_path):
-    from matplotlib import pyplot
-
     recognition = Recognition(*tables())
     table = numbers("by-epoch", recognition)
     figure = draw.lines(table, "epoch", "said", "training epoch", "validation_accuracy")

@@ -172,6 +172,17 @@ def test_a_recipe_renamed(study):
     assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream": 2}, 0)
 
 
+def test_a_recipe_restricted_to_an_epoch_and_to_more(study):
+    recipe = study.config["dreams"]["recipes"]["renamed"]
+    recipe["epochs"] = [1]
+    assert study.jobs("dreams_only") == {}
+    refused = study.snakemake("-n", "results/tiny/dreams/scratch/epoch-0000/renamed/dreams.csv")
+    assert "no dreams of recipe 'renamed' where run is 'scratch' and epoch is '0'; allowed: study" in refused.stdout
+    recipe["epochs"] = ["last", 0]
+    assert study.jobs("dreams_only") == {}, "its dreams were there all the time"
+    recipe.pop("epochs")
+
+
 def test_labels_spread_over_more_jobs(study):
     study.config["dreams"]["labels_per_job"] = 2
     jobs, dreams = costs(study, "dreams_only")

@@ -79,8 +79,9 @@ def test_the_trace_tells_every_step_and_the_pictures_differ(study):
 def test_two_more_epochs_cost_two_epochs_and_end_in_the_bits_of_one_go(study, tmp_path):
     before = {path: path.read_bytes() for path in (study.results / "runs/scratch/epoch-0001").iterdir()}
     study.config["runs"]["scratch"]["epochs"] = [0, 1, 3]
+    study.config["dreams"]["recipes"]["rare"] = {"steps": [2], "epochs": ["last"]}
     said = study.run()
-    assert count_jobs(said)["train"] == 1 and count_jobs(said)["dream"] == 1
+    assert count_jobs(said)["train"] == 1 and count_jobs(said)["dream"] == 1 + 1, "the rare recipe dreams at the last"
     assert "scratch epoch 2" in said and "scratch epoch 3" in said and "scratch epoch 1:" not in said
     assert {path: path.read_bytes() for path in before} == before
     name = "results/tiny/runs/scratch/epoch-0003/model.safetensors"
@@ -88,6 +89,22 @@ def test_two_more_epochs_cost_two_epochs_and_end_in_the_bits_of_one_go(study, tm
     other.config["runs"]["scratch"]["epochs"] = [3]
     other.run(name)
     assert (other.folder / name).read_bytes() == (study.folder / name).read_bytes()
+
+
+def test_a_recipe_of_the_last_epoch_is_shown_there_only(study):
+    assert [path.parts[-2] for path in sorted((study.results / "dreams").glob("*/*/rare"))] == ["epoch-0003"]
+    names = {path.name for path in (study.results / "montages/scratch/rare").iterdir()}
+    assert names == {
+        "class-by-epoch_step-0002_raw.png",
+        "class-by-epoch_step-0002_rescaled.png",
+        "class-by-step_epoch-0003_rescaled.png",
+    }
+    assert not (study.results / "films/scratch/rare").exists()
+    montage = read_facts(study.results / "montages/scratch/recipe-by-class_epoch-0003_rescaled.png")
+    assert set(montage["recipes"]) == {"study", "rare"} and "epochs" not in montage["recipes"]["rare"]
+    dreams = pd.read_csv(study.results / "dreams.csv")
+    assert set(dreams.loc[dreams["recipe"] == "rare", "epoch"]) == {3} and len(dreams) == 3 * (3 * 2 + 1)
+    assert "Nothing to be done" in study.run()
 
 
 def test_bad_input_is_one_sentence_before_any_job(fresh):
@@ -113,4 +130,4 @@ def test_a_grid_becomes_rules_and_a_moved_study_is_still_finished(fresh, tmp_pat
 
 def test_a_file_that_no_run_makes_is_refused_with_what_there_is(fresh):
     result = fresh.snakemake("results/tiny/montages/scratch/study/class-by-epoch_step-0004_raw.png")
-    assert result.returncode != 0 and "has no step '4'; allowed: 1, 3" in result.stdout
+    assert result.returncode != 0 and "has no dreams of step '4'; allowed: 1, 3" in result.stdout

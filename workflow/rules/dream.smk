@@ -1,5 +1,6 @@
 from dreambirds.plan.checkpoints import expected_metadata
 from dreambirds.plan.inputs import (
+    dreamer,
     reference_pictures,
     requested,
     start_images,
@@ -14,7 +15,7 @@ dreams = f"{results}/dreams/{{run}}/epoch-{{epoch}}/{{recipe}}"
 # stored dream is used again: `DreamContext.cache_key` in dream_job/context.py.
 rule dream:
     input:
-        weights=f"{checkpoints}/model.safetensors",
+        weights=input_function(dreamer, plan=plan),
         # functions, since Snakemake's report shows plain paths as code of the page
         photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),

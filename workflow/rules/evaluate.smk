@@ -42,7 +42,7 @@ rule judge:
         judge=lambda wildcards: inputs.section(plan, wildcards.judge),
         labels=to_parameter([[label.label, label.name] for label in plan.labels]),
         epochs=lambda wildcards: {
-            name: plan.epochs(name)
+            name: plan.dreaming_epochs[name]
             for name in inputs.judged_runs(plan, wildcards.judge)
         },
         steps=plan.steps,

@@ -114,6 +114,7 @@ if plan.comparisons:
                     config=plan.config,
                     comparisons=list(map(asdict, plan.comparisons)),
                     recipes=plan.recipes,
+                    epochs=plan.dreaming_epochs,
                     names=plan.names,
                     learnt=len(plan.labels),
                 )

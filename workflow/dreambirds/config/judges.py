@@ -1,5 +1,7 @@
 """Who judges a study's dreams: networks that did not dream them."""
 
+from collections.abc import Collection
+
 from dreambirds.config.load import Section, check, check_path_characters
 from dreambirds.config.runs import check_model, check_options, check_run, parse_epoch
 from dreambirds.data.labels import Label, check_labels, match_classes, read_names
@@ -32,6 +34,14 @@ def resolve_judges(config: Section) -> None:
             raise UserError(f"{where}: a run has this name too; call the judge otherwise")
         _check_keys(judge, where)
         _CHECKS[kind(judge)](judge, where, config["runs"])
+
+
+def check_judged(judges: dict[str, Section], dreaming: Collection[str]) -> None:
+    """Raise UserError, the key's full path in it, where a judge is the only run that dreams."""
+    for name, judge in judges.items():
+        if set(dreaming) == {judge["run"]}:
+            told = f"'{judge['run']}' is the only run that dreams, and no judge of its own dreams"
+            raise UserError(f"judges.{name}.run: {told}; name another run, or let another run dream")
 
 
 def check_judge_names(judges: dict[str, Section], labels: list[Label]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from dreambirds.config.dreamers import RESTRICTIONS, Epochs, list_dreamers, overlap, parameter_names
 from dreambirds.config.load import Section, check, check_path_characters, dreamer_defaults, load_schema
 from dreambirds.data.image_files import find_photographs, is_photograph
 from dreambirds.dreaming.objectives import needs_photographs, parse
@@ -26,6 +27,7 @@ _PIXELS_ONLY = {"blur_sigma": 0, "gradient_blur_sigma": 0, "octaves": 1, "zoom":
 FLAT_STARTS = ("gray", "color")
 MOST_RECIPES = 10_000
 LONGEST_NAME = 120
+NO_GRID = ("steps", *RESTRICTIONS)  # whose lists are values
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,7 @@ def _crops(point: Section) -> str:
 
 def _unmatchable(point: Section) -> str | None:
     """Return why what a recipe shows can't be compared with photographs, None if it can."""
-    neutral = {"tile": None, "crops": 0}
-    if point["crop_area"] is None:
-        neutral |= {"octaves": 1, "pad": 0}  # a random resized crop has one size, however large the picture is
+    neutral = {"tile": None, "crops": 0, "octaves": 1, "pad": 0}
     key = next((key for key, value in neutral.items() if point[key] != value), None)
     return f"feature_match compares views of one size with photographs, so it can't go with '{key}'" if key else None
 
@@ -174,8 +174,9 @@ def check_sizes(point: Section, shape: tuple[int, int], where: str) -> None:
 def expand_grid(name: str, recipe: Section) -> dict[str, Section]:
     """Return {name: parameters} for every combination of the recipe's lists, checked and with all defaults.
 
-    `steps` is always a list of moments and spans no grid. Each point is named after the recipe and the values that
-    vary. Raises UserError where a value is not allowed, a value repeats, or the grid has over 10,000 points.
+    `steps` is always a list of moments and spans no grid; nor do `runs` and `epochs`, which are checked and are no
+    parameters. Each point is named after the recipe and the values that vary. Raises UserError where a value is not
+    allowed, a value repeats, or the grid has over 10,000 points.
     """
     where = f"dreams.recipes.{name}"
     recipe = expand_folders(recipe)
@@ -192,29 +193,43 @@ def expand_grid(name: str, recipe: Section) -> dict[str, Section]:
         if word in points:
             key = next(key for key in axes if varied[key] != named[word][key])
             raise UserError(f"{where}.{key}: two values give recipes of the same name, '{word}'")
-        points[word], named[word] = point, varied
+        points[word] = {key: value for key, value in point.items() if key not in RESTRICTIONS}
+        named[word] = varied
     return points
 
 
-def expand_recipes(recipes: dict[str, Section]) -> dict[str, Section]:
-    """Spread out every recipe, in order. Raises UserError also where two recipes are the same or share a name."""
+def expand_recipes(
+    recipes: dict[str, Section], runs: dict[str, Section]
+) -> tuple[dict[str, Section], dict[str, dict[str, Epochs]]]:
+    """Spread out every recipe, in order; return the parameters of each, and the epochs of each run that dream it.
+
+    Raises UserError also where two recipes share a name, or where a checkpoint would dream the same under two names.
+    """
     sizes = [math.prod(map(len, _axes(recipe).values())) for recipe in recipes.values()]
     if max(sizes) <= MOST_RECIPES:  # else the sentence is about one grid
         _check_count(sum(sizes))
     spread_out: dict[str, Section] = {}
-    seen: dict[str, str] = {}
+    dreamers: dict[str, dict[str, Epochs]] = {}
+    seen: dict[str, list[str]] = {}
     for recipe_name, recipe in recipes.items():
-        for name, point in expand_grid(recipe_name, recipe).items():
-            twin = seen.setdefault(repr(sorted(point.items())), name)
-            if name in spread_out or twin != name:
-                raise UserError(f"dreams.recipes.{recipe_name}: '{name}' is the same recipe as '{twin}'")
-            spread_out[name] = point
+        where = f"dreams.recipes.{recipe_name}"
+        points = expand_grid(recipe_name, recipe)
+        dreaming = list_dreamers(recipe, runs, where)
+        for name, point in points.items():
+            twins = seen.setdefault(repr(sorted(point.items())), [])
+            for twin in twins:
+                if overlap(dreaming, dreamers[twin]):
+                    raise UserError(f"{where}: '{name}' is the same recipe as '{twin}'")
+            if name in spread_out:
+                raise UserError(f"{where}: another recipe's grid has one of the name '{name}' too; call it otherwise")
+            twins.append(name)
+            spread_out[name], dreamers[name] = point, dreaming
     _check_count(len(spread_out))
-    return spread_out
+    return spread_out, dreamers
 
 
 def _axes(recipe: Section) -> dict[str, list[Any]]:
-    return {key: values for key, values in recipe.items() if isinstance(values, list) and key != "steps"}
+    return {key: values for key, values in recipe.items() if isinstance(values, list) and key not in NO_GRID}
 
 
 def _check_count(recipes: int) -> None:
@@ -266,8 +281,7 @@ def _shorten(name: str) -> str:
 def recipe_table(recipes: dict[str, Section]) -> pd.DataFrame:
     """Return what each recipe's name means: a row a recipe, a column a parameter; lists and dicts are JSON."""
     rows = [{"recipe": name, **{key: _cell(value) for key, value in point.items()}} for name, point in recipes.items()]
-    columns = ["recipe", *load_schema("recipe")["properties"]]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=["recipe", *parameter_names()])
 
 
 def _cell(value: object) -> object:

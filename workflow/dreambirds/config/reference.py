@@ -28,9 +28,12 @@ before any job starts.
 GRIDS = """
 A recipe is a `preset` and what overrides it; [docs/recipes.md](../docs/recipes.md) shows them all.
 
-Any recipe key but `steps` may hold a **list**: each combination of listed values becomes a recipe of its own, named
-after what varies (`blur-blur_sigma-0.25`); `results/<study>/recipes.csv` lists them all with every parameter. A folder
-as `start_path` is such a list of its photographs.
+Any recipe key but `steps`, `runs` and `epochs` may hold a **list**: each combination of listed values becomes a recipe
+of its own, named after what varies (`blur-blur_sigma-0.25`); `results/<study>/recipes.csv` lists them all with every
+parameter. A folder as `start_path` is such a list of its photographs.
+
+`runs` and `epochs` say which checkpoints dream a recipe, so that a costly one is not paid for where nobody looks:
+`portrait: {preset: bird, runs: [pretrained], epochs: [0, last]}`. They change no picture, and what was dreamt stays.
 
 A width, factor, angle, share or step is a number, `{random: [low, high]}` (drawn anew each step; not for a step) or
 `{from: a, to: b, over: steps}` (moving from a to b, then staying; with `shape: cosine` along half a wave).

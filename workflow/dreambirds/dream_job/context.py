@@ -122,9 +122,9 @@ def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
 @dataclass(frozen=True)
 class DreamJob:
     """What to dream: a checkpoint, a recipe by name and its values, the labels with their names for people, the
-    photographs that they start from, if any, the data set's statistics, if needed, the folder of the prepared data set
-    whose photographs they are compared with, if they are, the folder for it all, the bytes that pictures may take on
-    the processor, a digest of the code, and which of the recipe's steps to keep (None: all).
+    photographs that they start from, if any, the data set's statistics, if needed, the folder for it all, the bytes
+    that pictures may take on the processor, a digest of the code, which of the recipe's steps to keep (None: all), and
+    the folder of the prepared data set whose photographs the dreams are compared with, if they are.
     """
 
     checkpoint: Path
@@ -133,11 +133,11 @@ class DreamJob:
     names: dict[str, str]
     photographs: dict[str, Path]
     statistics: Path | None
-    references: Path | None
     folder: Path
     bytes_free: int
     code: str = ""
     only: tuple[int, ...] | None = None
+    references: Path | None = None
 
     @property
     def steps(self) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,9 @@ class ReferenceStore:
         there. Raises UserError where the store can't be written to."""
         path = self.folder / key[:2] / f"{key}.safetensors"
         if path.exists():
+            with suppress(OSError):
+                path.touch()  # eviction goes by it; a store may be another's
             try:
-                path.touch()  # eviction goes by it
                 return _by_kind(load_tensors(path)[0])
             except (OSError, UserError) as error:
                 log.warning("the stored statistics '%s' are damaged (%s) and computed again", path, error)

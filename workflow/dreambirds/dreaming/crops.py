@@ -1,4 +1,4 @@
-"""Random resized crops, as torchvision's ``RandomResizedCrop`` draws them, each image's from its own generator.
+"""Random resized crops, much as torchvision's ``RandomResizedCrop`` draws them, each image's from its own generator.
 
 A crop and its resizing are two matrix products, one for each side, so that any box may be cut out, at fractions of a
 pixel too, smoothed where it shrinks, and with a gradient that costs no more.
@@ -17,13 +17,13 @@ def draw_box(rng: torch.Generator, smallest_area: float, ratio: float) -> Box:
     """Return a random box within an image.
 
     Its area is drawn evenly from `smallest_area` to 1, as a share of the image's; its width over its height, relative
-    to the image's, from 1 / `ratio` to `ratio`, evenly in its logarithm; its place evenly from those that fit. A side
-    that would be longer than the image's is as long as that.
+    to the image's, from 1 / `ratio` to `ratio`, evenly in its logarithm, or as near to that as fits; its place evenly
+    from those that fit.
     """
-    area, stretch, down, across = torch.rand(4, generator=rng).tolist()
-    side = math.sqrt(smallest_area + (1 - smallest_area) * area)
-    wider = ratio ** (stretch - 0.5)
-    height, width = min(1.0, side / wider), min(1.0, side * wider)
+    share, stretch, down, across = torch.rand(4, generator=rng).tolist()
+    area = smallest_area + (1 - smallest_area) * share
+    width = min(1.0, max(area, math.sqrt(area * ratio ** (2 * stretch - 1))))
+    height = area / width
     return down * (1 - height), across * (1 - width), height, width
 
 

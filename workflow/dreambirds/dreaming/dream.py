@@ -121,6 +121,8 @@ class Dreamer:
         (gradient,) = torch.autograd.grad(outputs, parameters, output_gradients)
 
         with torch.no_grad():
+            fixed = self._fixed_levels(step)
+            gradient[:, fixed] = 0
             score = score - penalty
             metrics = self._metrics(images, score, logits)
             if self.octaves.is_last(step):
@@ -128,11 +130,10 @@ class Dreamer:
             direction = updates.blur(gradient, self._values(recipe.gradient_blur_sigma, step))
             direction = updates.clip(direction, recipe.gradient_clip)
             direction = updates.normalize(direction, recipe.gradient_normalization)
-            if isinstance(self.parameterization, Pyramid):
-                direction = self.parameterization.free(direction, step / max(1, recipe.pyramid_steps))
             updated = self.optimizer(self.parameters, direction, value_at(recipe.step_size, step))
             if recipe.parameterization == "pixels":
                 updated = updates.blur(updated.clamp_(0, 1), self._values(recipe.blur_sigma, step))
+            updated[:, fixed] = self.parameters[:, fixed]
             self.parameters = self.stops.freeze_finished(step, self.parameters, updated, gradient, score)
         return metrics
 
@@ -179,6 +180,12 @@ class Dreamer:
             self._begin_octave(grown)
         elif grown is not self.parameters:
             self.parameters = torch.where(per_image(self.stops.active, grown), grown, self.parameters)
+
+    def _fixed_levels(self, step: int) -> slice:
+        """Return the parameters, along their second axis, that a step leaves as they are: a pyramid's finer levels."""
+        if not isinstance(self.parameterization, Pyramid) or step >= self.recipe.pyramid_steps:
+            return slice(0)
+        return self.parameterization.fixed(step / self.recipe.pyramid_steps)
 
     def _objective_gradient(
         self, views: torch.Tensor, references: dict[str, LayerReference]

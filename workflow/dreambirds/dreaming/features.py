@@ -45,7 +45,8 @@ def auto_layers(network: nn.Module) -> list[str]:
     convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
     heads: str | Sequence[str] = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
     heads = [heads] if isinstance(heads, str) else heads
-    begins_behind_stem = any(True for _ in modules[stages[0]].parameters())  # else it is the stem's activation
+    # else the first stage is the norm or the activation of the stem itself
+    begins_behind_stem = any(parameter.ndim > 1 for parameter in modules[stages[0]].parameters())
     apart = convolutions[:1] * begins_behind_stem + [name for name in convolutions[-1:] if name not in heads]
     inside = tuple(f"{stage}." for stage in stages)
     chosen = {*stages, *(name for name in apart if not name.startswith(inside))}

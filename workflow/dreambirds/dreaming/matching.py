@@ -101,20 +101,23 @@ class LayerStatistic:
             activation = activation.mT
         activations = activation.flatten(2) if activation.ndim > 2 else activation[..., None]
         places = activations.shape[-1]
-        shape = activation.shape[2:] if activation.ndim == 4 else token_grid(places - self.prefix, view)
-        prefix = places - shape[0] * shape[1]
+        shape = activation.shape[2:] if activation.ndim == 4 else token_map(places, self.prefix, view)
+        prefix = places - math.prod(shape)
         regions = [torch.tensor([place]) for place in range(prefix)]
         regions += [region + prefix for region in map_regions(self.regions, *shape)]
         return STATISTICS[self.kind](activations, [region.to(activation.device) for region in regions])
 
 
-def token_grid(tokens: int, view: tuple[int, int]) -> tuple[int, int]:
-    """Return (height, width) of the map of a transformer's tokens of views of (height, width); (1, tokens) if they form
-    no such map."""
-    for height in range(1, tokens + 1):
-        width = tokens // height
-        if height * width == tokens and in_proportion(view, min(height, width)) == (height, width):
-            return height, width
+def token_map(tokens: int, prefix: int, view: tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of the map that a transformer's tokens form of views of (height, width).
+
+    It is in the proportions of the view and has all tokens but `prefix`, or, as in layers before these are added, all
+    tokens. It is (1, tokens) if they form no such map.
+    """
+    for count in (tokens - prefix, tokens):
+        for height in range(1, count + 1):
+            if count % height == 0 and in_proportion(view, min(height, count // height)) == (height, count // height):
+                return height, count // height
     return 1, tokens
 
 
@@ -152,7 +155,7 @@ class References:
         )
         self.kinds = {
             kind: {
-                layer: LayerReference(mean, mean.var(dim=(1, 2)).clamp(min=TINY), statistic, view)
+                layer: LayerReference(mean, mean.var(dim=(1, 2), unbiased=False).clamp(min=TINY), statistic, view)
                 for layer, mean in layers.items()
             }
             for kind, layers in statistics.items()

@@ -130,14 +130,11 @@ class Pyramid:
         ]
         return to_pixels(PYRAMID_SCALE * torch.stack(colors).sum(dim=0))
 
-    def free(self, gradient: torch.Tensor, progress: float) -> torch.Tensor:
-        """Return a gradient (B, N) without the levels that are still fixed: they are freed one after another, at even
-        distances, while `progress` goes from 0, where the coarsest is free, to 1."""
+    def fixed(self, progress: float) -> slice:
+        """Return which parameters are still fixed: levels are freed one after another, at even distances, while
+        `progress` goes from 0, where the coarsest is free, to 1, where all are."""
         count = min(len(self.sizes), 1 + int(progress * len(self.sizes)))
-        fixed = torch.zeros_like(gradient)
-        free = sum(self.sizes[:count])
-        fixed[:, :free] = gradient[:, :free]
-        return fixed
+        return slice(sum(self.sizes[:count]), None)
 
     def _enlarge(self, level: torch.Tensor) -> torch.Tensor:
         return functional.interpolate(level, self.shapes[-1], mode="bilinear", align_corners=False)

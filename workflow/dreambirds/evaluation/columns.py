@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from dreambirds.config import VIEWS
-from dreambirds.config.load import load_schema
+from dreambirds.config.dreamers import parameter_names
 from dreambirds.data.tables import read_table
 from dreambirds.plan.dream_table import DREAM
 from dreambirds.plan.paths import dream_folder, picture_path
@@ -30,7 +30,7 @@ DREAMS = [
     "judge",
 ]
 DREAMS += [f"{word}{suffix}" for suffix in SUFFIX.values() for word in OF_VIEW]
-DREAMS += ["seconds", "image_path", "image_path_rescaled", *load_schema("recipe")["properties"]]
+DREAMS += ["seconds", "image_path", "image_path_rescaled", *parameter_names()]
 JUDGEMENTS = [*DREAM, "judge", "view", *JUDGED]
 OF_TRAINING = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"]
 MEANS = ["dreamer_probability", "judge_probability", "judge_top1"]

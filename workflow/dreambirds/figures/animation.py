@@ -27,9 +27,9 @@ def write_film(selection: Selection, over: str, cell_size: int, frame_duration: 
 
 @dataclass(frozen=True)
 class Film:
-    """What a film shows: a frame for each of `moments`, which holds a path for each of `names`."""
+    """What a film shows: a frame for each of `moments`, which holds a path for each of `names`, None for a blank."""
 
-    frames: Sequence[Sequence[Path]]
+    frames: Sequence[Sequence[Path | None]]
     moments: Sequence[str]
     names: Sequence[str]
     title: str

@@ -41,9 +41,9 @@ def write_montage(
 
 @dataclass(frozen=True)
 class Grid:
-    """What a montage shows: `cells` is a list of rows of paths; rows and columns are named."""
+    """What a montage shows: `cells` is a list of rows of paths, None for a blank cell; rows and columns are named."""
 
-    cells: Sequence[Sequence[Path]]
+    cells: Sequence[Sequence[Path | None]]
     rows: Sequence[str]
     columns: Sequence[str]
     title: str
@@ -83,9 +83,12 @@ def montage(grid: Grid, cell: int) -> Image.Image:
     return page
 
 
-def load_cell(path: Path, cell: int) -> Image.Image:
-    """Return a picture as RGB at cell x cell pixels: a square fills them, any other lies in the middle of the paper."""
+def load_cell(path: Path | None, cell: int) -> Image.Image:
+    """Return a picture as RGB at cell x cell pixels: a square fills them, any other lies in the middle of the paper;
+    without a path there is paper only."""
     page = Image.new("RGB", (cell, cell), PAPER)
+    if path is None:
+        return page
     picture = read_picture(path)
     width, height = in_proportion(picture.size, cell, of=max)
     fitted = picture.resize((width, height), Image.Resampling.LANCZOS)

@@ -48,7 +48,8 @@ class Recognition:
         return replace(self, dreams=self.dreams[self.dreams["step"] == steps.transform("max")])
 
     def last_epochs(self) -> "Recognition":
-        """Return the dreams of their run's last checkpoint."""
+        """Return the dreams of the last checkpoint of their run that dreams, so that what is compared had learnt as
+        much; a recipe that it does not dream is left out."""
         epochs = self.dreams.groupby("run")["epoch"]
         return replace(self, dreams=self.dreams[self.dreams["epoch"] == epochs.transform("max")])
 

@@ -30,22 +30,23 @@ class Selection:
     def of(
         cls,
         results: Path,
-        epochs: Mapping[str, list[float]],
+        epochs: Mapping[str, Mapping[str, list[float]]],
         steps: Mapping[str, list[int]],
         names: Mapping[str, str],
         wanted: Mapping[str, Any],
     ) -> "Selection":
-        """Return the wanted dreams of those of all `epochs` of each run, `steps` of each recipe, and labels, in the
-        folder of a study's results. Raises UserError if there are none."""
+        """Return the wanted dreams of those of all `epochs` of each run and recipe, `steps` of each recipe, and labels,
+        in the folder of a study's results. Raises UserError if there are none."""
         dreams = select_dreams(dream_table(epochs, steps, names), results.name, wanted)
         paths = [picture_path(results / "dreams", dream, wanted["view"]) for dream in dreams.itertuples()]
         return cls(results.name, dreams.assign(path=paths), wanted, names)
 
     def grid(self, rows: str, columns: str) -> pd.DataFrame:
-        """Return the paths of images, one row and one column for each value of two columns, in the order of the
-        study."""
+        """Return the paths of images, one row and one column for each value of two columns, in the order of the study;
+        None where there is no such dream."""
         grid = self.dreams.pivot(index=rows, columns=columns, values="path")
-        return grid.reindex(index=self.dreams[rows].unique(), columns=self.dreams[columns].unique())
+        grid = grid.reindex(index=self.dreams[rows].unique(), columns=self.dreams[columns].unique())
+        return grid.astype(object).where(grid.notna(), None)
 
     def name_of(self, column: str, value: Any) -> str:
         """Return what a value of a column is called in a figure."""

@@ -251,11 +251,13 @@ def pairs(first: Study, second: Study) -> pd.DataFrame:
 
 
 def _only(table: pd.DataFrame, shared: dict[str, set]) -> pd.DataFrame:
-    """Return the dreams whose run, epoch and recipe are shared; of those that share none, one: the last epoch, or the
-    first run or recipe."""
+    """Return the dreams whose run, epoch and recipe are shared; of those that share none, one: the first run or recipe
+    that is left, or the last epoch."""
     for column, values in shared.items():
-        alone = table["epoch"].max() if column == "epoch" else table[column].iloc[0]
-        table = table[table[column].isin(values or {alone})]
+        table = table[table[column].isin(values)] if values else table
+    for column in ("run", "recipe", "epoch"):
+        if not shared[column] and len(table):
+            table = table[table[column] == (table["epoch"].max() if column == "epoch" else table[column].iloc[0])]
     return table
 
 

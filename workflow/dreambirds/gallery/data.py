@@ -32,11 +32,11 @@ LARGEST = 96  # pixels of a cell's longer side; larger pictures are made smaller
 
 @dataclass(frozen=True)
 class GalleryStudy:
-    """What the gallery shows of a study: its name, the epochs of each run, the parameters of each recipe, the (height,
-    width) of its images in pixels, and the name for people of each label."""
+    """What the gallery shows of a study: its name, the epochs of each run and recipe that it dreams, the parameters of
+    each recipe, the (height, width) of its images in pixels, and the name for people of each label."""
 
     study: str
-    epochs: Mapping[str, Sequence[float]]
+    epochs: Mapping[str, Mapping[str, Sequence[float]]]
     recipes: Mapping[str, Mapping[str, Any]]
     shapes: Mapping[str, Sequence[int]]
     names: Mapping[str, str]
@@ -49,8 +49,10 @@ class GalleryStudy:
 def gallery_facts(study: GalleryStudy, dreams: pd.DataFrame, runs: pd.DataFrame) -> dict:
     """Return plain data for the page; `dreams` and `runs` are the study's tables.
 
-    Metrics are lists over label, epoch and step, in this order, by ``run/recipe`` and column.
+    ``dreamers`` are the places among a run's epochs of those that dream a recipe, by ``run/recipe``. Metrics are lists
+    over label, such an epoch, and step, in this order, by ``run/recipe`` and column.
     """
+    checkpoints = {run: sorted(set().union(*recipes.values())) for run, recipes in study.epochs.items()}
     judges = [judge for judge in dreams["judge"].unique() if judge]
     return {
         "study": study.study,
@@ -59,8 +61,13 @@ def gallery_facts(study: GalleryStudy, dreams: pd.DataFrame, runs: pd.DataFrame)
         "labels": [{"label": label, "name": name} for label, name in study.names.items()],
         "perSheet": MOST_LABELS,
         "measures": MEASURES,
-        "runs": {run: _run(epochs, runs[runs["run"] == run]) for run, epochs in study.epochs.items()},
+        "runs": {run: _run(epochs, runs[runs["run"] == run]) for run, epochs in checkpoints.items()},
         "recipes": {name: _recipe(name, recipe, study.shapes[name]) for name, recipe in study.recipes.items()},
+        "dreamers": {
+            f"{run}/{recipe}": [checkpoints[run].index(epoch) for epoch in epochs]
+            for run, recipes in study.epochs.items()
+            for recipe, epochs in recipes.items()
+        },
         "values": {
             f"{run}/{recipe}": _values(study, group, run, recipe)
             for (run, recipe), group in dreams.groupby(["run", "recipe"], sort=False)
@@ -100,7 +107,7 @@ def _recipe(name: str, parameters: Mapping[str, Any], shape: Sequence[int]) -> d
 
 
 def _values(study: GalleryStudy, group: pd.DataFrame, run: str, recipe: str) -> dict[str, list]:
-    order = pd.MultiIndex.from_product([study.names, study.epochs[run], study.recipes[recipe]["steps"]])
+    order = pd.MultiIndex.from_product([study.names, study.epochs[run][recipe], study.recipes[recipe]["steps"]])
     rows = group.set_index(["label", "epoch", "step"]).reindex(order)
     found = {}
     for measure in MEASURES:

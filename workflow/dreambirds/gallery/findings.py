@@ -1,7 +1,7 @@
 """Pages of experiments: one finding, and all findings."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -28,6 +28,7 @@ def write_finding(
     config: Section,
     comparisons: Sequence[Comparison],
     recipes: dict[str, Section],
+    epochs: Mapping[str, Mapping[str, Sequence[float]]],
     names: dict[str, str],
     learnt: int,
     results: Path,
@@ -36,11 +37,10 @@ def write_finding(
     """Write the page of a study's experiment into a folder, with its table and its two figures.
 
     `config` is the study's, checked and with all defaults, `comparisons` are those of its experiment, `recipes` its
-    recipes spread out, `names` those of the labels that it dreams of, and `learnt` the number of classes that were
-    learnt; `results` contains the study's tables, plots and prepared images. Raises UserError where one of them can't
-    be read or is not whole.
+    recipes spread out, `epochs` those of each run and recipe that it dreams, `names` those of the labels that it dreams
+    of, and `learnt` the number of classes that were learnt; `results` contains the study's tables, plots and prepared
+    images. Raises UserError where one of them can't be read or is not whole.
     """
-    epochs = {run: keys["epochs"] for run, keys in config["runs"].items()}
     table = dream_table(epochs, {recipe: keys["steps"] for recipe, keys in recipes.items()}, names)
     dreams, runs = read_dreams_and_runs(results, table)
     judges = read_table(results / "judges.csv", rows=pd.DataFrame({"judge": list(config["judges"])}))

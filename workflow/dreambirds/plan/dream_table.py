@@ -17,17 +17,22 @@ NUMBERS: dict[str, Callable[[Any], int | float]] = {"epoch": parse_epoch, "step"
 
 
 def dream_table(
-    epochs: Mapping[str, Sequence[float]], steps: Mapping[str, Sequence[int]], labels: Iterable[str]
+    epochs: Mapping[str, Mapping[str, Sequence[float]]], steps: Mapping[str, Sequence[int]], labels: Iterable[str]
 ) -> pd.DataFrame:
-    """Return the dreams of all labels: `epochs` are those of each run, and `steps` those of each recipe, ascending."""
+    """Return the dreams of all labels.
+
+    `epochs` are those of each run and recipe that it dreams, by run and recipe, and `steps` those of each recipe, all
+    ascending.
+    """
     labels = list(labels)
     rows = [
-        (run, epoch, recipe, label, step, step == kept[-1])
-        for run, checkpoints in epochs.items()
-        for epoch in checkpoints
-        for recipe, kept in steps.items()
+        (run, epoch, recipe, label, step, step == steps[recipe][-1])
+        for run, recipes in epochs.items()
+        for epoch in sorted(set().union(*recipes.values()))
+        for recipe, dreaming in recipes.items()
+        if epoch in dreaming
         for label in labels
-        for step in kept
+        for step in steps[recipe]
     ]
     table = pd.DataFrame(rows, columns=[*DREAM, "last"])
     if table["epoch"].dtype.kind == "f":  # else epoch 1 would be 1.0 where others are fractions
@@ -40,11 +45,15 @@ def select_dreams(dreams: pd.DataFrame, study: str, wanted: Mapping[str, Any]) -
 
     Raises UserError, which names the study, if there are none: then a file was requested that the study does not make.
     """
+    chosen = dreams
+    told: list[str] = []
     for column in [*DREAM, "last"]:
         if column in wanted:
             value = NUMBERS[column](wanted[column]) if column in NUMBERS else wanted[column]
-            if value not in set(dreams[column]):
-                hint = did_you_mean(value, dreams[column].unique())
-                raise UserError(f"the study '{study}' has no {column} '{value}'; {hint}")
-            dreams = dreams[dreams[column] == value]
-    return dreams
+            if value not in set(chosen[column]):
+                where = f" where {' and '.join(told)}" if value in set(dreams[column]) else ""
+                hint = did_you_mean(value, chosen[column].unique())
+                raise UserError(f"the study '{study}' has no dreams of {column} '{value}'{where}; {hint}")
+            chosen = chosen[chosen[column] == value]
+            told.append(f"{column} is '{value}'")
+    return chosen

@@ -138,6 +138,12 @@ def start_images(plan: Plan, recipe: str) -> list[str]:
     return [f"{dataset}/images.csv"] if path is None else [str(path)]
 
 
+def dreamer(plan: Plan, run: str, epoch: str, recipe: str, part: str) -> str:
+    """Return the weights that dream in a job; all is as in paths. Raises UserError if the study has no such dreams."""
+    plan.check_dreamer(run, epoch, recipe)
+    return f"{checkpoint_folder(plan.study, run, epoch)}/{MODEL_FILE}"
+
+
 def statistics(plan: Plan, recipe: str) -> list[str]:
     """Return the file with the data set's spectrum and mean images, if a recipe needs those."""
     parameters = plan.recipes[recipe]
@@ -211,8 +217,8 @@ def names(plan: Plan, judge: str) -> list[str]:
 
 
 def judged_runs(plan: Plan, judge: str) -> list[str]:
-    """Return the runs whose dreams a judge is shown: all but its own."""
-    return [run for run in plan.config["runs"] if run != plan.judges[judge]["run"]]
+    """Return the runs whose dreams a judge is shown: all that dream but its own."""
+    return [run for run in plan.dreaming_epochs if run != plan.judges[judge]["run"]]
 
 
 def indexes(plan: Plan, judge: str) -> list[str]:

@@ -70,7 +70,7 @@ def profile_keys(plan: Plan, run: str) -> Iterator[Facts]:
     yield training(plan, run)
     if own := weights(plan, run):
         yield own
-    for recipe in plan.recipes if run in plan.config["runs"] else ():
+    for recipe in plan.dreaming_epochs.get(run, ()):
         yield dreaming(plan, run, recipe)
 
 

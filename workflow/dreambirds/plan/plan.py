@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from dreambirds.config.contrasts import Comparison, list_comparisons
-from dreambirds.config.judges import check_judge_names, resolve_judges, trained
+from dreambirds.config.dreamers import Epochs
+from dreambirds.config.judges import check_judge_names, check_judged, resolve_judges, trained
 from dreambirds.config.load import Section, check
 from dreambirds.config.recipes import check_sizes, dream_shape, expand_recipes, start_file
-from dreambirds.config.runs import check_run, native_input_size
+from dreambirds.config.runs import check_run, native_input_size, parse_epoch
 from dreambirds.data.labels import Label, choose_labels
 from dreambirds.data.sources.catalog import check_keys, list_labels, locate
 from dreambirds.errors import UserError
@@ -27,12 +28,14 @@ LOGS = "logs"
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked config with all defaults, its classes, those of them that are dreamt of, and its recipes spread out."""
+    """A checked config with all defaults, its classes, those of them that are dreamt of, its recipes spread out, and
+    the epochs of each run that dream each recipe, by recipe and run."""
 
     config: Section
     labels: list[Label]
     dreamt: list[Label]
     recipes: dict[str, Section]
+    dreamers: dict[str, dict[str, Epochs]]
 
     @property
     def study(self) -> str:
@@ -65,10 +68,14 @@ class Plan:
         """The steps that each recipe keeps, ascending."""
         return {recipe: parameters["steps"] for recipe, parameters in self.recipes.items()}
 
-    @property
-    def dreaming_epochs(self) -> dict[str, list[int | float]]:
-        """The epochs whose checkpoints dream, by run, ascending."""
-        return {run: self.epochs(run) for run in self.config["runs"]}
+    @cached_property
+    def dreaming_epochs(self) -> dict[str, dict[str, Epochs]]:
+        """The epochs whose checkpoints dream a recipe, by run and recipe, ascending, where there are any."""
+        recipes = {
+            run: {recipe: dreamers[run] for recipe, dreamers in self.dreamers.items() if run in dreamers}
+            for run in self.config["runs"]
+        }
+        return {run: mine for run, mine in recipes.items() if mine}
 
     @property
     def names(self) -> dict[str, str]:
@@ -109,6 +116,11 @@ class Plan:
         """Return the dreams whose columns have the wanted values. Raises UserError if there are none."""
         return select_dreams(self.dreams, self.study, wanted)
 
+    def check_dreamer(self, run: str, epoch: str, recipe: str) -> None:
+        """Raise UserError unless an epoch of a run, as in paths, dreams a recipe."""
+        if parse_epoch(epoch) not in self.dreamers[recipe].get(run, ()):
+            self.select(run=run, epoch=epoch, recipe=recipe)
+
     def indexes(self, **wanted: Any) -> list[str]:
         """Return the tables of the dream jobs that the selected dreams come from."""
         chosen = self.select(**wanted)
@@ -117,10 +129,13 @@ class Plan:
         jobs = chosen[["run", "epoch", "recipe"]].drop_duplicates()
         return [f"{job_folder(self.study, *job)}/{table}" for job in jobs.itertuples(index=False) for table in tables]
 
+    def dreaming_checkpoints(self) -> list[tuple[str, int | float]]:
+        """Return the run and epoch of each checkpoint that dreams."""
+        return list(self.dreams[["run", "epoch"]].drop_duplicates().itertuples(index=False, name=None))
+
     def checkpoints(self) -> list[str]:
         """Return the weights that dream, and the histories of their epochs."""
-        kept = self.dreams[["run", "epoch"]].drop_duplicates().itertuples(index=False)
-        folders = [checkpoint_folder(self.study, run, epoch) for run, epoch in kept]
+        folders = [checkpoint_folder(self.study, run, epoch) for run, epoch in self.dreaming_checkpoints()]
         return [f"{folder}/{file}" for folder in folders for file in (MODEL_FILE, HISTORY_FILE)]
 
 
@@ -134,17 +149,18 @@ def make_plan(config: Section) -> Plan:
     if config["study"].casefold() == LOGS:
         raise UserError(f"study: '{config['study']}' is the folder of all studies' logs; call it otherwise")
     config = locate(config)
-    recipes = check_all_but_labels(config)
+    recipes, dreamers = check_all_but_labels(config)
     labels = list_labels(config["dataset"])
     check_judge_names(config["judges"], labels)
     dreamt = choose_labels(labels, config["dreams"]["labels"], "dreams.labels")
-    plan = Plan(config, labels, dreamt, recipes)
+    plan = Plan(config, labels, dreamt, recipes, dreamers)
     _ = plan.comparisons  # what an experiment can't find is said now
     return plan
 
 
-def check_all_but_labels(config: Section) -> dict[str, Section]:
-    """Return the recipes of a config that fits its schema, spread out; its image size is filled in, in place.
+def check_all_but_labels(config: Section) -> tuple[dict[str, Section], dict[str, dict[str, Epochs]]]:
+    """Return the recipes of a config that fits its schema, spread out, and the epochs of each run that dream them; its
+    image size is filled in, in place.
 
     Raises UserError for all that can be told to be wrong without the photographs.
     """
@@ -154,11 +170,12 @@ def check_all_but_labels(config: Section) -> dict[str, Section]:
     resolve_judges(config)
     if config["dataset"]["image_size"] is None:
         config["dataset"]["image_size"] = native_input_size(config["runs"])
-    recipes = expand_recipes(config["dreams"]["recipes"])
+    recipes, dreamers = expand_recipes(config["dreams"]["recipes"], config["runs"])
+    check_judged(config["judges"], {run for dreaming in dreamers.values() for run in dreaming})
     for name, recipe in recipes.items():
         start_file(recipe, name)
         check_sizes(recipe, dream_shape(recipe, config["dataset"]), f"dreams.recipes.{name}")
-    return recipes
+    return recipes, dreamers
 
 
 def _copy(value: Any) -> Any:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dreambirds.config import VIEWS
+from dreambirds.config.dreamers import Epochs
+from dreambirds.config.runs import parse_epoch
 from dreambirds.errors import UserError
 from dreambirds.plan.paths import epoch_name, index_name, job_folder, step_name
 from dreambirds.plan.plan import Plan
@@ -40,7 +42,8 @@ def dreams(plan: Plan) -> list[str]:
 
 
 def montages(plan: Plan) -> list[str]:
-    """Return the montages: class by epoch and class by step for each run and recipe, recipe by class for each run."""
+    """Return the montages: class by epoch and class by step for each run and recipe that it dreams, recipe by class for
+    each run, each at the last epoch that has dreams."""
     view, root = plan.config["pictures"]["view"], f"results/{plan.study}/montages"
     files = []
     for (run, recipe), rows in plan.dreams.groupby(["run", "recipe"], sort=False):
@@ -65,7 +68,7 @@ def films(plan: Plan) -> list[str]:
 
 def curves(plan: Plan) -> list[str]:
     """Return the training curves of every run."""
-    return [f"results/{plan.study}/runs/{run}/curves.png" for run in plan.dreams["run"].unique()]
+    return [f"results/{plan.study}/runs/{run}/curves.png" for run in plan.config["runs"]]
 
 
 def results(plan: Plan, plots: Iterable[str]) -> list[str]:
@@ -108,14 +111,20 @@ def film_dreams(over: str, run: str, recipe: str, at: str, view: str) -> dict[st
     return {"run": run, "recipe": recipe, column: at.removeprefix(f"{column}-"), "view": view}
 
 
-def shared_epochs(plan: Plan, shared: dict[str, Any]) -> dict[str, list[int | float]]:
-    """Return all epochs of the run that some dreams come from."""
-    return {shared["run"]: plan.epochs(shared["run"])}
+def shared_epochs(plan: Plan, shared: dict[str, Any]) -> dict[str, dict[str, Epochs]]:
+    """Return the epochs that some dreams come from, by run and recipe: the one that they share, else all."""
+    at = parse_epoch(shared["epoch"]) if "epoch" in shared else None
+    recipes = {
+        recipe: [epoch for epoch in epochs if at in (None, epoch)]
+        for recipe, epochs in plan.dreaming_epochs.get(shared["run"], {}).items()
+        if shared.get("recipe", recipe) == recipe
+    }
+    return {shared["run"]: {recipe: epochs for recipe, epochs in recipes.items() if epochs}}
 
 
 def shared_steps(plan: Plan, shared: dict[str, Any]) -> dict[str, list[int]]:
-    """Return the steps of the recipe that some dreams share, or of all recipes if they share none."""
-    return {shared["recipe"]: plan.steps[shared["recipe"]]} if "recipe" in shared else plan.steps
+    """Return the steps of each recipe that some dreams come from."""
+    return {recipe: plan.steps[recipe] for recipe in shared_epochs(plan, shared)[shared["run"]]}
 
 
 def job_if_there(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> list[str]:

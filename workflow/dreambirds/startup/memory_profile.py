@@ -62,7 +62,7 @@ def _measure_run(plan: Plan, run: str) -> Iterator[tuple[dict, dict]]:
             yield optimizer, {"per_byte": optimizer_state(keys["optimizer"])}
         if memory.read(trained) is None:
             yield trained, subject.training(trained["trainable"])
-    for name in plan.recipes if run in plan.config["runs"] else ():
+    for name in plan.dreaming_epochs.get(run, ()):
         dreamt = memory.dreaming(plan, run, name)
         if memory.read(dreamt) is None:
             with error_context(f"dreams.recipes.{name} on the run '{run}'"):

@@ -68,7 +68,7 @@ def check_folders(plan: Plan) -> None:
     """Raise UserError where a file or a broken link lies in place of one of the study's folders, or of the store's."""
     root, store = Path("results") / plan.study, store_root()
     parts = itertools.product(("runs", "dreams", "montages", "films"), plan.trained)
-    dreams = itertools.product(plan.config["runs"], map(epoch_name, plan.dreams["epoch"].unique()))
+    dreams = [(run, epoch_name(epoch)) for run, epoch in plan.dreaming_checkpoints()]
     folders = [
         *(root / stage for stage in STAGES),
         *(root / stage / run for stage, run in parts),
@@ -138,8 +138,7 @@ def count_existing_dreams(plan: Plan) -> int:
 
 def announce_study(plan: Plan) -> None:
     """Say on standard error, in one line, what the study asks for and what there is."""
-    runs, labels = len(plan.config["runs"]), len(plan.names)
-    checkpoints = sum(len(plan.epochs(run)) for run in plan.config["runs"])
+    runs, labels, checkpoints = len(plan.dreaming_epochs), len(plan.names), len(plan.dreaming_checkpoints())
     print(
         f"Study '{plan.study}': {len(plan.dreams)} dreams asked for ({checkpoints} checkpoints of {runs} run(s), "
         f"{len(plan.recipes)} recipes, {labels} labels, and their steps), {count_existing_dreams(plan)} there already.",

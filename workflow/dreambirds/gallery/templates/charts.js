@@ -1,8 +1,8 @@
 // The curves beside the picture: lines over kept epochs or steps, and a marker where the slider is.
 function measured(pane, e, s) {
-  const [run, recipe] = [facts.runs[pane.run], facts.recipes[pane.recipe]];
+  const [kept, recipe] = [dreamt(pane), facts.recipes[pane.recipe]];
   const over = (measure) => ({
-    epochs: run.epochs.map((_, place) => value(pane, measure, state.label, place, s)),
+    epochs: kept.epochs.map((_, place) => value(pane, measure, state.label, place, s)),
     steps: recipe.steps.map((_, place) => value(pane, measure, state.label, e, place)),
   });
   const [own, judge] = [over("dreamer_probability"), over("judge_probability")];
@@ -12,7 +12,7 @@ function measured(pane, e, s) {
     line(judge[axis], "the judge's probability", "var(--accent)"),
   ];
   return {
-    epochs: [...both("epochs"), line(run.validation, "validation accuracy of the run", "var(--faint)", "4 4")],
+    epochs: [...both("epochs"), line(kept.validation, "validation accuracy of the run", "var(--faint)", "4 4")],
     steps: both("steps"),
   };
 }

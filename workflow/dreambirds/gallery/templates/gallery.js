@@ -11,12 +11,28 @@ const clamp = (value, high) => Math.min(Math.max(value, 0), high);
 const state = { label: 0, epoch: 0, step: 0, view: "rescaled", panes: [] };
 let playing = null;
 
-const epochs = (pane) => facts.runs[pane.run].epochs;
+// A run's checkpoints that dream a recipe, for each pair that there is: "run/recipe".
+const pairs = {};
+for (const [name, places] of Object.entries(facts.dreamers)) {
+  const run = facts.runs[name.split("/")[0]];
+  const kept = ["epochs", "folders", "validation", "checkpoints"];
+  pairs[name] = Object.fromEntries(kept.map((key) => [key, places.map((place) => run[key][place])]));
+}
+const dreamt = ({ run, recipe }) => pairs[`${run}/${recipe}`];
+const recipesOf = (run) => names.recipes.filter((recipe) => dreamt({ run, recipe }));
+const epochs = (pane) => dreamt(pane).epochs;
 const steps = (pane) => facts.recipes[pane.recipe].steps;
 
 function nearest(values, wanted) {
   const far = (place) => Math.abs(values[place] - wanted);
   return values.reduce((best, _, place) => (far(place) < far(best) ? place : best), 0);
+}
+
+// Not every run dreams every recipe: of a pair that is not there, one half stays and the other is the first that fits.
+function fit(pane, stays) {
+  if (dreamt(pane)) return pane;
+  if (stays === "run") return { run: pane.run, recipe: recipesOf(pane.run)[0] };
+  return { run: names.runs.find((run) => dreamt({ run, recipe: pane.recipe })), recipe: pane.recipe };
 }
 
 // The second pane goes along with the first; where it keeps other epochs or steps, it shows the nearest.
@@ -40,9 +56,9 @@ function value(pane, measure, label, epoch, step) {
 
 const ending = () => (state.view === "rescaled" ? "-rescaled" : "");
 function picture(pane, epoch, step) {
-  const [run, recipe] = [facts.runs[pane.run], facts.recipes[pane.recipe]];
-  const folder = path("pictures", "dreams", pane.run, run.folders[epoch], pane.recipe, facts.labels[state.label].label);
-  return `${folder}/${recipe.files[step]}${ending()}.png`;
+  const [label, kept] = [facts.labels[state.label].label, dreamt(pane).folders[epoch]];
+  const folder = path("pictures", "dreams", pane.run, kept, pane.recipe, label);
+  return `${folder}/${facts.recipes[pane.recipe].files[step]}${ending()}.png`;
 }
 
 /* the panes */
@@ -58,26 +74,36 @@ function buildPane(pane) {
     select.addEventListener("change", () => {
       settle();
       const kept = [epochs(state.panes[0])[Math.round(state.epoch)], steps(state.panes[0])[Math.round(state.step)]];
-      pane[kind] = select.value;
+      Object.assign(pane, fit({ ...pane, [kind]: select.value }, kind));
+      offer(pane);
       state.epoch = nearest(epochs(state.panes[0]), kept[0]);
       state.step = nearest(steps(state.panes[0]), kept[1]);
       show();
     });
   }
+  offer(pane);
   swipe(find(".frame"));
   find(".picture").addEventListener("click", savePicture);
   return box;
 }
 
+// Recipes that the chosen run does not dream can't be chosen.
+function offer(pane) {
+  const select = pane.find(".recipe select");
+  for (const option of select.options) option.disabled = !dreamt({ run: pane.run, recipe: option.value });
+  select.value = pane.recipe;
+  pane.find(".run select").value = pane.run;
+}
+
 function showPane(pane) {
   const { epoch, step } = places(pane);
-  const [run, recipe, label] = [facts.runs[pane.run], facts.recipes[pane.recipe], facts.labels[state.label]];
+  const [kept, recipe, label] = [dreamt(pane), facts.recipes[pane.recipe], facts.labels[state.label]];
   const moving = epoch % 1 ? "epoch" : "step";
   const [low, high] = [Math.floor, Math.ceil].map((round) => ({ epoch: round(epoch), step: round(step) }));
   if (moving === "epoch") low.step = high.step = Math.round(step);
   const share = (moving === "epoch" ? epoch : step) % 1;
   const [e, s] = [Math.round(epoch), Math.round(step)];
-  const moment = `epoch ${run.epochs[e]} · step ${recipe.steps[s]}`;
+  const moment = `epoch ${kept.epochs[e]} · step ${recipe.steps[s]}`;
   const [under, over] = [pane.find(".under"), pane.find(".over")];
   set(under, "src", picture(pane, low.epoch, low.step));
   set(over, "src", picture(pane, high.epoch, high.step));
@@ -87,18 +113,18 @@ function showPane(pane) {
   const caption = pane.find("figcaption");
   caption.replaceChildren(Object.assign(document.createElement("b"), { textContent: label.name }), ` ${moment}`);
   pane.find(".provenance").textContent = [
-    `${pane.run} (${run.model}), epoch ${run.epochs[e]}`,
+    `${pane.run} (${facts.runs[pane.run].model}), epoch ${kept.epochs[e]}`,
     `${pane.recipe}, step ${recipe.steps[s]}, seed ${recipe.seed}, ${state.view}`,
-    `checkpoint ${run.checkpoints[e].slice(0, 16)}`,
+    `checkpoint ${kept.checkpoints[e].slice(0, 16)}`,
   ].join("\n");
-  const words = [pane.run, run.folders[e], pane.recipe, label.label, recipe.files[s]];
+  const words = [pane.run, kept.folders[e], pane.recipe, label.label, recipe.files[s]];
   Object.assign(pane.find(".picture"), { href: picture(pane, e, s), download: `${words.join("_")}${ending()}.png` });
   linkYaml(pane, recipe);
   const real = pane.find(".real img");
   set(real, "src", path("pictures", "real", `${label.label}.png`));
   real.alt = `A real picture of ${label.name}`;
   const lines = measured(pane, e, s);
-  chart(pane.find(".epochs"), run.epochs, epoch, "training epoch", lines.epochs);
+  chart(pane.find(".epochs"), kept.epochs, epoch, "training epoch", lines.epochs);
   chart(pane.find(".steps"), recipe.steps, step, "dream step", lines.steps);
   legend(pane.find(".legend"), [...lines.epochs, ...lines.steps]);
   table(pane, e, s);
@@ -144,11 +170,11 @@ function buildGrid() {
 
 function paint(cell) {
   const pane = state.panes[0];
-  const [run, recipe, place] = [facts.runs[pane.run], facts.recipes[pane.recipe], Number(cell.id.slice(6))];
+  const [kept, recipe, place] = [dreamt(pane), facts.recipes[pane.recipe], Number(cell.id.slice(6))];
   const [part, row] = [Math.floor(place / facts.perSheet), place % facts.perSheet];
   const rows = Math.min(facts.perSheet, facts.labels.length - part * facts.perSheet);
   const [columns, column] = [recipe.steps.length, Math.round(state.step)];
-  const sheet = path("sheets", pane.run, run.folders[Math.round(state.epoch)], pane.recipe, `${part}${ending()}.png`);
+  const sheet = path("sheets", pane.run, kept.folders[Math.round(state.epoch)], pane.recipe, `${part}${ending()}.png`);
   const share = (number, count) => (count > 1 ? (100 * number) / (count - 1) : 0);
   const style = cell.firstElementChild.style;
   style.aspectRatio = `${recipe.cell[1]} / ${recipe.cell[0]}`;
@@ -225,10 +251,10 @@ function recall() {
   settle();
   const words = new URLSearchParams(location.hash.slice(1));
   const known = (word, allowed, otherwise) => (allowed.includes(words.get(word)) ? words.get(word) : otherwise);
-  const pane = (mark, otherwise) => ({
+  const pane = (mark, otherwise) => fit({
     run: known(`run${mark}`, names.runs, otherwise.run),
     recipe: known(`recipe${mark}`, names.recipes, otherwise.recipe),
-  });
+  }, names.runs.includes(words.get(`run${mark}`)) ? "run" : "recipe");
   const panes = [pane("", facts.best)];
   if (words.has("run2") || words.has("recipe2")) panes.push(pane("2", panes[0]));
   state.label = Math.max(0, facts.labels.findIndex(({ label }) => label === words.get("label")));
@@ -248,8 +274,9 @@ function setPanes(panes) {
 function compare() {
   const [first] = state.panes;
   const other = (options, name) => options[(options.indexOf(name) + 1) % options.length];
-  const more = names.recipes.length > 1;
-  const run = more ? first.run : other(names.runs, first.run);
-  const second = { run, recipe: more ? other(names.recipes, first.recipe) : first.recipe };
+  const recipes = recipesOf(first.run);
+  const second = recipes.length > 1
+    ? { run: first.run, recipe: other(recipes, first.recipe) }
+    : fit({ run: other(names.runs, first.run), recipe: first.recipe }, "run");
   setPanes(state.panes.length > 1 ? [first] : [first, second]);
 }

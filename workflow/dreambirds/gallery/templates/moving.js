@@ -125,7 +125,7 @@ for (const radio of document.querySelectorAll("[name=view]")) {
   radio.addEventListener("change", () => { state.view = radio.value; show(); });
 }
 at("compare").addEventListener("click", compare);
-at("compare").hidden = names.runs.length * names.recipes.length < 2;
+at("compare").hidden = Object.keys(pairs).length < 2;
 at("play").addEventListener("click", play);
 at("copy").addEventListener("click", async () => {
   writeLink();
