@@ -50,14 +50,26 @@ PUBLISHED = {
         **{"parameterization": "maco", "optimizer": "nadam", "step_size": 1.0, "steps": (1000,)},
         **{"crops": 6, "crop_size": {"random": [0.20, 0.25]}, "noise": 0.05 / 5},
     ),
+    "direct-ascent": Recipe(
+        **{"parameterization": "pyramid", "optimizer": "adam", "steps": (50, 100, 200, 400), "step_size": 0.02},
+        **{"jitter": round(56 * 100 / 336), "noise": 0.2},
+    ),
+    "vital": Recipe(
+        "feature_match",
+        **{"match_photographs": 50, "optimizer": "adam", "beta1": 0.5, "beta2": 0.9, "steps": (250, 500, 1000, 2000)},
+        **{"step_size": {"from": 1.0 * NORMALISED, "to": 0.0, "over": 2000, "shape": "cosine"}},
+        **{"roll": round(30 * 100 / 224)},
+    ),
 }
 OWN_CHOICE = {  # nothing is published of the original's; DeepInversion's would drown the class of a single picture
     "original": {"step_size", "gradient_normalization"},
+    "direct-ascent": {"optimizer", "step_size", "steps"},  # one view a step, not 16, and Adam in place of plain steps
     "deep-inversion": {"batch_norm_prior"},
 }
 STARTS = {
     **{"original": "gray", "tensorflow-tutorial": "photograph", "google-2015": "photograph", "lucid": "spectral_noise"},
     **{"torch-dreams": "spectral_noise", "captum": "spectral_noise", "deep-inversion": "noise", "maco": "noise"},
+    **{"direct-ascent": "gray", "vital": "noise"},
 }
 
 
@@ -69,11 +81,12 @@ def test_every_preset_dreams_with_its_published_numbers_and_nothing_else(name):
         expected = published[key]
         near = isinstance(expected, float) and not isinstance(got[key], dict)
         assert got[key] == (pytest.approx(expected, rel=2e-3) if near else expected), key
-    assert point["start"] == STARTS[name] and (name != "deep-inversion" or point["start_noise"] == NORMALISED)
+    assert point["start"] == STARTS[name]
+    assert name not in ("deep-inversion", "vital") or point["start_noise"] == NORMALISED
 
 
 def test_presets_tell_their_source_and_a_wrong_one_is_refused():
-    assert set(load_presets()) == {*PUBLISHED, "bird"}, "the bird's numbers were found here"
+    assert set(load_presets()) == {*PUBLISHED, "bird", "portrait"}, "the numbers of these two were found here"
     (bird,) = expand_grid("a", {"preset": "bird"}).values()
     assert as_recipe(bird, 64).steps == tuple(bird["steps"])
     assert all(len(preset.source) > 20 for preset in load_presets().values())
