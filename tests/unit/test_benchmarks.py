@@ -21,7 +21,7 @@ def test_the_dream_benchmark_writes_a_record_a_loop(tmp_path):
     arguments = ["--models", "test_resnet", "--steps", "3", "--rounds", "1", "--threads", "1"]
     records = load("dream").main([*arguments, "--json", str(tmp_path / "b.json")])
     assert json.loads((tmp_path / "b.json").read_text()) == records
-    assert [record["loop"] for record in records] == ["floor", "original", "bird", "textbook"]
+    assert [record["loop"] for record in records] == ["floor", "original", "bird", "portrait", "textbook"]
     for record in records:
         ratio = record.pop("ratio_to_floor")
         assert ratio * records[0]["seconds_per_image_step"] / record["seconds_per_image_step"] - 1 < 1e-9

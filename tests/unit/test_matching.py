@@ -83,7 +83,7 @@ def distance_by_hand(statistic: np.ndarray, mean: np.ndarray) -> float:
     for channel, rank in np.ndindex(*mean.shape):
         total += (statistic[channel, rank] - mean[channel, rank]) ** 2
         spread += (mean[channel, rank] - middle) ** 2
-    return (total / mean.size) / (spread / (mean.size - 1))
+    return (total / mean.size) / (spread / mean.size)
 
 
 def as_tensors(parts: list[list[int]]) -> list[torch.Tensor]:
@@ -162,7 +162,7 @@ def test_the_distance_is_that_of_a_loop_over_channels_and_ranks(kind, regions):
 def test_its_gradient_draws_each_place_to_the_activation_of_its_rank(regions):
     activation, mean = rand(1, 2, 4, 5).requires_grad_(True), rand(1, 2, 20) * 2
     (slope,) = torch.autograd.grad(reference_of(mean, (4, 5), regions=regions).distance(activation).sum(), activation)
-    values, spread = activation.detach()[0].flatten(1).numpy(), mean.var().item()
+    values, spread = activation.detach()[0].flatten(1).numpy(), mean.var(unbiased=False).item()
     for channel in range(2):
         begun = 0
         for part in parts_by_hand(regions, 4, 5):
@@ -187,7 +187,7 @@ def test_of_tied_activations_each_takes_one_of_their_ranks():
     activation = torch.tensor([[[0.0, 0.0, 1.0], [0.0, 2.0, 1.0]]], dtype=torch.float64)[None].requires_grad_(True)
     mean = torch.tensor([[[-1.0, 0.3, 0.5, 1.5, 2.5, 3.5]]], dtype=torch.float64)
     distance = reference_of(mean, (2, 3)).distance(activation)
-    spread = mean.var().item()
+    spread = mean.var(unbiased=False).item()
     squares = [1, 0.3**2, 0.5**2, 0.5**2, 1.5**2, 1.5**2]  # of 0, 0, 0, 1, 1, 2
     assert distance.item() == pytest.approx(sum(squares) / 6 / spread)
     (slope,) = torch.autograd.grad(distance.sum(), activation)
@@ -201,7 +201,7 @@ def test_the_unit_is_the_variance_so_that_a_layer_s_scale_does_not_count():
     plain = reference_of(mean, (4, 4)).distance(activation)
     assert close(reference_of(1000 * mean, (4, 4)).distance(1000 * activation), plain)
     shifted = LayerStatistic("sorted", "whole")(activation, (4, 4)) + 0.5
-    assert close(reference_of(shifted, (4, 4)).distance(activation), 0.25 / shifted.var(dim=(1, 2)))
+    assert close(reference_of(shifted, (4, 4)).distance(activation), 0.25 / shifted.var(dim=(1, 2), unbiased=False))
     same = torch.full((1, 3, 16), 0.2, dtype=torch.float64)
     assert reference_of(same, (4, 4)).distance(activation[:1]).isfinite().all(), "nothing differs in the photographs"
 

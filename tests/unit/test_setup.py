@@ -1,5 +1,6 @@
 """The project's own files agree with each other."""
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -29,8 +30,11 @@ def test_every_direct_dependency_is_pinned():
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9.]+", pin) for pin in every)
     names = {pin.partition("==")[0].lower() for pin in pins("requirements.txt")}
     package = {"PIL": "pillow", "yaml": "pyyaml"}
-    sources = "\n".join(path.read_text() for path in (ROOT / "workflow").rglob("*.py"))
-    imported = set(re.findall(r"^\s*(?:import|from) (\w+)", sources, re.MULTILINE))
+    imported = set()
+    for path in (ROOT / "workflow").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            imported |= {each.name.partition(".")[0] for each in node.names} if isinstance(node, ast.Import) else set()
+            imported |= {(node.module or "").partition(".")[0]} if isinstance(node, ast.ImportFrom) else set()
     theirs = imported - {"dreambirds", "job"} - set(sys.stdlib_module_names)
     assert {package.get(name, name) for name in theirs} <= names
 
