@@ -1,5 +1,6 @@
 """Photographs to prepare, for several tests."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from dreambirds.data.sources.catalog import list_labels
 class Bench:
     """Photographs in class folders, a store, and a count of the photographs that were decoded and resized."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, labels: Iterable[str] = ("auk", "bunting", "crane")):
+        """Write six photographs of each class into a folder."""
         self.root, self.made = root, []
-        for number, label in enumerate(("auk", "bunting", "crane")):
+        for number, label in enumerate(labels):
             for place in range(6):
                 self.photograph(f"{label}/{place}.png", 100 * number + place)
 

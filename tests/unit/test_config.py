@@ -215,6 +215,47 @@ REFUSED = {
     "dreams.recipes.study.tile: shows tiles of the whole picture, it can't go with 'crops'": {
         "dreams__recipes__study": {"tile": 64, "crops": 2}
     },
+    "dreams.recipes.study.tile: shows tiles of the whole picture, it can't go with 'crop_area'": {
+        "dreams__recipes__study": {"tile": 64, "crop_area": 0.5}
+    },
+    "dreams.recipes.study.crops: can't go with 'crop_area'; choose one": {
+        "dreams__recipes__study": {"crops": 2, "crop_area": 0.5}
+    },
+    "dreams.recipes.study.crop_area: must be null, a number from 0.01 to 1, or {from: a, to: b, over: steps}, not": {
+        "dreams__recipes__study__crop_area": {"random": [0.4, 0.9]}
+    },
+    "dreams.recipes.study.whole_views: is only used with 'crop_area', not 'crop_area: null'": {
+        "dreams__recipes__study__whole_views": 0.5
+    },
+    "dreams.recipes.study.pyramid_steps: is only used with 'parameterization: pyramid', not 'parameterization: pixels'": {
+        "dreams__recipes__study__pyramid_steps": 9
+    },
+    "dreams.recipes.study.match_statistics: is only used with 'objective: feature_match', not 'logit'": {
+        "dreams__recipes__study__match_statistics": "moments"
+    },
+    "dreams.recipes.study.match_regions: is only used with 'objective: feature_match', not 'logit'": {
+        "dreams__recipes__study__match_regions": "thirds"
+    },
+    "dreams.recipes.study.match_photographs: is only used with 'objective: feature_match', not 'logit'": {
+        "dreams__recipes__study__match_photographs": 9
+    },
+    "dreams.recipes.study.match_views: is only used with 'objective: feature_match', not 'logit'": {
+        "dreams__recipes__study__match_views": 9
+    },
+    "dreams.recipes.study.match_regions: unknown value 'third'; did you mean 'thirds'?": {
+        "dreams__recipes__study": {"objective": "feature_match", "match_regions": "third"}
+    },
+    "dreams.recipes.study.objective: the objective 'feature_match:' must be written feature_match": {
+        "dreams__recipes__study__objective": "feature_match:"
+    },
+    "study.objective: feature_match compares views of one size with photographs, so it can't go with 'octaves'": {
+        "dreams__recipes__study": {"objective": "feature_match", "octaves": 2, "octave_steps": 2}
+    },
+    "dreams.recipes.study.objective: feature_match compares views of one size with photographs, so it can't go with 'tile'": {
+        "dreams__recipes__study": {"objective": {"logit": 1, "feature_match:layer1": 1}, "tile": 64}
+    },
+    "so it can't go with 'crops'": {"dreams__recipes__study": {"objective": "feature_match", "crops": 2}},
+    "so it can't go with 'pad'": {"dreams__recipes__study": {"objective": "feature_match", "pad": 4}},
     "dreams.recipes.study.octaves: the first of 6 would be 13 pixels wide": {
         "dreams__recipes__study": {"octaves": 6, "octave_scale": 1.5}
     },

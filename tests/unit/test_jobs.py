@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from dreambirds.config.recipes import expand_grid
+from dreambirds.config.recipes import expand_grid, load_presets
 from dreambirds.dream_job import context, run
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.dream_job.run import run_dream_job
+from dreambirds.dreaming.objectives import needs_photographs
 from dreambirds.dreaming.parameterization import mean_spectrum
 from dreambirds.dreaming.recipe import as_recipe
 from dreambirds.errors import UserError
@@ -24,6 +25,7 @@ from dreambirds.plan.plan import make_plan
 from dreambirds.seeding import generator
 from dreambirds.shapes import shape_of
 from dreambirds.startup.memory_profile import profile_memory
+from tests.helpers.bench import Bench
 
 pytestmark = pytest.mark.slow
 
@@ -53,10 +55,11 @@ def dreamt(checkpoint, tmp_path, tmp_path_factory, monkeypatch):
     """Return the function that dreams under a recipe, with an empty store, and returns the pixels and facts of each
     label's last picture."""
 
-    def dream(names=NAMES, weights=checkpoint, photographs=None, statistics=None, **recipe):
+    def dream(names=NAMES, weights=checkpoint, photographs=None, statistics=None, references=None, **recipe):
         (parameters,) = expand_grid("r", {"steps": [4], **recipe}).values()
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         job = DreamJob(weights, "r", parameters, names, photographs or {}, statistics, folder, 4 * 10**9)
+        job = replace(job, references=references)
         monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path_factory.mktemp("store")))
         run_dream_job(job, CPU)
         paths = {label: folder / label / f"step-{parameters['steps'][-1]:04d}.png" for label in names}
@@ -87,7 +90,7 @@ def test_what_a_recipe_says_reaches_the_pixels(dreamt, change):
 
 def test_the_prior_sees_batch_norms_and_depths_are_told(dreamt, caplog):
     facts = dreamt(batch_norm_prior=0.1, objective={"logit": 1.0, "layer_l2:50%": 0.1})["b"][1]
-    assert facts["layers"] == {"50%": "layer2"} and facts["batch"] == 3 and facts["threads"] == 1
+    assert facts["layers"] == {"50%": ["layer2"]} and facts["batch"] == 3 and facts["threads"] == 1
     with caplog.at_level(logging.INFO):
         dreamt(steps=[2], octaves=1)
     assert "run epoch 1, r: 3 dreams" in caplog.text
@@ -143,6 +146,41 @@ def test_a_film_ends_where_its_dream_ends(dreamt, tmp_path):
     assert len(pd.read_csv(films[-1].with_name("trace.csv"))) == 1
 
 
+@pytest.fixture
+def photographs(tmp_path_factory) -> Bench:
+    """Return photographs of each class."""
+    return Bench(tmp_path_factory.mktemp("photographs"), NAMES)
+
+
+SWIN = {"img_size": 64, "window_size": 4, "embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2)}
+MODELS = {  # its options, the size of its pictures, and that of its dreams
+    "test_vit": ({"img_size": 64}, 64, 64),
+    "test_convnext": ({}, 48, 64),
+    "swin_tiny_patch4_window7_224": (SWIN, 64, 64),
+    "inception_v4 128": ({}, 128, 160),
+    "inception_v4 299": ({}, 299, 299),
+}
+
+
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=[pytest.mark.exhaustive] * name.endswith("299")) for name in MODELS]
+)
+def test_models_of_every_kind_dream_portraits(model, dreamt, photographs, tmp_path):
+    options, trained, size = MODELS[model]
+    name = model.partition(" ")[0]
+    torch.manual_seed(0)
+    card = CheckpointInfo(name, options, list(NAMES), "run", 1, trained)
+    save_checkpoint(tmp_path / "portraits", build(name, 3, options).eval(), card)
+    few = {"steps": [2], "pyramid_steps": 2, "match_photographs": 2, "crop_area": 0.5, "whole_views": 0.5}
+    prepared = photographs.prepare(image_size=size)
+    given = {"weights": tmp_path / "portraits/model.safetensors", "references": prepared, "size": size}
+    dreams = dreamt({"a": "Ash", "b": "Birch"}, **given, preset="portrait", **few)
+    for pixels, facts in dreams.values():
+        assert pixels.shape == (size, size, 3) and pixels.std() > 0.5 and "diverged_at" not in facts
+        assert len(facts["layers"]["auto"]) >= 3 and facts["steps_done"] == 2
+    assert dreams["a"][1]["references_sha256"] != dreams["b"][1]["references_sha256"]
+
+
 FEW = {  # of each preset: enough steps to see every octave and view
     "original": {"steps": [2, 5]},
     "tensorflow-tutorial": {"steps": [9], "octaves": 4, "octave_steps": 2, "tile": 40},
@@ -152,7 +190,10 @@ FEW = {  # of each preset: enough steps to see every octave and view
     "captum": {"steps": [3]},
     "deep-inversion": {"steps": [5], "octave_steps": 2},
     "maco": {"steps": [3]},
+    "direct-ascent": {"steps": [3]},
+    "vital": {"steps": [3]},
     "bird": {"steps": [2, 4], "zoom": 1.1, "zoom_every": 2},
+    "portrait": {"steps": [2, 5], "pyramid_steps": 4, "crop_area": {"from": 1.0, "to": 0.5, "over": 5}},
 }
 
 
@@ -164,13 +205,17 @@ FEW = {  # of each preset: enough steps to see every octave and view
     ],
 )
 @pytest.mark.parametrize("preset", FEW)
-def test_every_preset_dreams_in_the_proportions_that_its_model_was_trained_on(preset, size, shape, dreamt, tmp_path):
+def test_every_preset_dreams_in_the_proportions_that_its_model_was_trained_on(
+    preset, size, shape, dreamt, tmp_path, photographs
+):
     whole = make_checkpoint(tmp_path, [48, 32])
     photograph, statistics = tmp_path / "start.png", tmp_path / "statistics.safetensors"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 50, 3), dtype=np.uint8)).save(photograph)
     images = torch.rand(8, 3, *shape, generator=torch.Generator().manual_seed(0))
     save_tensors(statistics, {"spectrum": mean_spectrum([images])}, {})
     given = {"photographs": dict.fromkeys(NAMES, photograph), "statistics": statistics}
+    if needs_photographs(load_presets()[preset].recipe.get("objective", "logit")):
+        given["references"] = photographs.prepare(image_size=list(shape))
     dreams = dreamt(weights=whole, preset=preset, size=size, film_every=2, **given, **FEW[preset])
     for label, (pixels, facts) in dreams.items():
         assert pixels.shape == (*shape, 3) and facts["label"] == label

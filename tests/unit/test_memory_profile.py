@@ -161,13 +161,21 @@ def test_very_large_dreams_are_reckoned_from_smaller_ones_or_left_to_the_dream(m
             {"recipes": {"r": STEPS, "wrong": {**STEPS, "objective": "layer_mean:layer9"}}},
             "dreams.recipes.wrong on the run 'a': objective: the model has no layer 'layer9'; ",
         ),
+        (
+            {"recipes": {"r": {**STEPS, "objective": {"logit": 1, "feature_match:layer9": 1}}}},
+            "dreams.recipes.r on the run 'a': objective: the model has no layer 'layer9'; did you mean 'layer",
+        ),
+        (
+            {"recipes": {"r": {**STEPS, "objective": "feature_match"}}, "model": "mvitv2_tiny", "size": 64},
+            "dreams.recipes.r on the run 'a': objective: timm lists no stages of this model, so 'auto' means nothing; ",
+        ),
         ({"model_options": {"no": 1}}, "runs.a.model_options: {'no': 1} do not fit the model 'test_resnet': "),
         (
             {"model": "vit_tiny_patch16_224", "model_options": {"img_size": 64}, "size": 48},
             "runs.a.model_options: with {'img_size': 64} the model 'vit_tiny_patch16_224' does not take pictures",
         ),
     ],
-    ids=["recipe", "options", "size"],
+    ids=["recipe", "matched layer", "no stages", "options", "size"],
 )
 def test_what_does_not_fit_is_refused_in_one_sentence_and_not_kept(changes, sentence):
     plan = plan_of(**changes)

@@ -267,8 +267,11 @@ def test_other_weights_code_and_photographs_look_again_and_what_only_the_dream_d
     assert contexts.looks() == 1
     assert contexts.looks(checkpoint=checkpoint(tmp_path / "other", seed=1)) == 1
     assert contexts.looks(code="code 2") == 1
-    for change in ({"seed": 1}, {"step_size": 0.01}, {"tv_weight": 0.1}, {"steps": [2]}, {"optimizer": "adam"}):
+    weighted = {"objective": {"logit": 3.0, "feature_match:layer1": 0.5}}
+    more = [weighted, {"start": "noise"}, {"film_every": 1}, {"runs": ["run"], "epochs": [1]}]
+    for change in ({"seed": 1}, {"step_size": 0.01}, {"tv_weight": 0.1}, {"steps": [2]}, {"optimizer": "adam"}, *more):
         assert contexts.looks(parameters=parameters(**MATCHED | change)) == 0, change
+    assert contexts.looks(parameters=parameters(**MATCHED | {"size": 48})) == 1, "dreams of another size"
     assert contexts.looks(recipe="renamed", folder=tmp_path / "x", names={"auk": "Another name"}) == 0
     assert contexts.looks(("bunting",)) == 1, "another class"
 

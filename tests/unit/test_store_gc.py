@@ -3,9 +3,11 @@
 import os
 
 import pytest
+import torch
 
 from dreambirds import cli
 from dreambirds.dream_job import store_gc
+from dreambirds.dream_job.references import ReferenceStore
 from tests.helpers.dream_bench import entries, parameters
 
 
@@ -27,6 +29,25 @@ def test_eviction_takes_what_was_used_least_recently(dreamer):
     assert (freed, left) == (sum(sizes.values()) - limit + 1, limit - 1)
     assert store_gc.evict(dreamer.folder / "store", 0)[0] == 6 and not list((dreamer.folder / "store/dreams").iterdir())
     assert (dreamer.folder / "out/a/step-0003.png").exists(), "results keep theirs"
+
+
+def test_statistics_of_photographs_are_evicted_by_their_last_use_among_all_else(tmp_path):
+    (tmp_path / "prepared/ab").mkdir(parents=True)
+    picture, keys = tmp_path / "prepared/ab/picture.png", ["aa1", "bb2", "cc3"]
+    picture.write_bytes(bytes(100))
+    store = ReferenceStore(tmp_path / "references")
+    for key in keys:
+        store.get(key, lambda: {"whole": {"layer1": torch.zeros(3, 5)}})
+    files = [tmp_path / "references" / key[:2] / f"{key}.safetensors" for key in keys]
+    for time, path in enumerate([*files, picture]):
+        os.utime(path, (1000 + time, 1000 + time))
+    store.get("aa1", pytest.fail)  # is used again
+    size = files[0].stat().st_size
+    assert store_gc.evict(tmp_path, 2 * size + 100) == (1, size, 2 * size + 100)
+    assert [path.exists() for path in (*files, picture)] == [True, False, True, True]
+    assert not files[1].parent.exists(), "nor its folder"
+    assert store_gc.evict(tmp_path, size) == (2, size + 100, size) and files[0].exists()
+    assert store_gc.evict(tmp_path, 0) == (1, size, 0)
 
 
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("500MB", 5e8), ("1.5 gb", 1.5e9), ("2TB", 2e12)])

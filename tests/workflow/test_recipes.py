@@ -42,7 +42,7 @@ def test_phases_class_means_a_layer_a_folder_and_a_film_are_dreamt(fresh):
     }
     assert Image.open(dreams / "maco/blue_jay/step-0002.png").size == (48, 48)
     facts = read_facts(dreams / "deep/blue_jay/step-0004.png")
-    assert facts["layers"] == {"50%": "layer2"} and facts["precision"] == "float32" and facts["steps_done"] == 4
+    assert facts["layers"] == {"50%": ["layer2"]} and facts["precision"] == "float32" and facts["steps_done"] == 4
     trace = pd.read_csv(dreams / "deep/blue_jay/trace.csv")
     assert trace["probability"].notna().tolist() == [False, False, False, True, True]
     red = Image.open(dreams / "given-start_path-red_one.png/blue_jay/step-0001.png").convert("RGB")

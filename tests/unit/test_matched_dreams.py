@@ -1,0 +1,215 @@
+"""Dream jobs that compare with photographs: cut short, run again, in parts, and what decides their dreams."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from dreambirds.dream_job import context, run
+from dreambirds.dream_job.context import DreamContext
+from dreambirds.dream_job.image_files import read_facts
+from dreambirds.dreaming.matching import photograph_statistics
+from tests.helpers.bench import Bench
+from tests.helpers.dream_bench import CPU, NAMES, DreamBench, entries, parameters
+
+AREA = {"from": 1.0, "to": 0.4, "over": 3}
+MATCHED = {
+    **{"objective": {"cross_entropy": 1.0, "feature_match:layer1": 1.0}, "parameterization": "pyramid"},
+    **{"pyramid_steps": 3, "blur_sigma": 0.0, "gradient_normalization": "none", "optimizer": "adam", "step_size": 0.05},
+    **{"crop_area": AREA, "whole_views": 0.5, "match_views": 2, "match_regions": "thirds", "match_photographs": 3},
+}
+
+
+# In float32 the processor rounds otherwise for another batch; Adam makes as long a step of what was rounded to a little.
+CALM = {
+    **MATCHED,
+    **{"parameterization": "pixels", "pyramid_steps": 0, "optimizer": "ascent", "gradient_normalization": "std"},
+}
+FOLDERS = ("out", "one_go")
+
+
+class Matched(DreamBench):
+    """A job whose dreams are compared with photographs, and how often a class's were looked at."""
+
+    def __init__(self, folder: Path, caplog, monkeypatch):
+        """Prepare six photographs of each class, and begin with an empty store."""
+        super().__init__(folder, caplog)
+        self.photographs, self.looks, self.monkeypatch = Bench(folder / "photographs", NAMES), 0, monkeypatch
+        prepared = self.photographs.prepare(image_size=32)
+        self.job = replace(self.job, parameters=parameters(**MATCHED), references=prepared)
+        monkeypatch.setattr(context, "photograph_statistics", self._counted)
+
+    def _counted(self, *arguments):
+        self.looks += 1
+        return photograph_statistics(*arguments)
+
+    def with_store(self, name: str) -> None:
+        """Go on with another store."""
+        self.monkeypatch.setenv("DREAMBIRDS_STORE", str(self.folder / name))
+
+    def pixels(self, folder: str = "out") -> dict[str, np.ndarray]:
+        """Return the pixels of a job's pictures."""
+        root = self.folder / folder
+        return {str(path.relative_to(root)): np.asarray(Image.open(path)).astype(int) for path in root.rglob("*.png")}
+
+    def keys(self, **changes) -> dict[str, str]:
+        """Return the key of each label's dream under a job with changes."""
+        made = DreamContext(replace(self.job, **changes), CPU)
+        return {label: made.cache_key(label) for label in made.job.names}
+
+
+@pytest.fixture
+def matched(tmp_path, monkeypatch, caplog) -> Matched:
+    bench = Matched(tmp_path, caplog, monkeypatch)
+    bench.with_store("store")
+    return bench
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    """Tell whether two jobs have the same pictures, to the bit."""
+    return set(one) == set(other) and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_goes_on_to_the_pixels_of_one_go(matched):
+    alone = {"bytes_free": 0}  # a label a batch
+    assert matched.dreamt(**alone) == 6 and matched.looks == 3
+    whole, asked = matched.pixels(), []
+    assert len(whole) == 2 * 6 and matched.dreamt(**alone, folder=matched.folder / "again") == 0
+    assert same(matched.pixels("again"), whole) and matched.looks == 3
+
+    def killed(*given, **more):
+        asked.append(given)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return dream(*given, **more)
+
+    dream = run.dream
+    matched.with_store("second")
+    with matched.monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run, "dream", killed)
+        matched.dreamt(**alone, folder=matched.folder / "resumed")
+    assert len(matched.pixels("resumed")) == 2 * 2 and matched.looks == 3 + 2
+    assert matched.dreamt(**alone, folder=matched.folder / "resumed") == 4
+    assert same(matched.pixels("resumed"), whole) and matched.looks == 3 + 3
+
+
+def test_a_picture_that_is_lost_comes_back_as_it_was_and_so_do_its_statistics(matched):
+    calm = {"parameters": parameters(**CALM)}
+    matched.dreamt(**calm)
+    whole = matched.pixels()
+    lost = next(each for each in entries(matched.folder / "store") if each.name == "step-0003")
+    for file in (*lost.iterdir(), *(matched.folder / "store/references").rglob("*.safetensors")):
+        file.unlink()
+    for path in (matched.folder / "out").rglob("*.png"):
+        path.unlink()
+    assert matched.dreamt(**calm, bytes_free=0) == 1 and matched.looks == 3 + 1
+    found = matched.pixels()
+    assert set(found) == set(whole) and max(np.abs(found[name] - whole[name]).max() for name in whole) <= 1
+
+
+@pytest.mark.slow
+def test_labels_of_one_batch_are_those_of_two_parts(matched):
+    calm = {"parameters": parameters(**CALM)}
+    matched.dreamt(**calm)
+    matched.with_store("second")
+    for part in ("a", "bc"):
+        names = {label: NAMES[label] for label in part}
+        assert matched.dreamt(**calm, names=names, folder=matched.folder / "parts") == 2 * len(part)
+    whole, parts = matched.pixels(), matched.pixels("parts")
+    assert set(parts) == set(whole) and matched.looks == 2 * 3
+    for name, pixels in whole.items():
+        assert np.abs(pixels - parts[name]).max() <= 1, name
+    last = [whole[f"{label}/step-0003.png"] for label in NAMES]
+    assert min(np.abs(one - other).mean() for one, other in itertools.combinations(last, 2)) > 1, "each is another"
+
+
+@pytest.mark.slow
+def test_moments_kept_one_after_another_are_those_of_one_go(matched):
+    more = parameters(**MATCHED | {"steps": [1, 2, 3, 5]})
+    matched.dreamt(only=(3,))
+    matched.dreamt(only=(1, 3))
+    assert matched.dreamt(parameters=more) == 2 * 3
+    matched.with_store("fresh")
+    assert matched.dreamt(parameters=more, folder=matched.folder / "one_go") == 4 * 3
+    assert same(matched.pixels(), matched.pixels("one_go"))
+    traces = [{name: text for name, text in matched.files(folder).items() if "trace" in name} for folder in FOLDERS]
+    assert traces[0] == traces[1] and len(traces[0]) == 3
+
+
+def invert(matched: Matched, label: str, split: str, most: int = 99) -> Path:
+    """Invert the last photographs of a class in a split, `most` of them; return the data set, prepared anew."""
+    images = pd.read_csv(matched.job.references / "images.csv", dtype=str, keep_default_na=False)
+    chosen = images.loc[(images["label"] == label) & (images["split"] == split), "source"]
+    assert len(chosen)
+    for source in chosen.iloc[-most:]:
+        path = matched.photographs.root / "in" / label / Path(source).name
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    return matched.photographs.prepare(f"{label}-{split}-{most}", image_size=32)
+
+
+@pytest.mark.slow
+def test_a_training_photograph_of_its_own_class_decides_a_dream_and_no_other(matched):
+    before = matched.keys()
+    assert matched.keys(references=invert(matched, "b", "validation")) == before
+    assert matched.keys(references=invert(matched, "b", "train", 1)) == before, "the last is not among the first three"
+    after = matched.keys(references=invert(matched, "b", "train"))
+    assert {label for label in NAMES if after[label] != before[label]} == {"b"}
+    matched.dreamt()
+    prepared = matched.folder / "photographs/b-train-99"
+    assert matched.dreamt(references=prepared, folder=matched.folder / "after") == 2 and matched.looks == 3 + 1
+    old, new = ({label: facts_of(matched, folder, label) for label in NAMES} for folder in ("out", "after"))
+    assert {label for label in NAMES if old[label] != new[label]} == {"b"}
+    assert {key for key in old["b"] if old["b"][key] != new["b"][key]} == {"references_sha256"}
+    assert len({old[label]["references_sha256"] for label in NAMES}) == 3
+
+
+def facts_of(matched: Matched, folder: str, label: str) -> dict:
+    """Return what a picture says of how it came to be, but for how many were dreamt at once."""
+    facts = read_facts(matched.folder / folder / label / "step-0003.png")
+    return {key: value for key, value in facts.items() if key != "batch"}
+
+
+def test_what_a_recipe_says_of_views_and_of_what_is_compared_decides_its_dreams(matched):
+    changes = [
+        {"pyramid_steps": 2},
+        {"crop_area": 0.4},
+        {"crop_area": AREA | {"to": 0.5}},
+        {"crop_ratio": 2.0},
+        {"crop_output_size": 24},
+        {"whole_views": 0.25},
+        {"match_statistics": "moments"},
+        {"match_regions": "center"},
+        {"match_photographs": 2},
+        {"match_views": 3},
+        {"objective": {"cross_entropy": 1.0, "feature_match:layer1": 2.0}},
+        {"objective": {"cross_entropy": 1.0, "feature_match:layer2": 1.0}},
+    ]
+    keys = [matched.keys(parameters=parameters(**MATCHED | change))["a"] for change in ({}, *changes)]
+    assert len(set(keys)) == 1 + len(changes)
+
+
+def test_what_is_no_part_of_the_dream_leaves_it(matched):
+    before = matched.keys()
+    renamed = dict(zip(NAMES, ("Oak", "Pine", "Yew"), strict=True))
+    restricted = {"runs": ["run"], "epochs": ["last"]}
+    for changes in (
+        {"names": renamed},
+        {"parameters": parameters(**MATCHED, **restricted)},
+        {"parameters": parameters(**MATCHED, film_every=2)},
+        {"parameters": parameters(**MATCHED | {"steps": [2, 9]})},
+        {"recipe": "renamed", "bytes_free": 1, "folder": matched.folder / "elsewhere", "only": (3,)},
+    ):
+        assert matched.keys(**changes) == before, changes
+    assert matched.keys(references=matched.job.references.rename(matched.folder / "moved")) == before
+
+
+def test_a_dream_that_compares_with_nothing_has_no_digest_of_photographs(matched):
+    plain = {"parameters": parameters(), "references": None}
+    assert DreamContext(replace(matched.job, **plain), CPU).references_sha256 == {}
+    assert matched.dreamt(**plain) == 6 and matched.looks == 0
+    assert "references_sha256" not in facts_of(matched, "out", "a")
