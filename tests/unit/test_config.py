@@ -227,7 +227,7 @@ REFUSED = {
     "dreams.recipes.study.whole_views: is only used with 'crop_area', not 'crop_area: null'": {
         "dreams__recipes__study__whole_views": 0.5
     },
-    "dreams.recipes.study.pyramid_steps: is only used with 'parameterization: pyramid', not 'parameterization: pixels'": {
+    "study.pyramid_steps: is only used with 'parameterization: pyramid', not 'parameterization: pixels'": {
         "dreams__recipes__study__pyramid_steps": 9
     },
     "dreams.recipes.study.match_statistics: is only used with 'objective: feature_match', not 'logit'": {
@@ -251,7 +251,7 @@ REFUSED = {
     "study.objective: feature_match compares views of one size with photographs, so it can't go with 'octaves'": {
         "dreams__recipes__study": {"objective": "feature_match", "octaves": 2, "octave_steps": 2}
     },
-    "dreams.recipes.study.objective: feature_match compares views of one size with photographs, so it can't go with 'tile'": {
+    "study.objective: feature_match compares views of one size with photographs, so it can't go with 'tile'": {
         "dreams__recipes__study": {"objective": {"logit": 1, "feature_match:layer1": 1}, "tile": 64}
     },
     "so it can't go with 'crops'": {"dreams__recipes__study": {"objective": "feature_match", "crops": 2}},

@@ -24,7 +24,7 @@ MATCHED = {
 }
 
 
-# In float32 the processor rounds otherwise for another batch; Adam makes as long a step of what was rounded to a little.
+# In float32 the processor rounds otherwise for another batch, and Adam makes a long step of little.
 CALM = {
     **MATCHED,
     **{"parameterization": "pixels", "pyramid_steps": 0, "optimizer": "ascent", "gradient_normalization": "std"},

@@ -234,13 +234,15 @@ def test_the_trainer_s_code_edited(study):
 def test_a_photograph_added_or_touched(tmp_path):
     config = tiny() | {"dataset": {"source": "folder", "path": str(tmp_path / "birds"), "image_size": 32}}
     config["runs"]["scratch"]["epochs"] = [0]
+    config["dreams"]["recipes"]["portrait"] = {"preset": "portrait", "size": 40, "steps": [2]}
     layouts.train_and_val(tmp_path / "birds")
     study = Study(tmp_path, config)
-    assert costs(study, "dreams_only")[1] == 3 * 2
+    assert costs(study, "dreams_only")[1] == 3 * (2 + 1)
     photograph = next((tmp_path / "birds/train/blue_jay").iterdir())
     os.utime(photograph, (0, 0))
     assert study.jobs("dreams_only") == {}
     layouts.save_bird(photograph.with_name("new.png"), "blue_jay", 9)
     said = study.run("dreams_only")
-    assert count_jobs(said) == {"dreams_only": 1, "dataset": 1, "train": 1, "dream": 1}
+    assert count_jobs(said) == {"dreams_only": 1, "dataset": 1, "canvas": 1, "train": 1, "dream": 2}
+    assert count_dreams(said) == 1, "the portrait of its own class: nothing was learnt yet"
     assert "prepared 13 pictures of 3 classes, 12 of them from the store" in said

@@ -11,6 +11,7 @@ from PIL import Image
 
 from dreambirds.config import VIEWS
 from dreambirds.dream_job.image_files import read_facts
+from dreambirds.io import digest_of
 from dreambirds.plan import targets
 from dreambirds.plan.paths import picture_path
 from dreambirds.plan.plan import make_plan
@@ -79,8 +80,9 @@ def test_the_trace_tells_every_step_and_the_pictures_differ(study):
 def test_two_more_epochs_cost_two_epochs_and_end_in_the_bits_of_one_go(study, tmp_path):
     before = {path: path.read_bytes() for path in (study.results / "runs/scratch/epoch-0001").iterdir()}
     study.config["runs"]["scratch"]["epochs"] = [0, 1, 3]
-    study.config["dreams"]["recipes"]["rare"] = {"steps": [2], "epochs": ["last"]}
+    study.config["dreams"]["recipes"]["rare"] = {"preset": "portrait", "size": 40, "steps": [2], "epochs": ["last"]}
     said = study.run()
+    assert count_jobs(said)["canvas"] == 1 and "dataset" not in count_jobs(said)
     assert count_jobs(said)["train"] == 1 and count_jobs(said)["dream"] == 1 + 1, "the rare recipe dreams at the last"
     assert "scratch epoch 2" in said and "scratch epoch 3" in said and "scratch epoch 1:" not in said
     assert {path: path.read_bytes() for path in before} == before
@@ -105,6 +107,21 @@ def test_a_recipe_of_the_last_epoch_is_shown_there_only(study):
     dreams = pd.read_csv(study.results / "dreams.csv")
     assert set(dreams.loc[dreams["recipe"] == "rare", "epoch"]) == {3} and len(dreams) == 3 * (3 * 2 + 1)
     assert "Nothing to be done" in study.run()
+
+
+def test_it_is_compared_with_the_photographs_of_each_class_at_its_own_size(study):
+    canvas = study.results / "dataset/canvas-40"
+    own, larger = (pd.read_csv(folder / "images.csv", dtype=str) for folder in (canvas.parent, canvas))
+    assert own[["path", "split", "label"]].equals(larger[["path", "split", "label"]])
+    assert np.load(canvas / "pictures.npy", mmap_mode="r").shape[1:] == (3, 40, 40)
+    for label in study.config["dataset"]["labels"]:
+        path = study.results / "dreams/scratch/epoch-0003/rare" / label / "step-0002.png"
+        training = larger[(larger["label"] == label) & (larger["split"] == "train")]
+        facts = read_facts(path)
+        assert Image.open(path).size == (40, 40) and facts["parameters"]["objective"]["feature_match"] == 1.0
+        assert facts["references_sha256"] == digest_of(list(training["sha256"]))
+    plain = read_facts(study.results / "dreams/scratch/epoch-0003/study/blue_jay/step-0003.png")
+    assert "references_sha256" not in plain
 
 
 def test_bad_input_is_one_sentence_before_any_job(fresh):
