@@ -17,6 +17,8 @@ from dreambirds.dream_job.context import DreamJob
 from dreambirds.dream_job.image_files import rescale, rescale_together, save_gif
 from dreambirds.dream_job.run import run_dream_job
 from dreambirds.dreaming import updates
+from dreambirds.dreaming.features import FeatureExtractor
+from dreambirds.dreaming.matching import photograph_statistics, stack_statistics
 from dreambirds.dreaming.parameterization import EDGE, mean_spectrum
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.errors import UserError
@@ -38,7 +40,7 @@ from tests.helpers.small import SQUARE, network, rand, run
 
 ROW = "numbers that were none survived"
 NORMALISATIONS, OPTIMIZERS = ("none", "std", "mean_abs", "l2"), ("ascent", "adam", "adamw", "nadam")
-SPACES = ("pixels", "fourier", "maco")
+SPACES = ("pixels", "fourier", "maco", "pyramid")
 STARTS = {"random": None, "gray": 128 / 255, "black": 0.0, "white": 1.0}
 
 
@@ -95,7 +97,7 @@ def test_a_gradient_of_zeros_leaves_every_dream_where_it_was(space, start, count
         first, last = dreams.snapshots[1], dreams.snapshots[4]
         assert torch.equal(first, last) and first.isfinite().all(), recipe
         if space != "maco":  # which keeps the phases alone
-            edge = EDGE if space == "fourier" else 0.0
+            edge = EDGE if space in ("fourier", "pyramid") else 0.0
             assert (first - given.clamp(edge, 1 - edge)).abs().max() < 1e-5, recipe
         counted(ROW)
 
@@ -136,6 +138,26 @@ def test_slopes_of_one_dream_that_are_no_numbers_touch_no_mate(space, call, coun
             alone = run(model, recipe, keys="abc"[place])
             assert (spoilt.snapshots[5][place] - alone.snapshots[5][0]).abs().max() < 1e-5, recipe
         counted(ROW)
+
+
+@pytest.mark.parametrize("start", ["random", "black"])
+@pytest.mark.parametrize("kind", ["sorted", "moments"])
+def test_photographs_of_one_color_and_layers_that_are_dead_never_make_a_picture_of_no_numbers(kind, start, counted):
+    objective = {"cross_entropy": 1.0, "feature_match:0": 1.0, "feature_match:3": 1.0}
+    for photographs, dead in itertools.product(STARTS, ((), (0,), (3,))):
+        model = network(torch.float32)
+        for place in dead:
+            for parameter in model[place].parameters():
+                parameter.zero_()
+        for normalization, optimizer in itertools.product(NORMALISATIONS, ("ascent", "adam")):
+            recipe = Recipe(objective, match_statistics=kind, match_regions="thirds", steps=(1, 4), step_size=0.05)
+            recipe = replace(recipe, optimizer=optimizer, gradient_normalization=normalization)
+            features = FeatureExtractor(model, ["0", "3"], logits=False)
+            found = photograph_statistics(features, begun(photographs)[:2], recipe)
+            dreams = run(model, recipe, starts=begun(start), references=stack_statistics([found] * 3))
+            assert not dreams.diverged.any() and dreams.trace.loss.isfinite().all(), recipe
+            assert all(images.isfinite().all() for images in dreams.snapshots.values()), recipe
+            counted(ROW)
 
 
 @pytest.fixture
