@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import re
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -185,3 +186,19 @@ def test_real_jobs_stay_below_what_they_ask_for_and_not_far_below(case, tmp_path
         taken = found.result() / 10**6
         print(f"{case}: asks for {asked} MB, takes {taken:.0f} MB")
         assert taken <= asked <= 2.5 * taken + 500
+
+
+@pytest.mark.slow
+def test_a_real_job_that_compares_with_photographs_stays_below_what_it_asks_for(tmp_path, apart):
+    recipe = {"preset": "portrait", "size": 128, "steps": [3], "pyramid_steps": 2, "crop_area": 0.5}
+    plan = measured({"r": recipe}, size=64, labels=None)
+    labels, checkpoint = list(plan.names), tmp_path / "epoch-0001"
+    info = CheckpointInfo("test_resnet", {}, labels, "a", 1, 64)
+    save_checkpoint(checkpoint, build("test_resnet", len(labels), {}), info)
+    data, free = noise(tmp_path / "data", 128, 24 * len(labels), labels), memory.dream_bytes(plan, "a", "r")
+    job = DreamJob(checkpoint / MODEL_FILE, "r", plan.recipes["r"], plan.names, {}, None, tmp_path / "dreams", free)
+    job = replace(job, references=data)
+    asked = memory.dream_mb(plan, "a", "r")
+    taken = apart.submit(dream_job, job, str(tmp_path / "empty")).result() / 10**6
+    print(f"asks for {asked} MB, takes {taken:.0f} MB")
+    assert taken <= asked <= 2.5 * taken + 500
