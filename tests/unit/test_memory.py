@@ -18,6 +18,7 @@ from dreambirds.data.labels import Label
 from dreambirds.data.tables import IMAGE_COLUMNS, label_table
 from dreambirds.dream_job.context import SHARE, DreamJob, batch_size, estimate_activation_memory
 from dreambirds.dream_job.run import run_dream_job
+from dreambirds.dreaming.matching import PIXELS
 from dreambirds.dreaming.recipe import as_recipe
 from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
@@ -111,6 +112,20 @@ def test_films_and_kept_steps_are_held_too():
     assert dreaming(mega, many)[0] - plain == pytest.approx(8 * 10 * 12 * pixels / mega, abs=100)
     film, batch = dreaming(mega, {"size": 1024, "steps": [20], "film_every": 2})
     assert batch == 8 and film - plain == pytest.approx((8 * 3 + 60) * 12 * pixels / mega, abs=100)
+
+
+def test_a_class_s_photographs_are_held_and_looked_at_before_its_dream():
+    mega, portrait = 10**6, {"preset": "portrait", "size": 512, "match_photographs": 100}
+    assert memory.LOOKED_AT == PIXELS
+    photographs = 100 * 4 * 3 * 512**2 / mega
+    few, batch = dreaming(100 * mega, portrait, size=224, labels=BIRDS)
+    assert batch == 3 and few == pytest.approx(900 + 2 * photographs + 16 * 100 / 4, abs=100)
+    whole = {**portrait, "crop_area": None, "whole_views": 0.0}
+    assert dreaming(100 * mega, whole, size=224, labels=BIRDS)[0] == pytest.approx(900 + 2 * photographs + 75, abs=100)
+    assert dreaming(1000 * mega, portrait, size=224, labels=BIRDS)[0] == pytest.approx(
+        900 + 2 * photographs + 4000, abs=100
+    )
+    assert dreaming(400 * mega, {**portrait, "match_photographs": 2}, size=224)[0] == 4200, "the batch takes more"
 
 
 def test_a_job_finds_room_for_the_batch_on_the_model_that_it_dreams_with():

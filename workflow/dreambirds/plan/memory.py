@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from dreambirds.config.load import Section
+from dreambirds.dreaming.objectives import needs_photographs
 from dreambirds.io import atomic_write, digest_of, expand, store_root
 from dreambirds.models import NOT_FILES
 from dreambirds.models.packages import package_of
 from dreambirds.plan.plan import Plan
 from dreambirds.runtime.code_version import code_digest, module_path
-from dreambirds.shapes import shape_of
+from dreambirds.shapes import in_proportion, shape_of
 
 MB = 10**6
 DEFAULT = 4000 * MB  # of a job whose model or recipe is not measured yet
@@ -39,10 +40,23 @@ FROZEN = 5  # while a checkpoint is loaded, copied, and its batch norms are fold
 AT_ONCE = {"cpu": 16, "cuda": 256}  # most pictures of a dream batch
 MOST = 8000 * MB  # that a dream job asks for, unless a single picture needs more
 ROOM = 1.3  # what a job gets, over what its batch needs, as it fills only four fifths of what it has
+LOOKED_AT = 16 * 224**2  # pixels of photographs that a dream job looks at together
+LOOK = 0.25  # what a view of a photograph takes, of what a picture does: it needs no gradient
+PHOTOGRAPHS = 2  # of a class in float32: as read, and in [0, 1]
 SHOOTING = 60  # bytes a pixel and frame, while one film is written
 
 RECIPE = (
-    *("objective", "match_statistics", "match_regions", "octaves", "octave_scale", "pad", "crops", "crop_area"),
+    *(
+        "objective",
+        "match_statistics",
+        "match_regions",
+        "match_stride",
+        "octaves",
+        "octave_scale",
+        "pad",
+        "crops",
+        "crop_area",
+    ),
     *("whole_views", "crop_output_size", "tile", "reference_size"),
 )
 FOUND = {
@@ -203,7 +217,8 @@ def dream_mb(plan: Plan, run: str, recipe: str) -> int:
         return _whole_mb(DEFAULT)
     count, kept = _batch(plan, run, recipe, picture), _kept(plan, recipe)
     on_card = _context(plan) + _labels(plan, "cuda") * kept if plan.config["gpu"] else 0
-    return _whole_mb(_beside(plan, run, recipe) + max(count * (picture + kept), on_card))
+    looked_at = _photographs(plan, recipe, picture)  # before anything is dreamt
+    return _whole_mb(_beside(plan, run, recipe) + max(count * (picture + kept), on_card, looked_at))
 
 
 def dream_bytes(plan: Plan, run: str, recipe: str) -> int:
@@ -242,6 +257,19 @@ def _beside(plan: Plan, run: str, recipe: str) -> int:
     shooting = SHOOTING * math.prod(plan.shape(recipe)) * frames(plan.recipes[recipe])
     model: int = read(training(plan, run))["weights"]  # type: ignore[index]  # those of a known picture are known
     return BASE + FROZEN * model + shooting
+
+
+def _photographs(plan: Plan, recipe: str, picture: int) -> float:
+    """Return the bytes that are taken to look at the photographs of a class, none if a recipe compares with none."""
+    keys, shape = plan.recipes[recipe], plan.shape(recipe)
+    if not needs_photographs(keys["objective"]):
+        return 0
+    trained = min(shape_of(plan.config["dataset"]["image_size"]))
+    cropped = keys["crop_area"] is not None
+    view = in_proportion(shape, keys["crop_output_size"] or trained) if cropped else shape
+    photographs: int = keys["match_photographs"]
+    at_once = min(photographs, max(1, LOOKED_AT // math.prod(view)))
+    return PHOTOGRAPHS * photographs * _floats(shape) + LOOK * at_once * picture
 
 
 def _labels(plan: Plan, device: str) -> int:
