@@ -17,6 +17,7 @@ def load(name: str):
     return module
 
 
+@pytest.mark.slow
 def test_the_dream_benchmark_writes_a_record_a_loop(tmp_path):
     arguments = ["--models", "test_resnet", "--steps", "3", "--rounds", "1", "--threads", "1"]
     records = load("dream").main([*arguments, "--json", str(tmp_path / "b.json")])

@@ -236,6 +236,9 @@ REFUSED = {
     "dreams.recipes.study.match_regions: is only used with 'objective: feature_match', not 'logit'": {
         "dreams__recipes__study__match_regions": "thirds"
     },
+    "dreams.recipes.study.match_stride: is only used with 'objective: feature_match', not 'logit'": {
+        "dreams__recipes__study__match_stride": 2
+    },
     "dreams.recipes.study.match_photographs: is only used with 'objective: feature_match', not 'logit'": {
         "dreams__recipes__study__match_photographs": 9
     },

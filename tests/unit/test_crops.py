@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torchvision.transforms.v2 import functional as v2
 
 from dreambirds.dreaming.crops import WHOLE, draw_box, resampling_weights, resized_crops
-from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.recipe import Recipe, shows_whole
 from dreambirds.dreaming.transforms import Transforms
 from dreambirds.seeding import generator
 from tests.helpers.small import close, ramps, rand, streams
@@ -166,10 +167,9 @@ def test_no_box_is_smaller_than_the_smallest_area(smallest):
 )
 def test_a_view_is_one_crop_of_the_picture_in_its_proportions(whole, side, expected):
     views = Transforms(Recipe(crop_area=0.2, crop_ratio=1.5, crop_output_size=side), streams("abcd"))
-    assert views.whole == [False] * 4
     for number in range(5):
         seen = views(ramps(4, *whole), number)
-        assert seen.shape == (4, 3, *expected) and views.whole == [False] * 4
+        assert seen.shape == (4, 3, *expected)
         assert close(seen[:, 2], torch.arange(4).view(4, 1, 1).expand(4, *expected)), "each of its own image"
         inner = seen[..., 2:-2, 2:-2]  # at the image's edge there is no slope
         width = expected[1] * inner[:, 0].diff(dim=-1).flatten(1).mean(dim=1)
@@ -188,23 +188,31 @@ def test_the_smallest_area_is_a_schedule():
     assert smallest == pytest.approx([1.0, 0.55, 0.1, 0.1], abs=0.03)
 
 
-def test_a_share_of_the_views_is_whole_and_says_so():
-    images = rand(1, 3, 16, 24).expand(500, 3, 16, 24)
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 1 / 3, 0.5, 0.7, 1.0])
+def test_a_share_of_the_steps_shows_the_whole_at_even_distances(share):
+    recipe = Recipe(crop_area=0.1, whole_views=share)
+    whole = [shows_whole(recipe, step) for step in range(3000)]
+    for count in (*range(1, 60), 3000):
+        assert sum(whole[:count]) == math.floor(Fraction(share).limit_denominator(1000) * count)
+    assert len({sum(whole[begun : begun + 30]) for begun in range(2900)}) <= 2, "nowhere more than elsewhere"
+    assert all(shows_whole(Recipe(whole_views=share), step) for step in range(9)), "without crops"
+
+
+def test_whole_views_are_those_of_torchvision_in_their_steps_and_the_same_for_every_image():
+    images = rand(1, 3, 16, 24).expand(5, 3, 16, 24)
     recipe = Recipe(crop_area=0.1, crop_output_size=8, whole_views=0.3)
-    views = Transforms(recipe, [generator(0, str(place)) for place in range(500)])
+    views = Transforms(recipe, streams("abcde"))
     entire = v2.resize(images[:1], [8, 12], antialias=True)[0]
-    seen = views(images, 0)
-    alike = [close(view, entire) for view in seen]
-    assert alike == views.whole and sum(alike) / 500 == pytest.approx(0.3, abs=0.06)
-    views(images, 1)
-    assert views.whole != alike, "drawn anew each step"
+    for step in range(20):
+        alike = [close(view, entire) for view in views(images, step)]
+        assert alike == [step in (3, 6, 9, 13, 16, 19)] * 5, step
 
 
-def test_without_crops_all_views_are_whole_and_with_the_probability_one_too():
+def test_without_crops_all_views_are_whole_and_with_the_share_one_too():
     images = rand(2, 3, 10, 14)
     plain, always = Transforms(Recipe(), streams("ab")), Transforms(Recipe(crop_area=0.2, whole_views=1), streams("ab"))
     for views in (plain, always):
-        assert close(views(images, 0), images) and views.whole == [True, True]
+        assert all(close(views(images, step), images) for step in range(3))
 
 
 @pytest.mark.parametrize("whole_views", [0.0, 0.5])
@@ -215,7 +223,7 @@ def test_the_view_of_an_image_does_not_depend_on_its_mates(whole_views):
     together, alone = Transforms(recipe, streams("abc")), Transforms(recipe, streams("b"))
     for number in range(8):
         views = together(images, number)
-        assert close(views[1], alone(images[1:2], number)[0]) and together.whole[1] == alone.whole[0]
+        assert close(views[1], alone(images[1:2], number)[0])
         assert not close(views[0], views[1], atol=1e-3)
 
 

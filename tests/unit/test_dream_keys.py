@@ -27,6 +27,7 @@ DECIDES = {
     "pyramid_steps": 2,
     "match_statistics": "moments",
     "match_regions": "thirds",
+    "match_stride": 2,
     "match_photographs": 2,
     "match_views": 2,
     "stop_confidence": 0.9,

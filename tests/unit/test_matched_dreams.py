@@ -184,6 +184,7 @@ def test_what_a_recipe_says_of_views_and_of_what_is_compared_decides_its_dreams(
         {"whole_views": 0.25},
         {"match_statistics": "moments"},
         {"match_regions": "center"},
+        {"match_stride": 2},
         {"match_photographs": 2},
         {"match_views": 3},
         {"objective": {"cross_entropy": 1.0, "feature_match:layer1": 2.0}},

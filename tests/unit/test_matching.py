@@ -14,7 +14,6 @@ from dreambirds.dreaming.crops import draw_box, resized_crops
 from dreambirds.dreaming.dream import Dreamer
 from dreambirds.dreaming.features import FeatureExtractor, auto_layers, find_layers, make_objective
 from dreambirds.dreaming.matching import (
-    LayerReference,
     LayerStatistic,
     References,
     map_regions,
@@ -140,7 +139,7 @@ def reference_of(mean: torch.Tensor, shape: tuple[int, int], kind: str = "sorted
     """Return what is compared with the mean statistics (B, C, S)."""
     statistics = {"whole": {"layer": mean}}
     recipe = Recipe(match_statistics=kind, match_regions=regions)
-    return References(recipe, statistics, prefix, shape).of([True] * len(mean))["layer"]
+    return References(recipe, statistics, prefix, shape).of_whole()["layer"]
 
 
 @pytest.mark.parametrize("regions", KINDS)
@@ -350,25 +349,56 @@ def test_photographs_are_seen_as_the_dreams_are(recipe, kinds):
     assert view_kinds(recipe) == kinds
     given = {kind: {"layer": rand(2, 3, 16) * (1 + place)} for place, kind in enumerate(kinds)}
     references = References(recipe, given, 0, (4, 4))
-    for whole in ([False, False], [True, True]):
-        wanted = kinds[0] if len(kinds) == 1 else "whole" if whole[0] else "crop"
-        assert torch.equal(references.of(whole)["layer"].mean, given[wanted]["layer"])
+    for step in range(20):
+        wanted = "whole" if "crop" not in kinds or ("whole" in kinds and step in (9, 19)) else "crop"
+        assert torch.equal(references.at(step)["layer"].mean, given[wanted]["layer"])
+    assert torch.equal(references.of_whole()["layer"].mean, given[kinds[-1]]["layer"])
 
 
-def test_each_dream_is_compared_with_the_kind_of_view_that_it_was_seen_in():
+def test_each_step_is_compared_with_the_kind_of_view_that_it_shows():
     crop, entire = rand(4, 3, 16), 5 * rand(8, 3, 16)[4:]
     references = References(
         Recipe(crop_area=0.5, whole_views=0.5), {"crop": {"x": crop}, "whole": {"x": entire}}, 0, (4, 4)
     )
-    activation, whole = rand(4, 3, 4, 4), [True, False, False, True]
-    found = references.of(whole)["x"]
-    assert isinstance(found, LayerReference)
-    for place, seen in enumerate(whole):
-        mean = (entire if seen else crop)[place]
-        own = statistic_by_hand(activation[place].flatten(1).numpy(), [list(range(16))])
-        expected = distance_by_hand(own, mean.numpy())
-        assert found.distance(activation)[place].item() == pytest.approx(expected), place
-    assert References(Recipe(), {}, 0, (4, 4)).of([True, False]) == {}, "nothing is compared"
+    activation = rand(4, 3, 4, 4)
+    for step, means in enumerate((crop, entire, crop, entire)):
+        found = references.at(step)["x"].distance(activation)
+        for place, mean in enumerate(means):
+            own = statistic_by_hand(activation[place].flatten(1).numpy(), [list(range(16))])
+            assert found[place].item() == pytest.approx(distance_by_hand(own, mean.numpy())), (step, place)
+    nothing = References(Recipe(), {}, 0, (4, 4))
+    assert nothing.at(0) == {} == nothing.of_whole(), "nothing is compared"
+
+
+@pytest.mark.parametrize("kind", ["sorted", "moments"])
+@pytest.mark.parametrize(("shape", "looked_at"), [((34, 37), (17, 18)), ((33, 35), (16, 17))], ids=str)
+def test_of_large_maps_every_other_row_and_column_is_compared_and_in_other_phases_the_others(kind, shape, looked_at):
+    activation, seen = rand(2, 3, *shape).requires_grad_(True), torch.zeros(shape)
+    recipe = Recipe(match_statistics=kind, match_regions="thirds", match_stride=2)
+    parts = parts_by_hand("thirds", *looked_at)
+    size = math.prod(looked_at) if kind == "sorted" else 2 * len(parts)
+    mean = 3 * rand(2, 3, size)
+    references = References(recipe, {"whole": {"x": mean}}, 0, shape)
+    for step in range(4):
+        found = references.at(step)["x"].distance(activation)
+        strided = activation.detach()[:, :, step // 2 :: 2, step % 2 :: 2][:, :, : looked_at[0], : looked_at[1]]
+        for place in range(2):
+            own = statistic_by_hand(strided[place].flatten(1).numpy(), parts, kind)
+            assert found[place].item() == pytest.approx(distance_by_hand(own, mean[place].numpy()), rel=1e-6)
+        (slope,) = torch.autograd.grad(found.sum(), activation)
+        seen += slope.abs().sum(dim=(0, 1)).gt(0)
+    assert torch.equal(seen[: 2 * looked_at[0], : 2 * looked_at[1]], torch.ones([2 * side for side in looked_at]))
+    assert seen[2 * looked_at[0] :].sum() == 0 == seen[:, 2 * looked_at[1] :].sum()
+
+
+@pytest.mark.parametrize("shape", [(32, 90), (90, 32), (5, 6)], ids=str)
+def test_small_maps_are_compared_whole_whatever_the_stride(shape):
+    activation, phases = rand(2, 3, *shape), (0, 1, 3)
+    plain = LayerStatistic("sorted", "center")(activation, shape)
+    strided = LayerStatistic("sorted", "center", stride=2)
+    assert all(torch.equal(strided(activation, shape, phase), plain) for phase in phases)
+    tokens = rand(2, 40 * 40, 3)
+    assert torch.equal(strided(tokens, (40, 40), 1), LayerStatistic("sorted", "center")(tokens, (40, 40)))
 
 
 @pytest.mark.parametrize("shape", [(48, 32), (24, 60), (32, 32)], ids=str)
@@ -456,7 +486,7 @@ def test_a_model_s_score_is_minus_the_distances_of_its_layers(known, regions):
     features = FeatureExtractor(model, names, logits=False)
     statistics = stack_statistics([photograph_statistics(features, photographs, recipe)] * 2)
     seen = features(dreams)
-    seen.references = References(recipe, statistics, features.prefix, shape).of([True, True])
+    seen.references = References(recipe, statistics, features.prefix, shape).at(0)
     found = make_objective("feature_match", model)(seen, torch.tensor([0, 1]))
     real, dreamt = (activations_of(model, names, images, layout) for images in (photographs, dreams))
     for place in range(2):
@@ -477,12 +507,12 @@ def test_a_photograph_compared_with_itself_has_no_distance(known):
     photograph, recipe = rand(1, 3, *shape), Recipe(objective="feature_match", match_regions="thirds")
     features = FeatureExtractor(model, names, logits=False)
     statistics = stack_statistics([photograph_statistics(features, photograph, recipe)])
-    references = References(recipe, statistics, features.prefix, shape).of([True])
+    references = References(recipe, statistics, features.prefix, shape).of_whole()
     other = features(rand(2, 3, *shape)[1:]).layers
     for name, activation in features(photograph).layers.items():
         assert references[name].distance(activation).item() < 1e-12
         assert references[name].distance(other[name]).item() > 1e-6
-    measured = references_like(features, features(photograph), recipe, shape).of([True])
+    measured = references_like(features, features(photograph), recipe, shape).of_whole()
     assert {name: each.mean.shape for name, each in measured.items()} == {
         name: each.mean.shape for name, each in references.items()
     }

@@ -138,6 +138,7 @@ def test_known_logits_are_those_of_the_plain_network(model):
     assert torch.allclose(expected, torch.tensor(PACKAGES[model].logits, dtype=torch.float64), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="the photographs are not part of the repository")
 def test_real_birds_are_called_by_their_names():
     classifier = build(LITE, 1000, {}, "package").eval()
@@ -162,6 +163,7 @@ def test_a_head_of_another_size_is_replaced_and_random_by_torchs_seed():
     assert 0.001 < heads[0].std() < 0.1
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_them(tmp_path, dataset, run):
     state = read_package_weights(LITE)
     trained = weights(train(tmp_path, dataset, run(model=LITE, weights="package"), [0]))

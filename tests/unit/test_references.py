@@ -226,6 +226,7 @@ CROPS = {"crop_area": {"from": 1.0, "to": 0.3, "over": 5}}
 LOOKS = {
     "match_statistics": {"match_statistics": "moments"},
     "match_regions": {"match_regions": "center"},
+    "match_stride": {"match_stride": 2},
     "match_photographs": {"match_photographs": 3},
     "another layer": {"objective": "feature_match:layer2"},
     "flip": {"flip": 0.0},
