@@ -16,6 +16,7 @@ from dreambirds.dreaming.features import FeatureExtractor, auto_layers, find_lay
 from dreambirds.dreaming.matching import (
     LayerStatistic,
     References,
+    Regions,
     map_regions,
     moments,
     photograph_statistics,
@@ -85,9 +86,16 @@ def distance_by_hand(statistic: np.ndarray, mean: np.ndarray) -> float:
     return (total / mean.size) / (spread / mean.size)
 
 
-def as_tensors(parts: list[list[int]]) -> list[torch.Tensor]:
+def as_regions(parts: list[list[int]]) -> Regions:
     """Return regions as the code has them."""
-    return [torch.tensor(part) for part in parts]
+    return Regions(torch.tensor([place for part in parts for place in part]), tuple(map(len, parts)))
+
+
+def parts_of(kind: str, shape: tuple[int, int], prefix: int = 0) -> list[list[int]]:
+    """Return the places of each region, as the code has them."""
+    regions = map_regions(kind, *shape, prefix)
+    assert sum(regions.sizes) == len(regions.order)
+    return [part.tolist() for part in regions.order.split(regions.sizes)]
 
 
 @pytest.mark.parametrize("shape", MAPS, ids=str)
@@ -95,16 +103,15 @@ def test_small_maps_are_parted_as_they_are_drawn_here(shape):
     for kind, drawn in MAPS[shape].items():
         letters = "".join(drawn)
         expected = {tuple(place for place, at in enumerate(letters) if at == letter) for letter in set(letters)}
-        assert {tuple(region.tolist()) for region in map_regions(kind, *shape)} == expected, kind
-    (whole,) = map_regions("whole", *shape)
-    assert whole.tolist() == list(range(math.prod(shape)))
+        assert set(map(tuple, parts_of(kind, shape))) == expected, kind
+    assert parts_of("whole", shape) == [list(range(math.prod(shape)))]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_place_of_a_map_is_in_one_region_and_left_is_as_right(kind):
     for height, width in [*np.ndindex(14, 14), (1, 49), (35, 35), (11, 31)]:
         shape = (height + 1, width + 1)
-        regions = [region.tolist() for region in map_regions(kind, *shape)]
+        regions = parts_of(kind, shape)
         assert sorted(place for region in regions for place in region) == list(range(math.prod(shape))) and all(
             regions
         ), shape
@@ -118,18 +125,20 @@ def test_every_place_of_a_map_is_in_one_region_and_left_is_as_right(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(8, 8), (6, 10), (11, 11), (4, 7), (2, 9), (7, 1), (35, 34)], ids=str)
 def test_regions_are_those_of_exact_fractions(kind, shape):
-    found = sorted(region.tolist() for region in map_regions(kind, *shape))
-    assert found == sorted(parts_by_hand(kind, *shape))
+    found = parts_of(kind, shape)
+    assert sorted(found) == sorted(parts_by_hand(kind, *shape))
+    behind = [[place + 2 for place in part] for part in found]
+    assert parts_of(kind, shape, prefix=2) == [[0], [1], *behind], "what comes before the map"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(5, 6), (3, 5), (1, 1)], ids=str)
 def test_activations_are_sorted_by_channel_within_each_region(kind, shape):
     activations, parts = rand(2, 3, math.prod(shape)) - 0.5, parts_by_hand(kind, *shape)
-    found = sorted_activations(activations, as_tensors(parts))
+    found = sorted_activations(activations, as_regions(parts))
     for place in range(2):
         assert close(found[place], statistic_by_hand(activations[place].numpy(), parts))
-    cheap = moments(activations, as_tensors(parts))
+    cheap = moments(activations, as_regions(parts))
     assert cheap.shape == (2, 3, 2 * len(parts))
     for place in range(2):
         assert close(cheap[place], statistic_by_hand(activations[place].numpy(), parts, "moments"), 1e-5)
