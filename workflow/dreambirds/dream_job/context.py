@@ -112,7 +112,7 @@ def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
             raise UserError(
                 f"the model does not take pictures of {shape_text(shape)} pixels: {first_line(error)}"
             ) from error
-        seen.references = references_like(watched, seen, recipe, shape).of([True])
+        seen.references = references_like(watched, seen, recipe, shape).of_whole()
         score(seen, torch.zeros(1, dtype=torch.long, device=device))
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     compared = sum(reference.mean.nbytes for reference in seen.references.values()) * (1 + len(view_kinds(recipe)))
@@ -239,7 +239,7 @@ class DreamContext:
     def _statistics_key(self, label: str) -> str:
         """Return the digest of all that decides what the model makes of a label's photographs."""
         recipe = self.recipe
-        seen = (recipe.match_statistics, recipe.match_regions, recipe.match_views)
+        seen = (recipe.match_statistics, recipe.match_regions, recipe.match_stride, recipe.match_views)
         views = (recipe.crop_area and last_value(recipe.crop_area), recipe.crop_ratio, bool(recipe.flip))
         facts = {
             "checkpoint_sha256": self.checkpoint_sha256,

@@ -33,9 +33,11 @@ def resized_crops(images: torch.Tensor, boxes: Sequence[Box], shape: tuple[int, 
     Where a box shrinks, it is smoothed as Pillow and torchvision do with ``antialias``; at the image's edge the weights
     of what lies outside go to what lies inside.
     """
-    top, left, height, width = torch.tensor(boxes, dtype=torch.float64).unbind(dim=1)
-    down = resampling_weights(top, height, images.shape[-2], shape[0]).to(images)
-    across = resampling_weights(left, width, images.shape[-1], shape[1]).to(images)
+    if tuple(images.shape[-2:]) == shape and all(box == WHOLE for box in boxes):
+        return images
+    top, left, height, width = torch.tensor(boxes, dtype=images.dtype).to(images.device).unbind(dim=1)
+    down = resampling_weights(top, height, images.shape[-2], shape[0])
+    across = resampling_weights(left, width, images.shape[-1], shape[1])
     return down[:, None] @ images @ across[:, None].mT
 
 

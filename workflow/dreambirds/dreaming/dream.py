@@ -111,7 +111,7 @@ class Dreamer:
         parameters = self.parameters.detach().requires_grad_(True)
         images = self.parameterization.decode(parameters)
         views = self.transforms(images, step)  # pad, roll, jitter, rotate, scale, crop, flip, noise
-        references = self.references.of(self.transforms.whole)
+        references = self.references.at(step)
 
         view_gradient, score, logits = self._objective_gradient(views, references)  # forward pass and objective
         penalty = regularizers.penalty(images, recipe.tv_weight, recipe.l2_weight)
@@ -157,7 +157,7 @@ class Dreamer:
                 if self.features.logits or is_out_of_memory(error):
                     raise
                 outputs = self.features(shown)  # the layers take so small an image, and the head does not
-        outputs.references = self.references.of([True] * len(images))
+        outputs.references = self.references.of_whole()
         penalty = regularizers.penalty(images, self.recipe.tv_weight, self.recipe.l2_weight)
         return self._metrics(images, self._score(outputs, self.targets) - penalty, outputs.logits)
 

@@ -126,7 +126,7 @@ class FeatureExtractor:
             if output.ndim == 4 and self._ends_with_channels(module):
                 output = output.permute(0, 3, 1, 2)
             # an activation in place may follow, hence the copy
-            seen.layers.setdefault(name, to_float32(output).clone())
+            seen.layers.setdefault(name, to_float32(output).clone(memory_format=torch.contiguous_format))
             if not self.logits and len(seen.layers) == len(self.layers):
                 raise _EnoughError
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 import torch
 from torch.nn import functional
 
+from dreambirds.dreaming.crops import resampling_weights
+
 EDGE = 1 / 512
 LUCID_SCALE = 4.0
 ANGLES = math.pi / math.sqrt(3)
@@ -22,7 +24,8 @@ def color_matrix(dtype: torch.dtype = torch.float32, device: torch.device | None
 
 def to_pixels(colors: torch.Tensor) -> torch.Tensor:
     """Return images in [0, 1] of independent colours (B, 3, H, W) that may be any numbers: correlate, then sigmoid."""
-    return torch.einsum("ij,bjhw->bihw", color_matrix(colors.dtype, colors.device), colors).sigmoid()
+    matrix = color_matrix(colors.dtype, colors.device)
+    return (matrix @ colors.flatten(2)).view_as(colors).sigmoid()
 
 
 def from_pixels(images: torch.Tensor) -> torch.Tensor:
@@ -110,6 +113,8 @@ class Pyramid:
         finer = range(math.ceil(math.log2(min(height, width))), -1, -1)
         self.shapes = [(math.ceil(height / 2**times), math.ceil(width / 2**times)) for times in finer]
         self.sizes = [3 * math.prod(shape) for shape in self.shapes]
+        self.down = [_enlarging(rows, height) for rows, _ in self.shapes]
+        self.across = [_enlarging(columns, width) for _, columns in self.shapes]
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Return parameters whose image is the given one, to rounding and but for values at the edge of the range.
@@ -117,18 +122,23 @@ class Pyramid:
         Each level takes what the coarser ones lack, as in a Laplacian pyramid (Burt & Adelson 1983).
         """
         levels, rest = [], from_pixels(images) / PYRAMID_SCALE
-        for shape in self.shapes:
-            levels.append(functional.adaptive_avg_pool2d(rest, shape))
-            rest = rest - self._enlarge(levels[-1])
-        return torch.cat([level.flatten(1) for level in levels], dim=1)
+        for shape, down, across in zip(self.shapes, self.down, self.across, strict=True):
+            level = functional.adaptive_avg_pool2d(rest, shape)
+            rest = rest - down.to(level) @ level @ across.to(level).mT
+            levels.append(level.flatten(1))
+        return torch.cat(levels, dim=1)
 
     def decode(self, parameters: torch.Tensor) -> torch.Tensor:
         """Return images (B, 3, H, W) in [0, 1]."""
-        levels = parameters.split(self.sizes, dim=1)
-        colors = [
-            self._enlarge(level.unflatten(1, (3, *shape))) for level, shape in zip(levels, self.shapes, strict=True)
-        ]
-        return to_pixels(PYRAMID_SCALE * torch.stack(colors).sum(dim=0))
+        *coarse, finest = (
+            level.unflatten(1, (3, *shape))
+            for level, shape in zip(parameters.split(self.sizes, dim=1), self.shapes, strict=True)
+        )
+        colors = finest
+        if coarse:  # enlarged downwards one by one, and across and added in a single product
+            tall = torch.cat([down.to(level) @ level for down, level in zip(self.down, coarse, strict=False)], dim=-1)
+            colors = colors + tall @ torch.cat(self.across[:-1], dim=-1).to(tall).mT
+        return to_pixels(PYRAMID_SCALE * colors)
 
     def fixed(self, progress: float) -> slice:
         """Return which parameters are still fixed: levels are freed one after another, at even distances, while
@@ -136,8 +146,12 @@ class Pyramid:
         count = min(len(self.sizes), 1 + int(progress * len(self.sizes)))
         return slice(sum(self.sizes[:count]), None)
 
-    def _enlarge(self, level: torch.Tensor) -> torch.Tensor:
-        return functional.interpolate(level, self.shapes[-1], mode="bilinear", align_corners=False)
+
+def _enlarging(pixels: int, size: int) -> torch.Tensor:
+    """Return the weights (size, pixels) that enlarge one side bilinearly: two matrix products are faster than torch's
+    `interpolate`."""
+    whole = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    return resampling_weights(whole[:1], whole[1:], pixels, size)[0]
 
 
 def make_parameterization(

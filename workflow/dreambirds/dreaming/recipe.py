@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import torch
 
 Value = float | int | Mapping[str, Any]
+ROUNDING = 1e-9
 WIDTHS, COUNTS = ("blur_sigma", "gradient_blur_sigma"), ("jitter", "roll", "pad")
 
 
@@ -53,8 +54,8 @@ class Recipe:
     `steps` are the moments to keep, ascending; `step_size` is in units of the parameters of the `parameterization` (for
     pixels, of their range) after the gradient's normalisation; lengths are in pixels, `rotate` in degrees, `scale` a
     factor, `crop_size` a share of both sides, `crop_area` a share of the area, `crop_output_size` the shorter side of
-    a crop's view, `flip` and `whole_views` probabilities a step; `noise` and the penalties are in units of the range.
-    config/README.md explains each.
+    a crop's view, `flip` a probability a step, `whole_views` a share of the steps; `noise` and the penalties are in
+    units of the range. config/README.md explains each.
     """
 
     objective: str | Mapping[str, float] = "logit"
@@ -63,6 +64,7 @@ class Recipe:
     batch_norm_prior: float = 0.0
     match_statistics: str = "sorted"
     match_regions: str = "whole"
+    match_stride: int = 1
     match_photographs: int = 48
     match_views: int = 4
     parameterization: str = "pixels"
@@ -114,6 +116,17 @@ class Start:
     noise: float = 0.1
     blur_sigma: float = 0.0
     images: "list[torch.Tensor]" = field(default_factory=list)
+
+
+def shows_whole(recipe: Recipe, step: int) -> bool:
+    """Tell whether a step shows whole pictures rather than random resized crops: a share of the steps does, at even
+    distances, the same ones for every picture."""
+    return whole_steps(recipe, step + 1) > whole_steps(recipe, step)
+
+
+def whole_steps(recipe: Recipe, steps: int) -> int:
+    """Return how many of the first steps show whole pictures."""
+    return steps if recipe.crop_area is None else math.floor(steps * recipe.whole_views + ROUNDING)
 
 
 def scaled(recipe: Recipe, factor: float) -> Recipe:

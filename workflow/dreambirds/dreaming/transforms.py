@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from dreambirds.dreaming.crops import WHOLE, draw_box, resized_crops
-from dreambirds.dreaming.recipe import Recipe, is_always, value_at
+from dreambirds.dreaming.recipe import Recipe, is_always, shows_whole, value_at
 from dreambirds.shapes import in_proportion
 
 GRAY = 0.5
@@ -29,7 +29,6 @@ class Transforms:
         self.mirrored = [False] * len(rngs)
         still = is_always(recipe.scale, 1) and is_always(recipe.rotate, 0) and recipe.scale_width is None
         self.warps = bool(recipe.crops) or not still
-        self.whole = [recipe.crop_area is None] * len(rngs)  # which images the last views showed whole
 
     def __call__(self, images: torch.Tensor, number: int) -> torch.Tensor:
         """Return views of images (B, 3, H, W) at a step: (B, 3, H + 2 pad, W + 2 pad).
@@ -47,7 +46,7 @@ class Transforms:
         if self.warps:
             images = self._warped(images, number)
         if recipe.crop_area is not None:
-            images = self._cropped(images, value_at(recipe.crop_area, number))
+            images = self._cropped(images, number)
         if recipe.flip:
             images = self._mirrored(images)
         if recipe.noise:
@@ -74,12 +73,11 @@ class Transforms:
             self.mirrored[place] ^= torch.rand((), generator=rng).item() < self.recipe.flip
         return views
 
-    def _cropped(self, images: torch.Tensor, smallest_area: float) -> torch.Tensor:
-        """Return a random resized crop of each image, or with the probability `whole_views` the whole of it."""
-        boxes = [draw_box(rng, smallest_area, self.recipe.crop_ratio) for rng in self.rngs]
-        if self.recipe.whole_views:
-            self.whole = [torch.rand((), generator=rng).item() < self.recipe.whole_views for rng in self.rngs]
-            boxes = [WHOLE if whole else box for whole, box in zip(self.whole, boxes, strict=True)]
+    def _cropped(self, images: torch.Tensor, number: int) -> torch.Tensor:
+        """Return a random resized crop of each image, or the whole of it."""
+        smallest_area, ratio = value_at(self.recipe.crop_area or 1.0, number), self.recipe.crop_ratio
+        whole = shows_whole(self.recipe, number)
+        boxes = [WHOLE if whole else draw_box(rng, smallest_area, ratio) for rng in self.rngs]
         height, width = images.shape[-2:]
         shape = in_proportion((height, width), self.recipe.crop_output_size or min(height, width))
         return resized_crops(images, boxes, shape)

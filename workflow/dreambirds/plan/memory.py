@@ -46,18 +46,8 @@ PHOTOGRAPHS = 2  # of a class in float32: as read, and in [0, 1]
 SHOOTING = 60  # bytes a pixel and frame, while one film is written
 
 RECIPE = (
-    *(
-        "objective",
-        "match_statistics",
-        "match_regions",
-        "match_stride",
-        "octaves",
-        "octave_scale",
-        "pad",
-        "crops",
-        "crop_area",
-    ),
-    *("whole_views", "crop_output_size", "tile", "reference_size"),
+    *("objective", "match_statistics", "match_regions", "match_stride", "octaves", "octave_scale", "pad", "crops"),
+    *("crop_area", "whole_views", "crop_output_size", "tile", "reference_size"),
 )
 FOUND = {
     "optimizer": ["per_byte"],
