@@ -92,7 +92,7 @@ def test_what_else_decides_pixels_gives_a_new_dream(dreamer, monkeypatch, tmp_pa
     assert dreamer.dreamt() == 6, "the precision"
     monkeypatch.undo()
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
-    for library in ("torch", "torchvision", "timm", "pillow"):
+    for library in ("torch", "torchvision", "timm", "numpy", "pillow"):
         changed = image_files.versions() | {library: "0"}
         monkeypatch.setattr(context, "versions", lambda changed=changed: changed)
         assert dreamer.dreamt() == 6, library

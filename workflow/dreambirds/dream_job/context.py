@@ -164,7 +164,7 @@ class DreamContext:
         self.statistics_sha256 = sha256_of(job.statistics) if job.statistics else None
         self.starts_sha256 = {label: sha256_of(job.photographs[label]) for label in job.names if job.photographs}
         compared = job.references and TrainingPhotographs(job.references, job.names, self.recipe.match_photographs)
-        self.photographs, self.references_sha256 = compared, compared.digests if compared else {}
+        self.training_photographs, self.references_sha256 = compared, compared.digests if compared else {}
 
     @cached_property
     def model(self):
@@ -218,7 +218,7 @@ class DreamContext:
     def references(self, labels: Sequence[str]) -> Statistics | None:
         """Return what the model makes of photographs of each label, (B, C, S) by kind of view and layer, on the device;
         None if the recipe compares with none."""
-        if not self.photographs:
+        if not self.training_photographs:
             return None
         features = FeatureExtractor(
             self.model, sorted(make_objective(self.recipe.objective, self.model).matched), False
@@ -227,7 +227,7 @@ class DreamContext:
         for label in labels:
 
             def compute(label=label) -> Statistics:
-                photographs = self.photographs.read(label).to(self.device)
+                photographs = self.training_photographs.read(label).to(self.device)
                 return photograph_statistics(features, photographs, self.recipe, self.precision)
 
             found.append(store.get(self._statistics_key(label), compute))

@@ -18,7 +18,7 @@ from dreambirds.io import atomic_write
 
 TAIL = 0.5
 KEY = "dreambirds"
-LIBRARIES = ("torch", "torchvision", "timm", "pillow")
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "pillow")
 COLORS = 256
 DITHER = 14
 BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
