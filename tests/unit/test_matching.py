@@ -400,7 +400,7 @@ def test_of_large_maps_every_other_row_and_column_is_compared_and_in_other_phase
     assert seen[2 * looked_at[0] :].sum() == 0 == seen[:, 2 * looked_at[1] :].sum()
 
 
-@pytest.mark.parametrize("shape", [(32, 90), (90, 32), (5, 6)], ids=str)
+@pytest.mark.parametrize("shape", [(16, 90), (90, 16), (5, 6)], ids=str)
 def test_small_maps_are_compared_whole_whatever_the_stride(shape):
     activation, phases = rand(2, 3, *shape), (0, 1, 3)
     plain = LayerStatistic("sorted", "center")(activation, shape)

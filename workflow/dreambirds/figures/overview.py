@@ -165,14 +165,15 @@ def plot_sizes(table: pd.DataFrame, sizes: pd.DataFrame, shape: tuple[int, int],
     matplotlib.use("agg")
     named = len(table) <= NAMED
     tall, wide = (1.6 + 0.25 * len(table), 10 + 0.07 * table["class_name"].str.len().max()) if named else (4.6, 11)
-    figure, axes = pyplot.subplots(1, 2, figsize=(wide, max(4.6, tall)), layout="constrained")
-    _plot_counts(axes[0], table, named)
-    _plot_distribution(axes[1], sizes, shape)
-    axes[1].set_box_aspect(0.78)
-    axes[1].set_anchor("N")
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, path)
+    with pyplot.style.context("default"):  # whatever style this process has drawn in before
+        figure, axes = pyplot.subplots(1, 2, figsize=(wide, max(4.6, tall)), layout="constrained")
+        _plot_counts(axes[0], table, named)
+        _plot_distribution(axes[1], sizes, shape)
+        axes[1].set_box_aspect(0.78)
+        axes[1].set_anchor("N")
+        for axis in axes:
+            axis.spines[["top", "right"]].set_visible(False)
+        save_figure(figure, path)
 
 
 def _plot_counts(axis, table: pd.DataFrame, named: bool) -> None:
