@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ LABELS = ["american_goldfinch", "blue_jay", "wren"]
 def checkpoint(tmp_path, monkeypatch) -> Path:
     """Return a checkpoint that lies where the default study's does, in a working directory of its own."""
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "results/default/runs/scratch/epoch-0008"
+    path = tmp_path / "results/default/runs/scratch/epoch-0012"
     torch.manual_seed(0)
     save_checkpoint(path, build("test_resnet", 3, {}), CheckpointInfo("test_resnet", {}, LABELS, "scratch", 8, 64))
     return path
@@ -32,13 +33,19 @@ def checkpoint(tmp_path, monkeypatch) -> Path:
 
 @pytest.mark.slow
 def test_the_prompt_example_runs_as_it_stands(checkpoint, capsys):
-    (example,) = re.findall(r"## From a Python prompt\n.*?```python\n(.*?)```", _page("recipes"), re.DOTALL)
+    section = _page("recipes").partition("## From a Python prompt\n")[2]
+    example, matching = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     assert example.count("from dreambirds") == 1 and "from dreambirds import" in example
     values: dict = {}
     exec(example, values)
     assert capsys.readouterr().out.startswith("torch.Size([2, 3, 64, 64]) tensor([")
     assert values["starts"].shape == (2, 3, 64, 64)
     assert set(values["dreams"].snapshots) == set(load_presets()["bird"].recipe["steps"])
+    values |= {label: torch.rand(3, 3, 64, 64) for label in ("jays", "goldfinches")}
+    presets = {"portrait": replace(list_presets()["portrait"], steps=(2,))}
+    values = values | {"list_presets": lambda: presets}
+    exec(matching, values)
+    assert set(values["dreams"].snapshots) == {2}
 
 
 def test_a_dream_without_streams_has_one_for_each_place(checkpoint):
