@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -27,10 +27,9 @@ from dreambirds.dreaming.matching import (
     references_like,
     stack_statistics,
     view_kinds,
-    view_shape,
 )
 from dreambirds.dreaming.objectives import layers
-from dreambirds.dreaming.octaves import shapes_seen
+from dreambirds.dreaming.octaves import evaluation_shape, shapes_seen
 from dreambirds.dreaming.recipe import Recipe, as_recipe, last_value
 from dreambirds.dreaming.starts import Start, Starts
 from dreambirds.errors import UserError, first_line, is_out_of_memory
@@ -202,39 +201,44 @@ class DreamContext:
         """
         parameters = self.job.parameters
         facts = {
-            "checkpoint_sha256": self.checkpoint_sha256,
+            **self._computed_by(),
             "label": label,
             "parameters": {key: parameters[key] for key in parameters if key not in NOT_IN_CACHE_KEY},
-            "precision": self.precision,
-            "device": self.device.type,
             "start_sha256": self.starts_sha256.get(label),
             "statistics_sha256": self.statistics_sha256,
             "references_sha256": self.references_sha256.get(label),
+        }
+        return dream_key(facts)
+
+    def _computed_by(self) -> dict:
+        """Return what computes a dream, or what the model makes of photographs: the checkpoint, code and libraries."""
+        return {
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "precision": self.precision,
+            "device": self.device.type,
             "versions": {name: number for name, number in versions().items() if name != "dreambirds"},
             "code": self.job.code,
         }
-        return dream_key(facts)
+
+    @cached_property
+    def compared_layers(self) -> list[str]:
+        """The layers whose activations are compared with those of photographs."""
+        return sorted(make_objective(self.recipe.objective, self.model).matched)
 
     def references(self, labels: Sequence[str]) -> Statistics | None:
         """Return what the model makes of photographs of each label, (B, C, S) by kind of view and layer, on the device;
         None if the recipe compares with none."""
         if not self.training_photographs:
             return None
-        features = FeatureExtractor(
-            self.model, sorted(make_objective(self.recipe.objective, self.model).matched), False
-        )
-        store, found = ReferenceStore(), []
-        for label in labels:
+        features = FeatureExtractor(self.model, self.compared_layers, logits=False)
 
-            def compute(label=label) -> Statistics:
-                photographs = self.training_photographs.read(label).to(self.device)
-                return photograph_statistics(features, photographs, self.recipe, self.precision)
+        def look(label: str) -> Statistics:
+            photographs = self.training_photographs.read(label).to(self.device)
+            return photograph_statistics(features, photographs, self.recipe, self.precision)
 
-            found.append(store.get(self._statistics_key(label), compute))
-        return {
-            kind: {layer: mean.to(self.device) for layer, mean in layers.items()}
-            for kind, layers in stack_statistics(found).items()
-        }
+        store = ReferenceStore()
+        found = stack_statistics([store.get(self._statistics_key(label), partial(look, label)) for label in labels])
+        return {kind: {layer: mean.to(self.device) for layer, mean in layers.items()} for kind, layers in found.items()}
 
     def _statistics_key(self, label: str) -> str:
         """Return the digest of all that decides what the model makes of a label's photographs."""
@@ -242,14 +246,10 @@ class DreamContext:
         seen = (recipe.match_statistics, recipe.match_regions, recipe.match_stride, recipe.match_views)
         views = (recipe.crop_area and last_value(recipe.crop_area), recipe.crop_ratio, bool(recipe.flip))
         facts = {
-            "checkpoint_sha256": self.checkpoint_sha256,
+            **self._computed_by(),
             "photographs": self.references_sha256[label],
-            "layers": sorted(make_objective(recipe.objective, self.model).matched),
-            "seen": [*seen, *views, view_kinds(recipe), view_shape(recipe, self.shape), self.shape],
-            "precision": self.precision,
-            "device": self.device.type,
-            "versions": {name: number for name, number in versions().items() if name != "dreambirds"},
-            "code": self.job.code,
+            "layers": self.compared_layers,
+            "seen": [*seen, *views, view_kinds(recipe), evaluation_shape(recipe, self.shape), self.shape],
         }
         return dream_key(facts)
 

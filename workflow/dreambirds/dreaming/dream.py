@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 
 import torch
 from torch import nn
@@ -192,22 +193,17 @@ class Dreamer:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Return the gradient of the score by the views, each image's mean score, and its mean logits if they are
         known."""
-        views, tile = views.detach(), self.recipe.tile
-        if tile:
-            gradient, score, *logits = tiled_gradient(self._view_gradient, views, tile, self.rngs)
-        else:
-            gradient, score, *logits = self._view_gradient(views, references)
+        views, tile, gradients = views.detach(), self.recipe.tile, partial(self._view_gradient, references)
+        gradient, score, *logits = tiled_gradient(gradients, views, tile, self.rngs) if tile else gradients(views)
         return gradient, score, logits[0] if logits else None
 
-    def _view_gradient(
-        self, views: torch.Tensor, references: dict[str, LayerReference] | None = None
-    ) -> tuple[torch.Tensor, ...]:
+    def _view_gradient(self, references: dict[str, LayerReference], views: torch.Tensor) -> tuple[torch.Tensor, ...]:
         views = views.contiguous(memory_format=torch.channels_last).requires_grad_(True)
         each = (len(self.targets), -1)
         targets = self.targets.repeat_interleave(len(views) // len(self.targets))
         with autocast(self.precision, views.device):
             outputs = self.features(views)
-        outputs.references = references or {}
+        outputs.references = references
         score = self._score(outputs, targets).unflatten(0, each).mean(dim=1)
         (gradient,) = torch.autograd.grad(score.sum(), views)
         logits = [] if outputs.logits is None else [outputs.logits.detach().unflatten(0, each).mean(dim=1)]

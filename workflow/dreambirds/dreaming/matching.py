@@ -112,7 +112,7 @@ class LayerStatistic:
     """How the activations of a layer are summarized: one of `STATISTICS`, over the regions of its map.
 
     `stride` is the distance of the rows and columns that are looked at on maps with more than LARGE_MAP of both;
-    `prefix` is how many tokens a transformer puts before those of the map, each of which is a region of its own.
+    `prefix` is how many tokens a transformer puts before those of the map; each is a separate region.
     """
 
     kind: str
@@ -185,7 +185,7 @@ class References:
     def __init__(self, recipe: Recipe, statistics: Statistics, prefix: int, shape: tuple[int, int]):
         """Take the statistics (B, C, S) that `photograph_statistics` returned, stacked, the transformer's tokens before
         those of the map, and the dreams' (height, width)."""
-        statistic, view = layer_statistic(recipe, prefix), view_shape(recipe, shape)
+        statistic, view = layer_statistic(recipe, prefix), evaluation_shape(recipe, shape)
         self.recipe = recipe
         self.kinds = {
             kind: {
@@ -218,11 +218,6 @@ def view_kinds(recipe: Recipe) -> list[str]:
     if recipe.crop_area is None or recipe.whole_views == 1:
         return [VIEW_WHOLE]
     return [CROP] if recipe.whole_views == 0 else [CROP, VIEW_WHOLE]
-
-
-def view_shape(recipe: Recipe, shape: tuple[int, int]) -> tuple[int, int]:
-    """Return (height, width) at which dreams of a shape are shown, as the photographs are."""
-    return evaluation_shape(recipe, shape)
 
 
 @torch.no_grad()
@@ -272,7 +267,7 @@ def stack_statistics(statistics: Sequence[Statistics]) -> Statistics:
 
 def _photograph_views(photographs: torch.Tensor, recipe: Recipe, kind: str) -> Iterator[torch.Tensor]:
     """Yield the views of photographs, some at a time; their chance is the same for every class."""
-    shape = view_shape(recipe, (photographs.shape[-2], photographs.shape[-1]))
+    shape = evaluation_shape(recipe, (photographs.shape[-2], photographs.shape[-1]))
     rng = generator(0, "views of photographs")
     for batch in photographs.split(max(1, PIXELS // math.prod(shape))):
         if kind == VIEW_WHOLE:

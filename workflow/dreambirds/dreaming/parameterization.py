@@ -159,8 +159,10 @@ def make_parameterization(
 ) -> Pixels | Fourier | Maco | Pyramid:
     """Return what a dream of (height, width) optimizes: ``pixels``, ``fourier``, ``pyramid``, or ``maco`` with its
     magnitudes."""
-    if kind in ("fourier", "pyramid"):
-        return Fourier(*shape) if kind == "fourier" else Pyramid(*shape)
+    if kind == "fourier":
+        return Fourier(*shape)
+    if kind == "pyramid":
+        return Pyramid(*shape)
     return Maco(*shape, magnitudes) if kind == "maco" else Pixels()  # type: ignore[arg-type]  # maco has some
 
 

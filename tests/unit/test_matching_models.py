@@ -1,0 +1,146 @@
+"""Feature matching on models of every kind, and the layers that `auto` stands for."""
+
+import math
+
+import pytest
+import timm
+import torch
+
+from dreambirds.dreaming.features import FeatureExtractor, auto_layers, find_layers, make_objective
+from dreambirds.dreaming.matching import (
+    References,
+    photograph_statistics,
+    references_like,
+    stack_statistics,
+)
+from dreambirds.dreaming.recipe import Recipe
+from dreambirds.errors import UserError
+from dreambirds.models.inference import prepare_for_inference
+from tests.helpers.matching import distance_by_hand, parts_by_hand, statistic_by_hand
+from tests.helpers.small import close, network, rand, settled
+
+SWIN = {"img_size": 32, "window_size": 4, "embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2)}
+BLOCKS = [f"blocks.{place}" for place in range(6)]
+STAGES = [f"stages.{place}" for place in range(4)]
+MODELS = {  # its options, the shape of its pictures, its layers, and how their activations lie
+    "test_resnet": ({}, (48, 32), ["act1", "layer1", "layer2", "layer3", "layer4"], "NCHW"),
+    "test_efficientnet": ({}, (48, 32), ["conv_stem", *BLOCKS[:5], "conv_head"], "NCHW"),
+    "test_convnext": ({}, (64, 96), ["stem.0", *STAGES], "NCHW"),
+    "test_vit": ({"img_size": (64, 96)}, (64, 96), ["patch_embed.proj", *BLOCKS], "NLC"),
+    "swin_tiny_patch4_window7_224": (SWIN, (32, 32), ["patch_embed.proj", "layers.0", "layers.1"], "NHWC"),
+}
+
+
+@pytest.fixture(params=MODELS, scope="module")
+def known(request):
+    """Return a small model of each kind in float64, the shape of its pictures, its layers, and how they lie."""
+    options, shape, names, layout = MODELS[request.param]
+    return settled(3, request.param, options, shape).double().requires_grad_(False), shape, names, layout
+
+
+def activations_of(model, names: list[str], images: torch.Tensor, layout: str) -> dict[str, list]:
+    """Return of each layer, for each image, its activations (C, P), and the shape of its map, by plain hooks."""
+    heard = {}
+    hooks = [
+        model.network.get_submodule(name).register_forward_hook(
+            lambda _module, _inputs, output, name=name: heard.setdefault(name, output.clone())
+        )
+        for name in names
+    ]
+    model(images)
+    for hook in hooks:
+        hook.remove()
+    found = {}
+    for name, output in heard.items():
+        if output.ndim == 4 and layout == "NHWC" and name != "patch_embed.proj":
+            output = output.movedim(3, 1)
+        elif output.ndim == 3:
+            output = output.movedim(2, 1)
+        shape = output.shape[2:] if output.ndim == 4 else tuple(side // 16 for side in images.shape[2:])
+        found[name] = [(image.flatten(1).numpy(), shape) for image in output]
+    return found
+
+
+def test_auto_is_the_stem_the_stages_and_the_last_convolution(known):
+    model, shape, names, _ = known
+    assert auto_layers(model.network) == names == find_layers(model.network, "auto")
+    objective = make_objective({"logit": 1.0, "feature_match": 1.0}, model)
+    assert objective.layers == names and objective.matched == set(names)
+    frozen = prepare_for_inference(model.float(), shape, torch.device("cpu"), True, set(names))
+    model.double()
+    assert auto_layers(frozen.network) == names, "whatever was folded"
+    assert make_objective("logit", model).layers == []
+
+
+@pytest.mark.parametrize("regions", ["whole", "center"])
+def test_a_model_s_score_is_minus_the_distances_of_its_layers(known, regions):
+    model, shape, names, layout = known
+    photographs, dreams = rand(3, 3, *shape), rand(5, 3, *shape)[3:]
+    recipe = Recipe(objective="feature_match", match_regions=regions)
+    features = FeatureExtractor(model, names, logits=False)
+    statistics = stack_statistics([photograph_statistics(features, photographs, recipe)] * 2)
+    seen = features(dreams)
+    seen.references = References(recipe, statistics, features.prefix, shape).at(0)
+    found = make_objective("feature_match", model)(seen, torch.tensor([0, 1]))
+    real, dreamt = (activations_of(model, names, images, layout) for images in (photographs, dreams))
+    for place in range(2):
+        total = 0.0
+        for name in names:
+            own, grid = dreamt[name][place]
+            prefix = own.shape[1] - math.prod(grid)
+            assert prefix == (1 if name.startswith("blocks") and layout == "NLC" else 0)
+            parts = [[0]] * prefix
+            parts += [[each + prefix for each in part] for part in parts_by_hand(regions, *grid)]
+            each = [statistic_by_hand(activations, parts) for activations, _ in real[name]]
+            total += distance_by_hand(statistic_by_hand(own, parts), sum(each) / len(each))
+        assert found[place].item() == pytest.approx(-total, rel=1e-6)
+
+
+def test_a_photograph_compared_with_itself_has_no_distance(known):
+    model, shape, names, _ = known
+    photograph, recipe = rand(1, 3, *shape), Recipe(objective="feature_match", match_regions="thirds")
+    features = FeatureExtractor(model, names, logits=False)
+    statistics = stack_statistics([photograph_statistics(features, photograph, recipe)])
+    references = References(recipe, statistics, features.prefix, shape).of_whole()
+    other = features(rand(2, 3, *shape)[1:]).layers
+    for name, activation in features(photograph).layers.items():
+        assert references[name].distance(activation).item() < 1e-12
+        assert references[name].distance(other[name]).item() > 1e-6
+    measured = references_like(features, features(photograph), recipe, shape).of_whole()
+    assert {name: each.mean.shape for name, each in measured.items()} == {
+        name: each.mean.shape for name, each in references.items()
+    }
+
+
+@pytest.mark.slow
+def test_auto_is_known_of_inception():
+    model = timm.create_model("inception_v4", num_classes=2).eval().requires_grad_(False)
+    expected = ["features.0.conv", *(f"features.{place}" for place in (2, 3, 9, 17, 21))]
+    assert auto_layers(model) == expected
+    seen = FeatureExtractor(model, expected, logits=False)(torch.rand(1, 3, 96, 96))
+    assert list(seen.layers) == expected
+
+
+def test_the_stem_counts_once():
+    """Timm lists the norm and activation of this stem as the first stage, so its convolution is not apart from that."""
+    assert auto_layers(timm.create_model("mobilenetv3_small_050", num_classes=2))[:2] == ["bn1", "blocks.0"]
+
+
+def test_of_cait_s_blocks_no_token_is_a_prefix():
+    """Its class's token comes in only behind the blocks, though timm counts it."""
+    small = {"img_size": 64, "depth": 1, "embed_dim": 8, "num_heads": 1}
+    model = timm.create_model("cait_xxs24_224", num_classes=2, **small).eval().requires_grad_(False)
+    features = FeatureExtractor(model, ["blocks.0"], logits=False)
+    photographs = rand(2, 3, 64, 64).float()
+    found = photograph_statistics(features, photographs, Recipe(match_regions="center"))["whole"]["blocks.0"]
+    tokens = model.patch_embed(photographs) + model.pos_embed
+    each = [statistic_by_hand(image.T.numpy(), parts_by_hand("center", 4, 4)) for image in model.blocks[0](tokens)]
+    assert close(found, sum(each) / 2, 1e-5)
+
+
+def test_a_model_whose_stages_timm_does_not_know_has_no_auto():
+    with pytest.raises(UserError, match="timm lists no stages of this model, so 'auto' means nothing; name layers"):
+        auto_layers(network())
+    with pytest.raises(UserError, match="timm lists no stages of this model"):
+        make_objective("feature_match", network())
+    assert make_objective("feature_match:0", network()).layers == ["0"]

@@ -1,0 +1,207 @@
+"""What a network makes of photographs, against a loop that shows one after the other; and which views are compared."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dreambirds.dreaming import matching
+from dreambirds.dreaming.crops import draw_box, resized_crops
+from dreambirds.dreaming.dream import Dreamer
+from dreambirds.dreaming.matching import (
+    LayerStatistic,
+    References,
+    photograph_statistics,
+    view_kinds,
+)
+from dreambirds.dreaming.objectives import ModelOutputs, Objective, needs_photographs, parse
+from dreambirds.dreaming.octaves import evaluation_shape
+from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.transforms import Transforms
+from dreambirds.errors import UserError
+from tests.helpers.matching import distance_by_hand, parts_by_hand, statistic_by_hand
+from tests.helpers.small import close, network, ramps, rand, streams
+
+
+class Watched:
+    """Features that see the views themselves, and keep them."""
+
+    prefix = 0
+
+    def __init__(self):
+        self.views = []
+
+    def __call__(self, views: torch.Tensor) -> ModelOutputs:
+        self.views.append(views)
+        return ModelOutputs(layers={"view": views, "half": views[..., ::2]})
+
+
+def by_kind(photographs: torch.Tensor, recipe: Recipe, views: dict[str, list[torch.Tensor]]) -> None:
+    """Assert that the statistics are the means of those of single views."""
+    found = photograph_statistics(Watched(), photographs, recipe)
+    assert list(found) == list(views) and all(list(layers) == ["view", "half"] for layers in found.values())
+    for kind, seen in views.items():
+        for layer, shown in (("view", seen), ("half", [view[..., ::2] for view in seen])):
+            parts = parts_by_hand(recipe.match_regions, *shown[0].shape[-2:])
+            each = [statistic_by_hand(view.flatten(1).numpy(), parts, recipe.match_statistics) for view in shown]
+            assert close(found[kind][layer], sum(each) / len(each), 1e-6), (kind, layer)
+
+
+def crops_by_hand(monkeypatch, photographs: torch.Tensor, recipe: Recipe, side: tuple[int, int]) -> list[torch.Tensor]:
+    """Return the crops, one photograph at a time, in the boxes that the code draws; how many, and how large, is
+    checked."""
+    drawn = []
+    monkeypatch.setattr(matching, "draw_box", lambda *given: (drawn.append((given, draw_box(*given))), drawn[-1][1])[1])
+    photograph_statistics(Watched(), photographs, recipe)
+    monkeypatch.undo()
+    assert len(drawn) == len(photographs) * recipe.match_views
+    assert all(given[1:] == (0.3, recipe.crop_ratio) for given, _ in drawn), "the area in the end"
+    order = [photographs[place % len(photographs)] for place in range(len(drawn))]
+    return [resized_crops(each[None], [box], side)[0] for each, (_, box) in zip(order, drawn, strict=True)]
+
+
+AREA = {"from": 1.0, "to": 0.3, "over": 9}
+
+
+@pytest.mark.parametrize("regions", ["whole", "center"])
+@pytest.mark.parametrize("kind", ["sorted", "moments"])
+def test_statistics_are_the_means_of_one_photograph_after_the_other(monkeypatch, kind, regions):
+    photographs, names = rand(3, 3, 12, 18), {"match_statistics": kind, "match_regions": regions}
+    by_kind(photographs, Recipe(**names), {"whole": list(photographs)})
+    small = [resized_crops(each[None], [(0, 0, 1, 1)], (8, 12))[0] for each in photographs]
+    shown = {"crop_area": AREA, "crop_output_size": 8, "match_views": 5}
+    by_kind(photographs, Recipe(whole_views=1, **shown, **names), {"whole": small})
+    crops = crops_by_hand(monkeypatch, photographs, Recipe(**shown, **names), (8, 12))
+    by_kind(photographs, Recipe(**shown, **names), {"crop": crops})
+    by_kind(photographs, Recipe(whole_views=0.3, **shown, **names), {"crop": crops, "whole": small})
+
+
+def test_photographs_are_mirrored_half_the_time_if_the_dreams_are():
+    photographs = rand(3, 3, 6, 8)
+    both = [*photographs, *photographs.flip(-1)]
+    by_kind(photographs, Recipe(flip=0.5), {"whole": both})
+    watched = Watched()
+    recipe = Recipe(crop_area=0.3, crop_ratio=1.0, match_views=200, flip=0.5)
+    found = photograph_statistics(watched, ramps(3, 8, 8), recipe)
+    views = torch.cat(watched.views)
+    assert len(views) == 600
+    mirrored = views[:, 0, 4, 5] < views[:, 0, 4, 2]
+    assert mirrored.double().mean().item() == pytest.approx(0.5, abs=0.06)
+    assert [mirrored[place::3].double().mean().item() for place in range(3)] == pytest.approx([0.5] * 3, abs=0.11)
+    assert close(found["crop"]["view"], views.flatten(2).sort(dim=-1).values.mean(dim=0))
+    watched = Watched()
+    photograph_statistics(watched, ramps(3, 8, 8), replace(recipe, flip=0.0))
+    views = torch.cat(watched.views)
+    assert not (views[:, 0, 4, 5] < views[:, 0, 4, 2]).any()
+
+
+def test_chance_is_the_same_for_every_class_and_every_time():
+    recipe = Recipe(crop_area=0.3, crop_output_size=16, match_views=2, flip=0.5)
+    seen = []
+    for photographs in (ramps(4, 8, 8), ramps(4, 8, 8), 2 * ramps(4, 8, 8)):
+        watched = Watched()
+        photograph_statistics(watched, photographs, recipe)
+        seen.append(torch.cat(watched.views))
+    assert torch.equal(seen[0], seen[1]) and close(2 * seen[0], seen[2])
+    assert not close(seen[0][:4], seen[0][4:], 0.01) and not close(seen[0][0, :2], seen[0][1, :2], 0.01)
+
+
+def test_many_photographs_are_looked_at_in_parts(monkeypatch):
+    photographs = rand(5, 3, 6, 6)
+    whole = photograph_statistics(Watched(), photographs, Recipe(flip=0.5))
+    monkeypatch.setattr(matching, "PIXELS", 80)
+    watched = Watched()
+    parts = photograph_statistics(watched, photographs, Recipe(flip=0.5))
+    assert {len(views) for views in watched.views} == {1, 2}
+    assert close(whole["whole"]["view"], parts["whole"]["view"])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "kinds"),
+    [
+        (Recipe(), ["whole"]),
+        (Recipe(crop_area=0.5), ["crop"]),
+        (Recipe(crop_area=0.5, whole_views=0.1), ["crop", "whole"]),
+        (Recipe(crop_area=0.5, whole_views=1), ["whole"]),
+    ],
+    ids=["no crops", "crops", "both", "always whole"],
+)
+def test_photographs_are_seen_as_the_dreams_are(recipe, kinds):
+    assert view_kinds(recipe) == kinds
+    given = {kind: {"layer": rand(2, 3, 16) * (1 + place)} for place, kind in enumerate(kinds)}
+    references = References(recipe, given, 0, (4, 4))
+    for step in range(20):
+        wanted = "whole" if "crop" not in kinds or ("whole" in kinds and step in (9, 19)) else "crop"
+        assert torch.equal(references.at(step)["layer"].mean, given[wanted]["layer"])
+    assert torch.equal(references.of_whole()["layer"].mean, given[kinds[-1]]["layer"])
+
+
+def test_each_step_is_compared_with_the_kind_of_view_that_it_shows():
+    crop, entire = rand(4, 3, 16), 5 * rand(8, 3, 16)[4:]
+    references = References(
+        Recipe(crop_area=0.5, whole_views=0.5), {"crop": {"x": crop}, "whole": {"x": entire}}, 0, (4, 4)
+    )
+    activation = rand(4, 3, 4, 4)
+    for step, means in enumerate((crop, entire, crop, entire)):
+        found = references.at(step)["x"].distance(activation)
+        for place, mean in enumerate(means):
+            own = statistic_by_hand(activation[place].flatten(1).numpy(), [list(range(16))])
+            assert found[place].item() == pytest.approx(distance_by_hand(own, mean.numpy())), (step, place)
+    nothing = References(Recipe(), {}, 0, (4, 4))
+    assert nothing.at(0) == {} == nothing.of_whole(), "nothing is compared"
+
+
+@pytest.mark.parametrize("kind", ["sorted", "moments"])
+@pytest.mark.parametrize(("shape", "looked_at"), [((34, 37), (17, 18)), ((33, 35), (16, 17))], ids=str)
+def test_of_large_maps_every_other_row_and_column_is_compared_and_in_other_phases_the_others(kind, shape, looked_at):
+    activation, seen = rand(2, 3, *shape).requires_grad_(True), torch.zeros(shape)
+    recipe = Recipe(match_statistics=kind, match_regions="thirds", match_stride=2)
+    parts = parts_by_hand("thirds", *looked_at)
+    size = math.prod(looked_at) if kind == "sorted" else 2 * len(parts)
+    mean = 3 * rand(2, 3, size)
+    references = References(recipe, {"whole": {"x": mean}}, 0, shape)
+    for step in range(4):
+        found = references.at(step)["x"].distance(activation)
+        strided = activation.detach()[:, :, step // 2 :: 2, step % 2 :: 2][:, :, : looked_at[0], : looked_at[1]]
+        for place in range(2):
+            own = statistic_by_hand(strided[place].flatten(1).numpy(), parts, kind)
+            assert found[place].item() == pytest.approx(distance_by_hand(own, mean[place].numpy()), rel=1e-6)
+        (slope,) = torch.autograd.grad(found.sum(), activation)
+        seen += slope.abs().sum(dim=(0, 1)).gt(0)
+    assert torch.equal(seen[: 2 * looked_at[0], : 2 * looked_at[1]], torch.ones([2 * side for side in looked_at]))
+    assert seen[2 * looked_at[0] :].sum() == 0 == seen[:, 2 * looked_at[1] :].sum()
+
+
+@pytest.mark.parametrize("shape", [(16, 90), (90, 16), (5, 6)], ids=str)
+def test_small_maps_are_compared_whole_whatever_the_stride(shape):
+    activation, phases = rand(2, 3, *shape), (0, 1, 3)
+    plain = LayerStatistic("sorted", "center")(activation, shape)
+    strided = LayerStatistic("sorted", "center", stride=2)
+    assert all(torch.equal(strided(activation, shape, phase), plain) for phase in phases)
+    tokens = rand(2, 40 * 40, 3)
+    assert torch.equal(strided(tokens, (40, 40), 1), LayerStatistic("sorted", "center")(tokens, (40, 40)))
+
+
+@pytest.mark.parametrize("shape", [(48, 32), (24, 60), (32, 32)], ids=str)
+def test_dreams_and_photographs_are_seen_at_one_size(shape):
+    recipe = Recipe(crop_area=0.5, crop_output_size=20)
+    seen = Transforms(recipe, streams("a"))(rand(1, 3, *shape), 0)
+    assert tuple(seen.shape[-2:]) == evaluation_shape(recipe, shape)
+
+
+def test_a_dream_without_its_references_is_refused():
+    with pytest.raises(UserError, match="objective: feature_match compares with photographs of the class"):
+        Dreamer(network(), torch.tensor([0]), rand(1, 3, 12, 12), Recipe(objective="feature_match:0"), streams("a"))
+
+
+def test_objectives_say_whether_they_compare_with_photographs():
+    assert needs_photographs({"logit": 1.0, "feature_match": 0.1}) and needs_photographs("feature_match:50%")
+    assert not needs_photographs({"logit": 1.0, "layer_l2:layer1": 0.1})
+    (term,) = parse("feature_match")
+    assert (term.kind, term.layer, term.channel) == ("feature_match", "auto", None)
+    both = Objective({"logit": 1.0, "layer_l2:x": 0.5, "feature_match": 2.0, "feature_match:y": 1.0}, auto=["a", "b"])
+    assert both.layers == ["x", "a", "b", "y"] and both.matched == {"a", "b", "y"} and both.logits
+    for text in ("feature_match:", "feature_match:a:1", "feature_match:a:b"):
+        with pytest.raises(UserError, match="must be written feature_match or feature_match:LAYER"):
+            parse(text)
