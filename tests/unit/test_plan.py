@@ -131,9 +131,9 @@ def test_a_dream_that_a_restricted_recipe_does_not_have_is_refused_with_what_the
 
 def test_what_is_announced_are_the_checkpoints_that_dream(capsys):
     announce_study(
-        make_plan(config(runs__other={"model": "test_resnet"}, dreams__recipes__study=RARE | {"epochs": [0]}))
+        make_plan(config(runs__other={"model": "test_resnet"}, dreams__recipes__study=RARE | {"epochs": [0]})), 1
     )
-    assert "4 dreams asked for (2 checkpoints of 2 run(s), 1 recipes, 2 labels" in capsys.readouterr().err
+    assert "4 dreams requested (2 checkpoints, 2 runs, 1 recipe, 2 classes), 0 of them exist." in capsys.readouterr().err
 
 
 def study(image_size: int | list[int], **recipe) -> dict:

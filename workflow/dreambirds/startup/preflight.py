@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from dreambirds.config.load import Section, check
@@ -25,6 +26,7 @@ from dreambirds.plan.checkpoints import previous_checkpoint
 from dreambirds.plan.inputs import start_images
 from dreambirds.plan.paths import STATE_FILE, checkpoint_folder, epoch_name, picture_path
 from dreambirds.plan.plan import Plan, check_all_but_labels
+from dreambirds.startup.estimate import estimate
 
 SECOND = 10**9  # nanoseconds
 SKEW = 5 * SECOND  # by which the clocks of a cluster's machines may differ
@@ -130,20 +132,34 @@ def _own_files(plan: Plan) -> Iterator[Path]:
             yield Path(file)
 
 
-def count_existing_dreams(plan: Plan) -> int:
-    """Return how many of the study's dreams have their raw picture on disk."""
+def existing_dreams(plan: Plan) -> pd.Series:
+    """Return for each row of the plan's dreams whether its raw image exists."""
     folder = Path("results") / plan.study / "dreams"
-    return sum(picture_path(folder, dream).exists() for dream in plan.dreams.itertuples())
+    exists = [picture_path(folder, dream).exists() for dream in plan.dreams.itertuples()]
+    return pd.Series(exists, index=plan.dreams.index, dtype=bool)
 
 
-def announce_study(plan: Plan) -> None:
-    """Say on standard error, in one line, what the study asks for and what there is."""
-    runs, labels, checkpoints = len(plan.dreaming_epochs), len(plan.names), len(plan.dreaming_checkpoints())
+def announce_study(plan: Plan, cores: int | None) -> None:
+    """Print to standard error how many dreams the study requests, how many exist, and an estimate for what is missing.
+
+    `cores` is the number of CPU cores of the run, None on a cluster.
+    """
+    exists, runs, recipes = existing_dreams(plan), len(plan.dreaming_epochs), len(plan.recipes)
+    checkpoints, labels = len(plan.dreaming_checkpoints()), len(plan.names)
+    of = [(checkpoints, "checkpoint"), (runs, "run"), (recipes, "recipe"), (labels, "class")]
     print(
-        f"Study '{plan.study}': {len(plan.dreams)} dreams asked for ({checkpoints} checkpoints of {runs} run(s), "
-        f"{len(plan.recipes)} recipes, {labels} labels, and their steps), {count_existing_dreams(plan)} there already.",
+        f"Study '{plan.study}': {counted(len(plan.dreams), 'dream')} requested "
+        f"({', '.join(counted(*each) for each in of)}), {exists.sum()} of them exist.",
         file=sys.stderr,
     )
+    if expected := estimate(plan, exists, cores):
+        print(expected, file=sys.stderr)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
 
 
 def set_output_cache() -> None:

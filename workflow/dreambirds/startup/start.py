@@ -12,6 +12,7 @@ from dreambirds.io import remove_stale_temp_files
 from dreambirds.plan.memory import needs_profiling
 from dreambirds.plan.plan import Plan, make_plan
 from dreambirds.runtime.snakemake_lock import acquire_workdir_lock
+from dreambirds.startup.estimate import granted_cores
 from dreambirds.startup.preflight import (
     announce_download,
     announce_study,
@@ -44,7 +45,7 @@ def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None,
         acquire_workdir_lock(Path(".snakemake"))
         if plan:
             remove_stale_temp_files(Path("results") / plan.study, age=60)
-            announce_study(plan)
+            announce_study(plan, granted_cores(workflow))
         else:
             announce_download(download)
     return plan, download, limit
