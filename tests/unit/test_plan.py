@@ -133,7 +133,9 @@ def test_what_is_announced_are_the_checkpoints_that_dream(capsys):
     announce_study(
         make_plan(config(runs__other={"model": "test_resnet"}, dreams__recipes__study=RARE | {"epochs": [0]})), 1
     )
-    assert "4 dreams requested (2 checkpoints, 2 runs, 1 recipe, 2 classes), 0 of them exist." in capsys.readouterr().err
+    assert (
+        "4 dreams requested (2 checkpoints, 2 runs, 1 recipe, 2 classes), 0 of them exist." in capsys.readouterr().err
+    )
 
 
 def study(image_size: int | list[int], **recipe) -> dict:
