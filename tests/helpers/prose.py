@@ -20,7 +20,7 @@ AVOIDED = {
     r"wanted|asked for": "requested",
     r"of (its|their|his|your|our) own": "its own, separate",
     r"(leaves?|left) the numbers|numbers that are none": "becomes NaN or infinite",
-    r"(?<!there )(is|are) no (?!longer|more than|less than|larger than)": "is not a, does not have",
+    r"(?<!there )(is|are) no(?! longer| more than| less than| larger than)": "is not a, does not have",
     r"ha(s|ve|d) not (an?|the|any)": "does not have",
     r"(a|one) (row|line|file|folder|column|page|job|image|step|dream|class|epoch) an? (?!time)\w+": "one … per …",
     r"climb(s|ed|ing)?": "maximize",
