@@ -9,7 +9,7 @@ import yaml
 
 from dreambirds.config.load import SCHEMAS, load_schema
 from dreambirds.config.recipes import expand_grid, load_presets
-from dreambirds.config.reference import manual, with_presets
+from dreambirds.config.reference import reference_page, with_presets
 from dreambirds.config.runs import model_names, optimizer_names
 from dreambirds.errors import UserError, did_you_mean
 from dreambirds.plan.plan import make_plan
@@ -312,7 +312,7 @@ def test_the_nearest_word_ignores_case_and_a_far_one_lists_what_is_allowed():
 
 def test_the_manual_is_made_from_the_schema_and_the_page_of_recipes_from_the_presets():
     root = SCHEMAS.parents[1]
-    assert (root / "config" / "README.md").read_text() == manual()
+    assert (root / "config" / "README.md").read_text() == reference_page()
     page = (root / "docs" / "recipes.md").read_text()
     assert page == with_presets(page) and all(f"### `{name}`" in page for name in load_presets())
     assert set(load_presets()) == set(load_schema("recipe")["properties"]["preset"]["enum"])
