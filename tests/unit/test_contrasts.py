@@ -1,4 +1,4 @@
-"""Answers of experiments, where they are known: against plain loops over made-up dreams."""
+"""Results of experiments, compared with plain loops over synthetic dreams."""
 
 import math
 from statistics import mean, stdev
@@ -19,7 +19,7 @@ RECIPES = {
 
 
 def plan_of(*contrasts: dict, labels=LABELS):
-    """Return a plan of two runs of different epochs that compares this."""
+    """Return a plan of two runs with different epochs and the given contrasts."""
     runs = {name: {"model": "test_resnet", "epochs": epochs} for name, epochs in (("a", [0, 2]), ("b", [0, 3]))}
     section = {"question": "Why?", "contrasts": list(contrasts)}
     config = {"gpu": 0, "judges": {}, "dataset": {"image_size": 32, "labels": labels}, "runs": runs}
@@ -27,17 +27,17 @@ def plan_of(*contrasts: dict, labels=LABELS):
 
 
 def probability(dream) -> float:
-    """Return a number that tells a dream's place in every way."""
-    place = LABELS.index(dream.label)
-    early = 0.1 if dream.epoch == 0 else 0.5 + 0.01 * place + (0.05 if dream.run == "b" else 0)
-    return early + 0.001 * dream.step + (0.02 * place if "1-seed" in dream.recipe else 0)
+    """Return a value that depends on every property of a dream."""
+    index = LABELS.index(dream.label)
+    early = 0.1 if dream.epoch == 0 else 0.5 + 0.01 * index + (0.05 if dream.run == "b" else 0)
+    return early + 0.001 * dream.step + (0.02 * index if "1-seed" in dream.recipe else 0)
 
 
 def table_of(plan, judge: str | None = "j") -> pd.DataFrame:
-    """Return a table of dreams whose probabilities are known; rescaled ones are a tenth more."""
+    """Return a table of dreams with known probabilities; those of the rescaled view are 0.1 higher."""
     rows = []
     for dream in plan.dreams.itertuples():
-        said = {"judge_probability": probability(dream), "judge_probability_rescaled": probability(dream) + 0.1}
+        judged = {"judge_probability": probability(dream), "judge_probability_rescaled": probability(dream) + 0.1}
         mine = {
             "run": dream.run,
             "epoch": dream.epoch,
@@ -45,18 +45,18 @@ def table_of(plan, judge: str | None = "j") -> pd.DataFrame:
             "label": dream.label,
             "step": dream.step,
         }
-        rows.append({**mine, "dreamer_probability": 0.25, **({"judge": judge, **said} if judge else {})})
+        rows.append({**mine, "dreamer_probability": 0.25, **({"judge": judge, **judged} if judge else {})})
     return pd.DataFrame(rows).reindex(columns=DREAMS)
 
 
 def found(contrast: dict, **more) -> pd.DataFrame:
-    """Return the answer to one contrast."""
+    """Return the result of one contrast."""
     plan = plan_of({"measures": ["judge_probability"], **contrast})
     return contrasts_of(plan, table_of(plan, **more))
 
 
 def by_hand(plan, before, after, key) -> list[float]:
-    """Return the differences by class of dreams that two conditions choose, paired by a key, in plain loops."""
+    """Return the difference per class between the dreams of two conditions, paired by a key, in plain loops."""
     differences = []
     for label in LABELS:
         mine = [dream for dream in plan.dreams.itertuples() if dream.label == label]
@@ -67,12 +67,12 @@ def by_hand(plan, before, after, key) -> list[float]:
 
 
 def last(dream) -> bool:
-    """Tell whether a dream is its run's and recipe's last."""
+    """Return whether a dream is the last of its run and recipe."""
     return dream.epoch == {"a": 2, "b": 3}[dream.run] and dream.step == (20 if "sharp" in dream.recipe else 10)
 
 
 def seed(dream) -> str:
-    """Return a dream's seed, as its recipe's name has it."""
+    """Return a dream's seed, from the name of its recipe."""
     return dream.recipe[-1]
 
 
@@ -136,7 +136,7 @@ def test_views_are_compared_and_chosen():
 
 
 def taken_for(plan, judge) -> pd.DataFrame:
-    """Return a table of dreams of which the judge sees what a function of the label says."""
+    """Return a table of dreams for which the judge predicts `judge(label)`."""
     table = table_of(plan)
     table["judge_prediction"] = [judge(label) for label in table["label"]]
     table["judge_top1"] = (table["judge_prediction"] == table["label"]).astype(int)

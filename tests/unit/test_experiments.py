@@ -1,4 +1,4 @@
-"""The experiments that come with the project: that each can be planned, on drawn birds and on lent data."""
+"""The experiments of the project: each can be planned, on drawn birds and on the data of another study."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ DRAWN = {"dataset": {"source": "drawn"}}
 
 @pytest.fixture
 def lender(tmp_path) -> dict:
-    """Return the config of a study of a folder of photographs, of two classes."""
+    """Return the config of a study with a folder of photographs of two classes."""
     for label in ("auk", "owl"):
         for number in range(3):
             path = tmp_path / "photographs" / label / f"{number}.png"
@@ -33,9 +33,9 @@ def lender(tmp_path) -> dict:
 
 def test_every_row_of_the_original_study_has_its_experiment():
     assert len(experiments()) == 15 and experiments() == sorted(experiments())
-    told = "\n".join(experiment_file(name).read_text().splitlines()[0] for name in experiments())
-    assert all(f"The original study, {row}:" in told for row in range(1, 11))
-    assert told.count("Left for later by the original study:") == 4
+    headers = "\n".join(experiment_file(name).read_text().splitlines()[0] for name in experiments())
+    assert all(f"The original study, {row}:" in headers for row in range(1, 11))
+    assert headers.count("Left for later by the original study:") == 4
 
 
 @pytest.mark.parametrize("name", experiments())

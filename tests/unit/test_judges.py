@@ -1,4 +1,4 @@
-"""Who may judge: what a config can say, and which of a judge's classes is which of the study's."""
+"""Judges in a config, and the matching of their classes to those of the study."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def config(judges: dict | None, **runs) -> dict:
 
 
 def refused(judges: dict, **runs) -> str:
-    """Return the sentence that a study is refused with."""
+    """Return the error message that a study is refused with."""
     with pytest.raises(UserError) as error:
         make_plan(config(judges, **runs))
     assert "\n" not in str(error.value)
@@ -42,7 +42,9 @@ def test_a_run_that_dreams_of_nothing_may_judge_and_one_that_alone_dreams_may_no
     plan = make_plan(study)
     assert inputs.judged_runs(plan, "a") == ["one"] and len(inputs.indexes(plan, "a")) == 2
     study["judges"] = {"a": {"run": "one"}}
-    with pytest.raises(UserError, match=r"^judges\.a\.run: 'one' is the only run that dreams, and no judge of its own"):
+    with pytest.raises(
+        UserError, match=r"^judges\.a\.run: 'one' is the only run that dreams, and a run cannot judge its own"
+    ):
         make_plan(study)
 
 
@@ -68,7 +70,7 @@ def test_a_run_judges_the_others_with_its_last_checkpoint_or_the_one_that_is_nam
     assert "judges.a.epoch: the run 'one' keeps no checkpoint of epoch 1; " in refused(
         {"a": {"run": "one", "epoch": 1}}
     )
-    assert "no judge of its own dreams" in refused({"a": {"run": "one"}}, one={"model": "test_resnet"})
+    assert "a run cannot judge its own dreams" in refused({"a": {"run": "one"}}, one={"model": "test_resnet"})
 
 
 def test_weights_come_with_their_names_and_their_model(tmp_path):
@@ -81,20 +83,26 @@ def test_weights_come_with_their_names_and_their_model(tmp_path):
     assert f"judges.a.labels: '{labels}' holds no name" in refused({"a": judge})
     labels.write_text("Blue Jay\nother\n")
     assert "judges.a.model: timm has no model" in refused({"a": judge | {"model": "test_resnit"}})
-    assert "judges.a.model: weights from a file need a model" in refused({"a": judge | {"model": None}})
-    assert "judges.a.labels: weights from a file need a file" in refused({"a": judge | {"labels": None}})
+    assert "judges.a.model: is required with 'weights'; set it to the name of a timm model" in refused(
+        {"a": judge | {"model": None}}
+    )
+    assert "judges.a.labels: is required with 'weights'; set it to a text file" in refused(
+        {"a": judge | {"labels": None}}
+    )
     plan = make_plan(config({"a": judge, "b": {"checkpoint": str(weights)}}))
     assert inputs.weights(plan, "a") == inputs.weights(plan, "b") == str(weights)
     assert inputs.names(plan, "a") == [str(labels)] and inputs.names(plan, "b") == []
 
 
 def test_a_judge_is_exactly_one_thing(tmp_path):
-    assert "exactly one of train, run, checkpoint, weights makes a judge; there is none" in refused({"a": {}})
-    assert "not train and run" in refused({"a": {"train": {}, "run": "one"}})
-    assert "judges.a.epoch: belongs to a judge with 'run'" in refused({"a": {"train": {}, "epoch": 1}})
+    assert "must have exactly one of the keys train, run, checkpoint, weights, not none" in refused({"a": {}})
+    assert ", not train and run" in refused({"a": {"train": {}, "run": "one"}})
+    assert "judges.a.epoch: is only used with 'run', not 'train'; remove it" in refused(
+        {"a": {"train": {}, "epoch": 1}}
+    )
     assert "judges.a.names: " in refused({"a": {"train": {}, "names": {"x": "y"}}})
-    assert "judges.one: a run has this name too" in refused({"one": {"train": {}}})
-    assert "runs.judge: the study's own judge has this name" in refused(None, judge={"model": "test_resnet"})
+    assert "judges.one: a run has the same name" in refused({"one": {"train": {}}})
+    assert "runs.judge: is the name of the default judge" in refused(None, judge={"model": "test_resnet"})
     assert make_plan(config({}, judge={"model": "test_resnet"})).path("judge") == "runs.judge"
 
 

@@ -1,4 +1,4 @@
-"""Presets have the numbers that were published, and lengths grow with pictures."""
+"""Presets have the published numbers, and lengths in pixels scale with the image size."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from dreambirds.config.recipes import expand_grid, load_presets
 from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.errors import UserError
 
-NORMALISED = 0.225  # ImageNet's standard deviation, in which DeepInversion counts
+NORMALISED = 0.225  # ImageNet's standard deviation, the unit of DeepInversion
 PUBLISHED = {
     "original": Recipe("logit", steps=(200, 500, 1000, 2000), blur_sigma=0.5, flip=0.5),
     "tensorflow-tutorial": Recipe(
@@ -61,9 +61,9 @@ PUBLISHED = {
         **{"roll": round(30 * 100 / 224)},
     ),
 }
-OWN_CHOICE = {  # nothing is published of the original's; DeepInversion's would drown the class of a single picture
+OWN_CHOICE = {  # unpublished for the original; DeepInversion's would drown the class of a single image
     "original": {"step_size", "gradient_normalization"},
-    "direct-ascent": {"optimizer", "step_size", "steps"},  # one view a step, not 16, and Adam in place of plain steps
+    "direct-ascent": {"optimizer", "step_size", "steps"},  # one view per step, not 16, and Adam instead of plain steps
     "deep-inversion": {"batch_norm_prior"},
 }
 STARTS = {
@@ -108,7 +108,7 @@ def test_lengths_grow_with_the_picture_where_a_recipe_says_at_which_side_they_ar
     assert smaller.roll == 4 and smaller.blur_sigma["to"] == 0.25
     assert replace(larger, **lengths) == same, "nothing else is scaled"
     (point,) = expand_grid("a", {"blur_sigma": wave, "gradient_blur_sigma": 0.5}).values()
-    assert as_recipe(point, 999).blur_sigma == wave, "lengths are what they are unless a side is given"
+    assert as_recipe(point, 999).blur_sigma == wave, "lengths are not scaled without a reference size"
     (point,) = expand_grid("a", {"blur_sigma": wave, "gradient_blur_sigma": 0.5, "reference_size": 16}).values()
     assert as_recipe(point, 32).blur_sigma == {"from": 2.0, "to": 6.0, "over": 4, "shape": "cosine"}
     assert as_recipe(point, 32).gradient_blur_sigma == 1.0

@@ -1,4 +1,4 @@
-"""Ways to train: what learns, from where, in which numbers, and how one update comes about."""
+"""Training options: trainable parts, initial weights, precision, and a single update."""
 
 import math
 
@@ -32,7 +32,7 @@ def tensors(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def slope(classifier, images, targets, clip=None, weight=None):
-    """Return the mean cross-entropy's gradient by hand, weights (C, 12) and biases (C,), in float64, clipped."""
+    """Return the clipped gradient of the mean cross-entropy by hand, in float64: weights (C, 12), biases (C,)."""
     flat = images.flatten(1).double()
     layer = classifier.network[1]
     shares = (flat @ layer.weight.detach().double().T + layer.bias.detach().double()).softmax(1)
