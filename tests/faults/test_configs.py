@@ -51,7 +51,7 @@ BAD = [
     ("dreams.recipes.study: must be a mapping, not 'original'", {RECIPE: "original"}),
     ("runs: the name 1 is not a string; put it in quotes", {"runs": {1: {}}}),
     ("dreams.recipes: the name True is not a string; put it in quotes", {"dreams/recipes": {True: {}}}),
-    ("runs.scratch.model_options.x: must be of type", {f"{RUN}/model_options/x": {1, 2}}),
+    ("runs.scratch.model_options.x: must be a string, a number, true or false", {f"{RUN}/model_options/x": {1, 2}}),
     # unknown keys at each level
     ("config: unknown key 'rums'; did you mean 'runs'?", {"rums": {}}),
     ("dataset: unknown key 'lables'; did you mean 'labels'?", {"dataset/lables": []}),

@@ -134,7 +134,7 @@ def test_dreams_that_are_not_there_are_left_out_or_missed(monkeypatch):
         ),
         ({"vary": "run", "values": []}, ".values: must contain at least 1 value, not []"),
         ({"vary": "run", "values": ["a", "a"]}, ".values: has duplicate values: ['a', 'a']; remove them"),
-        ({"vary": "epoch", "values": [[0, 2], 3]}, ".values.0: must be a string or a number"),
+        ({"vary": "epoch", "values": [[0, 2], 3]}, ".values.0: must be a string, a number, true or false"),
         ({"vary": "run", "values": [{"a": 1}, "b"]}, ".values: no dream has run '{'a': 1}'; allowed: a, b"),
         ({"vary": "run", "where": {"run": "a"}}, ".where: unknown factor 'run'; "),
         ({"vary": "epoch", "values": [0, 0.5]}, ": no two dreams differ only in epoch, 0 and 0.5; "),

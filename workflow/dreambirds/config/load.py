@@ -237,7 +237,8 @@ def _wrong_type(error: _Error) -> str:
     hint = "; write a finite number" if isinstance(error.instance, float) and "number" in types else ""
     if {"number", "integer"} & set(types):
         hint = hint or _as_number(error.instance)
-    return f"must be {' or '.join(TYPE_NAMES[name] for name in types)}, not {error.instance!r}{hint}"
+    allowed = ", ".join(TYPE_NAMES[name] for name in types)
+    return f"must be {' or '.join(allowed.rsplit(', ', 1))}, not {error.instance!r}{hint}"
 
 
 def _wrong_choice(error: _Error) -> str:
