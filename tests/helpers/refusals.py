@@ -12,7 +12,7 @@ REMOVED = object()  # removes the key
 
 
 def changed_config(changes: dict) -> dict:
-    """Return the config of the tiny study, changed at paths such as ``runs/scratch/epochs``."""
+    """Return the tiny study, changed at paths such as ``runs/scratch/epochs``."""
     config = tiny()
     for path, value in changes.items():
         *parents, key = path.split("/")
@@ -27,7 +27,7 @@ def changed_config(changes: dict) -> dict:
 
 
 def refusal(config: dict) -> str:
-    """Run the checks that the Snakefile runs before the first job; return the message of the UserError."""
+    """Run the checks of the Snakefile before the first job; return their error."""
     with pytest.raises(UserError) as error:
         missing_download(config)
         profile_memory(make_plan(config))

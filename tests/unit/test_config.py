@@ -175,11 +175,11 @@ REFUSED = {
     "dreams.recipes.study.epochs.0: must be an epoch from 0 to 9999, or 'last', not 'first'": {
         "dreams__recipes__study__epochs": ["first"]
     },
-    "dreams.recipes.study.epochs: epoch 2 is not kept by scratch; allowed: 0, 1, 4, last": {
+    "dreams.recipes.study.epochs: epoch 2 is not kept by 'scratch'; allowed: 0, 1, 4, last": {
         "dreams__recipes__study__epochs": [0, 2]
     },
     "dreams.recipes.study.epochs: the run 'other' keeps none of these epochs, only 0, 3; add one of these, or exclude "
-    "the run with `runs`": {
+    "the run by setting 'runs'": {
         "dreams__recipes__study__epochs": [4],
         "runs__other": {"model": "test_resnet", "epochs": [0, 3]},
     },

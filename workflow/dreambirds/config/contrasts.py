@@ -1,4 +1,4 @@
-"""Experiments: which dreams of a study are compared with which others, or with chance."""
+"""Experiments: comparisons between dreams of a study, or with chance."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ WITHOUT_VIEW = ("dreamer_probability", "dreamer_top1", "mean_abs_change", "secon
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sets of dreams that differ in `vary`, the name of a column or of a recipe's parameter.
+    """Two sets of dreams that differ in `vary`, a column or a recipe's parameter.
 
     `baseline` (None is chance) and `compared` are the values of `vary` in the two sets. `where` lists the accepted
     values of other columns. `measures` are the compared columns.
@@ -36,15 +36,15 @@ class Comparison:
 
 
 class DreamQuery:
-    """Selection of a study's dreams by column, by recipe parameter, and by recipe as the config names it.
+    """Selection of a study's dreams by column, recipe of the config, or parameter.
 
     A recipe of the config stands for all points of its grid.
     """
 
     def __init__(self, grids: dict[str, Section], recipes: dict[str, Section], table: pd.DataFrame):
-        """Take the recipes of the config, the expanded recipes, and a table with one row per dream and view.
+        """Take the recipes of the config, the expanded recipes, and the table of dreams.
 
-        The index of the table must be unique.
+        The table has one row per dream and view, and a unique index.
         """
         self.recipes = recipes
         self.origins = {point: name for name, grid in grids.items() for point in expand_grid(name, grid)}
@@ -65,8 +65,9 @@ class DreamQuery:
         return self.pick({**comparison.where, comparison.vary: [value]})
 
     def pairs(self, comparison: Comparison) -> pd.DataFrame:
-        """Return the pairs of a comparison, with the table's index in the columns ``baseline`` and ``compared``.
+        """Return the pairs of a comparison: columns ``baseline`` and ``compared``.
 
+        They contain values of the table's index.
         The two dreams of a pair have the same label and differ only in what varies. There are two exceptions: first
         and last epochs of different runs, and first and last steps of different recipes, may have different numbers.
         If recipes vary, the dreams of a pair share the seed. A dream is never paired with itself.
@@ -96,7 +97,7 @@ class DreamQuery:
         return rows[column] if column in FACTORS else rows["recipe"].map(lambda name: self.recipes[name][column])
 
     def _partners(self, rows: pd.DataFrame, vary: str) -> pd.Series:
-        """Return a key for each row; rows whose recipes differ only in `vary` have the same key."""
+        """Return a key per row, equal for rows whose recipes differ only in `vary`."""
         if vary == "recipe":
             return rows["recipe"].map(lambda name: self.recipes[name]["seed"])
         ignored = {"steps", vary} if vary not in FACTORS else set()
@@ -117,7 +118,7 @@ def _shared(comparison: Comparison) -> list[str]:
 
 
 def by_view(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of dreams with one row per dream and view; the column ``view`` has the view."""
+    """Return a table of dreams with one row per dream and view (column ``view``)."""
     return pd.concat([table.assign(view=view) for view in VIEWS], ignore_index=True)
 
 
@@ -166,7 +167,7 @@ def _check_factor(name: str, allowed: set[str], where: str) -> None:
 
 
 def _accepted(contrast: Section, dreams: DreamQuery, where: str) -> dict[str, list[Any]]:
-    """Return the accepted values by column, except the column that varies: those given, else `USUAL`."""
+    """Return the accepted values by column: those given, else `USUAL`; not of `vary`."""
     given = {name: value if isinstance(value, list) else [value] for name, value in contrast["where"].items()}
     accepted = {**USUAL, **given}
     accepted.pop(contrast["vary"], None)
@@ -197,7 +198,7 @@ def _check_value(dreams: DreamQuery, accepted: dict[str, list[Any]], column: str
 
 
 def _distinct(dreams: DreamQuery, rows: pd.DataFrame, column: str) -> list[Any]:
-    """Return the distinct values of rows in a column, in order of appearance; a value may be a dict."""
+    """Return the distinct values of a column, in order; they may be dicts."""
     found: list[Any] = []
     for value in dreams.values(rows, column):
         if value not in found:

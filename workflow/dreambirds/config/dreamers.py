@@ -1,4 +1,4 @@
-"""Select the runs and epochs that dream a recipe, from its keys `runs` and `epochs`.
+"""Select the checkpoints that dream a recipe, from its keys `runs` and `epochs`.
 
 These keys determine which dreams exist, but not their pixels, so they are not parameters of a dream.
 """
@@ -21,7 +21,7 @@ def parameter_names() -> list[str]:
 
 
 def list_dreamers(recipe: Mapping[str, Any], runs: Mapping[str, Section], where: str) -> dict[str, Epochs]:
-    """Return the epochs whose checkpoints dream a recipe, by run, in the study's order.
+    """Return the epochs that dream a recipe, by run, in the study's order.
 
     `runs` are the sections of all runs by name; `where` is the path of the recipe. Raises UserError, with the key's
     path, if a run does not exist, if no run keeps an epoch, or if a run keeps none of the epochs.
@@ -38,15 +38,15 @@ def _restrict(kept: dict[str, Epochs], selected: list[Any], where: str) -> dict[
     numbers = {parse_epoch(epoch) for epoch in selected if epoch != LAST}
     available = {epoch for epochs in kept.values() for epoch in epochs}
     for epoch in sorted(numbers - available):
-        hint = did_you_mean(epoch, [*available, LAST])
-        raise UserError(f"{where}: epoch {epoch} is not kept by {', '.join(kept)}; {hint}")
+        runs = ", ".join(f"'{run}'" for run in kept)
+        raise UserError(f"{where}: epoch {epoch} is not kept by {runs}; {did_you_mean(epoch, [*available, LAST])}")
     dreaming = {}
     for run, epochs in kept.items():
         last = epochs[-1:] if LAST in selected else []
         dreaming[run] = [epoch for epoch in epochs if epoch in numbers or epoch in last]
         if not dreaming[run]:
             problem = f"the run '{run}' keeps none of these epochs, only {', '.join(map(str, epochs))}"
-            raise UserError(f"{where}: {problem}; add one of these, or exclude the run with `runs`")
+            raise UserError(f"{where}: {problem}; add one of these, or exclude the run by setting 'runs'")
     return dreaming
 
 

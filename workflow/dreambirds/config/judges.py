@@ -37,7 +37,7 @@ def resolve_judges(config: Section) -> None:
 
 
 def check_judged(judges: dict[str, Section], dreaming: Collection[str]) -> None:
-    """Raise UserError, with the key's full path, if a judge is the only run that dreams."""
+    """Raise UserError if a judge is the only run that dreams."""
     for name, judge in judges.items():
         if set(dreaming) == {judge["run"]}:
             problem = f"'{judge['run']}' is the only run that dreams, and a run cannot judge its own dreams"
@@ -45,7 +45,7 @@ def check_judged(judges: dict[str, Section], dreaming: Collection[str]) -> None:
 
 
 def check_judge_names(judges: dict[str, Section], labels: list[Label]) -> None:
-    """Raise UserError unless each judge's `names` fits its own and the study's classes.
+    """Raise UserError unless each judge's `names` fits its and the study's classes.
 
     The error has the key's full path. The classes of a judge with `weights` are read from its label file; those of a
     checkpoint are checked when it is loaded.

@@ -1,4 +1,4 @@
-"""Read a config file: check the YAML, fill in the defaults, and check it against the schema."""
+"""Check config files, fill in defaults, and check values against the schema."""
 
 import contextlib
 import copy
@@ -45,7 +45,7 @@ TYPE_NAMES |= {"string": "a string", "number": "a number", "null": "null"}
 
 
 def check_file(path: Path) -> None:
-    """Raise UserError unless a config file is valid YAML, not too large, without duplicate keys."""
+    """Raise UserError unless a config file is valid YAML without duplicate keys."""
     where = f"the config '{path}'"
     text = _read(path, where)
     root = _parsed(yaml.compose, text, where)
@@ -60,7 +60,7 @@ def check_file(path: Path) -> None:
 
 
 def study_of(path: Path) -> str:
-    """Return the study's name from a valid config file. Raises UserError if it is not allowed."""
+    """Return the study's name from a valid config file, and check the name."""
     values: dict[str, Any] = {"runs": {"any": {}}, "dreams": {"recipes": {"any": {}}}}
     given = yaml.safe_load(_read(path, f"the config '{path}'"))
     values |= {"study": given["study"]} if "study" in given else {}
@@ -109,7 +109,7 @@ def _reason(error: yaml.YAMLError) -> str:
 
 
 def _count(node: yaml.Node, known: dict[int, int], where: str) -> int:
-    """Return the number of values that a node expands to; an alias counts as everything that it repeats."""
+    """Return the number of values in a node; aliases count as what they repeat."""
     if id(node) in known:
         if not known[id(node)]:
             line = node.start_mark.line + 1
@@ -149,7 +149,7 @@ def _check_keys(path: tuple[str, ...], node: yaml.MappingNode, where: str) -> No
 
 
 class _Error(Protocol):
-    """A ValidationError whose fields are all set, as validators yield it; the library's types are wider."""
+    """A ValidationError as validators yield it: all of its fields are set."""
 
     message: str
     instance: Any
@@ -162,7 +162,7 @@ class _Error(Protocol):
 
 @cache
 def load_schema(name: str) -> dict[str, Any]:
-    """Return the schema ``config`` or ``recipe``; in ``recipe``, `dreamer_defaults` are filled in as defaults."""
+    """Return the schema ``config``, or ``recipe`` with the `dreamer_defaults`."""
     schema: dict[str, Any] = yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text())
     if name == "recipe":
         for key, value in dreamer_defaults().items():
@@ -171,16 +171,16 @@ def load_schema(name: str) -> dict[str, Any]:
 
 
 def dreamer_defaults() -> dict[str, Any]:
-    """Return the defaults of `Recipe` and `Start`, by the key of a recipe in the config."""
+    """Return the defaults of `Recipe` and `Start`, by the key in a config."""
     defaults = {field.name: field.default for field in fields(Recipe)}
     start = {"start": Start.kind, "start_color": Start.color, "start_noise": Start.noise}
     return {**defaults, "steps": list(Recipe.steps), **start, "start_blur_sigma": Start.blur_sigma}
 
 
 def check(values: Section, name: str, where: str = "") -> None:
-    """Fill the defaults of the schema `name` into `values`, in place, and check them; `where` is their path.
+    """Fill a schema's defaults into `values` in place, and check them.
 
-    Raises UserError with the key's full path, what is wrong, and what is allowed.
+    `where` is the path of `values`. Raises UserError with the key's full path, what is wrong, and what is allowed.
     """
     validator = _FillingValidator(load_schema(name), format_checker=None)
     errors = sorted(validator.iter_errors(values), key=lambda error: [str(part) for part in error.absolute_path])
@@ -246,7 +246,7 @@ def _wrong_choice(error: _Error) -> str:
 
 
 def _as_number(value: object) -> str:
-    """Return the end of a message: how to write a number that YAML reads as text, in a value or inside it."""
+    """Return a hint on how to write a number that YAML reads as text."""
     for text in _strings(value):
         with contextlib.suppress(ValueError):
             number = float(text)
@@ -294,7 +294,7 @@ _DESCRIPTIONS: dict[str, Callable[[_Error], str]] = {
 
 
 def check_path_characters(path: Path, where: str) -> None:
-    """Raise UserError if a path has a character that Snakemake reads as part of a pattern; it cannot be escaped."""
+    """Raise UserError if Snakemake would read a path as a pattern (no escape exists)."""
     found = next((character for character in str(path) if character in PATTERN_CHARACTERS), None)
     if found:
         raise UserError(f"{where}: '{path}' contains '{found}', which Snakemake reads as a pattern; rename or link it")

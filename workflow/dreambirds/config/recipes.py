@@ -32,7 +32,7 @@ NO_GRID = ("steps", *RESTRICTIONS)  # keys whose lists are single values
 
 @dataclass(frozen=True)
 class Preset:
-    """A published recipe: its source, the differences from it, and its keys as in a config."""
+    """A preset: its source, the differences from it, and its keys as in a config."""
 
     source: str
     differs: str
@@ -46,7 +46,7 @@ def load_presets() -> dict[str, Preset]:
 
 
 def preset(name: str) -> Preset:
-    """Return a preset by name. Raises UserError, with the closest name, if it does not exist."""
+    """Return a preset. Raises UserError, with the closest name, if it is unknown."""
     if name not in load_presets():
         raise UserError(f"unknown preset '{name}'; {did_you_mean(name, load_presets())}")
     return load_presets()[name]
@@ -71,7 +71,10 @@ def _photographs(path: str) -> list[str]:
 
 
 def start_file(parameters: Section, recipe: str) -> Path | None:
-    """Return the path of a recipe's start photograph, or None. Raises UserError if it is not a photograph."""
+    """Return the path of a recipe's start photograph, or None.
+
+    Raises UserError if it is not a photograph.
+    """
     if parameters["start_path"] is None:
         return None
     path, where = expand(parameters["start_path"]), f"dreams.recipes.{recipe}.start_path"
@@ -83,7 +86,7 @@ def start_file(parameters: Section, recipe: str) -> Path | None:
 
 
 def check_point(point: Section, where: str) -> None:
-    """Raise UserError unless the keys of one recipe, already checked against the schema, fit each other."""
+    """Raise UserError unless the keys of a recipe that fits the schema are compatible."""
     with error_context(f"{where}.objective"):
         parse(point["objective"])
     for key, problem in _find_problems(point).items():
@@ -135,7 +138,7 @@ def _crops(point: Section) -> str:
 
 
 def _unmatchable(point: Section) -> str | None:
-    """Return why the views of a recipe cannot be compared with photographs, or None if they can."""
+    """Return why `feature_match` cannot be used in a recipe, or None if it can."""
     neutral = {"tile": None, "crops": 0, "octaves": 1, "pad": 0}
     key = next((key for key, value in neutral.items() if point[key] != value), None)
     problem = f"feature_match cannot be combined with '{key}', because it needs views of one size"
@@ -151,13 +154,13 @@ def _exclusive(key: str) -> str:
 
 
 def dream_shape(point: Section, dataset: Section) -> tuple[int, int]:
-    """Return (height, width) of a recipe's dreams in pixels: those of the prepared images, scaled to its `size`."""
+    """Return (height, width) of dreams: of the prepared images, scaled to `size`."""
     shape = shape_of(dataset["image_size"])
     return in_proportion(shape, point["size"] or min(shape))
 
 
 def check_sizes(point: Section, shape: tuple[int, int], where: str) -> None:
-    """Raise UserError if the octaves or the jitter of a recipe do not fit dreams of (height, width)."""
+    """Raise UserError if octaves or jitter do not fit dreams of (height, width)."""
     side = min(shape)
     smallest = round(side / point["octave_scale"] ** (point["octaves"] - 1))
     if smallest < MIN_SIDE:
@@ -169,11 +172,11 @@ def check_sizes(point: Section, shape: tuple[int, int], where: str) -> None:
 
 
 def expand_grid(name: str, recipe: Section) -> dict[str, Section]:
-    """Return {name: parameters} for each combination of the recipe's lists, checked and with all defaults.
+    """Return {name: parameters} for each combination of the recipe's lists.
 
-    The list `steps` does not span a grid. Neither do `runs` and `epochs`, which are checked and dropped, because they
-    are not parameters. Each point is named after the recipe and the values that vary. Raises UserError if a value is
-    not allowed, if a value repeats, or if the grid has over 10,000 points.
+    The parameters are checked and complete. The list `steps` does not span a grid. Neither do `runs` and `epochs`,
+    which are checked and dropped, because they are not parameters. Each point is named after the recipe and the values
+    that vary. Raises UserError if a value is not allowed, if a value repeats, or if the grid has over 10,000 points.
     """
     where = f"dreams.recipes.{name}"
     recipe = expand_folders(recipe)
@@ -268,14 +271,14 @@ def _plain(value: object) -> str:
 
 
 def _shorten(name: str) -> str:
-    """Return a name that is short enough for a file system: a long one is truncated, and a digest is appended."""
+    """Return a name for a file system: if it is long, truncated with a digest."""
     if len(name) <= MAX_NAME_LENGTH:
         return name
     return f"{name[: MAX_NAME_LENGTH - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def recipe_table(recipes: dict[str, Section]) -> pd.DataFrame:
-    """Return the parameters of all recipes: one row per recipe, one column per parameter; lists and dicts as JSON."""
+    """Return all parameters: one row per recipe; lists and dicts as JSON."""
     rows = [{"recipe": name, **{key: _cell(value) for key, value in point.items()}} for name, point in recipes.items()]
     return pd.DataFrame(rows, columns=["recipe", *parameter_names()])
 
@@ -285,9 +288,10 @@ def _cell(value: object) -> object:
 
 
 def list_presets(side: int = 64) -> dict[str, Recipe]:
-    """Return the recipes of all presets by name, for images whose shorter side has `side` pixels.
+    """Return the recipes of all presets by name, for images of a size.
 
-    A recipe does not include the start, the seed or the size: pass start images and random generators to `dream`.
+    `side` is the shorter side in pixels. A recipe does not include the start, the seed or the size: pass start images
+    and random generators to `dream`.
     """
     recipes = {}
     for name in load_presets():

@@ -78,7 +78,7 @@ def reference_page() -> str:
 
 
 def _with_preset(properties: dict[str, Any]) -> dict[str, Any]:
-    """Return the keys of a recipe with their effective defaults: those of the default preset, if it sets a key."""
+    """Return the keys of a recipe; the defaults are those of the default preset."""
     set_by_preset = load_presets()[properties["preset"]["default"]].recipe
     return {
         key: {**schema, "default": set_by_preset[key]} if key in set_by_preset else schema
@@ -119,7 +119,7 @@ def _allowed(schema: dict[str, Any]) -> str:
 
 
 def _allowed_items(items: dict[str, Any]) -> str:
-    """Return the allowed items of a list, or an empty string if they have several types or are mappings."""
+    """Return the allowed items of a list; empty if they have several types."""
     if "oneOf" in items or "enum" in items:
         return _allowed(items)
     return f"{_PLURALS[items['type']]}{_range(items)}" if str(items.get("type")) in _PLURALS else ""
@@ -137,7 +137,7 @@ def _number(value: float) -> str:
 
 
 def with_presets(page: str) -> str:
-    """Return a page with the part between its two markers replaced: one section per preset."""
+    """Return a page with one section per preset between its two markers."""
     head, tail = page.partition(BEGIN)[0], page.partition(END)[2]
     sections = []
     for name, preset in load_presets().items():
@@ -151,7 +151,7 @@ def with_presets(page: str) -> str:
 
 
 def write_manual(root: Path) -> None:
-    """Write config/README.md and the presets in docs/recipes.md, in a copy of the project.
+    """Write config/README.md and the presets in docs/recipes.md below `root`.
 
     Raises UserError if docs/recipes.md does not exist.
     """

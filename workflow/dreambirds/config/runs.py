@@ -34,7 +34,7 @@ def model_names() -> frozenset[str]:
 
 @cache
 def optimizer_names() -> frozenset[str]:
-    """Return the names of timm's optimizers that can be used here, read from its source.
+    """Return the names of usable timm optimizers, read from its source.
 
     Excluded are optimizers whose state is not plain numbers, and those that need second derivatives, a GPU or another
     library.
@@ -72,9 +72,10 @@ def _names(folder: str, pattern: re.Pattern[str]) -> frozenset[str]:
 
 
 def check_run(run: Section, where: str) -> None:
-    """Check what the schema of a run cannot, and convert whole epochs to int, in place.
+    """Check what the schema of a run cannot, and convert epochs in place.
 
-    `where` is the path of the run's section. Raises UserError with the key's full path.
+    Epochs without a fraction become int. `where` is the path of the run's section. Raises UserError with the key's
+    full path.
     """
     run["epochs"] = [parse_epoch(epoch) for epoch in run["epochs"]]
     for key, problem in _find_problems(run).items():
@@ -112,7 +113,7 @@ def _check_epochs(epochs: list[int | float]) -> str | None:
 
 
 def native_input_size(runs: dict[str, Section]) -> int | list[int]:
-    """Return the default input size of the runs' models: one side in pixels, or [height, width].
+    """Return the default input size of the runs' models: a side or [height, width].
 
     Imports timm, which takes seconds. Raises UserError if the sizes differ, or if a model has no default.
     """
@@ -144,6 +145,6 @@ def _option_size(run: Section, where: str) -> tuple[int, int] | None:
 
 
 def parse_epoch(value: str | float) -> int | float:
-    """Return an epoch as a number: ``0004`` as the int 4, ``0000.25`` as the float 0.25."""
+    """Return an epoch as a number: ``0004`` is the int 4, ``0000.25`` a float."""
     number = float(value)
     return int(number) if number.is_integer() else number
