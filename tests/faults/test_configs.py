@@ -160,7 +160,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("number", range(len(BAD)), ids=lambda number: BAD[number][0][:60])
-def test_a_bad_config_is_refused_in_one_sentence_before_anything_is_written(empty, number, counted):
+def test_a_faulty_config_is_refused_before_anything_is_written(empty, number, counted):
     expected, changes = BAD[number]
     message = refusal(changed_config(changes))
     assert expected in message and one_line(message) == message and len(message) <= LONGEST + 3, message
@@ -197,7 +197,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(key_paths()), value=VALUES)
-def test_whatever_stands_at_a_key_the_study_is_planned_or_refused_in_one_sentence(empty, counted, path, value):
+def test_any_value_at_a_key_is_planned_or_refused(empty, counted, path, value):
     config = changed_config({path: copy.deepcopy(value)})
     try:
         missing_download(config)
@@ -230,7 +230,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("sentence", FILES)
-def test_a_config_s_file_is_refused_before_it_is_taken_for_something_else(tmp_path, sentence, counted):
+def test_a_faulty_config_file_is_refused(tmp_path, sentence, counted):
     (tmp_path / "my.yaml").write_bytes(FILES[sentence])
     message = checked("my.yaml", tmp_path)
     assert message.startswith("Error: the config 'my.yaml'") and sentence in message and message.count("\n") == 1
@@ -247,7 +247,7 @@ def test_a_config_s_file_is_refused_before_it_is_taken_for_something_else(tmp_pa
         ("a" * 300, "cannot be read: File name too long"),
     ],
 )
-def test_a_config_that_is_no_file_is_refused(tmp_path, name, sentence, counted):
+def test_a_config_path_that_is_not_a_file_is_refused(tmp_path, name, sentence, counted):
     (tmp_path / "default.yaml").touch()
     (tmp_path / "folder").mkdir()
     message = checked(name, tmp_path)
@@ -265,7 +265,7 @@ def checked(name: str, folder: Path) -> str:
     return "".join(errors)
 
 
-def test_make_alone_runs_the_study_after_its_config_was_checked():
+def test_make_checks_the_config_before_it_runs_the_study():
     command = ["make", "--dry-run", "--old-file", ".venv/installed"]
     output = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True).stdout
     assert output.index("dreambirds check") < output.index("snakemake --cores all")
@@ -274,7 +274,7 @@ def test_make_alone_runs_the_study_after_its_config_was_checked():
 @pytest.mark.parametrize(
     "changes", [{f"{RUN}/epoch": 1}, {f"{RUN}/model": "inception_v4"}, {"dataset/path": "nowhere"}]
 )
-def test_snakemake_ends_with_the_sentence_alone(fresh, changes, counted):
+def test_snakemake_prints_only_the_error(fresh, changes, counted):
     fresh.config = changed_config(changes)
     result = fresh.snakemake()
     lines = [line for line in result.stdout.splitlines() if "profile" not in line]
@@ -283,7 +283,7 @@ def test_snakemake_ends_with_the_sentence_alone(fresh, changes, counted):
     counted("configs refused")
 
 
-def test_snakemake_takes_no_config_that_says_a_thing_twice(fresh, counted):
+def test_snakemake_refuses_a_config_with_duplicate_keys(fresh, counted):
     command = fresh.command()
     with (fresh.folder / "study.yaml").open("a") as file:
         file.write("gpu: 1\n")

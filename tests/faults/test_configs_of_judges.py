@@ -132,7 +132,7 @@ def test_a_judge_or_weights_that_do_not_fit_are_refused_before_any_job(files, nu
     counted(ROW)
 
 
-def test_files_that_fit_are_looked_at_once_and_again_when_they_change(files, monkeypatch):
+def test_valid_files_are_checked_once_and_again_after_a_change(files, monkeypatch):
     weights, checkpoint = (
         from_weights()["judges"]["w"],
         from_checkpoint("good", blue_jay="Blue Jay")["judges"]["w"],
@@ -151,7 +151,7 @@ def test_files_that_fit_are_looked_at_once_and_again_when_they_change(files, mon
     assert memory.read(memory.weights(make_plan(config), "scratch")) is None
 
 
-def test_what_the_study_makes_itself_is_not_looked_at_before(files):
+def test_files_that_the_study_creates_are_not_checked_before(files):
     own = files / "results/tiny/runs/scratch/epoch-0001/model.safetensors"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"")

@@ -42,11 +42,11 @@ def sides(*contrasts: dict) -> list[tuple]:
         ({"vary": "run", "values": ["a"], "against": "chance", "measures": ["dreamer_top1"]}, [(None, "a")]),
     ],
 )
-def test_values_are_compared_with_the_first_the_one_before_or_chance(contrast, compared):
+def test_values_are_compared_with_the_first_the_previous_or_chance(contrast, compared):
     assert sides(contrast) == compared
 
 
-def test_ends_are_those_of_each_run_and_recipe():
+def test_first_and_last_are_resolved_per_run_and_recipe():
     plan = plan_of({"vary": "view"})
     dreams = DreamQuery(plan.config["dreams"]["recipes"], plan.recipes, by_view(plan.dreams))
     last = dreams.pick({"epoch": ["last"], "step": ["last"], "view": ["raw"]})
@@ -71,7 +71,7 @@ def pairs_of(vary: str, before: object, after: object, **where: list) -> list[tu
     return [(rows[one], rows[two]) for one, two in found.itertuples(index=False)]
 
 
-def test_pairs_differ_in_what_varies_only():
+def test_pairs_differ_only_in_what_varies():
     blurs = pairs_of("blur_sigma", 0.5, 0.0)
     assert len(blurs) == 2 * 3 * 2, "runs, labels and seeds"
     for one, two in blurs:
@@ -93,7 +93,7 @@ def test_no_dream_is_its_own_pair():
 RARE = {"blur_sigma": 1.5, "seed": [0, 1], "steps": [5], "runs": ["a"], "epochs": [0]}
 
 
-def test_dreams_that_are_not_there_are_left_out_or_missed(monkeypatch):
+def test_missing_dreams_are_skipped_or_refused(monkeypatch):
     monkeypatch.setitem(RECIPES, "rare", RARE)
     assert sides({"vary": "recipe", "where": {"epoch": "first"}}) == [("soft", "sharp"), ("soft", "rare")]
     pairs = pairs_of("recipe", "soft", "rare", epoch=["first"])
@@ -154,12 +154,12 @@ def test_dreams_that_are_not_there_are_left_out_or_missed(monkeypatch):
         ),
     ],
 )
-def test_what_can_t_be_compared_is_refused(contrast, sentence):
+def test_impossible_contrasts_are_refused(contrast, sentence):
     with pytest.raises(UserError) as error:
         plan_of({"vary": "view"}, contrast)
     assert str(error.value).startswith(f"experiment.contrasts.1{sentence}")
 
 
-def test_a_question_is_asked():
+def test_an_empty_question_is_refused():
     with pytest.raises(UserError, match=r"^experiment\.question: "):
         plan_of({"vary": "view"}, question="")

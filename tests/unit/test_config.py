@@ -22,7 +22,7 @@ def test_defaults_are_not_shared_between_studies():
     assert make_plan(config()).config["runs"]["scratch"]["augmentation"]["flip"] == 0.5
 
 
-def test_lists_make_a_grid_of_readable_names_and_steps_do_not():
+def test_lists_except_steps_make_a_grid_with_readable_names():
     widths = [0.25, {"random": [0.1, 1.0]}, {"from": 2, "to": 0.5, "over": 80}]
     points = expand_grid("blur", {"steps": [1, 2], "blur_sigma": widths, "objective": ["logit", "probability"]})
     assert len(points) == 6
@@ -31,7 +31,7 @@ def test_lists_make_a_grid_of_readable_names_and_steps_do_not():
     assert "blur-blur_sigma-from-2-to-0.5-over-80-objective-logit" in points
 
 
-def test_a_recipe_is_a_preset_and_what_overrides_it_and_the_original_if_none_is_named():
+def test_recipe_keys_override_the_preset_which_defaults_to_original():
     (lucid,) = expand_grid("a", {"preset": "lucid", "steps": [3], "pad": 0}).values()
     assert lucid["parameterization"] == "fourier" and lucid["optimizer"] == "adam" and lucid["flip"] == 0
     assert lucid["steps"] == [3] and lucid["pad"] == 0 and lucid["jitter"] == 6
@@ -44,7 +44,7 @@ def test_a_recipe_is_a_preset_and_what_overrides_it_and_the_original_if_none_is_
     )
 
 
-def test_a_folder_of_start_photographs_is_a_grid_of_them_all(tmp_path):
+def test_a_folder_of_start_photographs_gives_one_recipe_per_photograph(tmp_path):
     for name in ("b.jpg", "a x.png", "notes.txt"):
         (tmp_path / name).touch()
     points = expand_grid("a", {"start": "photograph", "start_path": str(tmp_path)})
@@ -58,7 +58,7 @@ def test_a_folder_of_start_photographs_is_a_grid_of_them_all(tmp_path):
             make_plan(config(dreams__recipes__study={"start": "photograph", "start_path": str(tmp_path / wrong)}))
 
 
-def test_close_numbers_and_very_long_grids_keep_their_recipes_apart():
+def test_close_numbers_and_very_long_grids_have_distinct_recipe_names():
     assert len(expand_grid("a", {"step_size": [0.12345671, 0.12345672]})) == 2
     keys = ("step_size", "jitter", "seed", "flip", "gradient_blur_sigma", "blur_sigma", "objective")
     lists = [[0.123456789, 1], [1, 2], [123456789, 1], [0.25, 1], [0.123456789, 1], [0.987654321, 1], ["logit"]]
@@ -70,7 +70,7 @@ SHIPPED = sorted((SCHEMAS.parents[1] / "config").rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_the_shipped_configs_are_good(path, tmp_path):
+def test_shipped_configs_are_valid(path, tmp_path):
     shipped = yaml.safe_load(path.read_text())
     if shipped["dataset"]["source"] != "drawn":  # their photographs and weights are not part of the project
         named = [label for judge in (shipped.get("judges") or {}).values() for label in judge.get("names", {})]
@@ -85,14 +85,14 @@ def test_the_shipped_configs_are_good(path, tmp_path):
     plan = make_plan(shipped)
     assert plan.study == path.stem
     kept = {run: set(keys["epochs"]) for run, keys in plan.config["runs"].items()}
-    recipes, pictures = shipped["dreams"]["recipes"], 0
+    recipes, dreams_per_class = shipped["dreams"]["recipes"], 0
     for name, recipe in plan.recipes.items():
-        given = recipes[max((word for word in recipes if f"{name}-".startswith(f"{word}-")), key=len)]
+        given = recipes[max((each for each in recipes if f"{name}-".startswith(f"{each}-")), key=len)]
         for run in given.get("runs", kept):
             named = given.get("epochs", kept[run])
             dreaming = {max(kept[run]) if epoch == "last" else epoch for epoch in named}
-            pictures += len(kept[run] & dreaming) * len(recipe["steps"])
-    assert len(plan.dreams) == len(plan.names) * pictures
+            dreams_per_class += len(kept[run] & dreaming) * len(recipe["steps"])
+    assert len(plan.dreams) == len(plan.names) * dreams_per_class
 
 
 OLD_KEYS = {
@@ -285,31 +285,31 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("sentence", REFUSED)
-def test_bad_configs_are_refused_in_one_sentence(sentence):
+def test_faulty_configs_are_refused_with_one_line(sentence):
     with pytest.raises(UserError) as refusal:
         make_plan(config(**REFUSED[sentence]))
     assert sentence in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
-def test_the_models_read_from_source_are_those_that_timm_lists():
+def test_model_names_read_from_source_match_timm():
     assert set(timm.list_models()) <= model_names()
     assert model_names() - set(timm.list_models(include_tags=False)) <= set(timm.models._registry._deprecated_models)
 
 
-def test_the_optimisers_read_from_source_are_timm_s_but_for_those_that_can_not_be_stored_or_run_anywhere():
+def test_optimizer_names_read_from_source_match_timm_except_unusable_ones():
     missing = set(timm.optim.list_optimizers()) - optimizer_names()
     assert optimizer_names() <= set(timm.optim.list_optimizers())
     left_out = ("bnb", "fused", "kron", "adahessian", "nesterov")
     assert [name for name in missing if not name.startswith(left_out)] == []
 
 
-def test_the_nearest_word_ignores_case_and_a_far_one_lists_what_is_allowed():
+def test_suggestions_ignore_case_and_list_allowed_names_if_none_is_close():
     assert did_you_mean("NORTHERN", ["northern", "x"]).startswith("did you mean 'northern'?")
     assert did_you_mean("zzz", ["a", "b"]) == "allowed: a, b"
 
 
-def test_the_manual_is_made_from_the_schema_and_the_page_of_recipes_from_the_presets():
+def test_generated_pages_are_up_to_date():
     root = SCHEMAS.parents[1]
     assert (root / "config" / "README.md").read_text() == reference_page()
     page = (root / "docs" / "recipes.md").read_text()

@@ -36,7 +36,7 @@ def test_a_study_has_one_judge_of_another_architecture_by_default():
     assert make_plan(config({})).judges == {} and "judge" not in make_plan(config({})).trained
 
 
-def test_a_run_that_dreams_of_nothing_may_judge_and_one_that_alone_dreams_may_not():
+def test_a_run_that_does_not_dream_may_judge_but_not_the_only_one_that_does():
     study = config({"a": {"run": "two"}})
     study["dreams"]["recipes"]["study"]["runs"] = ["one"]
     plan = make_plan(study)
@@ -48,7 +48,7 @@ def test_a_run_that_dreams_of_nothing_may_judge_and_one_that_alone_dreams_may_no
         make_plan(study)
 
 
-def test_a_judge_dreams_of_nothing_and_what_it_learns_is_checked_like_a_run():
+def test_a_trained_judge_does_not_dream_and_is_checked_like_a_run():
     plan = make_plan(config({"a": {"train": {"model": "test_efficientnet", "epochs": [1, 3]}}}))
     assert set(plan.dreams["run"]) == {"one", "two"} and plan.epochs("a") == [1, 3]
     assert plan.path("a") == "judges.a.train" and plan.path("one") == "runs.one"
@@ -60,7 +60,7 @@ def test_a_judge_dreams_of_nothing_and_what_it_learns_is_checked_like_a_run():
     assert "judges.a.train: unknown key 'modl'; did you mean 'model'?" in refused({"a": {"train": {"modl": "x"}}})
 
 
-def test_a_run_judges_the_others_with_its_last_checkpoint_or_the_one_that_is_named():
+def test_a_run_judges_the_others_with_its_last_or_the_selected_checkpoint():
     plan = make_plan(config({"a": {"run": "one"}, "b": {"run": "two", "epoch": 1.5}}))
     assert inputs.weights(plan, "a") == "results/default/runs/one/epoch-0002/model.safetensors"
     assert inputs.weights(plan, "b") == "results/default/runs/two/epoch-0001.5/model.safetensors"
@@ -73,7 +73,7 @@ def test_a_run_judges_the_others_with_its_last_checkpoint_or_the_one_that_is_nam
     assert "a run cannot judge its own dreams" in refused({"a": {"run": "one"}}, one={"model": "test_resnet"})
 
 
-def test_weights_come_with_their_names_and_their_model(tmp_path):
+def test_judges_from_weights_need_class_names_and_a_model(tmp_path):
     weights, labels = tmp_path / "some.safetensors", tmp_path / "labels.txt"
     judge = {"weights": str(weights), "labels": str(labels), "model": "test_resnet"}
     assert f"judges.a.weights: '{weights}' is not a file" in refused({"a": judge})
@@ -94,7 +94,7 @@ def test_weights_come_with_their_names_and_their_model(tmp_path):
     assert inputs.names(plan, "a") == [str(labels)] and inputs.names(plan, "b") == []
 
 
-def test_a_judge_is_exactly_one_thing(tmp_path):
+def test_a_judge_has_exactly_one_kind(tmp_path):
     assert "must have exactly one of the keys train, run, checkpoint, weights, not none" in refused({"a": {}})
     assert ", not train and run" in refused({"a": {"train": {}, "run": "one"}})
     assert "judges.a.epoch: is only used with 'run', not 'train'; remove it" in refused(
@@ -106,7 +106,7 @@ def test_a_judge_is_exactly_one_thing(tmp_path):
     assert make_plan(config({}, judge={"model": "test_resnet"})).path("judge") == "runs.judge"
 
 
-def test_a_section_without_its_training_tells_what_else_decides_a_judge(run):
+def test_the_section_of_a_judge_excludes_its_training(run):
     plan = make_plan(config({"a": {"train": {"epochs": [1]}}}))
     assert "train" not in inputs.section(plan, "a") and set(section(epochs=[1])) == set(plan.trained["a"])
 
@@ -120,7 +120,7 @@ def test_classes_are_found_by_any_of_their_names():
     }
 
 
-def test_what_is_there_twice_is_not_known_and_a_wrong_name_is_refused():
+def test_ambiguous_classes_are_not_matched_and_an_unknown_name_is_refused():
     assert match_classes(LABELS, ["A (Blue Jay)", "B (Blue Jay)", "Green Jay"], {}) == {"Green_Jay": 2}
     with pytest.raises(UserError, match=r"names.Blue_Jay: the judge has no class 'Blew Jay'; did you mean 'Blue Jay'"):
         match_classes(LABELS, ["Blue Jay"], {"Blue_Jay": "Blew Jay"})
@@ -130,7 +130,7 @@ def test_what_is_there_twice_is_not_known_and_a_wrong_name_is_refused():
         match_classes(LABELS, ["A (Blue Jay)", "B (Blue Jay)"], {})
 
 
-def test_names_are_lines_and_a_file_without_any_is_refused(tmp_path):
+def test_names_are_read_from_lines_and_an_empty_file_is_refused(tmp_path):
     path = tmp_path / "names.txt"
     path.write_bytes(b"one\n\xd7 two\n\nthree\n")
     assert read_names(path) == ["one", "\ufffd two", "", "three"]

@@ -25,7 +25,7 @@ def config(size=32, threads=None, **run) -> dict:
 
 
 @given(st.integers(0, 99_990_000).map(lambda ticks: ticks / 10_000) | st.integers(0, 9999))
-def test_an_epochs_name_is_read_back_as_the_epoch(epoch):
+def test_an_epoch_name_is_parsed_back_to_the_epoch(epoch):
     text = epoch_text(epoch)
     assert parse_epoch(text) == epoch
     assert type(parse_epoch(text)) is (int if epoch == int(epoch) else float)
@@ -35,12 +35,12 @@ def test_an_epochs_name_is_read_back_as_the_epoch(epoch):
 
 
 @given(st.lists(st.integers(0, 99_990_000), min_size=2, max_size=6, unique=True))
-def test_names_sort_as_epochs_do(ticks):
+def test_epoch_names_sort_like_epochs(ticks):
     epochs = sorted(tick / 10_000 for tick in ticks)
     assert sorted(map(epoch_text, epochs)) == [epoch_text(epoch) for epoch in epochs]
 
 
-def test_epochs_are_written_as_people_read_them():
+def test_epoch_names_are_padded_decimal_numbers():
     written = {0: "0000", 4: "0004", 10: "0010", 100: "0100", 9999: "9999", 0.25: "0000.25", 10.5: "0010.5"}
     assert {epoch: epoch_text(epoch) for epoch in written} == written
     assert {text: parse_epoch(text) for text in written.values()} == {text: epoch for epoch, text in written.items()}
@@ -49,7 +49,7 @@ def test_epochs_are_written_as_people_read_them():
     )
 
 
-def test_whole_epochs_stay_whole_beside_fractions():
+def test_integer_epochs_stay_integers_among_fractions():
     plan = make_plan(config(epochs=[0, 0.25, 1.0, 2]))
     assert plan.epochs("a") == [0, 0.25, 1, 2]
     for epochs in (plan.epochs("a"), plan.dreams["epoch"].unique()):
@@ -62,7 +62,7 @@ def test_whole_epochs_stay_whole_beside_fractions():
     assert make_plan(config(epochs=[0, 1])).dreams["epoch"].dtype.kind == "i"
 
 
-def test_a_link_goes_on_from_the_kept_epoch_before_it(tmp_path):
+def test_a_training_job_resumes_from_the_previous_kept_epoch(tmp_path):
     (tmp_path / "w.safetensors").touch()
     plan = make_plan(config(epochs=[0.25, 1, 1.5], weights=str(tmp_path / "w.safetensors")))
     assert previous_checkpoint(plan, "a", "0000.25") == {"pretrained": str(tmp_path / "w.safetensors")}
@@ -120,7 +120,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("changes", "sentence"), REFUSED, ids=lambda value: str(value)[:40])
-def test_what_can_not_be_run_is_one_sentence_with_the_keys_path(changes, sentence):
+def test_faulty_runs_are_refused_with_the_key_path(changes, sentence):
     given_config = config(**changes)
     before = copy.deepcopy(given_config)
     with pytest.raises(UserError, match=f"^{sentence}") as caught:
@@ -140,12 +140,12 @@ GOOD = [
 
 
 @pytest.mark.parametrize("changes", GOOD, ids=str)
-def test_what_can_be_run_is_let_through(changes):
+def test_valid_runs_are_accepted(changes):
     plan = make_plan(config(**changes))
     assert all(plan.config["runs"]["a"][key] == value for key, value in changes.items() if key != "threads")
 
 
-def test_a_file_of_weights_may_be_named_by_home_and_variables(tmp_path, monkeypatch):
+def test_weights_paths_may_use_the_home_folder_and_variables(tmp_path, monkeypatch):
     (tmp_path / "w.pth").touch()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MY_WEIGHTS", str(tmp_path))
@@ -153,7 +153,7 @@ def test_a_file_of_weights_may_be_named_by_home_and_variables(tmp_path, monkeypa
         assert previous_checkpoint(make_plan(config(weights=name)), "a", 0) == {"pretrained": str(tmp_path / "w.pth")}
 
 
-def test_without_a_size_it_is_the_models_own():
+def test_the_default_image_size_is_that_of_the_models():
     assert make_plan(config(None)).config["dataset"]["image_size"] == 160
     assert make_plan(config(None, model="inception_v4")).config["dataset"]["image_size"] == 299
     narrow = config(None, model="test_vit", model_options={"img_size": [64, 96]})
@@ -167,7 +167,7 @@ def two(other: dict) -> dict:
     return study
 
 
-def test_models_of_different_sizes_need_a_number_and_those_of_one_do_not():
+def test_models_with_different_input_sizes_need_an_image_size():
     with pytest.raises(
         UserError, match=r"^dataset\.image_size: null needs models with one input size, not a 160, b 299; set a"
     ):
