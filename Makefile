@@ -7,7 +7,9 @@ BIN := .venv/bin
 STUDY = $$($(BIN)/dreambirds check --study -- "$$CONFIG")
 export CONFIG WITH LIMIT
 
-.PHONY: study checked report compare findings check unit test test-all test-slurm slurm chromium lint types manual store-gc bench bench-train bench-scale bench-study bench-gallery faults audit clean distclean
+.PHONY: install study checked report compare findings check unit test test-all test-slurm slurm chromium lint types manual store-gc bench bench-train bench-scale bench-study bench-gallery faults audit clean distclean
+
+install: .venv/installed
 
 # A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
 study: checked
@@ -71,6 +73,7 @@ lint: .venv/installed-test
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 types: .venv/installed-test
 	$(BIN)/mypy

@@ -1,4 +1,4 @@
-"""What all tests share: a finished study, marks, and a count, printed last as the table of docs/reliability.md."""
+"""What all tests share: a finished study, marks, and a count, printed last as the table of docs/errors.md."""
 
 import os
 from collections import Counter

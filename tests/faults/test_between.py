@@ -181,7 +181,7 @@ def test_a_file_where_a_folder_should_be_is_named_before_any_job(tmp_path, place
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).write_text("mine")
     said = refused(study, "dreams_only")
-    assert said == f"Error: '{place}' is a file where a folder should be; move it away"
+    assert said == f"Error: '{place}' is a file, and a folder is expected there; move the file away"
     assert (tmp_path / place).read_text() == "mine"
     counted("files where folders should be refused")
 

@@ -1,4 +1,4 @@
-"""Bad judges and files of weights: each is refused in one sentence with the key's path, before any job."""
+"""Faulty judges and weights files: each is refused in one line with the key's path, before any job."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from dreambirds.plan import memory
 from dreambirds.plan.plan import make_plan
 from dreambirds.startup import memory_profile
 from dreambirds.startup.memory_profile import profile_memory
-from tests.helpers.refusals import refusal, spoilt
+from tests.helpers.refusals import changed_config, refusal
 
 CLASSES = ["Blue Jay", "Yellow Warbler", "Wren"]
 ROW = "configs refused"
@@ -23,7 +23,7 @@ ROW = "configs refused"
 
 @pytest.fixture
 def files(tmp_path, monkeypatch) -> Path:
-    """Work in a folder with weights of three classes, what these are called, and checkpoints, good ones and bad."""
+    """Change to a folder with weights of three classes, their names, and valid and invalid checkpoints."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(memory, "_known", {})
@@ -47,20 +47,20 @@ def files(tmp_path, monkeypatch) -> Path:
 
 
 def from_weights(**changes) -> dict:
-    """Return a study whose judge comes from weights."""
+    """Return changes that add a judge with weights from a file."""
     judge = {"weights": "good.safetensors", "labels": "labels.txt", "model": "test_resnet", "image_size": 32}
     return {"judges": {"w": {**judge, **changes}}}
 
 
 def from_checkpoint(file: str, **names: str) -> dict:
-    """Return a study whose judge is a checkpoint."""
+    """Return changes that add a judge that is a checkpoint."""
     return {"judges": {"w": {"checkpoint": file, "names": names}}}
 
 
 RUN = "runs/scratch"
 LITE, SHIPPED = "tf_efficientnet_lite0", {"weights": "package"}
 BAD = [
-    # what classes are called
+    # class names
     (
         "judges.w.names: unknown label 'blue_joy'; did you mean 'blue_jay'?",
         from_checkpoint("good", blue_joy="Blue Jay"),
@@ -80,7 +80,7 @@ BAD = [
     ("judges.w.labels: '.' is not a file", from_weights(labels=".")),
     # models and weights
     ("judges.w.model_options: {'dept': 3} do not fit the model 'test_resnet'", from_weights(model_options={"dept": 3})),
-    ("judges.w.model_options.in_chans: is no option to set; ", from_weights(model_options={"in_chans": 1})),
+    ("judges.w.model_options.in_chans: cannot be set; ", from_weights(model_options={"in_chans": 1})),
     ("judges.w.model_options: with {'drop_rate': 2} the model", from_weights(model_options={"drop_rate": 2})),
     ("judges.w.weights: 'good.safetensors' holds no last layer for 2 classes", from_weights(labels="few.txt")),
     ("judges.w.weights: 'good.safetensors' does not fit the model: ", from_weights(model="test_vit")),
@@ -92,7 +92,10 @@ BAD = [
     ),
     ("runs.scratch.weights: 'other.safetensors' does not fit the model", {f"{RUN}/weights": "other.safetensors"}),
     ("judges.j.train.weights: 'cut' is not a safetensors", {"judges/j/train": {"model": "test_vit", "weights": "cut"}}),
-    ("judges.w.weights: 'package' is for runs and for a judge's 'train'; name a", from_weights(weights="package")),
+    (
+        "judges.w.weights: 'package' is only allowed in a run or in a judge's 'train'; set",
+        from_weights(weights="package"),
+    ),
     (
         "judges.j.train.weights: no package ships weights of 'test_vit'",
         {"judges/j/train": {"model": "test_vit", **SHIPPED}},
@@ -108,10 +111,13 @@ BAD = [
         "judges.w.checkpoint: 'odd' holds a model that can't be built ({'dept': 3} do not fit",
         from_checkpoint("odd"),
     ),
-    # the study's own judges
+    # judges that the study trains
     ("judges.j.train: the model 'inception_v4' does not take pictures", {"judges/j/train": {"model": "inception_v4"}}),
     ("judges.j.train.model_options: {'dept': 3}", {"judges/j/train": {"model_options": {"dept": 3}}}),
-    ("runs.judge: the study's own judge has this name; call the run otherwise", {"judges": None, "runs/judge": {}}),
+    (
+        "runs.judge: is the name of the default judge; choose another name for the run",
+        {"judges": None, "runs/judge": {}},
+    ),
 ]
 
 
@@ -120,18 +126,18 @@ def test_a_judge_or_weights_that_do_not_fit_are_refused_before_any_job(files, nu
     sentence, changes = BAD[number]
     if "big.pth" in str(changes):
         torch.save(build("inception_v4", 3, {}).network.state_dict(), "big.pth")
-    said = refusal(spoilt(changes))
-    assert sentence in said and one_line(said) == said and len(said) <= LONGEST + 3, said
+    message = refusal(changed_config(changes))
+    assert sentence in message and one_line(message) == message and len(message) <= LONGEST + 3, message
     assert not Path("store").exists()
     counted(ROW)
 
 
-def test_files_that_fit_are_looked_at_once_and_again_when_they_change(files, monkeypatch):
+def test_valid_files_are_checked_once_and_again_after_a_change(files, monkeypatch):
     weights, checkpoint = (
         from_weights()["judges"]["w"],
         from_checkpoint("good", blue_jay="Blue Jay")["judges"]["w"],
     )
-    config = spoilt({"judges": {"w": weights, "c": checkpoint}, f"{RUN}/weights": "good.safetensors"})
+    config = changed_config({"judges": {"w": weights, "c": checkpoint}, f"{RUN}/weights": "good.safetensors"})
     profile_memory(make_plan(config))
     memory._known.clear()
     assert not memory.needs_profiling(make_plan(config))
@@ -145,12 +151,12 @@ def test_files_that_fit_are_looked_at_once_and_again_when_they_change(files, mon
     assert memory.read(memory.weights(make_plan(config), "scratch")) is None
 
 
-def test_what_the_study_makes_itself_is_not_looked_at_before(files):
+def test_files_that_the_study_creates_are_not_checked_before(files):
     own = files / "results/tiny/runs/scratch/epoch-0001/model.safetensors"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"")
-    judged = spoilt(from_checkpoint(str(own)))
-    again = spoilt({f"{RUN}/weights": "results/tiny/runs/other/epoch-0001/model.safetensors"})
+    judged = changed_config(from_checkpoint(str(own)))
+    again = changed_config({f"{RUN}/weights": "results/tiny/runs/other/epoch-0001/model.safetensors"})
     assert memory.judges(make_plan(judged)) == {}
     (own.parents[2] / "other").mkdir()
     own.parent.rename(own.parents[2] / "other" / own.parent.name)

@@ -26,7 +26,7 @@ def test_a_clock_that_was_set_back_stops_nothing_and_repeats_nothing(fresh, fini
         when = path.lstat().st_mtime + DAY
         os.utime(path, (when, when), follow_symlinks=False)
     said = fresh.run()
-    assert "The clock was set back: " in said and "train" not in count_jobs(said)
+    assert "The system clock was set back: " in said and "train" not in count_jobs(said)
     assert files(fresh) == files(finished_study)
     said = fresh.run()
     assert "Nothing to be done" in said and "clock" not in said

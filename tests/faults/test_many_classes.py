@@ -44,7 +44,7 @@ def test_thousands_of_classes_are_planned(many, counted):
     (many / "study").mkdir()
     study = Study(many / "study", config)
     said = study.run("-n")
-    assert "12 dreams asked for (2 checkpoints of 1 run(s), 1 recipes, 3 labels, and their steps)" in said
+    assert "12 dreams requested (2 checkpoints, 1 run, 1 recipe, 3 classes)" in said
     assert len(said.splitlines()) < 200 and max(map(len, said.splitlines())) < 5000
     counted("classes in one study", CLASSES)
 

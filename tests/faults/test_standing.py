@@ -1,6 +1,7 @@
 """Finished work stays where a run is refused for what stands before it."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -96,7 +97,8 @@ def test_nothing_is_made_from_a_file_of_the_future(study, what, counted):
     before = files(study)
     said = refused(study)
     touch = "touch -h" if what == "link" else "touch"
-    assert said.startswith(f"Error: '{own}' is dated ") and said.endswith(f"; `{touch}` it")
+    assert said.startswith(f"Error: '{own}' has a modification time in the future (")
+    assert said.endswith(f"); run `{touch} {shlex.quote(str(own))}`")
     assert files(study) == before
     subprocess.run([*touch.split(), own], check=True)
     assert study.jobs("dreams_only" if what == "start" else "training_only")
@@ -108,7 +110,9 @@ def test_a_link_that_leads_nowhere_is_told_before_any_job(tmp_path, place, count
     study = Study(tmp_path, tiny())
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).symlink_to(tmp_path / "gone")
-    assert refused(study) == f"Error: '{place}' is a link that leads to no folder; mend or remove it"
+    assert (
+        refused(study) == f"Error: '{place}' is a broken link, and a folder is expected there; fix or remove the link"
+    )
     counted("files where folders should be refused")
 
 

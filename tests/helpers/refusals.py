@@ -1,4 +1,4 @@
-"""Configs that are spoilt at one place, and the sentence that each is refused with."""
+"""Configs with one faulty key, and the error that each is refused with."""
 
 import pytest
 
@@ -8,27 +8,26 @@ from dreambirds.startup.memory_profile import profile_memory
 from dreambirds.startup.preflight import missing_download
 from tests.helpers.studies import tiny
 
-BACK = object()  # the key goes
+REMOVED = object()  # removes the key
 
 
-def spoilt(changes: dict) -> dict:
-    """Return the tiny study with other values at paths such as ``runs/scratch/epochs``."""
+def changed_config(changes: dict) -> dict:
+    """Return the tiny study, changed at paths such as ``runs/scratch/epochs``."""
     config = tiny()
     for path, value in changes.items():
         *parents, key = path.split("/")
-        place = config
+        section = config
         for parent in parents:
-            place = place.setdefault(parent, {})
-        if value is BACK:
-            del place[key]
+            section = section.setdefault(parent, {})
+        if value is REMOVED:
+            del section[key]
         else:
-            place[key] = value
+            section[key] = value
     return config
 
 
 def refusal(config: dict) -> str:
-    """Do what is done before the first job, as the Snakefile does; return the sentence that the config is refused
-    with."""
+    """Run the checks of the Snakefile before the first job; return their error."""
     with pytest.raises(UserError) as error:
         missing_download(config)
         profile_memory(make_plan(config))

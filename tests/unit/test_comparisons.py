@@ -1,4 +1,4 @@
-"""What an experiment compares, and that what it can't compare is said in one sentence."""
+"""The comparisons of an experiment, and errors for those that are impossible."""
 
 import pytest
 
@@ -14,7 +14,7 @@ RECIPES = {
 
 
 def plan_of(*contrasts: dict, question: str = "Why?"):
-    """Return a plan of two runs of different epochs that compares this."""
+    """Return a plan of two runs with different epochs and the given contrasts."""
     runs = {name: {"model": "test_resnet", "epochs": epochs} for name, epochs in (("a", [0, 2]), ("b", [0.5, 3]))}
     section = {"question": question, "contrasts": list(contrasts)}
     config = {"gpu": 0, "judges": {}, "dataset": {"image_size": 32, "labels": BIRDS}, "runs": runs}
@@ -22,7 +22,7 @@ def plan_of(*contrasts: dict, question: str = "Why?"):
 
 
 def sides(*contrasts: dict) -> list[tuple]:
-    """Return what is compared with what."""
+    """Return the baseline and the compared value of each comparison."""
     return [(each.baseline, each.compared) for each in plan_of(*contrasts).comparisons]
 
 
@@ -42,11 +42,11 @@ def sides(*contrasts: dict) -> list[tuple]:
         ({"vary": "run", "values": ["a"], "against": "chance", "measures": ["dreamer_top1"]}, [(None, "a")]),
     ],
 )
-def test_values_are_compared_with_the_first_the_one_before_or_chance(contrast, compared):
+def test_values_are_compared_with_the_first_the_previous_or_chance(contrast, compared):
     assert sides(contrast) == compared
 
 
-def test_ends_are_those_of_each_run_and_recipe():
+def test_first_and_last_are_resolved_per_run_and_recipe():
     plan = plan_of({"vary": "view"})
     dreams = DreamQuery(plan.config["dreams"]["recipes"], plan.recipes, by_view(plan.dreams))
     last = dreams.pick({"epoch": ["last"], "step": ["last"], "view": ["raw"]})
@@ -66,17 +66,17 @@ def pairs_of(vary: str, before: object, after: object, **where: list) -> list[tu
     chosen = {"epoch": ["last"], "step": ["last"], "view": ["raw"], **where}
     chosen.pop(vary, None)
     columns = ["run", "epoch", "recipe", "label", "step", "view"]
-    told = list(dreams.table[columns].itertuples(index=False, name=None))
+    rows = list(dreams.table[columns].itertuples(index=False, name=None))
     found = dreams.pairs(Comparison(vary, before, after, chosen, []))
-    return [(told[one], told[two]) for one, two in found.itertuples(index=False)]
+    return [(rows[one], rows[two]) for one, two in found.itertuples(index=False)]
 
 
-def test_pairs_differ_in_what_varies_only():
+def test_pairs_differ_only_in_what_varies():
     blurs = pairs_of("blur_sigma", 0.5, 0.0)
     assert len(blurs) == 2 * 3 * 2, "runs, labels and seeds"
     for one, two in blurs:
         assert one[:2] == two[:2] and one[3] == two[3] and one[5] == two[5] and one[2][-1] == two[2][-1]
-        assert (one[4], two[4]) == (10, 20), "the last steps may be other ones"
+        assert (one[4], two[4]) == (10, 20), "the last steps may differ"
     epochs = pairs_of("epoch", "first", "last")
     assert len(epochs) == 2 * 6 * 3 and all((one[0], *one[2:]) == (two[0], *two[2:]) for one, two in epochs)
     runs = pairs_of("run", "a", "b")
@@ -93,14 +93,14 @@ def test_no_dream_is_its_own_pair():
 RARE = {"blur_sigma": 1.5, "seed": [0, 1], "steps": [5], "runs": ["a"], "epochs": [0]}
 
 
-def test_dreams_that_are_not_there_are_left_out_or_missed(monkeypatch):
+def test_missing_dreams_are_skipped_or_refused(monkeypatch):
     monkeypatch.setitem(RECIPES, "rare", RARE)
     assert sides({"vary": "recipe", "where": {"epoch": "first"}}) == [("soft", "sharp"), ("soft", "rare")]
     pairs = pairs_of("recipe", "soft", "rare", epoch=["first"])
     assert len(pairs) == 2 * 2 * 3 and {dream[0] for pair in pairs for dream in pair} == {"a"}, "two blurs, two seeds"
     for where, sentence in (
-        ({"recipe": "rare"}, "contrasts.0.where: no dream has all of this"),
-        ({"recipe": "rare", "epoch": "first", "run": "b"}, "contrasts.0.where: no dream has all of this"),
+        ({"recipe": "rare"}, "contrasts.0.where: no dream has all of these values"),
+        ({"recipe": "rare", "epoch": "first", "run": "b"}, "contrasts.0.where: no dream has all of these values"),
     ):
         with pytest.raises(UserError, match=sentence):
             plan_of({"vary": "seed", "where": where})
@@ -112,13 +112,13 @@ def test_dreams_that_are_not_there_are_left_out_or_missed(monkeypatch):
     ("contrast", "sentence"),
     [
         ({}, ": the key 'vary' is missing"),
-        ({"vary": "epock"}, ".vary: 'epock' is nothing that dreams can be told by here; did you mean 'epoch'?"),
-        ({"vary": "label"}, ".vary: 'label' is nothing that dreams can be told by here; "),
-        ({"vary": "steps"}, ".vary: 'steps' is nothing that dreams can be told by here; "),
+        ({"vary": "epock"}, ".vary: unknown factor 'epock'; did you mean 'epoch'?"),
+        ({"vary": "label"}, ".vary: unknown factor 'label'; "),
+        ({"vary": "steps"}, ".vary: unknown factor 'steps'; "),
         ({"vary": "step", "wear": 1}, ": unknown key 'wear'; did you mean 'where'?"),
         (
             {"vary": "step", "where": {"recipes": "soft"}},
-            ".where: 'recipes' is nothing that dreams can be told by here; ",
+            ".where: unknown factor 'recipes'; ",
         ),
         (
             {"vary": "step", "where": {"recipe": "sof"}},
@@ -127,33 +127,39 @@ def test_dreams_that_are_not_there_are_left_out_or_missed(monkeypatch):
         ({"vary": "epoch", "values": [0, 4]}, ".values: no dream has epoch '4'; allowed: 0, 0.5, 2, 3"),
         ({"vary": "step", "where": {"recipe": "soft"}, "values": [5, 20]}, ".values: no dream has step '20'; "),
         ({"vary": "step", "where": {"view": "row"}}, ".where.view: no dream has view 'row'; did you mean 'raw'?"),
-        ({"vary": "step", "where": {"run": "a", "epoch": 3}}, ".where: no dream has all of this"),
-        ({"vary": "run", "values": ["a"]}, ".values: two values at least are compared, or one against chance"),
-        ({"vary": "run", "values": []}, ".values: must hold at least 1 value(s), not []"),
-        ({"vary": "run", "values": ["a", "a"]}, ".values: must not repeat a value, not ['a', 'a']"),
-        ({"vary": "epoch", "values": [[0, 2], 3]}, ".values.0: must be of type string or number"),
+        ({"vary": "step", "where": {"run": "a", "epoch": 3}}, ".where: no dream has all of these values"),
+        (
+            {"vary": "run", "values": ["a"]},
+            ".values: at least two values are needed; add one, or set 'against: chance'",
+        ),
+        ({"vary": "run", "values": []}, ".values: must contain at least 1 value, not []"),
+        ({"vary": "run", "values": ["a", "a"]}, ".values: has duplicate values: ['a', 'a']; remove them"),
+        ({"vary": "epoch", "values": [[0, 2], 3]}, ".values.0: must be a string, a number, true or false"),
         ({"vary": "run", "values": [{"a": 1}, "b"]}, ".values: no dream has run '{'a': 1}'; allowed: a, b"),
-        ({"vary": "run", "where": {"run": "a"}}, ".where: 'run' is nothing that dreams can be told by here; "),
-        ({"vary": "epoch", "values": [0, 0.5]}, ": no two dreams differ in epoch 0 and 0.5 and in nothing else"),
-        ({"vary": "step", "values": [10, 20]}, ": no two dreams differ in step 10 and 20 and in nothing else"),
+        ({"vary": "run", "where": {"run": "a"}}, ".where: unknown factor 'run'; "),
+        ({"vary": "epoch", "values": [0, 0.5]}, ": no two dreams differ only in epoch, 0 and 0.5; "),
+        ({"vary": "step", "values": [10, 20]}, ": no two dreams differ only in step, 10 and 20; "),
         (
             {"vary": "epoch", "values": ["last", 2], "where": {"run": "a"}},
-            ": no two dreams differ in epoch last and 2 ",
+            ": no two dreams differ only in epoch, last and 2; ",
         ),
         ({"vary": "run", "measures": ["judge"]}, ".measures.0: unknown value 'judge'; "),
         (
             {"vary": "run", "against": "chance", "measures": ["mean_abs_change"]},
-            ".measures: 'mean_abs_change' has no chance; ",
+            ".measures: 'mean_abs_change' has no chance level; ",
         ),
-        ({"vary": "view", "measures": ["dreamer_top1"]}, ".measures: 'dreamer_top1' is the same in both views"),
+        (
+            {"vary": "view", "measures": ["dreamer_top1"]},
+            ".measures: 'dreamer_top1' is the same in both views; remove it",
+        ),
     ],
 )
-def test_what_can_t_be_compared_is_refused(contrast, sentence):
+def test_impossible_contrasts_are_refused(contrast, sentence):
     with pytest.raises(UserError) as error:
         plan_of({"vary": "view"}, contrast)
     assert str(error.value).startswith(f"experiment.contrasts.1{sentence}")
 
 
-def test_a_question_is_asked():
+def test_an_empty_question_is_refused():
     with pytest.raises(UserError, match=r"^experiment\.question: "):
         plan_of({"vary": "view"}, question="")

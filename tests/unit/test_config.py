@@ -1,4 +1,4 @@
-"""A config becomes a table of dreams, or one clear sentence."""
+"""A config becomes a table of dreams, or is refused with one clear error."""
 
 import math
 
@@ -9,7 +9,7 @@ import yaml
 
 from dreambirds.config.load import SCHEMAS, load_schema
 from dreambirds.config.recipes import expand_grid, load_presets
-from dreambirds.config.reference import manual, with_presets
+from dreambirds.config.reference import reference_page, with_presets
 from dreambirds.config.runs import model_names, optimizer_names
 from dreambirds.errors import UserError, did_you_mean
 from dreambirds.plan.plan import make_plan
@@ -22,7 +22,7 @@ def test_defaults_are_not_shared_between_studies():
     assert make_plan(config()).config["runs"]["scratch"]["augmentation"]["flip"] == 0.5
 
 
-def test_lists_make_a_grid_of_readable_names_and_steps_do_not():
+def test_lists_except_steps_make_a_grid_with_readable_names():
     widths = [0.25, {"random": [0.1, 1.0]}, {"from": 2, "to": 0.5, "over": 80}]
     points = expand_grid("blur", {"steps": [1, 2], "blur_sigma": widths, "objective": ["logit", "probability"]})
     assert len(points) == 6
@@ -31,7 +31,7 @@ def test_lists_make_a_grid_of_readable_names_and_steps_do_not():
     assert "blur-blur_sigma-from-2-to-0.5-over-80-objective-logit" in points
 
 
-def test_a_recipe_is_a_preset_and_what_overrides_it_and_the_original_if_none_is_named():
+def test_recipe_keys_override_the_preset_which_defaults_to_original():
     (lucid,) = expand_grid("a", {"preset": "lucid", "steps": [3], "pad": 0}).values()
     assert lucid["parameterization"] == "fourier" and lucid["optimizer"] == "adam" and lucid["flip"] == 0
     assert lucid["steps"] == [3] and lucid["pad"] == 0 and lucid["jitter"] == 6
@@ -44,7 +44,7 @@ def test_a_recipe_is_a_preset_and_what_overrides_it_and_the_original_if_none_is_
     )
 
 
-def test_a_folder_of_start_photographs_is_a_grid_of_them_all(tmp_path):
+def test_a_folder_of_start_photographs_gives_one_recipe_per_photograph(tmp_path):
     for name in ("b.jpg", "a x.png", "notes.txt"):
         (tmp_path / name).touch()
     points = expand_grid("a", {"start": "photograph", "start_path": str(tmp_path)})
@@ -54,11 +54,11 @@ def test_a_folder_of_start_photographs_is_a_grid_of_them_all(tmp_path):
     }
     (tmp_path / "none").mkdir()
     for wrong in ("notes.txt", "none"):
-        with pytest.raises(UserError, match="is no JPEG, PNG or WebP, nor a folder of them"):
+        with pytest.raises(UserError, match="is not a JPEG, PNG or WebP file, nor a folder of them"):
             make_plan(config(dreams__recipes__study={"start": "photograph", "start_path": str(tmp_path / wrong)}))
 
 
-def test_close_numbers_and_very_long_grids_keep_their_recipes_apart():
+def test_close_numbers_and_very_long_grids_have_distinct_recipe_names():
     assert len(expand_grid("a", {"step_size": [0.12345671, 0.12345672]})) == 2
     keys = ("step_size", "jitter", "seed", "flip", "gradient_blur_sigma", "blur_sigma", "objective")
     lists = [[0.123456789, 1], [1, 2], [123456789, 1], [0.25, 1], [0.123456789, 1], [0.987654321, 1], ["logit"]]
@@ -70,11 +70,11 @@ SHIPPED = sorted((SCHEMAS.parents[1] / "config").rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_the_shipped_configs_are_good(path, tmp_path):
+def test_shipped_configs_are_valid(path, tmp_path):
     shipped = yaml.safe_load(path.read_text())
-    if shipped["dataset"]["source"] != "drawn":  # their photographs and weights are no part of the project
-        called = [label for judge in (shipped.get("judges") or {}).values() for label in judge.get("names", {})]
-        for name in (*map(str, range(0, 551, 50)), *called):
+    if shipped["dataset"]["source"] != "drawn":  # their photographs and weights are not part of the project
+        named = [label for judge in (shipped.get("judges") or {}).values() for label in judge.get("names", {})]
+        for name in (*map(str, range(0, 551, 50)), *named):
             (tmp_path / "train" / name).mkdir(parents=True)
             (tmp_path / "train" / name / "a.jpg").touch()
         layout = {"folder": tmp_path / "train", "kaggle": tmp_path}
@@ -85,14 +85,14 @@ def test_the_shipped_configs_are_good(path, tmp_path):
     plan = make_plan(shipped)
     assert plan.study == path.stem
     kept = {run: set(keys["epochs"]) for run, keys in plan.config["runs"].items()}
-    recipes, pictures = shipped["dreams"]["recipes"], 0
+    recipes, dreams_per_class = shipped["dreams"]["recipes"], 0
     for name, recipe in plan.recipes.items():
-        given = recipes[max((word for word in recipes if f"{name}-".startswith(f"{word}-")), key=len)]
+        given = recipes[max((each for each in recipes if f"{name}-".startswith(f"{each}-")), key=len)]
         for run in given.get("runs", kept):
             named = given.get("epochs", kept[run])
             dreaming = {max(kept[run]) if epoch == "last" else epoch for epoch in named}
-            pictures += len(kept[run] & dreaming) * len(recipe["steps"])
-    assert len(plan.dreams) == len(plan.names) * pictures
+            dreams_per_class += len(kept[run] & dreaming) * len(recipe["steps"])
+    assert len(plan.dreams) == len(plan.names) * dreams_per_class
 
 
 OLD_KEYS = {
@@ -117,7 +117,7 @@ OLD_KEYS = {
     ("section", "old", "new"), [(s, *pair) for s, keys in OLD_KEYS.items() for pair in keys.items()]
 )
 def test_an_old_key_is_refused_with_the_name_of_the_new_one(section, old, new):
-    with pytest.raises(UserError, match=f"the key '{old}' is called '{new}' now$"):
+    with pytest.raises(UserError, match=f"the key '{old}' was renamed to '{new}'$"):
         make_plan(config(**{section: {old: 1}}))
 
 
@@ -125,21 +125,21 @@ REFUSED = {
     "unknown key 'epoch'; did you mean 'epochs'?": {"runs__scratch__epoch": [1]},
     "config: unknown key 'run'": {"run": {}},
     "runs.scratch.model: timm has no model 'resnet81'; did you mean 'resnet18'?": {"runs__scratch__model": "resnet81"},
-    "runs.scratch.optimizer: timm has no optimiser 'adamww'; did you mean 'adamw'?": {
+    "runs.scratch.optimizer: timm has no optimizer 'adamww'; did you mean 'adamw'?": {
         "runs__scratch__optimizer": "adamww"
     },
     "runs.scratch.epochs: must be ascending, not [2, 1]": {"runs__scratch__epochs": [2, 1]},
-    "runs.scratch.epochs: must not repeat a value": {"runs__scratch__epochs": [1, 1]},
-    "runs.scratch.epochs: must hold at least 1 value(s)": {"runs__scratch__epochs": []},
+    "runs.scratch.epochs: has duplicate values": {"runs__scratch__epochs": [1, 1]},
+    "runs.scratch.epochs: must contain at least 1 value": {"runs__scratch__epochs": []},
     "runs.scratch.epochs.0: must be at least 0, not -1": {"runs__scratch__epochs": [-1]},
-    "runs.scratch.learning_rate: must be of type number, not '1e-3'; it was read as text, write 0.001": {
+    "runs.scratch.learning_rate: must be a number, not '1e-3'; write 0.001, because YAML reads '1e-3' as text": {
         "runs__scratch__learning_rate": "1e-3"
     },
     "runs.scratch.learning_rate: must be greater than 0": {"runs__scratch__learning_rate": 0},
-    "runs.scratch.learning_rate: must be of type number, not nan": {"runs__scratch__learning_rate": math.nan},
+    "runs.scratch.learning_rate: must be a number, not nan": {"runs__scratch__learning_rate": math.nan},
     "runs.scratch.weights: 'nowhere.safetensors' is not a file": {"runs__scratch__weights": "nowhere.safetensors"},
-    "runs: the name 'a/b' must be": {"runs__a/b": {"model": "test_resnet", "epochs": [0]}},
-    "study: the name '..' must be": {"study": ".."},
+    "runs: the name 'a/b' is not allowed; use 1 to 64": {"runs__a/b": {"model": "test_resnet", "epochs": [0]}},
+    "study: the name '..' is not allowed; use 1 to 64": {"study": ".."},
     "dataset.labels: unknown label 'blue_joy'; did you mean 'blue_jay'?": {"dataset__labels": ["blue_joy"]},
     "dreams.labels: unknown label 'scarlet_tanager'": {"dreams__labels": ["scarlet_tanager"]},
     "dataset.source: unknown value 'drawm'; did you mean 'drawn'?": {"dataset__source": "drawm"},
@@ -155,9 +155,9 @@ REFUSED = {
     "dreams.recipes.study.blur_sigma: must be a number from 0 to 100, {random: [low, high]}": {
         "dreams__recipes__study__blur_sigma": {"randm": [0, 1]}
     },
-    "dreams.recipes.study.seed: must not repeat a value": {"dreams__recipes__study__seed": [1, 1]},
-    "dreams.recipes.study.seed: must hold at least 1": {"dreams__recipes__study__seed": []},
-    "dreams.recipes.study: a grid of 1000000000 recipes": {
+    "dreams.recipes.study.seed: has duplicate values": {"dreams__recipes__study__seed": [1, 1]},
+    "dreams.recipes.study.seed: must contain at least 1": {"dreams__recipes__study__seed": []},
+    "dreams.recipes.study: expands to 1000000000 recipes": {
         "dreams__recipes__study": {"steps": [1], **{key: list(range(1000)) for key in ("seed", "jitter", "step_size")}}
     },
     "'twin' is the same recipe as 'study'": {"dreams__recipes__twin": {"steps": [2, 5]}},
@@ -167,29 +167,30 @@ REFUSED = {
     "dreams.recipes.study.runs: the study has no run 'scrath'; did you mean 'scratch'?": {
         "dreams__recipes__study__runs": ["scrath"]
     },
-    "dreams.recipes.study.runs: must be of type array or null, not 'scratch'": {
-        "dreams__recipes__study__runs": "scratch"
-    },
-    "dreams.recipes.study.runs: must hold at least 1 value(s)": {"dreams__recipes__study__runs": []},
-    "dreams.recipes.study.runs: must not repeat a value": {"dreams__recipes__study__runs": ["scratch", "scratch"]},
-    "dreams.recipes.study.epochs: must hold at least 1 value(s)": {"dreams__recipes__study__epochs": []},
-    "dreams.recipes.study.epochs: must not repeat a value": {"dreams__recipes__study__epochs": ["last", "last"]},
-    "dreams.recipes.study.epochs.0: must be an epoch from 0 to 9999, or the word 'last', not 'first'": {
+    "dreams.recipes.study.runs: must be a list or null, not 'scratch'": {"dreams__recipes__study__runs": "scratch"},
+    "dreams.recipes.study.runs: must contain at least 1 value": {"dreams__recipes__study__runs": []},
+    "dreams.recipes.study.runs: has duplicate values": {"dreams__recipes__study__runs": ["scratch", "scratch"]},
+    "dreams.recipes.study.epochs: must contain at least 1 value": {"dreams__recipes__study__epochs": []},
+    "dreams.recipes.study.epochs: has duplicate values": {"dreams__recipes__study__epochs": ["last", "last"]},
+    "dreams.recipes.study.epochs.0: must be an epoch from 0 to 9999, or 'last', not 'first'": {
         "dreams__recipes__study__epochs": ["first"]
     },
-    "dreams.recipes.study.epochs: no checkpoint of epoch 2 is kept by scratch; allowed: 0, 1, 4, last": {
+    "dreams.recipes.study.epochs: epoch 2 is not kept by 'scratch'; allowed: 0, 1, 4, last": {
         "dreams__recipes__study__epochs": [0, 2]
     },
-    "dreams.recipes.study.epochs: the run 'other' keeps none of these, but 0, 3; add one of them, or set `runs`": {
+    "dreams.recipes.study.epochs: the run 'other' keeps none of these epochs, only 0, 3; add one of these, or exclude "
+    "the run by setting 'runs'": {
         "dreams__recipes__study__epochs": [4],
         "runs__other": {"model": "test_resnet", "epochs": [0, 3]},
     },
     "dreams.recipes.study.start_path: is only used with": {"dreams__recipes__study__start_path": "x.jpg"},
-    "dreams.recipes.study.start_path: 'nowhere.jpg' is no JPEG": {
+    "dreams.recipes.study.start_path: 'nowhere.jpg' is not a JPEG": {
         "dreams__recipes__study__start_path": "nowhere.jpg",
         "dreams__recipes__study__start": "photograph",
     },
-    "dreams.recipes.study.jitter: must be below the picture's side, 96, not 96": {"dreams__recipes__study__jitter": 96},
+    "dreams.recipes.study.jitter: must be less than the side of the first octave, 96, not 96": {
+        "dreams__recipes__study__jitter": 96
+    },
     "dreams.recipes.study.preset: unknown value 'lucit'; did you mean 'lucid'?": {
         "dreams__recipes__study__preset": "lucit"
     },
@@ -197,13 +198,11 @@ REFUSED = {
         "dreams__recipes__study__objective": "channel:layer1"
     },
     "dreams.recipes.study.objective: must not be empty": {"dreams__recipes__study__objective": {}},
-    "dreams.recipes.study.objective.logit: must be of type number": {
-        "dreams__recipes__study__objective": {"logit": "much"}
-    },
+    "dreams.recipes.study.objective.logit: must be a number": {"dreams__recipes__study__objective": {"logit": "much"}},
     "dreams.recipes.study.blur_sigma: is only used with 'parameterization: pixels', not 'parameterization: fourier'": {
         "dreams__recipes__study__parameterization": "fourier"
     },
-    "dreams.recipes.study.start: 'gray' has no phases for 'parameterization: maco'": {
+    "dreams.recipes.study.start: 'gray' has no phases, which 'parameterization: maco' needs": {
         "dreams__recipes__study": {"parameterization": "maco", "blur_sigma": 0.0}
     },
     "dreams.recipes.study.momentum: is only used with 'optimizer: ascent', not 'optimizer: adam'": {
@@ -212,13 +211,13 @@ REFUSED = {
     "dreams.recipes.study.weight_decay: is only used with 'optimizer: adam, adamw or nadam'": {
         "dreams__recipes__study__weight_decay": 0.1
     },
-    "dreams.recipes.study.tile: shows tiles of the whole picture, it can't go with 'crops'": {
+    "dreams.recipes.study.tile: cannot be combined with 'crops'; remove one of them": {
         "dreams__recipes__study": {"tile": 64, "crops": 2}
     },
-    "dreams.recipes.study.tile: shows tiles of the whole picture, it can't go with 'crop_area'": {
+    "dreams.recipes.study.tile: cannot be combined with 'crop_area'; remove one of them": {
         "dreams__recipes__study": {"tile": 64, "crop_area": 0.5}
     },
-    "dreams.recipes.study.crops: can't go with 'crop_area'; choose one": {
+    "dreams.recipes.study.crops: cannot be combined with 'crop_area'; remove one of them": {
         "dreams__recipes__study": {"crops": 2, "crop_area": 0.5}
     },
     "dreams.recipes.study.crop_area: must be null, a number from 0.01 to 1, or {from: a, to: b, over: steps}, not": {
@@ -251,29 +250,29 @@ REFUSED = {
     "dreams.recipes.study.objective: the objective 'feature_match:' must be written feature_match": {
         "dreams__recipes__study__objective": "feature_match:"
     },
-    "study.objective: feature_match compares views of one size with photographs, so it can't go with 'octaves'": {
-        "dreams__recipes__study": {"objective": "feature_match", "octaves": 2, "octave_steps": 2}
+    "study.objective: feature_match cannot be combined with 'octaves', because it needs views of one size; "
+    "set octaves to 1": {"dreams__recipes__study": {"objective": "feature_match", "octaves": 2, "octave_steps": 2}},
+    "study.objective: feature_match cannot be combined with 'tile', because it needs views of one size; "
+    "set tile to null": {"dreams__recipes__study": {"objective": {"logit": 1, "feature_match:layer1": 1}, "tile": 64}},
+    "feature_match cannot be combined with 'crops'": {
+        "dreams__recipes__study": {"objective": "feature_match", "crops": 2}
     },
-    "study.objective: feature_match compares views of one size with photographs, so it can't go with 'tile'": {
-        "dreams__recipes__study": {"objective": {"logit": 1, "feature_match:layer1": 1}, "tile": 64}
-    },
-    "so it can't go with 'crops'": {"dreams__recipes__study": {"objective": "feature_match", "crops": 2}},
-    "so it can't go with 'pad'": {"dreams__recipes__study": {"objective": "feature_match", "pad": 4}},
-    "dreams.recipes.study.octaves: the first of 6 would be 13 pixels wide": {
+    "feature_match cannot be combined with 'pad'": {"dreams__recipes__study": {"objective": "feature_match", "pad": 4}},
+    "dreams.recipes.study.octaves: the first of 6 would have a side of 13 pixels": {
         "dreams__recipes__study": {"octaves": 6, "octave_scale": 1.5}
     },
-    "dreams.recipes.study.rotate: must go from the lower to the higher, not [10, -10]": {
+    "dreams.recipes.study.rotate: must be {random: [low, high]} with low <= high, not [10, -10]": {
         "dreams__recipes__study__rotate": {"random": [10, -10]}
     },
-    "dreams.recipes.study.start_color: must be a colour, \"#rrggbb\", not 'red'": {
+    "dreams.recipes.study.start_color: must be a color, \"#rrggbb\", not 'red'": {
         "dreams__recipes__study__start_color": "red"
     },
     "dreams.recipes.study.step_size: must be a number above 0, up to 10000": {
         "dreams__recipes__study__step_size": {"random": [1, 2]}
     },
     "dreams.recipes.study.momentum: must be less than 1, not 1": {"dreams__recipes__study__momentum": 1},
-    "dreams.recipes.study.step_size: must not repeat a value": {"dreams__recipes__study__step_size": [1, 1.0]},
-    "dreams.recipes.study.start_path: two values give recipes of the same name, 'study-start_path-a_b.jpg'": {
+    "dreams.recipes.study.step_size: has duplicate values": {"dreams__recipes__study__step_size": [1, 1.0]},
+    "dreams.recipes.study.start_path: two values give the same recipe name, 'study-start_path-a_b.jpg'": {
         "dreams__recipes__study__start_path": ["a b.jpg", "a_b.jpg"],
         "dreams__recipes__study__start": "photograph",
     },
@@ -286,33 +285,33 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("sentence", REFUSED)
-def test_bad_configs_are_refused_in_one_sentence(sentence):
+def test_faulty_configs_are_refused_with_one_line(sentence):
     with pytest.raises(UserError) as refusal:
         make_plan(config(**REFUSED[sentence]))
     assert sentence in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
-def test_the_models_read_from_source_are_those_that_timm_lists():
+def test_model_names_read_from_source_match_timm():
     assert set(timm.list_models()) <= model_names()
     assert model_names() - set(timm.list_models(include_tags=False)) <= set(timm.models._registry._deprecated_models)
 
 
-def test_the_optimisers_read_from_source_are_timm_s_but_for_those_that_can_not_be_stored_or_run_anywhere():
+def test_optimizer_names_read_from_source_match_timm_except_unusable_ones():
     missing = set(timm.optim.list_optimizers()) - optimizer_names()
     assert optimizer_names() <= set(timm.optim.list_optimizers())
     left_out = ("bnb", "fused", "kron", "adahessian", "nesterov")
     assert [name for name in missing if not name.startswith(left_out)] == []
 
 
-def test_the_nearest_word_ignores_case_and_a_far_one_lists_what_is_allowed():
+def test_suggestions_ignore_case_and_list_allowed_names_if_none_is_close():
     assert did_you_mean("NORTHERN", ["northern", "x"]).startswith("did you mean 'northern'?")
     assert did_you_mean("zzz", ["a", "b"]) == "allowed: a, b"
 
 
-def test_the_manual_is_made_from_the_schema_and_the_page_of_recipes_from_the_presets():
+def test_generated_pages_are_up_to_date():
     root = SCHEMAS.parents[1]
-    assert (root / "config" / "README.md").read_text() == manual()
+    assert (root / "config" / "README.md").read_text() == reference_page()
     page = (root / "docs" / "recipes.md").read_text()
     assert page == with_presets(page) and all(f"### `{name}`" in page for name in load_presets())
     assert set(load_presets()) == set(load_schema("recipe")["properties"]["preset"]["enum"])

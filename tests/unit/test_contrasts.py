@@ -1,4 +1,4 @@
-"""Answers of experiments, where they are known: against plain loops over made-up dreams."""
+"""Results of experiments, compared with plain loops over synthetic dreams."""
 
 import math
 from statistics import mean, stdev
@@ -19,7 +19,7 @@ RECIPES = {
 
 
 def plan_of(*contrasts: dict, labels=LABELS):
-    """Return a plan of two runs of different epochs that compares this."""
+    """Return a plan of two runs with different epochs and the given contrasts."""
     runs = {name: {"model": "test_resnet", "epochs": epochs} for name, epochs in (("a", [0, 2]), ("b", [0, 3]))}
     section = {"question": "Why?", "contrasts": list(contrasts)}
     config = {"gpu": 0, "judges": {}, "dataset": {"image_size": 32, "labels": labels}, "runs": runs}
@@ -27,17 +27,17 @@ def plan_of(*contrasts: dict, labels=LABELS):
 
 
 def probability(dream) -> float:
-    """Return a number that tells a dream's place in every way."""
-    place = LABELS.index(dream.label)
-    early = 0.1 if dream.epoch == 0 else 0.5 + 0.01 * place + (0.05 if dream.run == "b" else 0)
-    return early + 0.001 * dream.step + (0.02 * place if "1-seed" in dream.recipe else 0)
+    """Return a value that depends on every property of a dream."""
+    index = LABELS.index(dream.label)
+    early = 0.1 if dream.epoch == 0 else 0.5 + 0.01 * index + (0.05 if dream.run == "b" else 0)
+    return early + 0.001 * dream.step + (0.02 * index if "1-seed" in dream.recipe else 0)
 
 
 def table_of(plan, judge: str | None = "j") -> pd.DataFrame:
-    """Return a table of dreams whose probabilities are known; rescaled ones are a tenth more."""
+    """Return a table of dreams with known probabilities; those of the rescaled view are 0.1 higher."""
     rows = []
     for dream in plan.dreams.itertuples():
-        said = {"judge_probability": probability(dream), "judge_probability_rescaled": probability(dream) + 0.1}
+        judged = {"judge_probability": probability(dream), "judge_probability_rescaled": probability(dream) + 0.1}
         mine = {
             "run": dream.run,
             "epoch": dream.epoch,
@@ -45,18 +45,18 @@ def table_of(plan, judge: str | None = "j") -> pd.DataFrame:
             "label": dream.label,
             "step": dream.step,
         }
-        rows.append({**mine, "dreamer_probability": 0.25, **({"judge": judge, **said} if judge else {})})
+        rows.append({**mine, "dreamer_probability": 0.25, **({"judge": judge, **judged} if judge else {})})
     return pd.DataFrame(rows).reindex(columns=DREAMS)
 
 
 def found(contrast: dict, **more) -> pd.DataFrame:
-    """Return the answer to one contrast."""
+    """Return the result of one contrast."""
     plan = plan_of({"measures": ["judge_probability"], **contrast})
     return contrasts_of(plan, table_of(plan, **more))
 
 
 def by_hand(plan, before, after, key) -> list[float]:
-    """Return the differences by class of dreams that two conditions choose, paired by a key, in plain loops."""
+    """Return the difference per class between the dreams of two conditions, paired by a key, in plain loops."""
     differences = []
     for label in LABELS:
         mine = [dream for dream in plan.dreams.itertuples() if dream.label == label]
@@ -67,12 +67,12 @@ def by_hand(plan, before, after, key) -> list[float]:
 
 
 def last(dream) -> bool:
-    """Tell whether a dream is its run's and recipe's last."""
+    """Return whether a dream is the last of its run and recipe."""
     return dream.epoch == {"a": 2, "b": 3}[dream.run] and dream.step == (20 if "sharp" in dream.recipe else 10)
 
 
 def seed(dream) -> str:
-    """Return a dream's seed, as its recipe's name has it."""
+    """Return a dream's seed, from the name of its recipe."""
     return dream.recipe[-1]
 
 
@@ -111,7 +111,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_difference_is_that_of_plain_loops(case):
+def test_differences_match_plain_loops(case):
     contrast, before, after, key = CASES[case]
     (row,) = found(contrast).to_dict("records")
     plan = plan_of({"vary": "view"})
@@ -125,7 +125,7 @@ def test_a_difference_is_that_of_plain_loops(case):
     assert row["ci_low"] <= row["difference"] <= row["ci_high"]
 
 
-def test_views_are_compared_and_chosen():
+def test_views_can_be_compared_and_selected():
     (row,) = found({"vary": "view"}).to_dict("records")
     assert row["difference"] == pytest.approx(0.1) and row["n_pairs"] == 6 * 2 * 6
     (row,) = found({"vary": "view", "values": ["rescaled", "raw"]}).to_dict("records")
@@ -136,7 +136,7 @@ def test_views_are_compared_and_chosen():
 
 
 def taken_for(plan, judge) -> pd.DataFrame:
-    """Return a table of dreams of which the judge sees what a function of the label says."""
+    """Return a table of dreams for which the judge predicts `judge(label)`."""
     table = table_of(plan)
     table["judge_prediction"] = [judge(label) for label in table["label"]]
     table["judge_top1"] = (table["judge_prediction"] == table["label"]).astype(int)
@@ -144,7 +144,7 @@ def taken_for(plan, judge) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("judge", "before", "after", "word"),
+    ("judge", "before", "after", "verdict"),
     [
         (lambda label: label, 0.0, 1.0, "higher"),
         (lambda _: "blue_jay", 1 / 6, 1 / 6, "no difference seen"),
@@ -152,14 +152,14 @@ def taken_for(plan, judge) -> pd.DataFrame:
         (lambda label: label if LABELS.index(label) else LABELS[1], 1 / 5 / 6, 5 / 6, "higher"),
     ],
 )
-def test_chance_is_how_often_other_dreams_are_taken_for_a_class(judge, before, after, word):
+def test_chance_is_how_often_dreams_of_other_classes_are_classified_as_the_class(judge, before, after, verdict):
     plan = plan_of({"vary": "epoch", "values": ["first"], "against": "chance", "measures": ["judge_top1"]})
     (row,) = contrasts_of(plan, taken_for(plan, judge)).to_dict("records")
-    assert (row["baseline"], row["verdict"]) == ("chance", word)
+    assert (row["baseline"], row["verdict"]) == ("chance", verdict)
     assert row["mean_baseline"] == pytest.approx(before) and row["mean_compared"] == pytest.approx(after)
 
 
-def test_two_judges_are_not_compared_with_each_other():
+def test_dreams_with_different_judges_are_not_compared():
     plan = plan_of({"vary": "run", "measures": ["judge_probability", "dreamer_probability"]})
     table = table_of(plan)
     table["judge"] = table["run"].map({"a": "one", "b": "other"})
@@ -167,19 +167,19 @@ def test_two_judges_are_not_compared_with_each_other():
     assert (judged["verdict"], judged["n_pairs"]) == ("not measured", 0) and own["n_pairs"] == 6 * 6
 
 
-def test_equal_dreams_show_no_difference_and_few_classes_tell_nothing():
+def test_equal_dreams_give_no_difference_and_few_classes_no_verdict():
     (row,) = found({"vary": "seed"}).to_dict("records")
     assert (row["difference"], row["cohens_dz"], row["verdict"]) == (0, 0, "no difference seen")
     plan = plan_of({"vary": "view"}, labels=LABELS[:4])
     assert set(contrasts_of(plan, table_of(plan))["verdict"]) >= {"too few classes to tell"}
 
 
-def test_what_nobody_judged_was_not_measured():
+def test_dreams_without_a_judge_are_not_measured():
     table = found({"vary": "run"}, judge=None)
     assert list(table) == FINDINGS and list(table["verdict"]) == ["not measured"] and table["n_pairs"].iloc[0] == 0
 
 
-def test_a_table_by_view_has_every_dream_twice():
+def test_a_table_by_view_has_two_rows_per_dream():
     plan = plan_of({"vary": "view"})
     table = table_of(plan)
     long = in_views(table)
@@ -192,5 +192,5 @@ def test_a_table_by_view_has_every_dream_twice():
     ("value", "text"),
     [(0.5, "0.5"), (1.0, "1"), ("last", "last"), ({"random": [0.1, 1.0]}, "random 0.1 to 1"), (10, "10")],
 )
-def test_values_are_said_as_people_say_them(value, text):
+def test_values_are_formatted_for_people(value, text):
     assert say(value) == text

@@ -1,4 +1,4 @@
-"""The experiments that come with the project: that each can be planned, on drawn birds and on lent data."""
+"""The experiments of the project: each can be planned, on drawn birds and on the data of another study."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ DRAWN = {"dataset": {"source": "drawn"}}
 
 @pytest.fixture
 def lender(tmp_path) -> dict:
-    """Return the config of a study of a folder of photographs, of two classes."""
+    """Return the config of a study with a folder of photographs of two classes."""
     for label in ("auk", "owl"):
         for number in range(3):
             path = tmp_path / "photographs" / label / f"{number}.png"
@@ -31,15 +31,15 @@ def lender(tmp_path) -> dict:
     return make_plan(config).config
 
 
-def test_every_row_of_the_original_study_has_its_experiment():
+def test_every_experiment_of_the_original_study_is_present():
     assert len(experiments()) == 15 and experiments() == sorted(experiments())
-    told = "\n".join(experiment_file(name).read_text().splitlines()[0] for name in experiments())
-    assert all(f"The original study, {row}:" in told for row in range(1, 11))
-    assert told.count("Left for later by the original study:") == 4
+    headers = "\n".join(experiment_file(name).read_text().splitlines()[0] for name in experiments())
+    assert all(f"The original study, {row}:" in headers for row in range(1, 11))
+    assert headers.count("Left for later by the original study:") == 4
 
 
 @pytest.mark.parametrize("name", experiments())
-def test_an_experiment_is_a_study_of_drawn_birds_called_as_its_file(name):
+def test_an_experiment_is_a_study_of_drawn_birds_named_after_its_file(name):
     config = experiment_config(name, DRAWN)
     assert config == yaml.safe_load(experiment_file(name).read_text()) and config["study"] == name
     plan = make_plan(config)
@@ -47,7 +47,7 @@ def test_an_experiment_is_a_study_of_drawn_birds_called_as_its_file(name):
 
 
 @pytest.mark.parametrize("name", experiments())
-def test_an_experiment_runs_on_what_another_study_lends(name, lender):
+def test_an_experiment_can_use_the_data_and_runs_of_another_study(name, lender):
     plan = make_plan(experiment_config(name, lender))
     assert plan.study == f"{name}-lent" and list(plan.names) == ["owl"] and len(plan.labels) == 2
     assert plan.config["gpu"] == 0 and plan.config["dataset"]["image_size"] == 48
@@ -55,7 +55,7 @@ def test_an_experiment_runs_on_what_another_study_lends(name, lender):
     assert first["model"] == "resnet10t" and first["learning_rate"] == 0.001 and "other" not in plan.config["runs"]
 
 
-def test_a_lent_run_keeps_what_sets_it_apart(lender):
+def test_a_lent_run_keeps_the_keys_that_the_experiment_varies(lender):
     runs, mine = experiment_config("head-only", lender)["runs"], lender["runs"]["mine"]
     apart = {"trainable": "head", "adversarial": {}, "learning_rate": 0.01, "epochs": [5]}
     assert runs["head"] == {**mine, **apart} and runs["scratch"] == {**mine, "epochs": [5]}
@@ -68,17 +68,17 @@ def test_a_lent_run_keeps_what_sets_it_apart(lender):
 @pytest.mark.parametrize(
     ("name", "epochs"), [("before-training", [0]), ("blurs", [5]), ("training-length", [0, 0.5, 5])]
 )
-def test_a_lent_run_keeps_the_checkpoints_that_are_asked_for(lender, name, epochs):
+def test_a_lent_run_keeps_the_requested_checkpoints(lender, name, epochs):
     assert next(iter(experiment_config(name, lender)["runs"].values()))["epochs"] == epochs
 
 
-def test_a_run_that_judges_can_t_be_lent(lender):
+def test_a_run_that_judges_cannot_be_lent(lender):
     lender["judges"] = {"other": {"run": "other"}}
     with pytest.raises(UserError, match=r"^judges\.other: a run of 'lent' judges, and experiments have other runs$"):
         experiment_config("blurs", lender)
 
 
-def test_an_experiment_that_fails_says_where_it_is_told_why(tmp_path, monkeypatch):
+def test_a_failed_experiment_reports_its_log_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(shipped, "_command", lambda *_: ["sh", "-c", "echo why; exit 3"])
     places = {"config_file": Path("a/e.yaml"), "said": Path("e.log"), "page": Path("e.html"), "table": Path("e.csv")}

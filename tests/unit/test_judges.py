@@ -1,4 +1,4 @@
-"""Who may judge: what a config can say, and which of a judge's classes is which of the study's."""
+"""Judges in a config, and the matching of their classes to those of the study."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def config(judges: dict | None, **runs) -> dict:
 
 
 def refused(judges: dict, **runs) -> str:
-    """Return the sentence that a study is refused with."""
+    """Return the error message that a study is refused with."""
     with pytest.raises(UserError) as error:
         make_plan(config(judges, **runs))
     assert "\n" not in str(error.value)
@@ -36,17 +36,19 @@ def test_a_study_has_one_judge_of_another_architecture_by_default():
     assert make_plan(config({})).judges == {} and "judge" not in make_plan(config({})).trained
 
 
-def test_a_run_that_dreams_of_nothing_may_judge_and_one_that_alone_dreams_may_not():
+def test_a_run_that_does_not_dream_may_judge_but_not_the_only_one_that_does():
     study = config({"a": {"run": "two"}})
     study["dreams"]["recipes"]["study"]["runs"] = ["one"]
     plan = make_plan(study)
     assert inputs.judged_runs(plan, "a") == ["one"] and len(inputs.indexes(plan, "a")) == 2
     study["judges"] = {"a": {"run": "one"}}
-    with pytest.raises(UserError, match=r"^judges\.a\.run: 'one' is the only run that dreams, and no judge of its own"):
+    with pytest.raises(
+        UserError, match=r"^judges\.a\.run: 'one' is the only run that dreams, and a run cannot judge its own"
+    ):
         make_plan(study)
 
 
-def test_a_judge_dreams_of_nothing_and_what_it_learns_is_checked_like_a_run():
+def test_a_trained_judge_does_not_dream_and_is_checked_like_a_run():
     plan = make_plan(config({"a": {"train": {"model": "test_efficientnet", "epochs": [1, 3]}}}))
     assert set(plan.dreams["run"]) == {"one", "two"} and plan.epochs("a") == [1, 3]
     assert plan.path("a") == "judges.a.train" and plan.path("one") == "runs.one"
@@ -58,7 +60,7 @@ def test_a_judge_dreams_of_nothing_and_what_it_learns_is_checked_like_a_run():
     assert "judges.a.train: unknown key 'modl'; did you mean 'model'?" in refused({"a": {"train": {"modl": "x"}}})
 
 
-def test_a_run_judges_the_others_with_its_last_checkpoint_or_the_one_that_is_named():
+def test_a_run_judges_the_others_with_its_last_or_the_selected_checkpoint():
     plan = make_plan(config({"a": {"run": "one"}, "b": {"run": "two", "epoch": 1.5}}))
     assert inputs.weights(plan, "a") == "results/default/runs/one/epoch-0002/model.safetensors"
     assert inputs.weights(plan, "b") == "results/default/runs/two/epoch-0001.5/model.safetensors"
@@ -68,10 +70,10 @@ def test_a_run_judges_the_others_with_its_last_checkpoint_or_the_one_that_is_nam
     assert "judges.a.epoch: the run 'one' keeps no checkpoint of epoch 1; " in refused(
         {"a": {"run": "one", "epoch": 1}}
     )
-    assert "no judge of its own dreams" in refused({"a": {"run": "one"}}, one={"model": "test_resnet"})
+    assert "a run cannot judge its own dreams" in refused({"a": {"run": "one"}}, one={"model": "test_resnet"})
 
 
-def test_weights_come_with_their_names_and_their_model(tmp_path):
+def test_judges_from_weights_need_class_names_and_a_model(tmp_path):
     weights, labels = tmp_path / "some.safetensors", tmp_path / "labels.txt"
     judge = {"weights": str(weights), "labels": str(labels), "model": "test_resnet"}
     assert f"judges.a.weights: '{weights}' is not a file" in refused({"a": judge})
@@ -81,24 +83,30 @@ def test_weights_come_with_their_names_and_their_model(tmp_path):
     assert f"judges.a.labels: '{labels}' holds no name" in refused({"a": judge})
     labels.write_text("Blue Jay\nother\n")
     assert "judges.a.model: timm has no model" in refused({"a": judge | {"model": "test_resnit"}})
-    assert "judges.a.model: weights from a file need a model" in refused({"a": judge | {"model": None}})
-    assert "judges.a.labels: weights from a file need a file" in refused({"a": judge | {"labels": None}})
+    assert "judges.a.model: is required with 'weights'; set it to the name of a timm model" in refused(
+        {"a": judge | {"model": None}}
+    )
+    assert "judges.a.labels: is required with 'weights'; set it to a text file" in refused(
+        {"a": judge | {"labels": None}}
+    )
     plan = make_plan(config({"a": judge, "b": {"checkpoint": str(weights)}}))
     assert inputs.weights(plan, "a") == inputs.weights(plan, "b") == str(weights)
     assert inputs.names(plan, "a") == [str(labels)] and inputs.names(plan, "b") == []
 
 
-def test_a_judge_is_exactly_one_thing(tmp_path):
-    assert "exactly one of train, run, checkpoint, weights makes a judge; there is none" in refused({"a": {}})
-    assert "not train and run" in refused({"a": {"train": {}, "run": "one"}})
-    assert "judges.a.epoch: belongs to a judge with 'run'" in refused({"a": {"train": {}, "epoch": 1}})
+def test_a_judge_has_exactly_one_kind(tmp_path):
+    assert "must have exactly one of the keys train, run, checkpoint, weights, not none" in refused({"a": {}})
+    assert ", not train and run" in refused({"a": {"train": {}, "run": "one"}})
+    assert "judges.a.epoch: is only used with 'run', not 'train'; remove it" in refused(
+        {"a": {"train": {}, "epoch": 1}}
+    )
     assert "judges.a.names: " in refused({"a": {"train": {}, "names": {"x": "y"}}})
-    assert "judges.one: a run has this name too" in refused({"one": {"train": {}}})
-    assert "runs.judge: the study's own judge has this name" in refused(None, judge={"model": "test_resnet"})
+    assert "judges.one: a run has the same name" in refused({"one": {"train": {}}})
+    assert "runs.judge: is the name of the default judge" in refused(None, judge={"model": "test_resnet"})
     assert make_plan(config({}, judge={"model": "test_resnet"})).path("judge") == "runs.judge"
 
 
-def test_a_section_without_its_training_tells_what_else_decides_a_judge(run):
+def test_the_section_of_a_judge_excludes_its_training(run):
     plan = make_plan(config({"a": {"train": {"epochs": [1]}}}))
     assert "train" not in inputs.section(plan, "a") and set(section(epochs=[1])) == set(plan.trained["a"])
 
@@ -112,7 +120,7 @@ def test_classes_are_found_by_any_of_their_names():
     }
 
 
-def test_what_is_there_twice_is_not_known_and_a_wrong_name_is_refused():
+def test_ambiguous_classes_are_not_matched_and_an_unknown_name_is_refused():
     assert match_classes(LABELS, ["A (Blue Jay)", "B (Blue Jay)", "Green Jay"], {}) == {"Green_Jay": 2}
     with pytest.raises(UserError, match=r"names.Blue_Jay: the judge has no class 'Blew Jay'; did you mean 'Blue Jay'"):
         match_classes(LABELS, ["Blue Jay"], {"Blue_Jay": "Blew Jay"})
@@ -122,7 +130,7 @@ def test_what_is_there_twice_is_not_known_and_a_wrong_name_is_refused():
         match_classes(LABELS, ["A (Blue Jay)", "B (Blue Jay)"], {})
 
 
-def test_names_are_lines_and_a_file_without_any_is_refused(tmp_path):
+def test_names_are_read_from_lines_and_an_empty_file_is_refused(tmp_path):
     path = tmp_path / "names.txt"
     path.write_bytes(b"one\n\xd7 two\n\nthree\n")
     assert read_names(path) == ["one", "\ufffd two", "", "three"]

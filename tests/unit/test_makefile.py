@@ -59,9 +59,9 @@ def test_the_other_study_is_one_word_whatever_it_holds(make, tmp_path, word):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("study: 3", "study: must be of type string, not 3"),
-        ("study: $(touch owned)", "study: the name '$(touch owned)' must be 1 to 64 letters"),
-        ("study: ../..", "study: the name '../..' must be"),
+        ("study: 3", "study: must be a string, not 3"),
+        ("study: $(touch owned)", "study: the name '$(touch owned)' is not allowed; use 1 to 64 ASCII letters"),
+        ("study: ../..", "study: the name '../..' is not allowed; use 1 to 64"),
     ],
 )
 def test_what_is_no_name_ends_in_one_sentence_and_compares_nothing(make, tmp_path, text, sentence):

@@ -131,9 +131,11 @@ def test_a_dream_that_a_restricted_recipe_does_not_have_is_refused_with_what_the
 
 def test_what_is_announced_are_the_checkpoints_that_dream(capsys):
     announce_study(
-        make_plan(config(runs__other={"model": "test_resnet"}, dreams__recipes__study=RARE | {"epochs": [0]}))
+        make_plan(config(runs__other={"model": "test_resnet"}, dreams__recipes__study=RARE | {"epochs": [0]})), 1
     )
-    assert "4 dreams asked for (2 checkpoints of 2 run(s), 1 recipes, 2 labels" in capsys.readouterr().err
+    assert (
+        "4 dreams requested (2 checkpoints, 2 runs, 1 recipe, 2 classes), 0 of them exist." in capsys.readouterr().err
+    )
 
 
 def study(image_size: int | list[int], **recipe) -> dict:
@@ -174,8 +176,8 @@ def test_the_statistics_of_a_recipe_are_named_by_their_shape():
 @pytest.mark.parametrize("size", [[40, 90], [90, 40]], ids=str)
 def test_the_shorter_side_decides_what_fits_and_a_refusal_tells_both(size):
     for recipe, sentence in (
-        ({"octaves": 2, "octave_scale": 3.0, "octave_steps": 2}, "the first of 2 would be 13 pixels wide or high"),
-        ({"jitter": 40}, "must be below the picture's side, 40, not 40"),
+        ({"octaves": 2, "octave_scale": 3.0, "octave_steps": 2}, "the first of 2 would have a side of 13 pixels"),
+        ({"jitter": 40}, "must be less than the side of the first octave, 40, not 40"),
     ):
         with pytest.raises(UserError, match=f"^dreams.recipes.r.*: {sentence}"):
             make_plan(study(size, **recipe))

@@ -1,4 +1,4 @@
-"""Presets have the numbers that were published, and lengths grow with pictures."""
+"""Presets have the published numbers, and lengths in pixels scale with the image size."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from dreambirds.config.recipes import expand_grid, load_presets
 from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.errors import UserError
 
-NORMALISED = 0.225  # ImageNet's standard deviation, in which DeepInversion counts
+NORMALIZED = 0.225  # ImageNet's standard deviation, the unit of DeepInversion
 PUBLISHED = {
     "original": Recipe("logit", steps=(200, 500, 1000, 2000), blur_sigma=0.5, flip=0.5),
     "tensorflow-tutorial": Recipe(
@@ -41,9 +41,9 @@ PUBLISHED = {
     ),
     "deep-inversion": Recipe(
         "cross_entropy",
-        **{"tv_weight": 1e-4 / NORMALISED, "l2_weight": 1e-5 / NORMALISED, "batch_norm_prior": 0.05, "roll": 30},
+        **{"tv_weight": 1e-4 / NORMALIZED, "l2_weight": 1e-5 / NORMALIZED, "batch_norm_prior": 0.05, "roll": 30},
         **{"steps": (2000 + 1000,), "optimizer": "adam", "beta1": 0.5, "beta2": 0.9, "flip": 0.5},
-        **{"step_size": {"from": round(0.2 * NORMALISED, 9), "to": 0.0, "over": 3000, "shape": "cosine"}},
+        **{"step_size": {"from": round(0.2 * NORMALIZED, 9), "to": 0.0, "over": 3000, "shape": "cosine"}},
         **{"octaves": 2, "octave_scale": 2.0, "octave_steps": 2000},
     ),
     "maco": Recipe(
@@ -57,13 +57,13 @@ PUBLISHED = {
     "vital": Recipe(
         "feature_match",
         **{"match_photographs": 50, "optimizer": "adam", "beta1": 0.5, "beta2": 0.9, "steps": (250, 500, 1000, 2000)},
-        **{"step_size": {"from": 1.0 * NORMALISED, "to": 0.0, "over": 2000, "shape": "cosine"}},
+        **{"step_size": {"from": 1.0 * NORMALIZED, "to": 0.0, "over": 2000, "shape": "cosine"}},
         **{"roll": round(30 * 100 / 224)},
     ),
 }
-OWN_CHOICE = {  # nothing is published of the original's; DeepInversion's would drown the class of a single picture
+OWN_CHOICE = {  # unpublished for the original; DeepInversion's would drown the class of a single image
     "original": {"step_size", "gradient_normalization"},
-    "direct-ascent": {"optimizer", "step_size", "steps"},  # one view a step, not 16, and Adam in place of plain steps
+    "direct-ascent": {"optimizer", "step_size", "steps"},  # one view per step, not 16, and Adam instead of plain steps
     "deep-inversion": {"batch_norm_prior"},
 }
 STARTS = {
@@ -74,7 +74,7 @@ STARTS = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_preset_dreams_with_its_published_numbers_and_nothing_else(name):
+def test_every_preset_has_its_published_parameters_and_no_others(name):
     (point,) = expand_grid("a", {"preset": name}).values()
     got, published = vars(as_recipe(point, 100)), vars(PUBLISHED[name])
     for key in got.keys() - OWN_CHOICE.get(name, set()):
@@ -82,10 +82,10 @@ def test_every_preset_dreams_with_its_published_numbers_and_nothing_else(name):
         near = isinstance(expected, float) and not isinstance(got[key], dict)
         assert got[key] == (pytest.approx(expected, rel=2e-3) if near else expected), key
     assert point["start"] == STARTS[name]
-    assert name not in ("deep-inversion", "vital") or point["start_noise"] == NORMALISED
+    assert name not in ("deep-inversion", "vital") or point["start_noise"] == NORMALIZED
 
 
-def test_presets_tell_their_source_and_a_wrong_one_is_refused():
+def test_presets_have_a_source_and_an_unknown_one_is_refused():
     assert set(load_presets()) == {*PUBLISHED, "bird", "portrait"}, "the numbers of these two were found here"
     (bird,) = expand_grid("a", {"preset": "bird"}).values()
     assert as_recipe(bird, 64).steps == tuple(bird["steps"])
@@ -94,7 +94,7 @@ def test_presets_tell_their_source_and_a_wrong_one_is_refused():
         expand_grid("a", {"preset": "google-2051"})
 
 
-def test_lengths_grow_with_the_picture_where_a_recipe_says_at_which_side_they_are_meant():
+def test_lengths_scale_with_the_image_if_a_recipe_has_a_reference_size():
     line, wave = {"from": 2.0, "to": 0.5, "over": 9}, {"from": 1.0, "to": 3.0, "over": 4, "shape": "cosine"}
     lengths = {"blur_sigma": line, "gradient_blur_sigma": {"random": [0.5, 1.0]}, "jitter": 3, "roll": 8, "pad": 5}
     (point,) = expand_grid("a", {**lengths, "reference_size": 64}).values()
@@ -108,7 +108,7 @@ def test_lengths_grow_with_the_picture_where_a_recipe_says_at_which_side_they_ar
     assert smaller.roll == 4 and smaller.blur_sigma["to"] == 0.25
     assert replace(larger, **lengths) == same, "nothing else is scaled"
     (point,) = expand_grid("a", {"blur_sigma": wave, "gradient_blur_sigma": 0.5}).values()
-    assert as_recipe(point, 999).blur_sigma == wave, "lengths are what they are unless a side is given"
+    assert as_recipe(point, 999).blur_sigma == wave, "lengths are not scaled without a reference size"
     (point,) = expand_grid("a", {"blur_sigma": wave, "gradient_blur_sigma": 0.5, "reference_size": 16}).values()
     assert as_recipe(point, 32).blur_sigma == {"from": 2.0, "to": 6.0, "over": 4, "shape": "cosine"}
     assert as_recipe(point, 32).gradient_blur_sigma == 1.0

@@ -87,7 +87,7 @@ def test_each_command_has_help_with_an_example_that_it_takes(name, capsys, monke
 
 def test_a_config_is_checked_and_its_dreams_are_counted(capsys, tmp_path):
     cli.main(["check", str(ROOT / "config/default.yaml")])
-    assert "Study 'default': 376 dreams asked for" in capsys.readouterr().err
+    assert "Study 'default': 376 dreams requested (8 checkpoints" in capsys.readouterr().err
     cli.main(["check", "--study", str(ROOT / "config/default.yaml")])
     assert capsys.readouterr().out == "default\n"
     (tmp_path / "my.yaml").write_text("runs: {a: {modl: x}}\ndreams: {recipes: {a: {}}}")
@@ -97,7 +97,9 @@ def test_a_config_is_checked_and_its_dreams_are_counted(capsys, tmp_path):
 
 def test_the_reference_is_written_in_a_copy_of_the_project_only(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"^Error: 'docs/recipes.md' is not there; run this in a copy of the project$"):
+    with pytest.raises(
+        SystemExit, match=r"^Error: 'docs/recipes.md' does not exist; run this in a copy of the project$"
+    ):
         cli.main(["reference"])
     for name in ("config/README.md", "docs/recipes.md"):
         (tmp_path / name).parent.mkdir()

@@ -1,4 +1,4 @@
-"""The keys of a run: epochs and their names, what is refused before any job, and sizes that models bring."""
+"""The keys of a run: epochs and their names, errors before any job, and default input sizes of models."""
 
 import copy
 import math
@@ -15,7 +15,7 @@ from dreambirds.plan.plan import make_plan
 
 
 def config(size=32, threads=None, **run) -> dict:
-    """Return a small study whose run has these keys."""
+    """Return a small study whose run has the given keys."""
     return {
         "dataset": {"labels": ["blue_jay", "northern_cardinal"], "image_size": size},
         "runs": {"a": {"model": "test_resnet", "epochs": [0, 1], **run}},
@@ -25,7 +25,7 @@ def config(size=32, threads=None, **run) -> dict:
 
 
 @given(st.integers(0, 99_990_000).map(lambda ticks: ticks / 10_000) | st.integers(0, 9999))
-def test_an_epochs_name_is_read_back_as_the_epoch(epoch):
+def test_an_epoch_name_is_parsed_back_to_the_epoch(epoch):
     text = epoch_text(epoch)
     assert parse_epoch(text) == epoch
     assert type(parse_epoch(text)) is (int if epoch == int(epoch) else float)
@@ -35,12 +35,12 @@ def test_an_epochs_name_is_read_back_as_the_epoch(epoch):
 
 
 @given(st.lists(st.integers(0, 99_990_000), min_size=2, max_size=6, unique=True))
-def test_names_sort_as_epochs_do(ticks):
+def test_epoch_names_sort_like_epochs(ticks):
     epochs = sorted(tick / 10_000 for tick in ticks)
     assert sorted(map(epoch_text, epochs)) == [epoch_text(epoch) for epoch in epochs]
 
 
-def test_epochs_are_written_as_people_read_them():
+def test_epoch_names_are_padded_decimal_numbers():
     written = {0: "0000", 4: "0004", 10: "0010", 100: "0100", 9999: "9999", 0.25: "0000.25", 10.5: "0010.5"}
     assert {epoch: epoch_text(epoch) for epoch in written} == written
     assert {text: parse_epoch(text) for text in written.values()} == {text: epoch for epoch, text in written.items()}
@@ -49,7 +49,7 @@ def test_epochs_are_written_as_people_read_them():
     )
 
 
-def test_whole_epochs_stay_whole_beside_fractions():
+def test_integer_epochs_stay_integers_among_fractions():
     plan = make_plan(config(epochs=[0, 0.25, 1.0, 2]))
     assert plan.epochs("a") == [0, 0.25, 1, 2]
     for epochs in (plan.epochs("a"), plan.dreams["epoch"].unique()):
@@ -62,7 +62,7 @@ def test_whole_epochs_stay_whole_beside_fractions():
     assert make_plan(config(epochs=[0, 1])).dreams["epoch"].dtype.kind == "i"
 
 
-def test_a_link_goes_on_from_the_kept_epoch_before_it(tmp_path):
+def test_a_training_job_resumes_from_the_previous_kept_epoch(tmp_path):
     (tmp_path / "w.safetensors").touch()
     plan = make_plan(config(epochs=[0.25, 1, 1.5], weights=str(tmp_path / "w.safetensors")))
     assert previous_checkpoint(plan, "a", "0000.25") == {"pretrained": str(tmp_path / "w.safetensors")}
@@ -81,27 +81,30 @@ def test_a_link_goes_on_from_the_kept_epoch_before_it(tmp_path):
 REFUSED = [
     ({"epochs": [2, 1]}, r"runs\.a\.epochs: must be ascending, not \[2, 1\]"),
     ({"epochs": [0.5, 0.25]}, r"runs\.a\.epochs: must be ascending"),
-    ({"epochs": [1, 1.0]}, r"runs\.a\.epochs: must not repeat a value"),
+    ({"epochs": [1, 1.0]}, r"runs\.a\.epochs: has duplicate values"),
     ({"epochs": [0.00001]}, r"runs\.a\.epochs: must have at most 4 decimals, not 1e-05"),
     ({"epochs": [1, 1.23456]}, r"runs\.a\.epochs: must have at most 4 decimals, not 1\.23456"),
-    ({"epochs": [math.nan]}, r"runs\.a\.epochs\.0: must be of type number, not nan"),
-    ({"epochs": [True]}, r"runs\.a\.epochs\.0: must be of type number, not True"),
-    ({"epochs": ["0.5"]}, r"runs\.a\.epochs\.0: must be of type number, not '0\.5'; .*write 0\.5"),
+    ({"epochs": [math.nan]}, r"runs\.a\.epochs\.0: must be a number, not nan"),
+    ({"epochs": [True]}, r"runs\.a\.epochs\.0: must be a number, not True"),
+    ({"epochs": ["0.5"]}, r"runs\.a\.epochs\.0: must be a number, not '0\.5'; .*write 0\.5"),
     ({"epochs": [-0.5]}, r"runs\.a\.epochs\.0: must be at least 0"),
-    ({"weights": "nowhere.pth"}, r"runs\.a\.weights: 'nowhere\.pth' is not a file \(nor null, 'hub' or 'package'\)"),
+    (
+        {"weights": "nowhere.pth"},
+        r"runs\.a\.weights: 'nowhere\.pth' is not a file; use an existing file, null, 'hub' or 'package'",
+    ),
     ({"weights": "/"}, r"runs\.a\.weights: '/' is not a file"),
     ({"schedule": "cosin"}, r"runs\.a\.schedule: unknown value 'cosin'; did you mean 'cosine'\?"),
     ({"schedule": "plateau"}, r"runs\.a\.schedule: unknown value 'plateau'; .*allowed: constant, cosine"),
     ({"precision": "bfloat"}, r"runs\.a\.precision: unknown value 'bfloat'; did you mean 'bfloat16'\?"),
     ({"precision": 16}, r"runs\.a\.precision: "),
     ({"mixup": -0.1}, r"runs\.a\.mixup: must be at least 0, not -0\.1"),
-    ({"compile": "yes"}, r"runs\.a\.compile: must be of type boolean, not 'yes'"),
+    ({"compile": "yes"}, r"runs\.a\.compile: must be true or false, not 'yes'"),
     ({"gradient_clip": 0}, r"runs\.a\.gradient_clip: must be greater than 0, not 0"),
     ({"class_weights": "balance"}, r"runs\.a\.class_weights: unknown value 'balance'; did you mean 'balanced'\?"),
     ({"class_weights": None}, r"runs\.a\.class_weights: "),
     ({"trainable": "heads"}, r"runs\.a\.trainable: unknown value 'heads'; did you mean 'head'\?"),
     ({"schedule_milestones": [8, 5]}, r"runs\.a\.schedule_milestones: must be ascending, not \[8, 5\]"),
-    ({"schedule_milestones": [0.5]}, r"runs\.a\.schedule_milestones\.0: must be of type integer"),
+    ({"schedule_milestones": [0.5]}, r"runs\.a\.schedule_milestones\.0: must be an integer"),
     ({"schedule_decay": 0}, r"runs\.a\.schedule_decay: must be greater than 0"),
     (
         {"schedule": "wsd", "schedule_epochs": 3, "warmup_epochs": 3},
@@ -109,15 +112,15 @@ REFUSED = [
     ),
     ({"schedule": "rsqrt", "schedule_epochs": 1}, r"runs\.a\.warmup_epochs: must be less .* for 'rsqrt', not 1"),
     ({"schedule": "cosine", "schedule_epochs": 1}, r"runs\.a\.warmup_epochs: must be less .* for 'cosine', not 1"),
-    ({"optimizer": "kron"}, r"runs\.a\.optimizer: timm has no optimiser 'kron'"),
+    ({"optimizer": "kron"}, r"runs\.a\.optimizer: timm has no optimizer 'kron'"),
     ({"model": "test_resnet.nosuchtag", "size": None}, r"runs\.a\.model: .*nosuchtag"),
     ({"threads": {"loader_workers": -1}}, r"threads\.loader_workers: must be at least 0, not -1"),
-    ({"threads": {"loader_workers": 1.5}}, r"threads\.loader_workers: must be of type integer, not 1\.5"),
+    ({"threads": {"loader_workers": 1.5}}, r"threads\.loader_workers: must be an integer, not 1\.5"),
 ]
 
 
 @pytest.mark.parametrize(("changes", "sentence"), REFUSED, ids=lambda value: str(value)[:40])
-def test_what_can_not_be_run_is_one_sentence_with_the_keys_path(changes, sentence):
+def test_faulty_runs_are_refused_with_the_key_path(changes, sentence):
     given_config = config(**changes)
     before = copy.deepcopy(given_config)
     with pytest.raises(UserError, match=f"^{sentence}") as caught:
@@ -137,12 +140,12 @@ GOOD = [
 
 
 @pytest.mark.parametrize("changes", GOOD, ids=str)
-def test_what_can_be_run_is_let_through(changes):
+def test_valid_runs_are_accepted(changes):
     plan = make_plan(config(**changes))
     assert all(plan.config["runs"]["a"][key] == value for key, value in changes.items() if key != "threads")
 
 
-def test_a_file_of_weights_may_be_named_by_home_and_variables(tmp_path, monkeypatch):
+def test_weights_paths_may_use_the_home_folder_and_variables(tmp_path, monkeypatch):
     (tmp_path / "w.pth").touch()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MY_WEIGHTS", str(tmp_path))
@@ -150,7 +153,7 @@ def test_a_file_of_weights_may_be_named_by_home_and_variables(tmp_path, monkeypa
         assert previous_checkpoint(make_plan(config(weights=name)), "a", 0) == {"pretrained": str(tmp_path / "w.pth")}
 
 
-def test_without_a_size_it_is_the_models_own():
+def test_the_default_image_size_is_that_of_the_models():
     assert make_plan(config(None)).config["dataset"]["image_size"] == 160
     assert make_plan(config(None, model="inception_v4")).config["dataset"]["image_size"] == 299
     narrow = config(None, model="test_vit", model_options={"img_size": [64, 96]})
@@ -158,15 +161,15 @@ def test_without_a_size_it_is_the_models_own():
 
 
 def two(other: dict) -> dict:
-    """Return a study of two runs without a size."""
+    """Return a study of two runs without an image size."""
     study = config(None)
     study["runs"]["b"] = other
     return study
 
 
-def test_models_of_different_sizes_need_a_number_and_those_of_one_do_not():
+def test_models_with_different_input_sizes_need_an_image_size():
     with pytest.raises(
-        UserError, match=r"^dataset\.image_size: null needs models of one size, not a 160, b 299; set a"
+        UserError, match=r"^dataset\.image_size: null needs models with one input size, not a 160, b 299; set a"
     ):
         make_plan(two({"model": "inception_v4"}))
     assert make_plan(two({"model": "test_vit"})).config["dataset"]["image_size"] == 160

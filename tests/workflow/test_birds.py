@@ -34,7 +34,7 @@ def snakemake(folder: Path, *arguments: str) -> str:
 
 def test_a_dry_run_without_the_data_says_what_is_fetched_first(tmp_path):
     said = snakemake(tmp_path, "-n", "--configfile", str(CONFIG))
-    assert "The photographs are not here yet: this fetches the CSE455 birds" in said and "download_cse455" in said
+    assert "The data set is missing: this run downloads the CSE455 birds" in said and "download_cse455" in said
     assert not (tmp_path / "results").exists()
 
 

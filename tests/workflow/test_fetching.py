@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.studies import count_jobs
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -67,18 +69,19 @@ def print_nothing(*_):
 def test_the_same_command_fetches_and_then_goes_on(fresh, served):
     fresh.config["dataset"] = {"source": "cub", "image_size": 32}
     shown = fresh.run("-n")
-    assert shown.count("this fetches CUB-200-2011") == 1 and "download_cub" in shown and "train" not in shown.split()
+    assert shown.count("this run downloads CUB-200-2011") == 1
+    assert set(count_jobs(shown)) == {"download_cub", "all"}
     hidden = served.rename(served.with_suffix(".elsewhere"))
     failed = fresh.snakemake()
     assert failed.returncode != 0 and "cub.tgz cannot be fetched: the server answers 404" in failed.stdout
     assert "Traceback" not in failed.stdout and not (fresh.folder / "resources/cub/CUB_200_2011").exists()
     hidden.rename(served)
-    assert "then the same command again trains and dreams" in fresh.run()
+    assert "Run the same command again to train and dream" in fresh.run()
     assert (fresh.folder / "resources/cub/CUB_200_2011/images/001.Blue_Jay/Blue_Jay_3.jpg").is_file()
     assert not fresh.results.exists()
     served.unlink()
     planned = fresh.run("-n")
-    assert "dreams asked for" in planned and "download_cub" not in planned and "same command" not in planned
+    assert "dreams requested" in planned and "download_cub" not in planned and "same command" not in planned
     fresh.run("dataset_only")
     labels = (fresh.results / "dataset/labels.csv").read_text()
     assert "White Pelican" in labels and labels.count(",3,1") == 3, "train and test as the archive divides them"

@@ -15,13 +15,13 @@ from dreambirds.io import digest_of
 from dreambirds.plan import targets
 from dreambirds.plan.paths import picture_path
 from dreambirds.plan.plan import make_plan
-from tests.helpers.studies import count_jobs
+from tests.helpers.studies import Study, count_jobs
 
 
 def test_a_dry_run_says_how_many_dreams_there_are(study):
     said = study.run("-n")
-    assert "Study 'tiny': 12 dreams asked for (2 checkpoints of 1 run(s), 1 recipes, 3 labels" in said
-    assert "0 there already" in said
+    assert "Study 'tiny': 12 dreams requested (2 checkpoints, 1 run, 1 recipe, 3 classes), 0 of them exist." in said
+    assert "Expected: time unknown until the first epoch; about " in said
     assert count_jobs(said)["dream"] == 2 and count_jobs(said)["train"] == 2
 
 
@@ -51,7 +51,14 @@ def test_the_study_makes_everything_it_promises(study):
 
 def test_nothing_is_to_be_done_on_a_finished_study(study):
     said = study.run()
-    assert "Nothing to be done" in said and "12 there already" in said
+    assert "Nothing to be done" in said and "12 of them exist." in said and "Expected" not in said
+
+
+def test_a_later_epoch_is_estimated_from_the_times_of_earlier_jobs(study):
+    config = copy.deepcopy(study.config)
+    config["runs"]["scratch"]["epochs"].append(5)
+    said = Study(study.folder, config).run("-n")
+    assert re.search(r"^Expected: about \d+ s on 2 cores; about \d+ MB of disk\.$", said, re.MULTILINE), said
 
 
 def test_pictures_carry_their_provenance(study):

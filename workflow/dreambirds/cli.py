@@ -20,6 +20,8 @@ def check(asked: argparse.Namespace) -> None:
     if asked.study:
         print(study_of(asked.config))
         return
+    from snakemake.utils import available_cpu_count
+
     from dreambirds.plan.plan import make_plan
     from dreambirds.startup.preflight import announce_study, missing_download
 
@@ -27,7 +29,7 @@ def check(asked: argparse.Namespace) -> None:
     if resource:
         print(f"{resource.title} must be downloaded to '{resource.place}' before the study's classes are known")
     else:
-        announce_study(make_plan(config))
+        announce_study(make_plan(config), available_cpu_count())
 
 
 def missing(asked: argparse.Namespace) -> None:

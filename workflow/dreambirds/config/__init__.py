@@ -1,4 +1,4 @@
-"""From a config file to the table of dreams that a study asks for; reads no picture and imports no torch."""
+"""Read, check and expand a config, without reading images or importing torch."""
 
-# the views of a dream, and what the names of their files end in
+# the views of a dream, and the suffixes of their file names
 VIEWS = {"raw": "", "rescaled": "-rescaled"}

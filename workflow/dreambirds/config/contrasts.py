@@ -1,4 +1,4 @@
-"""What an experiment asks of its study: which dreams it sets against which others, or against chance."""
+"""Experiments: comparisons between dreams of a study, or with chance."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,9 +22,10 @@ WITHOUT_VIEW = ("dreamer_probability", "dreamer_top1", "mean_abs_change", "secon
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sets of dreams that differ in `vary`: `baseline` (None is chance) and `compared` are its values there.
+    """Two sets of dreams that differ in `vary`, a column or a recipe's parameter.
 
-    `where` holds the values of other columns that count, and `measures` what is compared.
+    `baseline` (None is chance) and `compared` are the values of `vary` in the two sets. `where` lists the accepted
+    values of other columns. `measures` are the compared columns.
     """
 
     vary: str
@@ -35,22 +36,28 @@ class Comparison:
 
 
 class DreamQuery:
-    """The dreams of a study as experiments speak of them: by places, by parameters, and by recipes of the config, each
-    of which stands for all points of its grid."""
+    """Selection of a study's dreams by column, recipe of the config, or parameter.
+
+    A recipe of the config stands for all points of its grid.
+    """
 
     def __init__(self, grids: dict[str, Section], recipes: dict[str, Section], table: pd.DataFrame):
-        """Take the recipes as the config writes them, the same spread out, and a table with one row for each view of
-        each dream, whose index is its own."""
+        """Take the recipes of the config, the expanded recipes, and the table of dreams.
+
+        The table has one row per dream and view, and a unique index.
+        """
         self.recipes = recipes
         self.origins = {point: name for name, grid in grids.items() for point in expand_grid(name, grid)}
         self.table = table
 
-    def pick(self, chosen: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
-        """Return the rows that have one of the wanted values in each column; ``first`` and ``last`` are a run's epochs
-        and a recipe's steps."""
+    def pick(self, accepted: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
+        """Return the rows that have an accepted value in each of the given columns.
+
+        ``first`` and ``last`` mean the first and last epoch of each run, and the first and last step of each recipe.
+        """
         rows = self.table
-        for column, wanted in chosen.items():
-            rows = rows[self._holds(rows, column, list(wanted))]
+        for column, values in accepted.items():
+            rows = rows[self._matches(rows, column, list(values))]
         return rows
 
     def side(self, comparison: Comparison, value: object) -> pd.DataFrame:
@@ -58,12 +65,12 @@ class DreamQuery:
         return self.pick({**comparison.where, comparison.vary: [value]})
 
     def pairs(self, comparison: Comparison) -> pd.DataFrame:
-        """Return the pairs of a comparison of two values, as the columns ``baseline`` and ``compared`` of the table's
-        index.
+        """Return the pairs of a comparison: columns ``baseline`` and ``compared``.
 
-        The two dreams of a pair are of one label and alike in all but what varies, but for the last epochs of runs and
-        the last steps of recipes, which may be other ones; under varied recipes they share the seed. No dream is its
-        own pair.
+        They contain values of the table's index.
+        The two dreams of a pair have the same label and differ only in what varies. There are two exceptions: first
+        and last epochs of different runs, and first and last steps of different recipes, may have different numbers.
+        If recipes vary, the dreams of a pair share the seed. A dream is never paired with itself.
         """
         keys = ["label", "partner", *_shared(comparison)]
         sides = []
@@ -73,35 +80,36 @@ class DreamQuery:
         both = sides[0].merge(sides[1], on=keys)[["baseline", "compared"]]
         return both[both["baseline"] != both["compared"]]
 
-    def _holds(self, rows: pd.DataFrame, column: str, wanted: list[Any]) -> pd.Series:
+    def _matches(self, rows: pd.DataFrame, column: str, accepted: list[Any]) -> pd.Series:
         if column in ("epoch", "step"):
-            whole = self.table.groupby("run" if column == "epoch" else "recipe")[column]
-            held = rows[column].isin([value for value in wanted if value not in ENDS])
-            for word in set(wanted) & set(ENDS):
-                held |= rows[column] == whole.transform(ENDS[word])[rows.index]
-            return held
+            groups = self.table.groupby("run" if column == "epoch" else "recipe")[column]
+            matches = rows[column].isin([value for value in accepted if value not in ENDS])
+            for end in set(accepted) & set(ENDS):
+                matches |= rows[column] == groups.transform(ENDS[end])[rows.index]
+            return matches
         values = self.values(rows, column)
-        return values.isin(wanted) if column in FACTORS else values.map(lambda value: value in wanted)
+        return values.isin(accepted) if column in FACTORS else values.map(lambda value: value in accepted)
 
     def values(self, rows: pd.DataFrame, column: str) -> pd.Series:
-        """Return what rows have in a column, or of a recipe's parameter."""
+        """Return the values of rows in a column, or of a parameter of their recipes."""
         if column == "recipe":
             return rows["recipe"].map(self.origins)
         return rows[column] if column in FACTORS else rows["recipe"].map(lambda name: self.recipes[name][column])
 
     def _partners(self, rows: pd.DataFrame, vary: str) -> pd.Series:
-        """Return a word for each row that those share which differ, of all that a recipe says, in `vary` only."""
+        """Return a key per row, equal for rows whose recipes differ only in `vary`."""
         if vary == "recipe":
             return rows["recipe"].map(lambda name: self.recipes[name]["seed"])
-        apart = {"steps", vary} if vary not in FACTORS else set()
-        words = {
-            name: digest_of({key: value for key, value in recipe.items() if key not in apart})
+        ignored = {"steps", vary} if vary not in FACTORS else set()
+        digests = {
+            name: digest_of({key: value for key, value in recipe.items() if key not in ignored})
             for name, recipe in self.recipes.items()
         }
-        return rows["recipe"].map(words)
+        return rows["recipe"].map(digests)
 
 
 def _shared(comparison: Comparison) -> list[str]:
+    """Return the columns in which the two dreams of a pair must agree."""
     vary = comparison.vary
     loose = "epoch" if vary == "run" else None if vary in ("epoch", "step", "view") else "step"
     if loose and not set(comparison.where[loose]) <= set(ENDS):
@@ -110,15 +118,15 @@ def _shared(comparison: Comparison) -> list[str]:
 
 
 def by_view(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of dreams with a row for each view, told by the column ``view``."""
+    """Return a table of dreams with one row per dream and view (column ``view``)."""
     return pd.concat([table.assign(view=view) for view in VIEWS], ignore_index=True)
 
 
 def list_comparisons(config: Section, recipes: dict[str, Section], table: pd.DataFrame) -> list[Comparison]:
-    """Return the comparisons of a study's experiment, none without one.
+    """Return the comparisons of a study's experiment, or an empty list if it has none.
 
-    `table` has a row a dream. Raises UserError, with the key's full path, where no dreams have what is asked for, or
-    none are alike in all else.
+    `table` has one row per dream. Raises UserError, with the key's full path, if no dreams have the selected values,
+    or if no two dreams differ only in what varies.
     """
     if config["experiment"] is None:
         return []
@@ -133,65 +141,64 @@ def list_comparisons(config: Section, recipes: dict[str, Section], table: pd.Dat
 def _compare(contrast: Section, dreams: DreamQuery, where: str) -> list[Comparison]:
     allowed = {*FACTORS, *next(iter(dreams.recipes.values()))} - {"steps"}
     vary, measures = contrast["vary"], contrast["measures"]
-    _check_word(vary, allowed - {"label"}, f"{where}.vary")
-    for word in contrast["where"]:
-        _check_word(word, allowed - {vary}, f"{where}.where")
-    chosen = _chosen(contrast, dreams, where)
-    values = _values(contrast, dreams, chosen, where)
+    _check_factor(vary, allowed - {"label"}, f"{where}.vary")
+    for name in contrast["where"]:
+        _check_factor(name, allowed - {vary}, f"{where}.where")
+    accepted = _accepted(contrast, dreams, where)
+    values = _values(contrast, dreams, accepted, where)
     _check_measures(contrast, where)
     if contrast["against"] == CHANCE:
-        return [Comparison(vary, None, value, chosen, measures) for value in values]
+        return [Comparison(vary, None, value, accepted, measures) for value in values]
     if len(values) < 2:
-        raise UserError(f"{where}.values: two values at least are compared, or one against {CHANCE}")
+        raise UserError(f"{where}.values: at least two values are needed; add one, or set 'against: {CHANCE}'")
     baselines = values if contrast["against"] == "previous" else [values[0]] * len(values)
-    asked = [Comparison(vary, *sides, chosen, measures) for sides in zip(baselines, values[1:], strict=False)]
-    found = [each for each in asked if len(dreams.pairs(each))]
-    if not found or (contrast["values"] and len(found) < len(asked)):
-        lost = next(each for each in asked if each not in found)
-        raise UserError(
-            f"{where}: no two dreams differ in {vary} {lost.baseline} and {lost.compared} and in nothing else"
-        )
-    return found
+    comparisons = [Comparison(vary, *sides, accepted, measures) for sides in zip(baselines, values[1:], strict=False)]
+    paired = [each for each in comparisons if len(dreams.pairs(each))]
+    if not paired or (contrast["values"] and len(paired) < len(comparisons)):
+        empty = next(each for each in comparisons if each not in paired)
+        problem = f"no two dreams differ only in {vary}, {empty.baseline} and {empty.compared}"
+        raise UserError(f"{where}: {problem}; change 'values' or 'where'")
+    return paired
 
 
-def _check_word(word: str, allowed: set[str], where: str) -> None:
-    if word not in allowed:
-        raise UserError(f"{where}: '{word}' is nothing that dreams can be told by here; {did_you_mean(word, allowed)}")
+def _check_factor(name: str, allowed: set[str], where: str) -> None:
+    if name not in allowed:
+        raise UserError(f"{where}: unknown factor '{name}'; {did_you_mean(name, allowed)}")
 
 
-def _chosen(contrast: Section, dreams: DreamQuery, where: str) -> dict[str, list[Any]]:
-    """Return what counts beside the column that varies: `USUAL`, where nothing else is said."""
-    given = {word: value if isinstance(value, list) else [value] for word, value in contrast["where"].items()}
-    chosen = {**USUAL, **given}
-    chosen.pop(contrast["vary"], None)
-    for word, wanted in chosen.items():
-        for value in wanted:
-            _check_value(dreams, {}, word, value, f"{where}.where.{word}")
-    if dreams.pick(chosen).empty:
-        raise UserError(f"{where}.where: no dream has all of this")
-    return chosen
+def _accepted(contrast: Section, dreams: DreamQuery, where: str) -> dict[str, list[Any]]:
+    """Return the accepted values by column: those given, else `USUAL`; not of `vary`."""
+    given = {name: value if isinstance(value, list) else [value] for name, value in contrast["where"].items()}
+    accepted = {**USUAL, **given}
+    accepted.pop(contrast["vary"], None)
+    for name, values in accepted.items():
+        for value in values:
+            _check_value(dreams, {}, name, value, f"{where}.where.{name}")
+    if dreams.pick(accepted).empty:
+        raise UserError(f"{where}.where: no dream has all of these values; change or remove one")
+    return accepted
 
 
-def _values(contrast: Section, dreams: DreamQuery, chosen: dict[str, list[Any]], where: str) -> list[Any]:
+def _values(contrast: Section, dreams: DreamQuery, accepted: dict[str, list[Any]], where: str) -> list[Any]:
     vary = contrast["vary"]
     values: list[Any] | None = contrast["values"]
     if values is None:
-        found = _all(dreams, dreams.pick(chosen), vary)
+        found = _distinct(dreams, dreams.pick(accepted), vary)
         return sorted(found) if vary in ("epoch", "step") else found
     for value in values:
-        _check_value(dreams, chosen, vary, value, f"{where}.values")
+        _check_value(dreams, accepted, vary, value, f"{where}.values")
     return values
 
 
-def _check_value(dreams: DreamQuery, chosen: dict[str, list[Any]], column: str, value: object, where: str) -> None:
-    plain = not isinstance(value, (dict, list))
-    if (column in FACTORS and not plain) or dreams.pick({**chosen, column: [value]}).empty:
-        found = _all(dreams, dreams.pick(chosen), column)
+def _check_value(dreams: DreamQuery, accepted: dict[str, list[Any]], column: str, value: object, where: str) -> None:
+    scalar = not isinstance(value, (dict, list))
+    if (column in FACTORS and not scalar) or dreams.pick({**accepted, column: [value]}).empty:
+        found = _distinct(dreams, dreams.pick(accepted), column)
         raise UserError(f"{where}: no dream has {column} '{value}'; {did_you_mean(value, found)}")
 
 
-def _all(dreams: DreamQuery, rows: pd.DataFrame, column: str) -> list[Any]:
-    """Return the different values that rows have, in their order; a parameter may be a dict."""
+def _distinct(dreams: DreamQuery, rows: pd.DataFrame, column: str) -> list[Any]:
+    """Return the distinct values of a column, in order; they may be dicts."""
     found: list[Any] = []
     for value in dreams.values(rows, column):
         if value not in found:
@@ -202,6 +209,6 @@ def _all(dreams: DreamQuery, rows: pd.DataFrame, column: str) -> list[Any]:
 def _check_measures(contrast: Section, where: str) -> None:
     for measure in contrast["measures"]:
         if contrast["against"] == CHANCE and measure not in OF_CHANCE:
-            raise UserError(f"{where}.measures: '{measure}' has no chance; {did_you_mean(measure, OF_CHANCE)}")
+            raise UserError(f"{where}.measures: '{measure}' has no chance level; {did_you_mean(measure, OF_CHANCE)}")
         if contrast["vary"] == "view" and measure in WITHOUT_VIEW:
-            raise UserError(f"{where}.measures: '{measure}' is the same in both views")
+            raise UserError(f"{where}.measures: '{measure}' is the same in both views; remove it")

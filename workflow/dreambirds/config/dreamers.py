@@ -1,6 +1,6 @@
-"""Which runs and epochs dream a recipe: those that its keys `runs` and `epochs` name, of those that the study keeps.
+"""Select the checkpoints that dream a recipe, from its keys `runs` and `epochs`.
 
-They decide which dreams there are and never a pixel, so they are no parameters of a dream.
+These keys determine which dreams exist, but not their pixels, so they are not parameters of a dream.
 """
 
 from collections.abc import Mapping
@@ -16,40 +16,40 @@ Epochs = list[int | float]
 
 
 def parameter_names() -> list[str]:
-    """Return the keys of a recipe that its dreams depend on, in the order of the schema."""
+    """Return the keys of a recipe that its dreams depend on, in schema order."""
     return [key for key in load_schema("recipe")["properties"] if key not in RESTRICTIONS]
 
 
 def list_dreamers(recipe: Mapping[str, Any], runs: Mapping[str, Section], where: str) -> dict[str, Epochs]:
-    """Return the epochs of each run that dream a recipe, in the study's order.
+    """Return the epochs that dream a recipe, by run, in the study's order.
 
-    `runs` are the config's sections; `where` is the path of the recipe's. Raises UserError, with the key's path, where
-    the study has no such run, where no run keeps such an epoch, or where a run is left without one.
+    `runs` are the sections of all runs by name; `where` is the path of the recipe. Raises UserError, with the key's
+    path, if a run does not exist, if no run keeps an epoch, or if a run keeps none of the epochs.
     """
-    named = recipe.get("runs")
-    for run in named or ():
+    selected = recipe.get("runs")
+    for run in selected or ():
         if run not in runs:
             raise UserError(f"{where}.runs: the study has no run '{run}'; {did_you_mean(run, runs)}")
-    kept = {run: keys["epochs"] for run, keys in runs.items() if named is None or run in named}
+    kept = {run: keys["epochs"] for run, keys in runs.items() if selected is None or run in selected}
     return kept if recipe.get("epochs") is None else _restrict(kept, recipe["epochs"], f"{where}.epochs")
 
 
-def _restrict(kept: dict[str, Epochs], wanted: list[Any], where: str) -> dict[str, Epochs]:
-    numbers = {parse_epoch(epoch) for epoch in wanted if epoch != LAST}
-    known = {epoch for epochs in kept.values() for epoch in epochs}
-    for epoch in sorted(numbers - known):
-        hint = did_you_mean(epoch, [*known, LAST])
-        raise UserError(f"{where}: no checkpoint of epoch {epoch} is kept by {', '.join(kept)}; {hint}")
+def _restrict(kept: dict[str, Epochs], selected: list[Any], where: str) -> dict[str, Epochs]:
+    numbers = {parse_epoch(epoch) for epoch in selected if epoch != LAST}
+    available = {epoch for epochs in kept.values() for epoch in epochs}
+    for epoch in sorted(numbers - available):
+        runs = ", ".join(f"'{run}'" for run in kept)
+        raise UserError(f"{where}: epoch {epoch} is not kept by {runs}; {did_you_mean(epoch, [*available, LAST])}")
     dreaming = {}
     for run, epochs in kept.items():
-        last = epochs[-1:] if LAST in wanted else []
+        last = epochs[-1:] if LAST in selected else []
         dreaming[run] = [epoch for epoch in epochs if epoch in numbers or epoch in last]
         if not dreaming[run]:
-            told = f"the run '{run}' keeps none of these, but {', '.join(map(str, epochs))}"
-            raise UserError(f"{where}: {told}; add one of them, or set `runs` without it")
+            problem = f"the run '{run}' keeps none of these epochs, only {', '.join(map(str, epochs))}"
+            raise UserError(f"{where}: {problem}; add one of these, or exclude the run by setting 'runs'")
     return dreaming
 
 
 def overlap(one: Mapping[str, Epochs], other: Mapping[str, Epochs]) -> bool:
-    """Tell whether two recipes are dreamt by the same epoch of a run."""
+    """Return whether any epoch of a run dreams both recipes."""
     return any(set(epochs) & set(other.get(run, ())) for run, epochs in one.items())

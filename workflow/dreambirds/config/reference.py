@@ -1,4 +1,4 @@
-"""Make config/README.md from the schemas, and the presets' part of docs/recipes.md from presets.yaml."""
+"""Generate config/README.md from the schemas, and the presets in docs/recipes.md."""
 
 import json
 import textwrap
@@ -12,52 +12,59 @@ from dreambirds.config.load import load_schema
 from dreambirds.config.recipes import load_presets
 from dreambirds.errors import UserError
 
-_NO_DEFAULT = {False: "must be given", True: "none"}
-BEGIN, END = "<!-- made from presets.yaml by make manual -->\n", "<!-- end -->\n"
+_NO_DEFAULT = {False: "required", True: "none"}
+_PLURALS = {"string": "strings", "number": "numbers", "integer": "integers"}
+_YAML_TYPES = {"array": "list", "object": "mapping"}
+BEGIN, END = "<!-- generated from presets.yaml by make manual -->\n", "<!-- end -->\n"
 
 INTRODUCTION = """\
-# The config: one YAML file a study
+# Config reference
 
-`default.yaml` is what `make` runs. Copy it, change it, and run `make CONFIG=my.yaml` or `snakemake --cores all
---configfile my.yaml`. A key that is left out has the default given here (in a recipe, the one of the preset `original`;
-another preset has others); a key, model, label or value that is not allowed is refused, with the nearest allowed one,
-before any job starts.
+This page lists every key of a study's config: what it sets, which values are allowed, and its default. A config is one
+YAML file per study.
 
-*This page is made from `workflow/schemas/` by `make manual`; a test compares them.*
+`default.yaml` is the config that `make` runs. Copy it, change it, and run `make CONFIG=my.yaml` or `snakemake --cores
+all --configfile my.yaml`. An unknown key, model, label or value is refused before any job starts, with the closest
+allowed name.
+
+*Generated from `workflow/schemas/` by `make manual`. Do not edit this page; a test checks that it is up to date.*
 """
-GRIDS = """
-A recipe is a `preset` and what overrides it; [docs/recipes.md](../docs/recipes.md) shows them all.
+RECIPES = """
+A recipe is a `preset` and the keys that override it. The defaults in the table above are those of the preset
+`original`; [docs/recipes.md](../docs/recipes.md) lists the values of every preset.
 
-Any recipe key but `steps`, `runs` and `epochs` may hold a **list**: each combination of listed values becomes a recipe
-of its own, named after what varies (`blur-blur_sigma-0.25`); `results/<study>/recipes.csv` lists them all with every
-parameter. A folder as `start_path` is such a list of its photographs.
+**Grids.** Any key except `steps`, `runs` and `epochs` accepts a list of values. Each combination of values becomes a
+separate recipe, named after the values that vary (`blur-blur_sigma-0.25`). A folder as `start_path` is a list of its
+photographs. `results/<study>/recipes.csv` lists all recipes and their parameters.
 
-`runs` and `epochs` say which checkpoints dream a recipe, so that a costly one is not paid for where nobody looks:
-`portrait: {preset: bird, runs: [pretrained], epochs: [0, last]}`. They change no picture, and what was dreamt stays.
+**Checkpoints.** `runs` and `epochs` select the checkpoints that dream a recipe, for example to limit an expensive one:
+`portrait: {preset: bird, runs: [pretrained], epochs: [0, last]}`. They do not change any image, and existing dreams are
+kept.
 
-A width, factor, angle, share or step is a number, `{random: [low, high]}` (drawn anew each step; not for a step) or
-`{from: a, to: b, over: steps}` (moving from a to b, then staying; with `shape: cosine` along half a wave).
+**Schedules.** A schedule is `{random: [low, high]}`, which is drawn uniformly at each step (not for `step_size` and
+`crop_area`), or `{from: a, to: b, over: steps}`, which changes linearly from a to b and then stays at b. With
+`shape: cosine`, it follows half a cosine wave.
 
-A layer is named as timm does (`layer3.0.conv2`, `blocks.4`), or by depth: `50%` is the middle one of timm's stages. A
-wrong name is refused with the nearest one.
+**Layers.** A layer is given by its timm name (`layer3.0.conv2`, `blocks.4`) or by its depth: `50%` is the middle one of
+timm's stages. An unknown name is refused with the closest one.
 """
 
 
-def manual() -> str:
+def reference_page() -> str:
     """Return the text of config/README.md."""
     config, recipe = load_schema("config"), load_schema("recipe")
     sections = [
-        ("The study", "", {key: config["properties"][key] for key in ("study", "judges", "gpu")}),
-        ("`dataset`: what the models learn from", "dataset.", config["properties"]["dataset"]["properties"]),
-        ("`runs.<name>`: ways to train", "", config["$defs"]["run"]["properties"]),
-        ("`dreams`", "dreams.", config["properties"]["dreams"]["properties"]),
-        ("`dreams.recipes.<name>`: ways to dream", "", _with_preset(recipe["properties"])),
-        ("`judges.<name>`: who judges the dreams", "", config["$defs"]["judge"]["properties"]),
-        ("`experiment`: what the study asks", "experiment.", config["properties"]["experiment"]["properties"]),
-        ("`experiment.contrasts`: what is compared", "", config["$defs"]["contrast"]["properties"]),
-        ("`montage`: how montages look", "montage.", config["properties"]["montage"]["properties"]),
-        ("`pictures`: how films look", "pictures.", config["properties"]["pictures"]["properties"]),
-        ("`threads`", "threads.", config["properties"]["threads"]["properties"]),
+        ("Top-level keys", "", {key: config["properties"][key] for key in ("study", "judges", "gpu")}),
+        ("`dataset`: training images", "dataset.", config["properties"]["dataset"]["properties"]),
+        ("`runs.<name>`: training runs", "", config["$defs"]["run"]["properties"]),
+        ("`dreams`: labels and recipes", "dreams.", config["properties"]["dreams"]["properties"]),
+        ("`dreams.recipes.<name>`: parameters of dreams", "", _with_preset(recipe["properties"])),
+        ("`judges.<name>`: networks that classify dreams", "", config["$defs"]["judge"]["properties"]),
+        ("`experiment`: question and comparisons", "experiment.", config["properties"]["experiment"]["properties"]),
+        ("`experiment.contrasts`: a list of comparisons", "", config["$defs"]["contrast"]["properties"]),
+        ("`montage`: appearance of montages", "montage.", config["properties"]["montage"]["properties"]),
+        ("`pictures`: appearance of films", "pictures.", config["properties"]["pictures"]["properties"]),
+        ("`threads`: CPU threads per job", "threads.", config["properties"]["threads"]["properties"]),
     ]
     parts = [INTRODUCTION]
     for title, prefix, properties in sections:
@@ -66,12 +73,12 @@ def manual() -> str:
             "\n".join([f"\n## {title}\n", "| key | allowed | default | meaning |", "|---|---|---|---|", *rows, ""])
         )
         if "recipes.<name>" in title:
-            parts.append(GRIDS)
+            parts.append(RECIPES)
     return "".join(parts)
 
 
 def _with_preset(properties: dict[str, Any]) -> dict[str, Any]:
-    """Return the keys of a recipe with the defaults that hold: those of the default preset, where it sets a key."""
+    """Return the keys of a recipe; the defaults are those of the default preset."""
     set_by_preset = load_presets()[properties["preset"]["default"]].recipe
     return {
         key: {**schema, "default": set_by_preset[key]} if key in set_by_preset else schema
@@ -80,13 +87,13 @@ def _with_preset(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(key: str, schema: dict[str, Any], *schemas: dict[str, Any]) -> Iterator[str]:
-    described = _resolve(schema, schemas)
-    if "properties" in described and "$ref" not in schema:
-        for name, inner in described["properties"].items():
+    resolved = _resolve(schema, schemas)
+    if "properties" in resolved and "$ref" not in schema:
+        for name, inner in resolved["properties"].items():
             yield from _rows(f"{key}.{name}", inner, *schemas)
         return
     default = f"`{json.dumps(schema['default'])}`" if "default" in schema else _NO_DEFAULT["$ref" in schema]
-    yield f"| `{key}` | {_allowed(described)} | {default} | {schema['description']} |"
+    yield f"| `{key}` | {_allowed(resolved)} | {default} | {schema['description']} |"
 
 
 def _resolve(schema: dict[str, Any], schemas: tuple[dict[str, Any], ...]) -> dict[str, Any]:
@@ -102,29 +109,54 @@ def _allowed(schema: dict[str, Any]) -> str:
     if "oneOf" in schema:
         title: str = schema["title"]
         return title
-    kind = schema["type"] if isinstance(schema["type"], str) else " or ".join(schema["type"])
-    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
-    more = "" if low is None else f" {'>' if 'exclusiveMinimum' in schema else '≥'} {low}"
-    return kind + more + ("" if high is None else f", ≤ {high}")
+    types = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    items = _allowed_items(schema.get("items", {})) if "array" in types else ""
+    if items:
+        values = f"list of {items}"
+    else:
+        values = " or ".join(_YAML_TYPES.get(name, name) for name in types if name != "null") + _range(schema)
+    return f"{values}{',' if '≤' in values else ''} or null" if "null" in types else values
+
+
+def _allowed_items(items: dict[str, Any]) -> str:
+    """Return the allowed items of a list; empty if they have several types."""
+    if "oneOf" in items or "enum" in items:
+        return _allowed(items)
+    return f"{_PLURALS[items['type']]}{_range(items)}" if str(items.get("type")) in _PLURALS else ""
+
+
+def _range(schema: dict[str, Any]) -> str:
+    """Return the limits of a number, such as `` ≥ 0, < 1``."""
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {_number(schema[key])}" for key, sign in signs.items() if key in schema]
+    return f" {', '.join(limits)}" if limits else ""
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else str(value)
 
 
 def with_presets(page: str) -> str:
-    """Return a page with what lies between its two marks written anew: a section a preset."""
+    """Return a page with one section per preset between its two markers."""
     head, tail = page.partition(BEGIN)[0], page.partition(END)[2]
     sections = []
     for name, preset in load_presets().items():
         keys = yaml.safe_dump({name: {"preset": name, **preset.recipe}}, sort_keys=False, default_flow_style=None)
-        told = [f"**From** {preset.source}", f"**Differs**: {preset.differs}" if preset.differs else ""]
-        words = "\n\n".join(textwrap.fill(text, 118, break_long_words=False) for text in told if text)
-        sections.append(f"\n### `{name}`\n\n{words}\n\n```yaml\n{keys}```\n")
+        parts = [f"**Source**: {preset.source}", f"**Differences**: {preset.differs}" if preset.differs else ""]
+        text = "\n\n".join(
+            textwrap.fill(part, 118, break_long_words=False, break_on_hyphens=False) for part in parts if part
+        )
+        sections.append(f"\n### `{name}`\n\n{text}\n\n```yaml\n{keys}```\n")
     return head + BEGIN + "".join(sections) + "\n" + END + tail
 
 
 def write_manual(root: Path) -> None:
-    """Write config/README.md and the presets' part of docs/recipes.md below a copy of the project. Raises UserError
-    where there is no docs/recipes.md."""
+    """Write config/README.md and the presets in docs/recipes.md below `root`.
+
+    Raises UserError if docs/recipes.md does not exist.
+    """
     page = root / "docs" / "recipes.md"
     if not page.is_file():
-        raise UserError(f"'{page}' is not there; run this in a copy of the project")
-    (root / "config" / "README.md").write_text(manual())
+        raise UserError(f"'{page}' does not exist; run this in a copy of the project")
+    (root / "config" / "README.md").write_text(reference_page())
     page.write_text(with_presets(page.read_text()))

@@ -13,17 +13,17 @@ from dreambirds.models.packages import find_weights
 from dreambirds.shapes import as_size, shape_of
 
 _MODEL = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
-DECIDED = {
-    "model_name": "`model` names the model",
-    "num_classes": "a model has as many classes as there are labels",
-    "in_chans": "every picture has 3 channels",
-    "features_only": "a model must tell classes apart",
-    "pretrained": "`weights` tells where they come from",
-    "checkpoint_path": "`weights` tells where they come from",
+FIXED_OPTIONS = {
+    "model_name": "set `model` instead",
+    "num_classes": "it is the number of the study's classes",
+    "in_chans": "images always have 3 channels",
+    "features_only": "the model must be a classifier",
+    "pretrained": "set `weights` instead",
+    "checkpoint_path": "set `weights` instead",
 }
 _OPTIMIZER = re.compile(r"^\s+name='(\w+)'", re.MULTILINE)
-DECIMALS = 4
-FALLING = ("cosine", "tanh", "poly", "wsd", "rsqrt")
+MAX_DECIMALS = 4
+DECAYING_SCHEDULES = ("cosine", "tanh", "poly", "wsd", "rsqrt")
 
 
 @cache
@@ -34,30 +34,36 @@ def model_names() -> frozenset[str]:
 
 @cache
 def optimizer_names() -> frozenset[str]:
-    """Return the names of timm's optimisers, read likewise, but for those whose state is no plain numbers or that
-    need a second derivative, a GPU or a further library."""
+    """Return the names of usable timm optimizers, read from its source.
+
+    Excluded are optimizers whose state is not plain numbers, and those that need second derivatives, a GPU or another
+    library.
+    """
     names = _names("optim", _OPTIMIZER)
     return frozenset(name for name in names if not name.startswith(("kron", "adahessian", "fused", "bnb")))
 
 
 def check_model(name: str, where: str) -> None:
-    """Raise UserError, naming the nearest model, unless timm has this one; a pretrained tag may follow a dot."""
+    """Raise UserError, with the closest name, unless timm has this model.
+
+    `name` may end in ``.<pretrained tag>``.
+    """
     architecture = name.partition(".")[0]
     if architecture not in model_names():
         raise UserError(f"{where}: timm has no model '{name}'; {did_you_mean(architecture, model_names())}")
 
 
 def check_options(options: Section, where: str) -> None:
-    """Raise UserError where a model's options say what the study says in another place."""
+    """Raise UserError if a model's options contain one that the study sets itself."""
     for key in options:
-        if key in DECIDED:
-            raise UserError(f"{where}.{key}: is no option to set; {DECIDED[key]}")
+        if key in FIXED_OPTIONS:
+            raise UserError(f"{where}.{key}: cannot be set; {FIXED_OPTIONS[key]}")
 
 
 def check_optimizer(name: str, where: str) -> None:
-    """Raise UserError, naming the nearest optimiser, unless timm has this one."""
+    """Raise UserError, with the closest name, unless timm has this optimizer."""
     if name not in optimizer_names():
-        raise UserError(f"{where}: timm has no optimiser '{name}'; {did_you_mean(name, optimizer_names())}")
+        raise UserError(f"{where}: timm has no optimizer '{name}'; {did_you_mean(name, optimizer_names())}")
 
 
 def _names(folder: str, pattern: re.Pattern[str]) -> frozenset[str]:
@@ -66,14 +72,15 @@ def _names(folder: str, pattern: re.Pattern[str]) -> frozenset[str]:
 
 
 def check_run(run: Section, where: str) -> None:
-    """Check a way to train key by key beyond its schema, and write whole epochs as whole numbers, in place.
+    """Check what the schema of a run cannot, and convert epochs in place.
 
-    `where` is the path of its section. Raises UserError with one sentence, the key's full path in it.
+    Epochs without a fraction become int. `where` is the path of the run's section. Raises UserError with the key's
+    full path.
     """
     run["epochs"] = [parse_epoch(epoch) for epoch in run["epochs"]]
-    for key, wrong in _misfits(run).items():
-        if wrong:
-            raise UserError(f"{where}.{key}: {wrong}")
+    for key, problem in _find_problems(run).items():
+        if problem:
+            raise UserError(f"{where}.{key}: {problem}")
     if run["weights"] not in NOT_FILES:
         check_path_characters(expand(run["weights"]), f"{where}.weights")
     check_model(run["model"], f"{where}.model")
@@ -84,60 +91,60 @@ def check_run(run: Section, where: str) -> None:
     check_optimizer(run["optimizer"], f"{where}.optimizer")
 
 
-def _misfits(run: Section) -> dict[str, str | None]:
+def _find_problems(run: Section) -> dict[str, str | None]:
     milestones, weights = run["schedule_milestones"], run["weights"]
-    late = run["schedule"] in FALLING and run["warmup_epochs"] >= run["schedule_epochs"]
-    lost = weights not in NOT_FILES and not is_file(expand(weights))
+    long_warmup = run["schedule"] in DECAYING_SCHEDULES and run["warmup_epochs"] >= run["schedule_epochs"]
+    is_missing = weights not in NOT_FILES and not is_file(expand(weights))
     return {
-        "epochs": _misfit_epochs(run["epochs"]),
+        "epochs": _check_epochs(run["epochs"]),
         "schedule_milestones": f"must be ascending, not {milestones}" if milestones != sorted(milestones) else None,
         "warmup_epochs": f"must be less than schedule_epochs for '{run['schedule']}', not {run['warmup_epochs']}"
-        if late
+        if long_warmup
         else None,
-        "weights": f"'{weights}' is not a file (nor null, 'hub' or 'package')" if lost else None,
+        "weights": f"'{weights}' is not a file; use an existing file, null, 'hub' or 'package'" if is_missing else None,
     }
 
 
-def _misfit_epochs(epochs: list[int | float]) -> str | None:
+def _check_epochs(epochs: list[int | float]) -> str | None:
     if epochs != sorted(epochs):
         return f"must be ascending, not {epochs}"
-    long = [epoch for epoch in epochs if round(epoch, DECIMALS) != epoch]
-    return f"must have at most {DECIMALS} decimals, not {long[0]}" if long else None
+    too_precise = [epoch for epoch in epochs if round(epoch, MAX_DECIMALS) != epoch]
+    return f"must have at most {MAX_DECIMALS} decimals, not {too_precise[0]}" if too_precise else None
 
 
 def native_input_size(runs: dict[str, Section]) -> int | list[int]:
-    """Return the input size that the runs' models were made for. It imports timm, which takes seconds.
+    """Return the default input size of the runs' models: a side or [height, width].
 
-    Raises UserError if they differ or a model names none.
+    Imports timm, which takes seconds. Raises UserError if the sizes differ, or if a model has no default.
     """
     import timm
 
     sizes = {}
     for name, run in runs.items():
         try:
-            known = timm.get_pretrained_cfg(run["model"])
+            pretrained = timm.get_pretrained_cfg(run["model"])
         except RuntimeError as error:
             raise UserError(f"runs.{name}.model: {first_line(error)}") from error
-        if known is None and "img_size" not in run["model_options"]:
-            raise UserError(f"dataset.image_size: the model '{run['model']}' names no size of its own; set a number")
-        sizes[name] = _told_size(run, f"runs.{name}") or known.input_size[1:]  # type: ignore[union-attr]  # checked
+        if pretrained is None and "img_size" not in run["model_options"]:
+            raise UserError(f"dataset.image_size: the model '{run['model']}' has no default input size; set a size")
+        sizes[name] = _option_size(run, f"runs.{name}") or pretrained.input_size[1:]  # type: ignore[union-attr]  # checked
     if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{name} {as_size(shape)}" for name, shape in sizes.items())
-        raise UserError(f"dataset.image_size: null needs models of one size, not {told}; set a number")
+        listed = ", ".join(f"{name} {as_size(shape)}" for name, shape in sizes.items())
+        raise UserError(f"dataset.image_size: null needs models with one input size, not {listed}; set a size")
     return as_size(next(iter(sizes.values())))
 
 
-def _told_size(run: Section, where: str) -> tuple[int, int] | None:
+def _option_size(run: Section, where: str) -> tuple[int, int] | None:
     size = run["model_options"].get("img_size")
     if size is None:
         return None
     sides = size if isinstance(size, list) else [size]
     if not all(isinstance(side, int) and side > 0 for side in sides) or len(sides) not in (1, 2):
-        raise UserError(f"{where}.model_options.img_size: must be a side in pixels or [height, width], not {size!r}")
+        raise UserError(f"{where}.model_options.img_size: must be a number of pixels or [height, width], not {size!r}")
     return shape_of(size) if isinstance(size, int) else (sides[0], sides[-1])
 
 
 def parse_epoch(value: str | float) -> int | float:
-    """Return an epoch as a number, whole if it is: 4 of ``0004``, 0.25 of ``0000.25``."""
+    """Return an epoch as a number: ``0004`` is the int 4, ``0000.25`` a float."""
     number = float(value)
     return int(number) if number.is_integer() else number

@@ -26,6 +26,7 @@ from dreambirds.dreaming.recipe import value_at
 from dreambirds.errors import UserError
 from dreambirds.io import link_or_copy
 from dreambirds.plan.paths import film_name, step_name
+from dreambirds.runtime.timings import dream_work, record
 from dreambirds.seeding import generator
 
 FILM, FRAME_DURATION = "film.gif", 0.08
@@ -78,7 +79,9 @@ class _Runner:
 
     def compute_missing(self) -> None:
         """Dream of what the store lacks."""
+        work = dream_work(self.context.info.model, self.job.parameters, self.context.shape)
         for steps, labels in self.missing.items():
+            began = time.perf_counter()
             film = self.job.film and steps == self.job.steps
 
             def dream_batch(places: Sequence[int], labels=labels, steps=steps, film=film) -> DreamResult:
@@ -89,6 +92,7 @@ class _Runner:
                     for row, place in enumerate(places):
                         self._store(transaction, result, row, labels[place])
                 self._check_writable()
+            record(work, time.perf_counter() - began, len(labels) * steps[-1])
 
     def dream(self, labels: Sequence[str], steps: Sequence[int], film: bool) -> DreamResult:
         """Dream of labels as one batch, and keep the images of these steps, and frames if there is to be a film."""

@@ -4,6 +4,7 @@ Metrics are cached by image, so that a judge looks at each image once, in whiche
 """
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from dreambirds.evaluation.reference import RealReference, check_row, evaluate_o
 from dreambirds.io import digest_of, sha256_of
 from dreambirds.plan.dream_table import DREAM
 from dreambirds.runtime.code_version import libraries
+from dreambirds.runtime.timings import judge_work, record
 
 SAME = 1e-9  # cosine distance below which held-out photographs are where the training ones are, to rounding
 FAMILY = ["run", "epoch", "family", "label", "step", "view"]  # what dreams share that differ in their seed only
@@ -97,11 +99,12 @@ def judge_dreams(context: JudgeContext, dreams: pd.DataFrame) -> pd.DataFrame:
     known = known.assign(key=_cache_keys(known))
     cache = MetricCache(context.facts)
     missing = known[cache.missing(known["key"])]
-    families = missing.groupby(["run", "epoch", "family"], sort=False)
+    families, began = missing.groupby(["run", "epoch", "family"], sort=False), time.perf_counter()
     for _, group in tqdm(families, desc="judge", disable=None, leave=False):
         cache.learn(evaluate(judge, context.real, group))
     if len(missing):
         cache.keep()
+        record(judge_work(judge.name), time.perf_counter() - began, len(missing))
     log.info("%s: %d pictures, %d of them judged before", judge.name, len(known), len(known) - len(missing))
     metrics = cache.known.loc[known["key"], JUDGED].reset_index(drop=True)
     rows = known.assign(judge=judge.name)[[*DREAM, "judge", "view"]].reset_index(drop=True)

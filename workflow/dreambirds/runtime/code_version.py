@@ -50,8 +50,8 @@ LIBRARIES = {
 EXEMPT = {
     "they word errors and write logs": ["errors", "log"],
     "they lock, link, move, digest and store files, whose contents others decide": ["io", "dream_job.store"],
-    "they run a job: its GPUs, its end with Snakemake's, its check of the code": [
-        *("runtime.code_version", "runtime.job", "runtime.gpu_lock", "runtime.snakemake_lock"),
+    "they run a job: its GPUs, its end with Snakemake's, its check of the code, its times": [
+        *("runtime.code_version", "runtime.job", "runtime.gpu_lock", "runtime.snakemake_lock", "runtime.timings"),
     ],
     "they check a config and plan its jobs, and each rule's parameters contain what they decide": [
         *("config.judges", "config.load", "config.runs", "models.packages"),

@@ -11,6 +11,7 @@ from dreambirds.log import log_to
 from dreambirds.runtime.code_version import check_code
 from dreambirds.runtime.gpu_lock import reserve_gpus
 from dreambirds.runtime.snakemake_lock import exit_with_parent
+from dreambirds.runtime.timings import record_job
 
 
 @contextmanager
@@ -27,6 +28,7 @@ def job(snakemake):
         check_code(snakemake.params.get("code"))
         with reserve_gpus(getattr(snakemake.resources, "gpu", 0)):
             yield
+        record_job(snakemake.rule)
     except UserError as error:
         log.error("Error: %s", error)
         sys.exit(1)

@@ -121,12 +121,16 @@ def exit_with_parent(poll: float = POLL) -> None:
     That is each process above it whose command is Snakemake's: under SLURM the job's own, not the one that submitted
     it. Nothing is done if there is none. What is written at that time must be written so that a half is never seen.
     """
-    try:
-        above = [process for process in psutil.Process().parents() if _is_snakemake(process)]
-    except psutil.Error:
-        return
-    if above:
+    if above := snakemake_processes():
         threading.Thread(target=_watch, args=(above, poll), daemon=True).start()
+
+
+def snakemake_processes() -> list[psutil.Process]:
+    """Return the Snakemake processes that this process runs under, the closest first; none if that is unknown."""
+    try:
+        return [process for process in psutil.Process().parents() if _is_snakemake(process)]
+    except psutil.Error:
+        return []
 
 
 def _is_snakemake(process: psutil.Process) -> bool:

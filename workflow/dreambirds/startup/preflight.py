@@ -1,8 +1,9 @@
-"""Check all that can be known before the first job, and say what the study will make."""
+"""Check a study before its first job, and announce what it will compute."""
 
 import copy
 import itertools
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from dreambirds.config.load import Section, check
@@ -25,47 +27,52 @@ from dreambirds.plan.checkpoints import previous_checkpoint
 from dreambirds.plan.inputs import start_images
 from dreambirds.plan.paths import STATE_FILE, checkpoint_folder, epoch_name, picture_path
 from dreambirds.plan.plan import Plan, check_all_but_labels
+from dreambirds.startup.estimate import estimate
 
 SECOND = 10**9  # nanoseconds
-SKEW = 5 * SECOND  # by which the clocks of a cluster's machines may differ
-UNSEEN = ("images", "pictures", "sheets")  # folders whose files Snakemake does not look at one by one
-DEEPEST = 4  # folders below a study's; a label's own pictures are not looked at either
+SKEW = 5 * SECOND  # the clocks of a cluster's machines may differ by this much
+UNTRACKED = ("images", "pictures", "sheets")  # folders whose files Snakemake does not check one by one
+DEEPEST = 4  # levels of folders below the study's; the images of a label are deeper and are not tracked either
 STAGES = ("dataset", "runs", "dreams", "montages", "films", "judged", "plots", "gallery", "finding", "findings")
-PLACE = "SNAKEMAKE_OUTPUT_CACHE"
+OUTPUT_CACHE = "SNAKEMAKE_OUTPUT_CACHE"
 
 
 def clamp_future_mtimes(folder: Path) -> None:
-    """Date files below a study's folder that are from the future to the last second, in their order, and say on
-    standard error how many there were. What can't be dated stays as it is.
+    """Set modification times in the future to within the last second, in their order, and print how many there were.
+
+    `folder` is a study's folder. Files whose time cannot be set stay unchanged.
     """
     now = time.time_ns()
     ahead = {entry.path: when for entry, when in _files(folder, 0) if when > now + SKEW}
     times = sorted(set(ahead.values()))
-    dates = {when: now - SECOND * (len(times) - 1 - place) // len(times) for place, when in enumerate(times)}
+    dates = {when: now - SECOND * (len(times) - 1 - rank) // len(times) for rank, when in enumerate(times)}
     for path, when in ahead.items():
         with suppress(OSError):
             os.utime(path, ns=(dates[when], dates[when]), follow_symlinks=False)
     if ahead:
-        print(f"The clock was set back: {len(ahead)} files from the future are dated to now.", file=sys.stderr)
+        print(
+            f"The system clock was set back: {len(ahead)} files had a time in the future and now have the current one.",
+            file=sys.stderr,
+        )
 
 
 def last_change(path: Path) -> int:
-    """Return when a file, or a link to it, last changed, in nanoseconds: the later of the two, as Snakemake sees it."""
+    """Return the later of the modification times of a file and a link to it, in nanoseconds, as Snakemake does."""
     return max(path.stat().st_mtime_ns, path.lstat().st_mtime_ns)
 
 
 def _files(folder: Path, depth: int) -> Iterator[tuple[os.DirEntry, int]]:
-    """Yield files with the times of their last change, in nanoseconds."""
+    """Yield files with their modification times, in nanoseconds."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
                 yield entry, entry.stat(follow_symlinks=False).st_mtime_ns
-            elif depth < DEEPEST and folder.name not in UNSEEN:
+            elif depth < DEEPEST and folder.name not in UNTRACKED:
                 yield from _files(Path(entry.path), depth + 1)
 
 
 def check_folders(plan: Plan) -> None:
-    """Raise UserError where a file or a broken link lies in place of one of the study's folders, or of the store's."""
+    """Raise UserError if a file or a broken link is in place of a folder of the study or of the store."""
     root, store = Path("results") / plan.study, store_root()
     parts = itertools.product(("runs", "dreams", "montages", "films"), plan.trained)
     dreams = [(run, epoch_name(epoch)) for run, epoch in plan.dreaming_checkpoints()]
@@ -77,51 +84,57 @@ def check_folders(plan: Plan) -> None:
         Path("results/logs") / plan.study,
         *(store / part for part in (*PARTS, "cache")),
     ]
-    for place in sorted({place for folder in folders for place in (*folder.parents, folder)}):
-        if place.is_symlink() and not place.exists():
-            raise UserError(f"'{place}' is a link that leads to no folder; mend or remove it")
-        if place.exists() and not place.is_dir():
-            raise UserError(f"'{place}' is a file where a folder should be; move it away")
+    for path in sorted({path for folder in folders for path in (*folder.parents, folder)}):
+        if path.is_symlink() and not path.exists():
+            raise UserError(f"'{path}' is a broken link, and a folder is expected there; fix or remove the link")
+        if path.exists() and not path.is_dir():
+            raise UserError(f"'{path}' is a file, and a folder is expected there; move the file away")
 
 
 def check_existing_results(plan: Plan) -> None:
-    """Raise UserError if the data set's tables or a checkpoint are there and not whole, or if a file of the user's own
-    is from the future, so that Snakemake would throw away whatever is made from it.
+    """Raise UserError if an existing table of the data set or checkpoint is incomplete, or an input is from the future.
+
+    Snakemake would discard everything computed from an input with a modification time in the future.
     """
     dataset = Path("results") / plan.study / "dataset"
     if (dataset / "images.csv").exists():
-        read_images(dataset)  # and the labels, if they are there
+        read_images(dataset)  # and the labels, if they exist
     elif (dataset / "labels.csv").exists():
         read_labels(dataset)
     for path in _checkpoints(plan):
         if path.exists():
-            _check_whole(path)
+            _check_complete(path)
     ahead = time.time_ns() + SKEW
     for path in sorted(set(_own_files(plan))):
         if path.exists() and last_change(path) > ahead:
-            when, how = datetime.fromtimestamp(last_change(path) // 10**9), "touch -h" if path.is_symlink() else "touch"
-            raise UserError(f"'{path}' is dated {when}, and nothing can be made from a file of the future; `{how}` it")
+            when, touch = (
+                datetime.fromtimestamp(last_change(path) // 10**9),
+                "touch -h" if path.is_symlink() else "touch",
+            )
+            raise UserError(
+                f"'{path}' has a modification time in the future ({when}); run `{touch} {shlex.quote(str(path))}`"
+            )
 
 
 def _checkpoints(plan: Plan) -> Iterator[Path]:
-    """Yield the weights and the optimisers' states of all kept epochs."""
+    """Yield the files of weights and optimizer states of all kept epochs."""
     for run in plan.trained:
         for epoch in plan.epochs(run):
             folder = Path(checkpoint_folder(plan.study, run, epoch))
             yield from (folder / MODEL_FILE, folder / STATE_FILE)
 
 
-def _check_whole(path: Path) -> None:
-    """Raise UserError if a file is cut or no safetensors; its numbers are not read."""
+def _check_complete(path: Path) -> None:
+    """Raise UserError if a file is truncated or not in the safetensors format; the tensors are not read."""
     try:
         with safe_open(path, framework="np"):
             pass
     except SafetensorError as error:
-        raise UserError(f"'{path}' is no whole checkpoint ({error!r}); {TRAIN_AGAIN}") from error
+        raise UserError(f"'{path}' is truncated or not a checkpoint ({error!r}); {TRAIN_AGAIN}") from error
 
 
 def _own_files(plan: Plan) -> Iterator[Path]:
-    """Yield the files outside the study's folder that Snakemake compares with what is made from them."""
+    """Yield the inputs outside the study's folder whose times Snakemake compares with those of its results."""
     runs = [previous_checkpoint(plan, run, plan.epochs(run)[0]).get("pretrained") for run in plan.trained]
     judges = [file for judge in plan.judges for file in (inputs.weights(plan, judge), *inputs.names(plan, judge))]
     photographs = [file for recipe in plan.recipes for file in start_images(plan, recipe)]
@@ -130,36 +143,52 @@ def _own_files(plan: Plan) -> Iterator[Path]:
             yield Path(file)
 
 
-def count_existing_dreams(plan: Plan) -> int:
-    """Return how many of the study's dreams have their raw picture on disk."""
+def existing_dreams(plan: Plan) -> pd.Series:
+    """Return for each row of the plan's dreams whether its raw image exists."""
     folder = Path("results") / plan.study / "dreams"
-    return sum(picture_path(folder, dream).exists() for dream in plan.dreams.itertuples())
+    exists = [picture_path(folder, dream).exists() for dream in plan.dreams.itertuples()]
+    return pd.Series(exists, index=plan.dreams.index, dtype=bool)
 
 
-def announce_study(plan: Plan) -> None:
-    """Say on standard error, in one line, what the study asks for and what there is."""
-    runs, labels, checkpoints = len(plan.dreaming_epochs), len(plan.names), len(plan.dreaming_checkpoints())
+def announce_study(plan: Plan, cores: int | None) -> None:
+    """Print to standard error how many dreams the study requests, how many exist, and an estimate for what is missing.
+
+    `cores` is the number of CPU cores of the run, None on a cluster.
+    """
+    exists, runs, recipes = existing_dreams(plan), len(plan.dreaming_epochs), len(plan.recipes)
+    checkpoints, labels = len(plan.dreaming_checkpoints()), len(plan.names)
+    of = [(checkpoints, "checkpoint"), (runs, "run"), (recipes, "recipe"), (labels, "class")]
     print(
-        f"Study '{plan.study}': {len(plan.dreams)} dreams asked for ({checkpoints} checkpoints of {runs} run(s), "
-        f"{len(plan.recipes)} recipes, {labels} labels, and their steps), {count_existing_dreams(plan)} there already.",
+        f"Study '{plan.study}': {counted(len(plan.dreams), 'dream')} requested "
+        f"({', '.join(counted(*each) for each in of)}), {exists.sum()} of them exist.",
         file=sys.stderr,
     )
+    if expected := estimate(plan, exists, cores):
+        print(expected, file=sys.stderr)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
 
 
 def set_output_cache() -> None:
-    """Let Snakemake's cache lie in the store, unless the environment names another folder: without any, jobs on a
-    cluster that were told to use it fail."""
-    if PLACE not in os.environ:
+    """Put Snakemake's output cache into the store, unless the environment sets another folder.
+
+    Without a folder, cluster jobs fail if the cache is in use.
+    """
+    if OUTPUT_CACHE not in os.environ:
         folder = (store_root() / "cache").absolute()
-        with suppress(OSError):  # then Snakemake says that there is no cache
+        with suppress(OSError):  # then Snakemake reports that there is no cache
             folder.mkdir(parents=True, exist_ok=True)
-            os.environ[PLACE] = str(folder)
+            os.environ[OUTPUT_CACHE] = str(folder)
 
 
 def missing_download(config: Section) -> Resource | None:
-    """Return what must be fetched before the study can be planned, None if nothing. `config` is not changed.
+    """Return the data set that must be downloaded before the study can be planned, None if none. Keeps `config` as is.
 
-    Raises UserError for all that can be told to be wrong without the data, so that no typo waits for a download.
+    Raises UserError for everything that can be checked without the data, so a typo is found before the download.
     """
     config = copy.deepcopy(config)
     check(config, "config")
@@ -170,9 +199,9 @@ def missing_download(config: Section) -> Resource | None:
 
 
 def announce_download(resource: Resource) -> None:
-    """Say on standard error, in one line, what this run does and what the next one will do."""
+    """Print to standard error that this run only downloads the data, and how to continue."""
     print(
-        f"The photographs are not here yet: this fetches {resource.title} to {resource.place}; "
-        "then the same command again trains and dreams.",
+        f"The data set is missing: this run downloads {resource.title} to {resource.place}. "
+        "Run the same command again to train and dream.",
         file=sys.stderr,
     )

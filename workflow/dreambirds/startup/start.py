@@ -12,6 +12,7 @@ from dreambirds.io import remove_stale_temp_files
 from dreambirds.plan.memory import needs_profiling
 from dreambirds.plan.plan import Plan, make_plan
 from dreambirds.runtime.snakemake_lock import acquire_workdir_lock
+from dreambirds.startup.estimate import granted_cores
 from dreambirds.startup.preflight import (
     announce_download,
     announce_study,
@@ -24,10 +25,11 @@ from dreambirds.startup.preflight import (
 
 
 def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None, int | None]:
-    """Return the plan of a study, or what must be downloaded before it can be planned, and the store's limit in bytes.
+    """Return a study's plan, or None and the data set to download first, and the store's limit in bytes.
 
-    `workflow` is Snakemake's, `config` what its config files hold. Only the main process checks and announces; those of
-    jobs plan alone. Ends with one sentence, before any job, if anything is wrong that can be known.
+    `workflow` is Snakemake's object, `config` the contents of the config files. Only the main process checks and
+    announces the study; the processes of jobs only plan it. Exits with a one-line error before any job starts if the
+    study cannot be run.
     """
     try:
         limit = asked_limit() if workflow.is_main_process else None
@@ -44,7 +46,7 @@ def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None,
         acquire_workdir_lock(Path(".snakemake"))
         if plan:
             remove_stale_temp_files(Path("results") / plan.study, age=60)
-            announce_study(plan)
+            announce_study(plan, granted_cores(workflow))
         else:
             announce_download(download)
     return plan, download, limit
@@ -61,15 +63,17 @@ def _plan(workflow: Any, config: Section) -> tuple[Resource | None, Plan | None]
         clamp_future_mtimes(Path("results") / plan.study)
         check_existing_results(plan)
         if needs_profiling(plan):
-            from dreambirds.startup.memory_profile import profile_memory  # only here, since torch takes seconds
+            from dreambirds.startup.memory_profile import profile_memory  # imports torch, which takes seconds
 
             profile_memory(plan)
     return download, plan
 
 
 def finish(limit: int | None, log: list[str] | None = None) -> None:
-    """Keep the store within its limit after a run, whatever became of it; with Snakemake's `log` of a run that failed,
-    say whether something killed its jobs."""
+    """Keep the store within its limit after a run that succeeded or failed.
+
+    With `log`, Snakemake's logs of a failed run, also report whether its jobs were killed.
+    """
     keep_within(limit)
     if log is not None:
         report_killed(log)

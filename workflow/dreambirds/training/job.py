@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from dreambirds.models.checkpoint import (
 from dreambirds.models.classifier import Classifier, build, options_for, probe
 from dreambirds.plan.paths import HISTORY_FILE, STATE_FILE, epoch_name
 from dreambirds.runtime.code_version import libraries
+from dreambirds.runtime.timings import record, time_text, training_work
 from dreambirds.shapes import as_size
 from dreambirds.training.data import augmentation, load_training_data, load_validation
 from dreambirds.training.trainer import DivergenceError, RunningMetrics, Trainer, parts
@@ -140,12 +142,18 @@ class Training:
             log.warning(said, self.job.epoch, self.per_epoch)
             self.log_epoch(self.job.epoch)
         for epoch, first, last in parts(done, goal, self.per_epoch):
+            began, reached = time.perf_counter(), self._updates(epoch - 1) + last
             metrics = self.trainer.train(self.loader, epoch, first, last)
-            if self._updates(epoch - 1) + last == goal:
+            if reached == goal:
                 self.log_epoch(self.job.epoch, metrics)
             else:
                 self.log_epoch(epoch, metrics)
                 self.last_good = self.progress.keep(epoch, self.write)
+            seconds, updates = time.perf_counter() - began, last - first
+            record(training_work(self.job.run, self.shape), seconds, metrics.count)
+            if done + updates == reached < goal:  # after the first epoch of this job
+                left = time_text(seconds * (goal - reached) / updates)
+                log.info("%s: about %s left to epoch %s", self.job.name, left, self.job.epoch)
 
     def _updates(self, epoch: float) -> int:
         """Return how many updates of the weights are made up to an epoch."""

@@ -1,0 +1,207 @@
+"""Estimate how long a study will take on this machine, and how much disk its missing results need.
+
+Times come from records of earlier jobs (`runtime.timings`), sizes from the numbers and sizes of images and weights.
+"""
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from snakemake.utils import available_cpu_count
+
+from dreambirds.config import VIEWS
+from dreambirds.data.sources.catalog import list_photographs
+from dreambirds.data.tables import read_images
+from dreambirds.dreaming.objectives import needs_photographs
+from dreambirds.models import MODEL_FILE
+from dreambirds.plan import inputs, memory, targets
+from dreambirds.plan.paths import checkpoint_folder, prepared_folder
+from dreambirds.plan.plan import Plan
+from dreambirds.runtime.timings import (
+    Work,
+    dream_work,
+    job_work,
+    judge_work,
+    seconds_per_unit,
+    time_text,
+    training_work,
+)
+from dreambirds.shapes import shape_of
+
+BYTES = 3  # of a pixel, in red, green and blue
+# As measured in the default study:
+PNG = 0.6  # bytes of a PNG file per byte of its image
+FIGURES = 3  # bytes of montages, films and the gallery, per byte of the dreams' PNG files
+TRACE = 56  # bytes of a line of a trace, which has one per step
+DRY_RUN = {"-n", "--dry-run", "--dryrun"}
+
+
+class Task(NamedTuple):
+    """Work that a study still needs: the rule, the number of jobs and of units of `work`, the threads of each job, and
+    what the work is called."""
+
+    rule: str
+    jobs: int
+    units: float
+    work: Work | None = None
+    threads: int = 1
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The expected seconds of the work that has a record, on so many cores, the titles of the work that has none, and
+    the expected bytes. Without `cores`, which a cluster decides, `seconds` is the sum over all jobs."""
+
+    seconds: float
+    unknown: list[str]
+    size: int
+    cores: int | None
+
+    def __str__(self) -> str:
+        """Return the estimate as one sentence."""
+        where = f"on {self.cores} core{'s' * (self.cores > 1)}" if self.cores else "of all jobs together"
+        if self.seconds == 0:
+            first = "epoch" if any(title.startswith("training") for title in self.unknown) else "dreams"
+            time = f"time unknown until the first {first}"
+        elif self.unknown:
+            named = ", ".join(self.unknown[:2]) + (", …" if len(self.unknown) > 2 else "")
+            time = f"more than {time_text(self.seconds)} {where} (no record yet of {named})"
+        else:
+            time = f"about {time_text(self.seconds)} {where}"
+        return f"Expected: {time}; about {size_text(self.size)} of disk."
+
+
+def granted_cores(workflow: Any) -> int | None:
+    """Return how many cores a run has, None on a cluster. For a dry run without ``--cores``, it is all of them."""
+    cores: int | None = workflow.resource_settings.cores
+    return available_cpu_count() if cores == 1 and DRY_RUN & set(sys.argv) else cores
+
+
+def estimate(plan: Plan, exists: pd.Series, cores: int | None) -> Estimate | None:
+    """Return what the missing results of a study will take, None if nothing is missing.
+
+    `exists` is whether the raw image of each row of the plan's dreams exists.
+    """
+    missing = plan.dreams[~exists]
+    tasks = [*_training(plan), *_dreaming(plan, missing), *_judging(plan, missing), *_others(plan, missing)]
+    if not tasks:
+        return None
+    known = [seconds for task in tasks if (seconds := seconds_per_unit(job_work(task.rule))) is not None]
+    typical = sum(known) / len(known) if known else 0.0
+    total, unknown = 0.0, []
+    for task in tasks:
+        start = seconds_per_unit(job_work(task.rule))
+        unit = seconds_per_unit(task.work) if task.work else 0.0
+        if unit is None:
+            unknown.append(task.title)
+            continue
+        seconds = task.jobs * (typical if start is None else start) + task.units * unit
+        total += seconds * (min(task.threads, cores) / cores if cores else 1)
+    return Estimate(total, list(dict.fromkeys(unknown)), _size(plan, missing), cores)
+
+
+def _training(plan: Plan) -> Iterator[Task]:
+    """Yield the training of all checkpoints that are missing."""
+    shape, threads = shape_of(plan.config["dataset"]["image_size"]), plan.config["threads"]["train"]
+    missing = [checkpoint for checkpoint in _checkpoints(plan) if not _exists(plan, *checkpoint[:2])]
+    images = _training_images(plan) if missing else 0
+    for run, _, epochs in missing:
+        work = training_work(plan.trained[run], shape)
+        yield Task("train", 1, epochs * images, work if epochs else None, threads, f"training '{run}'")
+
+
+def _checkpoints(plan: Plan) -> Iterator[tuple[str, float, float]]:
+    """Yield the run and epoch of each checkpoint, and the number of epochs from the checkpoint before it."""
+    for run in plan.trained:
+        epochs = plan.epochs(run)
+        for before, epoch in zip([0, *epochs], epochs, strict=False):
+            yield run, epoch, epoch - before
+
+
+def _exists(plan: Plan, run: str, epoch: float) -> bool:
+    return Path(checkpoint_folder(plan.study, run, epoch), MODEL_FILE).exists()
+
+
+def _training_images(plan: Plan) -> float:
+    """Return the number of training images, which is approximate until the data set is prepared."""
+    dataset = plan.config["dataset"]
+    if (folder := Path("results", plan.study, "dataset")).joinpath("images.csv").exists():
+        return float((read_images(folder)["split"] == "train").sum())
+    parts = [photograph.part for photograph in list_photographs(dataset, plan.labels)]
+    return parts.count("train") + parts.count("") * (1 - dataset["validation_fraction"])
+
+
+def _dreaming(plan: Plan, missing: pd.DataFrame) -> Iterator[Task]:
+    """Yield the dream jobs with missing images."""
+    threads, gone = plan.config["threads"]["dream"], missing.drop_duplicates(["run", "epoch", "recipe", "label"])
+    for (run, recipe), rows in gone.groupby(["run", "recipe"], sort=False):
+        jobs = len(plan.indexes(run=run, recipe=recipe)) / len(plan.dreaming_epochs[run][recipe])
+        jobs = math.ceil(jobs) * rows["epoch"].nunique()
+        keys = plan.recipes[recipe]
+        work = dream_work(plan.config["runs"][run]["model"], keys, plan.shape(recipe))
+        title = f"dreams of the recipe '{recipe}' by '{run}'"
+        yield Task("dream", jobs, len(rows) * keys["steps"][-1], work, threads, title)
+
+
+def _judging(plan: Plan, missing: pd.DataFrame) -> Iterator[Task]:
+    """Yield the judges of missing dreams, or whose tables are missing."""
+    tables = zip(plan.judges, inputs.judged(plan)["judged"], strict=True)
+    for judge, table in tables:
+        judged = inputs.judged_runs(plan, judge)
+        rows = missing if Path(table).exists() else plan.dreams
+        images = len(VIEWS) * int(rows["run"].isin(judged).sum())
+        if images:
+            yield Task("judge", 1, images, judge_work(judge), plan.config["threads"]["dream"], f"judging by '{judge}'")
+
+
+def _others(plan: Plan, missing: pd.DataFrame) -> Iterator[Task]:
+    """Yield the jobs without work of a known size, by rule: those whose files are missing or show missing dreams."""
+    files = {
+        "dataset": [folder / "images.csv" for folder in _prepared(plan).values()],
+        "overview": targets.overview(plan)[:1],
+        "curves": targets.curves(plan),
+        "montage": targets.montages(plan),
+        "film": targets.films(plan),
+        "results": targets.results(plan, ())[3:],
+    }
+    of_dreams = ("montage", "film", "results")
+    for rule, paths in files.items():
+        jobs = sum(not Path(path).exists() or (len(missing) > 0 and rule in of_dreams) for path in paths)
+        if jobs:
+            yield Task(rule, jobs, 0)
+
+
+def _prepared(plan: Plan) -> dict[tuple[int, int], Path]:
+    """Return the folders of the prepared images by (height, width): for training, and for dreams compared with them."""
+    trained = shape_of(plan.config["dataset"]["image_size"])
+    compared = {plan.shape(recipe) for recipe, keys in plan.recipes.items() if needs_photographs(keys["objective"])}
+    return {shape: Path(prepared_folder(plan.study, shape, trained)) for shape in {trained, *compared}}
+
+
+def _size(plan: Plan, missing: pd.DataFrame) -> int:
+    """Return about how many bytes the missing results take; a dream in the store and in the results counts once."""
+    total = 0.0
+    for shape, folder in _prepared(plan).items():
+        if not (folder / "images.csv").exists():
+            images = len(list_photographs(plan.config["dataset"], plan.labels))
+            total += images * BYTES * math.prod(shape) * (1 + PNG)
+    for recipe, rows in missing.groupby("recipe", sort=False):
+        keys, pixels = plan.recipes[recipe], math.prod(plan.shape(recipe))
+        dreams = len(rows.drop_duplicates(["run", "epoch", "label"]))
+        images = len(rows) * len(VIEWS) * BYTES * pixels * PNG
+        total += images * (1 + FIGURES) + dreams * (TRACE * keys["steps"][-1] + memory.frames(keys) * pixels)
+    for run, epoch, _ in _checkpoints(plan):
+        found, kept = memory.read(memory.training(plan, run)), memory.read(memory.optimizer(plan, run))
+        if found and kept and not _exists(plan, run, epoch):
+            total += found["weights"] + found["learning"] * kept["per_byte"]
+    return math.ceil(total)
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes as people say it: ``58 MB`` or ``1.2 GB``."""
+    return f"{size / 10**9:.1f} GB" if size >= 10**9 else f"{math.ceil(size / 10**6)} MB"
