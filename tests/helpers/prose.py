@@ -25,7 +25,7 @@ AVOIDED = {
     r"(a|one) (row|line|file|folder|column|page|job|image|step|dream|class|epoch) an? (?!time)\w+": "one … per …",
     r"climb(s|ed|ing)?": "maximize",
     r"harden(s|ed|ing)?|made harder": "adversarial training",
-    r"mirror(ed|ing)": "flipped",
+    r"mirror(ed|ing)": "flipped, reflected",
     r"pictures?(?![:/.])": "image, dream",
     r"otherwise called|call (it|them|the \w+) otherwise": "choose another name",
     r"(is|are|was|were) not (there|here)": "does not exist, is missing",
