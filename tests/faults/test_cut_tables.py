@@ -95,7 +95,7 @@ SPOILT = {
     "a letter less": lambda whole: whole[:-1],
     "nothing left": lambda whole: b"",
 }
-ANEW, TRAIN = "delete it, and the same command makes it again", "delete it to train that epoch again"
+ANEW, TRAIN = "delete it and run the same command again to rebuild it", "delete it to train that epoch again"
 DATASET = "delete the folder 'results/tiny/dataset' and run again"
 JOB = f"delete the folder '{RESULTS / Path(INDEX).parent}', and the same command makes it again"
 READ = [

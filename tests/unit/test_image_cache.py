@@ -76,7 +76,7 @@ def test_pictures_are_the_store_s_own_files_or_copies_of_them(bench, monkeypatch
 
 def test_a_store_that_cannot_be_written_to_is_named(bench):
     (bench.root / "store").write_text("a file")
-    with pytest.raises(UserError, match=r"store of prepared pictures '.*store' can't be written to .*DREAMBIRDS_STORE"):
+    with pytest.raises(UserError, match=r"cannot write to the store of prepared images '.*store' \(.*DREAMBIRDS_STORE"):
         bench.prepare()
 
 

@@ -161,7 +161,7 @@ def test_a_damaged_file_is_told_and_computed_again(tmp_path, caplog, damage):
 
 def test_a_store_that_can_not_be_written_to_is_told(tmp_path):
     (tmp_path / "references").write_text("a file, no folder")
-    with pytest.raises(UserError, match=r"the store of statistics of photographs '.*references' can't be written to"):
+    with pytest.raises(UserError, match=r"cannot write to the store of statistics of photographs '.*references' \("):
         ReferenceStore(tmp_path / "references").get(KEY, Counted())
 
 
