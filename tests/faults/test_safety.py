@@ -235,7 +235,7 @@ def test_what_is_written_is_as_private_as_the_user_asks_for(tmp_path):
             for path in (first, second):
                 path.write_text("x")
         save_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(1)}, {"a": 1})
-        save_png(Prepared(tmp_path / "prepared").put("ab", PICTURE, {}).picture, tmp_path / "a.png", "a", {})
+        save_png(Prepared(tmp_path / "prepared").put("ab", PICTURE, {}).image, tmp_path / "a.png", "a", {})
         write_table(pd.DataFrame({"a": [1]}), tmp_path / "a.csv")
         with DreamStore(tmp_path / "dreams").stage() as stage, stage.entry("ab" * 20, "a", {}) as folder:
             (folder / "a.png").write_bytes(b"x")
