@@ -61,8 +61,8 @@ def packing(folder: Path, shape: tuple[int, int]) -> Iterator[Callable[[np.ndarr
 def open_packed(folder: Path, digests: list[str]) -> np.memmap:
     """Return the images of ``pictures.npy``, uint8 (N, 3, H, W), memory-mapped.
 
-    The array is read-only. `digests` are the sha256 of the expected images, in order. Raises UserError if the file is missing, truncated, or
-    contains other images; only the first and the last image are compared.
+    The array is read-only. `digests` are the sha256 of the expected images, in order. Raises UserError if the file is
+    missing, truncated, or contains other images; only the first and the last image are compared.
     """
     path = folder / NAME
     try:

@@ -40,8 +40,8 @@ LARGE = 1000  # images from which on the log reports progress
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """Yield the function's results in the order of the items.
 
-    `threads` threads compute them. At most `AHEAD` results per thread wait in memory. An exception is raised when its item's turn comes, and no further
-    item is started.
+    `threads` threads compute them. At most `AHEAD` results per thread wait in memory. An exception is raised when its
+    item's turn comes, and no further item is started.
     """
     waiting: deque = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -142,9 +142,10 @@ class ImagePreparer:
 def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None = None, threads: int = 1) -> None:
     """Write a prepared data set into `folder`.
 
-    The files are ``images/<label>/<name>.png``, ``pictures.npy``, ``images.csv`` and ``labels.csv``. `dataset` is the config's section. Prepared photographs are cached in the folder `store` (None: the default one).
-    An unreadable image is skipped, and its reason is in the log and in the column `error`. Raises UserError if a class
-    has too few readable images to train on, or if the store cannot be written to.
+    The files are ``images/<label>/<name>.png``, ``pictures.npy``, ``images.csv`` and ``labels.csv``. `dataset` is the
+    config's section. Prepared photographs are cached in the folder `store` (None: the default one). An unreadable image
+    is skipped, and the reason is in the log and in the column `error`. Raises UserError if a class has too few readable
+    images to train on, or if the store cannot be written to.
     """
     preparer = ImagePreparer(dataset, folder, ImageCache(store or default_folder()))
     rows, found = [], 0

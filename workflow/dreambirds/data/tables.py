@@ -46,7 +46,7 @@ def read_images(folder: Path) -> pd.DataFrame:
 
 
 def _check_labels(folder: Path, images: pd.DataFrame) -> None:
-    """Raise UserError unless ``labels.csv`` lists the labels and the number of the images.
+    """Raise UserError unless ``labels.csv`` fits the labels and number of the images.
 
     The split is not compared.
     """
@@ -157,7 +157,7 @@ def label_table(images: pd.DataFrame, labels: list[Label]) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
     """Write a table atomically, without its index.
 
-    Epochs identify rows, so `float_format` does not apply to them: they are written with 9 digits.
+    Epochs identify rows, so `float_format` does not apply to them: they are written with 9 significant digits.
     """
     if float_format and "epoch" in table:
         table = table.assign(epoch=[each if isinstance(each, str) else f"{each:.9g}" for each in table["epoch"]])

@@ -1,4 +1,4 @@
-"""Download CUB-200-2011: 11,788 photographs of 200 bird species, published by Caltech.
+"""Download CUB-200-2011: 11,788 photographs of 200 bird species.
 
 The address is the data set's record at CaltechDATA, and the checksum is the one that public loaders of this file
 contain. The environment variable `DREAMBIRDS_CUB_URL` selects another server. It must provide the same file, unless
@@ -51,7 +51,7 @@ def fetch_cub(policy: RetryPolicy = RETRIES) -> None:
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack the folder named like `target` from a gzipped tar to `target`, atomically.
+    """Unpack the folder named like `target` from a gzipped tar, atomically.
 
     Raises UserError, and writes nothing outside, if a member's path leads outside the folder, or a member is not a
     regular file, link or folder.
@@ -86,7 +86,7 @@ def _extract(archive: Path, folder: Path) -> None:
 
 
 def _inside(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
-    """Apply Python's data filter, but reject absolute paths instead of making them relative."""
+    """Apply Python's data filter, but reject absolute paths."""
     if PurePosixPath(member.name).is_absolute():
         raise tarfile.AbsolutePathError(member)
     return tarfile.data_filter(member, folder)

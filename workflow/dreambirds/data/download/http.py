@@ -32,7 +32,7 @@ class RemoteFile:
     checksum: str
 
     def __post_init__(self):
-        """Check the form of the checksum before the download, so that a typo is found early."""
+        """Check the form of the checksum, so that a typo is found before the download."""
         if not re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
             form = "'md5:' and 32, or 'sha256:' and 64 lowercase hexadecimal digits"
             raise UserError(f"the checksum of {self.address} must be {form}, not '{self.checksum}'")
@@ -115,7 +115,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _fetch(address: str, part: Path, to: Path, policy: RetryPolicy) -> None:
-    """Download the file to `part`; give up after `policy.tries` tries without new data."""
+    """Download to `part`; give up after `policy.tries` tries without new data."""
     most, failures = _size(part), 0
     while True:
         try:
@@ -139,7 +139,7 @@ def _request_rest(address: str, part: Path, timeout: float) -> None:
     Raises the exceptions of requests if a retry may help.
     """
     have = _size(part)
-    # identity, because the checksum is that of the uncompressed transfer
+    # identity, because the checksum is of the file itself, not of a compressed transfer
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     with requests.get(address, headers=headers, stream=True, timeout=timeout) as reply:
         if reply.status_code == 416:

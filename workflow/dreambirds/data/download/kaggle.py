@@ -111,7 +111,7 @@ def _explain(output: str) -> str:
 
 
 def _check(file: Path) -> None:
-    """Raise UserError and delete the download unless it is a zip with training photographs."""
+    """Delete the download and raise UserError unless it is a zip of training images."""
     try:
         with zipfile.ZipFile(file) as archive:
             wrong = "" if any("train/" in name for name in archive.namelist()) else "contains no folder train/"
