@@ -39,8 +39,8 @@ def zeros(archive: zipfile.ZipFile, name: str, count: int) -> None:
 def spoil(archive: zipfile.ZipFile) -> dict[str, str]:
     """Add members to class 0 that lie or can't be read; return how the reasons begin, by the names of the files."""
     picture = encoded(scene(), "PNG")
-    damaged, much = "damaged or not readable in the zip: ", f"bytes are more than {LARGEST}, the most that is"
-    other = "the zip holds it compressed in another way than deflated"
+    damaged, much = "damaged or unreadable in the zip: ", f"bytes exceed the limit of {LARGEST} bytes"
+    other = "compressed in the zip with another method than deflate"
     wrong = {
         "encrypted.png": ("flag_bits", 1, "encrypted in the zip"),
         "other sum.png": ("CRC", 7, f"{damaged}Bad CRC-32"),
@@ -64,8 +64,8 @@ def spoil(archive: zipfile.ZipFile) -> dict[str, str]:
         "bzip2.png": other,
         "lzma.png": other,
         "two\\nlines\\x1b[2J.png": "the file is empty",
-        "folder.png": "the zip holds no such file",
-        "link.png": "not a picture that can be read",
+        "folder.png": "the zip contains no such file",
+        "link.png": "not a readable image",
     }
 
 
@@ -85,7 +85,9 @@ def test_members_that_lie_or_cannot_be_read_are_listed(tmp_path, counted):
     counted(ROW, len(expected))
 
 
-@pytest.mark.parametrize(("claimed", "reason"), [(LONG, f"{LONG} bytes are more than"), (100, "damaged or not")])
+@pytest.mark.parametrize(
+    ("claimed", "reason"), [(LONG, f"{LONG} bytes exceed the limit of"), (100, "damaged or unreadable")]
+)
 def test_a_member_that_unpacks_to_much_is_listed_without_filling_the_memory(tmp_path, claimed, reason, counted):
     out, file = tmp_path / "out", tmp_path / "birds.zip"
     out.mkdir()
@@ -161,5 +163,5 @@ def test_a_zip_with_too_few_photographs_of_a_class_is_refused(tmp_path, counted)
     dataset = settings("kaggle", file, labels=["0", "1"])
     assert len(list_photographs(dataset, list_labels(dataset))) == 4
     os.truncate(file, file.stat().st_size - 30)
-    assert "no zip, or a damaged one" in refused(settings("kaggle", file))
+    assert "not a zip, or a damaged one" in refused(settings("kaggle", file))
     counted("data sets refused", 2)

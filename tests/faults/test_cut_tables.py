@@ -96,7 +96,7 @@ SPOILT = {
     "nothing left": lambda whole: b"",
 }
 ANEW, TRAIN = "delete it and run the same command again to rebuild it", "delete it to train that epoch again"
-DATASET = "delete the folder 'results/tiny/dataset' and run again"
+DATASET = "delete the folder 'results/tiny/dataset' and run the same command again to rebuild it"
 JOB = f"delete the folder '{RESULTS / Path(INDEX).parent}', and the same command makes it again"
 READ = [
     ("judged/j.csv", "measurements", ANEW),
@@ -141,7 +141,7 @@ def test_a_cut_table_is_told_by_the_workflow_and_made_again_once_it_is_deleted(w
     result = whole.snakemake(*ENDS)
     told = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
     assert result.returncode != 0 and "Traceback" not in result.stdout, result.stdout[-3000:]
-    assert told[0] == f"Error: '{RESULTS / name}' is cut: its last line is not whole; {ANEW}"
+    assert told[0] == f"Error: '{RESULTS / name}' is truncated: its last line is incomplete; {ANEW}"
     assert all((whole.folder / page).exists() for page in ENDS[:2])
     (whole.results / name).unlink()
     whole.run(*ENDS)
@@ -180,7 +180,7 @@ def test_a_judge_need_not_know_every_class_but_may_say_nothing_of_others(plan, t
     with pytest.raises(UserError, match=rf"has {len(table)} rows, and {len(table) * 2 // 3} are asked for; {ANEW}$"):
         read_judged(path, check, plan.dreams)
     write_table(pd.concat([table, table.tail(1)]), path)
-    with pytest.raises(UserError, match=rf"has a row twice; {ANEW}$"):
+    with pytest.raises(UserError, match=rf"contains a duplicate row; {ANEW}$"):
         read_judged(path, check.assign(unmatched=""), plan.dreams)
 
 
@@ -197,7 +197,7 @@ def test_an_experiment_whose_table_is_cut_is_not_copied(plan, tmp_path, monkeypa
     good = spoil(path, "half")
     places = {"config_file": tmp_path / "e.yaml", "said": tmp_path / "e.log"}
     try:
-        with pytest.raises(UserError, match=rf"^'{path}' is cut: .*; delete the folder '{path.parent}', and "):
+        with pytest.raises(UserError, match=rf"^'{path}' is truncated: .*; delete the folder '{path.parent}', and "):
             experiments.run_experiment({"study": "tiny"}, 1, **places, page=tmp_path / "p", table=tmp_path / "t")
     finally:
         path.write_bytes(good)
@@ -216,7 +216,7 @@ def test_a_prepared_photograph_that_is_gone_is_told_with_the_data_sets_remedy(pl
         ):
             with pytest.raises(UserError) as error:
                 read()
-            assert str(error.value) == f"the prepared picture '{path}' is not there; {DATASET}"
+            assert str(error.value) == f"the prepared image '{path}' does not exist; {DATASET}"
     finally:
         shutil.move(tmp_path / path.name, path)
     counted(ROW)
@@ -239,7 +239,7 @@ def test_a_damaged_picture_is_told(plan, name, read, how, counted):
             read(path)
     finally:
         path.write_bytes(good)
-    assert str(error.value).startswith(f"the picture '{path}' can't be read (")
+    assert str(error.value).startswith(f"the image '{path}' cannot be read (")
     assert str(error.value).endswith(ANEW)
     counted(ROW)
 
@@ -277,7 +277,7 @@ def test_a_dreams_picture_that_is_cut_is_told_with_its_own_remedy(plan, counted)
     good = spoil(path, "half")
     try:
         for read in (lambda: measure_saved(views, RESULTS / "dataset", "another"), lambda: decode(path, ANEW)):
-            with pytest.raises(UserError, match=rf"^the picture '{path}' can't be read \(.*\); {ANEW}$"):
+            with pytest.raises(UserError, match=rf"^the image '{path}' cannot be read \(.*\); {ANEW}$"):
                 read()
     finally:
         path.write_bytes(good)

@@ -43,10 +43,10 @@ def test_a_class_with_too_few_photographs_is_refused_and_may_be_left_out(place, 
     put(place / "in" / "nested" / "deeper", 5)
     dataset = settings("folder", place / "in")
     beginning = f"dataset.path: class '%s' in '{place / 'in'}' has %d photograph(s)%s; at least 2 JPEG, PNG or WebP"
-    assert refused(dataset).startswith(beginning % ("lonely", 1, ", and 2 more have too few"))
+    assert refused(dataset).startswith(beginning % ("lonely", 1, ", and 2 more classes have too few"))
     for name, count in (("lonely", 1), ("none", 0), ("nested", 0)):
         said = refused({**dataset, "labels": ["auk", "crane", name]})
-        assert said.startswith(beginning % (name, count, "")) and said.endswith("out of dataset.labels")
+        assert said.startswith(beginning % (name, count, "")) and said.endswith("remove the class from dataset.labels")
     assert len(told({**dataset, "labels": ["auk", "crane"]})) == 2
     prepare({**dataset, "labels": ["auk", "crane"]}, list_labels(dataset)[:2], place / "out", place / "store")
     assert len(read_images(place / "out")) == 4
@@ -72,8 +72,8 @@ def test_a_class_that_turns_out_to_be_broken_is_refused_with_its_first_reason(pl
     apart = prepare_apart(settings("folder", place / "in"), place / "out")
     assert_plain(apart.said)
     sentence = apart.said.splitlines()[-1]
-    assert sentence.startswith(f"dataset.path: class 'crane' in '{place / 'in'}' has 0 readable picture(s)")
-    assert sentence.endswith(f"the first left out is {place / 'in'}/crane/10.png: the file is empty")
+    assert sentence.startswith(f"dataset.path: class 'crane' in '{place / 'in'}' has 0 readable image(s)")
+    assert sentence.endswith(f"the first skipped is {place / 'in'}/crane/10.png: the file is empty")
     assert not (place / "out" / "images.csv").exists()
     counted("data sets refused")
 
@@ -87,7 +87,7 @@ def test_the_same_picture_in_two_classes_is_told_loudly_and_listed(place, caplog
     images = read_images(place / "out").set_index("path")
     same = images[images["duplicate_of"] != ""]
     assert list(same["label"]) == ["crane"] * 2 and set(images.loc[same["duplicate_of"], "label"]) == {"auk"}
-    assert "WARNING: 2 pictures lie in more than one class, so that no model can tell them apart" in caplog.text
+    assert "WARNING: 2 images are in more than one class, so no model can tell these classes apart" in caplog.text
     counted(ROW, 2)
 
 
@@ -97,9 +97,9 @@ def test_the_log_says_the_same_of_a_few_pictures_only(place, own_log, counted):
     dataset = settings("folder", place / "in")
     prepare(dataset, list_labels(dataset), place / "out", place / "store", threads=2)
     said = own_log.read_text()
-    assert said.count(" left out ") == MOST_WARNINGS
-    assert said.count("further pictures are left out: images.csv lists them all, with the reasons") == 1
-    assert "; 300 left out" in said and len(problems(place / "out")) == 300
+    assert said.count(" skipped ") == MOST_WARNINGS
+    assert said.count("further images are skipped; images.csv lists all of them with the reasons") == 1
+    assert "; 300 skipped" in said and len(problems(place / "out")) == 300
     counted(ROW, 300)
 
 
@@ -128,7 +128,7 @@ def test_photographs_that_one_may_not_read_are_listed(tmp_path, unprivileged, co
     assert problems(out) == dict.fromkeys(["3.png", "4.png"], "no permission to read the file")
     assert_plain(apart.said)
     said = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).said
-    assert said == f"dataset.path: '{root}' can't be read: '{root}/locked' Permission denied\n"
+    assert said == f"dataset.path: '{root}' cannot be read: '{root}/locked' Permission denied\n"
     (root / "locked").chmod(0o400)  # it can be listed, and nothing in it opened
     said = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).said
     assert said.count("no permission to read the file") == 5 and "class 'locked' in" in said.splitlines()[-1]

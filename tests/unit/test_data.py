@@ -94,7 +94,7 @@ def test_what_is_too_large_to_decode_safely_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 799)
     with (
         pytest.warns(Image.DecompressionBombWarning),
-        pytest.raises(ValueError, match="40x20 are more pixels than 799"),
+        pytest.raises(ValueError, match="40x20 pixels exceed the limit of 799"),
     ):
         read_photograph(tmp_path / "a.png")
 
@@ -132,10 +132,10 @@ def test_a_folder_is_prepared_and_what_cannot_be_read_is_listed(photographs, cap
     assert labels[["train", "validation"]].to_numpy().tolist() == [[4, 1], [3, 1]]
     problems = {path.rpartition("/")[2]: problem for path, problem in images[["source", "error"]].to_numpy() if problem}
     assert problems["empty.jpg"] == "the file is empty"
-    assert problems["text.jpg"] == "not a picture that can be read"
+    assert problems["text.jpg"] == "not a readable image"
     assert "truncated" in problems["cut.jpg"].lower()
-    assert problems["link.jpg"] == "the link leads nowhere"
-    assert problems["caf\\xe9.jpg"] == "not a picture that can be read"
+    assert problems["link.jpg"] == "a broken symbolic link"
+    assert problems["caf\\xe9.jpg"] == "not a readable image"
     assert len(problems) == 5 and all(name in caplog.text for name in problems)
     for path, digest in images.loc[images["error"] == "", ["path", "sha256"]].to_numpy():
         picture = Image.open(photographs / "out" / path)
@@ -166,7 +166,7 @@ def test_a_class_without_readable_pictures_is_named(photographs):
         path.unlink()
     (photographs / "in" / "Other" / "text.png").write_text("not a picture")
     dataset = settings(source="folder", path=str(photographs / "in"))
-    with pytest.raises(UserError, match=r"class 'Other' in .* has 0 readable picture\(s\)"):
+    with pytest.raises(UserError, match=r"class 'Other' in .* has 0 readable image\(s\)"):
         prepare(dataset, list_labels(dataset), photographs / "out")
 
 

@@ -45,7 +45,7 @@ def test_an_unsafe_archive_is_refused_and_nothing_is_written(tmp_path, place, me
     place.parent.mkdir(parents=True)
     members = [GOOD] + ([(member.replace("{outside}", str(tmp_path)), b"evil")] if member else [])
     file = archive(place.with_suffix(".tgz"), *members, link=link)
-    with pytest.raises(UserError, match="is not unpacked, since it is not safe: "):
+    with pytest.raises(UserError, match="was not unpacked because it is unsafe: "):
         unpack(file, place)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()] == [file.name]
 
@@ -58,7 +58,7 @@ def test_a_damaged_archive_and_one_of_something_else_are_told(place):
         file.write_bytes(content)
         with pytest.raises(UserError, match=r"CUB_200_2011\.tgz is damaged: "):
             unpack(file, place)
-    with pytest.raises(UserError, match="holds no folder CUB_200_2011"):
+    with pytest.raises(UserError, match="contains no folder CUB_200_2011"):
         unpack(archive(file, ("other/images.txt", b"")), place)
     assert list(place.parent.iterdir()) == [file]
 
@@ -81,7 +81,7 @@ def test_an_archive_put_there_by_hand_is_checked_and_not_fetched(server, place, 
     place.parent.mkdir(parents=True)
     file = archive(place.with_suffix(".tgz"), GOOD)
     monkeypatch.setenv("DREAMBIRDS_CUB_URL", server.address)
-    with pytest.raises(UserError, match=f"{md5(file.read_bytes())}, not md5:97eceeb196236b17998738112f37df78; remove"):
+    with pytest.raises(UserError, match=f"{md5(file.read_bytes())}, not md5:97eceeb196236b17998738112f37df78; delete it"):
         fetch_cub(HASTY)
     assert file.exists(), "what the user put there stays"
     monkeypatch.setenv("DREAMBIRDS_CUB_CHECKSUM", md5(file.read_bytes()))

@@ -77,11 +77,11 @@ def test_kaggles_own_client_brings_the_zip(server, kaggle):
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
-        ("403", r"accepted the competition's rules: do so at https://www.kaggle.com/competitions/birds21sp/rules"),
-        ("401", r"wants a token and got none that it takes: make one at https://www.kaggle.com/settings/api"),
+        ("403", r"accept the competition's rules; do so at https://www.kaggle.com/competitions/birds21sp/rules"),
+        ("401", r"requires a valid API token; create one at https://www.kaggle.com/settings/api"),
         ("404", r"Kaggle has no competition 'birds21sp'"),
-        ("429", r"in some minutes"),
-        ("500", r"Kaggle's servers have a fault"),
+        ("429", r"in a few minutes"),
+        ("500", r"Kaggle's servers failed"),
     ],
 )
 def test_what_kaggle_refuses_is_one_sentence(server, kaggle, code, sentence):
@@ -107,10 +107,10 @@ def test_without_a_token_the_sentence_says_how_to_get_one(server, kaggle, monkey
 @pytest.mark.slow
 def test_kaggle_out_of_reach_is_told_with_either_kind_of_token(kaggle, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    with pytest.raises(UserError, match="no connection to Kaggle"):
+    with pytest.raises(UserError, match="the connection to Kaggle failed"):
         fetch_cse455()
     monkeypatch.setenv("KAGGLE_API_TOKEN", "any")
-    with pytest.raises(UserError, match="no connection to Kaggle"):
+    with pytest.raises(UserError, match="the connection to Kaggle failed"):
         fetch_cse455()
 
 
@@ -118,23 +118,25 @@ def test_kaggle_out_of_reach_is_told_with_either_kind_of_token(kaggle, monkeypat
 def test_kaggle_that_stays_silent_is_left(server, kaggle):
     server.moods = []
     server.RequestHandlerClass = type("Silent", (Kaggle,), {"do_POST": lambda self: time.sleep(6)})
-    with pytest.raises(UserError, match="Kaggle is silent for 2 s; what came is kept"):
-        fetch_cse455(patience=2)
+    with pytest.raises(UserError, match="Kaggle sent no data for 2 s; the partial download is kept"):
+        fetch_cse455(timeout=2)
 
 
-@pytest.mark.parametrize(("body", "wrong"), [(b"<html>log in</html>", "is no zip"), (None, "holds no folder train/")])
+@pytest.mark.parametrize(
+    ("body", "wrong"), [(b"<html>log in</html>", "is not a zip"), (None, "contains no folder train/")]
+)
 def test_what_is_no_data_is_not_taken(server, kaggle, body, wrong):
     packed = io.BytesIO()
     zipfile.ZipFile(packed, "w").close()
     server.body = body or packed.getvalue()
-    with pytest.raises(UserError, match=f"what Kaggle sent {wrong} and was deleted"):
+    with pytest.raises(UserError, match=f"the file from Kaggle {wrong} and was deleted"):
         fetch_cse455()
     assert not kaggle.exists() and not kaggle.with_name("download").exists()
 
 
 def test_a_client_that_is_not_installed_or_fails_otherwise_is_told(kaggle, monkeypatch):
     monkeypatch.setattr(fetch_kaggle, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match="client is not installed: pip install kaggle"):
+    with pytest.raises(UserError, match="client is not installed; run 'pip install kaggle six'"):
         fetch_cse455()
-    assert fetch_kaggle._meaning("Warning\nModuleNotFoundError: x\n").endswith("failed: ModuleNotFoundError: x")
-    assert fetch_kaggle._meaning("").endswith("it said nothing")
+    assert fetch_kaggle._explain("Warning\nModuleNotFoundError: x\n").endswith("failed: ModuleNotFoundError: x")
+    assert fetch_kaggle._explain("").endswith("no output")

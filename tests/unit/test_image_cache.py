@@ -7,7 +7,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dreambirds.data import image_cache as storing
-from dreambirds.data.image_cache import picture_key
+from dreambirds.data.image_cache import image_key
 from dreambirds.errors import UserError
 from dreambirds.runtime.code_version import stage_modules
 from tests.helpers.bench import contents
@@ -17,10 +17,10 @@ def test_the_key_is_of_all_that_decides_pixels(monkeypatch):
     box = (1, 2, 3, 4)
     told = [("a", (8, 8), None, 0), ("b", (8, 8), None, 0), ("a", (8, 9), None, 0), ("a", (9, 8), None, 0)]
     told += [("a", (8, 8), box, 0), ("a", (8, 8), box, 0.5), ("a", (8, 8), (1, 2, 3, 5), 0)]
-    keys = [picture_key(*each) for each in told]
-    assert len(set(keys)) == len(told) and keys == [picture_key(*each) for each in told]
-    monkeypatch.setattr(storing, "pixels_code", lambda: "another version")
-    assert not set(keys) & {picture_key(*each) for each in told}
+    keys = [image_key(*each) for each in told]
+    assert len(set(keys)) == len(told) and keys == [image_key(*each) for each in told]
+    monkeypatch.setattr(storing, "pixel_code", lambda: "another version")
+    assert not set(keys) & {image_key(*each) for each in told}
 
 
 def test_the_code_that_decides_pixels_is_all_of_it():
@@ -58,7 +58,7 @@ def test_a_damaged_entry_is_discarded_and_made_anew(bench, damage, caplog):
     good = entry.read_bytes()
     damage(entry)
     assert contents(bench.prepare("again")) == whole and len(bench.made) == 1
-    assert f"the stored picture '{entry}' is damaged" in caplog.text and entry.read_bytes() == good
+    assert f"the stored image '{entry}' is damaged" in caplog.text and entry.read_bytes() == good
 
 
 def test_pictures_are_the_store_s_own_files_or_copies_of_them(bench, monkeypatch):

@@ -37,7 +37,7 @@ def test_frames_of_a_picture_of_100x80(box, margin, shape, expected):
 def test_boxes_without_an_area_in_the_picture_give_no_frame(box):
     assert frame_box(box, (100, 80), 0.1, SQUARE) is None
     picture, facts = make_image(Image.new("RGB", (100, 80)), SQUARE, box, 0.1)
-    assert picture.size == SQUARE and facts == {"size": "100x80", "shown": "whole"}
+    assert picture.size == SQUARE and facts == {"size": "100x80", "region": "full"}
 
 
 def test_frames_hold_the_box_and_stay_inside_and_are_no_larger_than_they_must():
@@ -85,7 +85,7 @@ def test_boxes_are_those_of_the_picture_as_it_is_stored(orientation, shape, tmp_
     box = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
     with Image.open(tmp_path / "a.png") as stored:
         picture, facts = make_image(stored, shape, box, 0.0)
-    assert facts == {"size": "120x90", "shown": "box"} and picture.size == shape[::-1]
+    assert facts == {"size": "120x90", "region": "box"} and picture.size == shape[::-1]
     if shape == (24, 48):
         assert picture.tobytes() == bird.tobytes(), "the bird alone, upright, and every pixel of it"
     else:

@@ -61,7 +61,7 @@ def test_names_may_come_from_windows_with_accents_twice_and_with_gaps(birds):
     expected = [("nandu_comun", "nandu comun", "2"), ("Nandu_comun_2", "Nandú común", "9"), ("10", "10", "10")]
     assert told(settings("kaggle", birds)) == expected
     (birds / "names.txt").write_bytes("\n".join(lines).encode("latin-1"))
-    assert "names.txt' is no UTF-8 text" in refused(settings("kaggle", birds))
+    assert "names.txt' is not UTF-8 text" in refused(settings("kaggle", birds))
     (birds / "names.txt").unlink()
     assert told(settings("kaggle", birds))[2] == ("10", "10", "10")
     assert len(photographs(settings("kaggle", birds))) == 12
@@ -69,7 +69,7 @@ def test_names_may_come_from_windows_with_accents_twice_and_with_gaps(birds):
 
 def test_a_number_beyond_the_names_is_named(birds):
     (birds / "names.txt").write_text("\n".join("abcdefghij") + "\n\n\n")
-    assert "train/10' has no name, since 'names.txt' has 10 line(s)" in refused(settings("kaggle", birds))
+    assert "train/10' has no name: 'names.txt' has only 10 line(s)" in refused(settings("kaggle", birds))
 
 
 def test_empty_and_strange_class_folders_are_left_out(birds, caplog):
@@ -81,7 +81,7 @@ def test_empty_and_strange_class_folders_are_left_out(birds, caplog):
     layouts.save_bird(birds / "train" / "9" / "._a.jpg", "blue_jay")
     assert [label.folder for label in list_labels(settings("kaggle", birds))] == ["2", "9", "10"]
     assert len(photographs(settings("kaggle", birds))) == 12
-    assert "1 sub-folder(s) of train are no class number and left out: 09" in caplog.text
+    assert "1 sub-folder(s) of train are not class numbers and are skipped: 09" in caplog.text
 
 
 def test_where_table_and_folders_disagree_the_folder_wins_and_the_log_counts(birds, caplog):
@@ -98,19 +98,19 @@ def test_where_table_and_folders_disagree_the_folder_wins_and_the_log_counts(bir
     assert names[f"{first}.jpg"].label.folder == names[f"{second}.jpg"].label.folder == "9"
     problems = {name: photograph.problem for name, photograph in names.items() if photograph.problem}
     assert set(problems) == {f"{third}.jpg", "0000.jpg"} and set(problems.values()) == {
-        "labels.csv names the file, but there is none"
+        "listed in labels.csv, but the file does not exist"
     }
     assert names["0000.jpg"].label.folder == "10" and found[8].file.name == "0000.jpg", "by class, then by file"
-    assert "1 photograph(s) are not named in labels.csv" in caplog.text
+    assert "1 photograph(s) are not listed in labels.csv" in caplog.text
     assert "1 photograph(s) have another class in labels.csv" in caplog.text
 
 
 def test_the_table_may_be_missing_but_not_wrong(birds, caplog):
     caplog.set_level(logging.INFO, "dreambirds")
     edit(birds / "labels.csv", "path,class\n", "path,class\n\nsome.jpg,two\n")
-    assert "labels.csv', line 3: the class must be a whole number, not 'two'" in refused(settings("kaggle", birds))
+    assert "labels.csv', line 3: the class must be an integer, not 'two'" in refused(settings("kaggle", birds))
     edit(birds / "labels.csv", "some.jpg,two\n", "some.jpg\n")
-    assert "labels.csv', line 3: must hold a file's name and a class, not 'some.jpg'" in refused(
+    assert "labels.csv', line 3: must contain a file name and a class, not 'some.jpg'" in refused(
         settings("kaggle", birds)
     )
     (birds / "labels.csv").unlink()
@@ -170,7 +170,7 @@ def test_a_damaged_member_is_an_error_of_its_own(birds):
     with pytest.raises(OSError, match="no such file"):
         open_photograph(Photograph(first.label, file, "birds/train/2/none.jpg"))
     file.write_bytes(whole[:1000])
-    assert "can't be read" in refused(settings("kaggle", file)) and "damaged" in refused(settings("kaggle", file))
+    assert "cannot be read" in refused(settings("kaggle", file)) and "damaged" in refused(settings("kaggle", file))
 
 
 def test_a_file_on_disk_is_opened_and_named_even_if_its_name_is_no_utf_8(tmp_path):
@@ -230,7 +230,7 @@ def test_nabirds_is_read_though_it_has_more_classes_than_images(tmp_path, caplog
     found = photographs(settings("cub", root, crop_margin=0.0))
     assert len(found) == 12 and all(photograph.file.is_file() and photograph.box for photograph in found)
     assert [photograph.part for photograph in found].count("train") == 6
-    assert "2 class(es) of classes.txt have no images and are left out" in caplog.text
+    assert "2 class(es) of classes.txt have no images and are skipped" in caplog.text
 
 
 def test_images_that_are_not_on_disk_have_a_problem(cub):
@@ -245,18 +245,18 @@ def test_images_that_are_not_on_disk_have_a_problem(cub):
 
 
 WRONG = {
-    "images.txt', line 3: the image '3' has no class in 'image_class_labels.txt'": ("image_class_labels", "3 1\n", ""),
+    "images.txt', line 3: image '3' has no class in 'image_class_labels.txt'": ("image_class_labels", "3 1\n", ""),
     "images.txt', line 2: must be an id and a path": ("images", "2 001.Blue_Jay/Blue_Jay_0001.jpg", "2"),
     "images.txt', line 2: must be an id and a path below": ("images", "2 001.Blue_Jay/", "2 ../001.Blue_Jay/"),
-    "images.txt', line 2: '1' is there already, in line 1": ("images", "2 001", "1 001"),
+    "images.txt', line 2: '1' is already in line 1": ("images", "2 001", "1 001"),
     "image_class_labels.txt', line 5: must be an image's id and a class number": ("image_class_labels", "5 2", "5 b"),
-    "image_class_labels.txt', line 5: the class 77 is not in 'classes.txt'": ("image_class_labels", "5 2", "5 77"),
+    "image_class_labels.txt', line 5: class 77 is not in 'classes.txt'": ("image_class_labels", "5 2", "5 77"),
     "classes.txt', line 2: must be a class number and a name": ("classes", "2 002", "two 002"),
     "train_test_split.txt', line 4: must be an image's id and 1 (train)": ("train_test_split", "4 0", "4 2"),
-    "images.txt', line 4: the image '4' is not in 'train_test_split.txt'": ("train_test_split", "4 0\n", ""),
+    "images.txt', line 4: image '4' is not in 'train_test_split.txt'": ("train_test_split", "4 0\n", ""),
     "bounding_boxes.txt', line 1: must be an image's id and the box's": ("bounding_boxes", "20.0 16.5", "20.0"),
     "bounding_boxes.txt', line 1: must be an image's id and": ("bounding_boxes", "20.0 16.5", "0.0 16.5"),
-    "images.txt', line 1: the image '1' is not in 'bounding_boxes.txt'": (
+    "images.txt', line 1: image '1' is not in 'bounding_boxes.txt'": (
         "bounding_boxes",
         "1 0.0 2.0 20.0 16.5\n",
         "",
@@ -274,11 +274,11 @@ def test_a_wrong_line_of_a_table_is_named(cub, sentence):
 def test_a_class_that_only_validates_is_refused(cub):
     edit(cub / "train_test_split.txt", "5 1", "5 0")
     edit(cub / "train_test_split.txt", "7 1", "7 0")
-    assert "class 'Northern_Cardinal' has photographs to validate with, and none to train on" in refused(
+    assert "class 'Northern_Cardinal' has photographs for validation but none for training" in refused(
         settings("cub", cub)
     )
     assert len(photographs(settings("cub", cub, split="random"))) == 12
     edit(cub / "train_test_split.txt", "5 0", "5 1")
     assert len(photographs(settings("cub", cub))) == 12
     (cub / "images" / "002.Northern_Cardinal" / "Northern_Cardinal_0000.jpg").unlink()
-    assert "and none to train on" in refused(settings("cub", cub)), "the only one that trains is gone"
+    assert "but none for training" in refused(settings("cub", cub)), "the only one that trains is gone"

@@ -56,5 +56,7 @@ def remake(folder: Path, change) -> None:
 def test_pictures_that_do_not_fit_their_table_are_refused(bench, damage):
     folder = bench.prepare()
     damage(folder)
-    with pytest.raises(UserError, match=r"pictures.npy' .*delete the folder '.*out' and run again"):
+    with pytest.raises(
+        UserError, match=r"pictures.npy' .*delete the folder '.*out' and run the same command again to rebuild it"
+    ):
         Pictures(folder, "train")

@@ -81,7 +81,7 @@ def test_boxes_are_cropped_and_those_that_miss_are_told(bench, caplog):
     for times in (1, 2):  # made, and found again
         missing = replace(photograph, box=(60.0, 5.0, 16.0, 16.0))
         assert "error" not in workshop.make(missing, "0").row
-        assert caplog.text.count("is shown whole, since its box [60.0, 5.0, 16.0, 16.0] has no area in it") == times
+        assert caplog.text.count("is not cropped: its box [60.0, 5.0, 16.0, 16.0] does not overlap the image") == times
     whole = replace(workshop, dataset={**config, "crop_margin": None}).make(photograph, "0")
     assert not np.array_equal(whole.pixels, made.pixels)
 
@@ -101,7 +101,8 @@ def test_a_given_split_is_kept_and_the_rest_is_divided(tmp_path, bench):
     for path in (tmp_path / "given/train/auk").iterdir():
         path.write_text("broken")
     with pytest.raises(
-        UserError, match=r"^dataset.split: .*leaves class 'auk' without .* trains \(2 validate\); set it"
+        UserError,
+        match=r"^dataset.split: .*leaves no readable image to train class 'auk' \(2 for validation\); set it",
     ):
         bench.prepare("broken", **given)
     bench.photograph("../given/train/auk/0.png", 1)
@@ -121,14 +122,15 @@ def test_copies_are_named_and_loudly_where_they_spoil_what_is_measured(bench, ca
     images = read_images(bench.prepare("same", validation_fraction=0.0))
     copies = images[images["duplicate_of"] != ""]
     assert copies[["path", "duplicate_of"]].to_numpy().tolist() == [["images/auk/00006.png", "images/auk/00000.png"]]
-    assert "1 pictures are copies of others" in caplog.text and "WARNING" not in [r.message[:7] for r in caplog.records]
+    assert "1 images are exact copies of others" in caplog.text
+    assert "WARNING" not in [record.message[:7] for record in caplog.records]
     for place in range(6):
         (bench.root / f"in/bunting/{place}.png").write_bytes(whole)
     bench.prepare("spoilt", validation_fraction=0.5)
     loud = [record.message for record in caplog.records if record.message.startswith("WARNING: ")]
     assert len(loud) == 2 and all(str(bench.root / "in/auk/0.png") in message for message in loud)
-    assert "1 pictures train and validate at once, so that the validation accuracy is too good" in loud[0]
-    assert "1 pictures lie in more than one class" in loud[1]
+    assert "1 images are in both training and validation, which inflates the validation accuracy" in loud[0]
+    assert "1 images are in more than one class" in loud[1]
 
 
 def test_large_sets_tell_how_far_they_are(bench, monkeypatch, caplog):
@@ -138,7 +140,7 @@ def test_large_sets_tell_how_far_they_are(bench, monkeypatch, caplog):
     monkeypatch.setattr(preparing, "LARGE", 18)
     bench.prepare("told")
     said = [record.message for record in caplog.records if " %: " in record.message]
-    assert len(said) == 10 and said[-1] == "100 %: 18 of 18 pictures"
+    assert len(said) == 10 and said[-1] == "100 %: 18 of 18 images"
 
 
 def test_results_come_in_order_and_few_wait():

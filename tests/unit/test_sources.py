@@ -41,24 +41,22 @@ def test_train_and_val_are_the_given_split_and_pooled_for_a_random_one(tmp_path)
 def test_a_class_that_is_only_below_val_can_be_pooled_but_not_learnt_as_given(tmp_path):
     root = layouts.train_and_val(tmp_path)
     shutil.move(root / "train" / "blue_jay", root / "train" / "jay")
-    assert "class 'blue_jay' is only below 'val'" in refused(settings("folder", root))
+    assert "class 'blue_jay' is only in 'val'" in refused(settings("folder", root))
     layouts.save_bird(root / "val" / "blue_jay" / "4.png", "blue_jay", 4)
     labels = list_labels(settings("folder", root, split="random"))
     assert [label.folder for label in labels] == ["blue_jay", "jay", "northern_cardinal", "yellow_warbler"]
     assert len(list_photographs(settings("folder", root, split="random"), labels)) == 13
     (root / "train" / "blue_jay").mkdir()
-    assert "class 'blue_jay' has photographs to validate with, and none to train on" in refused(
-        settings("folder", root)
-    )
+    assert "class 'blue_jay' has photographs for validation but none for training" in refused(settings("folder", root))
 
 
 def test_a_train_without_a_val_or_with_two_is_explained(tmp_path):
     root = layouts.train_and_val(tmp_path)
     shutil.copytree(root / "val", root / "valid")
-    assert "holds 'val' and 'valid'; keep one" in refused(settings("folder", root))
+    assert "contains both 'val' and 'valid'; keep one" in refused(settings("folder", root))
     shutil.rmtree(root / "val")
     shutil.rmtree(root / "valid")
-    assert f"no 'val' beside it; name '{root}/train'" in refused(settings("folder", root))
+    assert f"no folder 'val'; add it, or use '{root}/train'" in refused(settings("folder", root))
 
 
 @pytest.mark.parametrize("direct", ["train", "val"])
@@ -104,7 +102,7 @@ def test_the_folder_around_a_layout_will_do_and_variables_are_replaced(tmp_path,
     monkeypatch.setenv("HOME", str(tmp_path))
     assert photographs(settings(source, "~/data")) == around
     shutil.copytree(root, tmp_path / "data" / "copy")
-    assert "holds several data sets" in refused(settings(source, tmp_path / "data"))
+    assert "contains several data sets" in refused(settings(source, tmp_path / "data"))
 
 
 def test_every_module_of_sources_is_imported_and_none_imports_torch():
@@ -131,7 +129,7 @@ def test_a_new_source_is_one_class(tmp_path, monkeypatch):
     class Listed(Source):
         """Images whose table lists their paths below it."""
 
-        path_holds = "a folder with a table 'list.txt'"
+        path_content = "a folder with a table 'list.txt'"
 
         def find(self, path):
             return Tree(path) if (path / "list.txt").is_file() else None
@@ -146,7 +144,7 @@ def test_a_new_source_is_one_class(tmp_path, monkeypatch):
         def photographs(self, tree, dataset, labels):
             lines = tree.lines("list.txt")
             return [
-                Photograph(label, *tree.place(line))
+                Photograph(label, *tree.locate(line))
                 for label in labels
                 for line in lines
                 if Path(line).parent.name == label.folder
@@ -159,7 +157,7 @@ def test_a_new_source_is_one_class(tmp_path, monkeypatch):
     assert [str(photograph.file) for photograph in photographs(dataset)] == [str(tmp_path / file) for file in files]
     assert list(list_files(dataset, list_labels(dataset))) == files
     assert refused(dataset | {"path": str(tmp_path / "a")}) == f"dataset.path: '{tmp_path}/a' has no 'list.txt'"
-    needed = "must name a folder with a table 'list.txt' when 'source: listed' is set"
+    needed = "must be a folder with a table 'list.txt' for 'source: listed'"
     assert refused(dataset | {"path": None}) == f"dataset.path: {needed}"
     assert "looks like 'source: listed'" in refused(settings("cub", tmp_path))
     said = refused({**dataset, "source": "drawn"})
@@ -173,13 +171,13 @@ def test_a_path_that_does_not_fit_is_told_what_was_looked_for(tmp_path):
         (
             "kaggle",
             "empty",
-        ): "holds no 'train' folder with a class number a sub-folder ('train/0', 'train/1', …), nor is",
-        ("kaggle", "none"): "is not there; it must hold a 'train' folder",
-        ("kaggle", "file.zip"): "can't be read: no zip, or a damaged one",
-        ("cub", "empty"): "holds no 'images.txt' with 'image_class_labels.txt' and 'classes.txt' beside it",
-        ("cub", "file.zip"): "holds no 'images.txt'",
-        ("cub", "none"): "is not there; it must hold 'images.txt'",
-        ("folder", "empty"): "must hold at least 2 sub-folders, one a class; it has 0",
+        ): "must contain a folder 'train' with one numbered sub-folder per class ('train/0', 'train/1', …), or be",
+        ("kaggle", "none"): "does not exist; it must contain a folder 'train'",
+        ("kaggle", "file.zip"): "cannot be read: not a zip, or a damaged one",
+        ("cub", "empty"): "must contain 'images.txt', 'image_class_labels.txt' and 'classes.txt'",
+        ("cub", "file.zip"): "must contain 'images.txt'",
+        ("cub", "none"): "does not exist; it must contain 'images.txt'",
+        ("folder", "empty"): "must contain at least 2 sub-folders, one per class; it has 0",
         ("folder", "file.zip"): "is a file, not a folder",
         ("folder", "none"): "is not a folder",
     }
@@ -210,15 +208,16 @@ def test_a_zip_of_the_competition_is_recognised_under_another_source(tmp_path):
 def test_a_table_that_belongs_to_images_is_missed_by_name(tmp_path):
     root = layouts.cub(tmp_path)
     (root / "bounding_boxes.txt").unlink()
-    assert "dataset.crop_margin: must be null, since there is no" in refused(settings("cub", root, crop_margin=0.0))
+    reason = f"must be null, because '{root}/bounding_boxes.txt' does not exist"
+    assert f"dataset.crop_margin: {reason}" in refused(settings("cub", root, crop_margin=0.0))
     (root / "classes.txt").unlink()
-    assert "images.txt' has no 'classes.txt' beside it" in refused(settings("cub", root))
+    assert f"'classes.txt' is missing next to '{root}/images.txt'" in refused(settings("cub", root))
 
 
 def test_keys_that_do_not_fit_the_source_are_refused(tmp_path):
     for source in ("kaggle", "cub"):
         dataset = settings(source, tmp_path) | {"path": None}
-        assert f"dataset.path: is null, and the data of 'source: {source}' must be fetched first" == refused(dataset)
+        assert f"dataset.path: is null, but the data of 'source: {source}' is not downloaded yet" == refused(dataset)
     root = layouts.train_and_val(tmp_path)
     for dataset in (
         settings("folder", root, crop_margin=0.0),
@@ -226,7 +225,7 @@ def test_keys_that_do_not_fit_the_source_are_refused(tmp_path):
     ):
         with pytest.raises(UserError, match=r"dataset.crop_margin: is only used with 'source: cub'"):
             list_labels(dataset)
-    with pytest.raises(UserError, match="has photographs of 1 class"):
+    with pytest.raises(UserError, match="contains photographs of 1 class"):
         numbers = layouts.kaggle(tmp_path / "one")
         shutil.rmtree(numbers / "train" / "9")
         shutil.rmtree(numbers / "train" / "10")

@@ -69,7 +69,7 @@ def escaped(name: str) -> str:
 
 
 def unaccented(name: str) -> str:
-    """Return a name without accents, so that a label keeps the base letters."""
+    """Return a name without accents, so that a label keeps the base characters."""
     characters = unicodedata.normalize("NFKD", name)
     return "".join(character for character in characters if not unicodedata.combining(character))
 

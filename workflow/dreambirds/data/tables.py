@@ -21,7 +21,7 @@ TEXT_COLUMNS = (
     "judge_prediction",
     "judge_prediction_rescaled",
 )
-TEXT_COLUMNS += ("unmatched", "checkpoint_sha256", "weights_sha256")  # a digest without letters is not a number
+TEXT_COLUMNS += ("unmatched", "checkpoint_sha256", "weights_sha256")  # an all-digit digest is text, too
 IMAGE_COLUMNS = ["path", "label", "split", "sha256", "size", "source", "error", "duplicate_of"]
 LABEL_COLUMNS = ["index", "label", "class_name", "train", "validation"]
 PICTURE = r"images/[\w-]+/\w+\.png"
@@ -181,7 +181,7 @@ def start_photographs(files: list[str], labels: Iterable[str]) -> dict[str, Path
     """Return the photograph that the dream of each label starts from, if any.
 
     `files` contains at most one path. If it is the data set's ``images.csv``, each label starts from a prepared image
-    of its own class.
+    of its class.
     """
     if not files:
         return {}

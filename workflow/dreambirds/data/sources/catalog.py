@@ -45,7 +45,7 @@ def list_labels(dataset: dict) -> list[Label]:
         )
     chosen = choose_labels(found, dataset["labels"], "dataset.labels")
     if len(chosen) < 2:
-        raise UserError("dataset.labels: must list at least 2 classes, because a classifier distinguishes them")
+        raise UserError("dataset.labels: must name at least 2 classes, because a classifier distinguishes classes")
     return chosen
 
 
@@ -131,7 +131,7 @@ def _recognize(path: Path, source: Source) -> str:
             except (UserError, OSError):
                 continue
             if tree and other.has_photographs(tree):
-                return f"; it looks like the layout of 'source: {other.name}'"
+                return f"; it looks like 'source: {other.name}'"
     return ""
 
 

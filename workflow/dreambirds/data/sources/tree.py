@@ -59,9 +59,8 @@ def read_member(file: Path, member: str) -> bytes:
             if info.flag_bits & ENCRYPTED:
                 raise OSError("encrypted in the zip")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise OSError(
-                    "compressed in the zip with another method than deflate"
-                )  # others may use unlimited memory
+                # the other methods could exhaust the memory
+                raise OSError("compressed in the zip with another method than deflate")
             with archive.zip.open(info) as file:
                 return _read(file, info.file_size)
         except KeyError as error:
