@@ -1,4 +1,4 @@
-"""A zip of photographs is never unpacked to disk, and what it holds is read or listed with the reason."""
+"""A zip of photographs is never unpacked to disk; its files are read, or listed with a reason."""
 
 import os
 import stat
@@ -16,11 +16,11 @@ from tests.helpers.hostile import HEIGHT, WIDTH, assert_plain, encoded, prepare_
 from tests.helpers.layouts import refused, settings
 
 ROW = "photographs survived or listed"
-LONG = 300 << 20  # more than is read of one file
+LONG = 300 << 20  # bytes, more than the limit per file
 
 
 def good(archive: zipfile.ZipFile, numbers: tuple[int, ...] = (0, 1), each: int = 2) -> None:
-    """Add classes with so many different pictures each."""
+    """Add classes with `each` different images."""
     for number in numbers:
         for count in range(each):
             picture = encoded(scene() + 10 * number + count, "PNG")
@@ -28,7 +28,7 @@ def good(archive: zipfile.ZipFile, numbers: tuple[int, ...] = (0, 1), each: int 
 
 
 def zeros(archive: zipfile.ZipFile, name: str, count: int) -> None:
-    """Add a member of so many zeros, a piece at a time."""
+    """Add a member of `count` zeros, in chunks."""
     member = zipfile.ZipInfo(name)
     member.compress_type = zipfile.ZIP_DEFLATED
     with archive.open(member, "w") as file:
@@ -37,7 +37,7 @@ def zeros(archive: zipfile.ZipFile, name: str, count: int) -> None:
 
 
 def spoil(archive: zipfile.ZipFile) -> dict[str, str]:
-    """Add members to class 0 that lie or can't be read; return how the reasons begin, by the names of the files."""
+    """Add damaged and unreadable members to class 0; return the start of each reason by file name."""
     picture = encoded(scene(), "PNG")
     damaged, much = "damaged or unreadable in the zip: ", f"bytes exceed the limit of {LARGEST} bytes"
     other = "compressed in the zip with another method than deflate"
@@ -69,7 +69,7 @@ def spoil(archive: zipfile.ZipFile) -> dict[str, str]:
     }
 
 
-def test_members_that_lie_or_cannot_be_read_are_listed(tmp_path, counted):
+def test_damaged_and_unreadable_members_are_listed(tmp_path, counted):
     out, file = tmp_path / "out", tmp_path / "birds.zip"
     out.mkdir()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -88,7 +88,7 @@ def test_members_that_lie_or_cannot_be_read_are_listed(tmp_path, counted):
 @pytest.mark.parametrize(
     ("claimed", "reason"), [(LONG, f"{LONG} bytes exceed the limit of"), (100, "damaged or unreadable")]
 )
-def test_a_member_that_unpacks_to_much_is_listed_without_filling_the_memory(tmp_path, claimed, reason, counted):
+def test_a_member_that_is_too_large_is_listed_without_exhausting_the_memory(tmp_path, claimed, reason, counted):
     out, file = tmp_path / "out", tmp_path / "birds.zip"
     out.mkdir()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -97,13 +97,13 @@ def test_a_member_that_unpacks_to_much_is_listed_without_filling_the_memory(tmp_
         archive.filelist[-1].file_size = claimed
     assert file.stat().st_size < 3_000_000
     apart = prepare_apart(settings("kaggle", file), out)
-    (name, said), *more = problems(out).items()
-    assert name == "bomb.png" and said.startswith(reason) and not more
+    (name, problem), *others = problems(out).items()
+    assert name == "bomb.png" and problem.startswith(reason) and not others
     assert apart.grown < 150
     counted(ROW)
 
 
-def test_members_that_lie_outside_are_written_nowhere(tmp_path, counted):
+def test_members_with_paths_outside_the_folder_write_nothing(tmp_path, counted):
     work = tmp_path / "a" / "b" / "c"
     work.mkdir(parents=True)
     picture = encoded(scene() // 2, "PNG")
@@ -118,7 +118,7 @@ def test_members_that_lie_outside_are_written_nowhere(tmp_path, counted):
     dataset = settings("kaggle", work / "birds.zip", image_size=[HEIGHT, WIDTH])
     apart = prepare_apart(dataset, work)
     assert_plain(apart.said)
-    assert apart.grown < 150, "the way down is 30,000 folders long"
+    assert apart.grown < 150, "one path has 30,000 nested folders"
     made = {path.relative_to(work).parts[0] for path in set(tmp_path.rglob("*")) - before}
     assert made == {"images", "images.csv", "labels.csv", "pictures.npy", "store"}
     assert not [path for path in tmp_path.rglob("*") if "escaped" in path.name]
@@ -129,18 +129,18 @@ def test_members_that_lie_outside_are_written_nowhere(tmp_path, counted):
     counted(ROW, len(names))
 
 
-def test_a_zip_damaged_anywhere_is_refused_or_what_is_left_of_it_is_read(tmp_path, counted):
+def test_a_damaged_zip_is_rejected_or_its_intact_files_are_read(tmp_path, counted):
     random, file = np.random.default_rng(0), tmp_path / "birds.zip"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         good(archive, each=6)
-    whole = np.frombuffer(file.read_bytes(), np.uint8)
+    good_bytes = np.frombuffer(file.read_bytes(), np.uint8)
     directory = file.read_bytes().index(b"PK\x01\x02")
     refusals = survivals = 0
     for number in range(300):
-        damaged, first = whole.copy(), directory if number % 2 else 0
-        damaged[random.integers(first, len(whole), size=2)] = random.integers(256, size=2)
+        damaged, first = good_bytes.copy(), directory if number % 2 else 0
+        damaged[random.integers(first, len(damaged), size=2)] = random.integers(256, size=2)
         path, out = tmp_path / f"{number}.zip", tmp_path / str(number)
-        path.write_bytes(damaged[: len(whole) - (number % 10 == 9) * random.integers(len(whole))].tobytes())
+        path.write_bytes(damaged[: len(damaged) - (number % 10 == 9) * random.integers(len(damaged))].tobytes())
         out.mkdir()
         dataset = settings("kaggle", path, image_size=16)
         try:
@@ -154,7 +154,7 @@ def test_a_zip_damaged_anywhere_is_refused_or_what_is_left_of_it_is_read(tmp_pat
     counted(ROW, survivals)
 
 
-def test_a_zip_with_too_few_photographs_of_a_class_is_refused(tmp_path, counted):
+def test_a_zip_with_too_few_photographs_of_a_class_is_rejected(tmp_path, counted):
     file = tmp_path / "birds.zip"
     with zipfile.ZipFile(file, "w") as archive:
         good(archive)

@@ -129,7 +129,7 @@ def test_without_any_picture_or_with_other_classes_it_says_so(birds, weights):
         submit(weights, birds)
     layouts.kaggle(birds.parent, tests=0)
     (birds / "sample.csv").write_text("path,class\n")
-    with pytest.raises(UserError, match="has no images to classify, neither in 'test' nor in 'sample.csv'"):
+    with pytest.raises(UserError, match=r"has no images to classify, neither in 'test' nor in 'sample\.csv'"):
         submit(weights, birds)
     assert not (weights.parent / "out.csv").exists() and not list(weights.parent.glob(".*.csv"))
 
