@@ -46,7 +46,7 @@ def photographs(tmp_path):
     orange().convert("CMYK").save(first / "cmyk.jpg", quality=95)
     orange().convert("RGBA").save(first / "rgba.webp", lossless=True)
     (first / "empty.jpg").touch()
-    (first / "text.jpg").write_text("not a picture")
+    (first / "text.jpg").write_text("not an image")
     (first / "link.jpg").symlink_to("nowhere.jpg")
     (first / os.fsdecode(b"caf\xe9.jpg")).write_text("a name that is not UTF-8")
     (first / "notes.txt").write_text("not an image by its name")
@@ -164,7 +164,7 @@ def test_files_damaged_at_random_are_rejected_with_a_reason_or_read(tmp_path):
 def test_a_class_without_readable_images_is_reported(photographs):
     for path in (photographs / "in" / "Other").glob("?.png"):
         path.unlink()
-    (photographs / "in" / "Other" / "text.png").write_text("not a picture")
+    (photographs / "in" / "Other" / "text.png").write_text("not an image")
     dataset = settings(source="folder", path=str(photographs / "in"))
     with pytest.raises(UserError, match=r"class 'Other' in .* has 0 readable image\(s\)"):
         prepare(dataset, list_labels(dataset), photographs / "out")

@@ -34,10 +34,10 @@ def test_rescaling_fills_the_range_but_ignores_outliers_and_keeps_hues():
     values[:, 0, 0] = (0.0, 1.0, 0.0)
     got = rescale(torch.from_numpy(values)).numpy()
     ordered = np.sort(values, axis=None).astype(float)
-    place = np.array([0.005, 0.995]) * (ordered.size - 1)
-    low, high = np.interp(place, np.arange(ordered.size), ordered)
+    positions = np.array([0.005, 0.995]) * (ordered.size - 1)
+    low, high = np.interp(positions, np.arange(ordered.size), ordered)
     assert np.allclose(got, np.clip((values - low) / (high - low), 0, 1), atol=1e-4)
-    assert got.std() > 0.15, "a faint picture becomes visible"
+    assert got.std() > 0.15, "a faint image becomes visible"
     assert np.all(rescale(torch.full((3, 4, 4), 0.3)).numpy() == 0.5)
 
 

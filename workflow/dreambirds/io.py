@@ -89,10 +89,10 @@ def from_parameter(text: str) -> Any:
     return json.loads(bz2.decompress(b64decode(text)))
 
 
-def unwritable(what: str, folder: Path, error: OSError) -> UserError:
+def unwritable(content: str, folder: Path, error: OSError) -> UserError:
     """Return the UserError for a part of the store that cannot be written to."""
     return UserError(
-        f"cannot write to the store of {what} '{folder}' ({error.strerror or error}); set the environment variable "
+        f"cannot write to the store of {content} '{folder}' ({error.strerror or error}); set the environment variable "
         "DREAMBIRDS_STORE to a writable folder"
     )
 

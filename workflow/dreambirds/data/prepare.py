@@ -128,8 +128,8 @@ class ImagePreparer:
             found = entry is not None
             if not found:
                 with decoding_errors(name), decode_image(file) as picture:
-                    made = make_image(picture, self.shape, box, margin)
-                entry = self.store.put(key, *made)
+                    image_and_facts = make_image(picture, self.shape, box, margin)
+                entry = self.store.put(key, *image_and_facts)
         if box and entry.facts["region"] != "box":
             message = "%s is not cropped: its box %s does not overlap the image"
             log.warning(message, name, list(box), extra={"others": MORE_UNCROPPED})
@@ -150,11 +150,11 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
     preparer = ImagePreparer(dataset, folder, ImageCache(store or default_folder()))
     rows, found = [], 0
     with packing(folder, preparer.shape) as append:
-        for made in _make_all(preparer, _named(list_photographs(dataset, labels)), threads):
-            rows.append(made.row)
-            found += made.stored
-            if made.pixels is not None:
-                append(made.pixels)
+        for prepared in _prepare_all(preparer, _named(list_photographs(dataset, labels)), threads):
+            rows.append(prepared.row)
+            found += prepared.stored
+            if prepared.pixels is not None:
+                append(prepared.pixels)
     images = _image_table(rows, labels, dataset)
     good = images[images["error"] == ""]
     log_duplicates(good)
@@ -180,7 +180,7 @@ def _named(photographs: Iterable[Photograph | Drawing]) -> list[tuple[Photograph
     return named
 
 
-def _make_all(preparer: ImagePreparer, images: list[tuple], threads: int) -> Iterator[PreparedImage]:
+def _prepare_all(preparer: ImagePreparer, images: list[tuple], threads: int) -> Iterator[PreparedImage]:
     """Yield the prepared images in order; show a progress bar on a terminal.
 
     For a large set, also log the progress at every tenth.
@@ -189,8 +189,8 @@ def _make_all(preparer: ImagePreparer, images: list[tuple], threads: int) -> Ite
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # such images are read anyway, or skipped with a reason
         results = in_order(lambda named: preparer.make(*named), images, threads)
-        for number, made in enumerate(tqdm(results, total=total, disable=None), 1):
-            yield made
+        for number, prepared in enumerate(tqdm(results, total=total, disable=None), 1):
+            yield prepared
             if total >= LARGE and number * 10 // total > (number - 1) * 10 // total:
                 log.info("%d %%: %d of %d images", number * 100 // total, number, total)
 

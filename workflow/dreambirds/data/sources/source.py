@@ -68,7 +68,7 @@ class Resource:
     """A published data set that the workflow can download.
 
     Its rule is ``download_<name>``; `data` and `size` describe it in messages. The download creates the file or folder
-    `place`. `signs` maps paths to the data's path: if one of them exists, the data exists there, also if a user put it
+    `place`. `signs` maps paths to the data's path: if one of them exists, the data exists there, even if a user put it
     there by hand. Paths are relative to the working directory. `downloader` is the download function, as
     ``<module>:<function>``, which is imported only when it is called.
     """
@@ -126,7 +126,10 @@ class Source(ABC):
 
     @abstractmethod
     def photographs(self, tree: Tree | None, dataset: dict, labels: list[Label]) -> list[Photograph] | list[Drawing]:
-        """Return the images of these classes, sorted by class and then by file."""
+        """Return the images of these classes, sorted by class and then by file.
+
+        An image that is known to be unreadable has a `problem`.
+        """
 
     def tables(self, tree: Tree, dataset: dict) -> list[str]:
         """Return the names of the tables that are read; by default none."""
