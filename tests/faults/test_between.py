@@ -96,8 +96,8 @@ def test_a_spoilt_checkpoint_stops_its_dreams_only_and_is_trained_anew_once_it_i
 
 
 EDITED = {
-    "line 2: path can't be '../../x.png'": (r"images/\S+?\.png", "../../x.png"),
-    "line 2: split can't be 'test'": (",(train|validation),", ",test,"),
+    "line 2: invalid path '../../x.png'": (r"images/\S+?\.png", "../../x.png"),
+    "line 2: invalid split 'test'": (",(train|validation),", ",test,"),
     "has no column 'path'": ("^path", "file"),
     "images.csv' lists 14 images, but labels.csv counts 15": (r"\n.*\n$", "\n"),
     "contains label 'dodo', which is not in labels.csv": (",blue_jay,", ",dodo,"),
