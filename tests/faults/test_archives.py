@@ -36,7 +36,7 @@ def zeros(archive: zipfile.ZipFile, name: str, count: int) -> None:
             file.write(bytes(min(count - start, 1 << 20)))
 
 
-def spoil(archive: zipfile.ZipFile) -> dict[str, str]:
+def damage(archive: zipfile.ZipFile) -> dict[str, str]:
     """Add damaged and unreadable members to class 0; return the start of each reason by file name."""
     picture = encoded(scene(), "PNG")
     damaged, much = "damaged or unreadable in the zip: ", f"bytes exceed the limit of {LARGEST} bytes"
@@ -74,14 +74,14 @@ def test_damaged_and_unreadable_members_are_listed(tmp_path, counted):
     out.mkdir()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         good(archive)
-        expected = spoil(archive)
-    apart = prepare_apart(settings("kaggle", file), out)
+        expected = damage(archive)
+    result = prepare_apart(settings("kaggle", file), out)
     found = problems(out)
     assert set(found) == set(expected)
     for name, reason in expected.items():
         assert found[name].startswith(reason), (name, found[name])
     assert len(read_images(out)) == len(expected) + 4
-    assert_plain(apart.said)
+    assert_plain(result.output)
     counted(ROW, len(expected))
 
 
@@ -96,10 +96,10 @@ def test_a_member_that_is_too_large_is_listed_without_exhausting_the_memory(tmp_
         zeros(archive, "birds/train/0/bomb.png", LONG)
         archive.filelist[-1].file_size = claimed
     assert file.stat().st_size < 3_000_000
-    apart = prepare_apart(settings("kaggle", file), out)
+    result = prepare_apart(settings("kaggle", file), out)
     (name, problem), *others = problems(out).items()
     assert name == "bomb.png" and problem.startswith(reason) and not others
-    assert apart.grown < 150
+    assert result.grown < 150
     counted(ROW)
 
 
@@ -116,9 +116,9 @@ def test_members_with_paths_outside_the_folder_write_nothing(tmp_path, counted):
             archive.writestr(name, picture)
     before = set(tmp_path.rglob("*"))
     dataset = settings("kaggle", work / "birds.zip", image_size=[HEIGHT, WIDTH])
-    apart = prepare_apart(dataset, work)
-    assert_plain(apart.said)
-    assert apart.grown < 150, "one path has 30,000 nested folders"
+    result = prepare_apart(dataset, work)
+    assert_plain(result.output)
+    assert result.grown < 150, "one path has 30,000 nested folders"
     made = {path.relative_to(work).parts[0] for path in set(tmp_path.rglob("*")) - before}
     assert made == {"images", "images.csv", "labels.csv", "pictures.npy", "store"}
     assert not [path for path in tmp_path.rglob("*") if "escaped" in path.name]

@@ -132,9 +132,9 @@ def kinds() -> dict[str, tuple[bytes, np.ndarray, float]]:
 def test_photographs_of_all_formats_and_names_are_prepared_correctly(place, counted):
     files = kinds()
     put(place, {name: contents for name, (contents, _, _) in files.items()})
-    apart = prepare_apart(photographs(place), place / "out")
-    assert_plain(apart.said)
-    assert problems(place / "out") == {} and apart.grown < 150
+    result = prepare_apart(photographs(place), place / "out")
+    assert_plain(result.output)
+    assert problems(place / "out") == {} and result.grown < 150
     rows = read_images(place / "out")
     for name, row in zip(sorted(files), rows[rows["label"] == "Bird"].itertuples(), strict=True):
         _, expected, tolerance = files[name]
@@ -187,14 +187,14 @@ def test_bombs_are_rejected_without_decompressing_them(place, counted):
     put(place, files)
     for number in (1, 2):
         put(place, {f"whole {number}.png": encoded(scene() // number, "PNG")})
-    apart = prepare_apart(photographs(place), place / "out")
+    result = prepare_apart(photographs(place), place / "out")
     found = problems(place / "out")
     assert set(found) == set(files) - {"thin.png"}
     for name, reason in found.items():
         pixels, text = "more pixels than the limit of 89478485", "the text in the file exceeds Pillow's limit"
         assert reason.startswith(pixels if name[0] in "2oc" else text), (name, reason)
-    assert apart.grown < 200, "the smallest of them would have taken 400 MB"
-    assert_plain(apart.said)
+    assert result.grown < 200, "the smallest of them would have taken 400 MB"
+    assert_plain(result.output)
     counted(ROW, len(files))
 
 
@@ -251,13 +251,13 @@ def test_a_file_that_is_not_a_photograph_is_listed_and_starts_no_program(place, 
     ghostscript.parent.mkdir()
     ghostscript.write_text(f"#!/bin/sh\ntouch '{place}/spoilt'\n")
     ghostscript.chmod(0o755)
-    apart = prepare_apart(photographs(place), place / "out", PATH=f"{ghostscript.parent}:{os.environ['PATH']}")
+    result = prepare_apart(photographs(place), place / "out", PATH=f"{ghostscript.parent}:{os.environ['PATH']}")
     found = problems(place / "out")
     assert set(found) == set(expected)
     for name, reason in expected.items():
         assert found[name].startswith(reason), (name, found[name])
-    assert not (place / "spoilt").exists() and apart.grown < 150
-    assert_plain(apart.said)
+    assert not (place / "spoilt").exists() and result.grown < 150
+    assert_plain(result.output)
     counted(ROW, len(expected))
 
 
@@ -274,7 +274,7 @@ def test_a_file_that_changes_between_listing_and_reading_is_listed(place, monkey
     put(place, {name: encoded(scene() // (1 + number), "PNG") for number, name in enumerate(names)})
     listed = preparing.list_photographs
 
-    def spoil(*arguments):
+    def damage(*arguments):
         found = listed(*arguments)
         for name in names[:4]:
             (place / "in" / "Bird" / name).unlink()
@@ -283,7 +283,7 @@ def test_a_file_that_changes_between_listing_and_reading_is_listed(place, monkey
         (place / "in" / "Bird" / "link.png").symlink_to("link.png")
         return found
 
-    monkeypatch.setattr(preparing, "list_photographs", spoil)
+    monkeypatch.setattr(preparing, "list_photographs", damage)
     dataset = photographs(place)
     prepare(dataset, list_labels(dataset), place / "out", place / "store")
     assert problems(place / "out") == {

@@ -87,7 +87,7 @@ STAGES = {
     "finding": lambda plan, out: write_finding_of(plan, RESULTS, out),
     "findings": collect,
 }
-SPOILT = {
+DAMAGES = {
     "half": lambda content: content[: len(content) // 2],
     "header only": lambda content: content[: content.index(b"\n") + 1],
     "a line less": lambda content: content[: content.rindex(b"\n", 0, -1) + 1],
@@ -119,10 +119,10 @@ READ = [
 ]
 
 
-def spoil(path: Path, how: str) -> bytes:
+def damage(path: Path, how: str) -> bytes:
     """Truncate a file; return its contents before."""
     good = path.read_bytes()
-    path.write_bytes(SPOILT[how](good))
+    path.write_bytes(DAMAGES[how](good))
     return good
 
 
@@ -139,7 +139,7 @@ def is_detected(name: str, how: str) -> bool:
 
 def test_the_workflow_reports_a_truncated_table_and_rebuilds_it_once_it_is_deleted(whole, counted):
     expected, name = files(whole), "judged/j.csv"
-    spoil(whole.results / name, "half")
+    damage(whole.results / name, "half")
     result = whole.snakemake(*ENDS)
     errors = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
     assert result.returncode != 0 and "Traceback" not in result.stdout, result.stdout[-3000:]
@@ -152,11 +152,11 @@ def test_the_workflow_reports_a_truncated_table_and_rebuilds_it_once_it_is_delet
 
 
 @pytest.mark.parametrize(
-    ("name", "stage", "remedy", "how"), [(*read, how) for read in READ for how in SPOILT if is_detected(read[0], how)]
+    ("name", "stage", "remedy", "how"), [(*read, how) for read in READ for how in DAMAGES if is_detected(read[0], how)]
 )
 def test_a_truncated_table_is_rejected_and_no_result_is_written(plan, tmp_path, name, stage, remedy, how, counted):
     path = RESULTS / name
-    good = spoil(path, how)
+    good = damage(path, how)
     try:
         with pytest.raises(UserError) as error:
             STAGES[stage](plan, tmp_path)
@@ -196,7 +196,7 @@ def test_rows_are_identified_by_epochs_with_many_digits(tmp_path):
 def test_an_experiment_with_a_truncated_table_is_not_copied(plan, tmp_path, monkeypatch, counted):
     monkeypatch.setattr(experiments, "_command", lambda *_: ["true"])
     path = RESULTS / "finding/finding.csv"
-    good = spoil(path, "half")
+    good = damage(path, "half")
     places = {"config_file": tmp_path / "e.yaml", "said": tmp_path / "e.log"}
     try:
         with pytest.raises(UserError, match=rf"^'{path}' is truncated: .*; delete the folder '{path.parent}', and "):
@@ -235,7 +235,7 @@ def test_a_missing_prepared_photograph_is_reported_with_the_data_sets_remedy(pla
 @pytest.mark.parametrize("how", ["half", "nothing left"])
 def test_a_damaged_image_is_reported(plan, name, read, how, counted):
     path = RESULTS / name
-    good = spoil(path, how)
+    good = damage(path, how)
     try:
         with pytest.raises(UserError) as error:
             read(path)
@@ -253,7 +253,7 @@ def test_a_damaged_start_photograph_is_reported_with_a_remedy_if_it_is_the_data_
     if own:
         photographs = dict.fromkeys(photographs, shutil.copy(photographs["blue_jay"], tmp_path / "own.png"))
     path = Path(photographs["blue_jay"])
-    good = spoil(path, "half")
+    good = damage(path, "half")
     try:
         with pytest.raises(UserError) as error:
             ready(plan, photographs, str(path) if own else None).starts(["blue_jay"], [generator(0, "blue_jay")])
@@ -276,7 +276,7 @@ def ready(plan, photographs: dict[str, Path], start_path: str | None) -> DreamCo
 def test_a_truncated_image_of_a_dream_is_reported_with_its_own_remedy(plan, counted):
     views = views_of(plan, RESULTS)
     path = RESULTS / "dreams/scratch/epoch-0001/study/blue_jay/step-0003.png"
-    good = spoil(path, "half")
+    good = damage(path, "half")
     try:
         for read in (lambda: measure_saved(views, RESULTS / "dataset", "another"), lambda: decode(path, ANEW)):
             with pytest.raises(UserError, match=rf"^the image '{path}' cannot be read \(.*\); {ANEW}$"):

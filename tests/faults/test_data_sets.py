@@ -70,9 +70,9 @@ def test_a_path_that_is_not_a_folder_of_classes_is_rejected(tmp_path, name, coun
 def test_a_class_without_readable_images_is_rejected_with_the_first_reason(place, counted):
     for number in range(10, 12):
         (place / "in" / "crane" / f"{number}.png").write_bytes(b"")
-    apart = prepare_apart(settings("folder", place / "in"), place / "out")
-    assert_plain(apart.said)
-    error = apart.said.splitlines()[-1]
+    result = prepare_apart(settings("folder", place / "in"), place / "out")
+    assert_plain(result.output)
+    error = result.output.splitlines()[-1]
     assert error.startswith(f"dataset.path: class 'crane' in '{place / 'in'}' has 0 readable image(s)")
     assert error.endswith(f"the first skipped is {place / 'in'}/crane/10.png: the file is empty")
     assert not (place / "out" / "images.csv").exists()
@@ -125,13 +125,13 @@ def test_photographs_without_read_permission_are_listed(tmp_path, unprivileged, 
     (root / "auk" / "4.png").symlink_to(root / "locked" / "20.png")
     (root / "locked").chmod(0)
     dataset = settings("folder", root, labels=["auk", "crane"])
-    apart = prepare_apart(dataset, out, by=unprivileged)
+    result = prepare_apart(dataset, out, by=unprivileged)
     assert problems(out) == dict.fromkeys(["3.png", "4.png"], "no permission to read the file")
-    assert_plain(apart.said)
-    output = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).said
+    assert_plain(result.output)
+    output = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).output
     assert output == f"dataset.path: '{root}' cannot be read: '{root}/locked' Permission denied\n"
     (root / "locked").chmod(0o400)  # the folder can be listed, but its files cannot be opened
-    output = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).said
+    output = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).output
     assert output.count("no permission to read the file") == 5 and "class 'locked' in" in output.splitlines()[-1]
     (root / "locked").chmod(0o700)
     counted(ROW, 4)

@@ -80,7 +80,7 @@ def problems(out: Path) -> dict[str, str]:
 class Apart:
     """The output of a separate process, and the growth of its memory in MiB while it prepared images."""
 
-    said: str
+    output: str
     grown: int
 
 
