@@ -1,4 +1,4 @@
-"""A zip of photographs is never unpacked to disk, and what it holds is read or listed with the reason."""
+"""A zip of photographs is never unpacked to disk; its files are read, or listed with a reason."""
 
 import os
 import stat
@@ -16,11 +16,11 @@ from tests.helpers.hostile import HEIGHT, WIDTH, assert_plain, encoded, prepare_
 from tests.helpers.layouts import refused, settings
 
 ROW = "photographs survived or listed"
-LONG = 300 << 20  # more than is read of one file
+LONG = 300 << 20  # bytes, more than the limit per file
 
 
 def good(archive: zipfile.ZipFile, numbers: tuple[int, ...] = (0, 1), each: int = 2) -> None:
-    """Add classes with so many different pictures each."""
+    """Add classes with `each` different images."""
     for number in numbers:
         for count in range(each):
             picture = encoded(scene() + 10 * number + count, "PNG")
@@ -28,7 +28,7 @@ def good(archive: zipfile.ZipFile, numbers: tuple[int, ...] = (0, 1), each: int 
 
 
 def zeros(archive: zipfile.ZipFile, name: str, count: int) -> None:
-    """Add a member of so many zeros, a piece at a time."""
+    """Add a member of `count` zeros, in chunks."""
     member = zipfile.ZipInfo(name)
     member.compress_type = zipfile.ZIP_DEFLATED
     with archive.open(member, "w") as file:
@@ -36,11 +36,11 @@ def zeros(archive: zipfile.ZipFile, name: str, count: int) -> None:
             file.write(bytes(min(count - start, 1 << 20)))
 
 
-def spoil(archive: zipfile.ZipFile) -> dict[str, str]:
-    """Add members to class 0 that lie or can't be read; return how the reasons begin, by the names of the files."""
+def damage(archive: zipfile.ZipFile) -> dict[str, str]:
+    """Add damaged and unreadable members to class 0; return the start of each reason by file name."""
     picture = encoded(scene(), "PNG")
-    damaged, much = "damaged or not readable in the zip: ", f"bytes are more than {LARGEST}, the most that is"
-    other = "the zip holds it compressed in another way than deflated"
+    damaged, much = "damaged or unreadable in the zip: ", f"bytes exceed the limit of {LARGEST} bytes"
+    other = "compressed in the zip with another method than deflate"
     wrong = {
         "encrypted.png": ("flag_bits", 1, "encrypted in the zip"),
         "other sum.png": ("CRC", 7, f"{damaged}Bad CRC-32"),
@@ -64,29 +64,31 @@ def spoil(archive: zipfile.ZipFile) -> dict[str, str]:
         "bzip2.png": other,
         "lzma.png": other,
         "two\\nlines\\x1b[2J.png": "the file is empty",
-        "folder.png": "the zip holds no such file",
-        "link.png": "not a picture that can be read",
+        "folder.png": "the zip contains no such file",
+        "link.png": "not a readable image",
     }
 
 
-def test_members_that_lie_or_cannot_be_read_are_listed(tmp_path, counted):
+def test_damaged_and_unreadable_members_are_listed(tmp_path, counted):
     out, file = tmp_path / "out", tmp_path / "birds.zip"
     out.mkdir()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         good(archive)
-        expected = spoil(archive)
-    apart = prepare_apart(settings("kaggle", file), out)
+        expected = damage(archive)
+    result = prepare_apart(settings("kaggle", file), out)
     found = problems(out)
     assert set(found) == set(expected)
     for name, reason in expected.items():
         assert found[name].startswith(reason), (name, found[name])
     assert len(read_images(out)) == len(expected) + 4
-    assert_plain(apart.said)
+    assert_plain(result.output)
     counted(ROW, len(expected))
 
 
-@pytest.mark.parametrize(("claimed", "reason"), [(LONG, f"{LONG} bytes are more than"), (100, "damaged or not")])
-def test_a_member_that_unpacks_to_much_is_listed_without_filling_the_memory(tmp_path, claimed, reason, counted):
+@pytest.mark.parametrize(
+    ("claimed", "reason"), [(LONG, f"{LONG} bytes exceed the limit of"), (100, "damaged or unreadable")]
+)
+def test_a_member_that_is_too_large_is_listed_without_exhausting_the_memory(tmp_path, claimed, reason, counted):
     out, file = tmp_path / "out", tmp_path / "birds.zip"
     out.mkdir()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -94,14 +96,14 @@ def test_a_member_that_unpacks_to_much_is_listed_without_filling_the_memory(tmp_
         zeros(archive, "birds/train/0/bomb.png", LONG)
         archive.filelist[-1].file_size = claimed
     assert file.stat().st_size < 3_000_000
-    apart = prepare_apart(settings("kaggle", file), out)
-    (name, said), *more = problems(out).items()
-    assert name == "bomb.png" and said.startswith(reason) and not more
-    assert apart.grown < 150
+    result = prepare_apart(settings("kaggle", file), out)
+    (name, problem), *others = problems(out).items()
+    assert name == "bomb.png" and problem.startswith(reason) and not others
+    assert result.grown < 150
     counted(ROW)
 
 
-def test_members_that_lie_outside_are_written_nowhere(tmp_path, counted):
+def test_members_with_paths_outside_the_folder_write_nothing(tmp_path, counted):
     work = tmp_path / "a" / "b" / "c"
     work.mkdir(parents=True)
     picture = encoded(scene() // 2, "PNG")
@@ -114,9 +116,9 @@ def test_members_that_lie_outside_are_written_nowhere(tmp_path, counted):
             archive.writestr(name, picture)
     before = set(tmp_path.rglob("*"))
     dataset = settings("kaggle", work / "birds.zip", image_size=[HEIGHT, WIDTH])
-    apart = prepare_apart(dataset, work)
-    assert_plain(apart.said)
-    assert apart.grown < 150, "the way down is 30,000 folders long"
+    result = prepare_apart(dataset, work)
+    assert_plain(result.output)
+    assert result.grown < 150, "one path has 30,000 nested folders"
     made = {path.relative_to(work).parts[0] for path in set(tmp_path.rglob("*")) - before}
     assert made == {"images", "images.csv", "labels.csv", "pictures.npy", "store"}
     assert not [path for path in tmp_path.rglob("*") if "escaped" in path.name]
@@ -127,18 +129,18 @@ def test_members_that_lie_outside_are_written_nowhere(tmp_path, counted):
     counted(ROW, len(names))
 
 
-def test_a_zip_damaged_anywhere_is_refused_or_what_is_left_of_it_is_read(tmp_path, counted):
+def test_a_damaged_zip_is_rejected_or_its_intact_files_are_read(tmp_path, counted):
     random, file = np.random.default_rng(0), tmp_path / "birds.zip"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         good(archive, each=6)
-    whole = np.frombuffer(file.read_bytes(), np.uint8)
+    good_bytes = np.frombuffer(file.read_bytes(), np.uint8)
     directory = file.read_bytes().index(b"PK\x01\x02")
     refusals = survivals = 0
     for number in range(300):
-        damaged, first = whole.copy(), directory if number % 2 else 0
-        damaged[random.integers(first, len(whole), size=2)] = random.integers(256, size=2)
+        damaged, first = good_bytes.copy(), directory if number % 2 else 0
+        damaged[random.integers(first, len(damaged), size=2)] = random.integers(256, size=2)
         path, out = tmp_path / f"{number}.zip", tmp_path / str(number)
-        path.write_bytes(damaged[: len(whole) - (number % 10 == 9) * random.integers(len(whole))].tobytes())
+        path.write_bytes(damaged[: len(damaged) - (number % 10 == 9) * random.integers(len(damaged))].tobytes())
         out.mkdir()
         dataset = settings("kaggle", path, image_size=16)
         try:
@@ -152,7 +154,7 @@ def test_a_zip_damaged_anywhere_is_refused_or_what_is_left_of_it_is_read(tmp_pat
     counted(ROW, survivals)
 
 
-def test_a_zip_with_too_few_photographs_of_a_class_is_refused(tmp_path, counted):
+def test_a_zip_with_too_few_photographs_of_a_class_is_rejected(tmp_path, counted):
     file = tmp_path / "birds.zip"
     with zipfile.ZipFile(file, "w") as archive:
         good(archive)
@@ -161,5 +163,5 @@ def test_a_zip_with_too_few_photographs_of_a_class_is_refused(tmp_path, counted)
     dataset = settings("kaggle", file, labels=["0", "1"])
     assert len(list_photographs(dataset, list_labels(dataset))) == 4
     os.truncate(file, file.stat().st_size - 30)
-    assert "no zip, or a damaged one" in refused(settings("kaggle", file))
+    assert "not a zip, or a damaged one" in refused(settings("kaggle", file))
     counted("data sets refused", 2)

@@ -96,12 +96,12 @@ def test_a_spoilt_checkpoint_stops_its_dreams_only_and_is_trained_anew_once_it_i
 
 
 EDITED = {
-    "line 2: path can't be '../../x.png'": (r"images/\S+?\.png", "../../x.png"),
-    "line 2: split can't be 'test'": (",(train|validation),", ",test,"),
+    "line 2: invalid path '../../x.png'": (r"images/\S+?\.png", "../../x.png"),
+    "line 2: invalid split 'test'": (",(train|validation),", ",test,"),
     "has no column 'path'": ("^path", "file"),
-    "images.csv' lists 14 pictures, and labels.csv counts 15": (r"\n.*\n$", "\n"),
-    "has a label 'dodo' that labels.csv has not": (",blue_jay,", ",dodo,"),
-    "is no table that can be read": ("^", '"'),
+    "images.csv' lists 14 images, but labels.csv counts 15": (r"\n.*\n$", "\n"),
+    "contains label 'dodo', which is not in labels.csv": (",blue_jay,", ",dodo,"),
+    "is not a readable table": ("^", '"'),
 }
 
 
@@ -113,7 +113,7 @@ def test_a_table_edited_by_hand_is_refused_where_it_is_no_data_set_any_more(stud
     with pytest.raises(UserError) as error:
         Pictures(table.parent, "train")
     assert sentence in str(error.value)
-    assert str(error.value).endswith("dataset' and run again")
+    assert str(error.value).endswith("dataset' and run the same command again to rebuild it")
     counted("spoilt files between stages refused or made anew")
 
 
@@ -124,7 +124,8 @@ def test_a_data_set_that_was_edited_is_prepared_again_once_it_is_deleted(study, 
     study.config["runs"]["scratch"]["epochs"] = [0, 1, 2]
     said = refused(study, "training_only")
     assert said.endswith(
-        "must number its labels from 0, each once; delete the folder 'results/tiny/dataset' and run again"
+        "must contain unique labels, numbered from 0; delete the folder 'results/tiny/dataset' and run the same "
+        "command again to rebuild it"
     )
     shutil.rmtree(table.parent)
     study.run("training_only")

@@ -1,4 +1,4 @@
-"""Photographs as they are found: prepared as they look, or left out and listed with the reason, and never fatal."""
+"""Photographs of any format and damage are prepared correctly, or skipped and listed with a reason."""
 
 import os
 import socket
@@ -51,7 +51,7 @@ NAMES = [
 
 @pytest.fixture
 def place(tmp_path) -> Path:
-    """Return a folder of two classes: `Other` with two pictures, and `Bird` with none yet."""
+    """Return a folder of two classes: `Other` with two images, and `Bird` with none yet."""
     for name in ("Bird", "Other"):
         (tmp_path / "in" / name).mkdir(parents=True)
     for number in (1, 2):
@@ -61,7 +61,7 @@ def place(tmp_path) -> Path:
 
 
 def photographs(place: Path, **changes) -> dict:
-    """Return the section of the folder's data set, at the size of the scenes."""
+    """Return the config section of the folder's data set, at the size of the scenes."""
     return settings("folder", place / "in", image_size=SHAPE, **changes)
 
 
@@ -72,7 +72,7 @@ def put(place: Path, files: dict[str, bytes]) -> None:
 
 
 def stored(orientation: int) -> np.ndarray:
-    """Return the scene as a camera stores it: EXIF 2.32 tells which sides its row 0 and its column 0 are."""
+    """Return the scene as a camera stores it; EXIF 2.32 defines which sides row 0 and column 0 are."""
     upright, turned = scene(), scene().transpose(1, 0, 2)
     return {
         1: upright,  # the top, the left
@@ -87,21 +87,21 @@ def stored(orientation: int) -> np.ndarray:
 
 
 def exif(orientation: int) -> Image.Exif:
-    """Return the EXIF of an orientation."""
-    told = Image.Exif()
-    told[0x0112] = orientation
-    return told
+    """Return the EXIF data of an orientation."""
+    data = Image.Exif()
+    data[0x0112] = orientation
+    return data
 
 
 def inks() -> tuple[np.ndarray, np.ndarray]:
-    """Return cyan, magenta, yellow and black, and what of white light they leave."""
+    """Return cyan, magenta, yellow and black, and the RGB color that they give."""
     black = np.full((HEIGHT, WIDTH, 1), 60, np.uint8)
     left = (255 - scene().astype(float)) * (255 - black) / 255
     return np.concatenate([scene(), black], axis=-1), left
 
 
 def kinds() -> dict[str, tuple[bytes, np.ndarray, float]]:
-    """Return files of many kinds, what each must look like, and by how many grey levels that may differ."""
+    """Return files of many formats, the expected pixels of each, and the tolerance in gray levels."""
     best = {"quality": 100, "subsampling": 0}
     cyan, left = inks()
     gray = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) * 42  # of 16 bits
@@ -129,12 +129,12 @@ def kinds() -> dict[str, tuple[bytes, np.ndarray, float]]:
     }
 
 
-def test_photographs_of_every_kind_and_name_are_prepared_as_they_look(place, counted):
+def test_photographs_of_all_formats_and_names_are_prepared_correctly(place, counted):
     files = kinds()
     put(place, {name: contents for name, (contents, _, _) in files.items()})
-    apart = prepare_apart(photographs(place), place / "out")
-    assert_plain(apart.said)
-    assert problems(place / "out") == {} and apart.grown < 150
+    result = prepare_apart(photographs(place), place / "out")
+    assert_plain(result.output)
+    assert problems(place / "out") == {} and result.grown < 150
     rows = read_images(place / "out")
     for name, row in zip(sorted(files), rows[rows["label"] == "Bird"].itertuples(), strict=True):
         _, expected, tolerance = files[name]
@@ -144,25 +144,25 @@ def test_photographs_of_every_kind_and_name_are_prepared_as_they_look(place, cou
     counted(ROW, len(files))
 
 
-def test_a_picture_far_too_long_is_cut_before_it_is_resized():
+def test_a_very_long_image_is_cropped_before_it_is_resized():
     ramp = np.linspace(0, 255, 20001).astype(np.uint8)
     for turned in (False, True):
         thin = Image.fromarray(np.repeat(ramp[None, :, None], 3, -1))
         found = np.asarray(resize_and_crop(thin.rotate(90, expand=True) if turned else thin, [20, 20])).astype(int)
-        assert np.abs(found - 127).max() <= 1, "the middle"
+        assert np.abs(found - 127).max() <= 1, "the center"
     for sides in ((64, 1), (1, 64), (640, 10)):
         noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*sides, 3), np.uint8))
         height = 8 * sides[0] // min(sides)
-        whole = noise.resize((8 * sides[1] // min(sides), height), Image.Resampling.BILINEAR)
-        middle = (whole.width - 8) // 2, (whole.height - 8) // 2
-        expected = np.asarray(whole.crop((*middle, middle[0] + 8, middle[1] + 8))).astype(int)
+        resized = noise.resize((8 * sides[1] // min(sides), height), Image.Resampling.BILINEAR)
+        corner = (resized.width - 8) // 2, (resized.height - 8) // 2
+        expected = np.asarray(resized.crop((*corner, corner[0] + 8, corner[1] + 8))).astype(int)
         assert np.abs(np.asarray(resize_and_crop(noise, 8)).astype(int) - expected).max() <= 1, (
-            "what is less long is not cut"
+            "a shorter image is not cropped before"
         )
 
 
 def bombs() -> dict[str, bytes]:
-    """Return small files that would fill the memory, and one that is only long."""
+    """Return small files that would exhaust the memory, and one that is only long."""
     row, jpeg = zlib_row(), encoded(scene(), "JPEG")
     texts = [chunk(b"zTXt", b"%d\0\0" % number + zeros(1_000_000)) for number in range(200)]
     return {
@@ -177,49 +177,49 @@ def bombs() -> dict[str, bytes]:
 
 
 def zlib_row() -> bytes:
-    """Return one packed row of black."""
+    """Return one compressed row of black."""
     return zeros(WIDTH + 1)
 
 
-def test_bombs_are_refused_without_being_unpacked(place, counted):
+def test_bombs_are_rejected_without_decompressing_them(place, counted):
     files = bombs()
     assert max(map(len, files.values())) < 2_000_000
     put(place, files)
     for number in (1, 2):
         put(place, {f"whole {number}.png": encoded(scene() // number, "PNG")})
-    apart = prepare_apart(photographs(place), place / "out")
+    result = prepare_apart(photographs(place), place / "out")
     found = problems(place / "out")
     assert set(found) == set(files) - {"thin.png"}
     for name, reason in found.items():
-        expected = "more pixels than 89478485" if name[0] in "2oc" else "the text in the file is longer than is safe"
-        assert reason.startswith(expected), (name, reason)
-    assert apart.grown < 200, "the least of them would have taken 400 MB"
-    assert_plain(apart.said)
+        pixels, text = "more pixels than the limit of 89478485", "the text in the file exceeds Pillow's limit"
+        assert reason.startswith(pixels if name[0] in "2oc" else text), (name, reason)
+    assert result.grown < 200, "the smallest of them would have taken 400 MB"
+    assert_plain(result.output)
     counted(ROW, len(files))
 
 
 def no_photographs() -> dict[str, tuple[bytes, str]]:
-    """Return files that are called photographs, and how the reason begins that they are none."""
-    whole = {kind: encoded(scene(), kind) for kind in ("JPEG", "PNG", "WEBP", "EPS", "TIFF")}
-    none = "not a picture that can be read"
+    """Return files with the name of a photograph, and the start of the reason why they are not one."""
+    files = {kind: encoded(scene(), kind) for kind in ("JPEG", "PNG", "WEBP", "EPS", "TIFF")}
+    none = "not a readable image"
     return {
         "empty.jpg": (b"", "the file is empty"),
-        "cut.jpg": (whole["JPEG"][: len(whole["JPEG"]) // 2], "Truncated File Read"),
-        "cut late.jpg": (whole["JPEG"][:-20], "image file is truncated"),
-        "cut.png": (whole["PNG"][: len(whole["PNG"]) // 2], "image file is truncated"),
-        "cut.webp": (whole["WEBP"][: len(whole["WEBP"]) // 2], "could not create decoder object"),
+        "cut.jpg": (files["JPEG"][: len(files["JPEG"]) // 2], "Truncated File Read"),
+        "cut late.jpg": (files["JPEG"][:-20], "image file is truncated"),
+        "cut.png": (files["PNG"][: len(files["PNG"]) // 2], "image file is truncated"),
+        "cut.webp": (files["WEBP"][: len(files["WEBP"]) // 2], "could not create decoder object"),
         "text.jpg": (b"This is not a picture.\n", none),
         "page.png": (b"<html><body>404 Not Found</body></html>", none),
         "programme.jpg": (b"#!/bin/sh\ntouch spoilt\n", none),
-        "postscript.jpg": (whole["EPS"], none),
-        "a tiff.jpg": (whole["TIFF"], none),
-        "magic only.png": (whole["PNG"][:8], none),
+        "postscript.jpg": (files["EPS"], none),
+        "a tiff.jpg": (files["TIFF"], none),
+        "magic only.png": (files["PNG"][:8], none),
         "zeros.jpg": (bytes(5000), none),
     }
 
 
 def put_strange_files(folder: Path) -> dict[str, str]:
-    """Put into a folder what is no plain file, and one far too large; return how the reasons begin."""
+    """Create irregular files in a folder, and one far too large; return the start of each reason."""
     (folder / "loop.jpg").symlink_to("loop.jpg")
     (folder / "round.jpg").symlink_to("about.jpg")
     (folder / "about.jpg").symlink_to("round.jpg")
@@ -232,16 +232,16 @@ def put_strange_files(folder: Path) -> dict[str, str]:
         file.truncate(1 << 40)
     with socket.socket(socket.AF_UNIX) as plug:
         here = Path.cwd()
-        os.chdir(folder)  # since a socket's address is short
+        os.chdir(folder)  # because the address of a socket must be short
         plug.bind("plug.png")
         os.chdir(here)
-    nowhere = dict.fromkeys(["loop.jpg", "round.jpg", "about.jpg", "nowhere.jpg"], "the link leads nowhere")
+    nowhere = dict.fromkeys(["loop.jpg", "round.jpg", "about.jpg", "nowhere.jpg"], "a broken symbolic link")
     folders = dict.fromkeys(["folder.jpg", "up.jpg"], "a folder, not a file")
     devices = dict.fromkeys(["endless.jpg", "pipe.jpg", "plug.png"], "a pipe, a socket or a device, not a file")
-    return nowhere | folders | devices | {"huge.jpg": f"{1 << 40} bytes are more than {image_files.LARGEST}"}
+    return nowhere | folders | devices | {"huge.jpg": f"{1 << 40} bytes exceed the limit of {image_files.LARGEST}"}
 
 
-def test_what_is_no_photograph_is_listed_with_the_reason_and_starts_no_program(place, counted):
+def test_a_file_that_is_not_a_photograph_is_listed_and_starts_no_program(place, counted):
     files = no_photographs()
     put(place, {name: contents for name, (contents, _) in files.items()})
     expected = {name: reason for name, (_, reason) in files.items()} | put_strange_files(place / "in" / "Bird")
@@ -251,17 +251,17 @@ def test_what_is_no_photograph_is_listed_with_the_reason_and_starts_no_program(p
     ghostscript.parent.mkdir()
     ghostscript.write_text(f"#!/bin/sh\ntouch '{place}/spoilt'\n")
     ghostscript.chmod(0o755)
-    apart = prepare_apart(photographs(place), place / "out", PATH=f"{ghostscript.parent}:{os.environ['PATH']}")
+    result = prepare_apart(photographs(place), place / "out", PATH=f"{ghostscript.parent}:{os.environ['PATH']}")
     found = problems(place / "out")
     assert set(found) == set(expected)
     for name, reason in expected.items():
         assert found[name].startswith(reason), (name, found[name])
-    assert not (place / "spoilt").exists() and apart.grown < 150
-    assert_plain(apart.said)
+    assert not (place / "spoilt").exists() and result.grown < 150
+    assert_plain(result.output)
     counted(ROW, len(expected))
 
 
-def test_a_start_photograph_that_never_ends_is_refused(tmp_path, counted):
+def test_an_endless_start_photograph_is_rejected(tmp_path, counted):
     expected = put_strange_files(tmp_path)
     for name, reason in expected.items():
         with pytest.raises(ValueError, match=f"^{reason}"):
@@ -269,12 +269,12 @@ def test_a_start_photograph_that_never_ends_is_refused(tmp_path, counted):
     counted(ROW, len(expected))
 
 
-def test_what_changes_between_listing_and_reading_is_listed(place, monkeypatch, counted, caplog):
+def test_a_file_that_changes_between_listing_and_reading_is_listed(place, monkeypatch, counted, caplog):
     names = ["away.png", "folder.png", "pipe.png", "link.png", "1.png", "2.png"]
     put(place, {name: encoded(scene() // (1 + number), "PNG") for number, name in enumerate(names)})
     listed = preparing.list_photographs
 
-    def spoil(*arguments):
+    def damage(*arguments):
         found = listed(*arguments)
         for name in names[:4]:
             (place / "in" / "Bird" / name).unlink()
@@ -283,13 +283,13 @@ def test_what_changes_between_listing_and_reading_is_listed(place, monkeypatch, 
         (place / "in" / "Bird" / "link.png").symlink_to("link.png")
         return found
 
-    monkeypatch.setattr(preparing, "list_photographs", spoil)
+    monkeypatch.setattr(preparing, "list_photographs", damage)
     dataset = photographs(place)
     prepare(dataset, list_labels(dataset), place / "out", place / "store")
     assert problems(place / "out") == {
-        "away.png": "the file is gone",
+        "away.png": "the file does not exist",
         "folder.png": "a folder, not a file",
         "pipe.png": "a pipe, a socket or a device, not a file",
-        "link.png": "the link leads nowhere",
+        "link.png": "a broken symbolic link",
     }
     counted(ROW, 4)

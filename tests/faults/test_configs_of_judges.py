@@ -71,12 +71,12 @@ BAD = [
         "judges.w.names.blue_jay: the judge has no class 'Jay'; did",
         from_checkpoint("good", blue_jay="Jay"),
     ),
-    ("judges.w.names: the judge knows none of the study's classes by name", from_weights(labels="strange.txt")),
+    ("judges.w.names: no class name of the judge matches the study's classes", from_weights(labels="strange.txt")),
     (
-        "judges.w.names: the judge knows none of the study's classes by name",
+        "judges.w.names: no class name of the judge matches the study's classes",
         from_checkpoint("strange"),
     ),
-    ("judges.w.labels: 'empty.txt' holds no name", from_weights(labels="empty.txt")),
+    ("judges.w.labels: 'empty.txt' contains no class names", from_weights(labels="empty.txt")),
     ("judges.w.labels: '.' is not a file", from_weights(labels=".")),
     # models and weights
     ("judges.w.model_options: {'dept': 3} do not fit the model 'test_resnet'", from_weights(model_options={"dept": 3})),

@@ -1,5 +1,4 @@
-"""Tables that a stage hands on to another, cut short: each is refused in one sentence with its remedy, and nothing is
-made of what is left of it."""
+"""Truncated tables between stages: each is rejected with one error and its remedy, and no result is written."""
 
 import shutil
 from pathlib import Path
@@ -36,7 +35,7 @@ ENDS = [f"{RESULTS}/{name}" for name in ("gallery/index.html", "finding/index.ht
 TRACE = "dreams/scratch/epoch-0001/study/blue_jay/trace.csv"
 
 
-def asking() -> dict:
+def study_config() -> dict:
     """Return a config with one checkpoint, a judge and an experiment."""
     config = tiny()
     config["runs"]["scratch"]["epochs"] = [1]
@@ -47,23 +46,23 @@ def asking() -> dict:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Study:
-    """Return a study that has been measured, and answered its question."""
-    study = Study(tmp_path_factory.mktemp("whole"), asking())
+    """Return a complete study: measured, with the result of its experiment."""
+    study = Study(tmp_path_factory.mktemp("whole"), study_config())
     study.run(*ENDS)
     return study
 
 
 @pytest.fixture
 def plan(whole, monkeypatch):
-    """Return its plan, in its folder."""
+    """Return the plan of the study, in its folder."""
     monkeypatch.delenv("DREAMBIRDS_STORE", raising=False)
     monkeypatch.chdir(whole.folder)
-    return make_plan(asking())
+    return make_plan(study_config())
 
 
 def starting():
-    """Return the plan of the same study with dreams that start from photographs."""
-    config = asking()
+    """Return the plan of the same study, with dreams that start from photographs."""
+    config = study_config()
     config["dreams"]["recipes"]["ph"] = {"steps": [2], "start": "photograph"}
     return make_plan(config)
 
@@ -88,15 +87,15 @@ STAGES = {
     "finding": lambda plan, out: write_finding_of(plan, RESULTS, out),
     "findings": collect,
 }
-SPOILT = {
-    "half": lambda whole: whole[: len(whole) // 2],
-    "header only": lambda whole: whole[: whole.index(b"\n") + 1],
-    "a line less": lambda whole: whole[: whole.rindex(b"\n", 0, -1) + 1],
-    "a letter less": lambda whole: whole[:-1],
-    "nothing left": lambda whole: b"",
+DAMAGES = {
+    "half": lambda content: content[: len(content) // 2],
+    "header only": lambda content: content[: content.index(b"\n") + 1],
+    "a line less": lambda content: content[: content.rindex(b"\n", 0, -1) + 1],
+    "a character less": lambda content: content[:-1],
+    "nothing left": lambda content: b"",
 }
-ANEW, TRAIN = "delete it, and the same command makes it again", "delete it to train that epoch again"
-DATASET = "delete the folder 'results/tiny/dataset' and run again"
+ANEW, TRAIN = "delete it and run the same command again to rebuild it", "delete it to train that epoch again"
+DATASET = "delete the folder 'results/tiny/dataset' and run the same command again to rebuild it"
 JOB = f"delete the folder '{RESULTS / Path(INDEX).parent}', and the same command makes it again"
 READ = [
     ("judged/j.csv", "measurements", ANEW),
@@ -120,28 +119,31 @@ READ = [
 ]
 
 
-def spoil(path: Path, how: str) -> bytes:
-    """Spoil a file; return what it was."""
+def damage(path: Path, how: str) -> bytes:
+    """Truncate a file; return its contents before."""
     good = path.read_bytes()
-    path.write_bytes(SPOILT[how](good))
+    path.write_bytes(DAMAGES[how](good))
     return good
 
 
-def can_tell(name: str, how: str) -> bool:
-    """Tell whether a table lacks something then: one edited by hand may end without a line break, and the number of an
-    experiment's comparisons is its own."""
-    return not (how == "a letter less" and name.startswith("dataset")) and not (
+def is_detected(name: str, how: str) -> bool:
+    """Return whether the damage can be detected.
+
+    A table that may be edited by hand may end without a line break, and the number of an experiment's comparisons is
+    not known.
+    """
+    return not (how == "a character less" and name.startswith("dataset")) and not (
         how == "a line less" and name.startswith("finding")
     )
 
 
-def test_a_cut_table_is_told_by_the_workflow_and_made_again_once_it_is_deleted(whole, counted):
+def test_the_workflow_reports_a_truncated_table_and_rebuilds_it_once_it_is_deleted(whole, counted):
     expected, name = files(whole), "judged/j.csv"
-    spoil(whole.results / name, "half")
+    damage(whole.results / name, "half")
     result = whole.snakemake(*ENDS)
-    told = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
+    errors = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
     assert result.returncode != 0 and "Traceback" not in result.stdout, result.stdout[-3000:]
-    assert told[0] == f"Error: '{RESULTS / name}' is cut: its last line is not whole; {ANEW}"
+    assert errors[0] == f"Error: '{RESULTS / name}' is truncated: its last line is incomplete; {ANEW}"
     assert all((whole.folder / page).exists() for page in ENDS[:2])
     (whole.results / name).unlink()
     whole.run(*ENDS)
@@ -150,11 +152,11 @@ def test_a_cut_table_is_told_by_the_workflow_and_made_again_once_it_is_deleted(w
 
 
 @pytest.mark.parametrize(
-    ("name", "stage", "remedy", "how"), [(*read, how) for read in READ for how in SPOILT if can_tell(read[0], how)]
+    ("name", "stage", "remedy", "how"), [(*read, how) for read in READ for how in DAMAGES if is_detected(read[0], how)]
 )
-def test_a_table_that_is_cut_is_refused_and_nothing_made_of_it(plan, tmp_path, name, stage, remedy, how, counted):
+def test_a_truncated_table_is_rejected_and_no_result_is_written(plan, tmp_path, name, stage, remedy, how, counted):
     path = RESULTS / name
-    good = spoil(path, how)
+    good = damage(path, how)
     try:
         with pytest.raises(UserError) as error:
             STAGES[stage](plan, tmp_path)
@@ -167,11 +169,11 @@ def test_a_table_that_is_cut_is_refused_and_nothing_made_of_it(plan, tmp_path, n
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_whole_tables_are_read(plan, tmp_path, stage):
+def test_complete_tables_are_read(plan, tmp_path, stage):
     STAGES[stage](plan, tmp_path)
 
 
-def test_a_judge_need_not_know_every_class_but_may_say_nothing_of_others(plan, tmp_path):
+def test_a_judges_table_contains_exactly_the_classes_that_it_matches(plan, tmp_path):
     check = read_table(RESULTS / "judged/j.sanity.csv").assign(unmatched="blue_jay")
     table, path = read_table(RESULTS / "judged/j.csv"), tmp_path / "j.csv"
     write_table(table[table["label"] != "blue_jay"], path)
@@ -180,24 +182,24 @@ def test_a_judge_need_not_know_every_class_but_may_say_nothing_of_others(plan, t
     with pytest.raises(UserError, match=rf"has {len(table)} rows, and {len(table) * 2 // 3} are asked for; {ANEW}$"):
         read_judged(path, check, plan.dreams)
     write_table(pd.concat([table, table.tail(1)]), path)
-    with pytest.raises(UserError, match=rf"has a row twice; {ANEW}$"):
+    with pytest.raises(UserError, match=rf"contains a duplicate row; {ANEW}$"):
         read_judged(path, check.assign(unmatched=""), plan.dreams)
 
 
-def test_rows_are_known_by_epochs_of_many_digits(tmp_path):
+def test_rows_are_identified_by_epochs_with_many_digits(tmp_path):
     rows = pd.DataFrame({"epoch": [0, 0.25, 1234.5678]})
     write_table(rows, tmp_path / "a.csv", "%.6g")
     assert (tmp_path / "a.csv").read_text() == "epoch\n0\n0.25\n1234.5678\n"
     assert len(read_table(tmp_path / "a.csv", rows=rows)) == 3
 
 
-def test_an_experiment_whose_table_is_cut_is_not_copied(plan, tmp_path, monkeypatch, counted):
+def test_an_experiment_with_a_truncated_table_is_not_copied(plan, tmp_path, monkeypatch, counted):
     monkeypatch.setattr(experiments, "_command", lambda *_: ["true"])
     path = RESULTS / "finding/finding.csv"
-    good = spoil(path, "half")
+    good = damage(path, "half")
     places = {"config_file": tmp_path / "e.yaml", "said": tmp_path / "e.log"}
     try:
-        with pytest.raises(UserError, match=rf"^'{path}' is cut: .*; delete the folder '{path.parent}', and "):
+        with pytest.raises(UserError, match=rf"^'{path}' is truncated: .*; delete the folder '{path.parent}', and "):
             experiments.run_experiment({"study": "tiny"}, 1, **places, page=tmp_path / "p", table=tmp_path / "t")
     finally:
         path.write_bytes(good)
@@ -205,7 +207,7 @@ def test_an_experiment_whose_table_is_cut_is_not_copied(plan, tmp_path, monkeypa
     counted(ROW)
 
 
-def test_a_prepared_photograph_that_is_gone_is_told_with_the_data_sets_remedy(plan, tmp_path, counted):
+def test_a_missing_prepared_photograph_is_reported_with_the_data_sets_remedy(plan, tmp_path, counted):
     plan = starting()
     path = next(iter(start_photographs(start_images(plan, "ph"), plan.names).values()))
     shutil.move(path, tmp_path / path.name)
@@ -216,7 +218,7 @@ def test_a_prepared_photograph_that_is_gone_is_told_with_the_data_sets_remedy(pl
         ):
             with pytest.raises(UserError) as error:
                 read()
-            assert str(error.value) == f"the prepared picture '{path}' is not there; {DATASET}"
+            assert str(error.value) == f"the prepared image '{path}' does not exist; {DATASET}"
     finally:
         shutil.move(tmp_path / path.name, path)
     counted(ROW)
@@ -231,27 +233,27 @@ def test_a_prepared_photograph_that_is_gone_is_told_with_the_data_sets_remedy(pl
     ],
 )
 @pytest.mark.parametrize("how", ["half", "nothing left"])
-def test_a_damaged_picture_is_told(plan, name, read, how, counted):
+def test_a_damaged_image_is_reported(plan, name, read, how, counted):
     path = RESULTS / name
-    good = spoil(path, how)
+    good = damage(path, how)
     try:
         with pytest.raises(UserError) as error:
             read(path)
     finally:
         path.write_bytes(good)
-    assert str(error.value).startswith(f"the picture '{path}' can't be read (")
+    assert str(error.value).startswith(f"the image '{path}' cannot be read (")
     assert str(error.value).endswith(ANEW)
     counted(ROW)
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_a_damaged_start_photograph_is_told_with_a_remedy_if_it_is_the_data_sets(plan, tmp_path, own, counted):
+def test_a_damaged_start_photograph_is_reported_with_a_remedy_if_it_is_the_data_sets(plan, tmp_path, own, counted):
     plan = starting()
     photographs = start_photographs(start_images(plan, "ph"), plan.names)
     if own:
         photographs = dict.fromkeys(photographs, shutil.copy(photographs["blue_jay"], tmp_path / "own.png"))
     path = Path(photographs["blue_jay"])
-    good = spoil(path, "half")
+    good = damage(path, "half")
     try:
         with pytest.raises(UserError) as error:
             ready(plan, photographs, str(path) if own else None).starts(["blue_jay"], [generator(0, "blue_jay")])
@@ -263,7 +265,7 @@ def test_a_damaged_start_photograph_is_told_with_a_remedy_if_it_is_the_data_sets
 
 
 def ready(plan, photographs: dict[str, Path], start_path: str | None) -> DreamContext:
-    """Return the study's checkpoint, ready to dream from photographs."""
+    """Return the context for dreams of the study's checkpoint that start from photographs."""
     parameters = {**plan.recipes["ph"], "start_path": start_path}
     folder = Path(job_folder("tiny", "scratch", 1, "ph"))
     weights = RESULTS / "runs/scratch/epoch-0001/model.safetensors"
@@ -271,13 +273,13 @@ def ready(plan, photographs: dict[str, Path], start_path: str | None) -> DreamCo
     return DreamContext(job, torch.device("cpu"))
 
 
-def test_a_dreams_picture_that_is_cut_is_told_with_its_own_remedy(plan, counted):
+def test_a_truncated_image_of_a_dream_is_reported_with_its_own_remedy(plan, counted):
     views = views_of(plan, RESULTS)
     path = RESULTS / "dreams/scratch/epoch-0001/study/blue_jay/step-0003.png"
-    good = spoil(path, "half")
+    good = damage(path, "half")
     try:
         for read in (lambda: measure_saved(views, RESULTS / "dataset", "another"), lambda: decode(path, ANEW)):
-            with pytest.raises(UserError, match=rf"^the picture '{path}' can't be read \(.*\); {ANEW}$"):
+            with pytest.raises(UserError, match=rf"^the image '{path}' cannot be read \(.*\); {ANEW}$"):
                 read()
     finally:
         path.write_bytes(good)

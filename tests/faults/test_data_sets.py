@@ -1,4 +1,4 @@
-"""Data sets that cannot be learnt from are refused in one sentence before any job; all others go on."""
+"""Data sets that cannot be used for training are rejected with one error before any job; all others are used."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from dreambirds.data.sources.catalog import list_labels
 from dreambirds.data.tables import read_images
 from dreambirds.log import MOST_WARNINGS
 from tests.helpers.hostile import assert_plain, encoded, prepare_apart, problems, scene
-from tests.helpers.layouts import refused, settings, told
+from tests.helpers.layouts import class_names, refused, settings
 from tests.helpers.surroundings import surroundings
 
 ROW = "photographs survived or listed"
@@ -21,7 +21,7 @@ STRANGE = [b"two\nlines", b"\x1b[31mred", b"caf\xe9", b"it's <b>&amp;", b"$(touc
 
 
 def put(folder: Path, count: int, first: int = 0) -> Path:
-    """Write so many different pictures into a class's folder, and return it."""
+    """Write `count` different images into the folder of a class, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(first, first + count):
         (folder / f"{number}.png").write_bytes(encoded(scene() + number, "PNG"))
@@ -30,55 +30,56 @@ def put(folder: Path, count: int, first: int = 0) -> Path:
 
 @pytest.fixture
 def place(tmp_path) -> Path:
-    """Return a folder of two classes of two pictures."""
+    """Return a folder of two classes with two images each."""
     for number, name in enumerate(("auk", "crane")):
         put(tmp_path / "in" / name, 2, 10 * number)
     (tmp_path / "out").mkdir()
     return tmp_path
 
 
-def test_a_class_with_too_few_photographs_is_refused_and_may_be_left_out(place, counted):
+def test_a_class_with_too_few_photographs_is_rejected_unless_it_is_excluded(place, counted):
     put(place / "in" / "lonely", 1)
     put(place / "in" / "none", 0)
     put(place / "in" / "nested" / "deeper", 5)
     dataset = settings("folder", place / "in")
     beginning = f"dataset.path: class '%s' in '{place / 'in'}' has %d photograph(s)%s; at least 2 JPEG, PNG or WebP"
-    assert refused(dataset).startswith(beginning % ("lonely", 1, ", and 2 more have too few"))
+    assert refused(dataset).startswith(beginning % ("lonely", 1, ", and 2 more classes have too few"))
     for name, count in (("lonely", 1), ("none", 0), ("nested", 0)):
-        said = refused({**dataset, "labels": ["auk", "crane", name]})
-        assert said.startswith(beginning % (name, count, "")) and said.endswith("out of dataset.labels")
-    assert len(told({**dataset, "labels": ["auk", "crane"]})) == 2
+        error = refused({**dataset, "labels": ["auk", "crane", name]})
+        assert error.startswith(beginning % (name, count, ""))
+        assert error.endswith("remove the class from dataset.labels")
+    assert len(class_names({**dataset, "labels": ["auk", "crane"]})) == 2
     prepare({**dataset, "labels": ["auk", "crane"]}, list_labels(dataset)[:2], place / "out", place / "store")
     assert len(read_images(place / "out")) == 4
     counted("data sets refused", 4)
 
 
 @pytest.mark.parametrize("name", ["file", "pipe", "loop", "device", "nowhere", "empty"])
-def test_a_path_that_is_no_folder_of_classes_is_refused_at_once(tmp_path, name, counted):
+def test_a_path_that_is_not_a_folder_of_classes_is_rejected(tmp_path, name, counted):
     (tmp_path / "file").write_bytes(b"PK\x03\x04")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "device").symlink_to("/dev/zero")
     (tmp_path / "empty").mkdir()
     for source in ("folder", "kaggle", "cub"):
-        said = refused(settings(source, tmp_path / name))
-        assert said.startswith("dataset.path: '") and str(tmp_path / name) in said
+        error = refused(settings(source, tmp_path / name))
+        assert error.startswith("dataset.path: '") and str(tmp_path / name) in error
     counted("data sets refused", 3)
 
 
-def test_a_class_that_turns_out_to_be_broken_is_refused_with_its_first_reason(place, counted):
+def test_a_class_without_readable_images_is_rejected_with_the_first_reason(place, counted):
     for number in range(10, 12):
         (place / "in" / "crane" / f"{number}.png").write_bytes(b"")
-    apart = prepare_apart(settings("folder", place / "in"), place / "out")
-    assert_plain(apart.said)
-    sentence = apart.said.splitlines()[-1]
-    assert sentence.startswith(f"dataset.path: class 'crane' in '{place / 'in'}' has 0 readable picture(s)")
-    assert sentence.endswith(f"the first left out is {place / 'in'}/crane/10.png: the file is empty")
+    result = prepare_apart(settings("folder", place / "in"), place / "out")
+    assert_plain(result.output)
+    error = result.output.splitlines()[-1]
+    assert error.startswith(f"dataset.path: class 'crane' in '{place / 'in'}' has 0 readable image(s)")
+    assert error.endswith(f"the first skipped is {place / 'in'}/crane/10.png: the file is empty")
     assert not (place / "out" / "images.csv").exists()
     counted("data sets refused")
 
 
-def test_the_same_picture_in_two_classes_is_told_loudly_and_listed(place, caplog, counted):
+def test_the_same_image_in_two_classes_is_listed_with_a_warning(place, caplog, counted):
     caplog.set_level(logging.INFO, "dreambirds")
     (place / "in" / "crane" / "0.png").hardlink_to(place / "in" / "auk" / "0.png")
     (place / "in" / "crane" / "1.png").symlink_to(place / "in" / "auk" / "1.png")
@@ -87,34 +88,34 @@ def test_the_same_picture_in_two_classes_is_told_loudly_and_listed(place, caplog
     images = read_images(place / "out").set_index("path")
     same = images[images["duplicate_of"] != ""]
     assert list(same["label"]) == ["crane"] * 2 and set(images.loc[same["duplicate_of"], "label"]) == {"auk"}
-    assert "WARNING: 2 pictures lie in more than one class, so that no model can tell them apart" in caplog.text
+    assert "WARNING: 2 images are in more than one class, so no model can tell these classes apart" in caplog.text
     counted(ROW, 2)
 
 
-def test_the_log_says_the_same_of_a_few_pictures_only(place, own_log, counted):
+def test_the_log_contains_only_a_few_repeated_messages(place, own_log, counted):
     for number in range(300):
         (place / "in" / "auk" / f"broken {number:03d}.jpg").write_bytes(b"\xff\xd8")
     dataset = settings("folder", place / "in")
     prepare(dataset, list_labels(dataset), place / "out", place / "store", threads=2)
-    said = own_log.read_text()
-    assert said.count(" left out ") == MOST_WARNINGS
-    assert said.count("further pictures are left out: images.csv lists them all, with the reasons") == 1
-    assert "; 300 left out" in said and len(problems(place / "out")) == 300
+    lines = own_log.read_text()
+    assert lines.count(" skipped ") == MOST_WARNINGS
+    assert lines.count("further images are skipped; images.csv lists all of them with the reasons") == 1
+    assert "; 300 skipped" in lines and len(problems(place / "out")) == 300
     counted(ROW, 300)
 
 
 @pytest.fixture
 def unprivileged() -> tuple[str, ...]:
-    """Return the command that makes permissions count: for root it gives away what lets root read everything."""
+    """Return a command that runs another without root's capability to ignore file permissions."""
     if os.getuid() != 0:
         return ()
     command = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
     if shutil.which("setpriv") is None or subprocess.run([*command, "true"], check=False).returncode != 0:
-        pytest.skip("permissions mean nothing to root, and setpriv can't change that here")
+        pytest.skip("root ignores permissions, and setpriv cannot change that here")
     return command
 
 
-def test_photographs_that_one_may_not_read_are_listed(tmp_path, unprivileged, counted):
+def test_photographs_without_read_permission_are_listed(tmp_path, unprivileged, counted):
     root, out = tmp_path / "in", tmp_path / "out"
     out.mkdir()
     put(root / "auk", 4)
@@ -124,20 +125,20 @@ def test_photographs_that_one_may_not_read_are_listed(tmp_path, unprivileged, co
     (root / "auk" / "4.png").symlink_to(root / "locked" / "20.png")
     (root / "locked").chmod(0)
     dataset = settings("folder", root, labels=["auk", "crane"])
-    apart = prepare_apart(dataset, out, by=unprivileged)
+    result = prepare_apart(dataset, out, by=unprivileged)
     assert problems(out) == dict.fromkeys(["3.png", "4.png"], "no permission to read the file")
-    assert_plain(apart.said)
-    said = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).said
-    assert said == f"dataset.path: '{root}' can't be read: '{root}/locked' Permission denied\n"
-    (root / "locked").chmod(0o400)  # it can be listed, and nothing in it opened
-    said = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).said
-    assert said.count("no permission to read the file") == 5 and "class 'locked' in" in said.splitlines()[-1]
+    assert_plain(result.output)
+    output = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).output
+    assert output == f"dataset.path: '{root}' cannot be read: '{root}/locked' Permission denied\n"
+    (root / "locked").chmod(0o400)  # the folder can be listed, but its files cannot be opened
+    output = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).output
+    assert output.count("no permission to read the file") == 5 and "class 'locked' in" in output.splitlines()[-1]
     (root / "locked").chmod(0o700)
     counted(ROW, 4)
     counted("data sets refused", 2)
 
 
-def test_the_workflow_survives_strange_classes_and_files_that_never_end(fresh, counted):
+def test_the_workflow_handles_unusual_class_names_and_endless_files(fresh, counted):
     root = fresh.folder / "in"
     for number, name in enumerate(STRANGE):
         put(root / os.fsdecode(name), 2, 10 * number)

@@ -51,7 +51,7 @@ def test_a_hundred_thousand_lines_of_one_kind_are_a_short_log(level, most, own_l
     lines = own_log.read_text().splitlines()
     assert len(lines) == most + 5 and own_log.stat().st_size < 100_000
     assert lines[most - 1].endswith(f" picture {most - 1} is told")
-    assert lines[most].endswith(" … and more lines like those before, which are left out")
+    assert lines[most].endswith(" … further messages like these are not logged")
     assert [line[-8:] for line in lines[-4:-1]] == ["Error: 0", "Error: 1", "Error: 2"]
     on_terminal = terminal.getvalue().splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == on_terminal, "the terminal is told the same"

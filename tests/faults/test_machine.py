@@ -1,4 +1,4 @@
-"""What a shared machine does to a study: the clock, another Snakemake, another folder, killed processes, lost GPUs."""
+"""Failures of a shared machine: clock set back, second Snakemake, killed processes, lost GPUs."""
 
 import os
 import resource
@@ -25,11 +25,11 @@ def test_a_clock_that_was_set_back_stops_nothing_and_repeats_nothing(fresh, fini
     for path in fresh.folder.rglob("*"):
         when = path.lstat().st_mtime + DAY
         os.utime(path, (when, when), follow_symlinks=False)
-    said = fresh.run()
-    assert "The system clock was set back: " in said and "train" not in count_jobs(said)
+    output = fresh.run()
+    assert "The system clock was set back: " in output and "train" not in count_jobs(output)
     assert files(fresh) == files(finished_study)
-    said = fresh.run()
-    assert "Nothing to be done" in said and "clock" not in said
+    output = fresh.run()
+    assert "Nothing to be done" in output and "clock" not in output
     counted("accidents of the machine survived")
 
 
@@ -43,13 +43,13 @@ def test_two_snakemakes_on_one_folder_do_not_work_at_once_and_two_folders_share_
         while not list(fresh.folder.glob(".snakemake/locks/*.lock")):
             time.sleep(0.05)
         second = fresh.snakemake(**shared)
-        first, beside = (each.result() for each in running)
+        results = [each.result() for each in running]
     assert second.returncode != 0 and "cannot be locked" in second.stdout and "Traceback" not in second.stdout
-    said = [each.stdout for each in (first, beside)]
-    assert [first.returncode, beside.returncode] == [0, 0], said
+    outputs = [each.stdout for each in results]
+    assert [each.returncode for each in results] == [0, 0], outputs
     assert files(fresh) == files(other) == files(finished_study)
     assert not (fresh.folder / "results/.store").exists()
-    assert 12 <= sum(map(count_dreams, said)) <= 24, "both may have dreamt of the same at the same time"
+    assert 12 <= sum(map(count_dreams, outputs)) <= 24, "both may have computed the same dreams at the same time"
     counted("accidents of the machine survived", 2)
 
 
@@ -62,41 +62,41 @@ LOADER = """
         {body}
 """
 BODIES = {
-    "a process that loads pictures was ended by something else": """
+    "a data loader worker process was killed, possibly for lack of memory": """
         import torch
         class Killed(torch.utils.data.Dataset):
             def __len__(self): return 8
-            def __getitem__(self, place): os.kill(os.getpid(), signal.SIGKILL)
+            def __getitem__(self, index): os.kill(os.getpid(), signal.SIGKILL)
         list(torch.utils.data.DataLoader(Killed(), num_workers=2))""",
     "the GPU failed or was lost (CUDA error: unspecified launch failure)": """
         import torch
         raise torch.AcceleratorError("CUDA error: unspecified launch failure\\nCompile with TORCH_USE_CUDA_DSA")""",
-    "memory ran out (": """
+    "out of memory (": """
         import torch
         torch.empty(2**50)""",
-    "memory ran out (MemoryError)": """
+    "out of memory (MemoryError)": """
         bytearray(2**60)""",
-    "the disk is full, no space for '/dev/full'": """
+    "the disk is full (cannot write '/dev/full')": """
         import errno
         raise OSError(errno.ENOSPC, "No space left on device", "/dev/full")""",
-    "'/proc/1/mem/x' can't be read or written (": """
+    "cannot read or write '/proc/1/mem/x' (": """
         open("/proc/1/mem/x")""",
 }
 
 
 @pytest.mark.parametrize("sentence", BODIES)
-def test_what_befalls_a_job_is_one_sentence_on_the_terminal_and_in_its_log(tmp_path, sentence, counted):
+def test_a_machine_failure_is_one_line_on_the_terminal_and_in_the_log(tmp_path, sentence, counted):
     script = textwrap.dedent(LOADER).format(body=textwrap.dedent(BODIES[sentence]).replace("\n", "\n    "))
     (tmp_path / "script.py").write_text(script)
     result = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, text=True, capture_output=True)
-    told = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert result.returncode == 1 and len(told) == 1 and sentence in told[0], result.stderr
-    assert "the same command goes on from what is done" in told[0]
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert result.returncode == 1 and len(errors) == 1 and sentence in errors[0], result.stderr
+    assert "run the same command again to resume" in errors[0]
     assert "Traceback" not in result.stderr and sentence in (tmp_path / "job.log").read_text()
     counted("accidents of the machine told in one sentence")
 
 
-def test_what_is_no_accident_keeps_its_traceback():
+def test_other_errors_keep_their_traceback():
     assert (
         explain_failure(ValueError("out of range")) is None
         and explain_failure(RuntimeError("shapes do not fit")) is None
@@ -104,7 +104,7 @@ def test_what_is_no_accident_keeps_its_traceback():
     assert explain_failure(OSError("no file is named")) is None
 
 
-def test_a_memory_limit_is_told_and_the_study_goes_on_without_it(fresh, finished_study, counted):
+def test_a_memory_limit_is_reported_and_the_study_resumes_without_it(fresh, finished_study, counted):
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (2500 << 20, 2500 << 20))
 
@@ -112,24 +112,24 @@ def test_a_memory_limit_is_told_and_the_study_goes_on_without_it(fresh, finished
     result = subprocess.run(
         command, cwd=ROOT, env=surroundings(), text=True, stdout=-1, stderr=subprocess.STDOUT, preexec_fn=limit
     )
-    assert result.returncode != 0 and "Error: memory ran out (" in result.stdout, result.stdout[-3000:]
+    assert result.returncode != 0 and "Error: out of memory (" in result.stdout, result.stdout[-3000:]
     assert "Traceback" not in result.stdout
     fresh.run()
     assert files(fresh) == files(finished_study)
     counted("accidents of the machine survived")
 
 
-def test_a_job_that_is_killed_says_why_it_may_be(fresh, finished_study, counted):
+def test_a_killed_job_is_reported_with_the_usual_cause(fresh, finished_study, counted):
     fresh.config["runs"]["scratch"]["epochs"] = [0, 400]
-    with (fresh.folder / "said.log").open("w") as said:
-        main = subprocess.Popen(fresh.command("training_only"), cwd=ROOT, env=surroundings(), stdout=said, stderr=said)
-        patience = time.monotonic() + 600
-        while "scratch epoch 2:" not in (fresh.folder / "said.log").read_text():
-            assert time.monotonic() < patience
+    with (fresh.folder / "output.log").open("w") as log:
+        main = subprocess.Popen(fresh.command("training_only"), cwd=ROOT, env=surroundings(), stdout=log, stderr=log)
+        deadline = time.monotonic() + 600
+        while "scratch epoch 2:" not in (fresh.folder / "output.log").read_text():
+            assert time.monotonic() < deadline
             time.sleep(0.05)
         os.kill(jobs_of(fresh.folder)[0], signal.SIGKILL)
         assert main.wait(300) != 0
-    assert "Error: a job was killed from outside (signal 9)" in (fresh.folder / "said.log").read_text()
+    assert "Error: a job was killed (signal 9)" in (fresh.folder / "output.log").read_text()
     counted("accidents of the machine told in one sentence")
 
 
@@ -148,8 +148,8 @@ def test_a_hub_that_hangs_is_given_up_and_its_cache_serves(tmp_path, counted):
         except UserError as error:
             print("Error:", error, time.monotonic() - began < 30, weights.constants.HF_HUB_OFFLINE)
     """)
-    told = surroundings() | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
-    result = subprocess.run([sys.executable, "-c", script], env=told, text=True, capture_output=True, timeout=600)
+    env = surroundings() | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", script], env=env, text=True, capture_output=True, timeout=600)
     assert f"'{address}' is silent for 1 s; only what its cache has is used" in result.stderr
     assert result.stdout.startswith("Error: weights: 'hub' can't be had for 'test_resnet'"), result.stderr
     assert result.stdout.endswith(" True False\n"), result.stdout

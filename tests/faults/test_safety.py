@@ -194,7 +194,7 @@ def test_an_archive_of_more_than_files_is_refused_whole(tmp_path, counted, kind)
     place.parent.mkdir()
     with tarfile.open(place.with_suffix(".tgz"), "w:gz") as tar:
         tar.addfile(HOSTILE[kind])
-    with pytest.raises(UserError, match=r"^[^\n]*is not unpacked, since it is not safe: [^\n]*$"):
+    with pytest.raises(UserError, match=r"^[^\n]*was not unpacked because it is unsafe: [^\n]*$"):
         unpack(place.with_suffix(".tgz"), place)
     assert {path.name for path in tmp_path.rglob("*")} == {"secret", "resources", "CUB_200_2011.tgz"}
     counted("archives refused")
@@ -235,7 +235,7 @@ def test_what_is_written_is_as_private_as_the_user_asks_for(tmp_path):
             for path in (first, second):
                 path.write_text("x")
         save_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(1)}, {"a": 1})
-        save_png(Prepared(tmp_path / "prepared").put("ab", PICTURE, {}).picture, tmp_path / "a.png", "a", {})
+        save_png(Prepared(tmp_path / "prepared").put("ab", PICTURE, {}).image, tmp_path / "a.png", "a", {})
         write_table(pd.DataFrame({"a": [1]}), tmp_path / "a.csv")
         with DreamStore(tmp_path / "dreams").stage() as stage, stage.entry("ab" * 20, "a", {}) as folder:
             (folder / "a.png").write_bytes(b"x")

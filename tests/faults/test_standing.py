@@ -13,6 +13,7 @@ from tests.helpers.killing import files
 from tests.helpers.studies import Study, tiny
 
 DAY = 86400  # seconds
+REBUILD = "delete the folder 'results/tiny/dataset' and run the same command again to rebuild it"
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +52,26 @@ def relabel(path: Path) -> None:
     [
         ("runs/scratch/epoch-0001/model.safetensors", cut, "delete it to train that epoch again"),
         ("runs/scratch/epoch-0000/training_state.safetensors", empty, "delete it to train that epoch again"),
-        ("dataset/labels.csv", empty, "delete the folder 'results/tiny/dataset' and run again"),
-        ("dataset/labels.csv", renumber, "delete the folder 'results/tiny/dataset' and run again"),
-        ("dataset/images.csv", relabel, "delete the folder 'results/tiny/dataset' and run again"),
-        ("dataset/images.csv", cut, "delete the folder 'results/tiny/dataset' and run again"),
+        (
+            "dataset/labels.csv",
+            empty,
+            REBUILD,
+        ),
+        (
+            "dataset/labels.csv",
+            renumber,
+            REBUILD,
+        ),
+        (
+            "dataset/images.csv",
+            relabel,
+            REBUILD,
+        ),
+        (
+            "dataset/images.csv",
+            cut,
+            REBUILD,
+        ),
     ],
 )
 def test_what_is_not_whole_costs_nothing_that_was_made_from_it(study, name, spoil, remedy, counted):

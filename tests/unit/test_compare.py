@@ -290,7 +290,7 @@ def test_a_page_shows_some_dozens_of_pairs_at_most(tmp_path):
         (["results/bare"], "'results/bare/dreams.csv' has no column 'epoch'; delete it and run the study again"),
         (
             ["results/torn"],
-            "'results/torn/dreams.csv' is no table that can be read (No columns to parse from file); delete it",
+            "'results/torn/dreams.csv' is not a readable table (No columns to parse from file); delete it",
         ),
     ],
 )

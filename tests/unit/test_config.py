@@ -143,7 +143,7 @@ REFUSED = {
     "dataset.labels: unknown label 'blue_joy'; did you mean 'blue_jay'?": {"dataset__labels": ["blue_joy"]},
     "dreams.labels: unknown label 'scarlet_tanager'": {"dreams__labels": ["scarlet_tanager"]},
     "dataset.source: unknown value 'drawm'; did you mean 'drawn'?": {"dataset__source": "drawm"},
-    "dataset.path: must name a folder": {"dataset__source": "folder"},
+    "dataset.path: must be a folder": {"dataset__source": "folder"},
     "dataset.path: 'nowhere' is not a folder": {"dataset": {"source": "folder", "path": "nowhere"}},
     "dreams.recipes.study.objective: unknown objective 'logits'; did you mean 'logit'?": {
         "dreams__recipes__study__objective": "logits"

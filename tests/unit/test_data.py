@@ -1,4 +1,4 @@
-"""Pictures of any kind become square RGB, split and listed; what can't be read is listed with its reason."""
+"""Images of any format become RGB of one size, are split and listed; unreadable ones are listed with a reason."""
 
 import hashlib
 import io
@@ -21,14 +21,14 @@ from dreambirds.errors import UserError
 
 
 def settings(**changes) -> dict:
-    """Return a whole dataset section."""
+    """Return a complete dataset section."""
     config = {"dataset": changes, "runs": {"a": {}}, "dreams": {"recipes": {"a": {}}}}
     check(config, "config")
     return config["dataset"]
 
 
 def orange(width: int = 40, height: int = 20) -> Image.Image:
-    """Return a picture whose left half is orange and whose right half is blue."""
+    """Return an image whose left half is orange and whose right half is blue."""
     picture = Image.new("RGB", (width, height), (230, 120, 20))
     picture.paste((20, 40, 200), (width // 2, 0, width, height))
     return picture
@@ -36,7 +36,7 @@ def orange(width: int = 40, height: int = 20) -> Image.Image:
 
 @pytest.fixture
 def photographs(tmp_path):
-    """Return a folder of two classes with pictures of many kinds, and some that can't be read."""
+    """Return a folder of two classes with images of many formats, and some unreadable ones."""
     first, second = tmp_path / "in" / "001.Blue Bird's", tmp_path / "in" / "Other"
     first.mkdir(parents=True)
     second.mkdir()
@@ -46,19 +46,19 @@ def photographs(tmp_path):
     orange().convert("CMYK").save(first / "cmyk.jpg", quality=95)
     orange().convert("RGBA").save(first / "rgba.webp", lossless=True)
     (first / "empty.jpg").touch()
-    (first / "text.jpg").write_text("not a picture")
+    (first / "text.jpg").write_text("not an image")
     (first / "link.jpg").symlink_to("nowhere.jpg")
-    (first / os.fsdecode(b"caf\xe9.jpg")).write_text("a name that is no UTF-8")
-    (first / "notes.txt").write_text("not meant as one")
-    whole = (first / "a.jpg").read_bytes()
-    (second / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (first / os.fsdecode(b"caf\xe9.jpg")).write_text("a name that is not UTF-8")
+    (first / "notes.txt").write_text("not an image by its name")
+    complete = (first / "a.jpg").read_bytes()
+    (second / "cut.jpg").write_bytes(complete[: len(complete) // 2])
     for number in range(4):
         orange(30 + number, 50).save(second / f"{number}.png")
     (tmp_path / "out").mkdir()
     return tmp_path
 
 
-def test_every_mode_becomes_rgb_of_the_same_colours():
+def test_every_mode_becomes_rgb_of_the_same_colors():
     expected = np.asarray(orange()).astype(int)
     sixteen = Image.fromarray((np.asarray(orange().convert("L")).astype(np.uint16)) * 257)
     for picture in (orange().convert("CMYK"), orange().convert("RGBA"), orange().convert("P", palette=1, colors=64)):
@@ -68,16 +68,16 @@ def test_every_mode_becomes_rgb_of_the_same_colours():
     assert to_rgb(clear).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_a_photograph_taken_sideways_is_put_upright(tmp_path):
+def test_a_photograph_taken_sideways_is_rotated(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: rotate 90 degrees clockwise to see it upright
+    exif[0x0112] = 6  # to be rotated by 90 degrees clockwise
     orange().save(tmp_path / "a.png", exif=exif)
     upright = read_photograph(tmp_path / "a.png")
     assert upright.size == (20, 40)
-    assert upright.getpixel((10, 5)) == (230, 120, 20), "the left half came to the top"
+    assert upright.getpixel((10, 5)) == (230, 120, 20), "the left half is at the top"
 
 
-def test_a_photograph_is_read_from_an_open_file_as_from_its_path(tmp_path):
+def test_a_photograph_can_be_read_from_an_open_file(tmp_path):
     orange().save(tmp_path / "a.jpg")
     with (tmp_path / "a.jpg").open("rb") as file:
         file.read()
@@ -89,19 +89,19 @@ def test_a_photograph_is_read_from_an_open_file_as_from_its_path(tmp_path):
         raise OSError(f"{io.BytesIO()!r} is broken")
 
 
-def test_what_is_too_large_to_decode_safely_is_refused(tmp_path, monkeypatch):
+def test_an_image_that_is_too_large_to_decode_safely_is_rejected(tmp_path, monkeypatch):
     orange(40, 20).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 799)
     with (
         pytest.warns(Image.DecompressionBombWarning),
-        pytest.raises(ValueError, match="40x20 are more pixels than 799"),
+        pytest.raises(ValueError, match="40x20 pixels exceed the limit of 799"),
     ):
         read_photograph(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("size", [50, (50, 80), [80, 50], (30, 200)])
 @pytest.mark.parametrize("of", [(300, 100), (100, 300), (200, 201), (20, 10)])
-def test_pictures_keep_proportions_and_the_centre_and_cover_their_size(size, of):
+def test_images_keep_proportions_and_center_and_cover_their_size(size, of):
     height, width = (size, size) if isinstance(size, int) else size
     scale, radius = max(width / of[0], height / of[1]), min(of) / 4
     disc = Image.new("RGB", of, "black")
@@ -110,20 +110,20 @@ def test_pictures_keep_proportions_and_the_centre_and_cover_their_size(size, of)
     found = np.asarray(resize_and_crop(disc, size))[..., 0] / 255
     assert found.shape == (height, width)
     for axis, length in ((0, width), (1, height)):
-        seen = np.flatnonzero(found.max(axis=axis) > 0.5)
+        inside = np.flatnonzero(found.max(axis=axis) > 0.5)
         expected = [max(0, length / 2 - scale * radius), min(length, length / 2 + scale * radius) - 1]
-        assert np.abs(seen[[0, -1]] - expected).max() <= 1 + scale / 2
+        assert np.abs(inside[[0, -1]] - expected).max() <= 1 + scale / 2
     assert resize_and_crop(orange(*of), of[::-1]).tobytes() == orange(*of).tobytes()
 
 
 @pytest.mark.parametrize("of", [(500, 333), (333, 500), (227, 227), (91, 640)])
-def test_squares_are_what_torchvision_makes_of_the_shorter_side(of):
+def test_squares_are_equal_to_torchvisions_resize_and_center_crop(of):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (of[1], of[0], 3), np.uint8))
     expected = v2.center_crop(v2.resize(noise, [64], antialias=True), [64, 64])
     assert resize_and_crop(noise, 64).tobytes() == expected.tobytes()
 
 
-def test_a_folder_is_prepared_and_what_cannot_be_read_is_listed(photographs, caplog):
+def test_a_folder_is_prepared_and_unreadable_files_are_listed(photographs, caplog):
     dataset = settings(source="folder", path=str(photographs / "in"), image_size=32, validation_fraction=0.25)
     prepare(dataset, list_labels(dataset), photographs / "out")
     images, labels = read_images(photographs / "out"), read_labels(photographs / "out")
@@ -132,10 +132,10 @@ def test_a_folder_is_prepared_and_what_cannot_be_read_is_listed(photographs, cap
     assert labels[["train", "validation"]].to_numpy().tolist() == [[4, 1], [3, 1]]
     problems = {path.rpartition("/")[2]: problem for path, problem in images[["source", "error"]].to_numpy() if problem}
     assert problems["empty.jpg"] == "the file is empty"
-    assert problems["text.jpg"] == "not a picture that can be read"
+    assert problems["text.jpg"] == "not a readable image"
     assert "truncated" in problems["cut.jpg"].lower()
-    assert problems["link.jpg"] == "the link leads nowhere"
-    assert problems["caf\\xe9.jpg"] == "not a picture that can be read"
+    assert problems["link.jpg"] == "a broken symbolic link"
+    assert problems["caf\\xe9.jpg"] == "not a readable image"
     assert len(problems) == 5 and all(name in caplog.text for name in problems)
     for path, digest in images.loc[images["error"] == "", ["path", "sha256"]].to_numpy():
         picture = Image.open(photographs / "out" / path)
@@ -146,31 +146,31 @@ def test_a_folder_is_prepared_and_what_cannot_be_read_is_listed(photographs, cap
     assert len(Pictures(photographs / "out", "train")) == 7
 
 
-def test_files_damaged_at_random_are_refused_with_a_reason_or_read(tmp_path):
+def test_files_damaged_at_random_are_rejected_with_a_reason_or_read(tmp_path):
     random = np.random.default_rng(0)
     for suffix in ("jpg", "png", "webp"):
-        orange().save(tmp_path / f"whole.{suffix}")
-        whole = np.frombuffer((tmp_path / f"whole.{suffix}").read_bytes(), np.uint8)
+        orange().save(tmp_path / f"good.{suffix}")
+        good = np.frombuffer((tmp_path / f"good.{suffix}").read_bytes(), np.uint8)
         for _ in range(100):
-            damaged = whole.copy()
-            damaged[random.integers(len(whole), size=5)] = random.integers(256, size=5)
-            (tmp_path / "damaged").write_bytes(damaged[: random.integers(1, len(whole) + 1)].tobytes())
+            damaged = good.copy()
+            damaged[random.integers(len(good), size=5)] = random.integers(256, size=5)
+            (tmp_path / "damaged").write_bytes(damaged[: random.integers(1, len(good) + 1)].tobytes())
             try:
                 assert read_photograph(tmp_path / "damaged").mode == "RGB"
             except ValueError as reason:
                 assert str(reason)
 
 
-def test_a_class_without_readable_pictures_is_named(photographs):
+def test_a_class_without_readable_images_is_reported(photographs):
     for path in (photographs / "in" / "Other").glob("?.png"):
         path.unlink()
-    (photographs / "in" / "Other" / "text.png").write_text("not a picture")
+    (photographs / "in" / "Other" / "text.png").write_text("not an image")
     dataset = settings(source="folder", path=str(photographs / "in"))
-    with pytest.raises(UserError, match=r"class 'Other' in .* has 0 readable picture\(s\)"):
+    with pytest.raises(UserError, match=r"class 'Other' in .* has 0 readable image\(s\)"):
         prepare(dataset, list_labels(dataset), photographs / "out")
 
 
-def test_labels_stay_apart_when_their_safe_names_would_be_the_same(tmp_path):
+def test_labels_are_unique_when_their_safe_names_would_be_the_same(tmp_path):
     for name in ("a b", "a_b", "A.b", ".hidden", "x/"):
         (tmp_path / name).mkdir()
     labels = list_labels(settings(source="folder", path=str(tmp_path)))
@@ -178,19 +178,19 @@ def test_labels_stay_apart_when_their_safe_names_would_be_the_same(tmp_path):
     assert [label.folder for label in labels] == ["A.b", "a b", "a_b", "x"]
 
 
-def test_a_folder_s_own_name_wins_over_the_safe_and_the_readable_name_of_another(tmp_path):
+def test_a_folder_name_has_priority_over_the_label_and_the_name_of_another_class(tmp_path):
     for name in ("a b", "a_b", "c"):
         (tmp_path / name).mkdir()
-    for wanted in ("a b", "a_b"):
-        chosen = list_labels(settings(source="folder", path=str(tmp_path), labels=[wanted, "c"]))
-        assert [label.folder for label in chosen] == [wanted, "c"]
+    for requested in ("a b", "a_b"):
+        chosen = list_labels(settings(source="folder", path=str(tmp_path), labels=[requested, "c"]))
+        assert [label.folder for label in chosen] == [requested, "c"]
 
 
 @pytest.mark.slow
 def test_drawn_birds_depend_on_the_seed_and_not_on_the_other_classes(tmp_path):
     digests = []
-    for number, (seed, wanted) in enumerate([(0, None), (0, ["blue_jay", "great_blue_heron"]), (1, None)]):
-        dataset = settings(image_size=16, images_per_label=4, seed=seed, labels=wanted)
+    for number, (seed, labels) in enumerate([(0, None), (0, ["blue_jay", "great_blue_heron"]), (1, None)]):
+        dataset = settings(image_size=16, images_per_label=4, seed=seed, labels=labels)
         folder = tmp_path / str(number)
         folder.mkdir()
         prepare(dataset, list_labels(dataset), folder)
@@ -200,7 +200,7 @@ def test_drawn_birds_depend_on_the_seed_and_not_on_the_other_classes(tmp_path):
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.01, 0.2, 0.5, 0.9])
-def test_the_split_is_stratified_and_every_class_can_train(fraction):
+def test_the_split_is_stratified_and_every_class_has_training_images(fraction):
     labels = pd.Series(["a"] * 50 + ["b"] * 7 + ["c"] * 2)
     parts = split(labels, fraction, seed=3)
     for label, count in (("a", 50), ("b", 7), ("c", 2)):
@@ -211,8 +211,8 @@ def test_the_split_is_stratified_and_every_class_can_train(fraction):
     assert fraction < 0.2 or not parts.equals(split(labels, fraction, seed=4))
 
 
-def test_classes_are_split_by_streams_of_their_own():
+def test_each_class_is_split_with_its_own_generator():
     labels = pd.Series(["a"] * 40 + ["b"] * 40)
     parts = split(labels, 0.25, seed=3)
     assert parts[:40].tolist() != parts[40:].tolist()
-    assert parts[40:].equals(split(labels[40:], 0.25, seed=3)), "without the other class nothing moves"
+    assert parts[40:].equals(split(labels[40:], 0.25, seed=3)), "the other class does not change the split"

@@ -189,7 +189,7 @@ for round in range(40):
 
 def test_a_store_that_cannot_be_written_to_is_named(dreamer):
     (dreamer.folder / "store").write_text("a file")
-    with pytest.raises(UserError, match=r"the store of dreams '.*dreams' can't be written to .*DREAMBIRDS_STORE"):
+    with pytest.raises(UserError, match=r"cannot write to the store of dreams '.*dreams' \(.*DREAMBIRDS_STORE"):
         dreamer.dreamt()
 
 

@@ -182,7 +182,7 @@ def test_a_checkpoint_and_a_file_of_weights_judge_alike(tmp_path):
     assert own.places == other.places == {"blue_jay": 0} and own.shape == other.shape == (32, 32)
     picture = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     torch.testing.assert_close(own.look(iter([picture]))[0], other.look(iter([picture]))[0])
-    with pytest.raises(UserError, match="knows none of the study's classes"):
+    with pytest.raises(UserError, match="no class name of the judge matches the study's classes"):
         load_judge("a", {"names": {}}, weights, labels[1:], CPU)
 
 

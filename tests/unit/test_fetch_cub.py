@@ -1,4 +1,4 @@
-"""CUB fetched from a server on the loopback, and unpacked."""
+"""Download CUB from a server on the loopback interface, and unpack it."""
 
 import io
 import logging
@@ -21,16 +21,16 @@ HASTY = RetryPolicy(timeout=0.4, tries=2, pause=0.01)
 
 
 def archive(path: Path, *members: tuple[str, bytes], link: str | None = None) -> Path:
-    """Write a gzipped tar of these files, and of a symbolic link called CUB_200_2011/link if asked."""
+    """Write a gzipped tar of these files, and of a symbolic link CUB_200_2011/link to `link`."""
     with tarfile.open(path, "w:gz") as tar:
         for name, content in members:
-            about = tarfile.TarInfo(name)
-            about.size = len(content)
-            tar.addfile(about, io.BytesIO(content))
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
         if link:
-            about = tarfile.TarInfo("CUB_200_2011/link")
-            about.type, about.linkname = tarfile.SYMTYPE, link
-            tar.addfile(about)
+            info = tarfile.TarInfo("CUB_200_2011/link")
+            info.type, info.linkname = tarfile.SYMTYPE, link
+            tar.addfile(info)
     return path
 
 
@@ -45,25 +45,25 @@ def test_an_unsafe_archive_is_refused_and_nothing_is_written(tmp_path, place, me
     place.parent.mkdir(parents=True)
     members = [GOOD] + ([(member.replace("{outside}", str(tmp_path)), b"evil")] if member else [])
     file = archive(place.with_suffix(".tgz"), *members, link=link)
-    with pytest.raises(UserError, match="is not unpacked, since it is not safe: "):
+    with pytest.raises(UserError, match="was not unpacked because it is unsafe: "):
         unpack(file, place)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()] == [file.name]
 
 
-def test_a_damaged_archive_and_one_of_something_else_are_told(place):
+def test_a_damaged_archive_and_one_of_other_files_are_reported(place):
     place.parent.mkdir(parents=True)
     file = archive(place.with_suffix(".tgz"), ("CUB_200_2011/images.txt", os.urandom(9000).hex().encode()))
-    whole = file.read_bytes()
-    for content in (b"no archive", whole[:5000]):
+    complete = file.read_bytes()
+    for content in (b"no archive", complete[:5000]):
         file.write_bytes(content)
         with pytest.raises(UserError, match=r"CUB_200_2011\.tgz is damaged: "):
             unpack(file, place)
-    with pytest.raises(UserError, match="holds no folder CUB_200_2011"):
+    with pytest.raises(UserError, match="contains no folder CUB_200_2011"):
         unpack(archive(file, ("other/images.txt", b"")), place)
     assert list(place.parent.iterdir()) == [file]
 
 
-def test_cub_is_fetched_unpacked_and_then_left_alone(server, place, monkeypatch, tmp_path):
+def test_cub_is_downloaded_and_unpacked_once(server, place, monkeypatch, tmp_path):
     server.body = archive(tmp_path / "a.tgz", GOOD, ("attributes.txt", b"")).read_bytes()
     monkeypatch.setenv("DREAMBIRDS_CUB_URL", server.address)
     monkeypatch.setenv("DREAMBIRDS_CUB_CHECKSUM", md5(server.body))
@@ -77,19 +77,21 @@ def test_cub_is_fetched_unpacked_and_then_left_alone(server, place, monkeypatch,
     assert len(server.asked) == 1
 
 
-def test_an_archive_put_there_by_hand_is_checked_and_not_fetched(server, place, monkeypatch):
+def test_an_archive_put_there_by_hand_is_verified_and_not_downloaded(server, place, monkeypatch):
     place.parent.mkdir(parents=True)
     file = archive(place.with_suffix(".tgz"), GOOD)
     monkeypatch.setenv("DREAMBIRDS_CUB_URL", server.address)
-    with pytest.raises(UserError, match=f"{md5(file.read_bytes())}, not md5:97eceeb196236b17998738112f37df78; remove"):
+    with pytest.raises(
+        UserError, match=f"{md5(file.read_bytes())}, not md5:97eceeb196236b17998738112f37df78; delete it"
+    ):
         fetch_cub(HASTY)
-    assert file.exists(), "what the user put there stays"
+    assert file.exists(), "the user's file is kept"
     monkeypatch.setenv("DREAMBIRDS_CUB_CHECKSUM", md5(file.read_bytes()))
     fetch_cub(HASTY)
     assert (place / "images.txt").exists() and server.asked == []
 
 
-def test_two_who_want_the_same_file_fetch_it_once(server, place, monkeypatch, tmp_path, caplog):
+def test_two_processes_download_the_same_file_once(server, place, monkeypatch, tmp_path, caplog):
     server.body = archive(tmp_path / "a.tgz", GOOD).read_bytes()
     monkeypatch.setenv("DREAMBIRDS_CUB_URL", server.address)
     monkeypatch.setenv("DREAMBIRDS_CUB_CHECKSUM", md5(server.body))
@@ -98,12 +100,12 @@ def test_two_who_want_the_same_file_fetch_it_once(server, place, monkeypatch, tm
         with download_lock(place.with_name(f"{place.name}.tgz")):
             both = [pool.submit(fetch_cub, HASTY) for _ in range(2)]
             time.sleep(0.3)
-            assert server.asked == [], "they wait for the one who holds the lock"
+            assert server.asked == [], "they wait for the lock"
         assert [each.result(timeout=300) for each in both] == [None, None]
     assert len(server.asked) == 1 and "waiting for it" in caplog.text
 
 
-def test_only_studies_that_ask_for_a_download_have_something_missing(place, tmp_path):
+def test_only_studies_that_need_a_download_are_missing_a_resource(place, tmp_path):
     assert missing({}) is None and missing({"dataset": {"source": "drawn"}}) is None
     assert missing({"dataset": {"source": "kaggle", "path": "my/birds"}}) is None
     study = tmp_path / "study.yaml"

@@ -1,4 +1,4 @@
-"""Kaggle's own client against a stand-in for Kaggle on the loopback."""
+"""Kaggle's own client with a mock of Kaggle's server on the loopback interface."""
 
 import io
 import json
@@ -17,9 +17,9 @@ from tests.helpers.serving import Handler
 
 
 class Kaggle(Handler):
-    """Stands in for Kaggle's servers, which the real client reaches here as through a proxy."""
+    """A mock of Kaggle's servers, which the real client reaches through a proxy setting."""
 
-    def do_POST(self):  # noqa: N802 - the name that http.server asks for
+    def do_POST(self):  # noqa: N802 - the name that http.server requires
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked.append(self.path)
         mood = self.server.moods.pop(0) if self.server.moods else ""
@@ -28,8 +28,8 @@ class Kaggle(Handler):
             self.send_header("Location", "http://localhost/bundle.zip?signed=1")
             return self.end_headers()
         code = int(mood or 200)
-        words = {403: "You must accept this competition's rules before you'll be able to download files."}
-        answer = {"code": code, "message": words.get(code, "x")} if mood else {"active": False}
+        messages = {403: "You must accept this competition's rules before you'll be able to download files."}
+        answer = {"code": code, "message": messages.get(code, "x")} if mood else {"active": False}
         body = json.dumps(answer).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def kaggle(server, place, monkeypatch, tmp_path):
-    """Point Kaggle's client to the server, and give it a token that is none."""
+    """Point Kaggle's client to the server, with an invalid token."""
     server.RequestHandlerClass = Kaggle
     for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
         monkeypatch.delenv(name)
@@ -65,7 +65,7 @@ def kaggle(server, place, monkeypatch, tmp_path):
     return Path(RESOURCES["kaggle"].place)
 
 
-def test_kaggles_own_client_brings_the_zip(server, kaggle):
+def test_kaggles_own_client_downloads_the_zip_once(server, kaggle):
     fetch_cse455()
     assert kaggle.read_bytes() == server.body and COMPETITION in kaggle.name
     assert {path.name for path in kaggle.parent.iterdir()} <= {kaggle.name, f"{kaggle.name}.lock"}
@@ -77,64 +77,66 @@ def test_kaggles_own_client_brings_the_zip(server, kaggle):
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
-        ("403", r"accepted the competition's rules: do so at https://www.kaggle.com/competitions/birds21sp/rules"),
-        ("401", r"wants a token and got none that it takes: make one at https://www.kaggle.com/settings/api"),
+        ("403", r"accept the competition's rules; do so at https://www.kaggle.com/competitions/birds21sp/rules"),
+        ("401", r"requires a valid API token; create one at https://www.kaggle.com/settings/api"),
         ("404", r"Kaggle has no competition 'birds21sp'"),
-        ("429", r"in some minutes"),
-        ("500", r"Kaggle's servers have a fault"),
+        ("429", r"in a few minutes"),
+        ("500", r"Kaggle's servers failed"),
     ],
 )
-def test_what_kaggle_refuses_is_one_sentence(server, kaggle, code, sentence):
+def test_an_error_of_kaggle_is_one_line(server, kaggle, code, sentence):
     server.moods = [code]
-    with pytest.raises(UserError, match=sentence) as told:
+    with pytest.raises(UserError, match=sentence) as error:
         fetch_cse455()
-    assert "dataset.path" in str(told.value) and "\n" not in str(told.value) and not kaggle.exists()
+    assert "dataset.path" in str(error.value) and "\n" not in str(error.value) and not kaggle.exists()
 
 
 @pytest.mark.slow
-def test_without_a_token_the_sentence_says_how_to_get_one(server, kaggle, monkeypatch):
+def test_without_a_token_the_error_explains_how_to_get_one(server, kaggle, monkeypatch):
     monkeypatch.delenv("KAGGLE_USERNAME")
     monkeypatch.delenv("KAGGLE_KEY")
-    words = r"~/.kaggle/access_token or in KAGGLE_API_TOKEN .*accept the competition's rules at .*dataset\.path"
-    with pytest.raises(UserError, match=words):
+    message = r"~/.kaggle/access_token or in KAGGLE_API_TOKEN .*accept the competition's rules at .*dataset\.path"
+    with pytest.raises(UserError, match=message):
         fetch_cse455()
     monkeypatch.setenv("KAGGLE_API_TOKEN", "one that Kaggle does not know")
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         fetch_cse455()
     assert [path.rpartition("/")[2] for path in server.asked] == ["IntrospectToken"] * len(server.asked)
 
 
 @pytest.mark.slow
-def test_kaggle_out_of_reach_is_told_with_either_kind_of_token(kaggle, monkeypatch):
+def test_a_failed_connection_is_reported_with_either_type_of_token(kaggle, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    with pytest.raises(UserError, match="no connection to Kaggle"):
+    with pytest.raises(UserError, match="the connection to Kaggle failed"):
         fetch_cse455()
     monkeypatch.setenv("KAGGLE_API_TOKEN", "any")
-    with pytest.raises(UserError, match="no connection to Kaggle"):
+    with pytest.raises(UserError, match="the connection to Kaggle failed"):
         fetch_cse455()
 
 
 @pytest.mark.slow
-def test_kaggle_that_stays_silent_is_left(server, kaggle):
+def test_a_client_without_output_is_stopped(server, kaggle):
     server.moods = []
     server.RequestHandlerClass = type("Silent", (Kaggle,), {"do_POST": lambda self: time.sleep(6)})
-    with pytest.raises(UserError, match="Kaggle is silent for 2 s; what came is kept"):
-        fetch_cse455(patience=2)
+    with pytest.raises(UserError, match="Kaggle sent no data for 2 s; the partial download is kept"):
+        fetch_cse455(timeout=2)
 
 
-@pytest.mark.parametrize(("body", "wrong"), [(b"<html>log in</html>", "is no zip"), (None, "holds no folder train/")])
+@pytest.mark.parametrize(
+    ("body", "wrong"), [(b"<html>log in</html>", "is not a zip"), (None, "contains no folder train/")]
+)
 def test_what_is_no_data_is_not_taken(server, kaggle, body, wrong):
     packed = io.BytesIO()
     zipfile.ZipFile(packed, "w").close()
     server.body = body or packed.getvalue()
-    with pytest.raises(UserError, match=f"what Kaggle sent {wrong} and was deleted"):
+    with pytest.raises(UserError, match=f"the file from Kaggle {wrong} and was deleted"):
         fetch_cse455()
     assert not kaggle.exists() and not kaggle.with_name("download").exists()
 
 
-def test_a_client_that_is_not_installed_or_fails_otherwise_is_told(kaggle, monkeypatch):
+def test_a_client_that_is_not_installed_or_fails_is_reported(kaggle, monkeypatch):
     monkeypatch.setattr(fetch_kaggle, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match="client is not installed: pip install kaggle"):
+    with pytest.raises(UserError, match="client is not installed; run 'pip install kaggle six'"):
         fetch_cse455()
-    assert fetch_kaggle._meaning("Warning\nModuleNotFoundError: x\n").endswith("failed: ModuleNotFoundError: x")
-    assert fetch_kaggle._meaning("").endswith("it said nothing")
+    assert fetch_kaggle._explain("Warning\nModuleNotFoundError: x\n").endswith("failed: ModuleNotFoundError: x")
+    assert fetch_kaggle._explain("").endswith("no output")

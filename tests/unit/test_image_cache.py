@@ -1,4 +1,4 @@
-"""Prepared pictures are found again by all that decides their pixels, and by nothing else, and never when damaged."""
+"""Prepared images are cached by everything that determines their pixels, and by nothing else."""
 
 from pathlib import Path
 
@@ -6,30 +6,30 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dreambirds.data import image_cache as storing
-from dreambirds.data.image_cache import picture_key
+from dreambirds.data import image_cache
+from dreambirds.data.image_cache import image_key
 from dreambirds.errors import UserError
 from dreambirds.runtime.code_version import stage_modules
 from tests.helpers.bench import contents
 
 
-def test_the_key_is_of_all_that_decides_pixels(monkeypatch):
+def test_the_key_depends_on_everything_that_determines_pixels(monkeypatch):
     box = (1, 2, 3, 4)
-    told = [("a", (8, 8), None, 0), ("b", (8, 8), None, 0), ("a", (8, 9), None, 0), ("a", (9, 8), None, 0)]
-    told += [("a", (8, 8), box, 0), ("a", (8, 8), box, 0.5), ("a", (8, 8), (1, 2, 3, 5), 0)]
-    keys = [picture_key(*each) for each in told]
-    assert len(set(keys)) == len(told) and keys == [picture_key(*each) for each in told]
-    monkeypatch.setattr(storing, "pixels_code", lambda: "another version")
-    assert not set(keys) & {picture_key(*each) for each in told}
+    inputs = [("a", (8, 8), None, 0), ("b", (8, 8), None, 0), ("a", (8, 9), None, 0), ("a", (9, 8), None, 0)]
+    inputs += [("a", (8, 8), box, 0), ("a", (8, 8), box, 0.5), ("a", (8, 8), (1, 2, 3, 5), 0)]
+    keys = [image_key(*each) for each in inputs]
+    assert len(set(keys)) == len(inputs) and keys == [image_key(*each) for each in inputs]
+    monkeypatch.setattr(image_cache, "pixel_code", lambda: "another version")
+    assert not set(keys) & {image_key(*each) for each in inputs}
 
 
-def test_the_code_that_decides_pixels_is_all_of_it():
+def test_the_code_digest_covers_all_modules_that_determine_pixels():
     modules = {path.name for path in stage_modules("prepared")} - {"__init__.py"}
     assert modules == {"image_io.py", "image_files.py", "shapes.py"}
 
 
 def damage_pixels(entry: Path) -> None:
-    """Change a pixel, and keep the text as it is."""
+    """Change a pixel, and keep the text unchanged."""
     with Image.open(entry) as picture:
         picture.load()
         text = PngInfo()
@@ -49,19 +49,19 @@ def damage_pixels(entry: Path) -> None:
         lambda entry: Image.new("L", (5, 5)).save(entry),
     ],
 )
-def test_a_damaged_entry_is_discarded_and_made_anew(bench, damage, caplog):
-    whole = contents(bench.prepare("whole"))
+def test_a_damaged_entry_is_discarded_and_recreated(bench, damage, caplog):
+    expected = contents(bench.prepare("first"))
     entry = bench.entries[4]
-    for place in (bench.root / "whole" / "images").rglob("*.png"):
-        if place.samefile(entry):
-            place.unlink()
+    for path in (bench.root / "first" / "images").rglob("*.png"):
+        if path.samefile(entry):
+            path.unlink()
     good = entry.read_bytes()
     damage(entry)
-    assert contents(bench.prepare("again")) == whole and len(bench.made) == 1
-    assert f"the stored picture '{entry}' is damaged" in caplog.text and entry.read_bytes() == good
+    assert contents(bench.prepare("again")) == expected and len(bench.made) == 1
+    assert f"the stored image '{entry}' is damaged" in caplog.text and entry.read_bytes() == good
 
 
-def test_pictures_are_the_store_s_own_files_or_copies_of_them(bench, monkeypatch):
+def test_prepared_images_are_hard_links_to_the_store_or_copies(bench, monkeypatch):
     linked = bench.prepare("linked")
     assert all(path.stat().st_nlink == 2 for path in linked.rglob("*.png"))
 
@@ -74,15 +74,15 @@ def test_pictures_are_the_store_s_own_files_or_copies_of_them(bench, monkeypatch
     assert not list(bench.root.rglob(".*")), "no temporary file is left"
 
 
-def test_a_store_that_cannot_be_written_to_is_named(bench):
+def test_a_store_that_cannot_be_written_to_is_reported(bench):
     (bench.root / "store").write_text("a file")
-    with pytest.raises(UserError, match=r"store of prepared pictures '.*store' can't be written to .*DREAMBIRDS_STORE"):
+    with pytest.raises(UserError, match=r"cannot write to the store of prepared images '.*store' \(.*DREAMBIRDS_STORE"):
         bench.prepare()
 
 
-def test_the_environment_moves_the_store(monkeypatch, tmp_path):
+def test_an_environment_variable_sets_the_store(monkeypatch, tmp_path):
     monkeypatch.delenv("DREAMBIRDS_STORE")
-    assert storing.default_folder() == Path("results/.store/prepared")
+    assert image_cache.default_folder() == Path("results/.store/prepared")
     monkeypatch.setenv("PLACE", str(tmp_path))
     monkeypatch.setenv("DREAMBIRDS_STORE", "$PLACE/elsewhere")
-    assert storing.default_folder() == tmp_path / "elsewhere" / "prepared"
+    assert image_cache.default_folder() == tmp_path / "elsewhere" / "prepared"

@@ -80,7 +80,7 @@ def test_judges_from_weights_need_class_names_and_a_model(tmp_path):
     weights.touch()
     assert f"judges.a.labels: '{labels}' is not a file" in refused({"a": judge})
     labels.touch()
-    assert f"judges.a.labels: '{labels}' holds no name" in refused({"a": judge})
+    assert f"judges.a.labels: '{labels}' contains no class names" in refused({"a": judge})
     labels.write_text("Blue Jay\nother\n")
     assert "judges.a.model: timm has no model" in refused({"a": judge | {"model": "test_resnit"}})
     assert "judges.a.model: is required with 'weights'; set it to the name of a timm model" in refused(
@@ -126,7 +126,7 @@ def test_ambiguous_classes_are_not_matched_and_an_unknown_name_is_refused():
         match_classes(LABELS, ["Blue Jay"], {"Blue_Jay": "Blew Jay"})
     with pytest.raises(UserError, match=r"names: unknown label 'Blue_Jai'; did you mean 'Blue_Jay'"):
         match_classes(LABELS, ["Blue Jay"], {"Blue_Jai": "Blue Jay"})
-    with pytest.raises(UserError, match="names: the judge knows none of the study's classes"):
+    with pytest.raises(UserError, match="names: no class name of the judge matches the study's classes"):
         match_classes(LABELS, ["A (Blue Jay)", "B (Blue Jay)"], {})
 
 
@@ -135,6 +135,6 @@ def test_names_are_read_from_lines_and_an_empty_file_is_refused(tmp_path):
     path.write_bytes(b"one\n\xd7 two\n\nthree\n")
     assert read_names(path) == ["one", "\ufffd two", "", "three"]
     path.write_text("\n")
-    for wrong, sentence in ((path, "holds no name"), (tmp_path / "none", "can't be read")):
+    for wrong, sentence in ((path, "contains no class names"), (tmp_path / "none", "cannot be read")):
         with pytest.raises(UserError, match=f"^labels: '.*' {sentence}"):
             read_names(wrong)

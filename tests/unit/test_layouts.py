@@ -1,4 +1,4 @@
-"""Real data is read as it comes: the competition's folders and zip, CUB and NABirds, `train` beside `val`."""
+"""Real data is read in its published layouts: the competition's folders and zip, CUB and NABirds."""
 
 import logging
 import os
@@ -14,11 +14,11 @@ from dreambirds.data.labels import Label
 from dreambirds.data.sources.catalog import list_labels
 from dreambirds.data.sources.source import Photograph, open_photograph, origin
 from tests.helpers import layouts
-from tests.helpers.layouts import photographs, refused, settings, told
+from tests.helpers.layouts import class_names, photographs, refused, settings
 
 
 def edit(path: Path, old: str, new: str) -> None:
-    """Replace a piece of a text file that must be there."""
+    """Replace a part of a text file, which must contain it."""
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
@@ -26,18 +26,18 @@ def edit(path: Path, old: str, new: str) -> None:
 
 @pytest.fixture
 def birds(tmp_path) -> Path:
-    """Return the competition's folder: classes 2, 9 and 10, four photographs each."""
+    """Return the competition's folder, with classes 2, 9 and 10 of four photographs each."""
     return layouts.kaggle(tmp_path)
 
 
 @pytest.fixture
 def cub(tmp_path) -> Path:
-    """Return CUB's folder: classes 1, 2 and 10, four photographs each."""
+    """Return CUB's folder, with classes 1, 2 and 10 of four photographs each."""
     return layouts.cub(tmp_path)
 
 
-def test_class_numbers_are_ordered_as_numbers_and_named_by_lines_from_0(birds):
-    assert told(settings("kaggle", birds)) == [
+def test_classes_are_sorted_by_number_and_named_by_lines_from_0(birds):
+    assert class_names(settings("kaggle", birds)) == [
         ("Blue_Jay", "Blue Jay", "2"),
         ("Northern_Cardinal", "Northern Cardinal", "9"),
         ("Yellow_Warbler", "Yellow Warbler", "10"),
@@ -50,29 +50,29 @@ def test_class_numbers_are_ordered_as_numbers_and_named_by_lines_from_0(birds):
     assert {(photograph.part, photograph.box, photograph.problem) for photograph in found} == {("", None, "")}
 
 
-@pytest.mark.parametrize("wanted", [["9", "2"], ["Blue_Jay", "Northern Cardinal"], ["2", "Northern_Cardinal"]])
-def test_a_class_of_the_competition_is_known_by_number_label_and_name(birds, wanted):
-    assert [label.folder for label in list_labels(settings("kaggle", birds, labels=wanted))] == ["2", "9"]
+@pytest.mark.parametrize("labels", [["9", "2"], ["Blue_Jay", "Northern Cardinal"], ["2", "Northern_Cardinal"]])
+def test_a_class_of_the_competition_is_requested_by_number_label_or_name(birds, labels):
+    assert [label.folder for label in list_labels(settings("kaggle", birds, labels=labels))] == ["2", "9"]
 
 
-def test_names_may_come_from_windows_with_accents_twice_and_with_gaps(birds):
+def test_names_may_have_windows_line_endings_accents_duplicates_and_gaps(birds):
     lines = ["x"] * 2 + ["nandu comun"] + ["y"] * 6 + ["Nandú  común", "  "]
     (birds / "names.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*lines, "end", "", " ", ""]).encode())
     expected = [("nandu_comun", "nandu comun", "2"), ("Nandu_comun_2", "Nandú común", "9"), ("10", "10", "10")]
-    assert told(settings("kaggle", birds)) == expected
+    assert class_names(settings("kaggle", birds)) == expected
     (birds / "names.txt").write_bytes("\n".join(lines).encode("latin-1"))
-    assert "names.txt' is no UTF-8 text" in refused(settings("kaggle", birds))
+    assert "names.txt' is not UTF-8 text" in refused(settings("kaggle", birds))
     (birds / "names.txt").unlink()
-    assert told(settings("kaggle", birds))[2] == ("10", "10", "10")
+    assert class_names(settings("kaggle", birds))[2] == ("10", "10", "10")
     assert len(photographs(settings("kaggle", birds))) == 12
 
 
-def test_a_number_beyond_the_names_is_named(birds):
+def test_a_number_beyond_the_names_is_reported(birds):
     (birds / "names.txt").write_text("\n".join("abcdefghij") + "\n\n\n")
-    assert "train/10' has no name, since 'names.txt' has 10 line(s)" in refused(settings("kaggle", birds))
+    assert "train/10' has no name: 'names.txt' has only 10 line(s)" in refused(settings("kaggle", birds))
 
 
-def test_empty_and_strange_class_folders_are_left_out(birds, caplog):
+def test_empty_and_unnumbered_class_folders_are_skipped(birds, caplog):
     caplog.set_level(logging.INFO, "dreambirds")
     (birds / "train" / "4").mkdir()
     (birds / "train" / "5").mkdir()
@@ -81,10 +81,10 @@ def test_empty_and_strange_class_folders_are_left_out(birds, caplog):
     layouts.save_bird(birds / "train" / "9" / "._a.jpg", "blue_jay")
     assert [label.folder for label in list_labels(settings("kaggle", birds))] == ["2", "9", "10"]
     assert len(photographs(settings("kaggle", birds))) == 12
-    assert "1 sub-folder(s) of train are no class number and left out: 09" in caplog.text
+    assert "1 sub-folder(s) of train are not class numbers and are skipped: 09" in caplog.text
 
 
-def test_where_table_and_folders_disagree_the_folder_wins_and_the_log_counts(birds, caplog):
+def test_the_folder_has_priority_over_the_table_and_the_log_counts_differences(birds, caplog):
     caplog.set_level(logging.INFO, "dreambirds")
     first, second, third = (layouts.hexadecimal("northern_cardinal", count) for count in range(3))
     edit(birds / "labels.csv", f"{first}.jpg,9", f"{first}.jpg,2")
@@ -98,19 +98,19 @@ def test_where_table_and_folders_disagree_the_folder_wins_and_the_log_counts(bir
     assert names[f"{first}.jpg"].label.folder == names[f"{second}.jpg"].label.folder == "9"
     problems = {name: photograph.problem for name, photograph in names.items() if photograph.problem}
     assert set(problems) == {f"{third}.jpg", "0000.jpg"} and set(problems.values()) == {
-        "labels.csv names the file, but there is none"
+        "listed in labels.csv, but the file does not exist"
     }
-    assert names["0000.jpg"].label.folder == "10" and found[8].file.name == "0000.jpg", "by class, then by file"
-    assert "1 photograph(s) are not named in labels.csv" in caplog.text
+    assert names["0000.jpg"].label.folder == "10" and found[8].file.name == "0000.jpg", "sorted by class, then by file"
+    assert "1 photograph(s) are not listed in labels.csv" in caplog.text
     assert "1 photograph(s) have another class in labels.csv" in caplog.text
 
 
-def test_the_table_may_be_missing_but_not_wrong(birds, caplog):
+def test_the_table_may_be_missing_but_not_invalid(birds, caplog):
     caplog.set_level(logging.INFO, "dreambirds")
     edit(birds / "labels.csv", "path,class\n", "path,class\n\nsome.jpg,two\n")
-    assert "labels.csv', line 3: the class must be a whole number, not 'two'" in refused(settings("kaggle", birds))
+    assert "labels.csv', line 3: the class must be an integer, not 'two'" in refused(settings("kaggle", birds))
     edit(birds / "labels.csv", "some.jpg,two\n", "some.jpg\n")
-    assert "labels.csv', line 3: must hold a file's name and a class, not 'some.jpg'" in refused(
+    assert "labels.csv', line 3: must contain a file name and a class, not 'some.jpg'" in refused(
         settings("kaggle", birds)
     )
     (birds / "labels.csv").unlink()
@@ -118,12 +118,12 @@ def test_the_table_may_be_missing_but_not_wrong(birds, caplog):
 
 
 @pytest.mark.parametrize("top", ["birds/", "", "birds21wi/"])
-def test_the_zip_is_read_as_it_is_from_many_threads(birds, top):
+def test_the_zip_is_read_without_unpacking_from_several_threads(birds, top):
     on_disk = photographs(settings("kaggle", birds))
     file = layouts.zipped(birds, birds.parent / "all.zip", top)
     before = sorted(birds.parent.iterdir())
     dataset = settings("kaggle", file)
-    assert told(dataset) == told(settings("kaggle", birds))
+    assert class_names(dataset) == class_names(settings("kaggle", birds))
     found = photographs(dataset)
     assert [photograph.file for photograph in found] == [file] * 12
     assert origin(found[0]) == f"{file}/{top}train/2/{on_disk[0].file.name}"
@@ -134,7 +134,7 @@ def test_the_zip_is_read_as_it_is_from_many_threads(birds, top):
     assert sorted(birds.parent.iterdir()) == before, "nothing is extracted"
 
 
-def test_the_zip_is_opened_once_and_again_only_when_it_changed(birds, monkeypatch):
+def test_the_zip_is_opened_again_only_when_it_changed(birds, monkeypatch):
     opened = []
     monkeypatch.setattr(zipfile.ZipFile, "__init__", _counting(zipfile.ZipFile.__init__, opened))
     file = layouts.zipped(birds, birds.parent / "once.zip")
@@ -144,36 +144,36 @@ def test_the_zip_is_opened_once_and_again_only_when_it_changed(birds, monkeypatc
     assert len(opened) == 1
     layouts.zipped(birds / "train", file, "birds/train/")
     opened.clear()
-    assert told(settings("kaggle", file))[0] == ("2", "2", "2") and len(opened) == 1
+    assert class_names(settings("kaggle", file))[0] == ("2", "2", "2") and len(opened) == 1
 
 
 def _counting(function, calls: list):
-    def count(*arguments, **more):
+    def count(*arguments, **options):
         calls.append(arguments)
-        return function(*arguments, **more)
+        return function(*arguments, **options)
 
     return count
 
 
-def test_a_damaged_member_is_an_error_of_its_own(birds):
+def test_a_damaged_member_does_not_affect_the_others(birds):
     file = layouts.zipped(birds, birds.parent / "damaged.zip")
     first, *rest = photographs(settings("kaggle", file))
     with zipfile.ZipFile(file) as archive:
         start = archive.getinfo(first.member).header_offset
-    whole = bytearray(file.read_bytes())
-    for place in range(start + 120, start + 160):
-        whole[place] ^= 0xFF
-    file.write_bytes(whole)
+    damaged = bytearray(file.read_bytes())
+    for offset in range(start + 120, start + 160):
+        damaged[offset] ^= 0xFF
+    file.write_bytes(damaged)
     with pytest.raises(OSError, match="in the zip"):
         open_photograph(first)
     assert open_photograph(rest[0]).read()
     with pytest.raises(OSError, match="no such file"):
         open_photograph(Photograph(first.label, file, "birds/train/2/none.jpg"))
-    file.write_bytes(whole[:1000])
-    assert "can't be read" in refused(settings("kaggle", file)) and "damaged" in refused(settings("kaggle", file))
+    file.write_bytes(damaged[:1000])
+    assert "cannot be read" in refused(settings("kaggle", file)) and "damaged" in refused(settings("kaggle", file))
 
 
-def test_a_file_on_disk_is_opened_and_named_even_if_its_name_is_no_utf_8(tmp_path):
+def test_a_file_can_be_opened_and_listed_if_its_name_is_not_utf_8(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
     path.write_bytes(b"abc")
     photograph = Photograph(Label("a", "a", "a"), path)
@@ -184,26 +184,26 @@ def test_a_file_on_disk_is_opened_and_named_even_if_its_name_is_no_utf_8(tmp_pat
         open_photograph(Photograph(photograph.label, tmp_path / "none.jpg"))
 
 
-def test_cub_is_read_with_its_names_split_and_boxes(cub):
-    assert told(settings("cub", cub)) == [
+def test_cub_is_read_with_names_split_and_boxes(cub):
+    assert class_names(settings("cub", cub)) == [
         ("Blue_Jay", "Blue Jay", "001.Blue_Jay"),
         ("Northern_Cardinal", "Northern Cardinal", "002.Northern_Cardinal"),
         ("Yellow_Warbler", "Yellow Warbler", "010.Yellow_Warbler"),
     ]
     found = photographs(settings("cub", cub, crop_margin=0.1))
     assert [photograph.part for photograph in found] == ["train", "validation"] * 6
-    assert [photograph.box for photograph in found] == [(float(place), 2.0, 20.0, 16.5) for place in range(12)]
+    assert [photograph.box for photograph in found] == [(float(number), 2.0, 20.0, 16.5) for number in range(12)]
     assert found[4].file == cub / "images" / "002.Northern_Cardinal" / "Northern_Cardinal_0000.jpg"
     assert {photograph.box for photograph in photographs(settings("cub", cub))} == {None}
     assert {photograph.part for photograph in photographs(settings("cub", cub, split="random"))} == {""}
-    for wanted in ("001.Blue_Jay", "Blue_Jay", "Blue Jay"):
-        chosen = list_labels(settings("cub", cub, labels=[wanted, "010.Yellow_Warbler"]))
+    for name in ("001.Blue_Jay", "Blue_Jay", "Blue Jay"):
+        chosen = list_labels(settings("cub", cub, labels=[name, "010.Yellow_Warbler"]))
         assert [label.label for label in chosen] == ["Blue_Jay", "Yellow_Warbler"]
     (cub / "train_test_split.txt").unlink()
     assert {photograph.part for photograph in photographs(settings("cub", cub))} == {""}
 
 
-def test_classes_of_cub_are_ordered_by_number_and_images_by_file(cub):
+def test_classes_of_cub_are_sorted_by_number_and_images_by_file(cub):
     for name in ("images.txt", "image_class_labels.txt", "classes.txt"):
         lines = (cub / name).read_text().splitlines()
         (cub / name).write_text("\ufeff" + " \r\n".join(reversed(lines)) + " \r\n\r\n")
@@ -219,10 +219,10 @@ def test_classes_of_cub_are_ordered_by_number_and_images_by_file(cub):
     assert names[:4] == [f"Blue_Jay_{count:04d}.jpg" for count in range(4)]
 
 
-def test_nabirds_is_read_though_it_has_more_classes_than_images(tmp_path, caplog):
+def test_nabirds_is_read_although_some_classes_have_no_images(tmp_path, caplog):
     caplog.set_level(logging.INFO, "dreambirds")
     root = layouts.nabirds(tmp_path)
-    assert told(settings("cub", root)) == [
+    assert class_names(settings("cub", root)) == [
         ("Blue_Jay", "Blue Jay", "0295"),
         ("Northern_Cardinal_Adult_Male", "Northern Cardinal (Adult Male)", "0817"),
         ("Yellow_Warbler", "Yellow Warbler", "1010"),
@@ -230,10 +230,10 @@ def test_nabirds_is_read_though_it_has_more_classes_than_images(tmp_path, caplog
     found = photographs(settings("cub", root, crop_margin=0.0))
     assert len(found) == 12 and all(photograph.file.is_file() and photograph.box for photograph in found)
     assert [photograph.part for photograph in found].count("train") == 6
-    assert "2 class(es) of classes.txt have no images and are left out" in caplog.text
+    assert "2 class(es) of classes.txt have no images and are skipped" in caplog.text
 
 
-def test_images_that_are_not_on_disk_have_a_problem(cub):
+def test_missing_images_have_a_problem(cub):
     (cub / "images" / "001.Blue_Jay" / "Blue_Jay_0002.jpg").unlink()
     for number in (1, 3):
         (cub / "images" / "010.Yellow_Warbler" / f"Yellow_Warbler_{number:04d}.jpg").unlink()
@@ -245,18 +245,18 @@ def test_images_that_are_not_on_disk_have_a_problem(cub):
 
 
 WRONG = {
-    "images.txt', line 3: the image '3' has no class in 'image_class_labels.txt'": ("image_class_labels", "3 1\n", ""),
+    "images.txt', line 3: image '3' has no class in 'image_class_labels.txt'": ("image_class_labels", "3 1\n", ""),
     "images.txt', line 2: must be an id and a path": ("images", "2 001.Blue_Jay/Blue_Jay_0001.jpg", "2"),
     "images.txt', line 2: must be an id and a path below": ("images", "2 001.Blue_Jay/", "2 ../001.Blue_Jay/"),
-    "images.txt', line 2: '1' is there already, in line 1": ("images", "2 001", "1 001"),
+    "images.txt', line 2: '1' is already in line 1": ("images", "2 001", "1 001"),
     "image_class_labels.txt', line 5: must be an image's id and a class number": ("image_class_labels", "5 2", "5 b"),
-    "image_class_labels.txt', line 5: the class 77 is not in 'classes.txt'": ("image_class_labels", "5 2", "5 77"),
+    "image_class_labels.txt', line 5: class 77 is not in 'classes.txt'": ("image_class_labels", "5 2", "5 77"),
     "classes.txt', line 2: must be a class number and a name": ("classes", "2 002", "two 002"),
     "train_test_split.txt', line 4: must be an image's id and 1 (train)": ("train_test_split", "4 0", "4 2"),
-    "images.txt', line 4: the image '4' is not in 'train_test_split.txt'": ("train_test_split", "4 0\n", ""),
+    "images.txt', line 4: image '4' is not in 'train_test_split.txt'": ("train_test_split", "4 0\n", ""),
     "bounding_boxes.txt', line 1: must be an image's id and the box's": ("bounding_boxes", "20.0 16.5", "20.0"),
     "bounding_boxes.txt', line 1: must be an image's id and": ("bounding_boxes", "20.0 16.5", "0.0 16.5"),
-    "images.txt', line 1: the image '1' is not in 'bounding_boxes.txt'": (
+    "images.txt', line 1: image '1' is not in 'bounding_boxes.txt'": (
         "bounding_boxes",
         "1 0.0 2.0 20.0 16.5\n",
         "",
@@ -265,20 +265,20 @@ WRONG = {
 
 
 @pytest.mark.parametrize("sentence", WRONG)
-def test_a_wrong_line_of_a_table_is_named(cub, sentence):
+def test_an_invalid_line_of_a_table_is_reported(cub, sentence):
     table, old, new = WRONG[sentence]
     edit(cub / f"{table}.txt", old, new)
     assert sentence in refused(settings("cub", cub, crop_margin=0.2))
 
 
-def test_a_class_that_only_validates_is_refused(cub):
+def test_a_class_without_training_images_is_rejected(cub):
     edit(cub / "train_test_split.txt", "5 1", "5 0")
     edit(cub / "train_test_split.txt", "7 1", "7 0")
-    assert "class 'Northern_Cardinal' has photographs to validate with, and none to train on" in refused(
+    assert "class 'Northern_Cardinal' has photographs for validation but none for training" in refused(
         settings("cub", cub)
     )
     assert len(photographs(settings("cub", cub, split="random"))) == 12
     edit(cub / "train_test_split.txt", "5 0", "5 1")
     assert len(photographs(settings("cub", cub))) == 12
     (cub / "images" / "002.Northern_Cardinal" / "Northern_Cardinal_0000.jpg").unlink()
-    assert "and none to train on" in refused(settings("cub", cub)), "the only one that trains is gone"
+    assert "but none for training" in refused(settings("cub", cub)), "the only training image is missing"

@@ -1,4 +1,4 @@
-"""What training reads is what was prepared, and a file that does not fit its table is refused."""
+"""Training reads the prepared images, and rejects an array that does not match its table."""
 
 import pickle
 from pathlib import Path
@@ -14,7 +14,7 @@ from dreambirds.errors import UserError
 
 
 @pytest.mark.parametrize("part", ["train", "validation"])
-def test_pictures_for_training_are_those_of_the_files(bench, part):
+def test_training_images_are_those_of_the_files(bench, part):
     folder = bench.prepare("out", image_size=[16, 24], validation_fraction=0.4)
     pictures, images = Pictures(folder, part), read_images(folder)
     rows = images[images["split"] == part]
@@ -25,7 +25,7 @@ def test_pictures_for_training_are_those_of_the_files(bench, part):
         assert picture.dtype == torch.uint8 and target == pictures.targets[number] == index[label]
         assert np.array_equal(picture.permute(1, 2, 0), np.asarray(Image.open(folder / path)))
     pictures[0][0].zero_()
-    assert pictures[0][0].any(), "who writes into a picture writes into a copy"
+    assert pictures[0][0].any(), "an image is a copy, which may be modified"
     data = pickle.dumps(pictures)
     assert len(data) < 8000 and torch.equal(pickle.loads(data)[1][0], pictures[1][0]), (
         "processes open the file themselves"
@@ -35,7 +35,7 @@ def test_pictures_for_training_are_those_of_the_files(bench, part):
 
 
 def remake(folder: Path, change) -> None:
-    """Write the pictures anew, changed."""
+    """Replace the array of images with a changed one."""
     pictures = np.load(folder / "pictures.npy")
     np.save(folder / "pictures.npy", change(pictures))
 
@@ -53,8 +53,10 @@ def remake(folder: Path, change) -> None:
         lambda folder: remake(folder, lambda pictures: pictures[:, :1]),
     ],
 )
-def test_pictures_that_do_not_fit_their_table_are_refused(bench, damage):
+def test_images_that_do_not_match_their_table_are_rejected(bench, damage):
     folder = bench.prepare()
     damage(folder)
-    with pytest.raises(UserError, match=r"pictures.npy' .*delete the folder '.*out' and run again"):
+    with pytest.raises(
+        UserError, match=r"pictures.npy' .*delete the folder '.*out' and run the same command again to rebuild it"
+    ):
         Pictures(folder, "train")

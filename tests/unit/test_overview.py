@@ -35,7 +35,7 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
         ("", "a", "", "", "", "broken.jpg", "the file is empty", ""),
         ("images/b/0.png", "b", "train", "s2", "30x31", "", "", ""),
         ("images/b/1.png", "b", "train", "s3", "40x33", "", "", ""),
-        ("", "b", "", "", "", "gone.jpg", "the file is gone", ""),
+        ("", "b", "", "", "", "gone.jpg", "the file does not exist", ""),
     ]
     labels = pd.DataFrame({"index": [0, 1], "label": ["a", "b"], "class_name": ["Ah", "Bee"]})
     return pd.DataFrame(rows, columns=IMAGE_COLUMNS), labels.assign(train=[2, 2], validation=[1, 0])

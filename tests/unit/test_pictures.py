@@ -1,4 +1,4 @@
-"""Views, provenance, montages and films, looked at pixel by pixel."""
+"""Views, metadata, montages and animations, checked pixel by pixel."""
 
 import json
 
@@ -28,20 +28,20 @@ from dreambirds.figures.text import PAPER, fold, font
 from dreambirds.models.checkpoint import load_tensors
 
 
-def test_rescaling_fills_the_range_without_listening_to_single_pixels_or_changing_hues():
+def test_rescaling_fills_the_range_but_ignores_outliers_and_keeps_hues():
     random = np.random.default_rng(0)
     values = 0.5 + 0.01 * random.standard_normal((3, 40, 40)).astype(np.float32)
     values[:, 0, 0] = (0.0, 1.0, 0.0)
     got = rescale(torch.from_numpy(values)).numpy()
     ordered = np.sort(values, axis=None).astype(float)
-    place = np.array([0.005, 0.995]) * (ordered.size - 1)
-    low, high = np.interp(place, np.arange(ordered.size), ordered)
+    positions = np.array([0.005, 0.995]) * (ordered.size - 1)
+    low, high = np.interp(positions, np.arange(ordered.size), ordered)
     assert np.allclose(got, np.clip((values - low) / (high - low), 0, 1), atol=1e-4)
-    assert got.std() > 0.15, "a faint picture becomes visible"
+    assert got.std() > 0.15, "a faint image becomes visible"
     assert np.all(rescale(torch.full((3, 4, 4), 0.3)).numpy() == 0.5)
 
 
-def test_the_frames_of_a_film_are_stretched_as_the_last_one_asks():
+def test_the_frames_of_an_animation_are_rescaled_like_the_last_one():
     gray, last = torch.full((3, 10, 10), 128, dtype=torch.uint8), torch.full((3, 10, 10), 108, dtype=torch.uint8)
     last[:, 5:] = 148
     first, end = rescale_together(torch.stack([gray, last]))
@@ -49,7 +49,7 @@ def test_the_frames_of_a_film_are_stretched_as_the_last_one_asks():
     assert end[:, :5].max() == 0 and end[:, 5:].min() == 1
 
 
-def test_the_statistics_are_of_the_training_pictures_of_each_class(dataset, tmp_path):
+def test_the_statistics_are_of_the_training_images_of_each_class(dataset, tmp_path):
     write_statistics(dataset, (32, 32), tmp_path / "s.safetensors")
     spectrum, means = read_statistics(tmp_path / "s.safetensors")
     images = pd.read_csv(dataset / "images.csv")
@@ -63,7 +63,7 @@ def test_the_statistics_are_of_the_training_pictures_of_each_class(dataset, tmp_
     assert larger[0, 1, 1] / spectrum[0, 1, 1] == pytest.approx(1.5, rel=0.1), "the same waves, on more pixels"
 
 
-def test_the_statistics_of_pictures_that_are_not_square(tmp_path):
+def test_the_statistics_of_images_that_are_not_square(tmp_path):
     random, pictures = np.random.default_rng(0), {}
     for place in range(5):
         pictures[f"images/a/{place}.png"] = random.integers(0, 256, (32, 48, 3), dtype=np.uint8)
@@ -86,13 +86,13 @@ def test_the_statistics_of_pictures_that_are_not_square(tmp_path):
     assert load_tensors(tmp_path / "l.safetensors")[1] == {"size": [48, 72]}
 
 
-def test_pictures_round_to_the_nearest_of_256_values():
+def test_pixels_are_rounded_to_the_nearest_of_256_values():
     image = torch.tensor([0.0, 0.4999 / 255, 0.5001 / 255, 1.0]).view(1, 2, 2).expand(3, 2, 2)
     assert np.asarray(to_picture(image))[..., 0].flatten().tolist() == [0, 0, 1, 255]
     assert set(views(image)) == {"raw", "rescaled"}
 
 
-def test_a_png_and_a_gif_carry_their_facts(tmp_path):
+def test_a_png_and_a_gif_contain_their_metadata(tmp_path):
     facts = {"run": "a", "label": "naïve <b>", "parameters": {"steps": [1, 2]}, "long": "x" * 1000}
     save_png(Image.new("RGB", (4, 4)), tmp_path / "deep" / "a.png", "Blue Jay", facts)
     save_gif([Image.new("RGB", (8, 8), "red")] * 2, tmp_path / "b.gif", 0.5, json.dumps(facts))
@@ -103,7 +103,7 @@ def test_a_png_and_a_gif_carry_their_facts(tmp_path):
 
 @pytest.fixture
 def squares(tmp_path):
-    """Return files of single colours, by the colour's name."""
+    """Return files of a single color each, by the color's name."""
     colors = ("red", "lime", "blue", "black", "white", "orange")
     for color in colors:
         Image.new("RGB", (8, 8), color).save(tmp_path / f"{color}.png")
@@ -111,11 +111,11 @@ def squares(tmp_path):
 
 
 def find(page: Image.Image, color: str) -> tuple[int, int, int, int]:
-    """Return the box of a colour in a picture."""
+    """Return the box of a color in an image."""
     return Image.fromarray(np.all(np.asarray(page) == ImageColor.getrgb(color), axis=-1)).getbbox()
 
 
-def test_a_montage_puts_each_cell_under_its_column_and_beside_its_row(squares):
+def test_a_montage_puts_each_cell_in_its_column_and_row(squares):
     cells = [[squares[color] for color in row] for row in (("red", "lime", "white"), ("blue", "black", "orange"))]
     grid = Grid(cells, ["Black-capped Chickadee", "b"], ["epoch 0", "epoch 1", "epoch 2"], "Title", "subtitle")
     page = montage(grid, 40)
@@ -128,7 +128,7 @@ def test_a_montage_puts_each_cell_under_its_column_and_beside_its_row(squares):
     assert np.asarray(left).min() < 80 and np.asarray(above).min() < 80, "both labels are written"
 
 
-def test_a_cell_without_a_dream_stays_blank(squares):
+def test_a_cell_without_a_dream_is_blank(squares):
     rows = [("a", 1, "red"), ("a", 2, "lime"), ("b", 2, "blue")]
     dreams = pd.DataFrame(
         [(name, step, squares[color]) for name, step, color in rows], columns=["recipe", "step", "path"]
@@ -144,7 +144,7 @@ def test_a_cell_without_a_dream_stays_blank(squares):
     assert find(frame, "blue")
 
 
-def test_a_picture_that_is_not_square_lies_in_the_middle_of_its_cell_and_a_square_fills_it(squares, tmp_path):
+def test_an_image_is_centered_in_its_cell_and_a_square_fills_it(squares, tmp_path):
     for name, size in {"wide": (90, 60), "tall": (20, 80), "thin": (400, 2)}.items():
         Image.new("RGB", size, "red").save(tmp_path / f"{name}.png")
     boxes = {name: find(load_cell(tmp_path / f"{name}.png", 48), "red") for name in ("wide", "tall", "thin")}
@@ -161,20 +161,20 @@ def test_a_picture_that_is_not_square_lies_in_the_middle_of_its_cell_and_a_squar
     assert (right - left, bottom - top) == (10, 40) and (top, lime[0] - left) == (lime[1], 40 + GAP - 15)
 
 
-def test_the_frames_of_a_film_keep_their_shape(tmp_path):
+def test_the_frames_of_an_animation_keep_their_shape(tmp_path):
     frames = [Image.new("RGB", (31, 18), color) for color in ("red", "blue")]
     save_gif(frames, tmp_path / "a.gif", 0.1, "facts")
     assert imageio.imread(tmp_path / "a.gif").shape[:3] == (2, 18, 31)
 
 
-def test_text_is_folded_and_long_words_are_shortened():
+def test_text_is_wrapped_and_long_words_are_shortened():
     face = font(12)
     lines = fold("Black-capped Chickadee and Donaudampfschifffahrtsgesellschaft", 100, face)
     assert len(lines) > 2 and all(face.getlength(line) <= 100 for line in lines)
     assert lines[-1].endswith("…")
 
 
-def test_a_film_shows_its_moments_in_order_and_what_stands_still_does_not_flicker(squares, tmp_path):
+def test_an_animation_shows_its_frames_in_order_and_constant_pixels_do_not_flicker(squares, tmp_path):
     frames = [[squares[color], squares["orange"]] for color in ("red", "lime", "blue")]
     script = Film(frames, ["epoch 0", "epoch 1", "epoch 2"], ["Bird", "Other"], "run a")
     save_gif(film(script, 40), tmp_path / "a.gif", 0.5, "facts")

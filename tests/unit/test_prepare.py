@@ -1,4 +1,4 @@
-"""Pictures are prepared once: in any number of threads, after a job was killed, for other studies and longer lists."""
+"""Images are prepared once: with any number of threads, after a killed job, for other studies and more labels."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ from dreambirds.errors import UserError
 from tests.helpers.bench import contents
 
 
-def test_threads_change_nothing(bench):
+def test_threads_do_not_change_the_result(bench):
     one = bench.prepare("one")
     for entry in bench.entries:
         entry.unlink()
@@ -28,8 +28,8 @@ def test_threads_change_nothing(bench):
     assert contents(one) == contents(four) and len(contents(one)) == 18 + 3
 
 
-def test_a_job_that_was_killed_goes_on_where_it_was(bench, monkeypatch):
-    whole = contents(bench.prepare("whole"))
+def test_a_killed_job_resumes_where_it_stopped(bench, monkeypatch):
+    expected = contents(bench.prepare("complete"))
     for entry in bench.entries:
         entry.unlink()
     counted, left = prepare.make_image, [7]
@@ -45,15 +45,13 @@ def test_a_job_that_was_killed_goes_on_where_it_was(bench, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             bench.prepare("killed")
     assert len(bench.entries) == 7
-    assert not set(contents(bench.root / "killed")) & {"images.csv", "labels.csv", "pictures.npy"}, (
-        "nothing half-written"
-    )
+    assert not set(contents(bench.root / "killed")) & {"images.csv", "labels.csv", "pictures.npy"}, "no partial files"
     again = bench.prepare("killed")
-    assert len(bench.made) == 18 - 7 and contents(again) == whole
+    assert len(bench.made) == 18 - 7 and contents(again) == expected
     assert bench.prepare("killed") and bench.made == []
 
 
-def test_only_what_decides_pixels_makes_them_anew(bench, caplog):
+def test_images_are_prepared_again_only_if_their_pixels_change(bench, caplog):
     caplog.set_level(logging.INFO, "dreambirds")
     bench.prepare("few", labels=["auk", "crane"])
     assert len(bench.made) == 12 and "0 of them from the store" in caplog.text
@@ -69,29 +67,29 @@ def test_only_what_decides_pixels_makes_them_anew(bench, caplog):
     assert len(bench.made) == 2
 
 
-def test_boxes_are_cropped_and_those_that_miss_are_told(bench, caplog):
+def test_images_are_cropped_to_boxes_and_a_box_without_overlap_is_logged(bench, caplog):
     path = bench.photograph("one.png", 5)
     config = {"image_size": 16, "crop_margin": 0.0}
-    workshop = ImagePreparer(config, bench.root / "out", ImageCache(bench.root / "store"))
+    preparer = ImagePreparer(config, bench.root / "out", ImageCache(bench.root / "store"))
     photograph = Photograph(Label("a", "A"), path, box=(10.0, 5.0, 16.0, 16.0))
-    made = workshop.make(photograph, "0")
+    made = preparer.make(photograph, "0")
     expected = np.asarray(Image.open(path).convert("RGB"))[5:21, 10:26]
     assert np.array_equal(made.pixels.transpose(1, 2, 0), expected) and made.row["size"] == "40x30"
-    assert "whole" not in caplog.text
-    for times in (1, 2):  # made, and found again
+    assert "not cropped" not in caplog.text
+    for times in (1, 2):  # prepared, then from the store
         missing = replace(photograph, box=(60.0, 5.0, 16.0, 16.0))
-        assert "error" not in workshop.make(missing, "0").row
-        assert caplog.text.count("is shown whole, since its box [60.0, 5.0, 16.0, 16.0] has no area in it") == times
-    whole = replace(workshop, dataset={**config, "crop_margin": None}).make(photograph, "0")
-    assert not np.array_equal(whole.pixels, made.pixels)
+        assert "error" not in preparer.make(missing, "0").row
+        assert caplog.text.count("is not cropped: its box [60.0, 5.0, 16.0, 16.0] does not overlap the image") == times
+    full = replace(preparer, dataset={**config, "crop_margin": None}).make(photograph, "0")
+    assert not np.array_equal(full.pixels, made.pixels)
 
 
-def test_a_given_split_is_kept_and_the_rest_is_divided(tmp_path, bench):
+def test_a_given_split_is_kept_and_other_images_are_split(tmp_path, bench):
     for label in ("auk", "bunting"):
-        for part, places in (("train", (0, 1, 2, 3)), ("val", (4, 5))):
-            for place in places:
+        for part, numbers in (("train", (0, 1, 2, 3)), ("val", (4, 5))):
+            for number in numbers:
                 (tmp_path / "given" / part / label).mkdir(parents=True, exist_ok=True)
-                (tmp_path / f"in/{label}/{place}.png").rename(tmp_path / f"given/{part}/{label}/{place}.png")
+                (tmp_path / f"in/{label}/{number}.png").rename(tmp_path / f"given/{part}/{label}/{number}.png")
     given = {"path": str(tmp_path / "given")}
     images = read_images(bench.prepare("kept", **given))
     assert [*images["split"]] == ["train"] * 4 + ["validation"] * 2 + ["train"] * 4 + ["validation"] * 2
@@ -101,7 +99,8 @@ def test_a_given_split_is_kept_and_the_rest_is_divided(tmp_path, bench):
     for path in (tmp_path / "given/train/auk").iterdir():
         path.write_text("broken")
     with pytest.raises(
-        UserError, match=r"^dataset.split: .*leaves class 'auk' without .* trains \(2 validate\); set it"
+        UserError,
+        match=r"^dataset.split: .*leaves no readable image to train class 'auk' \(2 for validation\); set it",
     ):
         bench.prepare("broken", **given)
     bench.photograph("../given/train/auk/0.png", 1)
@@ -111,37 +110,38 @@ def test_a_given_split_is_kept_and_the_rest_is_divided(tmp_path, bench):
     ]:
         path.unlink()
     labels = read_labels(bench.prepare("one", **given))
-    assert labels[["train", "validation"]].to_numpy().tolist() == [[1, 2], [1, 0]], "one that trains is enough"
+    assert labels[["train", "validation"]].to_numpy().tolist() == [[1, 2], [1, 0]], "one training image is enough"
 
 
-def test_copies_are_named_and_loudly_where_they_spoil_what_is_measured(bench, caplog):
+def test_copies_are_logged_with_a_warning_if_they_affect_measurements(bench, caplog):
     caplog.set_level(logging.INFO, "dreambirds")
-    whole = (bench.root / "in/auk/0.png").read_bytes()
-    (bench.root / "in/auk/9.png").write_bytes(whole)
+    image = (bench.root / "in/auk/0.png").read_bytes()
+    (bench.root / "in/auk/9.png").write_bytes(image)
     images = read_images(bench.prepare("same", validation_fraction=0.0))
     copies = images[images["duplicate_of"] != ""]
     assert copies[["path", "duplicate_of"]].to_numpy().tolist() == [["images/auk/00006.png", "images/auk/00000.png"]]
-    assert "1 pictures are copies of others" in caplog.text and "WARNING" not in [r.message[:7] for r in caplog.records]
-    for place in range(6):
-        (bench.root / f"in/bunting/{place}.png").write_bytes(whole)
-    bench.prepare("spoilt", validation_fraction=0.5)
-    loud = [record.message for record in caplog.records if record.message.startswith("WARNING: ")]
-    assert len(loud) == 2 and all(str(bench.root / "in/auk/0.png") in message for message in loud)
-    assert "1 pictures train and validate at once, so that the validation accuracy is too good" in loud[0]
-    assert "1 pictures lie in more than one class" in loud[1]
+    assert "1 images are exact copies of others" in caplog.text
+    assert "WARNING" not in [record.message[:7] for record in caplog.records]
+    for number in range(6):
+        (bench.root / f"in/bunting/{number}.png").write_bytes(image)
+    bench.prepare("copies", validation_fraction=0.5)
+    warnings = [record.message for record in caplog.records if record.message.startswith("WARNING: ")]
+    assert len(warnings) == 2 and all(str(bench.root / "in/auk/0.png") in message for message in warnings)
+    assert "1 images are in both training and validation, which inflates the validation accuracy" in warnings[0]
+    assert "1 images are in more than one class" in warnings[1]
 
 
-def test_large_sets_tell_how_far_they_are(bench, monkeypatch, caplog):
+def test_the_progress_of_large_sets_is_logged(bench, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "dreambirds")
     bench.prepare("quiet")
     assert " %: " not in caplog.text
     monkeypatch.setattr(preparing, "LARGE", 18)
-    bench.prepare("told")
-    said = [record.message for record in caplog.records if " %: " in record.message]
-    assert len(said) == 10 and said[-1] == "100 %: 18 of 18 pictures"
+    bench.prepare("logged")
+    lines = [record.message for record in caplog.records if " %: " in record.message]
+    assert len(lines) == 10 and lines[-1] == "100 %: 18 of 18 images"
 
 
-def test_results_come_in_order_and_few_wait():
+def test_results_are_in_order_and_few_wait():
     begun, taken, most = [], 0, 0
 
     def slow(number: int) -> int:
@@ -155,7 +155,7 @@ def test_results_come_in_order_and_few_wait():
     assert taken == 60 and 3 <= most <= AHEAD * 3
 
 
-def test_what_fails_is_raised_in_its_turn_and_nothing_more_is_begun():
+def test_an_exception_is_raised_in_its_turn_and_no_further_item_is_started():
     begun, taken = [], []
 
     def fail(number: int) -> int:
@@ -168,4 +168,4 @@ def test_what_fails_is_raised_in_its_turn_and_nothing_more_is_begun():
     with pytest.raises(UserError, match="five"):
         for number in in_order(fail, range(1000), 2):
             taken.append(number)
-    assert taken == [0, 1, 2, 3, 4] and len(begun) <= 6 + 3, "those that only wait are dropped"
+    assert taken == [0, 1, 2, 3, 4] and len(begun) <= 6 + 3, "waiting items are canceled"

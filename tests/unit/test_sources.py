@@ -1,4 +1,4 @@
-"""Folders with and without `train` and `val`; what a path does not hold; whether anything changed since."""
+"""Folders with and without `train` and `val`, errors for a path without the layout, and fingerprints of data."""
 
 import hashlib
 import os
@@ -20,13 +20,13 @@ from dreambirds.errors import UserError
 from dreambirds.plan.inputs import fingerprint
 from dreambirds.runtime.code_version import stage_modules
 from tests.helpers import layouts
-from tests.helpers.layouts import photographs, refused, settings, told
+from tests.helpers.layouts import class_names, photographs, refused, settings
 
 
-def test_train_and_val_are_the_given_split_and_pooled_for_a_random_one(tmp_path):
+def test_train_and_val_are_the_given_split_or_pooled_for_a_random_one(tmp_path):
     for name in ("val", "valid", "validation"):
         root = layouts.train_and_val(tmp_path / name, validation=name)
-        assert [label for label, _, _ in told(settings("folder", root))] == list(layouts.BIRDS)
+        assert [label for label, _, _ in class_names(settings("folder", root))] == list(layouts.BIRDS)
         found = photographs(settings("folder", root))
         assert [photograph.part for photograph in found] == (["train"] * 3 + ["validation"]) * 3
         assert [photograph.file.relative_to(root).as_posix() for photograph in found[:4]] == [
@@ -38,43 +38,41 @@ def test_train_and_val_are_the_given_split_and_pooled_for_a_random_one(tmp_path)
         assert {photograph.part for photograph in pooled} == {""}
 
 
-def test_a_class_that_is_only_below_val_can_be_pooled_but_not_learnt_as_given(tmp_path):
+def test_a_class_that_is_only_in_val_requires_a_random_split(tmp_path):
     root = layouts.train_and_val(tmp_path)
     shutil.move(root / "train" / "blue_jay", root / "train" / "jay")
-    assert "class 'blue_jay' is only below 'val'" in refused(settings("folder", root))
+    assert "class 'blue_jay' is only in 'val'" in refused(settings("folder", root))
     layouts.save_bird(root / "val" / "blue_jay" / "4.png", "blue_jay", 4)
     labels = list_labels(settings("folder", root, split="random"))
     assert [label.folder for label in labels] == ["blue_jay", "jay", "northern_cardinal", "yellow_warbler"]
     assert len(list_photographs(settings("folder", root, split="random"), labels)) == 13
     (root / "train" / "blue_jay").mkdir()
-    assert "class 'blue_jay' has photographs to validate with, and none to train on" in refused(
-        settings("folder", root)
-    )
+    assert "class 'blue_jay' has photographs for validation but none for training" in refused(settings("folder", root))
 
 
-def test_a_train_without_a_val_or_with_two_is_explained(tmp_path):
+def test_a_train_without_a_val_or_with_two_is_rejected(tmp_path):
     root = layouts.train_and_val(tmp_path)
     shutil.copytree(root / "val", root / "valid")
-    assert "holds 'val' and 'valid'; keep one" in refused(settings("folder", root))
+    assert "contains both 'val' and 'valid'; keep one" in refused(settings("folder", root))
     shutil.rmtree(root / "val")
     shutil.rmtree(root / "valid")
-    assert f"no 'val' beside it; name '{root}/train'" in refused(settings("folder", root))
+    assert f"no folder 'val'; add it, or use '{root}/train'" in refused(settings("folder", root))
 
 
 @pytest.mark.parametrize("direct", ["train", "val"])
-def test_classes_that_are_called_train_and_val_stay_classes(tmp_path, direct):
+def test_classes_may_be_named_train_and_val(tmp_path, direct):
     root = layouts.train_and_val(tmp_path)
     for name in ("a.jpg", "b.jpg"):
         layouts.save_bird(root / direct / name, "blue_jay")
         layouts.save_bird(root / "test" / name, "blue_jay")
-    assert [label for label, _, _ in told(settings("folder", root))] == ["test", "train", "val"]
+    assert [label for label, _, _ in class_names(settings("folder", root))] == ["test", "train", "val"]
     found = photographs(settings("folder", root, labels=["test", direct]))
     files = [photograph.file.relative_to(root).as_posix() for photograph in found]
     assert files == [f"{folder}/{name}.jpg" for folder in sorted(["test", direct]) for name in "ab"]
     assert {photograph.part for photograph in found} == {""}
 
 
-def test_a_plain_folder_lists_what_is_called_a_photograph(tmp_path):
+def test_a_folder_lists_files_with_the_extension_of_a_photograph(tmp_path):
     for name in (
         "b 1/2.JPG",
         "b 1/10.png",
@@ -94,44 +92,44 @@ def test_a_plain_folder_lists_what_is_called_a_photograph(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["kaggle", "cub", "nabirds"])
-def test_the_folder_around_a_layout_will_do_and_variables_are_replaced(tmp_path, monkeypatch, source):
+def test_the_parent_folder_of_a_layout_is_accepted_and_variables_are_replaced(tmp_path, monkeypatch, source):
     root = getattr(layouts, source)(tmp_path / "data")
     source = "kaggle" if source == "kaggle" else "cub"
     (tmp_path / "data" / "other").mkdir()
     monkeypatch.setenv("BIRDS_ARE_HERE", str(tmp_path))
-    around = photographs(settings(source, "$BIRDS_ARE_HERE/data"))
-    assert around == photographs(settings(source, root)) and len(around) == 12
+    found = photographs(settings(source, "$BIRDS_ARE_HERE/data"))
+    assert found == photographs(settings(source, root)) and len(found) == 12
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert photographs(settings(source, "~/data")) == around
+    assert photographs(settings(source, "~/data")) == found
     shutil.copytree(root, tmp_path / "data" / "copy")
-    assert "holds several data sets" in refused(settings(source, tmp_path / "data"))
+    assert "contains several data sets" in refused(settings(source, tmp_path / "data"))
 
 
 def test_every_module_of_sources_is_imported_and_none_imports_torch():
     code = "import sys; from dreambirds.data.sources.catalog import SOURCES; "
     code += "print(*SOURCES, *{'torch', 'torchvision', 'timm', 'matplotlib'} & set(sys.modules))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(said.stdout.split()) == set(SOURCES) >= {"drawn", "folder", "kaggle", "cub"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(result.stdout.split()) == set(SOURCES) >= {"drawn", "folder", "kaggle", "cub"}
 
 
 @pytest.mark.parametrize("stage", ["dataset", "submission"])
-def test_every_source_counts_as_code_of_the_stages_that_list_images(stage):
-    """No module names the sources, so following imports does not find them."""
+def test_all_sources_are_part_of_the_code_of_stages_that_list_images(stage):
+    """Check the stage's modules: no module imports the sources by name, so following imports does not find them."""
     assert set(Path(catalog.__file__).parent.glob("*.py")) <= set(stage_modules(stage))
 
 
-def test_the_schema_names_every_source():
+def test_the_schema_lists_all_sources():
     assert set(load_schema("config")["properties"]["dataset"]["properties"]["source"]["enum"]) == set(SOURCES)
 
 
 def test_a_new_source_is_one_class(tmp_path, monkeypatch):
-    monkeypatch.setitem(SOURCES, "listed", None)  # so that it is gone after the test
+    monkeypatch.setitem(SOURCES, "listed", None)  # so that it is removed after the test
 
     @register("listed")
     class Listed(Source):
-        """Images whose table lists their paths below it."""
+        """Images whose relative paths are listed in a table."""
 
-        path_holds = "a folder with a table 'list.txt'"
+        path_content = "a folder with a table 'list.txt'"
 
         def find(self, path):
             return Tree(path) if (path / "list.txt").is_file() else None
@@ -146,7 +144,7 @@ def test_a_new_source_is_one_class(tmp_path, monkeypatch):
         def photographs(self, tree, dataset, labels):
             lines = tree.lines("list.txt")
             return [
-                Photograph(label, *tree.place(line))
+                Photograph(label, *tree.locate(line))
                 for label in labels
                 for line in lines
                 if Path(line).parent.name == label.folder
@@ -159,27 +157,27 @@ def test_a_new_source_is_one_class(tmp_path, monkeypatch):
     assert [str(photograph.file) for photograph in photographs(dataset)] == [str(tmp_path / file) for file in files]
     assert list(list_files(dataset, list_labels(dataset))) == files
     assert refused(dataset | {"path": str(tmp_path / "a")}) == f"dataset.path: '{tmp_path}/a' has no 'list.txt'"
-    needed = "must name a folder with a table 'list.txt' when 'source: listed' is set"
+    needed = "must be a folder with a table 'list.txt' for 'source: listed'"
     assert refused(dataset | {"path": None}) == f"dataset.path: {needed}"
     assert "looks like 'source: listed'" in refused(settings("cub", tmp_path))
-    said = refused({**dataset, "source": "drawn"})
-    assert said.startswith("dataset.path: is only used with 'source: folder', 'kaggle'") and "'listed', not" in said
+    error = refused({**dataset, "source": "drawn"})
+    assert error.startswith("dataset.path: is only used with 'source: folder', 'kaggle'") and "'listed', not" in error
 
 
-def test_a_path_that_does_not_fit_is_told_what_was_looked_for(tmp_path):
+def test_the_error_for_a_path_without_the_layout_describes_the_layout(tmp_path):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "file.zip").write_text("no zip")
+    (tmp_path / "file.zip").write_text("not a zip")
     cases = {
         (
             "kaggle",
             "empty",
-        ): "holds no 'train' folder with a class number a sub-folder ('train/0', 'train/1', …), nor is",
-        ("kaggle", "none"): "is not there; it must hold a 'train' folder",
-        ("kaggle", "file.zip"): "can't be read: no zip, or a damaged one",
-        ("cub", "empty"): "holds no 'images.txt' with 'image_class_labels.txt' and 'classes.txt' beside it",
-        ("cub", "file.zip"): "holds no 'images.txt'",
-        ("cub", "none"): "is not there; it must hold 'images.txt'",
-        ("folder", "empty"): "must hold at least 2 sub-folders, one a class; it has 0",
+        ): "must contain a folder 'train' with one numbered sub-folder per class ('train/0', 'train/1', …), or be",
+        ("kaggle", "none"): "does not exist; it must contain a folder 'train'",
+        ("kaggle", "file.zip"): "cannot be read: not a zip, or a damaged one",
+        ("cub", "empty"): "must contain 'images.txt', 'image_class_labels.txt' and 'classes.txt'",
+        ("cub", "file.zip"): "must contain 'images.txt'",
+        ("cub", "none"): "does not exist; it must contain 'images.txt'",
+        ("folder", "empty"): "must contain at least 2 sub-folders, one per class; it has 0",
         ("folder", "file.zip"): "is a file, not a folder",
         ("folder", "none"): "is not a folder",
     }
@@ -189,36 +187,37 @@ def test_a_path_that_does_not_fit_is_told_what_was_looked_for(tmp_path):
 
 
 @pytest.mark.parametrize("real", ["kaggle", "cub", "folder", "split"])
-@pytest.mark.parametrize("said", ["kaggle", "cub", "folder"])
-def test_the_layout_of_another_source_is_recognised(tmp_path, real, said):
+@pytest.mark.parametrize("configured", ["kaggle", "cub", "folder"])
+def test_the_layout_of_another_source_is_recognized(tmp_path, real, configured):
     make = {"kaggle": layouts.kaggle, "cub": layouts.cub, "split": layouts.train_and_val}.get(
         real, layouts.train_and_val
     )
     root = make(tmp_path)
     root, real = (root / "train", "folder") if real == "folder" else (root, {"split": "folder"}.get(real, real))
-    if real == said:
-        assert photographs(settings(said, root))
+    if real == configured:
+        assert photographs(settings(configured, root))
     else:
-        assert refused(settings(said, root)).endswith(f"; it looks like 'source: {real}'")
+        assert refused(settings(configured, root)).endswith(f"; it looks like 'source: {real}'")
 
 
-def test_a_zip_of_the_competition_is_recognised_under_another_source(tmp_path):
+def test_a_zip_of_the_competition_is_recognized_by_another_source(tmp_path):
     file = layouts.zipped(layouts.kaggle(tmp_path), tmp_path / "birds.zip")
     assert refused(settings("folder", file)).endswith("is a file, not a folder; it looks like 'source: kaggle'")
 
 
-def test_a_table_that_belongs_to_images_is_missed_by_name(tmp_path):
+def test_a_missing_table_is_reported_by_name(tmp_path):
     root = layouts.cub(tmp_path)
     (root / "bounding_boxes.txt").unlink()
-    assert "dataset.crop_margin: must be null, since there is no" in refused(settings("cub", root, crop_margin=0.0))
+    reason = f"must be null, because '{root}/bounding_boxes.txt' does not exist"
+    assert f"dataset.crop_margin: {reason}" in refused(settings("cub", root, crop_margin=0.0))
     (root / "classes.txt").unlink()
-    assert "images.txt' has no 'classes.txt' beside it" in refused(settings("cub", root))
+    assert f"'classes.txt' is missing next to '{root}/images.txt'" in refused(settings("cub", root))
 
 
-def test_keys_that_do_not_fit_the_source_are_refused(tmp_path):
+def test_keys_that_do_not_fit_the_source_are_rejected(tmp_path):
     for source in ("kaggle", "cub"):
         dataset = settings(source, tmp_path) | {"path": None}
-        assert f"dataset.path: is null, and the data of 'source: {source}' must be fetched first" == refused(dataset)
+        assert f"dataset.path: is null, but the data of 'source: {source}' is not downloaded yet" == refused(dataset)
     root = layouts.train_and_val(tmp_path)
     for dataset in (
         settings("folder", root, crop_margin=0.0),
@@ -226,7 +225,7 @@ def test_keys_that_do_not_fit_the_source_are_refused(tmp_path):
     ):
         with pytest.raises(UserError, match=r"dataset.crop_margin: is only used with 'source: cub'"):
             list_labels(dataset)
-    with pytest.raises(UserError, match="has photographs of 1 class"):
+    with pytest.raises(UserError, match="contains photographs of 1 class"):
         numbers = layouts.kaggle(tmp_path / "one")
         shutil.rmtree(numbers / "train" / "9")
         shutil.rmtree(numbers / "train" / "10")
@@ -246,20 +245,20 @@ READ = {
 
 
 @pytest.mark.parametrize("layout", READ)
-def test_the_fingerprint_knows_every_photograph_and_table_by_name_size_and_time(tmp_path, layout):
+def test_the_fingerprint_depends_on_name_size_and_time_of_each_file(tmp_path, layout):
     root = getattr(layouts, layout)(tmp_path)
     dataset = settings({"train_and_val": "folder"}.get(layout, layout), root)
     photograph = photographs(dataset)[3].file
     before = mark(dataset)
     for path in (photograph, *(root / name for name in READ[layout])):
-        about = path.stat()
-        os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns + 1000))
+        status = path.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1000))
         assert mark(dataset) != before, path
-        os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         assert mark(dataset) == before
-    about = photograph.stat()
+    status = photograph.stat()
     photograph.write_bytes(photograph.read_bytes() + b"\0")
-    os.utime(photograph, ns=(about.st_atime_ns, about.st_mtime_ns))
+    os.utime(photograph, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert mark(dataset) != before, "another size"
     photograph.unlink()
     gone = mark(dataset)
@@ -268,7 +267,7 @@ def test_the_fingerprint_knows_every_photograph_and_table_by_name_size_and_time(
     assert mark(dataset) != before
 
 
-def test_the_fingerprint_of_a_plain_folder_is_what_it_was(tmp_path):
+def test_the_fingerprint_of_a_folder_is_the_digest_of_its_list_of_files(tmp_path):
     for name in ("b/2.jpg", "b/1.jpg", "a/1.png", "a/2.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"abc")
@@ -277,7 +276,7 @@ def test_the_fingerprint_of_a_plain_folder_is_what_it_was(tmp_path):
     assert mark(settings("folder", tmp_path)) == hashlib.sha256(lines.encode()).hexdigest()
 
 
-def test_the_fingerprint_of_a_zip_is_its_own_and_drawn_birds_have_none(tmp_path):
+def test_the_fingerprint_of_a_zip_depends_on_its_time_and_drawn_birds_have_none(tmp_path):
     file = layouts.zipped(layouts.kaggle(tmp_path), tmp_path / "birds.zip")
     before = mark(settings("kaggle", file))
     assert mark(settings("kaggle", file)) == before

@@ -98,7 +98,7 @@ def test_the_spelling_of_the_sample_is_kept(birds, weights):
     (birds / "sample.csv").write_bytes(f"\ufeffpath,class\r\ntest/0/{names[1]},0\r\n{names[0]},1\r\n\r\n".encode())
     assert [row[0] for row in submit(weights, birds)] == ["path", f"test/0/{names[1]}", names[0]]
     (birds / "sample.csv").write_text(f"path,class\ntest/{names[0]},0\ntest/{names[1]}\n")
-    with pytest.raises(UserError, match=r"sample\.csv', line 3: must hold a file's name and a class"):
+    with pytest.raises(UserError, match=r"sample\.csv', line 3: must contain a file name and a class"):
         submit(weights, birds)
 
 
@@ -113,7 +113,7 @@ def test_pictures_that_cannot_be_read_get_the_most_frequent_class(birds, weights
     monkeypatch.setattr(submission, "BATCH", 1)
     assert [row[1] for row in submit(weights, birds)[1:]] == answers
     assert "2 of 7 pictures can't be read and get the most frequent class" in caplog.text
-    assert f"{asked[0]}: sample.csv names the file, but there is none" in caplog.text
+    assert f"{asked[0]}: listed in sample.csv, but the file does not exist" in caplog.text
 
 
 def test_the_most_frequent_class_fills_and_of_several_the_first():
@@ -129,7 +129,7 @@ def test_without_any_picture_or_with_other_classes_it_says_so(birds, weights):
         submit(weights, birds)
     layouts.kaggle(birds.parent, tests=0)
     (birds / "sample.csv").write_text("path,class\n")
-    with pytest.raises(UserError, match="has no pictures below 'test'"):
+    with pytest.raises(UserError, match=r"has no images to classify, neither in 'test' nor in 'sample\.csv'"):
         submit(weights, birds)
     assert not (weights.parent / "out.csv").exists() and not list(weights.parent.glob(".*.csv"))
 
@@ -166,9 +166,7 @@ def test_a_submission_is_asked_for_by_name_and_only_of_the_competition(birds):
         "results/s/runs/b/epoch-0000.25/submission.csv",
     ]
     assert submitted_weights(plan, "a", "0003") == "results/s/runs/a/epoch-0003/model.safetensors"
-    with pytest.raises(
-        UserError, match=r"dataset\.source: a submission can be made for 'kaggle' only, not for 'folder'"
-    ):
+    with pytest.raises(UserError, match=r"dataset\.source: must be 'kaggle' for a submission, not 'folder'"):
         submitted_weights(study("folder", birds / "train"), "a", "0003")
 
 

@@ -1,4 +1,4 @@
-"""The drawn training set: repeatable, true to its field marks, and silent about species elsewhere."""
+"""The drawn training set is reproducible, shows field marks, and its scenes do not depend on the species."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def picture(label: str, seed: int, size: int = 64) -> np.ndarray:
 
 
 def plumage(label: str, seeds: range = range(12)) -> np.ndarray:
-    """HSV values (n, 3) in 0 to 1 of the pixels that belong to the bird, before the light."""
+    """Return HSV values (n, 3) in 0 to 1 of the bird's pixels, before the light is applied."""
     pixels = []
     for seed in seeds:
         stage, _, _ = bird.compose(label, np.random.default_rng(seed), 96)
@@ -42,7 +42,7 @@ def plumage(label: str, seeds: range = range(12)) -> np.ndarray:
 
 
 def share(pixels: np.ndarray, hue: tuple[float, float], least: float = 0.45) -> float:
-    """The share of strongly coloured pixels with a hue in the given turn of the colour wheel."""
+    """Return the share of strongly colored pixels with a hue in the given range."""
     inside = (pixels[:, 0] - hue[0]) % 1 <= (hue[1] - hue[0]) % 1
     return float((inside & (pixels[:, 1] > least) & (pixels[:, 2] > 0.35)).mean())
 
@@ -58,7 +58,7 @@ def white(pixels: np.ndarray) -> float:
 RED, ORANGE, YELLOW, BLUE = (0.94, 0.03), (0.025, 0.095), (0.1, 0.18), (0.54, 0.68)
 
 
-def test_species_are_listed_in_the_agreed_order() -> None:
+def test_species_are_listed_in_a_fixed_order() -> None:
     assert LABELS == [
         "northern_cardinal",
         "scarlet_tanager",
@@ -73,12 +73,12 @@ def test_species_are_listed_in_the_agreed_order() -> None:
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_same_seed_same_bytes_and_other_seed_other_bytes(label: str) -> None:
+def test_an_image_depends_only_on_its_seed(label: str) -> None:
     assert picture(label, 3).tobytes() == picture(label, 3).tobytes()
     assert picture(label, 3).tobytes() != picture(label, 4).tobytes()
 
 
-def test_a_generator_moves_on_between_pictures() -> None:
+def test_two_images_from_one_generator_differ() -> None:
     rng = np.random.default_rng(0)
     first, second = draw_bird("blue_jay", rng, 32), draw_bird("blue_jay", rng, 32)
     assert first.tobytes() != second.tobytes()
@@ -103,7 +103,7 @@ def test_size_and_mode(size: int) -> None:
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_birds_are_large_and_wholly_inside_the_frame(label: str) -> None:
+def test_birds_are_large_and_completely_inside_the_frame(label: str) -> None:
     for seed in range(20):
         stage, light, paint = bird.compose(label, np.random.default_rng(seed), 48)
         left, top, right, bottom = stage.cover.getbbox()
@@ -143,7 +143,7 @@ def test_bluebird_has_an_orange_breast_and_the_jay_a_white_face() -> None:
     assert black(jay) > 0.03
 
 
-def test_chickadee_and_heron_have_no_strong_colour() -> None:
+def test_chickadee_and_heron_have_no_strong_color() -> None:
     for label in ("black_capped_chickadee", "great_blue_heron"):
         assert (plumage(label)[:, 1] < 0.5).mean() > 0.75
 
@@ -156,7 +156,7 @@ def test_only_crested_species_have_a_crest(label: str) -> None:
 
 
 @pytest.mark.parametrize("label", ["northern_cardinal", "blue_jay"])
-def test_raised_wings_leave_the_crest_clear(label: str) -> None:
+def test_raised_wings_do_not_cover_the_crest(label: str) -> None:
     green = (0, 255, 0)
     species = replace(SPECIES[label], wing=Wing(green, green, green))
     for pitch in (14, 20, 30, 45):
@@ -167,38 +167,38 @@ def test_raised_wings_leave_the_crest_clear(label: str) -> None:
         stage = Stage(Image.new("RGB", (128, 128), (255, 255, 255)))
         stage.place(np.diag([0.35, -0.35]), (0.5, 0.8))
         paint_songbird(stage, species, figure, np.random.default_rng(0))
-        for place in ((-1.05, 1.75), (-1.2, 1.4)):
-            x, y = stage.pixels(figure.head.at([place]))
-            assert stage.image.getpixel((round(x), round(y))) == (255, 255, 255), f"at {place}, pitch {pitch}"
+        for point in ((-1.05, 1.75), (-1.2, 1.4)):
+            x, y = stage.pixels(figure.head.at([point]))
+            assert stage.image.getpixel((round(x), round(y))) == (255, 255, 255), f"at {point}, pitch {pitch}"
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_look_alikes_share_their_main_colour(first: str, second: str) -> None:
+def test_similar_species_share_their_main_color(first: str, second: str) -> None:
     hues = [colorsys.rgb_to_hsv(*(c / 255 for c in SPECIES[label].main)) for label in (first, second)]
     assert abs(hues[0][0] - hues[1][0]) < 0.02
     assert abs(hues[0][2] - hues[1][2]) < 0.1
 
 
-def test_background_and_perch_are_the_same_whatever_the_species(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_background_and_perch_do_not_depend_on_the_species(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(inspect.signature(draw_background).parameters) == ["rng", "size"]
-    seen: dict[str, list[object]] = {"scene": [], "perch": []}
+    calls: dict[str, list[object]] = {"scene": [], "perch": []}
     draw_scene, draw_perch = bird.draw_background, bird.draw_perch
 
     def scene(rng: np.random.Generator, size: int):
         image = draw_scene(rng, size)
-        seen["scene"].append(image.tobytes())
+        calls["scene"].append(image.tobytes())
         return image
 
     def perch(stage, plan, *rest) -> None:
-        seen["perch"].append(plan)
+        calls["perch"].append(plan)
         draw_perch(stage, plan, *rest)
 
     monkeypatch.setattr(bird, "draw_background", scene)
     monkeypatch.setattr(bird, "draw_perch", perch)
     for label in LABELS:
         picture(label, 11)
-    assert len(set(seen["scene"])) == 1
-    assert len(seen["perch"]) == len(LABELS) and len(set(seen["perch"])) == 1
+    assert len(set(calls["scene"])) == 1
+    assert len(calls["perch"]) == len(LABELS) and len(set(calls["perch"])) == 1
 
 
 def test_backgrounds_include_red_yellow_and_blue() -> None:
@@ -217,18 +217,18 @@ def test_backgrounds_include_red_yellow_and_blue() -> None:
 @pytest.mark.parametrize(
     ("wrong", "right"), [("northern_cardnal", "northern_cardinal"), ("heron", "great_blue_heron"), ("", "")]
 )
-def test_unknown_species_names_the_nearest(wrong: str, right: str) -> None:
+def test_the_error_for_an_unknown_species_names_the_closest(wrong: str, right: str) -> None:
     with pytest.raises(ValueError, match=f"unknown species '{wrong}'.*'{right}"):
         draw_bird(wrong, np.random.default_rng(0), 32)
 
 
 @pytest.mark.parametrize("size", [0, -3, 7])
-def test_too_small_a_picture_is_refused(size: int) -> None:
+def test_too_small_an_image_is_rejected(size: int) -> None:
     with pytest.raises(ValueError, match="size"):
         draw_bird("blue_jay", np.random.default_rng(0), size)
 
 
-def test_a_background_needs_a_pixel() -> None:
+def test_an_empty_background_is_rejected() -> None:
     with pytest.raises(ValueError, match="size"):
         draw_background(np.random.default_rng(0), 0)
 
@@ -242,13 +242,13 @@ def test_curves_pass_through_their_knots() -> None:
         curve([(0.0, 0.0)])
 
 
-def test_a_ribbon_is_as_wide_as_asked() -> None:
+def test_a_ribbon_has_the_requested_width() -> None:
     outline = ribbon([(0.0, 0.0), (1.0, 0.0), (2.0, 0.0)], [0.1, 0.2, 0.1])
     assert np.isclose(outline[:, 1].max(), 0.2) and np.isclose(outline[:, 1].min(), -0.2)
 
 
 def bill_side(facing: str, seed: int) -> tuple[float, np.ndarray]:
-    """How far right of the middle of a chickadee its black cap lies, in bird widths, and where the bird is."""
+    """Return the offset of a chickadee's black cap to the right of its center, in bird widths, and the bird's mask."""
     stage, _, _ = bird.compose("black_capped_chickadee", np.random.default_rng(seed), 64, facing)
     cover = np.asarray(stage.cover) == 255
     dark = cover & (np.asarray(stage.image.convert("L")) < 60)
@@ -258,7 +258,7 @@ def bill_side(facing: str, seed: int) -> tuple[float, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_birds_face_the_way_that_is_asked_for() -> None:
+def test_birds_face_the_requested_direction() -> None:
     for seed in range(20):
         (left, left_cover), (right, right_cover), (_, either) = (
             bill_side(facing, seed) for facing in ("left", "right", "both")

@@ -245,4 +245,4 @@ def test_a_photograph_added_or_touched(tmp_path):
     said = study.run("dreams_only")
     assert count_jobs(said) == {"dreams_only": 1, "dataset": 1, "canvas": 1, "train": 1, "dream": 2}
     assert count_dreams(said) == 1, "the portrait of its own class: nothing was learnt yet"
-    assert "prepared 13 pictures of 3 classes, 12 of them from the store" in said
+    assert "prepared 13 images of 3 classes, 12 of them from the store" in said

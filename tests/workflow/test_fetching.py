@@ -73,7 +73,7 @@ def test_the_same_command_fetches_and_then_goes_on(fresh, served):
     assert set(count_jobs(shown)) == {"download_cub", "all"}
     hidden = served.rename(served.with_suffix(".elsewhere"))
     failed = fresh.snakemake()
-    assert failed.returncode != 0 and "cub.tgz cannot be fetched: the server answers 404" in failed.stdout
+    assert failed.returncode != 0 and "cub.tgz: the server responded 404" in failed.stdout
     assert "Traceback" not in failed.stdout and not (fresh.folder / "resources/cub/CUB_200_2011").exists()
     hidden.rename(served)
     assert "Run the same command again to train and dream" in fresh.run()
@@ -93,7 +93,7 @@ def test_what_is_there_is_not_fetched_again_when_it_is_asked_for_by_name(fresh, 
     assert not fresh.results.exists(), "any study's config will do"
     served.unlink()
     before = (fresh.folder / "resources/cub/CUB_200_2011/images.txt").stat()
-    assert "is there already" in fresh.run("download_cub", "--forceall")
+    assert "already exists" in fresh.run("download_cub", "--forceall")
     after = (fresh.folder / "resources/cub/CUB_200_2011/images.txt").stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
@@ -120,7 +120,7 @@ def test_kaggle_without_a_token_says_how_to_get_one(fresh, monkeypatch, tmp_path
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     fresh.config["dataset"] = {"source": "kaggle"}
     result = fresh.snakemake()
-    assert result.returncode != 0 and "Error: Kaggle wants a token" in result.stdout
+    assert result.returncode != 0 and "Error: Kaggle requires a valid API token" in result.stdout
     assert "Traceback" not in result.stdout and not list(fresh.folder.glob("resources/**/*.zip"))
 
 

@@ -27,7 +27,7 @@ def test_a_folder_of_photographs_goes_all_the_way(fresh):
     fresh.config["dreams"] = {"recipes": {"photo": {"start": "photograph", "steps": [2]}}}
     fresh.config["runs"]["scratch"]["epochs"] = [1]
     said = fresh.run()
-    assert "broken.jpg: not a picture that can be read" in said
+    assert "broken.jpg: not a readable image" in said
     table = (fresh.results / "dataset/images.csv").read_bytes()
     images = pd.read_csv(io.BytesIO(table), keep_default_na=False)
     assert (images["error"] != "").sum() == 1 and len(images) == 11
@@ -39,7 +39,7 @@ def test_a_folder_of_photographs_goes_all_the_way(fresh):
     assert all(Image.open(fresh.results / f"dataset/{name}.png").width > 700 for name in ("classes", "sizes"))
     assert "Nothing to be done" in fresh.run()
     shutil.rmtree(fresh.results / "dataset")
-    assert "prepared 10 pictures of 2 classes, 10 of them from the store; 1 left out" in fresh.run("dataset_only")
+    assert "prepared 10 images of 2 classes, 10 of them from the store; 1 skipped" in fresh.run("dataset_only")
     assert (fresh.results / "dataset/images.csv").read_bytes() == table, "nothing moved"
     Image.new("RGB", (50, 50), "teal").save(photographs / "Großer Reiher" / "new.png")
     assert "dataset" in fresh.run("-n").partition("Job stats")[2], "a new photograph is noticed"

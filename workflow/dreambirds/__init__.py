@@ -1,6 +1,6 @@
-"""Dreaming of Birds: what has a classifier learnt, and when?
+"""Train an image classifier, and let every checkpoint dream of every class.
 
-``from dreambirds import dream, Recipe, load_checkpoint, list_presets`` is all that a Python prompt needs.
+The public API: ``from dreambirds import dream, Recipe, load_checkpoint, list_presets``.
 """
 
 from importlib import import_module
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Recipe", "dream", "list_presets", "load_checkpoint"]
-_HOMES = {
+_MODULES = {
     "dream": "dreambirds.dreaming.dream",
     "Recipe": "dreambirds.dreaming.recipe",
     "load_checkpoint": "dreambirds.models.checkpoint",
@@ -23,12 +23,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Return a public name from the module that defines it, which imports torch only then."""
-    if name not in _HOMES:
+    """Import a public name on first use, so ``import dreambirds`` needs no torch."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'dreambirds' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    """Return the public names, those that are not imported yet too."""
+    """Return the public names, including those not imported yet."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""Choose the device, its threads and the floating-point precision."""
+"""Choose the device, the number of threads and the floating-point precision."""
 
 import logging
 
@@ -11,39 +11,43 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def choose_device(gpus: int, threads: int) -> torch.device:
-    """Return the GPU if the job was given one and there is one, else the processor with `threads` threads."""
+    """Return the GPU if the job reserved one and CUDA works, else the CPU.
+
+    On the CPU, torch uses `threads` threads.
+    """
     torch.set_num_threads(threads)
     if gpus and torch.cuda.is_available():
-        torch.set_float32_matmul_precision("high")  # TF32, as cuDNN's convolutions have it by default
+        torch.set_float32_matmul_precision("high")  # TF32, the default of cuDNN's convolutions
         return torch.device("cuda")
-    log.info("computing on the processor with %d thread(s)", threads)
+    log.info("computing on the CPU with %d thread(s)", threads)
     return torch.device("cpu")
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Tell whether a device computes with bfloat16 itself, rather than imitates it."""
+    """Return whether a device supports bfloat16 in hardware."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def resolve_precision(wanted: str, device: torch.device) -> str:
-    """Return ``float32`` or ``bfloat16``; ``auto`` takes bfloat16 where the processor computes with it itself.
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Return ``float32`` or ``bfloat16``.
 
-    Raises UserError if `wanted` is none of PRECISIONS.
+    ``auto`` selects bfloat16 if the device supports it in hardware. Raises UserError if `precision` is not one of
+    PRECISIONS.
     """
-    if wanted not in PRECISIONS:
-        raise UserError(f"precision: must be one of {', '.join(PRECISIONS)}, not '{wanted}'")
-    if wanted != "auto":
-        return wanted
+    if precision not in PRECISIONS:
+        raise UserError(f"precision: must be one of {', '.join(PRECISIONS)}, not '{precision}'")
+    if precision != "auto":
+        return precision
     return "bfloat16" if has_bfloat16(device) else "float32"
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """Return the context in which a model runs at a resolved precision."""
+    """Return the autocast context for a resolved precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def to_float32(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor in float32, or as it is if it has more digits."""
+    """Return a tensor in float32, or unchanged if its type is more precise."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -1,4 +1,4 @@
-"""Errors that users see, and machine failures (disk full, out of memory, GPU lost) as messages."""
+"""User errors, and messages for machine failures (disk full, out of memory, ...)."""
 
 import difflib
 import errno
@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-LONGEST = 600  # letters of a sentence
-MAKE_AGAIN = "delete it, and the same command makes it again"
+LONGEST = 600  # characters of a message
+MAKE_AGAIN = "delete it and run the same command again to rebuild it"
 TRAIN_AGAIN = "delete it to train that epoch again"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_MEMORY = re.compile(
@@ -21,47 +21,52 @@ NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|os error (28
 NO_WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? [\d, ]+\)")
 NO_GPU = re.compile(r"CUDA error|CUDA driver error|cuDNN error|CUBLAS_STATUS|NCCL error|NVML", re.IGNORECASE)
 KILLED = re.compile(r"exit status (137|-9)\b|Signals\.SIGKILL")
-AGAIN = "the same command goes on from what is done"
+AGAIN = "run the same command again to resume"
 
 
 class UserError(ValueError):
-    """Something that the user can mend: what is wrong, where, and what is allowed; always one line."""
+    """An error that the user can fix.
+
+    Its message is one line: where, what is wrong, and what is allowed or what to do.
+    """
 
     def __init__(self, sentence: str, key: str | None = None):
-        """Take the sentence, and the path of the config's key that it is about, which goes before it; what names in it
-        would do to a terminal is shown instead, and a very long one is cut."""
+        """Set the message, and the path of the config key that it begins with.
+
+        Control characters are escaped with backslashes. A message longer than LONGEST characters is shortened.
+        """
         self.sentence, self.key = sentence, key
         line = one_line(f"{key}: {sentence}" if key else sentence)
         super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST * 2 // 3]} … {line[-LONGEST // 3 :]}")
 
 
 def one_line(text: str) -> str:
-    """Return a text without line breaks, terminal codes and broken letters: these are shown with backslashes."""
+    """Escape line breaks, terminal codes and invalid characters with backslashes."""
     return "".join(
-        letter
-        if letter.isprintable() or unicodedata.category(letter) == "Zs"
-        else letter.encode("unicode_escape").decode()
-        for letter in text
+        character
+        if character.isprintable() or unicodedata.category(character) == "Zs"
+        else character.encode("unicode_escape").decode()
+        for character in text
     )
 
 
-def did_you_mean(word: object, allowed: Iterable[object]) -> str:
-    """Return the sentence end that names the closest of the allowed words, and all of them if they are few."""
+def did_you_mean(value: object, allowed: Iterable[object]) -> str:
+    """Return a hint for an error: the closest allowed value, and all if they are few."""
     allowed = sorted(map(str, allowed))
     if not allowed:
-        return "nothing is allowed here"
+        return "no value is allowed here"
     folded = {name.casefold(): name for name in reversed(allowed)}
-    close = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.5)
     hint = [f"did you mean '{folded[close[0]]}'?"] if close else []
     if len(allowed) <= 16 or not hint:
-        shown = ", ".join(allowed[:16]) + (f", … ({len(allowed)} in all)" if len(allowed) > 16 else "")
-        hint.append(f"allowed: {shown}")
+        listed = ", ".join(allowed[:16]) + (f", … ({len(allowed)} in total)" if len(allowed) > 16 else "")
+        hint.append(f"allowed: {listed}")
     return " ".join(hint)
 
 
 @contextmanager
 def error_context(where: str) -> Iterator[None]:
-    """Put the path `where` before the sentence of a UserError that is raised inside, or before its own key."""
+    """Prefix the key of any UserError raised inside with the path `where`."""
     try:
         yield
     except UserError as error:
@@ -69,50 +74,47 @@ def error_context(where: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what a library's exception says, or its name if it says nothing."""
+    """Return the first line of an exception's message, or its class name if empty."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def explain_failure(error: BaseException) -> str | None:
-    """Return the sentence for what befell a job, None if the exception tells of no mishap of the machine."""
-    said = first_line(error)
+    """Return the message for a machine failure; None for any other exception."""
+    reason = first_line(error)
     if (isinstance(error, OSError) and error.errno in FULL) or NO_SPACE.search(str(error)):
-        return f"the disk is full{_where(error)}; free some space, and {AGAIN}"
+        return f"the disk is full{_where(error)}; free some space and {AGAIN}"
     if is_out_of_memory(error):
-        return (
-            f"memory ran out ({said}); let fewer jobs run at once (--cores), or make batch_size, image_size or size "
-            f"smaller, and {AGAIN}"
-        )
+        return f"out of memory ({reason}); lower --cores, batch_size, image_size or size, and {AGAIN}"
     if NO_WORKER.search(str(error)):
         return (
-            "a process that loads pictures was ended by something else, for lack of memory maybe; "
-            f"'threads: {{loader_workers: 0}}' needs none, and {AGAIN}"
+            "a data loader worker process was killed, possibly for lack of memory; set 'threads: {loader_workers: 0}' "
+            f"to load images in the main process, and {AGAIN}"
         )
-    if NO_GPU.search(said):
-        return f"the GPU failed or was lost ({said}); {AGAIN}, and 'gpu: 0' computes on the processor"
+    if NO_GPU.search(reason):
+        return f"the GPU failed or was lost ({reason}); {AGAIN}, or set 'gpu: 0' to compute on the CPU"
     if isinstance(error, OSError) and error.filename is not None:
-        return f"'{_name(error)}' can't be read or written ({error.strerror}); mend that, and {AGAIN}"
+        return f"cannot read or write '{_name(error)}' ({error.strerror}); fix that and {AGAIN}"
     return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception says that a GPU or the machine has no memory left."""
+    """Return whether an exception means that the GPU or the machine is out of memory."""
     return isinstance(error, MemoryError) or NO_MEMORY.search(str(error)) is not None
 
 
 def report_killed(logs: Iterable[str]) -> None:
-    """Say on standard error, in one sentence, if something killed jobs, as Snakemake's logs of a run tell."""
+    """Print an error to standard error if Snakemake's logs record a killed job."""
     with suppress(OSError):
         if any(KILLED.search(Path(log).read_text(errors="replace")) for log in logs):
             print(
-                "Error: a job was killed from outside (signal 9), as a machine does that runs out of memory; let fewer "
-                f"jobs run at once (--cores, or --resources mem_mb=...), and {AGAIN}",
+                "Error: a job was killed (signal 9), usually because the machine ran out of memory; run fewer jobs at "
+                f"the same time (--cores, or --resources mem_mb=...) and {AGAIN}",
                 file=sys.stderr,
             )
 
 
 def _where(error: BaseException) -> str:
-    return f", no space for '{_name(error)}'" if getattr(error, "filename", None) else ""
+    return f" (cannot write '{_name(error)}')" if getattr(error, "filename", None) else ""
 
 
 def _name(error: Any) -> str:

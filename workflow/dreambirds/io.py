@@ -1,4 +1,4 @@
-"""Paths as a user writes them, and files that appear when they are whole."""
+"""Expand paths of the config, write files atomically, and compute digests."""
 
 import bz2
 import hashlib
@@ -16,21 +16,23 @@ from uuid import uuid4
 
 from dreambirds.errors import UserError
 
-HALF = re.compile(r"\.[0-9a-f]{32}(\.[^.]*)?")  # a name that `atomic_write` gives
+HALF = re.compile(r"\.[0-9a-f]{32}(\.[^.]*)?")  # a temporary name that `atomic_write` gives
 
 
 def expand(path: str) -> Path:
-    """Return a path of the config with ``~`` and ``$VARIABLES`` replaced; a variable or a
-    user that is not known stays as it is."""
+    """Return a path of the config with ``~`` and ``$VARIABLES`` replaced.
+
+    Unknown variables and users are kept unchanged.
+    """
     expanded = Path(os.path.expandvars(path))
     try:
         return expanded.expanduser()
-    except RuntimeError:  # nobody is called so
+    except RuntimeError:  # there is no such user
         return expanded
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether a path of the config is a file; one that no file system takes, such as a very long one, is none."""
+    """Return whether a path is a file; False for an invalid path, such as a long one."""
     try:
         return path.is_file()
     except OSError:
@@ -38,13 +40,13 @@ def is_file(path: Path) -> bool:
 
 
 def store_root() -> Path:
-    """Return the folder of all that is kept for other studies: ``results/.store``, or what DREAMBIRDS_STORE names."""
+    """Return the folder of the store: DREAMBIRDS_STORE, by default ``results/.store``."""
     return expand(os.environ.get("DREAMBIRDS_STORE") or "results/.store")
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, which becomes it when all went well and is removed otherwise."""
+    """Yield a temporary path that becomes `path`, or is deleted on an exception."""
     temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
     try:
         yield temporary
@@ -54,49 +56,49 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def remove_stale_temp_files(folder: Path, age: float) -> None:
-    """Remove below a folder what killed jobs left half written under temporary names, `age` seconds ago or before."""
-    for place, _, names in os.walk(folder):
-        for path in (Path(place, name) for name in names if HALF.fullmatch(name)):
-            with suppress(OSError):  # it became whole, or is another's
+    """Remove temporary files of killed jobs that are older than `age` seconds."""
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names if HALF.fullmatch(name)):
+            with suppress(OSError):  # it was renamed, or belongs to another user
                 if time.time() - path.stat().st_mtime > age:
                     path.unlink()
 
 
 def sha256_of(path: Path) -> str:
-    """Return the digest of a file's contents, read a piece at a time."""
+    """Return the sha256 of a file's contents, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_of(facts: object) -> str:
-    """Return the sha256 of JSON facts, whatever the order of their keys."""
+    """Return the sha256 of JSON data, independent of the order of keys."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def to_parameter(value: object) -> str:
-    """Return JSON facts as one packed word, for a rule's parameters.
+    """Return JSON data as one compressed base64 string, for the parameters of a rule.
 
-    Snakemake takes braces in a parameter for wildcards, and its report repeats all parameters of a job at each of the
-    job's pictures. Packed, the facts are short, and no name or path of the user's becomes part of a page.
+    Snakemake interprets braces in a parameter as wildcards, and its report repeats all parameters of a job for each
+    image of the job. The compressed string is short, and keeps the user's names and paths out of the page.
     """
     return b64encode(bz2.compress(json.dumps(value).encode())).decode()
 
 
 def from_parameter(text: str) -> Any:
-    """Return the facts that `to_parameter` packed."""
+    """Return the data that `to_parameter` encoded."""
     return json.loads(bz2.decompress(b64decode(text)))
 
 
-def unwritable(what: str, folder: Path, error: OSError) -> UserError:
-    """Return the sentence that a part of the store can't be written to."""
+def unwritable(content: str, folder: Path, error: OSError) -> UserError:
+    """Return the UserError for a part of the store that cannot be written to."""
     return UserError(
-        f"the store of {what} '{folder}' can't be written to ({error.strerror or error}); the environment variable "
-        "DREAMBIRDS_STORE names the folder that it lies in"
+        f"cannot write to the store of {content} '{folder}' ({error.strerror or error}); set the environment variable "
+        "DREAMBIRDS_STORE to a writable folder"
     )
 
 
 def link_or_copy(file: Path, path: Path) -> None:
-    """Put a file at `path` too: as the same file where the disk allows, else as a copy; what was there is replaced."""
+    """Hard-link `file` to `path`, or copy it if that fails; replace what exists."""
     with atomic_write(path) as temporary:
         try:
             temporary.hardlink_to(file)

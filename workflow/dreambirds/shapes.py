@@ -1,4 +1,4 @@
-"""Shapes of images, (height, width) in pixels: as configs, file names and people write them."""
+"""Image shapes, (height, width) in pixels, in configs, file names and text."""
 
 from collections.abc import Callable, Iterable
 
@@ -9,29 +9,31 @@ def shape_of(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
 
 
 def as_size(shape: tuple[int, int]) -> int | list[int]:
-    """Return a shape as a config gives it: one side where it is square, else [height, width]."""
+    """Return a shape as in the config: the side of a square, else [height, width]."""
     return shape[0] if shape[0] == shape[1] else list(shape)
 
 
 def shape_text(shape: tuple[int, int]) -> str:
-    """Return ``height``x``width`` for people."""
+    """Return a shape as text, such as ``48x32`` (height first)."""
     return f"{shape[0]}x{shape[1]}"
 
 
 def in_proportion(shape: tuple[int, int], side: int, of: Callable[[Iterable[int]], int] = min) -> tuple[int, int]:
-    """Return (height, width) in pixels in the proportions of a shape, its shorter side, or with ``of=max`` its longer
-    one, being `side`; the other is rounded, and at least 1."""
+    """Return a shape of the same proportions whose shorter side is `side` pixels.
+
+    With ``of=max`` the longer side is `side`. The other side is rounded, and at least 1.
+    """
     height, width = (max(1, round(length * side / of(shape))) for length in shape)
     return height, width
 
 
 def shape_name(shape: tuple[int, int]) -> str:
-    """Return a shape as names of files tell it: ``64`` for a square, else ``48x32``, the height first."""
+    """Return a shape for file names: ``64`` if square, else ``48x32`` (height first)."""
     height, width = shape
     return str(height) if height == width else f"{height}x{width}"
 
 
-def parse_shape(word: str) -> tuple[int, int]:
-    """Undo `shape_name`."""
-    sides = [int(side) for side in word.split("x")]
+def parse_shape(name: str) -> tuple[int, int]:
+    """Return the shape (height, width) of a name that `shape_name` returned."""
+    sides = [int(side) for side in name.split("x")]
     return sides[0], sides[-1]

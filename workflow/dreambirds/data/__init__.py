@@ -1,1 +1,1 @@
-"""Pictures to learn from: drawn or read, made square, split, and listed in tables."""
+"""Images for training: draw or read them, crop and resize, split, and list them."""

@@ -1,4 +1,4 @@
-"""The store of prepared pictures: each is made once for all studies, and found again by what decides its pixels."""
+"""The store of prepared images: each is created once and shared by all studies."""
 
 import hashlib
 import logging
@@ -19,78 +19,84 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CachedImage:
-    """One prepared picture: its file in the store, the picture, its pixels' digest, and facts about its photograph."""
+    """A prepared image of the store: file, pixels, their digest, and metadata."""
 
     path: Path
-    picture: Image.Image
+    image: Image.Image
     sha256: str
     facts: dict[str, str]
 
 
 class ImageCache:
-    """A folder of pictures ``<first two>/<digest>.png``, each with facts and the digest of its pixels in its text.
+    """A folder of PNG images ``<first two digits of the key>/<key>.png``.
 
-    Many threads and jobs may use it at once.
+    Each file's text chunks contain metadata and the digest of its pixels. Several threads and jobs may use the folder
+    at the same time.
     """
 
     def __init__(self, folder: Path):
-        """Take the folder, which is made when something is put there."""
+        """Set the folder, which `put` creates."""
         self.folder = folder
 
     def get(self, key: str, shape: tuple[int, int]) -> CachedImage | None:
-        """Return the entry, None if there is none; one that is damaged is discarded, with a line in the log."""
+        """Return the entry, or None if there is none; log and delete a damaged one."""
         path = self._path(key)
         try:
             with Image.open(path) as file:
                 file.load()
                 facts = {name.removeprefix(PREFIX): text for name, text in file.text.items() if name.startswith(PREFIX)}
-                picture, digest = file.copy(), pixels_digest(file)
-            if (picture.mode, picture.size, digest) != ("RGB", shape[::-1], facts.pop(SHA256)):
-                raise ValueError("its pixels are not those that were put there")
+                image, digest = file.copy(), pixel_digest(file)
+            if (image.mode, image.size, digest) != ("RGB", shape[::-1], facts.pop(SHA256)):
+                raise ValueError("its pixels do not match their digest")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except Exception as error:  # a damaged file makes decoders fail in many ways
-            log.warning("the stored picture '%s' is damaged (%s) and made anew", path, error)
+            log.warning("the stored image '%s' is damaged (%s) and will be recreated", path, error)
             with suppress(OSError):
                 path.unlink()
             return None
         with suppress(OSError):
-            os.utime(path)  # eviction goes by it; a store may be another's
-        return CachedImage(path, picture, digest, facts)
+            os.utime(path)  # for eviction; fails if the store belongs to another user
+        return CachedImage(path, image, digest, facts)
 
-    def put(self, key: str, picture: Image.Image, facts: dict[str, str]) -> CachedImage:
-        """Add an RGB picture with facts about its photograph, and return its entry. Raises UserError if that fails."""
-        path, digest, text = self._path(key), pixels_digest(picture), PngInfo()
+    def put(self, key: str, image: Image.Image, facts: dict[str, str]) -> CachedImage:
+        """Add an RGB image with metadata about its photograph, and return its entry.
+
+        Raises UserError if the store cannot be written to.
+        """
+        path, digest, text = self._path(key), pixel_digest(image), PngInfo()
         for name, value in {**facts, SHA256: digest}.items():
             text.add_text(f"{PREFIX}{name}", value)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as temporary:
-                picture.save(temporary, "PNG", pnginfo=text)
+                image.save(temporary, "PNG", pnginfo=text)
         except OSError as error:
-            raise unwritable("prepared pictures", self.folder, error) from error
-        return CachedImage(path, picture, digest, facts)
+            raise unwritable("prepared images", self.folder, error) from error
+        return CachedImage(path, image, digest, facts)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.png"
 
 
 def default_folder() -> Path:
-    """Return where prepared pictures are stored."""
+    """Return the default folder of the store of prepared images."""
     return store_root() / "prepared"
 
 
-def picture_key(photograph: str, shape: tuple[int, int], box: tuple | None, margin: float) -> str:
-    """Return the digest of all that decides a prepared picture; `photograph` is the digest of its bytes."""
-    told = [photograph, *shape, box and [*map(float, box), float(margin)], pixels_code()]
-    return digest_of(told)
+def image_key(photograph: str, shape: tuple[int, int], box: tuple | None, margin: float) -> str:
+    """Return the digest of everything that determines a prepared image.
+
+    `photograph` is the sha256 of the photograph's file.
+    """
+    return digest_of([photograph, *shape, box and [*map(float, box), float(margin)], pixel_code()])
 
 
-def pixels_code() -> list[str]:
-    """Return a digest of the code and the versions of the libraries that decide the pixels of prepared photographs."""
+def pixel_code() -> list[str]:
+    """Return the code digest and library versions that determine prepared pixels."""
     return [stage_code("prepared"), *libraries("prepared").values()]
 
 
-def pixels_digest(picture: Image.Image) -> str:
-    """Return the sha256 of a picture's pixels, row by row."""
-    return hashlib.sha256(picture.tobytes()).hexdigest()
+def pixel_digest(image: Image.Image) -> str:
+    """Return the sha256 of an image's pixels, row by row."""
+    return hashlib.sha256(image.tobytes()).hexdigest()

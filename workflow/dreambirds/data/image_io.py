@@ -1,4 +1,4 @@
-"""Open a photograph: decode, orient, crop and resize it."""
+"""Open a photograph: decode, rotate, crop and resize it."""
 
 import errno
 import math
@@ -17,35 +17,36 @@ from torchvision.transforms.v2 import functional as v2
 from dreambirds.data.image_files import open_file
 from dreambirds.shapes import shape_of
 
-TURNED = (5, 6, 7, 8)  # the EXIF orientations that swap height and width
+ROTATED = (5, 6, 7, 8)  # the EXIF orientations that swap height and width
 
 Box = tuple[float, float, float, float]
 Shape = tuple[int, int]
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")  # whatever the name; of Pillow's others, some start programs
-LONGEST = 64  # times the size asked for: of a picture that is longer when it covers it, only the middle is resized
-REASON = 200  # letters of a reason that a decoder gives
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")  # some of Pillow's other decoders start programs
+LONGEST = 64  # times the requested size; only the center of a longer image is resized
+REASON = 200  # characters of a decoder's error message
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
-def make_image(picture: Image.Image, shape: Shape, box: Box | None, margin: float) -> tuple[Image.Image, dict]:
-    """Return a stored photograph as RGB of (height, width), and facts: its upright `size`, and what is `shown`.
+def make_image(image: Image.Image, shape: Shape, box: Box | None, margin: float) -> tuple[Image.Image, dict]:
+    """Return a stored photograph as RGB of (height, width), and its metadata.
 
-    `box` is x, y, width, height in pixels of the photograph as it is stored, before its EXIF turns it; None shows the
-    whole, and so does a box that has no area inside it. `shown` is ``box`` or ``whole``.
+    `box` is x, y, width, height in pixels of the stored photograph, before its EXIF orientation is applied. The full
+    photograph is used if `box` is None or does not overlap it. The metadata are the upright `size`, and the `region`
+    used, ``box`` or ``full``.
     """
-    turned = picture.getexif().get(ExifTags.Base.Orientation) in TURNED
-    width, height = picture.size[::-1] if turned else picture.size
-    frame = box and frame_box(box, picture.size, margin, shape[::-1] if turned else shape)
-    upright = apply_exif(picture.crop(frame) if frame else picture)
-    return resize_and_crop(upright, shape), {"size": f"{width}x{height}", "shown": "box" if frame else "whole"}
+    rotated = image.getexif().get(ExifTags.Base.Orientation) in ROTATED
+    width, height = image.size[::-1] if rotated else image.size
+    frame = box and frame_box(box, image.size, margin, shape[::-1] if rotated else shape)
+    upright = apply_exif(image.crop(frame) if frame else image)
+    return resize_and_crop(upright, shape), {"size": f"{width}x{height}", "region": "box" if frame else "full"}
 
 
 def frame_box(box: Box, size: tuple[int, int], margin: float, shape: Shape) -> tuple[int, int, int, int] | None:
-    """Return left, top, right, bottom of what to show of a picture of (width, height), None if its box misses it.
+    """Return the crop (left, top, right, bottom) for a box; None if it has no overlap.
 
-    It is the smallest frame in the proportions of `shape` (height, width) that holds the box, widened by `margin` of
-    its sides all around; for squares a square of max(w, h) * (1 + 2 * margin). It is moved inside where it sticks out,
-    and smaller only where the picture is.
+    `size` is the image's (width, height). The crop is the smallest frame in the proportions of `shape` (height, width)
+    that contains the box with `margin` times its sides added all around: for squares, a square of
+    max(w, h) * (1 + 2 * margin). It is shifted to lie inside the image, and shrunk only if the image is smaller.
     """
     x, y, width, height = box
     inside = min(x + width, size[0]) - max(x, 0), min(y + height, size[1]) - max(y, 0)
@@ -63,35 +64,35 @@ def frame_box(box: Box, size: tuple[int, int], margin: float, shape: Shape) -> t
     return left, top, left + sides[0], top + sides[1]
 
 
-def widen(picture: Image.Image, shape: Shape) -> Image.Image:
-    """Return a picture in the middle of one of (height, width), at least as large, its edges drawn out to fill that."""
-    (high, across), (width, height) = shape, picture.size
+def widen(image: Image.Image, shape: Shape) -> Image.Image:
+    """Pad an image to (height, width), at least its own size, by repeating its edges."""
+    (high, across), (width, height) = shape, image.size
     top, left = (high - height) // 2, (across - width) // 2
     frame = ((top, high - height - top), (left, across - width - left), (0, 0))
-    return Image.fromarray(np.pad(np.asarray(picture), frame, mode="edge"))
+    return Image.fromarray(np.pad(np.asarray(image), frame, mode="edge"))
 
 
 class UnreadableError(ValueError):
-    """A photograph that can't be read as a picture; its message is the reason."""
+    """A photograph that cannot be read; its message is the reason."""
 
 
 def read_photograph(source: Path | BinaryIO, name: str = "") -> Image.Image:
-    """Return an upright RGB picture, transparency laid on white.
+    """Return an upright RGB image, with transparency on a white background.
 
-    `source` is a path or an open file, which stays open; `name` is what errors call that. Raises UnreadableError, a
-    ValueError, with the reason.
+    `source` is a path or an open file, which stays open; `name` replaces an open file in errors. Raises
+    UnreadableError, a ValueError, with the reason.
     """
     with decoding_errors(name):
         opened = open_file(source) if isinstance(source, Path) else nullcontext(source)
-        with opened as file, decode_image(file) as picture:
-            return apply_exif(picture)
+        with opened as file, decode_image(file) as image:
+            return apply_exif(image)
 
 
 @contextmanager
 def decoding_errors(name: str = "") -> Iterator[None]:
-    """Turn whatever fails inside, since a damaged file makes decoders fail in many ways, into an UnreadableError.
+    """Turn any exception into an UnreadableError: decoders fail in many ways.
 
-    `name` is put where a decoder speaks of an open file.
+    `name` replaces an open file in a decoder's message.
     """
     try:
         yield
@@ -101,82 +102,84 @@ def decoding_errors(name: str = "") -> Iterator[None]:
 
 @contextmanager
 def decode_image(file: BinaryIO) -> Iterator[Image.Image]:
-    """Decode an open file from its beginning, as it is stored, maybe lying on its side; to be used within the block."""
+    """Decode an open file from its beginning, without applying its EXIF orientation.
+
+    The image is valid within the block only.
+    """
     file.seek(0)
     if not file.read(1):
         raise ValueError("the file is empty")
     file.seek(0)
-    with Image.open(file, formats=FORMATS) as picture:
-        # counted here since Pillow only warns, and filters of warnings are no matter of one thread
+    with Image.open(file, formats=FORMATS) as image:
+        # checked here because Pillow only warns, and warning filters are not per thread
         limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and picture.width * picture.height > limit:
-            raise ValueError(f"{picture.width}x{picture.height} are more pixels than {_most_pixels()}")
-        picture.load()
-        yield picture
+        if limit is not None and image.width * image.height > limit:
+            raise ValueError(f"{image.width}x{image.height} pixels exceed the limit of {limit}")
+        image.load()
+        yield image
 
 
-def apply_exif(picture: Image.Image) -> Image.Image:
-    """Return a stored picture turned as its EXIF says, in RGB."""
-    return to_rgb(ImageOps.exif_transpose(picture))
+def apply_exif(image: Image.Image) -> Image.Image:
+    """Return a stored image in RGB, rotated according to its EXIF orientation."""
+    return to_rgb(ImageOps.exif_transpose(image))
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Return a picture of any mode in RGB: 16-bit greys are scaled to 8 bits, transparency is laid on white."""
-    if picture.mode.startswith("I"):
-        picture = picture.point(lambda value: value / 257).convert("L")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert("RGB")
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return an image of any mode in RGB.
+
+    16-bit grayscale is scaled to 8 bits, and transparency is put on a white background.
+    """
+    if image.mode.startswith("I"):
+        image = image.point(lambda value: value / 257).convert("L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
-def resize_and_crop(picture: Image.Image, size: int | list[int] | tuple[int, int]) -> Image.Image:
-    """Return the picture's centre at a size: resized once, so that it just covers it, and what is over cropped.
+def resize_and_crop(image: Image.Image, size: int | list[int] | tuple[int, int]) -> Image.Image:
+    """Resize an image to the smallest that covers `size`, and crop its center.
 
     `size` is the side of a square in pixels, or height and width.
     """
     height, width = shape_of(size)
-    if picture.size == (width, height):
-        return picture
-    picture = _middle(picture, height, width)
-    if picture.width * height > picture.height * width:
-        covering = [height, height * picture.width // picture.height]
+    if image.size == (width, height):
+        return image
+    image = _crop_excess(image, height, width)
+    if image.width * height > image.height * width:
+        covering = [height, height * image.width // image.height]
     else:
-        covering = [width * picture.height // picture.width, width]
-    return v2.center_crop(v2.resize(picture, covering, antialias=True), [height, width])
+        covering = [width * image.height // image.width, width]
+    return v2.center_crop(v2.resize(image, covering, antialias=True), [height, width])
 
 
-def _middle(picture: Image.Image, height: int, width: int) -> Image.Image:
-    """Return the middle of a picture that is far too long, since all of it would be resized before it is cropped."""
-    across = min(picture.width, max(1, LONGEST * picture.height * width // height))
-    down = min(picture.height, max(1, LONGEST * picture.width * height // width))
-    if (across, down) == picture.size:
-        return picture
-    left, top = (picture.width - across) // 2, (picture.height - down) // 2
-    return picture.crop((left, top, left + across, top + down))
+def _crop_excess(image: Image.Image, height: int, width: int) -> Image.Image:
+    """Return the center of a very long image, so that not all of it is resized."""
+    across = min(image.width, max(1, LONGEST * image.height * width // height))
+    down = min(image.height, max(1, LONGEST * image.width * height // width))
+    if (across, down) == image.size:
+        return image
+    left, top = (image.width - across) // 2, (image.height - down) // 2
+    return image.crop((left, top, left + across, top + down))
 
 
-def to_tensor(picture: Image.Image) -> torch.Tensor:
-    """Return an RGB picture as uint8 (3, H, W)."""
-    return v2.pil_to_tensor(picture)
+def to_tensor(image: Image.Image) -> torch.Tensor:
+    """Return an RGB image as uint8 (3, H, W)."""
+    return v2.pil_to_tensor(image)
 
 
 def _reason(error: Exception, name: str) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
-        return "not a picture that can be read"
+        return "not a readable image"
     if isinstance(error, Image.DecompressionBombError):
-        return f"more pixels than {_most_pixels()}"
+        return f"more pixels than the limit of {Image.MAX_IMAGE_PIXELS}"
     if isinstance(error, ValueError) and "MAX_TEXT" in str(error):
-        return "the text in the file is longer than is safe to read"
+        return "the text in the file exceeds Pillow's limit"
     if isinstance(error, PermissionError):
         return "no permission to read the file"
     if isinstance(error, OSError) and error.filename and error.errno in GONE:
-        return "the link leads nowhere" if Path(error.filename).is_symlink() else "the file is gone"
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return "a broken symbolic link" if Path(error.filename).is_symlink() else "the file does not exist"
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if name:
-        said = re.sub(r"<[\w.]+ (object at|name=)[^>]*>", lambda _: repr(name), said)
-    return shorten(said, REASON, placeholder=" …") or type(error).__name__
-
-
-def _most_pixels() -> str:
-    return f"{Image.MAX_IMAGE_PIXELS}, the most that is safe to read"
+        message = re.sub(r"<[\w.]+ (object at|name=)[^>]*>", lambda _: repr(name), message)
+    return shorten(message, REASON, placeholder=" …") or type(error).__name__

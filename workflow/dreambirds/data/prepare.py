@@ -1,4 +1,4 @@
-"""Prepare a data set: crop, resize and record every image, and pack them into one array."""
+"""Prepare a data set: crop and resize each image, and pack all into one array."""
 
 import hashlib
 import logging
@@ -17,9 +17,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from dreambirds.data.dataset import packing
-from dreambirds.data.image_cache import CachedImage, ImageCache, default_folder, picture_key, pixels_digest
+from dreambirds.data.image_cache import CachedImage, ImageCache, default_folder, image_key, pixel_digest
 from dreambirds.data.image_io import Box, UnreadableError, decode_image, decoding_errors, make_image, widen
-from dreambirds.data.labels import Label, shown
+from dreambirds.data.labels import Label, escaped
 from dreambirds.data.sources.catalog import list_photographs
 from dreambirds.data.sources.source import Drawing, Photograph, open_photograph, origin
 from dreambirds.data.split import first_of_same, log_duplicates, split
@@ -28,19 +28,20 @@ from dreambirds.errors import UserError
 from dreambirds.io import atomic_write, link_or_copy
 from dreambirds.shapes import shape_of
 
-AHEAD = 4  # results a thread that may wait for their turn
+AHEAD = 4  # results per thread that may wait for their turn
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 log = logging.getLogger(__name__)
-OTHERS = "further pictures are left out: images.csv lists them all, with the reasons"
-SHOWN_WHOLE = "further pictures are shown whole for the same reason"
-LARGE = 1000  # pictures from which on the log tells how far it is
+OTHERS = "further images are skipped; images.csv lists all of them with the reasons"
+MORE_UNCROPPED = "further images are not cropped for the same reason"
+LARGE = 1000  # images from which on the log reports progress
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Return the function's results in the order of the items, a few more than `threads` in memory at a time.
+    """Yield the function's results in the order of the items.
 
-    What it raises is raised in the item's turn, and no further item is begun.
+    `threads` threads compute them. At most `AHEAD` results per thread wait in memory. An exception is raised when its
+    item's turn comes, and no further item is started.
     """
     waiting: deque = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -57,8 +58,10 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """One prepared image: its row of ``images.csv``; its pixels, uint8 (3, H, W), None if it is left out; and whether
-    the store had it."""
+    """One prepared image: its row of ``images.csv`` and its pixels.
+
+    The pixels are uint8 (3, H, W), or None for a skipped image. `stored` is whether they come from the store.
+    """
 
     row: dict[str, str]
     pixels: np.ndarray | None = None
@@ -67,7 +70,10 @@ class PreparedImage:
 
 @dataclass(frozen=True)
 class ImagePreparer:
-    """Makes pictures: by the config's section, into a folder, by way of the store. Many threads may share it."""
+    """Prepares images into a folder, using the store.
+
+    `dataset` is the config's section. Several threads may share one preparer.
+    """
 
     dataset: dict
     folder: Path
@@ -75,27 +81,27 @@ class ImagePreparer:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the pictures."""
+        """Height and width of the images."""
         return shape_of(self.dataset["image_size"])
 
     def make(self, image: Photograph | Drawing, name: str) -> PreparedImage:
-        """Write ``images/<label>/<name>.png``; an image that can't be read is left out, with a line in the log."""
+        """Write ``images/<label>/<name>.png``; log and skip an unreadable image."""
         label = image.label.label
         path = Path("images", label, f"{name}.png")
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         row = {"label": label, "source": "" if isinstance(image, Drawing) else origin(image)}
         if isinstance(image, Drawing):
             picture, found = self._draw(image, self.folder / path), False
-            row |= {"sha256": pixels_digest(picture), "size": f"{picture.width}x{picture.height}"}
+            row |= {"sha256": pixel_digest(picture), "size": f"{picture.width}x{picture.height}"}
         else:
             try:
                 entry, found = self._find_or_make(image)
             except UnreadableError as error:
-                problem = shown(str(error))
-                log.warning("left out %s: %s", row["source"], problem, extra={"others": OTHERS})
+                problem = escaped(str(error))
+                log.warning("skipped %s: %s", row["source"], problem, extra={"others": OTHERS})
                 return PreparedImage({**row, "error": problem})
             link_or_copy(entry.path, self.folder / path)
-            picture = entry.picture
+            picture = entry.image
             row |= {"sha256": entry.sha256, "size": entry.facts["size"], "split": image.part}
         return PreparedImage({**row, "path": str(path)}, np.asarray(picture).transpose(2, 0, 1), found)
 
@@ -106,7 +112,10 @@ class ImagePreparer:
         return picture
 
     def _find_or_make(self, photograph: Photograph) -> tuple[CachedImage, bool]:
-        """Return a photograph's entry in the store, and whether it was there. Raises UnreadableError."""
+        """Return a photograph's entry in the store, and whether it existed before.
+
+        Raises UnreadableError if the photograph cannot be read.
+        """
         if photograph.problem:
             raise UnreadableError(photograph.problem)
         name, box, margin = origin(photograph), self._box(photograph), self.dataset["crop_margin"] or 0
@@ -114,16 +123,16 @@ class ImagePreparer:
             with decoding_errors(name):
                 file = stack.enter_context(open_photograph(photograph))
                 contents = hashlib.file_digest(file, "sha256").hexdigest()
-            key = picture_key(contents, self.shape, box, margin)
+            key = image_key(contents, self.shape, box, margin)
             entry = self.store.get(key, self.shape)
             found = entry is not None
             if not found:
                 with decoding_errors(name), decode_image(file) as picture:
-                    made = make_image(picture, self.shape, box, margin)
-                entry = self.store.put(key, *made)
-        if box and entry.facts["shown"] != "box":
-            told = "%s is shown whole, since its box %s has no area in it"
-            log.warning(told, name, list(box), extra={"others": SHOWN_WHOLE})
+                    image_and_facts = make_image(picture, self.shape, box, margin)
+                entry = self.store.put(key, *image_and_facts)
+        if box and entry.facts["region"] != "box":
+            message = "%s is not cropped: its box %s does not overlap the image"
+            log.warning(message, name, list(box), extra={"others": MORE_UNCROPPED})
         return entry, found
 
     def _box(self, photograph: Photograph) -> Box | None:
@@ -131,28 +140,28 @@ class ImagePreparer:
 
 
 def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None = None, threads: int = 1) -> None:
-    """Write ``images/<label>/<name>.png``, ``pictures.npy``, ``images.csv`` and ``labels.csv`` into `folder`.
+    """Write a prepared data set into `folder`.
 
-    `dataset` is the config's section. Photographs are prepared once and kept in the folder `store` (None is the
-    default one): what is there is not made anew. A picture that can't be read is left out and listed with its reason,
-    in the log and in the column `error`. Raises UserError where a class is left with too few pictures to learn
-    from, and where the store can't be written to.
+    The files are ``images/<label>/<name>.png``, ``pictures.npy``, ``images.csv`` and ``labels.csv``. `dataset` is the
+    config's section. Prepared photographs are cached in the folder `store` (None: the default one). An unreadable image
+    is skipped, and the reason is in the log and in the column `error`. Raises UserError if a class has too few readable
+    images to train on, or if the store cannot be written to.
     """
-    workshop = ImagePreparer(dataset, folder, ImageCache(store or default_folder()))
+    preparer = ImagePreparer(dataset, folder, ImageCache(store or default_folder()))
     rows, found = [], 0
-    with packing(folder, workshop.shape) as append:
-        for made in _make_all(workshop, _named(list_photographs(dataset, labels)), threads):
-            rows.append(made.row)
-            found += made.stored
-            if made.pixels is not None:
-                append(made.pixels)
+    with packing(folder, preparer.shape) as append:
+        for prepared in _prepare_all(preparer, _named(list_photographs(dataset, labels)), threads):
+            rows.append(prepared.row)
+            found += prepared.stored
+            if prepared.pixels is not None:
+                append(prepared.pixels)
     images = _image_table(rows, labels, dataset)
     good = images[images["error"] == ""]
     log_duplicates(good)
     write_table(images, folder / "images.csv")
     write_table(label_table(good, labels), folder / "labels.csv")
     log.info(
-        "prepared %d pictures of %d classes, %d of them from the store; %d left out",
+        "prepared %d images of %d classes, %d of them from the store; %d skipped",
         len(good),
         len(labels),
         found,
@@ -161,7 +170,7 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
 
 
 def _named(photographs: Iterable[Photograph | Drawing]) -> list[tuple[Photograph | Drawing, str]]:
-    """Return each image with its new name, its number within its class."""
+    """Return each image with its new file name: its number within its class."""
     counts: Counter[Label] = Counter()
     named = []
     for image in photographs:
@@ -171,20 +180,23 @@ def _named(photographs: Iterable[Photograph | Drawing]) -> list[tuple[Photograph
     return named
 
 
-def _make_all(workshop: ImagePreparer, images: list[tuple], threads: int) -> Iterator[PreparedImage]:
-    """Make the pictures in order, with a bar on a terminal, and a line in the log every tenth of a large set."""
+def _prepare_all(preparer: ImagePreparer, images: list[tuple], threads: int) -> Iterator[PreparedImage]:
+    """Yield the prepared images in order; show a progress bar on a terminal.
+
+    For a large set, also log the progress at every tenth.
+    """
     total = len(images)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # of what is read anyway, or refused with a reason
-        results = in_order(lambda named: workshop.make(*named), images, threads)
-        for number, made in enumerate(tqdm(results, total=total, disable=None), 1):
-            yield made
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # such images are read anyway, or skipped with a reason
+        results = in_order(lambda named: preparer.make(*named), images, threads)
+        for number, prepared in enumerate(tqdm(results, total=total, disable=None), 1):
+            yield prepared
             if total >= LARGE and number * 10 // total > (number - 1) * 10 // total:
-                log.info("%d %%: %d of %d pictures", number * 100 // total, number, total)
+                log.info("%d %%: %d of %d images", number * 100 // total, number, total)
 
 
 def _image_table(rows: list[dict], labels: list[Label], dataset: dict) -> pd.DataFrame:
-    """Return ``images.csv``: a split that photographs bring with them is kept, the others are divided."""
+    """Return the table ``images.csv``; keep a given split, and split the other images."""
     images = pd.DataFrame([dict.fromkeys(IMAGE_COLUMNS, "") | row for row in rows], columns=IMAGE_COLUMNS)
     good = images["error"] == ""
     _check_counts(images, labels, dataset)
@@ -201,18 +213,18 @@ def _check_counts(images: pd.DataFrame, labels: list[Label], dataset: dict) -> N
         readable, validating = int(parts.sum()), int(parts.get("validation", 0))
         if validating and validating == readable:
             raise UserError(
-                f"dataset.split: the given split leaves class '{label.label}' without a readable picture that trains "
-                f"({validating} validate); set it to random, or leave the class out of dataset.labels"
+                f"dataset.split: the given split leaves no readable image to train class '{label.label}' "
+                f"({validating} for validation); set it to random, or remove the class from dataset.labels"
             )
         if readable < 2 and not parts.get("train", 0):
             raise UserError(
-                f"dataset.path: class '{label.folder}' in '{dataset['path']}' has {readable} readable picture(s); at "
-                f"least 2 JPEG, PNG or WebP files are needed{_first_left_out(images, label)}"
+                f"dataset.path: class '{label.folder}' in '{dataset['path']}' has {readable} readable image(s); at "
+                f"least 2 JPEG, PNG or WebP files are needed{_first_skipped(images, label)}"
             )
 
 
-def _first_left_out(images: pd.DataFrame, label: Label) -> str:
-    """Return the sentence's end that tells of the class's first picture that is left out, nothing if there is none."""
-    left_out = images[(images["label"] == label.label) & (images["error"] != "")]
-    told = left_out[["source", "error"]].head(1).itertuples(index=False)
-    return "".join(f"; the first left out is {row.source}: {row.error}" for row in told)
+def _first_skipped(images: pd.DataFrame, label: Label) -> str:
+    """Return the end of an error that names the class's first skipped image, if any."""
+    skipped = images[(images["label"] == label.label) & (images["error"] != "")]
+    rows = skipped[["source", "error"]].head(1).itertuples(index=False)
+    return "".join(f"; the first skipped is {row.source}: {row.error}" for row in rows)

@@ -1,4 +1,4 @@
-"""Divide images between training and validation, and find those that are there twice."""
+"""Split images into training and validation, and find duplicates."""
 
 import logging
 from collections.abc import Iterator
@@ -7,16 +7,16 @@ import pandas as pd
 
 from dreambirds.seeding import label_rng
 
-SHOWN = 3
+MAX_LISTED = 3
 log = logging.getLogger(__name__)
 
 
 def split(labels: pd.Series, validation_fraction: float, seed: int) -> pd.Series:
-    """Return ``train`` or ``validation`` for every picture, given its label; the index is kept.
+    """Return ``train`` or ``validation`` for each image, given its label.
 
-    Stratified: of each class round(fraction * n) pictures validate, at least one if the fraction is not 0, and at
-    least one always trains. Every class shuffles with a stream of its own, so that a new class moves no picture
-    of another.
+    The index is kept. The split is stratified: of the n images of a class, round(fraction * n) are for validation, at
+    least one if the fraction is not 0. At least one is always for training. Each class is shuffled with its own random
+    generator, so a new class does not change the split of another.
     """
     parts = pd.Series("train", index=labels.index)
     for label, members in labels.groupby(labels, sort=True):
@@ -27,36 +27,43 @@ def split(labels: pd.Series, validation_fraction: float, seed: int) -> pd.Series
 
 
 def first_of_same(images: pd.DataFrame) -> pd.Series:
-    """Return for every picture the path of the first one with the same pixels, or nothing if that is itself."""
+    """Return for each image the path of the first one with the same pixels.
+
+    The path is empty if the image itself is the first one.
+    """
     first = images.groupby("sha256", sort=False)["path"].transform("first")
     return first.where(first != images["path"], "")
 
 
 def log_duplicates(images: pd.DataFrame) -> None:
-    """Write to the log how many pictures are copies, and loudly where those spoil training or its measurements."""
+    """Log how many images are duplicates, with a warning if they harm training.
+
+    That is if copies are in both parts of the split, or in several classes.
+    """
     copies = images[images["duplicate_of"] != ""]
     if copies.empty:
         return
-    log.info("%d pictures are copies of others, pixel for pixel: %s", len(copies), _examples(images, copies["sha256"]))
-    for column, sentence in (
-        ("split", "train and validate at once, so that the validation accuracy is too good"),
-        ("label", "lie in more than one class, so that no model can tell them apart"),
+    log.info("%d images are exact copies of others: %s", len(copies), _examples(images, copies["sha256"]))
+    for column, problem in (
+        ("split", "are in both training and validation, which inflates the validation accuracy"),
+        ("label", "are in more than one class, so no model can tell these classes apart"),
     ):
         values = images.groupby("sha256")[column].nunique()
-        torn = images[images["sha256"].isin(values.index[values > 1])]
-        if not torn.empty:
-            said = _examples(images, torn["sha256"])
-            log.warning("WARNING: %d pictures %s: %s; remove the copies", torn["sha256"].nunique(), sentence, said)
+        conflicts = images[images["sha256"].isin(values.index[values > 1])]
+        if not conflicts.empty:
+            examples, count = _examples(images, conflicts["sha256"]), conflicts["sha256"].nunique()
+            log.warning("WARNING: %d images %s: %s; remove the copies", count, problem, examples)
 
 
 def _examples(images: pd.DataFrame, digests: pd.Series) -> str:
+    """Return the files of the first few images, such as ``a = b, c = d, and 5 more``."""
     different = list(digests.drop_duplicates())
-    more = [f"and {len(different) - SHOWN} more"] if len(different) > SHOWN else []
-    return ", ".join([*_equations(images, different[:SHOWN]), *more])
+    more = [f"and {len(different) - MAX_LISTED} more"] if len(different) > MAX_LISTED else []
+    return ", ".join([*_equations(images, different[:MAX_LISTED]), *more])
 
 
 def _equations(images: pd.DataFrame, digests: list[str]) -> Iterator[str]:
     for digest in digests:
         same = images[images["sha256"] == digest]
         names = same["source"].where(same["source"] != "", same["path"])
-        yield " = ".join([*names[:SHOWN], *(["…"] if len(names) > SHOWN else [])])
+        yield " = ".join([*names[:MAX_LISTED], *(["…"] if len(names) > MAX_LISTED else [])])

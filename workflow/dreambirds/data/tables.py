@@ -1,4 +1,4 @@
-"""The two tables of a prepared data set, and how tables that stages hand on are read: whole, or not at all."""
+"""Write tables atomically, and read only complete ones, as those of a data set."""
 
 import os
 from collections.abc import Collection, Iterable
@@ -21,17 +21,18 @@ TEXT_COLUMNS = (
     "judge_prediction",
     "judge_prediction_rescaled",
 )
-TEXT_COLUMNS += ("unmatched", "checkpoint_sha256", "weights_sha256")  # a digest of digits only is no number
+TEXT_COLUMNS += ("unmatched", "checkpoint_sha256", "weights_sha256")  # an all-digit digest is text, too
 IMAGE_COLUMNS = ["path", "label", "split", "sha256", "size", "source", "error", "duplicate_of"]
 LABEL_COLUMNS = ["index", "label", "class_name", "train", "validation"]
 PICTURE = r"images/[\w-]+/\w+\.png"
 
 
 def read_images(folder: Path) -> pd.DataFrame:
-    """Return ``images.csv``: one row a picture, with empty strings where there is no value.
+    """Return ``images.csv``: one row per image, with empty strings for missing values.
 
-    Raises UserError, with a line, if it is no whole table of prepared pictures, as after an edit by hand, or if
-    ``labels.csv`` is there and knows other labels, or counts another number of them."""
+    Raises UserError, with the line number, if the table is not valid, for example after editing it by hand. Raises it
+    also if ``labels.csv`` exists and lists other labels or another number of images.
+    """
     path = folder / "images.csv"
     images = _read_filled(path, IMAGE_COLUMNS, remedy(folder), dtype=str)
     good = images[images["path"] != ""]
@@ -39,54 +40,59 @@ def read_images(folder: Path) -> pd.DataFrame:
         wrong = good[~good[column].str.fullmatch(form)]
         if not wrong.empty:
             line, value = wrong.index[0] + 2, wrong[column].iloc[0]
-            raise UserError(f"'{path}', line {line}: {column} can't be '{value}'; {remedy(folder)}")
+            raise UserError(f"'{path}', line {line}: invalid {column} '{value}'; {remedy(folder)}")
     _check_labels(folder, good)
     return images
 
 
-def _check_labels(folder: Path, pictures: pd.DataFrame) -> None:
-    """Raise UserError if pictures are of other labels, or as many others, as were counted when they were prepared,
-    whatever their parts."""
+def _check_labels(folder: Path, images: pd.DataFrame) -> None:
+    """Raise UserError unless ``labels.csv`` fits the labels and number of the images.
+
+    The split is not compared.
+    """
     if not (folder / "labels.csv").exists():
         return
-    labels, images = read_labels(folder), f"'{folder}/images.csv'"
-    strange = pictures[~pictures["label"].isin(list(labels["label"]))]
-    if not strange.empty:
-        label = strange["label"].iloc[0]
-        raise UserError(f"{images} has a label '{label}' that labels.csv has not; {remedy(folder)}")
+    labels, table = read_labels(folder), f"'{folder}/images.csv'"
+    unknown = images[~images["label"].isin(list(labels["label"]))]
+    if not unknown.empty:
+        label = unknown["label"].iloc[0]
+        raise UserError(f"{table} contains label '{label}', which is not in labels.csv; {remedy(folder)}")
     counted = labels[["train", "validation"]].to_numpy().sum()
-    if counted != len(pictures):
-        raise UserError(f"{images} lists {len(pictures)} pictures, and labels.csv counts {counted}; {remedy(folder)}")
+    if counted != len(images):
+        raise UserError(f"{table} lists {len(images)} images, but labels.csv counts {counted}; {remedy(folder)}")
 
 
 def read_labels(folder: Path) -> pd.DataFrame:
-    """Return ``labels.csv``: index, label, class_name, and the numbers of pictures that train and validate.
+    """Return ``labels.csv``: one row per class, in the order of `index`.
 
-    Raises UserError if it is no such table."""
+    The columns are index, label, class_name, and the numbers of images in ``train`` and ``validation``. Raises
+    UserError if the table is not valid.
+    """
     path, text = folder / "labels.csv", {"label": str, "class_name": str}
     labels = _read_filled(path, LABEL_COLUMNS, remedy(folder), dtype=text)
     if list(labels["index"]) != list(range(len(labels))) or labels["label"].duplicated().any():
-        raise UserError(f"'{path}' must number its labels from 0, each once; {remedy(folder)}")
+        raise UserError(f"'{path}' must contain unique labels, numbered from 0; {remedy(folder)}")
     if any(labels[part].dtype.kind != "i" for part in ("train", "validation")):
-        raise UserError(f"'{path}' must count each label's pictures; {remedy(folder)}")
+        raise UserError(f"'{path}' must contain integers in 'train' and 'validation'; {remedy(folder)}")
     return labels
 
 
 def read_table(
-    path: Path, words: Collection[str] = TEXT_COLUMNS, rows: pd.DataFrame | None = None, end: str = MAKE_AGAIN
+    path: Path, text: Collection[str] = TEXT_COLUMNS, rows: pd.DataFrame | None = None, end: str = MAKE_AGAIN
 ) -> pd.DataFrame:
-    """Return a table that a stage wrote; columns of words stay text, whatever they look like.
+    """Return a table that a stage wrote, whose columns `text` are read as strings.
 
-    `rows` has, in some of the columns, a row for each that must be there; without it there must be one at least. `end`
-    is how a sentence ends. Raises UserError if the table can't be read or is not whole."""
-    numbers = [column for column in _read(path, end=end, nrows=0) if column not in words]
-    empty, asked = {column: [""] for column in numbers}, () if rows is None else list(rows)
-    table = _read(path, asked, end, dtype=dict.fromkeys(words, str), keep_default_na=False, na_values=empty)
+    `rows` contains, for some of the columns, the required rows; if it is None, at least one row is required. Raises
+    UserError if the table cannot be read or is incomplete; its message ends with `end`.
+    """
+    numbers = [column for column in _read(path, end=end, nrows=0) if column not in text]
+    empty, required = {column: [""] for column in numbers}, () if rows is None else list(rows)
+    table = _read(path, required, end, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty)
     _check_end(path, end)
     if rows is not None:
         _check_rows(path, table, rows, end)
     elif table.empty:
-        raise UserError(f"'{path}' has no row; {end}")
+        raise UserError(f"'{path}' contains no rows; {end}")
     return table
 
 
@@ -94,51 +100,51 @@ def _check_end(path: Path, end: str) -> None:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         if file.read() != b"\n":
-            raise UserError(f"'{path}' is cut: its last line is not whole; {end}")
+            raise UserError(f"'{path}' is truncated: its last line is incomplete; {end}")
 
 
 def _check_rows(path: Path, table: pd.DataFrame, rows: pd.DataFrame, end: str) -> None:
-    there = table[list(rows)]
-    lacking = set(_tuples(rows)) - set(_tuples(there))
-    if lacking:
-        raise UserError(f"'{path}' is not whole: {len(lacking)} of {len(rows)} rows are not there; {end}")
-    if there.duplicated().any():
-        raise UserError(f"'{path}' has a row twice; {end}")
+    found = table[list(rows)]
+    missing = set(_tuples(rows)) - set(_tuples(found))
+    if missing:
+        raise UserError(f"'{path}' is incomplete: {len(missing)} of {len(rows)} rows are missing; {end}")
+    if found.duplicated().any():
+        raise UserError(f"'{path}' contains a duplicate row; {end}")
 
 
 def _tuples(table: pd.DataFrame) -> Iterable[tuple]:
     return table.itertuples(index=False, name=None)
 
 
-def _read_filled(path: Path, columns: Collection[str], end: str, **how) -> pd.DataFrame:
-    """Return a table that may have been edited by hand, and whose lines have all columns."""
-    table = _read(path, columns, end, keep_default_na=False, **how)
+def _read_filled(path: Path, columns: Collection[str], end: str, **options) -> pd.DataFrame:
+    """Return a table whose lines have all columns; it may have been edited by hand."""
+    table = _read(path, columns, end, keep_default_na=False, **options)
     if table.empty:
-        raise UserError(f"'{path}' has no row; {end}")
+        raise UserError(f"'{path}' contains no rows; {end}")
     short = table[table[columns].isna().any(axis="columns")]
     if not short.empty:
-        raise UserError(f"'{path}', line {short.index[0] + 2}: not all columns are there; {end}")
+        raise UserError(f"'{path}', line {short.index[0] + 2}: columns are missing; {end}")
     return table
 
 
-def _read(path: Path, columns: Collection[str] = (), end: str = MAKE_AGAIN, **how) -> pd.DataFrame:
+def _read(path: Path, columns: Collection[str] = (), end: str = MAKE_AGAIN, **options) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, **how)
+        table = pd.read_csv(path, **options)
     except (OSError, ValueError) as error:
-        raise UserError(f"'{path}' is no table that can be read ({first_line(error)}); {end}") from error
-    lacking = [column for column in columns if column not in table]
-    if lacking:
-        raise UserError(f"'{path}' has no column '{lacking[0]}'; {end}")
+        raise UserError(f"'{path}' is not a readable table ({first_line(error)}); {end}") from error
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise UserError(f"'{path}' has no column '{missing[0]}'; {end}")
     return table
 
 
 def remedy(folder: Path) -> str:
-    """Return how a sentence ends that is about a prepared data set that is not whole."""
-    return f"delete the folder '{folder}' and run again"
+    """Return the end of an error about a damaged prepared data set: what to do."""
+    return f"delete the folder '{folder}' and run the same command again to rebuild it"
 
 
 def label_table(images: pd.DataFrame, labels: list[Label]) -> pd.DataFrame:
-    """Return ``labels.csv`` for the rows of the pictures that were prepared."""
+    """Return the table ``labels.csv`` for the rows of the prepared images."""
     counts = pd.crosstab(images["label"], images["split"])
     table = pd.DataFrame({"index": range(len(labels)), "label": [label.label for label in labels]})
     table["class_name"] = [label.name for label in labels]
@@ -149,7 +155,10 @@ def label_table(images: pd.DataFrame, labels: list[Label]) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
-    """Write a table without its index, whole or not at all; epochs, by which rows are known, keep all their digits."""
+    """Write a table atomically, without its index.
+
+    Epochs identify rows, so `float_format` does not apply to them: they are written with 9 significant digits.
+    """
     if float_format and "epoch" in table:
         table = table.assign(epoch=[each if isinstance(each, str) else f"{each:.9g}" for each in table["epoch"]])
     with atomic_write(path) as temporary:
@@ -157,9 +166,10 @@ def write_table(table: pd.DataFrame, path: Path, float_format: str | None = None
 
 
 def example_pictures(folder: Path) -> dict[str, Path]:
-    """Return one prepared picture of each label: the first that validates, or that trains if none does.
+    """Return one prepared image per label: the first of validation, else of training.
 
-    Raises UserError if the table is not whole, or one of them is not there."""
+    Raises UserError if the table is incomplete, or one of these images is missing.
+    """
     images = read_images(folder)
     images = images[images["path"] != ""].sort_values("split", ascending=False, kind="stable")
     examples = {label: folder / path for label, path in images.groupby("label")["path"].first().items()}
@@ -168,9 +178,10 @@ def example_pictures(folder: Path) -> dict[str, Path]:
 
 
 def start_photographs(files: list[str], labels: Iterable[str]) -> dict[str, Path]:
-    """Return the photograph that each label's dream starts from, if any: `files` lists one at most.
+    """Return the photograph that the dream of each label starts from, if any.
 
-    Where that is the data set's table of images, it is a prepared image of the label's own class.
+    `files` contains at most one path. If it is the data set's ``images.csv``, each label starts from a prepared image
+    of its class.
     """
     if not files:
         return {}
@@ -178,13 +189,16 @@ def start_photographs(files: list[str], labels: Iterable[str]) -> dict[str, Path
     return example_pictures(path.parent) if path.name == "images.csv" else dict.fromkeys(labels, path)
 
 
-def check_there(folder: Path, pictures: Iterable[Path]) -> None:
-    """Raise UserError if one of the prepared pictures of a data set is not there."""
-    for path in pictures:
+def check_there(folder: Path, images: Iterable[Path]) -> None:
+    """Raise UserError if one of the prepared images of a data set is missing."""
+    for path in images:
         if not path.is_file():
-            raise UserError(f"the prepared picture '{path}' is not there; {remedy(folder)}")
+            raise UserError(f"the prepared image '{path}' does not exist; {remedy(folder)}")
 
 
 def read_history(path: Path, epoch: float) -> pd.DataFrame:
-    """Return the history of a checkpoint's epochs. Raises UserError if it can't be read or does not reach `epoch`."""
+    """Return the history of a run up to `epoch`.
+
+    Raises UserError if the table cannot be read or does not contain `epoch`.
+    """
     return read_table(path, rows=pd.DataFrame({"epoch": [epoch]}), end=TRAIN_AGAIN)

@@ -1,1 +1,1 @@
-"""Downloads of data sets: resumable, checked, and safe to run twice at once."""
+"""Downloads of data sets: resumable, verified, and safe to run concurrently."""

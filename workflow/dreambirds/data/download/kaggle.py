@@ -1,8 +1,9 @@
-"""The CSE455 birds: 38,562 photographs of 555 species to train on, and 10,000 without a label, by Kaggle's own client.
+"""Download the CSE455 birds with Kaggle's own client.
 
-The course at the University of Washington ran the competition anew each term on the same photographs. `birds21sp`
+The data set contains 38,562 photographs of 555 species for training, and 10,000 without labels. A course at the
+University of Washington repeated the competition each term with the same photographs. `birds21sp`
 (https://www.kaggle.com/c/birds21sp) is that of spring 2021, the year of the original study: many reports of that course
-link it, with these counts. The study does not say whether it took this one or `birds21wi`, of winter.
+link to it and give these counts. The study does not report whether it used this one or `birds21wi`, of winter.
 """
 
 import logging
@@ -22,96 +23,100 @@ from dreambirds.errors import UserError
 log = logging.getLogger(__name__)
 COMPETITION = "birds21sp"
 RULES = f"https://www.kaggle.com/competitions/{COMPETITION}/rules"
-BY_HAND = f"or put the zip, had otherwise, at {RESOURCES['kaggle'].place}, or name its place in dataset.path"
+BY_HAND = f"or copy the zip to {RESOURCES['kaggle'].place}, or set dataset.path to it"
 
-# What the client says, and what the user can do then; the first that is found counts.
-ANSWERS = {
-    r"accept its rules|accept this competition's rules": "Kaggle gives the data only to those who accepted the "
-    f"competition's rules: do so at {RULES} with the token's account, then run the same command again",
-    r"Authentication required": "Kaggle wants a token and got none that it takes: make one at "
-    "https://www.kaggle.com/settings/api, save it as ~/.kaggle/access_token or in KAGGLE_API_TOKEN (a kaggle.json as "
-    "~/.kaggle/kaggle.json, or KAGGLE_USERNAME and KAGGLE_KEY, serve too), and accept the competition's rules at "
-    f"{RULES}",
-    r"resource was not found": f"Kaggle has no competition '{COMPETITION}', or does not show it to this account",
-    r"rate limited": "Kaggle wants fewer questions from this account; run the same command again in some minutes",
-    r"problem on Kaggle's side": "Kaggle's servers have a fault; run the same command again later",
-    r"No space left on device|quota": "the disk is full; free some, and the same command goes on",
-    r"Connection|Max retries|timed out|IncompleteRead": "no connection to Kaggle, or it broke off; what came is kept, "
-    "and the same command goes on from it",
+# Patterns in the client's output, and the errors for them; the first match counts.
+ERRORS = {
+    r"accept its rules|accept this competition's rules": "Kaggle requires that you accept the competition's rules; do "
+    f"so at {RULES} with the token's account, then run the same command again",
+    r"Authentication required": "Kaggle requires a valid API token; create one at https://www.kaggle.com/settings/api, "
+    "save it in ~/.kaggle/access_token or in KAGGLE_API_TOKEN (~/.kaggle/kaggle.json, or KAGGLE_USERNAME and "
+    f"KAGGLE_KEY, also work), and accept the competition's rules at {RULES}",
+    r"resource was not found": f"Kaggle has no competition '{COMPETITION}', or this account has no access to it",
+    r"rate limited": "Kaggle limits the requests of this account; run the same command again in a few minutes",
+    r"problem on Kaggle's side": "Kaggle's servers failed; run the same command again later",
+    r"No space left on device|quota": "the disk is full; free some space and run the same command again to resume",
+    r"Connection|Max retries|timed out|IncompleteRead": "the connection to Kaggle failed or was lost; the partial "
+    "download is kept, run the same command again to resume",
 }
 
 
-def fetch_cse455(patience: float = 600) -> None:
-    """Bring the competition's zip to its place below ``resources``, unless it or the unpacked folder is there.
+def fetch_cse455(timeout: float = 600) -> None:
+    """Download the competition's zip to its path below ``resources``.
 
-    The client is stopped when it says nothing for `patience` seconds. Raises UserError with one sentence.
+    Nothing is downloaded if the zip or the unpacked folder exists. The client is stopped after `timeout` seconds
+    without output. Raises UserError.
     """
-    place = Path(RESOURCES["kaggle"].place)
-    with download_lock(place):
+    target = Path(RESOURCES["kaggle"].place)
+    with download_lock(target):
         if found := RESOURCES["kaggle"].found():
-            log.info("%s is there already", found)
+            log.info("%s already exists", found)
             return
         if find_spec("kaggle") is None:
-            raise UserError(f"Kaggle's client is not installed: pip install kaggle six; {BY_HAND}")
-        folder = place.with_name("download")
-        log.info("fetching the data of the competition %s from Kaggle", COMPETITION)
-        _ask(folder, patience)
+            raise UserError(f"Kaggle's client is not installed; run 'pip install kaggle six', {BY_HAND}")
+        folder = target.with_name("download")
+        log.info("downloading the data of the competition %s from Kaggle", COMPETITION)
+        _run_client(folder, timeout)
         _check(folder / f"{COMPETITION}.zip")
-        with disk_errors(place):
-            (folder / f"{COMPETITION}.zip").replace(place)
+        with disk_errors(target):
+            (folder / f"{COMPETITION}.zip").replace(target)
             shutil.rmtree(folder)
-        log.info("%s is ready", place)
+        log.info("%s is ready", target)
 
 
-def _ask(folder: Path, patience: float) -> None:
-    """Let the client download into a folder, where it goes on with what it left there; raise UserError if it fails."""
-    # a process of its own, since importing the client logs in; -P keeps a folder named kaggle out of its way
+def _run_client(folder: Path, timeout: float) -> None:
+    """Run the client, which resumes a partial download in `folder`.
+
+    Raises UserError if it fails.
+    """
+    # a separate process, because importing the client logs in; -P ignores a folder named kaggle
     command = [sys.executable, "-P", "-m", "kaggle", "-W", "competitions", "download", COMPETITION, "-p", str(folder)]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, **pipes) as client:
         try:
-            told = _listen(client, patience)
+            output = _read_output(client, timeout)
         finally:
-            client.kill()  # does nothing to one that has ended
+            client.kill()  # does nothing if the client has ended
     if client.returncode != 0:
-        log.warning("Kaggle's client: %s", next(iter(told.strip().splitlines()), "nothing"))
-        raise UserError(f"{_meaning(told)}; {BY_HAND}")
+        log.warning("Kaggle's client: %s", next(iter(output.strip().splitlines()), "no output"))
+        raise UserError(f"{_explain(output)}; {BY_HAND}")
 
 
-def _listen(client: subprocess.Popen, patience: float) -> str:
-    """Return all that the client says, shown as it comes where there is a terminal, and wait for its end."""
-    told = bytearray()
+def _read_output(client: subprocess.Popen, timeout: float) -> str:
+    """Wait for the client to end, and return its output; also copy it to a terminal."""
+    output = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(client.stdout, selectors.EVENT_READ)
-        while selector.select(patience):
+        while selector.select(timeout):
             chunk = client.stdout.read1(1 << 16)
             if not chunk:
                 client.wait()
-                return told.decode(errors="replace")
-            told += chunk
+                return output.decode(errors="replace")
+            output += chunk
             if sys.stderr.isatty():
                 sys.stderr.write(chunk.decode(errors="replace"))
     raise UserError(
-        f"Kaggle is silent for {patience:g} s; what came is kept, the same command goes on from it; {BY_HAND}"
+        f"Kaggle sent no data for {timeout:g} s; the partial download is kept, run the same command again to resume; "
+        f"{BY_HAND}"
     )
 
 
-def _meaning(told: str) -> str:
-    """Return the sentence for what the client said; its own last line where no known answer is in it."""
-    for sign, meaning in ANSWERS.items():
-        if re.search(sign, told):
-            return meaning
-    lines = [line.strip() for line in re.split(r"[\r\n]+", told) if line.strip()]
-    return f"Kaggle's client failed: {lines[-1] if lines else 'it said nothing'}"
+def _explain(output: str) -> str:
+    """Return the error for the client's output: a known one, or its last line."""
+    for pattern, message in ERRORS.items():
+        if re.search(pattern, output):
+            return message
+    lines = [line.strip() for line in re.split(r"[\r\n]+", output) if line.strip()]
+    return f"Kaggle's client failed: {lines[-1] if lines else 'no output'}"
 
 
-def _check(got: Path) -> None:
-    """Raise UserError, and delete it, unless the client brought a zip with photographs to train on."""
+def _check(file: Path) -> None:
+    """Delete the download and raise UserError unless it is a zip of training images."""
     try:
-        with zipfile.ZipFile(got) as file:
-            wrong = "" if any("train/" in name for name in file.namelist()) else "holds no folder train/"
+        with zipfile.ZipFile(file) as archive:
+            wrong = "" if any("train/" in name for name in archive.namelist()) else "contains no folder train/"
     except (OSError, zipfile.BadZipFile):
-        wrong = "is no zip"
+        wrong = "is not a zip"
     if wrong:
-        shutil.rmtree(got.parent, ignore_errors=True)
-        raise UserError(f"what Kaggle sent {wrong} and was deleted; run the same command again, {BY_HAND}")
+        shutil.rmtree(file.parent, ignore_errors=True)
+        raise UserError(f"the file from Kaggle {wrong} and was deleted; run the same command again, {BY_HAND}")

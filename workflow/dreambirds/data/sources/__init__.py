@@ -1,1 +1,1 @@
-"""Data sources: one module each, with its layout, its classes, its images, and what it downloads."""
+"""Data sources, one module each: layout, classes, images and downloads."""

@@ -1,7 +1,7 @@
-"""List the classes, images and files of a data set, whatever its source.
+"""List the classes, images and files of a data set, for any source.
 
-Each function takes the config's section ``dataset`` with all defaults. This module imports all others of the package,
-so that each registers its source. None of them imports torch.
+Each function takes the config's section ``dataset`` with all defaults. This module imports all other modules of the
+package, so that each registers its source. None of them imports torch.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,77 +24,77 @@ RESOURCES: dict[str, Resource] = {name: source.resource for name, source in SOUR
 
 
 def check_keys(dataset: dict) -> None:
-    """Raise UserError unless the keys of the section fit its source, wherever the data lies."""
+    """Raise UserError unless the keys of the section fit its source."""
     SOURCES[dataset["source"]].check_keys(dataset)
 
 
 def list_labels(dataset: dict) -> list[Label]:
     """Return the classes that a study trains on, in the order of their class numbers.
 
-    Raises UserError if the path does not hold what the source requires, or a wanted label is not there. Reads names and
-    small tables only.
+    Raises UserError if the path does not have the layout of the source, or a requested label does not exist. Reads only
+    file names and small tables.
     """
     source = SOURCES[dataset["source"]]
     source.check_keys(dataset)
     source.check_path(dataset["path"])
-    with _plain_errors(dataset):
+    with _user_errors(dataset):
         found = source.labels(_find(source, dataset), dataset)
     if len(found) < 2:
         raise UserError(
-            f"dataset.path: '{dataset['path']}' has photographs of {len(found)} class(es), not of 2 or more"
+            f"dataset.path: '{dataset['path']}' contains photographs of {len(found)} class(es); at least 2 are needed"
         )
     chosen = choose_labels(found, dataset["labels"], "dataset.labels")
     if len(chosen) < 2:
-        raise UserError("dataset.labels: must name at least 2 classes, since a classifier has to tell them apart")
+        raise UserError("dataset.labels: must name at least 2 classes, because a classifier distinguishes classes")
     return chosen
 
 
 def list_photographs(dataset: dict, labels: list[Label]) -> list[Photograph] | list[Drawing]:
-    """Return the images of these classes, by class and then by file; some are known to have a `problem`.
+    """Return the images of these classes, sorted by class and then by file.
 
-    The log records where tables and folders disagree. Raises UserError for a wrong table, and for a class with too few
-    photographs or none to train on.
+    An image that is known to be unreadable has a `problem`. The log records where tables and folders disagree. Raises
+    UserError for an invalid table, and for a class with too few photographs or none for training.
     """
     source = SOURCES[dataset["source"]]
-    with _plain_errors(dataset):
+    with _user_errors(dataset):
         photographs = source.photographs(_find(source, dataset), dataset, labels)
     _check_parts(photographs, labels, dataset)
     return photographs
 
 
 def list_files(dataset: dict, labels: list[Label]) -> dict[str, Path]:
-    """Return the photographs and tables that decide what is learnt, by their names below the layout's root.
+    """Return the photographs and tables that training depends on, by relative name.
 
-    A zip stands for all that it contains. Some may not be there; files that are never opened are left out. A source
-    that reads nothing has none.
+    Names are relative to the layout's root. A zip represents all files that it contains. Some files may not exist;
+    files that are never opened are excluded. A source that reads no files has none.
     """
     source = SOURCES[dataset["source"]]
-    with _plain_errors(dataset):
+    with _user_errors(dataset):
         tree = _find(source, dataset)
         tables = source.tables(tree, dataset) if tree else []
     return _by_name(tree, list_photographs(dataset, labels), tables) if tree else {}
 
 
 def check_competition(dataset: dict) -> None:
-    """Raise UserError unless the source is a competition, which takes submissions."""
+    """Raise UserError unless the source is a competition that accepts submissions."""
     SOURCES[dataset["source"]].check_competition()
 
 
 def list_tests(dataset: dict) -> list[tuple[str, Photograph]]:
-    """Return the competition's test images, each with its name in a submission, in the submission's order.
+    """Return the competition's test images in the order of a submission.
 
-    Raises UserError if the source is not a competition, or if there are none.
+    Each has its name in the submission. Raises UserError if the source is not a competition, or has no test images.
     """
     source = SOURCES[dataset["source"]]
     source.check_competition()
-    with _plain_errors(dataset):
+    with _user_errors(dataset):
         return source.tests(_find(source, dataset))
 
 
 def list_test_files(dataset: dict) -> dict[str, Path]:
-    """Return the test images and tables that decide a submission besides the model, as `list_files` does."""
+    """Return the test images and tables of a submission, like `list_files`."""
     source, tests = SOURCES[dataset["source"]], list_tests(dataset)
-    with _plain_errors(dataset):
+    with _user_errors(dataset):
         tree = _find(source, dataset)
         return _by_name(tree, [photograph for _, photograph in tests], source.test_tables(tree))
 
@@ -102,25 +102,28 @@ def list_test_files(dataset: dict) -> dict[str, Path]:
 def _by_name(tree: Tree, photographs: list[Photograph], tables: list[str]) -> dict[str, Path]:
     if tree.zipped:
         return {tree.file.name: tree.file}
-    files = [*(photograph.file for photograph in photographs), *(tree.place(name)[0] for name in tables)]
+    files = [*(photograph.file for photograph in photographs), *(tree.locate(name)[0] for name in tables)]
     return {str(file).removeprefix(f"{tree.file}/"): file for file in files if is_opened(file)}
 
 
 def _find(source: Source, dataset: dict) -> Tree | None:
-    """Return where the source's layout lies, None if it needs no path. Raises UserError with what was expected."""
+    """Return the tree with the source's layout, or None if the source needs no path.
+
+    Raises UserError, with the expected layout, if there is none.
+    """
     if not source.needs_path:
         return None
     path = expand(dataset["path"])
     tree = source.find(path)
     other = "" if tree and source.has_photographs(tree) else _recognize(path, source)
     if tree is None or other:
-        reason = source.misfit(path) if tree is None else "holds no photographs of classes"
+        reason = source.misfit(path) if tree is None else "contains no photographs of classes"
         raise UserError(f"dataset.path: '{dataset['path']}' {reason}{other}")
     return tree
 
 
 def _recognize(path: Path, source: Source) -> str:
-    """Return the end of a sentence that names the other source whose layout this is, empty if there is none."""
+    """Return the end of an error that names the source with this layout, or ''."""
     for other in reversed(by_strictness()):
         if other is not source:
             try:
@@ -133,14 +136,14 @@ def _recognize(path: Path, source: Source) -> str:
 
 
 @contextmanager
-def _plain_errors(dataset: dict) -> Iterator[None]:
-    """Turn an OSError into a UserError of one sentence."""
+def _user_errors(dataset: dict) -> Iterator[None]:
+    """Turn an OSError into a UserError about `dataset.path`."""
     try:
         yield
     except OSError as error:
-        named = f" '{error.filename}'" if error.filename else ""
+        file = f" '{error.filename}'" if error.filename else ""
         reason = error.strerror or str(error)
-        raise UserError(f"dataset.path: '{dataset['path']}' can't be read:{named} {reason}") from error
+        raise UserError(f"dataset.path: '{dataset['path']}' cannot be read:{file} {reason}") from error
 
 
 def _check_parts(photographs: list[Photograph] | list[Drawing], labels: list[Label], dataset: dict) -> None:
@@ -151,20 +154,23 @@ def _check_parts(photographs: list[Photograph] | list[Drawing], labels: list[Lab
     for label, found in parts.items():
         if set(found) == {"validation"}:
             raise UserError(
-                f"dataset.path: class '{label.label}' has photographs to validate with, and none to train on; set "
-                "dataset.split to random, or leave it out of dataset.labels"
+                f"dataset.path: class '{label.label}' has photographs for validation but none for training; set "
+                "dataset.split to random, or remove the class from dataset.labels"
             )
     few = [label for label, found in parts.items() if len(found) < 2 and "train" not in found]
     if few:
-        count, more = len(parts[few[0]]), f", and {len(few) - 1} more have too few" if len(few) > 1 else ""
+        count, more = len(parts[few[0]]), f", and {len(few) - 1} more classes have too few" if len(few) > 1 else ""
         raise UserError(
             f"dataset.path: class '{few[0].folder}' in '{dataset['path']}' has {count} photograph(s){more}; "
-            "at least 2 JPEG, PNG or WebP files are needed; add some, or leave the class out of dataset.labels"
+            "at least 2 JPEG, PNG or WebP files are needed; add some, or remove the class from dataset.labels"
         )
 
 
 def missing(config: Mapping) -> Resource | None:
-    """Return what a study must download before its classes can be known; None if it names its data, or has it."""
+    """Return the resource that a study must download before its classes are known.
+
+    Return None if the config sets the path of the data, or if the data is already downloaded.
+    """
     dataset = config.get("dataset")
     source = dataset.get("source") if isinstance(dataset, Mapping) else None
     resource = RESOURCES.get(source) if isinstance(source, str) else None
@@ -172,7 +178,7 @@ def missing(config: Mapping) -> Resource | None:
 
 
 def locate(config: dict) -> dict:
-    """Return a checked config whose `dataset.path` is filled in where its data has been downloaded."""
+    """Return a checked config with `dataset.path` set if its data was downloaded."""
     dataset = config["dataset"]
     resource = RESOURCES.get(dataset["source"])
     if resource is None or dataset["path"] is not None:

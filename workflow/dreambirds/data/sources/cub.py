@@ -1,4 +1,4 @@
-"""CUB-200-2011 and NABirds as they are published: tables of images, classes, split and boxes, pictures in `images`."""
+"""The published layout of CUB-200-2011 and NABirds: tables, and a folder `images`."""
 
 import logging
 import math
@@ -16,13 +16,13 @@ from dreambirds.errors import UserError
 IMAGES, IMAGE_CLASSES, CLASSES = "images.txt", "image_class_labels.txt", "classes.txt"
 SPLIT, BOXES = "train_test_split.txt", "bounding_boxes.txt"
 PARTS = {"1": "train", "0": "validation"}
-GONE = "images.txt names the file, but there is none"
+GONE = "listed in images.txt, but the file does not exist"
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image of the tables: its id, its path below `images`, its class number, and the line that names it."""
+    """One image of the tables: id, path below `images`, class number, and line."""
 
     id: str
     path: str
@@ -32,7 +32,7 @@ class Row:
 
 @source("cub")
 class Cub(Source):
-    """The layout of CUB-200-2011 and NABirds: `images.txt`, the tables that belong to it, and the folder `images`."""
+    """CUB-200-2011 and NABirds: `images.txt`, further tables, and a folder `images`."""
 
     strictness = 3
     has_boxes = True
@@ -47,45 +47,48 @@ class Cub(Source):
     )
 
     def find(self, path: Path) -> Tree | None:
-        """Return the tree that holds `images.txt`: at the path or in a sub-folder of it; None if there is none.
+        """Return the tree that contains `images.txt`, or None.
 
-        Raises UserError if the tables that belong to it are not there.
+        It is at the path or in a sub-folder of it. Raises UserError if one of the required tables is missing.
         """
         tree = find_below(Tree(path), lambda tree: tree.has(IMAGES))
         missing = [name for name in (IMAGE_CLASSES, CLASSES) if tree and not tree.has(name)]
         if missing:
-            raise UserError(f"dataset.path: '{tree.say(IMAGES)}' has no '{missing[0]}' beside it")
+            raise UserError(f"dataset.path: '{missing[0]}' is missing next to '{tree.full_name(IMAGES)}'")
         return tree
 
     def misfit(self, path: Path) -> str:
-        """Return what was expected there."""
-        what = f"'{IMAGES}' with '{IMAGE_CLASSES}' and '{CLASSES}' beside it"
-        return f"holds no {what}" if path.exists() else f"is not there; it must hold {what}"
+        """Return the end of an error: what was expected at the path."""
+        files = f"'{IMAGES}', '{IMAGE_CLASSES}' and '{CLASSES}'"
+        return f"must contain {files}" if path.exists() else f"does not exist; it must contain {files}"
 
     def labels(self, tree: Tree, dataset: dict) -> list[Label]:
-        """Return the classes that have images, by number. Raises UserError, with file and line, for a wrong table."""
+        """Return the classes that have images, by number.
+
+        Raises UserError, with file and line, for an invalid table.
+        """
         if dataset["crop_margin"] is not None and not tree.has(BOXES):
-            raise UserError(f"dataset.crop_margin: must be null, since there is no '{tree.say(BOXES)}'")
+            raise UserError(f"dataset.crop_margin: must be null, because '{tree.full_name(BOXES)}' does not exist")
         return list(_labels(*_read(tree)).values())
 
     def photographs(self, tree: Tree, dataset: dict, labels: list[Label]) -> list[Photograph]:
-        """Return the photographs of these classes, by file, with their part and box where these are asked for.
+        """Return the photographs of these classes, by file.
 
-        An image whose file is not there has a `problem`.
+        They have their part and box if the config requests these. An image whose file is missing has a `problem`.
         """
         rows, names = _read(tree)
         label_of = _labels(rows, names)
         if len(names) > len(label_of):
-            log.info("%d class(es) of %s have no images and are left out", len(names) - len(label_of), CLASSES)
+            log.info("%d class(es) of %s have no images and are skipped", len(names) - len(label_of), CLASSES)
         given, cropped = dataset["split"] == "given" and tree.has(SPLIT), dataset["crop_margin"] is not None
         parts = _of_images(tree, SPLIT, rows, _part) if given else {}
         boxes = _of_images(tree, BOXES, rows, _box) if cropped else {}
-        there = _files_there(tree, rows)
+        existing = _existing_files(tree, rows)
         photographs: dict[Label, list[Photograph]] = {label: [] for label in labels}
         for row in sorted(rows, key=lambda row: row.path):
             if label_of[row.number] in photographs:
-                label, problem = label_of[row.number], "" if row.path in there else GONE
-                file, _ = tree.place(f"images/{row.path}")
+                label, problem = label_of[row.number], "" if row.path in existing else GONE
+                file, _ = tree.locate(f"images/{row.path}")
                 of_image = {"part": parts.get(row.id, ""), "box": boxes.get(row.id)}
                 photographs[label].append(Photograph(label, file, **of_image, problem=problem))
         return [photograph for label in labels for photograph in photographs[label]]
@@ -114,43 +117,46 @@ def _names(name: str, folder: str) -> tuple[str, str, str]:
 
 
 def _read(tree: Tree) -> tuple[list[Row], dict[int, str]]:
-    """Return the images, and the names of all classes by number. Raises UserError for an image of no class."""
+    """Return the images, and the names of all classes by number.
+
+    Raises UserError for an image without a class.
+    """
     classes = _read_table(tree, CLASSES, str, key=int)
     class_of = _read_table(tree, IMAGE_CLASSES, int)
     rows = []
     for key, (path, line) in _read_table(tree, IMAGES, _path).items():
         if key not in class_of:
-            raise UserError(f"{where(tree, IMAGES, line)} the image '{key}' has no class in '{IMAGE_CLASSES}'")
-        number, its_line = class_of[key]
+            raise UserError(f"{where(tree, IMAGES, line)} image '{key}' has no class in '{IMAGE_CLASSES}'")
+        number, class_line = class_of[key]
         if number not in classes:
-            raise UserError(f"{where(tree, IMAGE_CLASSES, its_line)} the class {number} is not in '{CLASSES}'")
+            raise UserError(f"{where(tree, IMAGE_CLASSES, class_line)} class {number} is not in '{CLASSES}'")
         rows.append(Row(key, path, number, line))
     return rows, {number: name for number, (name, _) in classes.items()}
 
 
 def _of_images(tree: Tree, name: str, rows: list[Row], parse: Callable[[str], Any]) -> dict[str, Any]:
-    """Return what a table says of each image. Raises UserError if it leaves one out."""
+    """Return a table's value for each image. Raises UserError if one is missing."""
     table = _read_table(tree, name, parse)
     for row in rows:
         if row.id not in table:
-            raise UserError(f"{where(tree, IMAGES, row.line)} the image '{row.id}' is not in '{name}'")
+            raise UserError(f"{where(tree, IMAGES, row.line)} image '{row.id}' is not in '{name}'")
     return {key: value for key, (value, _) in table.items()}
 
 
 def _read_table(tree: Tree, name: str, parse: Callable, key: Callable = str) -> dict[Any, tuple[Any, int]]:
-    """Return {key: (value, line)} of a table whose lines are a key, spaces and a value.
+    """Return {key: (value, line)} of a table with a key, spaces and a value per line.
 
-    Raises UserError, with the line, if one is not so or repeats a key.
+    Raises UserError, with the line, if a line has another form or repeats a key.
     """
     table = {}
     for line, text in enumerate(tree.lines(name), 1):
         try:
-            word, value = text.split(maxsplit=1)
-            entry = key(word), parse(value.rstrip())
+            identifier, value = text.split(maxsplit=1)
+            entry = key(identifier), parse(value.rstrip())
         except ValueError as error:
             raise UserError(f"{where(tree, name, line)} must be {FORMS[name]}, not '{text[:80]}'") from error
         if entry[0] in table:
-            raise UserError(f"{where(tree, name, line)} '{word}' is there already, in line {table[entry[0]][1]}")
+            raise UserError(f"{where(tree, name, line)} '{identifier}' is already in line {table[entry[0]][1]}")
         table[entry[0]] = entry[1], line
     return table
 
@@ -174,7 +180,7 @@ def _box(value: str) -> tuple[float, float, float, float]:
     return x, y, width, height
 
 
-def _files_there(tree: Tree, rows: list[Row]) -> set[str]:
+def _existing_files(tree: Tree, rows: list[Row]) -> set[str]:
     folders = {row.path.rpartition("/")[0] for row in rows}
     return {
         f"{folder}/{file}" if folder else file

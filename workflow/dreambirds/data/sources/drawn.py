@@ -1,4 +1,4 @@
-"""Birds drawn by code: 8 species, as many images of each as the config asks for."""
+"""Birds drawn by code: 8 species, with `images_per_label` images each."""
 
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,13 @@ from dreambirds.data.synthetic import SPECIES, draw_bird
 
 @source("drawn")
 class Drawn(Source):
-    """Birds that are drawn, so that nothing has to be found or read."""
+    """Drawn birds, which need no files."""
 
     strictness = 0
     needs_path = False
 
     def find(self, path: Path) -> Tree | None:
-        """Return None: no layout on disk is one of drawn birds."""
+        """Return None: drawn birds have no layout on disk."""
         return None
 
     def labels(self, tree: Tree | None, dataset: dict) -> list[Label]:
@@ -27,7 +27,7 @@ class Drawn(Source):
         return [Label(label, species.name) for label, species in SPECIES.items()]
 
     def photographs(self, tree: Tree | None, dataset: dict, labels: list[Label]) -> list[Drawing]:
-        """Return what draws the birds, by class and then by number."""
+        """Return the drawings, sorted by class and then by number."""
         return [
             Drawing(label, partial(draw, label.label, number, seed=dataset["seed"], facing=dataset["facing"]))
             for label in labels
@@ -36,7 +36,10 @@ class Drawn(Source):
 
 
 def draw(species: str, number: int, side: int, seed: int, facing: str) -> Image.Image:
-    """Return an image of one bird, `side` pixels wide and high, which depends on nothing but the arguments."""
+    """Return a square image of one bird, which depends only on the arguments.
+
+    `side` is its width and height in pixels.
+    """
     from dreambirds.seeding import label_rng  # imports torch
 
     return draw_bird(species, label_rng(seed, species, number), side, facing)

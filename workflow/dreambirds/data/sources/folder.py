@@ -1,4 +1,4 @@
-"""One sub-folder per class, also below `train` and `val`."""
+"""A folder with one sub-folder per class, directly or below `train` and `val`."""
 
 from pathlib import Path
 
@@ -13,21 +13,21 @@ PARTS = ("train", "validation")
 
 @source("folder")
 class Folder(Source):
-    """A folder with one sub-folder per class, or with such folders below `train` and `val`."""
+    """A folder with one sub-folder per class, directly or below `train` and `val`."""
 
     strictness = 1
-    path_holds = "a folder with one sub-folder a class"
+    path_content = "a folder with one sub-folder per class"
 
     def find(self, path: Path) -> Tree | None:
-        """Return the tree of a folder that has sub-folders, None if it has fewer than two and no `train`."""
+        """Return the tree of a folder with at least two sub-folders or a `train`, or None."""
         tree = Tree(path)
         return tree if path.is_dir() and (len(_classes(tree)) > 1 or _parts(tree)) else None
 
     def misfit(self, path: Path) -> str:
-        """Return what was expected there."""
+        """Return the end of an error: what was expected at the path."""
         if not path.is_dir():
             return f"is {'a file, not' if path.exists() else 'not'} a folder"
-        return f"must hold at least 2 sub-folders, one a class; it has {len(_classes(Tree(path)))}"
+        return f"must contain at least 2 sub-folders, one per class; it has {len(_classes(Tree(path)))}"
 
     def has_photographs(self, tree: Tree) -> bool:
         """Return whether any class has a photograph."""
@@ -37,30 +37,32 @@ class Folder(Source):
     def labels(self, tree: Tree, dataset: dict) -> list[Label]:
         """Return the classes, by name.
 
-        Raises UserError for a class that is only below `val` where the split is given, and for a `train` without a
-        `val`.
+        Raises UserError for a class that is only in `val` if the split is given, and for a `train` without a `val`.
         """
         parts = _parts(tree)
-        if _is_alone(tree):
-            place = tree.say("")
+        if _is_train_only(tree):
+            root = tree.full_name("")
             raise UserError(
-                f"dataset.path: '{place}' has classes below 'train' but no 'val' beside it; name '{place}/train'"
+                f"dataset.path: '{root}' has classes in 'train' but no folder 'val'; add it, or use '{root}/train'"
             )
         found = {part: _classes(tree, folder) for part, folder in (parts or {"train": ""}).items()}
         names = sorted({name for classes in found.values() for name in classes})
-        lonely = [name for name in names if name not in found["train"]]
-        if lonely and dataset["split"] == "given":
+        untrained = [name for name in names if name not in found["train"]]
+        if untrained and dataset["split"] == "given":
             raise UserError(
-                f"dataset.path: class '{lonely[0]}' is only below '{parts['validation']}' in '{tree.say('')}', so "
-                "there is nothing to learn it from; put it below 'train' too, or set dataset.split to random"
+                f"dataset.path: class '{untrained[0]}' is only in '{parts['validation']}' of '{tree.full_name('')}'; "
+                "add it to 'train', or set dataset.split to random"
             )
         return make_labels((name, readable(name), name) for name in names)
 
     def photographs(self, tree: Tree, dataset: dict, labels: list[Label]) -> list[Photograph]:
-        """Return the photographs of these classes, those that train first; a given split is that of the folders."""
+        """Return the photographs of these classes, training images first.
+
+        A given split is that of the folders.
+        """
         given, parts = dataset["split"] == "given", _parts(tree) or {"": ""}
         return [
-            Photograph(label, *tree.place(_join(_join(folder, label.folder), name)), part=part if given else "")
+            Photograph(label, *tree.locate(_join(_join(folder, label.folder), name)), part=part if given else "")
             for label in labels
             for part, folder in parts.items()
             for name in tree.photographs(_join(folder, label.folder))
@@ -72,7 +74,10 @@ def _classes(tree: Tree, folder: str = "") -> list[str]:
 
 
 def _parts(tree: Tree) -> dict[str, str]:
-    """Return the folders of the two parts, {} where `train` and `val` are classes or not there."""
+    """Return the folders of the two parts, or {} if `train` and `val` are not parts.
+
+    They may be missing, or be classes themselves.
+    """
     folders = _classes(tree)
     validation = [name for name in VALIDATION if name in folders]
     both = ["train", *validation]
@@ -81,12 +86,13 @@ def _parts(tree: Tree) -> dict[str, str]:
     if not any(_classes(tree, name) for name in both):
         return {}
     if len(validation) > 1:
-        raise UserError(f"dataset.path: '{tree.say('')}' holds '{validation[0]}' and '{validation[1]}'; keep one")
+        both_names = f"'{validation[0]}' and '{validation[1]}'"
+        raise UserError(f"dataset.path: '{tree.full_name('')}' contains both {both_names}; keep one")
     return dict(zip(PARTS, both, strict=True))
 
 
-def _is_alone(tree: Tree) -> bool:
-    """Tell whether there is a `train` of classes with no `val` beside it."""
+def _is_train_only(tree: Tree) -> bool:
+    """Return whether there is a `train` with classes but no `val`."""
     if set(VALIDATION) & set(_classes(tree)):
         return False
     return bool(_classes(tree, "train")) and not tree.photographs("train")

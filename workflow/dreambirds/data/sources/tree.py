@@ -1,4 +1,4 @@
-"""Folders and zip archives as one kind of tree of files."""
+"""A common interface to folders and zip archives."""
 
 import os
 import struct
@@ -13,17 +13,17 @@ from pathlib import Path
 from dreambirds.data.image_files import EXTENSIONS, check_size
 from dreambirds.errors import UserError
 
-ENCRYPTED = 0x1  # of the flags of a member
-DEEPEST = 50  # folders inside each other; what lies deeper is left out
+ENCRYPTED = 0x1  # flag bit of a member
+DEEPEST = 50  # nested folders; deeper files are ignored
 _lock = threading.Lock()
 ENDINGS = tuple(EXTENSIONS)
 
 
 class Archive:
-    """An open zip, and what each of its folders holds: {folder: (sub-folders, files)}, both sorted."""
+    """An open zip, and its `index`: {folder: (sub-folders, files)}, both sorted."""
 
     def __init__(self, file: Path):
-        """Open the zip and go through its directory once. Raises OSError or zipfile.BadZipFile."""
+        """Open the zip and index its directory. Raises OSError or zipfile.BadZipFile."""
         self.zip = zipfile.ZipFile(file)
         folders: dict[str, set[str]] = {"": set()}
         files: dict[str, set[str]] = {}
@@ -38,18 +38,18 @@ class Archive:
 
 
 def open_archive(file: Path) -> Archive:
-    """Return the open zip, the same for as long as the file stays as it is.
+    """Return the open zip; it is cached until the file changes.
 
-    Raises OSError, with the reason, if it is no zip that can be read.
+    Raises OSError, with the reason, if the file is not a readable zip.
     """
     with _lock:
         return _open_archive(file)
 
 
 def read_member(file: Path, member: str) -> bytes:
-    """Return what the zip holds under this name, no more than it says it does.
+    """Return the contents of a member, of the size that the zip's directory records.
 
-    Raises OSError, with the reason, if that can't be read, or is too much.
+    Raises OSError, with the reason, if the member cannot be read or is too large.
     """
     with _lock:
         archive = _open_archive(file)
@@ -59,17 +59,18 @@ def read_member(file: Path, member: str) -> bytes:
             if info.flag_bits & ENCRYPTED:
                 raise OSError("encrypted in the zip")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise OSError("the zip holds it compressed in another way than deflated")  # nothing bounds the others
+                # the other methods could exhaust the memory
+                raise OSError("compressed in the zip with another method than deflate")
             with archive.zip.open(info) as file:
                 return _read(file, info.file_size)
         except KeyError as error:
-            raise OSError("the zip holds no such file") from error
+            raise OSError("the zip contains no such file") from error
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-            raise OSError(f"damaged or not readable in the zip: {error}") from error
+            raise OSError(f"damaged or unreadable in the zip: {error}") from error
 
 
 def _read(file: zipfile.ZipExtFile, size: int) -> bytes:
-    """Return `size` bytes, asked for as such since the file unpacks all that there is when it is asked for all."""
+    """Return `size` bytes; ``read()`` without a size could unpack much more."""
     contents = file.read(size)
     if len(contents) < size or file.read(1):
         raise EOFError(f"{len(contents)} bytes instead of {size}")
@@ -77,15 +78,15 @@ def _read(file: zipfile.ZipExtFile, size: int) -> bytes:
 
 
 def _open_archive(file: Path) -> Archive:
-    about = file.stat()
+    status = file.stat()
     try:
-        return _kept(file, about.st_size, about.st_mtime_ns, os.getpid())
+        return _cached_archive(file, status.st_size, status.st_mtime_ns, os.getpid())
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-        raise OSError(f"no zip, or a damaged one: {error}") from error
+        raise OSError(f"not a zip, or a damaged one: {error}") from error
 
 
 @lru_cache(maxsize=2)
-def _kept(file: Path, size: int, changed: int, process: int) -> Archive:
+def _cached_archive(file: Path, size: int, changed: int, process: int) -> Archive:
     return Archive(file)
 
 
@@ -99,14 +100,17 @@ def _add_folder(folder: str, folders: dict[str, set[str]]) -> None:
 
 @dataclass(frozen=True)
 class Tree:
-    """A folder on disk, or a zip. Names below it are parted by ``/``; the root's own is empty."""
+    """A folder on disk, or a zip. Names use ``/``; that of the root is empty."""
 
     file: Path
     zipped: bool = False
     prefix: str = ""
 
     def listing(self, name: str = "") -> tuple[list[str], list[str]]:
-        """Return the sub-folders and the files directly in a folder, each sorted; none if there is no such folder."""
+        """Return the sub-folders and the files directly in a folder, each sorted.
+
+        Both are empty if the folder does not exist.
+        """
         if self.zipped:
             return open_archive(self.file).index.get(self._full(name), ([], []))
         folders, files = [], []
@@ -119,12 +123,15 @@ class Tree:
         return sorted(folders), sorted(files)
 
     def photographs(self, name: str) -> list[str]:
-        """Return what is called as a photograph is directly in a folder, sorted; what is hidden is left out."""
+        """Return the names with a photograph's extension in a folder, sorted.
+
+        Sub-folders are not searched, and hidden names are skipped.
+        """
         folders, files = self.listing(name)
         return sorted(file for file in [*folders, *files] if file[:1] != "." and file.lower().endswith(ENDINGS))
 
-    def place(self, name: str) -> tuple[Path, str]:
-        """Return the file on disk, and the member's name if that is a zip."""
+    def locate(self, name: str) -> tuple[Path, str]:
+        """Return the file on disk, and the name of the member if that is a zip."""
         return (self.file, self._full(name)) if self.zipped else (self.file / name, "")
 
     def below(self, name: str) -> "Tree":
@@ -132,25 +139,25 @@ class Tree:
         return Tree(self.file, True, self._full(name)) if self.zipped else Tree(self.file / name)
 
     def has(self, name: str) -> bool:
-        """Tell whether there is a file of this name."""
+        """Return whether a file of this name exists."""
         folder, _, file = name.rpartition("/")
         return file in self.listing(folder)[1] if self.zipped else (self.file / name).is_file()
 
     def lines(self, name: str) -> list[str]:
-        """Return the lines of a text file, whatever ends them; blank ones at its end and a byte-order mark are dropped.
+        """Return the lines of a UTF-8 text file, with any line endings.
 
-        Raises UserError if it is no UTF-8.
+        A byte-order mark and blank lines at the end are dropped. Raises UserError if the file is not UTF-8.
         """
-        file, member = self.place(name)
+        file, member = self.locate(name)
         try:
             text = (read_member(file, member) if member else file.read_bytes()).decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise UserError(f"dataset.path: '{self.say(name)}' is no UTF-8 text ({error.reason})") from error
+            raise UserError(f"dataset.path: '{self.full_name(name)}' is not UTF-8 text ({error.reason})") from error
         return text.replace("\r\n", "\n").replace("\r", "\n").rstrip().split("\n") if text.strip() else []
 
-    def say(self, name: str) -> str:
-        """Return a file's whole name for people."""
-        file, member = self.place(name)
+    def full_name(self, name: str) -> str:
+        """Return the full path of a file, for messages."""
+        file, member = self.locate(name)
         return str(file / member)
 
     def _full(self, name: str) -> str:
@@ -160,30 +167,33 @@ class Tree:
 def _is_folder(entry: os.DirEntry) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads round in a circle, or to where one may not look
+    except OSError:  # a circular link, or no permission
         return False
 
 
 def find_below(tree: Tree, fits: Callable[[Tree], bool]) -> Tree | None:
-    """Return the tree itself or the only one of its sub-folders that fits, None if none does.
+    """Return the tree, or its only sub-folder, for which `fits` is true; None if none.
 
-    Raises UserError if several do.
+    Raises UserError if several sub-folders fit.
     """
     if fits(tree):
         return tree
     found = [name for name in tree.listing()[0] if not name.startswith(".") and _fits(tree.below(name), fits)]
     if len(found) > 1:
-        raise UserError(f"dataset.path: '{tree.say('')}' holds several data sets, {', '.join(found)}; name one of them")
+        names = ", ".join(found)
+        raise UserError(
+            f"dataset.path: '{tree.full_name('')}' contains several data sets ({names}); choose one of them"
+        )
     return tree.below(found[0]) if found else None
 
 
 def _fits(tree: Tree, fits: Callable[[Tree], bool]) -> bool:
     try:
         return fits(tree)
-    except PermissionError:  # another's folder beside the one that is looked for
+    except PermissionError:  # an unrelated folder
         return False
 
 
 def where(tree: Tree, name: str, number: int) -> str:
-    """Return how a sentence begins that is about a line, counted from 1, of a table."""
-    return f"dataset.path: '{tree.say(name)}', line {number}:"
+    """Return the start of an error about a line of a table, counted from 1."""
+    return f"dataset.path: '{tree.full_name(name)}', line {number}:"

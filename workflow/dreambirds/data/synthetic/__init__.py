@@ -1,4 +1,4 @@
-"""A training set drawn by code: `draw_bird` makes a picture of any of the `SPECIES`."""
+"""A training set drawn by code: `draw_bird` draws one of the `SPECIES`."""
 
 from dreambirds.data.synthetic.bird import draw_bird
 from dreambirds.data.synthetic.species import SPECIES

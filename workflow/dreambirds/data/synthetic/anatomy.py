@@ -1,4 +1,4 @@
-"""Poses, and the songbird figure a pose and a species give: where each part lies."""
+"""Poses, and the positions of a songbird's parts for a pose and a species."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ _WING_LOWER = np.array(
 
 @dataclass(frozen=True)
 class Pose:
-    """Angles in degrees; `wings` is "folded", "lifted" or "open"; `narrow` squeezes for a 3/4 view."""
+    """A pose; angles are in degrees.
+
+    `wings` is "folded", "lifted" or "open". `narrow` compresses the bird horizontally, for a 3/4 view.
+    """
 
     pitch: float
     head: float
@@ -63,7 +66,7 @@ class Pose:
 
     @classmethod
     def random(cls, rng: np.random.Generator, grounded: bool) -> Pose:
-        """Draw a pose; birds on the ground hold the body flatter."""
+        """Draw a random pose; the body of a bird on the ground is more horizontal."""
         kind = str(rng.choice(["folded", "lifted", "open"], p=[0.7, 0.2, 0.1]))
         return cls(
             pitch=float(rng.uniform(14, 34) if grounded else rng.uniform(20, 52)),
@@ -80,7 +83,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Songbird:
-    """A posed songbird in body lengths, y up, standing with its feet at the origin."""
+    """A posed songbird, in body lengths, y up, with its feet at the origin."""
 
     body: Frame
     head: Frame
@@ -93,7 +96,7 @@ class Songbird:
     open_wings: bool
 
     def extent(self) -> Points:
-        """All points that must stay inside the frame, (n, 2)."""
+        """Return the points that must be inside the frame, (n, 2)."""
         bill = self.head.at([(2.0, 0.0), (0.0, 1.3)])
         parts = [self.outline, bill, np.array([(-0.18, -0.06), (0.22, -0.06)]), *self.tail]
         if self.crest is not None:
@@ -115,7 +118,7 @@ def _outline(species: Species, body: Frame, head: Frame) -> Points:
     radius = species.head_radius
     face = np.stack([np.cos(_HEAD_ANGLES), np.sin(_HEAD_ANGLES)], axis=1)
     face, torso = face * radius + head.origin, body.at(_TORSO)
-    # A throat slightly inside the line from breast to chin joins them at any pitch.
+    # A throat point slightly inside the line from breast to chin joins them at any pitch.
     throat = (torso[-1] + face[0]) / 2
     throat += (np.asarray(head.origin) - throat) * 0.13
     return curve(np.concatenate([torso, throat[None], face]))
@@ -135,10 +138,10 @@ def _crest(species: Species, head: Frame) -> Points | None:
 def _tail(species: Species, pose: Pose, body: Frame) -> tuple[Points, ...]:
     tail = species.tail
     feathers = []
-    for place in (-1.0, 1.0, -0.5, 0.5, 0.0):
-        root = np.array([-0.42, place * tail.width * 0.35])
-        reach = tail.length + 0.14 - tail.notch * (1 - abs(place))
-        direction = turn(np.array([[-1.0, 0.0]]), pose.tail + place * pose.fan)[0]
+    for side in (-1.0, 1.0, -0.5, 0.5, 0.0):
+        root = np.array([-0.42, side * tail.width * 0.35])
+        reach = tail.length + 0.14 - tail.notch * (1 - abs(side))
+        direction = turn(np.array([[-1.0, 0.0]]), pose.tail + side * pose.fan)[0]
         tip = root + direction * reach
         feather = blade(root, tip, tail.width * 0.62)
         feathers.append(turn(feather, body.angle) + body.origin)
@@ -156,15 +159,15 @@ def _legs(species: Species, pose: Pose, body: Frame) -> tuple[tuple[Points, Poin
 
 
 def open_arm(bird: Songbird, far: bool) -> tuple[Points, Points]:
-    """Shoulder and wrist of a raised wing; the far wing sits further forward."""
-    # Leaning the wings back keeps the crest clear of them.
+    """Return shoulder and wrist of a raised wing; the far wing is further forward."""
+    # The wings lean back so that they do not cover the crest.
     lean = 24 + bird.body.angle * 0.3 - (11 if far else 0)
     shoulder = bird.body.at([(0.24 if far else 0.16, 0.3 if far else 0.2)])[0]
     return shoulder, shoulder + turn(np.array([[0.0, 0.36]]), lean)[0]
 
 
 def open_feather(shoulder: Points, wrist: Points, step: float) -> Points:
-    """One flight feather of a raised wing, from the innermost (`step` 0) to the outermost (1)."""
+    """Return one flight feather of a raised wing: `step` 0 is innermost, 1 outermost."""
     arm = wrist - shoulder
     direction = turn(arm[None] / np.hypot(*arm), 92 - 74 * step)[0]
     root = shoulder + arm * min(1.0, step * 1.6)
@@ -173,14 +176,14 @@ def open_feather(shoulder: Points, wrist: Points, step: float) -> Points:
 
 
 def songbird(species: Species, pose: Pose) -> Songbird:
-    """Put a songbird together; see `Songbird` for its units."""
+    """Return a songbird of a species in a pose; see `Songbird` for its units."""
     half = species.depth / 2
     lowest = turn(np.array([(-0.08, -half)]), pose.pitch)[0]
     body = Frame((float(-lowest[0] - 0.03), float(species.leg - lowest[1])), pose.pitch, (1.0, half))
     head = _head_frame(species, pose, body)
     shoulder = body.at([(0.33, 0.2)])[0]
     wing_angle = 180 + pose.pitch + 5 + pose.wing_turn
-    # y is mirrored so that the wing's upper edge stays up although the wing points backwards.
+    # y is flipped so that the wing's upper edge is up although the wing points backward.
     wing = Frame((float(shoulder[0]), float(shoulder[1])), wing_angle, (0.98, -half * 0.82))
     return Songbird(
         body=body,

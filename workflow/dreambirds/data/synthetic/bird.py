@@ -1,4 +1,4 @@
-"""One finished picture: scene, perch and bird put together from a single generator."""
+"""Draw one image: scene, perch and bird, from one random generator."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ MARGIN = 0.02
 
 
 def draw_bird(label: str, rng: np.random.Generator, size: int, facing: str = "both") -> Image.Image:
-    """Draw one bird of the species `label` in a random pose, place and light.
+    """Draw one bird of the species `label` in a random pose, position and light.
 
-    Returns an RGB image of size x size pixels that depends on `rng` alone. The bird faces ``left``, ``right`` or, by
-    chance, ``both`` ways. The scene and the
-    perch come from their own streams, so they say nothing about the species.
-    Raises ValueError for an unknown label, naming the nearest one, and for a size below 8.
+    Returns an RGB image of size x size pixels that depends only on the arguments. `facing` is ``left``, ``right``, or
+    ``both`` for a random one of these. The scene and the perch have separate random generators, so they are independent
+    of the species. Raises ValueError for an unknown label, with the closest one, and for a size below 8.
     """
     stage, light, paint = compose(label, rng, size, facing)
     return stage.finish(light, paint)
@@ -34,7 +33,10 @@ def draw_bird(label: str, rng: np.random.Generator, size: int, facing: str = "bo
 def compose(
     label: str, rng: np.random.Generator, size: int, facing: str = "both"
 ) -> tuple[Stage, Light, np.random.Generator]:
-    """Everything but the last step of `draw_bird`: the painted stage, its light, and the grain's stream."""
+    """Do all of `draw_bird` except its last step.
+
+    Returns the painted stage, its light, and the random generator of the grain.
+    """
     species = _find(label)
     if size < 8:
         raise ValueError(f"size must be at least 8 pixels, got {size}")
@@ -61,11 +63,14 @@ def _find(label: str) -> Species:
 
 
 def _placement(extent: Points, pose: Pose, rng: np.random.Generator, facing: str) -> tuple[Points, Points]:
-    """The map from bird units (y up) to the frame (y down), and where the feet land in it."""
-    turned = rng.random() < 0.5  # drawn in any case, so that nothing else of the picture depends on `facing`
-    flip = -1.0 if facing == "left" or (facing == "both" and turned) else 1.0
+    """Return the map from bird units (y up) to the frame (y down): matrix and offset.
+
+    The offset is the position of the feet in the frame.
+    """
+    left = rng.random() < 0.5  # drawn in any case, so that the rest of the image does not depend on `facing`
+    flip = -1.0 if facing == "left" or (facing == "both" and left) else 1.0
     shape = np.diag([flip * pose.narrow, -1.0])
-    # The columns of a map are where it sends the axes, so turning them turns the whole bird.
+    # The columns of the matrix are the images of the axes, so rotating them rotates the bird.
     matrix = turn(shape.T, rng.uniform(-4, 4)).T
     mapped = extent @ matrix.T
     low, high = mapped.min(axis=0), mapped.max(axis=0)

@@ -1,4 +1,4 @@
-"""Colours as red, green and blue in 0 to 255, and how one bird's colours vary together."""
+"""Colors as red, green and blue in 0 to 255, and the random tint of one bird."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ Tint = Callable[[Color], Color]
 
 
 def blend(first: Color, second: Color, share: float) -> Color:
-    """Mix two colours; `share` 0 gives the first, 1 the second."""
+    """Mix two colors; `share` 0 gives the first, 1 the second."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
 def random_tint(rng: np.random.Generator) -> Tint:
-    """A small change of hue, saturation and brightness, the same for every colour of one bird."""
+    """Return a function that slightly changes hue, saturation and brightness.
+
+    It is the same for all colors of one bird.
+    """
     hue, saturation, value = rng.uniform(-0.018, 0.018), rng.uniform(0.84, 1.08), rng.uniform(0.86, 1.07)
 
     @cache

@@ -1,4 +1,4 @@
-"""Curves and outlines: every function takes and returns float arrays of x, y points."""
+"""Curves and outlines; all functions take and return float arrays of x, y points."""
 
 from __future__ import annotations
 
@@ -25,27 +25,30 @@ _UNIT_DISC = np.stack([np.cos(_ROUND), np.sin(_ROUND)], axis=1)
 
 @dataclass(frozen=True)
 class Frame:
-    """A local coordinate system: scaled, turned by `angle` degrees, then moved to `origin`."""
+    """A local coordinate system: scaled, rotated by `angle` degrees, then translated."""
 
     origin: tuple[float, float]
     angle: float
     scale: tuple[float, float]
 
     def at(self, points: ArrayLike) -> Points:
-        """Map (n, 2) local points to (n, 2) points of the parent system."""
+        """Return (n, 2) local points in the coordinates of the parent system."""
         local = np.asarray(points, dtype=float).reshape(-1, 2) * self.scale
         return turn(local, self.angle) + self.origin
 
 
 def turn(points: Points, degrees: float) -> Points:
-    """Rotate (n, 2) points about the origin, anticlockwise where y points up."""
+    """Rotate (n, 2) points about the origin, counterclockwise if y points up."""
     angle = math.radians(degrees)
     cosine, sine = math.cos(angle), math.sin(angle)
     return points @ np.array([[cosine, sine], [-sine, cosine]])
 
 
 def curve(points: ArrayLike, closed: bool = True) -> Points:
-    """Smooth Catmull-Rom line through (n, 2) points, n >= 2; a repeated point makes a corner."""
+    """Return a smooth Catmull-Rom line through (n, 2) points, n >= 2.
+
+    A repeated point gives a corner. Raises ValueError for fewer than two points.
+    """
     knots = np.asarray(points, dtype=float).reshape(-1, 2)
     if len(knots) < 2:
         raise ValueError(f"a curve needs at least 2 points, got {len(knots)}")
@@ -59,12 +62,15 @@ def curve(points: ArrayLike, closed: bool = True) -> Points:
 
 
 def joined(*runs: ArrayLike) -> Points:
-    """Smooth runs of (n, 2) points put end to end, with a sharp corner wherever two runs meet."""
+    """Return smooth lines through runs of (n, 2) points, joined with sharp corners."""
     return np.concatenate([curve(run, closed=False) for run in runs])
 
 
 def ribbon(center: ArrayLike, widths: Sequence[float] | Points) -> Points:
-    """Outline of a smooth stroke: (n, 2) centre points and n half-widths give a closed polygon."""
+    """Return the outline of a smooth stroke, a closed polygon.
+
+    `center` are (n, 2) points, and `widths` are n half-widths.
+    """
     knots = np.asarray(center, dtype=float).reshape(-1, 2)
     line = curve(knots, closed=False)
     position = np.arange(len(line)) / _STEPS
@@ -78,7 +84,10 @@ def ribbon(center: ArrayLike, widths: Sequence[float] | Points) -> Points:
 
 
 def blade(root: ArrayLike, tip: ArrayLike, width: float, bend: float = 0.0) -> Points:
-    """Outline of one feather from root to tip: half-width `width`, bowed sideways by `bend`."""
+    """Return the outline of one feather, from root to tip.
+
+    `width` is its half-width, and `bend` curves it sideways.
+    """
     start, end = np.asarray(root, dtype=float), np.asarray(tip, dtype=float)
     span = end - start
     side = np.array([-span[1], span[0]]) * bend
@@ -87,5 +96,5 @@ def blade(root: ArrayLike, tip: ArrayLike, width: float, bend: float = 0.0) -> P
 
 
 def disc(center: ArrayLike, radius: float) -> Points:
-    """A circle as a polygon of 24 points."""
+    """Return a circle as a polygon of 24 points."""
     return _UNIT_DISC * radius + np.asarray(center, dtype=float)

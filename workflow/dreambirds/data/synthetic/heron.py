@@ -1,4 +1,4 @@
-"""The heron: a wader's body plan, which shares no outline with the songbirds."""
+"""The heron: a wader's anatomy and painting, separate from the songbirds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FEET = np.array([(-0.26, -0.06), (0.36, -0.06)])
 
 @dataclass(frozen=True)
 class Heron:
-    """A posed heron in body lengths, y up, standing with its feet at the origin."""
+    """A posed heron, in body lengths, y up, with its feet at the origin."""
 
     body: Frame
     head: Frame
@@ -29,13 +29,13 @@ class Heron:
     bill_length: float
 
     def extent(self) -> Points:
-        """All points that must stay inside the frame, (n, 2)."""
+        """Return the points that must be inside the frame, (n, 2)."""
         bill = self.head.at([(1.0 + self.bill_length, 0.0), (0.0, 1.2)])
         return np.concatenate([self.body.at(_BODY), self.neck, bill, self.body.at([(-0.86, -0.15)]), _FEET, *self.legs])
 
 
 def heron(species: Species, pose: Pose) -> Heron:
-    """Put a heron together; the pose's head angle also stretches or folds the neck."""
+    """Return a heron in a pose, whose head angle also stretches or folds the neck."""
     pitch = 12 + pose.pitch * 0.5
     body = Frame((-0.02, species.leg + 0.12), pitch, (0.98, species.depth / 2))
     root = body.at([(0.3, 0.1)])[0]
@@ -57,15 +57,14 @@ def heron(species: Species, pose: Pose) -> Heron:
 
 
 def paint_heron(stage: Stage, species: Species, bird: Heron, rng: np.random.Generator) -> None:
-    """Draw the whole heron, back to front, with the stage already placed."""
+    """Draw a heron from back to front; the stage's map must be set."""
     tint = random_tint(rng)
     for order, leg in enumerate(bird.legs[::-1]):
         _leg(stage, leg, blend(tint(species.legs), (0, 0, 0), 0.25 if order == 0 else 0.0))
     upper, flight = tint(species.upper), tint(species.wing.flight)
-    for place in (-0.5, 0.2, 0.8):
-        stage.fill(
-            blade(*bird.body.at([(-0.4, place * 0.4), (-0.82, place * 0.3 - 0.1)]), 0.05), tint(species.tail.color)
-        )
+    for side in (-0.5, 0.2, 0.8):
+        feather = blade(*bird.body.at([(-0.4, side * 0.4), (-0.82, side * 0.3 - 0.1)]), 0.05)
+        stage.fill(feather, tint(species.tail.color))
     for leg in bird.legs:
         thigh = blend(tint(species.under), (40, 50, 80), 0.2)
         stage.fill(
@@ -92,7 +91,7 @@ def _leg(stage: Stage, leg: Points, color: Color) -> None:
 
 def _wing(stage: Stage, species: Species, bird: Heron, upper: Color, flight: Color, edge: Color) -> None:
     at = bird.body.at
-    whole = [
+    outline = [
         (0.4, 0.3),
         (0.18, 0.98),
         (-0.2, 0.9),
@@ -102,8 +101,8 @@ def _wing(stage: Stage, species: Species, bird: Heron, upper: Color, flight: Col
         (-0.1, -0.5),
         (0.25, -0.4),
     ]
-    stage.fill(curve(at(whole)) - (0, 0.025), (20, 20, 40, 50), bird=False)
-    stage.fill(curve(at(whole)), upper)
+    stage.fill(curve(at(outline)) - (0, 0.025), (20, 20, 40, 50), bird=False)
+    stage.fill(curve(at(outline)), upper)
     for step in range(5):
         tip = at([(-0.8 + step * 0.07, -0.1 - 0.1 * step)])[0]
         root = at([(-0.25 + step * 0.08, -0.05 - 0.1 * step)])[0]

@@ -1,4 +1,4 @@
-"""What the bird stands on, planned and drawn without knowing which bird it is."""
+"""The perch of a bird, planned and drawn independently of the species."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GROUNDS: tuple[tuple[Color, Color], ...] = (
 
 @dataclass(frozen=True)
 class Perch:
-    """A planned perch: its kind, its slope, its colours and whether it is flat ground."""
+    """A planned perch: its kind, shape and colors."""
 
     kind: str
     slope: float
@@ -38,12 +38,12 @@ class Perch:
 
     @property
     def grounded(self) -> bool:
-        """Whether a bird stands on it rather than grips it."""
+        """Whether a bird stands on the perch rather than grips it."""
         return self.kind in ("ground", "rock")
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Perch:
-        """Draw a kind of perch and its looks."""
+        """Draw a random perch."""
         return cls(
             kind=str(rng.choice(["branch", "branch", "twig", "post", "rock", "ground", "ground"])),
             slope=float(rng.uniform(-0.14, 0.14)),
@@ -57,7 +57,7 @@ class Perch:
 
 
 def draw_perch(stage: Stage, perch: Perch, x: float, y: float, rng: np.random.Generator) -> None:
-    """Draw the perch with its surface at the point (x, y) of the frame, both in 0 to 1."""
+    """Draw the perch with its surface at the point (x, y) of the frame, in 0 to 1."""
     stage.place(np.eye(2), (0.0, 0.0))
     if perch.kind in ("branch", "twig"):
         _branch(stage, perch, x, y, rng)
@@ -91,19 +91,19 @@ def _branch(stage: Stage, perch: Perch, x: float, y: float, rng: np.random.Gener
     _trim(stage, perch, center[[1, 4]], rng)
 
 
-def _trim(stage: Stage, perch: Perch, places: np.ndarray, rng: np.random.Generator) -> None:
-    for place in places:
+def _trim(stage: Stage, perch: Perch, points: np.ndarray, rng: np.random.Generator) -> None:
+    for point in points:
         if perch.trim == "leaves":
             for _ in range(2):
-                tip = place + rng.uniform(-0.085, 0.085, 2) + (0, 0.03)
+                tip = point + rng.uniform(-0.085, 0.085, 2) + (0, 0.03)
                 tone = blend(perch.leaf, (255, 255, 200), rng.uniform(0, 0.25))
-                middle, half = place * 0.55 + tip * 0.45, (tip - place)[::-1] * (-0.26, 0.26)
-                stage.fill(joined([place, middle + half, tip], [tip, middle - half, place]), tone, False)
-                stage.line([place, tip], (*blend(tone, (0, 0, 0), 0.35), 150), 0.003)
+                middle, half = point * 0.55 + tip * 0.45, (tip - point)[::-1] * (-0.26, 0.26)
+                stage.fill(joined([point, middle + half, tip], [tip, middle - half, point]), tone, False)
+                stage.line([point, tip], (*blend(tone, (0, 0, 0), 0.35), 150), 0.003)
         elif perch.trim == "berries":
             for _ in range(2):
-                spot = place + rng.uniform(-0.03, 0.03, 2) + (0, 0.03)
-                stage.line([place, spot], perch.wood, 0.004)
+                spot = point + rng.uniform(-0.03, 0.03, 2) + (0, 0.03)
+                stage.line([point, spot], perch.wood, 0.004)
                 stage.fill(disc(spot, 0.014), perch.berry, False)
                 stage.fill(disc(spot - 0.005, 0.004), (255, 255, 255, 170), False)
 

@@ -1,4 +1,4 @@
-"""Painting a posed songbird onto a stage."""
+"""Paint a posed songbird on a stage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOES = tuple(
 
 
 def paint_songbird(stage: Stage, species: Species, bird: Songbird, rng: np.random.Generator) -> None:
-    """Draw the whole bird, back to front, with the stage already placed."""
+    """Draw a songbird from back to front; the stage's map must be set."""
     tint = random_tint(rng)
     if bird.open_wings:
         open_wing(stage, species, bird, tint, far=True)
@@ -36,7 +36,7 @@ def paint_songbird(stage: Stage, species: Species, bird: Songbird, rng: np.rando
 
 
 def paint_eye(stage: Stage, center: np.ndarray, radius: float, iris: Color = (24, 18, 18)) -> None:
-    """A round dark eye with a pale rim and a catch-light; `radius` in the placed units."""
+    """Draw a round eye with a pale rim and a highlight; `radius` is in drawing units."""
     stage.fill(disc(center, radius * 1.28), (*blend(iris, (150, 140, 130), 0.45), 190))
     stage.fill(disc(center, radius), iris)
     stage.fill(disc(center, radius * 0.62), (10, 8, 10))
@@ -45,9 +45,9 @@ def paint_eye(stage: Stage, center: np.ndarray, radius: float, iris: Color = (24
 
 def _tail(stage: Stage, species: Species, bird: Songbird, tint: Tint) -> None:
     tail = species.tail
-    for place, feather in enumerate(bird.tail):
-        outer = place < 2 and tail.outer is not None
-        shade = (0.82, 0.82, 0.92, 0.92, 1.0)[place]
+    for index, feather in enumerate(bird.tail):
+        outer = index < 2 and tail.outer is not None
+        shade = (0.82, 0.82, 0.92, 0.92, 1.0)[index]
         base = blend((0, 0, 0), tint(tail.color), shade)
         stage.fill(feather, base)
         count = len(feather) // 2
@@ -71,7 +71,7 @@ def _legs(stage: Stage, species: Species, bird: Songbird, tint: Tint) -> None:
 
 
 def _coat(stage: Stage, species: Species, bird: Songbird, tint: Tint, rng: np.random.Generator) -> Image.Image:
-    """The plumage of body and head as a whole picture, still to be cut to the bird's outline."""
+    """Return the plumage of body and head as a full image, not masked yet."""
     side, small = stage.size, stage.size / stage.wide
     soft = Image.new("RGB", (side, side), tint(species.under))
     pen = ImageDraw.Draw(soft)

@@ -1,4 +1,4 @@
-"""Backgrounds and perches, drawn without knowing which bird will be there."""
+"""Backgrounds, drawn independently of the species."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dreambirds.data.synthetic.geometry import curve
 
 _COARSE = 96
 
-# Each palette: the kind of place, colours from the top of the picture to the bottom, then colours for blurred shapes.
+# Each palette: the kind of scene, colors from the top of the image to the bottom, and colors of the blurred shapes.
 _PALETTES: tuple[tuple[str, tuple[Color, ...], tuple[Color, ...]], ...] = (
     ("sky", ((150, 196, 232), (196, 222, 240), (232, 240, 240)), ((168, 196, 190), (214, 232, 246))),
     ("sky", ((96, 158, 216), (140, 190, 230), (190, 218, 236)), ((150, 180, 150), (120, 176, 226))),
@@ -37,7 +37,10 @@ _PALETTES: tuple[tuple[str, tuple[Color, ...], tuple[Color, ...]], ...] = (
 
 
 def draw_background(rng: np.random.Generator, size: int) -> Image.Image:
-    """An out-of-focus scene without a bird: RGB, size x size; raises ValueError below 1 pixel."""
+    """Return an out-of-focus scene without a bird: RGB, size x size.
+
+    Raises ValueError for a size below 1 pixel.
+    """
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, got {size}")
     kind, bands, accents = _PALETTES[rng.integers(len(_PALETTES))]

@@ -1,7 +1,7 @@
-"""What each species looks like: proportions and field marks, all as plain data.
+"""The appearance of each species, as data: proportions, colors and field marks.
 
-Body shapes are in body lengths along the body (breast +0.5, tail base -0.5) and in half body
-depths across it (back +1, belly -1). Head shapes are in head radii with the bill at +x.
+Body shapes are in body lengths along the body (breast +0.5, tail base -0.5) and in half body depths across it (back +1,
+belly -1). Head shapes are in head radii, with the bill at +x.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WHITE: Color = (244, 243, 238)
 
 @dataclass(frozen=True)
 class Mark:
-    """A patch of plumage on the "head" or the "body"; a soft one melts into its surroundings."""
+    """A patch of plumage on the "head" or the "body"; a soft one has blurred edges."""
 
     where: str
     color: Color
@@ -31,7 +31,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Bill:
-    """Length and depth in head radii; two mandible colours; `cone` 0 (dagger) to 1 (finch)."""
+    """A bill: length and depth in head radii, and the colors of both mandibles.
+
+    `cone` is its shape, from 0 (dagger) to 1 (finch).
+    """
 
     length: float
     depth: float
@@ -42,7 +45,7 @@ class Bill:
 
 @dataclass(frozen=True)
 class Wing:
-    """Folded-wing colours; `bars` are (position along the wing, colour, thickness)."""
+    """The colors of a wing; `bars` are (position along the wing, color, thickness)."""
 
     coverts: Color
     flight: Color
@@ -53,7 +56,10 @@ class Wing:
 
 @dataclass(frozen=True)
 class Tail:
-    """Length and half-width in body lengths; `notch` is how far the middle feathers fall short."""
+    """A tail: length and half-width in body lengths, and colors.
+
+    `notch` is the length by which the middle feathers are shorter.
+    """
 
     length: float
     width: float
@@ -66,7 +72,7 @@ class Tail:
 
 @dataclass(frozen=True)
 class Species:
-    """One kind of bird; lengths are in body lengths unless said otherwise."""
+    """One species of bird; lengths are in body lengths unless noted."""
 
     name: str
     main: Color

@@ -1,4 +1,4 @@
-"""Painting a songbird's wings, folded or raised."""
+"""Paint a songbird's wings, folded or raised."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dreambirds.data.synthetic.species import Species
 from dreambirds.data.synthetic.stage import Stage
 
 _SCALE = np.array([(0.0, 0.09), (0.032, 0.06), (0.04, 0.0), (0.032, -0.06), (0.0, -0.09)])
-_SCALE_PLACES = np.array(
+_SCALE_POSITIONS = np.array(
     [(0.07 + row * 0.075, 0.5 - step * 0.25 - 0.12 * (row % 2)) for row in range(3) for step in range(4)]
 )
 _VANES = np.stack(
@@ -23,7 +23,7 @@ _VANES = np.stack(
 
 
 def folded_wing(stage: Stage, species: Species, bird: Songbird, tint: Tint) -> None:
-    """Draw the near wing lying on the flank, with its shadow."""
+    """Draw the near wing folded on the flank, with its shadow."""
     wing, at = species.wing, bird.wing.at
     outline = bird.wing_outline
     for drop, alpha in ((0.03, 26), (0.016, 40)):
@@ -40,9 +40,9 @@ def folded_wing(stage: Stage, species: Species, bird: Songbird, tint: Tint) -> N
 
 
 def _barring(stage: Stage, bird: Songbird) -> None:
-    for place in np.linspace(0.5, 0.86, 7):
-        reach = 0.62 * (1 - (place - 0.3) / 0.75)
-        bar = curve(bird.wing.at([(place + 0.02, reach), (place, 0.0), (place - 0.02, -reach * 0.8)]), False)
+    for x in np.linspace(0.5, 0.86, 7):
+        reach = 0.62 * (1 - (x - 0.3) / 0.75)
+        bar = curve(bird.wing.at([(x + 0.02, reach), (x, 0.0), (x - 0.02, -reach * 0.8)]), False)
         stage.line(bar, (24, 32, 62, 190), 0.006)
 
 
@@ -56,17 +56,17 @@ def _coverts(stage: Stage, species: Species, bird: Songbird, tint: Tint) -> None
     for step in range(5):
         y = 0.5 - step * 0.22
         stage.line(at([(0.26, y), (0.47, y * 0.92)]), (*tint(wing.edge), 110), 0.004)
-    for place, color, thick in wing.bars:
-        low, high = -0.56 + 0.12 * (place > 0.4), 0.56
-        bar = at([(place - 0.05, low), (place, -0.2), (place + 0.01, 0.2), (place - 0.01, high)])
-        if place > 0.4:
+    for x, color, thick in wing.bars:
+        low, high = -0.56 + 0.12 * (x > 0.4), 0.56
+        bar = at([(x - 0.05, low), (x, -0.2), (x + 0.01, 0.2), (x - 0.01, high)])
+        if x > 0.4:
             stage.fill(ribbon(bar, [thick * 0.1, thick * 0.55, thick * 0.5, thick * 0.05]), tint(color))
     stage.fill(curve(at([*lesser, *under[1:]])), coverts)
-    for place, color, thick in wing.bars:
-        if place <= 0.4:
-            bar = at([(place - 0.05, -0.5), (place, -0.2), (place + 0.01, 0.2), (place - 0.01, 0.5)])
+    for x, color, thick in wing.bars:
+        if x <= 0.4:
+            bar = at([(x - 0.05, -0.5), (x, -0.2), (x + 0.01, 0.2), (x - 0.01, 0.5)])
             stage.fill(ribbon(bar, [thick * 0.1, thick * 0.55, thick * 0.5, thick * 0.05]), tint(color))
-    scales = at((_SCALE_PLACES[:, None] + _SCALE).reshape(-1, 2)).reshape(-1, len(_SCALE), 2)
+    scales = at((_SCALE_POSITIONS[:, None] + _SCALE).reshape(-1, 2)).reshape(-1, len(_SCALE), 2)
     for scale in scales:
         stage.line(scale, (*tint(wing.edge), 80), 0.004)
 
@@ -84,6 +84,6 @@ def open_wing(stage: Stage, species: Species, bird: Songbird, tint: Tint, far: b
     for shift, half, color in ((0.1, 0.13, blend(tint(wing.coverts), flight, 0.5)), (0.04, 0.1, tint(wing.coverts))):
         patch = ribbon(arm - (shift, 0), [half * 0.8, half, half * 0.72, half * 0.15])
         stage.fill(patch, blend(color, (0, 0, 0), dim))
-    for place, color, thick in wing.bars:
-        bar = arm - (0.17 if place < 0.4 else 0.24, 0)
+    for x, color, thick in wing.bars:
+        bar = arm - (0.17 if x < 0.4 else 0.24, 0)
         stage.fill(ribbon(bar[:3], [thick * 0.2, thick * 0.45, thick * 0.1]), blend(tint(color), (0, 0, 0), dim))
