@@ -139,12 +139,12 @@ BAD = [
     # models
     ("runs.scratch.model: timm has no model 'resnet81'; did you mean 'resnet18'?", {f"{RUN}/model": "resnet81"}),
     ("judges.j.train.model: timm has no model ''; allowed:", {"judges/j/train/model": ""}),
-    ("runs.scratch: the model 'inception_v4' does not take pictures of 32x32", {f"{RUN}/model": "inception_v4"}),
+    ("runs.scratch: the model 'inception_v4' does not accept images of 32x32", {f"{RUN}/model": "inception_v4"}),
     ("runs.scratch.model_options: {'dept': 3} do not fit", {f"{RUN}/model_options": {"dept": 3}}),
     ("scratch.model_options.in_chans: is no option to set; every picture has 3", {f"{RUN}/model_options/in_chans": 1}),
     ("scratch.model_options.num_classes: is no option to set", {f"{RUN}/model_options": {"num_classes": 3}}),
     ("runs.scratch.model_options: with {'drop_rate': 2} the model", {f"{RUN}/model_options/drop_rate": 2}),
-    ("scratch.model_options: the model 'test_resnet' can't be built with", {f"{RUN}/model_options/output_stride": 3}),
+    ("scratch.model_options: the model 'test_resnet' cannot be built with", {f"{RUN}/model_options/output_stride": 3}),
     ("change them, or dataset.image_size", {f"{RUN}/model": "test_vit", f"{RUN}/model_options": {"img_size": 5}}),
     ("runs.scratch.optimizer: timm has no optimiser 'adamm'; did you mean", {f"{RUN}/optimizer": "adamm"}),
 ]  # fmt: skip

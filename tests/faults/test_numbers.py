@@ -183,7 +183,7 @@ def test_a_checkpoint_that_holds_no_numbers_is_refused_whole(spoil, tmp_path, we
     with pytest.raises(UserError) as error:
         spoil(weight, value, 0)
     said = str(error.value)
-    assert said.endswith(f"holds numbers in '{weight}' that are infinite or none; delete it to train that epoch again")
+    assert said.endswith(f"contains NaN or infinite values in '{weight}'; delete it to train that epoch again")
     assert not list(tmp_path.rglob("*.png"))
     counted(ROW)
 
@@ -219,7 +219,7 @@ def test_weights_of_a_run_or_a_judge_that_are_no_numbers_are_refused(tmp_path, v
         lambda: build("test_resnet", 2, {}, str(path)),
         lambda: load_judge("j", {**judge, "labels": str(names)}, path, [Label("blue_jay", "Blue Jay")], CPU),
     ):
-        with pytest.raises(UserError, match=r"holds numbers in 'conv1\.0\.weight' that are infinite or none; name"):
+        with pytest.raises(UserError, match=r"contains NaN or infinite values in 'conv1\.0\.weight'; choose"):
             load()
         counted(ROW)
 

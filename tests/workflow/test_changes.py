@@ -55,7 +55,7 @@ SENTENCES = [
     ("dreaming/dream.py", '"""Take one step', '"""Make one step'),
     ("training/trainer.py", '"""Updates of', '"""The updates of'),
     ("dream_job/context.py", "can't be read:", "is not readable:"),
-    ("models/classifier.py", "can't be built with", "is not built with"),
+    ("models/classifier.py", "cannot be built with", "is not built with"),
     ("errors.py", "did you mean", "do you mean"),
     ("dreaming/starts.py", "place: int) -> torch.Tensor:", "place: int | bool) -> torch.Tensor:"),
     ("dream_job/run.py", "%s: dreamt of %d labels", "%s: %d labels dreamt of"),
