@@ -1,4 +1,4 @@
-"""The competition's submission: each picture's class number, in the order and the spelling that it asks for."""
+"""The competition's submission: the class number of each image, in the competition's order and format."""
 
 import csv
 import logging
@@ -32,13 +32,13 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def birds(tmp_path) -> Path:
-    """Return the competition's folder, with seven pictures to classify."""
+    """Return the competition's folder, with seven images to classify."""
     return layouts.kaggle(tmp_path, tests=7)
 
 
 @pytest.fixture
 def weights(birds, tmp_path) -> Path:
-    """Return a checkpoint that knows the classes in an order of its own, and whose answers differ."""
+    """Return a checkpoint with another order of classes, whose predictions differ between images."""
     pictures = torch.stack([to_tensor(Image.open(path)) for path in (birds / "test" / "0").iterdir()]) / 255
     torch.manual_seed(0)
     classifier = build("test_resnet", 3, {}).eval()
@@ -51,7 +51,7 @@ def weights(birds, tmp_path) -> Path:
 
 
 def expected(weights: Path, file: Path) -> str:
-    """Return what the model says of one picture that has its size already, asked alone."""
+    """Return the model's prediction for a single image that already has the right size."""
     classifier, _ = load_checkpoint(weights)
     pixels = torch.from_numpy(np.asarray(Image.open(file)).transpose(2, 0, 1) / 255).float()
     with torch.no_grad():
@@ -80,14 +80,14 @@ def test_every_picture_gets_its_class_s_number_in_the_order_asked_for(birds, wei
     sizes = []
     monkeypatch.setattr(submission, "BATCH", 3)
     monkeypatch.setattr(submission, "_most_likely", lambda *given: sizes.append(len(given[1])) or most_likely(*given))
-    assert submit(weights, birds)[1:] == answers and sizes == [3, 3, 1], "in batches the same"
-    assert submit(weights, layouts.zipped(birds, birds.parent / "b.zip"))[1:] == answers, "and out of the zip"
+    assert submit(weights, birds)[1:] == answers and sizes == [3, 3, 1], "batches do not change it"
+    assert submit(weights, layouts.zipped(birds, birds.parent / "b.zip"))[1:] == answers, "nor does reading the zip"
     (birds / "sample.csv").unlink()
     (birds / "test" / "1").mkdir()
     first, second, *_ = sorted(name.removeprefix("test/") for name in asked)
     (birds / "test" / "0" / first).rename(birds / "test" / "1" / first)
     (birds / "test" / "0" / second).rename(birds / "test" / second)
-    assert submit(weights, birds)[1:] == sorted(answers), "without the table: all pictures by name"
+    assert submit(weights, birds)[1:] == sorted(answers), "without the table: all images, by name"
 
 
 most_likely = submission._most_likely
@@ -112,20 +112,20 @@ def test_pictures_that_cannot_be_read_get_the_most_frequent_class(birds, weights
     answers = [kept.get(name, usual) for name in asked]
     monkeypatch.setattr(submission, "BATCH", 1)
     assert [row[1] for row in submit(weights, birds)[1:]] == answers
-    assert "2 of 7 pictures can't be read and get the most frequent class" in caplog.text
+    assert "2 of 7 images cannot be read and get the most frequent class" in caplog.text
     assert f"{asked[0]}: sample.csv names the file, but there is none" in caplog.text
 
 
 def test_the_most_frequent_class_fills_and_of_several_the_first():
     assert fill([2, "gone", 1, 1, 2, "cut"], list("abcdef")) == [2, 1, 1, 1, 2, 1]
     assert fill([0, 2, 2, "gone"], list("abcd")) == [0, 2, 2, 2]
-    with pytest.raises(UserError, match="none of 2 pictures to classify can be read; a: gone"):
+    with pytest.raises(UserError, match="none of the 2 images to classify can be read; the first is a: gone"):
         fill(["gone", "cut"], ["a", "b"])
 
 
 def test_without_any_picture_or_with_other_classes_it_says_so(birds, weights):
     (birds / "names.txt").write_text("\n".join(f"bird {number}" for number in range(11)))
-    with pytest.raises(UserError, match="tells 'Yellow_Warbler' apart, which is no class of the data set now"):
+    with pytest.raises(UserError, match="has the class 'Yellow_Warbler', which the data set does not have"):
         submit(weights, birds)
     layouts.kaggle(birds.parent, tests=0)
     (birds / "sample.csv").write_text("path,class\n")
@@ -154,7 +154,7 @@ def test_a_picture_is_classified_as_it_would_be_learnt_from(birds, tmp_path, siz
 
 
 def study(source: str, path: Path) -> SimpleNamespace:
-    """Return what a submission needs of a plan."""
+    """Return the part of a plan that a submission needs."""
     config = {"dataset": settings(source, path), "runs": {"a": {}, "b": {}}}
     return SimpleNamespace(config=config, study="s", epochs=lambda run: {"a": [0, 3], "b": [0, 0.25]}[run])
 
@@ -178,7 +178,7 @@ def test_a_submission_is_made_anew_where_a_picture_or_the_sample_changed(birds, 
     before = fingerprint_tests(plan)
     assert fingerprint_tests(plan) == before
     layouts.save_bird(birds / "train" / "9" / "more.jpg", "blue_jay")
-    assert fingerprint_tests(plan) == before, "what is learnt from is no matter of the question"
+    assert fingerprint_tests(plan) == before, "training images do not matter"
     (birds / "sample.csv").write_text((birds / "sample.csv").read_text() + "test/more.jpg,0\n")
     asked = fingerprint_tests(plan)
     assert asked != before
@@ -186,4 +186,4 @@ def test_a_submission_is_made_anew_where_a_picture_or_the_sample_changed(birds, 
     more = fingerprint_tests(plan)
     assert more != asked
     (birds / "sample.csv").write_text((birds / "sample.csv").read_text().replace("test/more", "test/0/more"))
-    assert fingerprint_tests(plan) != more, "another spelling"
+    assert fingerprint_tests(plan) != more, "other spelling"
