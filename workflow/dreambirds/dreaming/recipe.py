@@ -16,10 +16,10 @@ WIDTHS, COUNTS = ("blur_sigma", "gradient_blur_sigma"), ("jitter", "roll", "pad"
 def value_at(value: Value, step: int, rng: "torch.Generator | None" = None) -> float:
     """Return what a value is at one step.
 
-    `value` is a number (fixed), ``{"random": [low, high]}`` (uniform, one draw from `rng` a step) or
-    ``{"from": a, "to": b, "over": n}`` (over the first n steps, then b; linear, or with ``"shape": "cosine"`` along
-    half a wave). A schedule depends on its own length and never on the last step of the dream, so that a longer dream
-    passes through the shorter one.
+    `value` is a number (fixed), ``{"random": [low, high]}`` (uniform, one draw from `rng` a step) or ``{"from": a,
+    "to": b, "over": n}`` (over the first n steps, then b; linear, or with ``"shape": "cosine"`` along half a wave). A
+    schedule depends on its own length and never on the last step of the dream, so that a longer dream passes through
+    the shorter one.
     """
     if not isinstance(value, Mapping):
         return float(value)
@@ -53,9 +53,9 @@ class Recipe:
 
     `steps` are the moments to keep, ascending; `step_size` is in units of the parameters of the `parameterization` (for
     pixels, of their range) after the gradient's normalisation; lengths are in pixels, `rotate` in degrees, `scale` a
-    factor, `crop_size` a share of both sides, `crop_area` a share of the area, `crop_output_size` the shorter side of
-    a crop's view, `flip` a probability a step, `whole_views` a share of the steps; `noise` and the penalties are in
-    units of the range. config/README.md explains each.
+    factor, `crop_size` a share of both sides, `crop_area` a share of the area, `crop_output_size` the shorter side of a
+    crop's view, `flip` a probability a step, `whole_views` a share of the steps; `noise` and the penalties are in units
+    of the range. config/README.md explains each.
     """
 
     objective: str | Mapping[str, float] = "logit"
@@ -144,8 +144,8 @@ def _times(value: Value, factor: float) -> Value:
 
 
 def as_recipe(parameters: Mapping[str, Any], side: int, trained_side: int | None = None) -> Recipe:
-    """Return the recipe of the dreamer that a config's parameters describe for pictures whose shorter side has
-    `side` pixels.
+    """Return the recipe of the dreamer that a config's parameters describe for pictures whose shorter side has `side`
+    pixels.
 
     Random resized crops are shown at the size that the network was trained at, `trained_side`, unless the parameters
     have another.

@@ -19,8 +19,8 @@ CROP_DEVIATION = 0.15  # of the side, as in Horama and Xplique
 class Transforms:
     """The views of one batch under one recipe, step after step.
 
-    The original study mirrors the picture itself at random after every step. Mirroring the view instead, by the
-    parity of the mirrorings so far, is the same ascent in a frame that stays put, so that films do not jump.
+    The original study mirrors the picture itself at random after every step. Mirroring the view instead, by the parity
+    of the mirrorings so far, is the same ascent in a frame that stays put, so that films do not jump.
     """
 
     def __init__(self, recipe: Recipe, rngs: list[torch.Generator]):
