@@ -116,7 +116,7 @@ BAD = [
     ("dreams.labels: unknown label 'Blue Jey'; did you mean 'blue_jay'?", {"dreams/labels": ["Blue Jey"]}),
     ("dataset.labels: must name at least 2 classes", {"dataset/labels": ["blue_jay"]}),
     ("on the run 'scratch': objective: the model has no layer 'layer5'", {f"{RECIPE}/objective": "layer_l2:layer5"}),
-    ("study.objective: the objective 'channel:layer1' must be written", {f"{RECIPE}/objective": "channel:layer1"}),
+    ("study.objective: the objective 'channel:layer1' must have the form", {f"{RECIPE}/objective": "channel:layer1"}),
     ("has channels 0 to", {f"{RECIPE}/objective": "channel:layer1:9999"}),
     # epochs and steps
     ("runs.scratch.epochs: must be ascending, not [3, 1]", {f"{RUN}/epochs": [3, 1]}),

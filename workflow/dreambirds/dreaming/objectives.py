@@ -28,14 +28,14 @@ class Term:
     """One term of an objective.
 
     `kind` is the name of the score. A layer's score has a `layer`, which is a module's name, a depth such as ``50%``,
-    or `AUTO`. It may have a `channel` and a position `place`, (y, x).
+    or `AUTO`. It may have a `channel` and a `position` (y, x).
     """
 
     kind: str
     weight: float = 1.0
     layer: str | None = None
     channel: int | None = None
-    place: tuple[int, ...] | None = None
+    position: tuple[int, ...] | None = None
 
 
 @dataclass
@@ -140,7 +140,7 @@ def neuron(activation: torch.Tensor, term: Term) -> torch.Tensor:
     """Return a channel's activation at a position, by default the middle (Lucid)."""
     selected = _channel(activation, term)
     sides = selected.shape[1:]
-    position = term.place or tuple(side // 2 for side in sides)
+    position = term.position or tuple(side // 2 for side in sides)
     if len(position) != len(sides) or any(at >= side for at, side in zip(position, sides, strict=True)):
         raise UserError(
             f"objective: the map of '{term.layer}' has the shape {tuple(sides)}; there is no position {position}"

@@ -40,12 +40,12 @@ def prepare_for_inference(
     return frozen.to(device, memory_format=torch.channels_last).requires_grad_(False)
 
 
-def _folded(classifier: Classifier, shape: tuple[int, int], seen: set[str]) -> nn.Module:
+def _folded(classifier: Classifier, shape: tuple[int, int], hooked: set[str]) -> nn.Module:
     probe = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(0))
     normalized = (probe - classifier.mean) / classifier.std
     network = copy.deepcopy(classifier.network)
     with torch.no_grad():
-        pairs, expected = _pairs(network, normalized, seen)
+        pairs, expected = _pairs(network, normalized, hooked)
         names = {module: name for name, module in network.named_modules()}
         for conv, norm in pairs:
             _replace(network, names[conv], fuse_conv_bn_eval(conv, norm))
@@ -58,7 +58,7 @@ def _folded(classifier: Classifier, shape: tuple[int, int], seen: set[str]) -> n
 
 
 def _pairs(
-    network: nn.Module, images: torch.Tensor, seen: set[str]
+    network: nn.Module, images: torch.Tensor, hooked: set[str]
 ) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], torch.Tensor]:
     """Return the pairs of a convolution and its batch norm, and the logits (B, C).
 
@@ -79,14 +79,14 @@ def _pairs(
         if convolution is not None:
             pairs[module] = convolution
 
-    def record_seen(_module, _inputs, output):
+    def record_hooked(_module, _inputs, output):
         recorded[id(output)] = output
 
     hooks = [
         module.register_forward_hook(record_convolution) for module in network.modules() if type(module) is nn.Conv2d
     ]
     hooks += [norm.register_forward_pre_hook(match_norm) for norm in _foldable(network)]
-    hooks += [network.get_submodule(name).register_forward_hook(record_seen) for name in seen]
+    hooks += [network.get_submodule(name).register_forward_hook(record_hooked) for name in hooked]
     logits = network(images)
     for hook in hooks:
         hook.remove()
