@@ -172,7 +172,7 @@ def test_a_view_is_one_crop_with_the_image_s_aspect_ratio(whole, side, expected)
     for number in range(5):
         seen = views(ramps(4, *whole), number)
         assert seen.shape == (4, 3, *expected)
-        assert close(seen[:, 2], torch.arange(4).view(4, 1, 1).expand(4, *expected)), "each view is of its own image"
+        assert close(seen[:, 2], torch.arange(4).view(4, 1, 1).expand(4, *expected)), "view i is of image i"
         inner = seen[..., 2:-2, 2:-2]  # the image is constant beyond its edge
         width = expected[1] * inner[:, 0].diff(dim=-1).flatten(1).mean(dim=1)
         height = expected[0] * inner[:, 1].diff(dim=-2).flatten(1).mean(dim=1)

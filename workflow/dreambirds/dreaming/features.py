@@ -92,11 +92,12 @@ class FeatureExtractor:
     """A classifier that returns logits, activations and batch-norm statistics."""
 
     def __init__(self, model: nn.Module, layers: Sequence[str] = (), logits: bool = True, statistics: bool = False):
-        """Take a model, names or depths of layers, and whether to return more.
+        """Take a model, names or depths of layers, and what else to compute.
 
         Layers are those of ``model.network``, or of the model itself. Without `logits` and `statistics` the forward
-        pass stops after the last layer. `statistics` are the distances of batch-norm statistics from those of training.
-        Raises UserError if a layer does not exist, or if there are no batch norms for `statistics`.
+        pass stops after the last layer. `statistics` are the distances of batch-norm statistics from those of training,
+        summed over batch norms; the first has a weight of 10. Raises UserError if a layer does not exist, or if there
+        are no batch norms for `statistics`.
         """
         network = getattr(model, "network", model)
         self.model, self.logits = model, logits or statistics

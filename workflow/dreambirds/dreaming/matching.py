@@ -27,8 +27,8 @@ from dreambirds.shapes import in_proportion
 CROP, VIEW_WHOLE = "crop", "whole"
 PIXELS = 16 * 224**2  # per batch of photographs in a forward pass
 TINY = 1e-12
-BANDS = 0.4  # border between bands of `thirds`, as a fraction of half a side; SMALL_BANDS on the smallest maps
-CENTER = 0.62  # border of the center region, as a fraction of half a side
+# borders of regions: distances from the center of a map, as fractions of half a side
+BANDS, CENTER = 0.4, 0.62  # of `thirds` and of `center`; SMALL_BANDS if a side is at most SMALL_MAP
 SMALL_BANDS, SMALL_MAP = 0.5, 4
 LARGE_MAP = 16
 Statistics = dict[str, dict[str, torch.Tensor]]  # by type of view and layer
@@ -117,10 +117,11 @@ def map_regions(kind: str, height: int, width: int, prefix: int = 0) -> Regions:
 
 @dataclass(frozen=True)
 class LayerStatistic:
-    """One of `STATISTICS` of a layer's activations, over regions of its map.
+    """A statistic of a layer's activations over regions of its map.
 
-    Maps with more than LARGE_MAP rows and columns are subsampled: only every `stride`-th row and column is used.
-    `prefix` is the number of tokens that a transformer puts before those of the map; each is a separate region.
+    `kind` is one of `STATISTICS`, and `regions` a `kind` of `map_regions`. Maps with more than LARGE_MAP rows and
+    columns are subsampled: only every `stride`-th row and column is used. `prefix` is the number of tokens that a
+    transformer puts before those of the map; each is a separate region.
     """
 
     kind: str

@@ -61,9 +61,9 @@ class Pixels:
 class Fourier:
     """Scaled Fourier coefficients of decorrelated colors: Lucid's `fft_image`.
 
-    Parameters are (B, 3, H, W // 2 + 1, 2), with real and imaginary parts. The coefficients of the image are the
-    parameters divided by their frequency, in cycles per pixel and at least 1 / max(H, W), and by 4. So a step of a
-    given length changes large shapes more than fine texture.
+    Parameters are (B, 3, H, W // 2 + 1, 2), with real and imaginary parts. The coefficients of the colors, under an
+    orthonormal transform, are the parameters divided by their frequency, in cycles per pixel and at least 1 / max(H,
+    W), and by 4. So a step of a given length changes large shapes more than fine texture.
     """
 
     def __init__(self, height: int, width: int):
@@ -121,8 +121,8 @@ class Pyramid:
 
     The method is Direct Ascent Synthesis, Fort & Whitaker 2025 (arXiv 2502.07753). Parameters are (B, N): the flattened
     colors (3, h, w) of all levels. The shorter side of the coarsest level is one pixel, and the finest level has the
-    size of the image. Each level has half the height and width of the next, rounded up. Levels are upsampled bilinearly
-    and added.
+    size of the image. Each level has half the height and width of the next, rounded up. The decorrelated colors are
+    twice the sum of the bilinearly upsampled levels.
     """
 
     def __init__(self, height: int, width: int):

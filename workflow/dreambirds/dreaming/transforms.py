@@ -1,7 +1,8 @@
 """Random transforms of an image before the forward pass.
 
-In this order: pad, roll, jitter, warp (scale, rotate, crop), random resized crop, flip, noise. Every image has its own
-random generator. Transforms are differentiable, so gradients flow back to the image.
+In this order: pad with gray (0.5); roll cyclically and jitter (shift with reflection) by up to so many pixels along
+both axes; warp by one affine map (scale, rotate, crop); random resized crop; horizontal flip; Gaussian noise. Every
+image has its own random generator. Transforms are differentiable, so gradients flow back to the image.
 """
 
 import math

@@ -15,8 +15,9 @@ FUSED = ("adam", "adamw")
 def blur(images: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
     """Blur each image (B, C, H, W) with its own Gaussian, with reflection padding.
 
-    `sigmas` are in pixels, one per image; if all are below 0.05, nothing is done. One separable convolution processes
-    all images. torchvision's blur has one sigma for all images and is not separable: it took five to ten times as long.
+    `sigmas` are in pixels, one per image; if all are below 0.05, nothing is done. Gaussians are truncated at about 3
+    sigma. One separable convolution processes all images. torchvision's blur has one sigma for all images and is not
+    separable: it took five to ten times as long.
     """
     widest = max(sigmas)
     if widest < SMALLEST_SIGMA:
@@ -85,7 +86,7 @@ def per_image(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 class GradientAscent:
-    """Gradient ascent with momentum."""
+    """Gradient ascent with momentum: v = momentum v + gradient, p = p + step_size v."""
 
     def __init__(self, momentum: float = 0.0):
         """Take the momentum, in [0, 1)."""
