@@ -87,7 +87,7 @@ BAD = [
     ("judges.w.weights: 'other.safetensors' does not fit the model: ", from_weights(weights="other.safetensors")),
     ("judges.w.weights: 'labels.txt' is not a safetensors file, nor one that", from_weights(weights="labels.txt")),
     (
-        "judges.w.image_size: the model 'inception_v4' does not take",
+        "judges.w.image_size: the model 'inception_v4' does not accept",
         from_weights(model="inception_v4", weights="big.pth"),
     ),
     ("runs.scratch.weights: 'other.safetensors' does not fit the model", {f"{RUN}/weights": "other.safetensors"}),

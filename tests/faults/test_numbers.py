@@ -133,10 +133,10 @@ def test_a_nan_gradient_of_one_dream_does_not_affect_its_batch(space, call, coun
         diverged, whole = run(Diverging(model, call, 3), recipe), run(model, recipe)
         assert diverged.diverged.tolist() == [0, call + 1, 0] and diverged.ended.tolist() == [5, call, 5], recipe
         assert diverged.snapshots[5].isfinite().all()
-        for place in (0, 2):
-            assert torch.equal(diverged.snapshots[5][place], whole.snapshots[5][place]), recipe
-            alone = run(model, recipe, keys="abc"[place])
-            assert (diverged.snapshots[5][place] - alone.snapshots[5][0]).abs().max() < 1e-5, recipe
+        for index in (0, 2):
+            assert torch.equal(diverged.snapshots[5][index], whole.snapshots[5][index]), recipe
+            alone = run(model, recipe, keys="abc"[index])
+            assert (diverged.snapshots[5][index] - alone.snapshots[5][0]).abs().max() < 1e-5, recipe
         counted(ROW)
 
 
@@ -146,8 +146,8 @@ def test_constant_photographs_and_dead_layers_give_finite_images(kind, start, co
     objective = {"cross_entropy": 1.0, "feature_match:0": 1.0, "feature_match:3": 1.0}
     for photographs, dead in itertools.product(STARTS, ((), (0,), (3,))):
         model = network(torch.float32)
-        for place in dead:
-            for parameter in model[place].parameters():
+        for index in dead:
+            for parameter in model[index].parameters():
                 parameter.zero_()
         for normalization, optimizer in itertools.product(NORMALIZATIONS, ("ascent", "adam")):
             recipe = Recipe(objective, match_statistics=kind, match_regions="thirds", steps=(1, 4), step_size=0.05)
@@ -165,10 +165,10 @@ def spoil(tmp_path, monkeypatch):
     """Return a function that fills a weight of a checkpoint with a value and dreams of all its classes."""
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
 
-    def dreamt(weight: str, value: float, place: int | slice = slice(None), **recipe) -> pd.DataFrame:
+    def dreamt(weight: str, value: float, index: int | slice = slice(None), **recipe) -> pd.DataFrame:
         path = checkpoint(tmp_path / "epoch-0001")
         classifier, info = load_checkpoint(path)
-        classifier.network.state_dict()[weight][place] = value
+        classifier.network.state_dict()[weight][index] = value
         save_checkpoint(path.parent, classifier, info)
         job = DreamJob(path, "r", parameters(**recipe), NAMES, {}, None, tmp_path / "out", 4 * 10**9)
         run_dream_job(job, CPU, tmp_path / "out" / "dreams.csv")
@@ -182,8 +182,8 @@ def spoil(tmp_path, monkeypatch):
 def test_a_checkpoint_with_nan_or_infinite_values_is_refused(spoil, tmp_path, weight, value, counted):
     with pytest.raises(UserError) as error:
         spoil(weight, value, 0)
-    said = str(error.value)
-    assert said.endswith(f"contains NaN or infinite values in '{weight}'; delete it to train that epoch again")
+    message = str(error.value)
+    assert message.endswith(f"contains NaN or infinite values in '{weight}'; delete it to train that epoch again")
     assert not list(tmp_path.rglob("*.png"))
     counted(ROW)
 
@@ -226,9 +226,9 @@ def test_nan_or_infinite_weights_of_a_run_or_a_judge_are_refused(tmp_path, value
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_metrics_and_views_of_a_constant_image_equal_closed_forms(tmp_path, value, counted):
-    picture, image = np.full((16, 24, 3), value), torch.full((3, 16, 24), value)
-    assert total_variation(picture) == 0
-    spectrum = radial_spectrum(picture)
+    array, image = np.full((16, 24, 3), value), torch.full((3, 16, 24), value)
+    assert total_variation(array) == 0
+    spectrum = radial_spectrum(array)
     assert np.allclose(spectrum, math.log10(ROUNDING), rtol=0, atol=1e-9) and spectrum_distance(spectrum, spectrum) == 0
     assert torch.equal(rescale(image), torch.full_like(image, 0.5))
     frames = (image * 255).round().to(torch.uint8).expand(3, 3, 16, 24)

@@ -197,7 +197,7 @@ def test_the_loss_on_identical_images_reaches_the_entropy_of_the_classes(tmp_pat
 @pytest.mark.parametrize("each", [1, 2])
 @pytest.mark.parametrize("side", [16, 32])
 def test_two_images_suffice_where_a_batch_norm_has_one_pixel(tmp_path, each, side, counted):
-    colors = [[(50 + 30 * place, 9, 9) for place in range(each + 1)], [(9, 9, 50), (9, 9, 180)]]
+    colors = [[(50 + 30 * index, 9, 9) for index in range(each + 1)], [(9, 9, 50), (9, 9, 180)]]
     data = birds(tmp_path, colors, side)
     table = pd.read_csv(data / "images.csv")
     seen = []

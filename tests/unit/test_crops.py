@@ -29,12 +29,12 @@ SHAPES = [
 def weights_by_hand(first: float, extent: float, pixels: int, size: int) -> np.ndarray:
     """Return the weights of a side's pixels in each pixel of a resized crop: a triangle, as wide as a new pixel."""
     weights = np.zeros((size, pixels))
-    for place in range(size):
-        middle = (first + extent * (place + 0.5) / size) * pixels
+    for index in range(size):
+        middle = (first + extent * (index + 0.5) / size) * pixels
         reach = max(1.0, extent * pixels / size)
         for pixel in range(pixels):
-            weights[place, pixel] = max(0.0, 1 - abs(pixel + 0.5 - middle) / reach)
-        weights[place] /= weights[place].sum()
+            weights[index, pixel] = max(0.0, 1 - abs(pixel + 0.5 - middle) / reach)
+        weights[index] /= weights[index].sum()
     return weights
 
 
@@ -66,11 +66,11 @@ def test_the_weights_are_those_of_a_plain_loop(first, extent, pixels, size):
 def test_a_crop_is_the_product_of_both_axes_weights_in_every_channel_of_its_image():
     images, cuts, (height, width) = rand(2, 3, 9, 14), [(0.1, 0.3, 0.55, 0.4), (0.37, 0.0, 0.21, 0.8)], (4, 10)
     found = resized_crops(images, cuts, (height, width))
-    for place, (top, left, high, wide) in enumerate(cuts):
+    for index, (top, left, high, wide) in enumerate(cuts):
         down, across = weights_by_hand(top, high, 9, height), weights_by_hand(left, wide, 14, width)
         for channel, y, x in np.ndindex(3, height, width):
             weights = np.outer(down[y], across[x])
-            assert close(found[place, channel, y, x], (weights * images[place, channel].numpy()).sum())
+            assert close(found[index, channel, y, x], (weights * images[index, channel].numpy()).sum())
 
 
 @pytest.mark.parametrize(("whole", "shape"), SHAPES, ids=str)

@@ -42,14 +42,14 @@ def slope_of(score, image: torch.Tensor) -> torch.Tensor:
 @SHAPES
 def test_a_dream_equals_the_original_algorithm_with_flips_undone(model, shape):
     """The original study flips the image itself after each step; here it is flipped back at the end."""
-    random, image, mirrored = generator(0, "a"), rand(5, 3, *shape)[:1], False
+    random, image, flipped = generator(0, "a"), rand(5, 3, *shape)[:1], False
     for _ in range(6):
         slope = slope_of(lambda image: model(image)[0, 0], image)
         image = (image + 0.05 * slope / (slope.std() + 1e-8)).clamp(0, 1)
         image = torch.from_numpy(blur_by_hand(image[0].numpy(), 0.5))[None]
         if torch.rand((), generator=random) < 0.5:
-            image, mirrored = image.flip(-1), not mirrored
-    image = image.flip(-1) if mirrored else image
+            image, flipped = image.flip(-1), not flipped
+    image = image.flip(-1) if flipped else image
     assert close(run(model, PLAIN, "a", shape=shape).snapshots[6], image, 1e-6)
 
 
@@ -96,8 +96,8 @@ def test_a_fourier_dream_is_adam_on_the_coefficients(model, shape):
     scale = torch.from_numpy(1 / np.maximum(np.hypot(down, across), 1 / max(shape)) / 4)
 
     def image_of(parameters: torch.Tensor) -> torch.Tensor:
-        picture = torch.fft.irfft2(torch.complex(*parameters.unbind(-1)) * scale, s=shape, norm="ortho")
-        return torch.sigmoid((colors @ picture.flatten(2)).unflatten(2, shape))
+        colors_by_hand = torch.fft.irfft2(torch.complex(*parameters.unbind(-1)) * scale, s=shape, norm="ortho")
+        return torch.sigmoid((colors @ colors_by_hand.flatten(2)).unflatten(2, shape))
 
     start = 0.2 + 0.6 * rand(5, 3, *shape)
     flat = torch.linalg.inv(colors) @ torch.logit(start[:1]).flatten(2)
@@ -120,7 +120,7 @@ def test_scores_of_crops_are_averaged_so_full_crops_equal_a_plain_dream(model):
 
 @SHAPES
 @RECIPES
-def test_a_dream_does_not_depend_on_its_batch_mates(model, recipe, shape):
+def test_a_dream_does_not_depend_on_its_batch(model, recipe, shape):
     together, alone = run(model, recipe, "abc", shape=shape), run(model, recipe, "b", shape=shape)
     for step in recipe.steps:
         assert close(together.snapshots[step][1:2], alone.snapshots[step], 1e-6), step
@@ -163,12 +163,12 @@ def test_images_stay_in_range_and_arguments_do_not_change(model, recipe, shape):
 def test_an_animation_has_a_frame_every_so_many_steps_and_ends_with_the_last_image(model):
     recipe = replace(PLAIN, steps=(2, 4, 6))
     result = run(model, recipe, film_every=2)
-    pictures = [rand(5, 3, SIZE, SIZE)[:3], *result.snapshots.values()]
+    images = [rand(5, 3, SIZE, SIZE)[:3], *result.snapshots.values()]
     assert len(result.frames) == 4
-    for frame, picture in zip(result.frames, pictures, strict=True):
-        assert frame.dtype == torch.uint8 and torch.equal(frame, (picture.float() * 255).round().to(torch.uint8))
+    for frame, image in zip(result.frames, images, strict=True):
+        assert frame.dtype == torch.uint8 and torch.equal(frame, (image.float() * 255).round().to(torch.uint8))
     sparse = run(model, recipe, film_every=4).frames
-    assert [torch.equal(frame, result.frames[place]) for frame, place in zip(sparse, (0, 2, 3), strict=True)] == [
+    assert [torch.equal(frame, result.frames[index]) for frame, index in zip(sparse, (0, 2, 3), strict=True)] == [
         True
     ] * 3
     assert run(model, recipe).frames == []
@@ -189,13 +189,13 @@ def test_the_trace_contains_the_metrics_and_the_score_increases(model, objective
     recipe = Recipe(objective=objective, steps=(7, 30), step_size=0.05, gradient_normalization="std")
     result = run(model, recipe, shape=shape)
     for step, images in ((0, rand(5, 3, *shape)[:3]), *result.snapshots.items()):
-        for place, row in enumerate(model(images.double()).tolist()):
-            chance, others = softmax(row)[place], sum(row) - row[place]
-            loss = {"logit": -row[place], "cross_entropy": -math.log(chance), "probability": -chance}
-            loss["margin"] = others / 4 - row[place]
-            got = {measure: values[place, step].item() for measure, values in vars(result.trace).items()}
-            change = (images[place] - rand(5, 3, *shape)[place]).abs().mean().item()
-            expected = [loss[objective], row[place], chance, row.index(max(row)), change]
+        for index, row in enumerate(model(images.double()).tolist()):
+            chance, others = softmax(row)[index], sum(row) - row[index]
+            loss = {"logit": -row[index], "cross_entropy": -math.log(chance), "probability": -chance}
+            loss["margin"] = others / 4 - row[index]
+            got = {measure: values[index, step].item() for measure, values in vars(result.trace).items()}
+            change = (images[index] - rand(5, 3, *shape)[index]).abs().mean().item()
+            expected = [loss[objective], row[index], chance, row.index(max(row)), change]
             assert got == pytest.approx(dict(zip(METRICS, expected, strict=True)), abs=1e-6)
     assert (result.trace.loss[:, -1] < result.trace.loss[:, 0] - 0.01).all()
     assert all(values.shape == (3, 31) for values in vars(result.trace).values())

@@ -52,11 +52,11 @@ def test_the_prior_sums_all_batch_norms_and_counts_the_first_ten_times(resnet):
     for hook in hooks:
         hook.remove()
     expected = np.zeros(2)
-    for place, (norm, given) in enumerate(heard):
+    for index, (norm, given) in enumerate(heard):
         flat = given.flatten(2).double().numpy()
         mean = np.linalg.norm(flat.mean(axis=2) - norm.running_mean.double().numpy(), axis=1)
         variance = np.linalg.norm(flat.var(axis=2) - norm.running_var.double().numpy(), axis=1)
-        expected += (mean + variance) * (10 if place == 0 else 1)
+        expected += (mean + variance) * (10 if index == 0 else 1)
     assert len(norm_layers(resnet)) == len(norms) == len(heard) > 3
     assert close(FeatureExtractor(resnet, statistics=True)(images).statistics, expected, atol=1e-4 * expected.max())
 
@@ -84,13 +84,13 @@ def calls_of(
     """Return the model's outputs, and how often each module was run."""
     calls = [0] * len(network)
 
-    def count(place: int):
+    def count(index: int):
         def hook(*_):
-            calls[place] += 1
+            calls[index] += 1
 
         return hook
 
-    hooks = [module.register_forward_pre_hook(count(place)) for place, module in enumerate(network)]
+    hooks = [module.register_forward_pre_hook(count(index)) for index, module in enumerate(network)]
     seen = FeatureExtractor(network, names, logits)(images)
     for hook in hooks:
         hook.remove()

@@ -43,9 +43,9 @@ def test_inception_trains_and_dreams_from_a_file_with_a_new_head(donor, side):
     recipe = Recipe(steps=(1,), step_size=0.05, gradient_normalization="std")
     frozen = prepare_for_inference(classifier, side, CPU)
     dreams = dream(frozen, torch.tensor([1]), images[:1], recipe, [generator(0, "a")])
-    picture = dreams.snapshots[1]
-    assert picture.shape == (1, 3, side, side) and picture.isfinite().all()
-    assert 0.001 < (picture - images[:1]).abs().mean() < 0.2 and not dreams.diverged.any()
+    result = dreams.snapshots[1]
+    assert result.shape == (1, 3, side, side) and result.isfinite().all()
+    assert 0.001 < (result - images[:1]).abs().mean() < 0.2 and not dreams.diverged.any()
 
 
 @pytest.mark.slow

@@ -78,13 +78,13 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 def test_a_killed_job_resumes_to_the_same_pixels(matched):
     alone = {"bytes_free": 0}  # one label per batch
     assert matched.dreamt(**alone) == 6 and matched.computed == 3
-    whole, asked = matched.pixels(), []
+    whole, calls = matched.pixels(), []
     assert len(whole) == 2 * 6 and matched.dreamt(**alone, folder=matched.folder / "again") == 0
     assert same(matched.pixels("again"), whole) and matched.computed == 3
 
     def killed(*given, **more):
-        asked.append(given)
-        if len(asked) == 2:
+        calls.append(given)
+        if len(calls) == 2:
             raise KeyboardInterrupt
         return dream(*given, **more)
 

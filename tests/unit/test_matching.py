@@ -34,7 +34,7 @@ MAPS = {  # the regions of each shape and kind, one letter per region
 
 def as_regions(parts: list[list[int]]) -> Regions:
     """Return regions as a `Regions`."""
-    return Regions(torch.tensor([place for part in parts for place in part]), tuple(map(len, parts)))
+    return Regions(torch.tensor([position for part in parts for position in part]), tuple(map(len, parts)))
 
 
 def parts_of(kind: str, shape: tuple[int, int], prefix: int = 0) -> list[list[int]]:
@@ -47,8 +47,11 @@ def parts_of(kind: str, shape: tuple[int, int], prefix: int = 0) -> list[list[in
 @pytest.mark.parametrize("shape", MAPS, ids=str)
 def test_the_regions_of_small_maps_are_those_drawn_here(shape):
     for kind, drawn in MAPS[shape].items():
-        letters = "".join(drawn)
-        expected = {tuple(place for place, at in enumerate(letters) if at == letter) for letter in set(letters)}
+        characters = "".join(drawn)
+        expected = {
+            tuple(position for position, at in enumerate(characters) if at == character)
+            for character in set(characters)
+        }
         assert set(map(tuple, parts_of(kind, shape))) == expected, kind
     assert parts_of("whole", shape) == [list(range(math.prod(shape)))]
 
@@ -58,12 +61,12 @@ def test_every_position_of_a_map_is_in_one_region_and_regions_are_symmetric(kind
     for height, width in [*np.ndindex(14, 14), (1, 49), (35, 35), (11, 31)]:
         shape = (height + 1, width + 1)
         regions = parts_of(kind, shape)
-        assert sorted(place for region in regions for place in region) == list(range(math.prod(shape))) and all(
+        assert sorted(position for region in regions for position in region) == list(range(math.prod(shape))) and all(
             regions
         ), shape
         number = np.empty(shape, int)
-        for place, region in enumerate(regions):
-            number.flat[region] = place
+        for index, region in enumerate(regions):
+            number.flat[region] = index
         assert (number == number[:, ::-1]).all(), shape
         assert kind == "thirds" or (number == number[::-1]).all(), shape
 
@@ -73,7 +76,7 @@ def test_every_position_of_a_map_is_in_one_region_and_regions_are_symmetric(kind
 def test_regions_are_those_of_exact_fractions(kind, shape):
     found = parts_of(kind, shape)
     assert sorted(found) == sorted(parts_by_hand(kind, *shape))
-    behind = [[place + 2 for place in part] for part in found]
+    behind = [[position + 2 for position in part] for part in found]
     assert parts_of(kind, shape, prefix=2) == [[0], [1], *behind], "the prefix before the map"
 
 
@@ -82,12 +85,12 @@ def test_regions_are_those_of_exact_fractions(kind, shape):
 def test_activations_are_sorted_by_channel_within_each_region(kind, shape):
     activations, parts = rand(2, 3, math.prod(shape)) - 0.5, parts_by_hand(kind, *shape)
     found = sorted_activations(activations, as_regions(parts))
-    for place in range(2):
-        assert close(found[place], statistic_by_hand(activations[place].numpy(), parts))
+    for index in range(2):
+        assert close(found[index], statistic_by_hand(activations[index].numpy(), parts))
     cheap = moments(activations, as_regions(parts))
     assert cheap.shape == (2, 3, 2 * len(parts))
-    for place in range(2):
-        assert close(cheap[place], statistic_by_hand(activations[place].numpy(), parts, "moments"), 1e-5)
+    for index in range(2):
+        assert close(cheap[index], statistic_by_hand(activations[index].numpy(), parts, "moments"), 1e-5)
 
 
 def reference_of(mean: torch.Tensor, shape: tuple[int, int], kind: str = "sorted", regions: str = "whole", prefix=0):
@@ -104,9 +107,9 @@ def test_the_distance_equals_a_loop_over_channels_and_ranks(kind, regions):
     size = 30 if kind == "sorted" else 2 * len(parts)
     activation, mean = rand(2, 3, *shape) - 0.3, rand(4, 3, size)[2:] * 3
     found = reference_of(mean, shape, kind, regions).distance(activation)
-    for place in range(2):
-        own = statistic_by_hand(activation[place].flatten(1).numpy(), parts, kind)
-        assert found[place].item() == pytest.approx(distance_by_hand(own, mean[place].numpy()), rel=1e-6)
+    for index in range(2):
+        own = statistic_by_hand(activation[index].flatten(1).numpy(), parts, kind)
+        assert found[index].item() == pytest.approx(distance_by_hand(own, mean[index].numpy()), rel=1e-6)
     seen = ModelOutputs(layers={"layer": activation}, references={"layer": reference_of(mean, shape, kind, regions)})
     score = Objective({"feature_match:layer": 0.5})(seen, torch.zeros(2, dtype=torch.long))
     assert close(score, -0.5 * found)
@@ -120,9 +123,9 @@ def test_its_gradient_points_to_the_activation_of_the_same_rank(regions):
     for channel in range(2):
         begun = 0
         for part in parts_by_hand(regions, 4, 5):
-            for rank, place in enumerate(sorted(part, key=lambda place: values[channel, place])):
-                lack = values[channel, place] - mean[0, channel, begun + rank].item()
-                assert slope[0, channel].flatten()[place].item() == pytest.approx(2 * lack / 40 / spread)
+            for rank, position in enumerate(sorted(part, key=lambda position: values[channel, position])):
+                lack = values[channel, position] - mean[0, channel, begun + rank].item()
+                assert slope[0, channel].flatten()[position].item() == pytest.approx(2 * lack / 40 / spread)
             begun += len(part)
 
 
@@ -167,10 +170,10 @@ def test_a_transformer_s_prefix_is_separate_and_its_map_has_the_view_s_aspect_ra
     """Tokens are (B, prefix + 3 x 2, C), for a view of 48x32 pixels and patches of 16x16."""
     tokens = rand(2, 2 + 6, 5) - 0.5
     found = LayerStatistic("sorted", kind, prefix=2)(tokens, (48, 32))
-    parts = [[0], [1], *([place + 2 for place in part] for part in parts_by_hand(kind, 3, 2))]
+    parts = [[0], [1], *([position + 2 for position in part] for part in parts_by_hand(kind, 3, 2))]
     assert found.shape == (2, 5, 8)
-    for place in range(2):
-        assert close(found[place], statistic_by_hand(tokens[place].T.numpy(), parts))
+    for index in range(2):
+        assert close(found[index], statistic_by_hand(tokens[index].T.numpy(), parts))
 
 
 @pytest.mark.parametrize(

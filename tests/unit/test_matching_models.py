@@ -20,8 +20,8 @@ from tests.helpers.matching import distance_by_hand, parts_by_hand, statistic_by
 from tests.helpers.small import close, network, rand, settled
 
 SWIN = {"img_size": 32, "window_size": 4, "embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2)}
-BLOCKS = [f"blocks.{place}" for place in range(6)]
-STAGES = [f"stages.{place}" for place in range(4)]
+BLOCKS = [f"blocks.{index}" for index in range(6)]
+STAGES = [f"stages.{index}" for index in range(4)]
 MODELS = {  # options, image shape, layers, and the layout of their activations
     "test_resnet": ({}, (48, 32), ["act1", "layer1", "layer2", "layer3", "layer4"], "NCHW"),
     "test_efficientnet": ({}, (48, 32), ["conv_stem", *BLOCKS[:5], "conv_head"], "NCHW"),
@@ -83,17 +83,17 @@ def test_a_model_s_score_is_minus_the_distances_of_its_layers(known, regions):
     seen.references = References(recipe, statistics, features.prefix, shape).at(0)
     found = make_objective("feature_match", model)(seen, torch.tensor([0, 1]))
     real, dreamt = (activations_of(model, names, images, layout) for images in (photographs, dreams))
-    for place in range(2):
+    for index in range(2):
         total = 0.0
         for name in names:
-            own, grid = dreamt[name][place]
+            own, grid = dreamt[name][index]
             prefix = own.shape[1] - math.prod(grid)
             assert prefix == (1 if name.startswith("blocks") and layout == "NLC" else 0)
             parts = [[0]] * prefix
             parts += [[each + prefix for each in part] for part in parts_by_hand(regions, *grid)]
             each = [statistic_by_hand(activations, parts) for activations, _ in real[name]]
             total += distance_by_hand(statistic_by_hand(own, parts), sum(each) / len(each))
-        assert found[place].item() == pytest.approx(-total, rel=1e-6)
+        assert found[index].item() == pytest.approx(-total, rel=1e-6)
 
 
 def test_a_photograph_compared_with_itself_has_no_distance(known):
@@ -115,7 +115,7 @@ def test_a_photograph_compared_with_itself_has_no_distance(known):
 @pytest.mark.slow
 def test_auto_of_inception():
     model = timm.create_model("inception_v4", num_classes=2).eval().requires_grad_(False)
-    expected = ["features.0.conv", *(f"features.{place}" for place in (2, 3, 9, 17, 21))]
+    expected = ["features.0.conv", *(f"features.{index}" for index in (2, 3, 9, 17, 21))]
     assert auto_layers(model) == expected
     seen = FeatureExtractor(model, expected, logits=False)(torch.rand(1, 3, 96, 96))
     assert list(seen.layers) == expected

@@ -57,7 +57,7 @@ def crops_by_hand(monkeypatch, photographs: torch.Tensor, recipe: Recipe, side: 
     monkeypatch.undo()
     assert len(drawn) == len(photographs) * recipe.match_views
     assert all(given[1:] == (0.3, recipe.crop_ratio) for given, _ in drawn), "the final area"
-    order = [photographs[place % len(photographs)] for place in range(len(drawn))]
+    order = [photographs[index % len(photographs)] for index in range(len(drawn))]
     return [resized_crops(each[None], [box], side)[0] for each, (_, box) in zip(order, drawn, strict=True)]
 
 
@@ -86,9 +86,9 @@ def test_photographs_are_flipped_half_the_time_if_dreams_are_flipped():
     found = photograph_statistics(watched, ramps(3, 8, 8), recipe)
     views = torch.cat(watched.views)
     assert len(views) == 600
-    mirrored = views[:, 0, 4, 5] < views[:, 0, 4, 2]
-    assert mirrored.double().mean().item() == pytest.approx(0.5, abs=0.06)
-    assert [mirrored[place::3].double().mean().item() for place in range(3)] == pytest.approx([0.5] * 3, abs=0.11)
+    flipped = views[:, 0, 4, 5] < views[:, 0, 4, 2]
+    assert flipped.double().mean().item() == pytest.approx(0.5, abs=0.06)
+    assert [flipped[index::3].double().mean().item() for index in range(3)] == pytest.approx([0.5] * 3, abs=0.11)
     assert close(found["crop"]["view"], views.flatten(2).sort(dim=-1).values.mean(dim=0))
     watched = Watched()
     photograph_statistics(watched, ramps(3, 8, 8), replace(recipe, flip=0.0))
@@ -129,11 +129,11 @@ def test_many_photographs_are_processed_in_batches(monkeypatch):
 )
 def test_views_of_photographs_are_those_of_the_dreams(recipe, kinds):
     assert view_kinds(recipe) == kinds
-    given = {kind: {"layer": rand(2, 3, 16) * (1 + place)} for place, kind in enumerate(kinds)}
+    given = {kind: {"layer": rand(2, 3, 16) * (1 + index)} for index, kind in enumerate(kinds)}
     references = References(recipe, given, 0, (4, 4))
     for step in range(20):
-        wanted = "whole" if "crop" not in kinds or ("whole" in kinds and step in (9, 19)) else "crop"
-        assert torch.equal(references.at(step)["layer"].mean, given[wanted]["layer"])
+        kind = "whole" if "crop" not in kinds or ("whole" in kinds and step in (9, 19)) else "crop"
+        assert torch.equal(references.at(step)["layer"].mean, given[kind]["layer"])
     assert torch.equal(references.of_whole()["layer"].mean, given[kinds[-1]]["layer"])
 
 
@@ -145,9 +145,9 @@ def test_each_step_is_compared_with_its_type_of_view():
     activation = rand(4, 3, 4, 4)
     for step, means in enumerate((crop, entire, crop, entire)):
         found = references.at(step)["x"].distance(activation)
-        for place, mean in enumerate(means):
-            own = statistic_by_hand(activation[place].flatten(1).numpy(), [list(range(16))])
-            assert found[place].item() == pytest.approx(distance_by_hand(own, mean.numpy())), (step, place)
+        for index, mean in enumerate(means):
+            own = statistic_by_hand(activation[index].flatten(1).numpy(), [list(range(16))])
+            assert found[index].item() == pytest.approx(distance_by_hand(own, mean.numpy())), (step, index)
     nothing = References(Recipe(), {}, 0, (4, 4))
     assert nothing.at(0) == {} == nothing.of_whole(), "nothing is compared"
 
@@ -164,9 +164,9 @@ def test_of_large_maps_every_other_row_and_column_is_compared_and_in_other_phase
     for step in range(4):
         found = references.at(step)["x"].distance(activation)
         strided = activation.detach()[:, :, step // 2 :: 2, step % 2 :: 2][:, :, : looked_at[0], : looked_at[1]]
-        for place in range(2):
-            own = statistic_by_hand(strided[place].flatten(1).numpy(), parts, kind)
-            assert found[place].item() == pytest.approx(distance_by_hand(own, mean[place].numpy()), rel=1e-6)
+        for index in range(2):
+            own = statistic_by_hand(strided[index].flatten(1).numpy(), parts, kind)
+            assert found[index].item() == pytest.approx(distance_by_hand(own, mean[index].numpy()), rel=1e-6)
         (slope,) = torch.autograd.grad(found.sum(), activation)
         seen += slope.abs().sum(dim=(0, 1)).gt(0)
     assert torch.equal(seen[: 2 * looked_at[0], : 2 * looked_at[1]], torch.ones([2 * side for side in looked_at]))

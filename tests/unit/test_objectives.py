@@ -114,12 +114,12 @@ def test_layer_scores_and_their_gradients_equal_closed_forms(shape):
     middle = {4: (slice(None), 1, 2, 2), 3: (slice(None), 3, 1), 2: (slice(None), 1)}[len(shape)]
     given = {4: ("neuron:a:1:3:0", (slice(None), 1, 3, 0))}.get(len(shape), ("neuron:a:1", middle))
     values = rand(*shape).numpy() - 0.3
-    places = np.ones_like(values)
+    ones = np.ones_like(values)
     within, at_middle, at_given = (np.zeros_like(values) for _ in range(3))
     within[mine], at_middle[middle], at_given[given[1]] = 1, 1, 1
     within /= within[0].sum()
     for objective, slope, score in (
-        ("layer_mean:a", places / count, values.reshape(2, -1).sum(axis=1) / count),
+        ("layer_mean:a", ones / count, values.reshape(2, -1).sum(axis=1) / count),
         ("layer_l2:a", values / count, (values.reshape(2, -1) ** 2).sum(axis=1) / (2 * count)),
         ("channel:a:1", within, (within * values).reshape(2, -1).sum(axis=1)),
         ("neuron:a:1", at_middle, values[middle]),
@@ -184,11 +184,11 @@ def variation_by_loops(image: np.ndarray) -> float:
 def slopes_by_differences(score, images: torch.Tensor) -> np.ndarray:
     """Return the gradient of a score's sum over images from central differences."""
     slopes, step = np.zeros(images.shape), 1e-5
-    for place in np.ndindex(*images.shape):
+    for index in np.ndindex(*images.shape):
         up, down = images.clone(), images.clone()
-        up[place] += step
-        down[place] -= step
-        slopes[place] = (score(up).sum() - score(down).sum()).item() / (2 * step)
+        up[index] += step
+        down[index] -= step
+        slopes[index] = (score(up).sum() - score(down).sum()).item() / (2 * step)
     return slopes
 
 

@@ -36,7 +36,7 @@ def test_shapes_keep_their_aspect_ratio_and_are_part_of_file_names():
     assert in_proportion((2048, 16), 32, of=max) == (32, 1), "a side is at least 1"
     assert all(in_proportion((height, 37), min(height, 37)) == (height, 37) for height in range(16, 2049))
     assert [shape_name(shape) for shape in ((64, 64), (48, 32))] == ["64", "48x32"]
-    assert [parse_shape(word) for word in ("64", "48x32")] == [(64, 64), (48, 32)]
+    assert [parse_shape(name) for name in ("64", "48x32")] == [(64, 64), (48, 32)]
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,15 @@ def test_octaves_equal_the_published_algorithms(manner, shapes):
     for number in range(12):
         images = octaves.grow(images, number)
         images = images + 0.01 * images.sin() + 0.001 * number  # any dream
-    picture, detail, number = shrunk(starts, shapes[0]), torch.zeros(2, 3, *shapes[0], dtype=torch.float64), 0
+    image, detail, number = shrunk(starts, shapes[0]), torch.zeros(2, 3, *shapes[0], dtype=torch.float64), 0
     for shape in shapes:
         base = shrunk(starts, shape)
-        picture = base + shrunk(detail, shape) if manner == "detail" else shrunk(picture, shape)
+        image = base + shrunk(detail, shape) if manner == "detail" else shrunk(image, shape)
         for _ in range(4):
-            picture = picture + 0.01 * picture.sin() + 0.001 * number
+            image = image + 0.01 * image.sin() + 0.001 * number
             number += 1
-        detail = picture - base
-    assert close(images, picture, atol=1e-9)
+        detail = image - base
+    assert close(images, image, atol=1e-9)
     assert resize(images, shapes[-1]) is images
 
 
@@ -113,9 +113,9 @@ def test_a_zoom_enlarges_the_center_every_so_many_steps(shape):
 
 def test_tiles_cover_the_image_evenly():
     for side, tile in [(10, 10), (11, 10), (30, 10), (29, 7), (1000, 512), (1024, 512), (1025, 512)]:
-        places = tile_starts(side, tile)
-        assert len(places) == -(-side // tile) and places[0] == 0 and places[-1] == side - tile
-        gaps = np.diff(places)
+        starts = tile_starts(side, tile)
+        assert len(starts) == -(-side // tile) and starts[0] == 0 and starts[-1] == side - tile
+        gaps = np.diff(starts)
         assert (gaps <= tile).all() and (not len(gaps) or gaps.max() - gaps.min() <= 1)
 
 

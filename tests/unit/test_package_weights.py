@@ -142,12 +142,12 @@ def test_known_logits_are_those_of_the_plain_network(model):
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="the photographs are not part of the repository")
 def test_photographs_of_birds_are_classified_correctly():
     classifier = build(LITE, 1000, {}, "package").eval()
-    for species, place in IMAGENET.items():
+    for species, index in IMAGENET.items():
         files = sorted((PHOTOGRAPHS / species).glob("*.jpg"))[:8]
         images = torch.stack([to_tensor(resize_and_crop(read_photograph(file), (224, 224))) / 255 for file in files])
         with torch.inference_mode():
             found = classifier(images).argmax(1)
-        assert (found == place).float().mean() >= 0.5, species
+        assert (found == index).float().mean() >= 0.5, species
 
 
 def test_a_head_of_another_size_is_replaced_and_depends_on_torchs_seed():

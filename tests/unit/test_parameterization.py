@@ -155,12 +155,12 @@ def test_gradients_flow_to_the_parameters_and_are_correct(kind):
     shape = (1, 3, 4, 3, 2) if kind == "fourier" else (1, 3, 4, 3)
     weights, parameters = randn(1, 3, 4, 4), randn(*shape).requires_grad_(True)
     (space.decode(parameters) * weights).sum().backward()
-    for place in ((0, 0, 1, 1, 0)[: len(shape)], (0, 2, 3, 1, 1)[: len(shape)], (0, 1, 0, 0, 0)[: len(shape)]):
+    for index in ((0, 0, 1, 1, 0)[: len(shape)], (0, 2, 3, 1, 1)[: len(shape)], (0, 1, 0, 0, 0)[: len(shape)]):
         up, down = parameters.detach().clone(), parameters.detach().clone()
-        up[place] += 1e-5
-        down[place] -= 1e-5
+        up[index] += 1e-5
+        down[index] -= 1e-5
         slope = ((space.decode(up) - space.decode(down)) * weights).sum().item() / 2e-5
-        assert parameters.grad[place].item() == pytest.approx(slope, abs=1e-8)
+        assert parameters.grad[index].item() == pytest.approx(slope, abs=1e-8)
         assert abs(slope) > 1e-4
 
 
@@ -183,8 +183,8 @@ def test_start_images_come_from_a_data_loader_with_their_index(kind, shape, phot
     if kind == "photograph":
         given = [read_start(path, shape) for path in photographs[:2]]
     start = Start(kind, images=given)
-    images, places = next(iter(DataLoader(Starts(start, shape, streams("ab")), 2)))
-    assert images.shape == (2, 3, *shape) and images.dtype == torch.float32 and places.tolist() == [0, 1]
+    images, indices = next(iter(DataLoader(Starts(start, shape, streams("ab")), 2)))
+    assert images.shape == (2, 3, *shape) and images.dtype == torch.float32 and indices.tolist() == [0, 1]
     assert images.min() >= 0 and images.max() <= 1
     alone = Starts(Start(kind, images=given[1:]), shape, streams("b"))[0][0]
     assert torch.equal(images[1], alone), "a start image does not depend on its batch"
@@ -221,7 +221,7 @@ def test_spectral_noise_is_lucid_s_start_image(shape):
 def test_each_dream_starts_from_its_photograph_and_a_broken_one_is_named(photographs):
     images = [read_start(path, (8, 8)) for path in photographs[:2]]
     given = Starts(Start("photograph", images=images), (8, 8), streams("ab"))
-    assert [given[place][0].mean(dim=(1, 2)).tolist() for place in range(2)] == [[0, 1, 0], [1, 0, 0]]
+    assert [given[index][0].mean(dim=(1, 2)).tolist() for index in range(2)] == [[0, 1, 0], [1, 0, 0]]
     with pytest.raises(UserError, match=r"the start photograph '.*empty\.png' can't be read: the file is empty"):
         read_start(photographs[2], (8, 8))
 

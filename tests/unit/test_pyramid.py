@@ -185,11 +185,11 @@ def dreamt(classifier):
     seen = [photograph_statistics(features, each, PORTRAIT) for each in photographs]
 
     def run(keys: str = "abc", **more):
-        places = ["abc".index(key) for key in keys]
-        references = stack_statistics([seen[place] for place in places])
-        starts = 0.3 + 0.4 * rand(3, 3, 32, 32)[places]
+        indices = ["abc".index(key) for key in keys]
+        references = stack_statistics([seen[index] for index in indices])
+        starts = 0.3 + 0.4 * rand(3, 3, 32, 32)[indices]
         recipe = replace(PORTRAIT, **more)
-        return dream(classifier, torch.tensor(places), starts, recipe, streams(keys), references=references)
+        return dream(classifier, torch.tensor(indices), starts, recipe, streams(keys), references=references)
 
     return run
 
@@ -206,10 +206,10 @@ def test_snapshots_of_a_dream_equal_those_of_shorter_dreams(dreamt):
 
 def test_a_dream_is_the_same_alone_as_in_a_batch(dreamt):
     together = dreamt(steps=(6,))
-    for place, key in enumerate("abc"):
+    for index, key in enumerate("abc"):
         alone = dreamt(key, steps=(6,))
-        assert close(together.snapshots[6][place], alone.snapshots[6][0], 1e-5)
-        assert close(together.trace.loss[place], alone.trace.loss[0], 1e-5)
+        assert close(together.snapshots[6][index], alone.snapshots[6][0], 1e-5)
+        assert close(together.trace.loss[index], alone.trace.loss[0], 1e-5)
     assert not close(together.snapshots[6][0], together.snapshots[6][1], 1e-3)
 
 

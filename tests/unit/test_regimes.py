@@ -169,14 +169,14 @@ def test_mixup_equals_a_plain_loop_and_is_off_by_default(monkeypatch):
 
 
 def test_the_default_precision_on_a_cpu_is_float32(tmp_path, dataset, run):
-    asked = {"auto": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-    assert {name: resolve_dtype(name, CPU) for name in asked} == asked
+    expected = {"auto": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+    assert {name: resolve_dtype(name, CPU) for name in expected} == expected
     seen = {}
-    for name in asked:
+    for name in expected:
         classifier = linear()
         classifier.network[1].register_forward_hook(lambda *parts, name=name: seen.update({name: parts[2].dtype}))
         assert trainer(classifier, precision=name).forward(batch(1)[0]).dtype == torch.float32
-    assert seen == asked
+    assert seen == expected
     auto, full = (train(tmp_path / kind, dataset, run(precision=kind), [1]) for kind in ("auto", "float32"))
     assert (auto / MODEL_FILE).read_bytes() == (full / MODEL_FILE).read_bytes()
     half = train(tmp_path / "half", dataset, run(precision="bfloat16"), [1])

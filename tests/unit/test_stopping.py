@@ -62,11 +62,11 @@ def test_each_dream_stops_separately_once_the_model_is_confident(model):
     counting.forward = lambda images: (setattr(counting, "calls", counting.calls + 1), model(images))[1]
     stopped = run(counting, replace(recipe, steps=(*moments, 60), stop_confidence=0.3))
     assert stopped.ended.tolist() == reached and stopped.diverged.tolist() == [0, 0, 0]
-    for place, end in enumerate(reached):
+    for index, end in enumerate(reached):
         for step in (*moments, 60):
-            assert torch.equal(stopped.snapshots[step][place], free.snapshots[min(step, end)][place])
+            assert torch.equal(stopped.snapshots[step][index], free.snapshots[min(step, end)][index])
         for measure, values in vars(stopped.trace).items():
-            assert torch.equal(values[place, : end + 1], getattr(free.trace, measure)[place, : end + 1])
+            assert torch.equal(values[index, : end + 1], getattr(free.trace, measure)[index, : end + 1])
     assert counting.calls <= max(reached) + 11, "no step is computed once all have stopped"
 
 

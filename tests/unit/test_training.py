@@ -106,8 +106,8 @@ def test_a_row_contains_the_last_learning_rate_and_the_checkpoint_s_validation(t
     assert list(rows["learning_rate"])[1:] == pytest.approx([0.0001 + 0.0099 * 3 / 4, cosine], rel=1e-5)
     classifier, _ = load_checkpoint(checkpoint)
     losses, hits = [], []
-    for picture, target in Pictures(dataset, "validation"):
-        logits = classifier(picture[None] / 255).double()[0]
+    for image, target in Pictures(dataset, "validation"):
+        logits = classifier(image[None] / 255).double()[0]
         losses.append(-float(logits.log_softmax(0)[target]))
         hits.append(int(logits.argmax()) == target)
     assert rows["validation_loss"].iloc[-1] == pytest.approx(sum(losses) / len(losses), rel=1e-4)
@@ -161,11 +161,11 @@ def test_a_job_does_not_resume_from_an_epoch_of_another_job(tmp_path, dataset, r
     data = shutil.copytree(dataset, tmp_path / "data")
     first = before = train(tmp_path, data, run(), [0])
     updates.made, updates.halt = 0, 4
-    place, settings, more, epoch = tmp_path / "job", run(), {}, 3
+    folder, settings, more, epoch = tmp_path / "job", run(), {}, 3
     if other == "weights":
         before, settings = None, run(weights=str(first / MODEL_FILE))
     with pytest.raises(Halt):
-        link(place, data, settings, epoch, before)
+        link(folder, data, settings, epoch, before)
     if other == "dataset":
         (data / "images.csv").write_text((data / "images.csv").read_text() + "\n")
     elif other in ("before", "weights"):
@@ -179,7 +179,7 @@ def test_a_job_does_not_resume_from_an_epoch_of_another_job(tmp_path, dataset, r
     else:
         more = {other: "other"}
     updates.made, updates.halt = 0, None
-    link(place, data, settings, epoch, before, **more)
+    link(folder, data, settings, epoch, before, **more)
     assert updates.made == 2 * epoch
 
 

@@ -83,14 +83,14 @@ def test_fork_rng_restores_the_global_generator_also_after_an_error():
 
 def collect(dataset, run, processes, epoch):
     """Return the augmented images of an epoch from the loader, by number, and check their targets."""
-    pictures = Pictures(dataset, "train")
-    loader = load_training_data(pictures, augmentation(run["augmentation"], (32, 32)), run, processes, CPU)
+    data = Pictures(dataset, "train")
+    loader = load_training_data(data, augmentation(run["augmentation"], (32, 32)), run, processes, CPU)
     order = loader.batch_sampler
     order.set_range(epoch, 0, order.per_epoch)
     numbers = [number for keys in order for _, number in keys]
     images = torch.cat([images for images, _ in loader])
     targets = torch.cat([targets for _, targets in loader])
-    assert targets.tolist() == [pictures.targets[number] for number in numbers]
+    assert targets.tolist() == [data.targets[number] for number in numbers]
     return dict(zip(numbers, images, strict=True))
 
 
@@ -117,25 +117,25 @@ def test_augmentation_does_not_depend_on_the_global_generator(dataset, run):
 
 @pytest.mark.parametrize("shape", [(32, 32), (24, 40)])
 def test_augmentation_keeps_size_and_range_and_is_the_identity_if_disabled(run, shape):
-    picture = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
-    still = augmentation({"crop_padding": 0, "flip": 0.0, "color": 0.0}, shape)(picture)
-    assert torch.allclose(still, picture / 255, atol=1e-6)
-    moved = augmentation(run()["augmentation"], shape)(picture)
+    image = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
+    still = augmentation({"crop_padding": 0, "flip": 0.0, "color": 0.0}, shape)(image)
+    assert torch.allclose(still, image / 255, atol=1e-6)
+    moved = augmentation(run()["augmentation"], shape)(image)
     assert moved.shape == (3, *shape) and moved.dtype == torch.float32 and moved.min() >= 0 and moved.max() <= 1
-    flipped = augmentation({"crop_padding": 0, "flip": 1.0, "color": 0.0}, shape)(picture)
-    assert torch.allclose(flipped, (picture / 255).flip(-1), atol=1e-6)
-    widest = augmentation({"crop_padding": 512, "flip": 0.0, "color": 0.0}, shape)(picture)
+    flipped = augmentation({"crop_padding": 0, "flip": 1.0, "color": 0.0}, shape)(image)
+    assert torch.allclose(flipped, (image / 255).flip(-1), atol=1e-6)
+    widest = augmentation({"crop_padding": 512, "flip": 0.0, "color": 0.0}, shape)(image)
     assert widest.shape == (3, *shape)
 
 
 def test_a_crop_is_a_window_of_the_reflected_image():
-    picture = torch.arange(48, dtype=torch.uint8).view(1, 6, 8).expand(3, 6, 8).contiguous()
+    image = torch.arange(48, dtype=torch.uint8).view(1, 6, 8).expand(3, 6, 8).contiguous()
     rows, columns = ([abs(n) if n < size else 2 * size - 2 - n for n in range(-2, size + 2)] for size in (6, 8))
-    bordered = picture[:, rows][:, :, columns] / 255
+    bordered = image[:, rows][:, :, columns] / 255
     windows = [bordered[:, y : y + 6, x : x + 8] for y in range(5) for x in range(5)]
     crop = augmentation({"crop_padding": 2, "flip": 0.0, "color": 0.0}, (6, 8))
     found = set()
     for _ in range(200):
-        cut = crop(picture)
+        cut = crop(image)
         found.add(next(number for number, window in enumerate(windows) if torch.allclose(window, cut)))
     assert len(found) > 20, "of 25 windows"

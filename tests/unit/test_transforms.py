@@ -58,8 +58,8 @@ def test_rolls_are_up_to_their_length_in_every_direction():
     rolled = {(y, x): np.roll(image[0].numpy(), (y, x), axis=(1, 2)) for y in range(-2, 3) for x in range(-2, 3)}
     for number in range(150):
         view = views(image, number)[0].numpy()
-        (place,) = [place for place, window in rolled.items() if np.array_equal(window, view)]
-        seen.add(place)
+        (offset,) = [offset for offset, window in rolled.items() if np.array_equal(window, view)]
+        seen.add(offset)
     assert len(seen) == 25
 
 
@@ -71,8 +71,8 @@ def test_views_move_by_at_most_the_jitter_and_flip_by_the_parity_of_the_draws():
     for number in range(150):
         view = views(image, number)[0].numpy()
         view = view[..., ::-1] if number % 2 else view
-        (place,) = [place for place, window in windows.items() if np.array_equal(window, view)]
-        seen.add(place)
+        (offset,) = [offset for offset, window in windows.items() if np.array_equal(window, view)]
+        seen.add(offset)
     assert len(seen) == 25
 
 
@@ -89,7 +89,10 @@ def sampled(image: np.ndarray, degrees: float, high: float, wide: float) -> np.n
     view = np.zeros_like(image)
 
     def at(y: int, x: int) -> np.ndarray:
-        y, x = (min(place % (2 * side), 2 * side - 1 - place % (2 * side)) for place, side in ((y, height), (x, width)))
+        y, x = (
+            min(coordinate % (2 * side), 2 * side - 1 - coordinate % (2 * side))
+            for coordinate, side in ((y, height), (x, width))
+        )
         return image[:, y, x]
 
     for row, column in np.ndindex(height, width):

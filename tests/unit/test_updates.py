@@ -25,9 +25,9 @@ def by_the_papers(kind: str, start: np.ndarray, slopes: np.ndarray, sizes: list[
     """
     beta1, beta2, momentum = 0.8, 0.95, 0.6
     way, first, second, product = (0.0, 0.0, 0.0, 1.0)
-    place = start
+    parameters = start
     for step, (slope, size) in enumerate(zip(slopes, sizes, strict=True), start=1):
-        down = -slope + (decay * place if kind in ("adam", "nadam") else 0.0)
+        down = -slope + (decay * parameters if kind in ("adam", "nadam") else 0.0)
         way = momentum * way + slope
         first, second = beta1 * first + (1 - beta1) * down, beta2 * second + (1 - beta2) * down**2
         now, then = (beta1 * (1 - 0.5 * 0.96 ** (0.004 * at)) for at in (step, step + 1))
@@ -35,20 +35,20 @@ def by_the_papers(kind: str, start: np.ndarray, slopes: np.ndarray, sizes: list[
         nesterov = then * first / (1 - product * then) + (1 - now) * down / (1 - product)
         length = np.sqrt(second / (1 - beta2**step)) + 1e-8
         if kind == "ascent":
-            place = place + size * way
+            parameters = parameters + size * way
         else:
-            place = place * (1 - size * decay) if kind == "adamw" else place
-            place = place - size * (nesterov if kind == "nadam" else first / (1 - beta1**step)) / length
-        place = np.clip(place, 0, 1)
-    return place
+            parameters = parameters * (1 - size * decay) if kind == "adamw" else parameters
+            parameters = parameters - size * (nesterov if kind == "nadam" else first / (1 - beta1**step)) / length
+        parameters = np.clip(parameters, 0, 1)
+    return parameters
 
 
 def moved(kind: str, start: torch.Tensor, slopes: torch.Tensor, sizes: list[float], decay: float) -> torch.Tensor:
     """Return the result of the project's optimizer for the same gradients."""
-    optimizer, place = make_optimizer(kind, 0.6, 0.8, 0.95, decay), start
+    optimizer, parameters = make_optimizer(kind, 0.6, 0.8, 0.95, decay), start
     for slope, size in zip(slopes, sizes, strict=True):
-        place = optimizer(place, slope, size).clamp(0, 1)
-    return place
+        parameters = optimizer(parameters, slope, size).clamp(0, 1)
+    return parameters
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
@@ -81,9 +81,9 @@ def test_blur_is_a_gaussian_up_to_about_three_deviations(sigma):
 def test_the_blur_of_an_image_does_not_depend_on_its_batch(sigmas):
     images = rand(3, 3, 12, 11)
     together = blur(images, sigmas)
-    for place, sigma in enumerate(sigmas):
-        alone = blur(images[place : place + 1], [sigma])[0]
-        assert close(together[place], alone, atol=1e-12), sigma
+    for index, sigma in enumerate(sigmas):
+        alone = blur(images[index : index + 1], [sigma])[0]
+        assert close(together[index], alone, atol=1e-12), sigma
 
 
 def test_blur_ignores_narrow_widths_and_can_be_wider_than_the_image():

@@ -205,8 +205,8 @@ def test_a_truncated_or_corrupt_file_is_a_one_line_error(tmp_path, name):
     pieces = [whole[:length] for length in (0, 1, 9, 100, len(whole) // 2, len(whole) - 1)]
     for _ in range(60):
         damaged = bytearray(whole)
-        for place in torch.randint(0, min(20_000, len(whole)), (3,), generator=generator).tolist():
-            damaged[place] = int(torch.randint(0, 256, (1,), generator=generator))
+        for index in torch.randint(0, min(20_000, len(whole)), (3,), generator=generator).tolist():
+            damaged[index] = int(torch.randint(0, 256, (1,), generator=generator))
         pieces.append(bytes(damaged))
     refused = 0
     for piece in pieces:

@@ -96,8 +96,8 @@ class FeatureExtractor:
 
         Layers are those of ``model.network``, or of the model itself. Without `logits` and `statistics` the forward
         pass stops after the last layer. `statistics` are the distances of batch-norm statistics from those of training,
-        summed over batch norms; the first has a weight of 10. Raises UserError if a layer does not exist, or if there
-        are no batch norms for `statistics`.
+        summed over batch norms; the first has a weight of 10. Raises UserError if a layer does not exist, or if
+        `statistics` is set and the model lacks batch norms with running statistics.
         """
         network = getattr(model, "network", model)
         self.model, self.logits = model, logits or statistics

@@ -80,7 +80,9 @@ def set_weights(network: nn.Module, state: dict[str, torch.Tensor], what: str, n
     if wrong:
         raise UserError(f"{what} does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
     if unfit and not new_head:
-        raise UserError(f"{what} has no last layer for {network.num_classes} classes, one per label")
+        raise UserError(
+            f"{what} has no last layer for {network.num_classes} classes, one per label; choose other weights or labels"
+        )
     replaced = {name: tensor for name, tensor in expected.items() if unfit and name.startswith(heads)}
     network.load_state_dict({**state, **replaced})
     # a value in a file of higher precision may overflow in the model's
@@ -113,11 +115,12 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             raise
         reason = "it contains more than tensors" if "weights_only" in str(error) else first_line(error)
         raise UserError(
-            f"'{path}' is neither a safetensors file nor one that torch can load without running code ({reason})"
+            f"'{path}' is neither a safetensors file nor one that torch can load without running code ({reason}); "
+            "choose another file"
         ) from error
     if others or not state:
         reason = f": '{others[0]}' is not a tensor" if others else ""
-        raise UserError(f"'{path}' does not contain the tensors of a model{reason}")
+        raise UserError(f"'{path}' does not contain the tensors of a model{reason}; choose another file")
     return state
 
 
