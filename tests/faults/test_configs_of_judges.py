@@ -85,13 +85,16 @@ BAD = [
     ("judges.w.weights: 'good.safetensors' has no last layer for 2 classes", from_weights(labels="few.txt")),
     ("judges.w.weights: 'good.safetensors' does not fit the model: ", from_weights(model="test_vit")),
     ("judges.w.weights: 'other.safetensors' does not fit the model: ", from_weights(weights="other.safetensors")),
-    ("judges.w.weights: 'labels.txt' is not a safetensors file, nor one that", from_weights(weights="labels.txt")),
+    ("judges.w.weights: 'labels.txt' is neither a safetensors file nor one that", from_weights(weights="labels.txt")),
     (
         "judges.w.image_size: the model 'inception_v4' does not accept",
         from_weights(model="inception_v4", weights="big.pth"),
     ),
     ("runs.scratch.weights: 'other.safetensors' does not fit the model", {f"{RUN}/weights": "other.safetensors"}),
-    ("judges.j.train.weights: 'cut' is not a safetensors", {"judges/j/train": {"model": "test_vit", "weights": "cut"}}),
+    (
+        "judges.j.train.weights: 'cut' is neither a safetensors",
+        {"judges/j/train": {"model": "test_vit", "weights": "cut"}},
+    ),
     ("judges.w.weights: 'package' is for runs and for a judge's 'train'; name a", from_weights(weights="package")),
     (
         "judges.j.train.weights: no package ships weights for 'test_vit'",
