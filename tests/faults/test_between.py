@@ -63,11 +63,11 @@ def empty(path: Path) -> None:
 
 
 SPOILT = {
-    "no whole checkpoint": cut,
-    "is damaged: its numbers are not those that were written": flip,
-    "is of the epoch '0', not '1'": exchange,
-    "is of the model 'resnet18', not 'test_resnet'": rename,
-    "is no whole checkpoint": empty,
+    "truncated or not a checkpoint": cut,
+    "is corrupt: its tensors do not match their digest": flip,
+    "has the epoch '0', not '1'": exchange,
+    "has the model 'resnet18', not 'test_resnet'": rename,
+    "is truncated or not a checkpoint": empty,
 }
 
 
@@ -87,7 +87,7 @@ def test_a_spoilt_checkpoint_stops_its_dreams_only_and_is_trained_anew_once_it_i
     good = path.read_bytes()
     flip(path)
     said = refused(study, "dreams_only")
-    assert f"'results/tiny/{CHECKPOINT}' is damaged" in said
+    assert f"'results/tiny/{CHECKPOINT}' is corrupt" in said
     assert (study.results / "dreams/scratch/epoch-0000/study/dreams.csv").exists(), "the others are dreamt of"
     path.unlink()
     study.run("dreams_only")

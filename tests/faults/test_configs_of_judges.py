@@ -82,22 +82,25 @@ BAD = [
     ("judges.w.model_options: {'dept': 3} do not fit the model 'test_resnet'", from_weights(model_options={"dept": 3})),
     ("judges.w.model_options.in_chans: cannot be set; ", from_weights(model_options={"in_chans": 1})),
     ("judges.w.model_options: with {'drop_rate': 2} the model", from_weights(model_options={"drop_rate": 2})),
-    ("judges.w.weights: 'good.safetensors' holds no last layer for 2 classes", from_weights(labels="few.txt")),
+    ("judges.w.weights: 'good.safetensors' has no last layer for 2 classes", from_weights(labels="few.txt")),
     ("judges.w.weights: 'good.safetensors' does not fit the model: ", from_weights(model="test_vit")),
     ("judges.w.weights: 'other.safetensors' does not fit the model: ", from_weights(weights="other.safetensors")),
-    ("judges.w.weights: 'labels.txt' is not a safetensors file, nor one that", from_weights(weights="labels.txt")),
+    ("judges.w.weights: 'labels.txt' is neither a safetensors file nor one that", from_weights(weights="labels.txt")),
     (
-        "judges.w.image_size: the model 'inception_v4' does not take",
+        "judges.w.image_size: the model 'inception_v4' does not accept",
         from_weights(model="inception_v4", weights="big.pth"),
     ),
     ("runs.scratch.weights: 'other.safetensors' does not fit the model", {f"{RUN}/weights": "other.safetensors"}),
-    ("judges.j.train.weights: 'cut' is not a safetensors", {"judges/j/train": {"model": "test_vit", "weights": "cut"}}),
+    (
+        "judges.j.train.weights: 'cut' is neither a safetensors",
+        {"judges/j/train": {"model": "test_vit", "weights": "cut"}},
+    ),
     (
         "judges.w.weights: 'package' is only allowed in a run or in a judge's 'train'; set",
         from_weights(weights="package"),
     ),
     (
-        "judges.j.train.weights: no package ships weights of 'test_vit'",
+        "judges.j.train.weights: no package ships weights for 'test_vit'",
         {"judges/j/train": {"model": "test_vit", **SHIPPED}},
     ),
     (
@@ -105,14 +108,14 @@ BAD = [
         {f"{RUN}/model": LITE, f"{RUN}/model_options": {"stem_kernel_size": 5}, f"{RUN}/weights": "package"},
     ),
     # checkpoints
-    ("judges.w.checkpoint: 'cut' is no whole checkpoint", from_checkpoint("cut")),
+    ("judges.w.checkpoint: 'cut' is truncated or not a checkpoint", from_checkpoint("cut")),
     ("name another file, or make it again in the study that it is of", from_checkpoint("cut")),
     (
-        "judges.w.checkpoint: 'odd' holds a model that can't be built ({'dept': 3} do not fit",
+        "judges.w.checkpoint: 'odd' contains a model that cannot be built ({'dept': 3} do not fit",
         from_checkpoint("odd"),
     ),
     # judges that the study trains
-    ("judges.j.train: the model 'inception_v4' does not take pictures", {"judges/j/train": {"model": "inception_v4"}}),
+    ("judges.j.train: the model 'inception_v4' does not accept images", {"judges/j/train": {"model": "inception_v4"}}),
     ("judges.j.train.model_options: {'dept': 3}", {"judges/j/train": {"model_options": {"dept": 3}}}),
     (
         "runs.judge: is the name of the default judge; choose another name for the run",

@@ -128,7 +128,7 @@ def test_the_store_keeps_within_its_limit_after_a_run_that_fails(finished, monke
     shutil.copyfile(results / "epoch-0000/model.safetensors", results / "epoch-0001/model.safetensors")
     monkeypatch.setenv(store_gc.LIMIT, "0")
     result = broken.snakemake("dreams_only")
-    assert result.returncode != 0 and "is of the epoch '0', not '1'" in result.stdout
+    assert result.returncode != 0 and "has the epoch '0', not '1'" in result.stdout
     assert f"Kept within {store_gc.LIMIT}: " in result.stdout and stored(finished.folder) == 0
     counted("store limits honoured")
 

@@ -1,4 +1,4 @@
-"""Dreams and pictures whose numbers are none, zero or all the same: refused in a sentence, or finite and right."""
+"""Dreams and images with NaN, infinite, zero or constant values: an error, or finite and correct results."""
 
 import itertools
 import math
@@ -39,16 +39,16 @@ from tests.helpers.dream_bench import CPU, NAMES, checkpoint, entries, parameter
 from tests.helpers.small import SQUARE, network, rand, run
 
 ROW = "numbers that were none survived"
-NORMALISATIONS, OPTIMIZERS = ("none", "std", "mean_abs", "l2"), ("ascent", "adam", "adamw", "nadam")
+NORMALIZATIONS, OPTIMIZERS = ("none", "std", "mean_abs", "l2"), ("ascent", "adam", "adamw", "nadam")
 SPACES = ("pixels", "fourier", "maco", "pyramid")
 STARTS = {"random": None, "gray": 128 / 255, "black": 0.0, "white": 1.0}
 
 
 class Flat(nn.Module):
-    """A model whose logits have the same slope at every pixel."""
+    """A model whose logits have the same gradient at every pixel."""
 
     def __init__(self, slope: float):
-        """Take the slope of the mean."""
+        """Take the factor of the mean."""
         super().__init__()
         self.slope = slope
 
@@ -56,33 +56,33 @@ class Flat(nn.Module):
         return self.slope * images.mean(dim=(1, 2, 3))[:, None].expand(-1, 5)
 
 
-class Spoilt(nn.Module):
-    """A model of which the second picture's slopes are no numbers from a call on: of the square root at 0."""
+class Diverging(nn.Module):
+    """A model whose gradient is NaN for the second image from one call on: that of a square root at 0."""
 
-    def __init__(self, network: nn.Module, call: int, pictures: int):
-        """Take the model, the call, counted from 0, and how many pictures a batch of the dream has."""
+    def __init__(self, network: nn.Module, call: int, count: int):
+        """Take the model, the call, counted from 0, and the number of images in a batch of dreams."""
         super().__init__()
-        self.network, self.call, self.pictures, self.calls = network, call, pictures, -1
+        self.network, self.call, self.count, self.calls = network, call, count, -1
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         self.calls += images.requires_grad
         logits = self.network(images)
         if self.calls < self.call or not images.requires_grad:
             return logits
-        second = torch.arange(len(images)) // (len(images) // self.pictures) == 1
+        second = torch.arange(len(images)) // (len(images) // self.count) == 1
         root = torch.where(second, (images * 0).sum(dim=(1, 2, 3)), 1.0).sqrt()
         return logits + (root - root.detach())[:, None]
 
 
 def begun(kind: str, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Return five start images of a kind of STARTS."""
+    """Return five start images of a type in STARTS."""
     value = STARTS[kind]
     return rand(5, 3, *SQUARE).to(dtype) if value is None else torch.full((5, 3, *SQUARE), value, dtype=dtype)
 
 
 def flat(slope: float, space: str, start: str):
-    """Yield a recipe and its dream of a flat model under each normalisation and optimiser."""
-    for normalization, optimizer in itertools.product(NORMALISATIONS, OPTIMIZERS):
+    """Yield a recipe and its dreams of a flat model for each normalization and optimizer."""
+    for normalization, optimizer in itertools.product(NORMALIZATIONS, OPTIMIZERS):
         recipe = Recipe(steps=(1, 4), step_size=0.05, gradient_normalization=normalization, optimizer=optimizer)
         recipe = replace(recipe, parameterization=space, momentum=0.5, blur_sigma=0.0)
         yield recipe, run(Flat(slope), recipe, starts=begun(start))
@@ -90,13 +90,13 @@ def flat(slope: float, space: str, start: str):
 
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("space", SPACES)
-def test_a_gradient_of_zeros_leaves_every_dream_where_it_was(space, start, counted):
+def test_a_zero_gradient_changes_no_dream(space, start, counted):
     given = begun(start)[:3]
     for recipe, dreams in flat(0.0, space, start):
         assert dreams.diverged.tolist() == [0, 0, 0] and dreams.ended.tolist() == [4, 4, 4], recipe
         first, last = dreams.snapshots[1], dreams.snapshots[4]
         assert torch.equal(first, last) and first.isfinite().all(), recipe
-        if space != "maco":  # which keeps the phases alone
+        if space != "maco":  # which keeps only phases
             edge = EDGE if space in ("fourier", "pyramid") else 0.0
             assert (first - given.clamp(edge, 1 - edge)).abs().max() < 1e-5, recipe
         counted(ROW)
@@ -104,7 +104,7 @@ def test_a_gradient_of_zeros_leaves_every_dream_where_it_was(space, start, count
 
 @pytest.mark.parametrize("slope", [1.0, 1e-30, 1e25])
 @pytest.mark.parametrize("space", SPACES)
-def test_a_constant_gradient_never_makes_a_picture_of_no_numbers(space, slope, counted):
+def test_a_constant_gradient_gives_finite_images(space, slope, counted):
     for recipe, dreams in itertools.chain.from_iterable(flat(slope, space, start) for start in STARTS):
         for images in dreams.snapshots.values():
             assert images.isfinite().all() and images.min() >= 0 and images.max() <= 1, recipe
@@ -113,7 +113,7 @@ def test_a_constant_gradient_never_makes_a_picture_of_no_numbers(space, slope, c
 
 
 @pytest.mark.parametrize("value", [0.0, 0.25, 1e-25, 1e25, -3e38])
-def test_the_size_of_a_constant_gradient_is_that_of_numpy(value):
+def test_the_magnitude_of_a_constant_gradient_equals_numpy_s(value):
     gradient = torch.full((2, 3, 4, 4), value, dtype=torch.float64)
     flattened = gradient.numpy().reshape(2, -1)
     sizes = {"none": np.ones(2), "mean_abs": np.abs(flattened).mean(1), "l2": np.sqrt((flattened**2).sum(1))}
@@ -125,31 +125,31 @@ def test_the_size_of_a_constant_gradient_is_that_of_numpy(value):
 
 @pytest.mark.parametrize("call", [0, 2])
 @pytest.mark.parametrize("space", SPACES)
-def test_slopes_of_one_dream_that_are_no_numbers_touch_no_mate(space, call, counted):
+def test_a_nan_gradient_of_one_dream_does_not_affect_its_batch(space, call, counted):
     model, blurs = network(), {"blur_sigma": 0.5, "gradient_blur_sigma": 0.5} if space == "pixels" else {}
-    for normalization, optimizer in itertools.product(NORMALISATIONS, OPTIMIZERS):
+    for normalization, optimizer in itertools.product(NORMALIZATIONS, OPTIMIZERS):
         recipe = Recipe(steps=(call + 1, 5), step_size=0.03, gradient_normalization=normalization, optimizer=optimizer)
         recipe = replace(recipe, parameterization=space, momentum=0.5, gradient_clip=0.5, **blurs)
-        spoilt, whole = run(Spoilt(model, call, 3), recipe), run(model, recipe)
-        assert spoilt.diverged.tolist() == [0, call + 1, 0] and spoilt.ended.tolist() == [5, call, 5], recipe
-        assert spoilt.snapshots[5].isfinite().all()
-        for place in (0, 2):
-            assert torch.equal(spoilt.snapshots[5][place], whole.snapshots[5][place]), recipe
-            alone = run(model, recipe, keys="abc"[place])
-            assert (spoilt.snapshots[5][place] - alone.snapshots[5][0]).abs().max() < 1e-5, recipe
+        diverged, whole = run(Diverging(model, call, 3), recipe), run(model, recipe)
+        assert diverged.diverged.tolist() == [0, call + 1, 0] and diverged.ended.tolist() == [5, call, 5], recipe
+        assert diverged.snapshots[5].isfinite().all()
+        for index in (0, 2):
+            assert torch.equal(diverged.snapshots[5][index], whole.snapshots[5][index]), recipe
+            alone = run(model, recipe, keys="abc"[index])
+            assert (diverged.snapshots[5][index] - alone.snapshots[5][0]).abs().max() < 1e-5, recipe
         counted(ROW)
 
 
 @pytest.mark.parametrize("start", ["random", "black"])
 @pytest.mark.parametrize("kind", ["sorted", "moments"])
-def test_photographs_of_one_color_and_layers_that_are_dead_never_make_a_picture_of_no_numbers(kind, start, counted):
+def test_constant_photographs_and_dead_layers_give_finite_images(kind, start, counted):
     objective = {"cross_entropy": 1.0, "feature_match:0": 1.0, "feature_match:3": 1.0}
     for photographs, dead in itertools.product(STARTS, ((), (0,), (3,))):
         model = network(torch.float32)
-        for place in dead:
-            for parameter in model[place].parameters():
+        for index in dead:
+            for parameter in model[index].parameters():
                 parameter.zero_()
-        for normalization, optimizer in itertools.product(NORMALISATIONS, ("ascent", "adam")):
+        for normalization, optimizer in itertools.product(NORMALIZATIONS, ("ascent", "adam")):
             recipe = Recipe(objective, match_statistics=kind, match_regions="thirds", steps=(1, 4), step_size=0.05)
             recipe = replace(recipe, optimizer=optimizer, gradient_normalization=normalization)
             features = FeatureExtractor(model, ["0", "3"], logits=False)
@@ -162,13 +162,13 @@ def test_photographs_of_one_color_and_layers_that_are_dead_never_make_a_picture_
 
 @pytest.fixture
 def spoil(tmp_path, monkeypatch):
-    """Return the function that fills a weight of a checkpoint with a value and dreams of all its classes."""
+    """Return a function that fills a weight of a checkpoint with a value and dreams of all its classes."""
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
 
-    def dreamt(weight: str, value: float, place: int | slice = slice(None), **recipe) -> pd.DataFrame:
+    def dreamt(weight: str, value: float, index: int | slice = slice(None), **recipe) -> pd.DataFrame:
         path = checkpoint(tmp_path / "epoch-0001")
         classifier, info = load_checkpoint(path)
-        classifier.network.state_dict()[weight][place] = value
+        classifier.network.state_dict()[weight][index] = value
         save_checkpoint(path.parent, classifier, info)
         job = DreamJob(path, "r", parameters(**recipe), NAMES, {}, None, tmp_path / "out", 4 * 10**9)
         run_dream_job(job, CPU, tmp_path / "out" / "dreams.csv")
@@ -179,16 +179,16 @@ def spoil(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("weight", ["fc.weight", "conv1.0.weight", "bn1.running_var", "bn1.running_mean"])
-def test_a_checkpoint_that_holds_no_numbers_is_refused_whole(spoil, tmp_path, weight, value, counted):
+def test_a_checkpoint_with_nan_or_infinite_values_is_refused(spoil, tmp_path, weight, value, counted):
     with pytest.raises(UserError) as error:
         spoil(weight, value, 0)
-    said = str(error.value)
-    assert said.endswith(f"holds numbers in '{weight}' that are infinite or none; delete it to train that epoch again")
+    message = str(error.value)
+    assert message.endswith(f"contains NaN or infinite values in '{weight}'; delete it to train that epoch again")
     assert not list(tmp_path.rglob("*.png"))
     counted(ROW)
 
 
-def test_weights_that_are_too_large_for_any_dream_do_not_blame_the_step_size(spoil, tmp_path, counted):
+def test_weights_that_are_too_large_for_any_dream_are_not_blamed_on_the_step_size(spoil, tmp_path, counted):
     with pytest.raises(UserError) as error:
         spoil("fc.weight", 3e38)
     assert "is infinite or no number, which no step_size mends" in str(error.value)
@@ -196,18 +196,18 @@ def test_weights_that_are_too_large_for_any_dream_do_not_blame_the_step_size(spo
     counted(ROW)
 
 
-def test_weights_of_one_class_that_are_too_large_leave_the_dreams_of_the_others(spoil, tmp_path, caplog, counted):
+def test_weights_of_one_class_that_are_too_large_do_not_affect_other_dreams(spoil, tmp_path, caplog, counted):
     rows = spoil("fc.weight", 3e38, 1)
     assert rows["diverged_at"].fillna(0).tolist() == [0, 0, 1, 1, 0, 0]
     assert caplog.text.count("dreams.recipes.r, b: what the model '") == 1
     assert len(entries(tmp_path / "store")) == 4
     for name in ("step-0001.png", "step-0001-rescaled.png", "step-0003.png"):
-        assert np.ptp(np.asarray(Image.open(tmp_path / "out/b" / name))) == 0, "the grey start"
+        assert np.ptp(np.asarray(Image.open(tmp_path / "out/b" / name))) == 0, "the gray start image"
     counted(ROW)
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(math.nan, torch.float32), (math.inf, torch.float16), (1e300, None)])
-def test_weights_of_a_run_or_a_judge_that_are_no_numbers_are_refused(tmp_path, value, dtype, counted):
+def test_nan_or_infinite_weights_of_a_run_or_a_judge_are_refused(tmp_path, value, dtype, counted):
     path, names = tmp_path / "weights.safetensors", tmp_path / "labels.txt"
     names.write_text("Blue Jay\nWren\n")
     state = build("test_resnet", 2, {}).network.state_dict()
@@ -219,16 +219,16 @@ def test_weights_of_a_run_or_a_judge_that_are_no_numbers_are_refused(tmp_path, v
         lambda: build("test_resnet", 2, {}, str(path)),
         lambda: load_judge("j", {**judge, "labels": str(names)}, path, [Label("blue_jay", "Blue Jay")], CPU),
     ):
-        with pytest.raises(UserError, match=r"holds numbers in 'conv1\.0\.weight' that are infinite or none; name"):
+        with pytest.raises(UserError, match=r"contains NaN or infinite values in 'conv1\.0\.weight'; choose"):
             load()
         counted(ROW)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
-def test_a_constant_picture_is_measured_and_shown_by_closed_forms(tmp_path, value, counted):
-    picture, image = np.full((16, 24, 3), value), torch.full((3, 16, 24), value)
-    assert total_variation(picture) == 0
-    spectrum = radial_spectrum(picture)
+def test_metrics_and_views_of_a_constant_image_equal_closed_forms(tmp_path, value, counted):
+    array, image = np.full((16, 24, 3), value), torch.full((3, 16, 24), value)
+    assert total_variation(array) == 0
+    spectrum = radial_spectrum(array)
     assert np.allclose(spectrum, math.log10(ROUNDING), rtol=0, atol=1e-9) and spectrum_distance(spectrum, spectrum) == 0
     assert torch.equal(rescale(image), torch.full_like(image, 0.5))
     frames = (image * 255).round().to(torch.uint8).expand(3, 3, 16, 24)
@@ -240,7 +240,7 @@ def test_a_constant_picture_is_measured_and_shown_by_closed_forms(tmp_path, valu
     counted(ROW)
 
 
-def test_the_spectrum_of_constant_pictures_holds_their_mean_alone_and_is_dreamt_under(counted):
+def test_the_spectrum_of_constant_images_contains_only_their_mean_and_can_be_used_for_dreams(counted):
     spectrum = mean_spectrum([torch.full((4, 3, *SQUARE), 0.3, dtype=torch.float64)])
     assert (spectrum[:, 0, 0] > 0.1).all() and spectrum.flatten(1)[:, 1:].max() < 1e-12
     dreams = run(
@@ -251,7 +251,7 @@ def test_the_spectrum_of_constant_pictures_holds_their_mean_alone_and_is_dreamt_
     counted(ROW)
 
 
-def test_measures_of_one_class_and_of_features_that_are_zeros_are_finite_or_empty(counted):
+def test_metrics_of_one_class_and_of_zero_features_are_finite_or_empty(counted):
     seen = classification_metrics(torch.tensor([[3.0], [-3e38]]), torch.tensor([0, 0]))
     assert seen["probability"].tolist() == [1, 1] and seen["rank"].tolist() == [1, 1]
     zeros = torch.zeros(3, 8)
@@ -260,11 +260,11 @@ def test_measures_of_one_class_and_of_features_that_are_zeros_are_finite_or_empt
         0,
         0,
     ]
-    assert mean_cosine_similarity(zeros[:1]).isnan().all(), "there is no other"
+    assert mean_cosine_similarity(zeros[:1]).isnan().all(), "there is no other class"
     counted(ROW, 2)
 
 
-def test_curves_without_numbers_are_drawn(tmp_path):
+def test_curves_without_values_are_drawn(tmp_path):
     nothing = pd.DataFrame(
         columns=["train_loss", "train_accuracy", "validation_loss", "validation_accuracy"], index=[0]
     )
@@ -274,7 +274,7 @@ def test_curves_without_numbers_are_drawn(tmp_path):
 
 @pytest.mark.parametrize("color", [(0, 0, 0), (255, 255, 255), (90, 120, 30)])
 @pytest.mark.parametrize("space", ["pixels", "fourier"])
-def test_a_constant_start_photograph_is_dreamt_from(tmp_path, monkeypatch, space, color, counted):
+def test_dreams_can_start_from_a_constant_photograph(tmp_path, monkeypatch, space, color, counted):
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
     Image.new("RGB", (40, 40), color).save(tmp_path / "start.png")
     path = checkpoint(tmp_path / "epoch-0001")

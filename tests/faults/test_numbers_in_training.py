@@ -1,4 +1,4 @@
-"""Training whose numbers are none, pictures of one colour, and batch norms of one picture: a sentence or a good end."""
+"""Training with NaN or infinite values, constant images, and batches of one image."""
 
 import copy
 import math
@@ -41,15 +41,15 @@ WAYS = {
 
 @pytest.fixture(autouse=True)
 def store(tmp_path, monkeypatch):
-    """Keep prepared photographs out of the project's folder."""
+    """Keep the cache of prepared images outside the project's folder."""
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
 
 
 def birds(folder: Path, colors: list[list[tuple[int, int, int]]], side: int = 32) -> Path:
-    """Prepare a data set of pictures of one colour each, given a class."""
-    for number, own in enumerate(colors):
-        for place, color in enumerate(own):
-            path = folder / "in" / f"Bird {number}" / f"{place}.png"
+    """Prepare a data set of constant images; `colors` lists those of each class."""
+    for number, shades in enumerate(colors):
+        for index, color in enumerate(shades):
+            path = folder / "in" / f"Bird {number}" / f"{index}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (side, side), color).save(path)
     dataset, out = settings("folder", folder / "in", image_size=side, validation_fraction=0.3), folder / "dataset"
@@ -60,13 +60,13 @@ def birds(folder: Path, colors: list[list[tuple[int, int, int]]], side: int = 32
 
 @pytest.fixture
 def plain(tmp_path) -> Path:
-    """Return a data set of two classes of ten pictures, red and blue, each of one colour."""
+    """Return a data set of two classes of ten constant images, red and blue."""
     shades = range(60, 260, 20)
     return birds(tmp_path, [[(shade, 20, 20) for shade in shades], [(20, 20, shade) for shade in shades]])
 
 
 class Rooted(nn.Module):
-    """A linear model whose logits are finite, and whose weights' slopes are none from an update on: the root at 0."""
+    """A linear model with finite logits; from one update on, the weights' gradient is NaN (of a square root at 0)."""
 
     def __init__(self, update: int):
         """Take the update, counted from 0."""
@@ -80,26 +80,26 @@ class Rooted(nn.Module):
 
 
 def batch(seed: int, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return pictures of 2x2 pixels and classes."""
+    """Return images of 2x2 pixels and classes."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(count, 3, 2, 2, generator=generator), torch.arange(count) % 3
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_slopes_that_are_no_numbers_under_a_finite_loss_end_training(way, counted):
+def test_gradients_that_are_nan_under_a_finite_loss_end_training(way, counted):
     made = trainer(Classifier(Rooted(2)), per_epoch=40, **WAYS[way])
     with pytest.raises(DivergenceError) as error:
         made.train(Lessons([batch(number) for number in range(40)]), 1, 0, 40)
-    said = str(error.value)
-    assert "in epoch 1 at learning rate 0.5; lower learning_rate, now 0.5" in said
-    assert ("or set gradient_clip" in said) == (way != "clipped"), "what is set is no remedy"
-    assert ("or set precision to float32" in said) == (way == "float16")
+    message = str(error.value)
+    assert "in epoch 1 at learning rate 0.5; lower learning_rate, now 0.5" in message
+    assert ("or set gradient_clip" in message) == (way != "clipped"), "an option that is set is not suggested"
+    assert ("or set precision to float32" in message) == (way == "float16")
     if way == "float16":
-        assert said.startswith("update after update is left out, since gradients are infinite or no number in float16")
+        assert message.startswith("updates were skipped because gradients in float16 became NaN or infinite")
     counted(ROW)
 
 
-def test_float16_leaves_out_an_update_of_no_numbers_and_goes_on(counted):
+def test_float16_skips_an_update_with_infinite_gradients_and_continues(counted):
     classifier = linear()
     made = trainer(classifier, per_epoch=40, precision="float16", learning_rate=0.05)
     huge = (torch.full((4, 3, 2, 2), 6e4), batch(0)[1])
@@ -115,42 +115,42 @@ def test_float16_leaves_out_an_update_of_no_numbers_and_goes_on(counted):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_loss_that_is_no_number_before_any_update_does_not_blame_the_learning_rate(way, counted):
+def test_a_loss_that_is_nan_before_the_first_update_does_not_suggest_a_learning_rate(way, counted):
     classifier = linear()
     with torch.no_grad():
         classifier.network[1].weight.fill_(3e38)
     made = trainer(classifier, **WAYS[way])
     for act in (lambda: made.evaluate([batch(0)], 0), lambda: made.train(Lessons([batch(0)] * 2), 1, 0, 2)):
-        with pytest.raises(DivergenceError, match=r"^the loss became (nan|inf) before training has changed") as error:
+        with pytest.raises(DivergenceError, match=r"^the loss became (nan|inf) before the first update") as error:
             act()
-        assert "learning_rate" not in str(error.value) and "name other weights, another model" in str(error.value)
+        assert "learning_rate" not in str(error.value) and "choose other weights, another model" in str(error.value)
         assert ("set precision to float32" in str(error.value)) == (way == "float16")
         counted(ROW)
 
 
-def test_an_optimiser_whose_state_is_infinite_moves_nothing_and_is_seen(counted):
+def test_an_infinite_optimizer_state_is_an_error(counted):
     classifier = linear()
     made = trainer(classifier, optimizer="adamw", learning_rate=1e-3)
     loss = made.loss
     made.loss = lambda *parts: tuple(1e25 * each for each in loss(*parts))
-    with pytest.raises(DivergenceError, match=r"^the optimiser's state became infinite or no number in epoch 1 at "):
+    with pytest.raises(DivergenceError, match=r"^the optimizer's state became NaN or infinite in epoch 1 at "):
         made.train(Lessons([batch(0)] * 2), 1, 0, 2)
     counted(ROW)
 
 
 @pytest.mark.parametrize("way", ["mixed", "smoothed", "clipped", "float16"])
-def test_a_run_that_leaves_the_numbers_keeps_its_last_good_checkpoint(tmp_path, plain, monkeypatch, way, counted):
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path, plain, monkeypatch, way, counted):
     run = section(**WAYS[way], learning_rate=0.01)
     good = train(tmp_path, plain, run, [1])
     update = Trainer._update
 
-    def spoilt(self, images, targets, number, tally):
-        update(self, images, targets, number, tally)
+    def diverge(self, images, targets, number, metrics):
+        update(self, images, targets, number, metrics)
         if number >= 2 * self.per_epoch:
             with torch.no_grad():
                 next(self.classifier.parameters()).fill_(math.nan)
 
-    monkeypatch.setattr(Trainer, "_update", spoilt)
+    monkeypatch.setattr(Trainer, "_update", diverge)
     with pytest.raises(UserError) as error:
         link(tmp_path, plain, run, 6, good)
     kept = Path(re.search(r"the last good checkpoint is '(.*)'$", str(error.value))[1])
@@ -164,18 +164,18 @@ def test_a_run_that_leaves_the_numbers_keeps_its_last_good_checkpoint(tmp_path, 
     counted(ROW)
 
 
-def test_weights_of_a_run_that_overflow_are_named_before_training(tmp_path, plain, counted):
+def test_weights_that_overflow_are_an_error_before_training(tmp_path, plain, counted):
     state = build("test_resnet", 2, {}).network.state_dict()
     state["fc.weight"].fill_(3e38)
     save_file(state, tmp_path / "weights.safetensors")
     with pytest.raises(UserError) as error:
         link(tmp_path, plain, section(weights=str(tmp_path / "weights.safetensors")), 0)
-    assert "before training has changed a weight; name other weights" in str(error.value)
+    assert "before the first update; choose other weights" in str(error.value)
     assert list(tmp_path.rglob("epoch-*")) == [] and not (tmp_path / ".progress").exists()
     counted(ROW)
 
 
-def test_pictures_of_one_colour_are_learnt_from(tmp_path, plain, counted):
+def test_constant_images_can_be_trained_on(tmp_path, plain, counted):
     rows = pd.read_csv(
         train(tmp_path, plain, section(learning_rate=0.01, augmentation={"flip": 0.5}), [0, 6]) / HISTORY_FILE
     )
@@ -184,7 +184,7 @@ def test_pictures_of_one_colour_are_learnt_from(tmp_path, plain, counted):
     counted(ROW)
 
 
-def test_a_data_set_of_the_same_picture_everywhere_is_learnt_to_the_entropy_of_its_classes(tmp_path, counted):
+def test_the_loss_on_identical_images_reaches_the_entropy_of_the_classes(tmp_path, counted):
     data = birds(tmp_path, [[(7, 7, 7)] * 10, [(7, 7, 7)] * 10])
     rows = pd.read_csv(train(tmp_path, data, section(learning_rate=0.01, label_smoothing=0.0), [0, 8]) / HISTORY_FILE)
     table = pd.read_csv(data / "images.csv")
@@ -196,8 +196,8 @@ def test_a_data_set_of_the_same_picture_everywhere_is_learnt_to_the_entropy_of_i
 
 @pytest.mark.parametrize("each", [1, 2])
 @pytest.mark.parametrize("side", [16, 32])
-def test_the_fewest_pictures_train_where_a_batch_norm_sees_one_place(tmp_path, each, side, counted):
-    colors = [[(50 + 30 * place, 9, 9) for place in range(each + 1)], [(9, 9, 50), (9, 9, 180)]]
+def test_two_images_suffice_where_a_batch_norm_has_one_pixel(tmp_path, each, side, counted):
+    colors = [[(50 + 30 * index, 9, 9) for index in range(each + 1)], [(9, 9, 50), (9, 9, 180)]]
     data = birds(tmp_path, colors, side)
     table = pd.read_csv(data / "images.csv")
     seen = []
@@ -212,7 +212,7 @@ def test_the_fewest_pictures_train_where_a_batch_norm_sees_one_place(tmp_path, e
     counted(ROW)
 
 
-def test_a_last_batch_of_one_picture_is_left_out_of_training_and_not_of_validation(tmp_path, plain, counted):
+def test_a_last_batch_of_one_image_is_dropped_in_training_but_not_in_validation(tmp_path, plain, counted):
     table = pd.read_csv(plain / "images.csv")
     kept = (table["split"] == "train").sum()
     batch_size = next(size for size in range(2, kept) if kept % size == 1)
@@ -225,19 +225,19 @@ def test_a_study_of_one_class_is_refused_before_any_job(fresh, counted):
     fresh.config["dataset"]["labels"] = ["blue_jay"]
     result = fresh.snakemake()
     assert result.returncode != 0 and not (fresh.folder / "results").exists()
-    said = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
-    assert len(said) == 1 and "dataset.labels" in said[0] and "2" in said[0], result.stdout
+    errors = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1 and "dataset.labels" in errors[0] and "2" in errors[0], result.stdout
     counted(ROW)
 
 
-def test_one_class_of_a_data_set_of_one_picture_is_dreamt_judged_and_plotted(fresh: Study, counted):
+def test_one_class_of_a_data_set_of_identical_images_is_dreamt_judged_and_plotted(fresh: Study, counted):
     same = [[(90, 120, 30)] * 6] * 2
     birds(fresh.folder, same)
     fresh.config["dataset"] = {"source": "folder", "path": str(fresh.folder / "in"), "image_size": 32}
     fresh.config["dreams"]["labels"] = [list_labels(settings("folder", fresh.folder / "in"))[0].label]
     fresh.config["judges"] = {"judge": {"train": {"model": "test_efficientnet", "epochs": [1], "batch_size": 8}}}
-    said = fresh.run()
-    assert "Traceback" not in said and "RuntimeWarning" not in said
+    output = fresh.run()
+    assert "Traceback" not in output and "RuntimeWarning" not in output
     dreams, judged = (pd.read_csv(fresh.results / f"{name}.csv") for name in ("dreams", "judgements"))
     assert dreams["label"].nunique() == 1
     own = dreams[["dreamer_logit", "dreamer_probability", "mean_abs_change", "spectrum_distance", "total_variation"]]

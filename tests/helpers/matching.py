@@ -1,4 +1,4 @@
-"""Feature matching by hand: regions, statistics and distances as the documentation defines them, in plain loops."""
+"""Feature matching in plain loops: regions, statistics and distances as the documentation defines them."""
 
 from fractions import Fraction
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def parts_by_hand(kind: str, height: int, width: int) -> list[list[int]]:
-    """Return the places of each region of a map, as the documentation defines them, in exact fractions."""
+    """Return the positions of each region of a map, as the documentation defines them, in exact fractions."""
     small, parts = min(height, width) <= 4, {}
     for y, x in np.ndindex(height, width):
         down, across = (
@@ -37,7 +37,7 @@ def statistic_by_hand(activations: np.ndarray, parts: list[list[int]], kind: str
 
 
 def distance_by_hand(statistic: np.ndarray, mean: np.ndarray) -> float:
-    """Return the mean square over channels and ranks, by the variance of what it is compared with."""
+    """Return the mean square over channels and ranks, divided by the variance of the reference."""
     total, middle, spread = 0.0, mean.sum() / mean.size, 0.0
     for channel, rank in np.ndindex(*mean.shape):
         total += (statistic[channel, rank] - mean[channel, rank]) ** 2

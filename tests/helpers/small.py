@@ -1,4 +1,4 @@
-"""A small network and recipes of every kind, for the tests of whole dreams."""
+"""A small network and recipes of every type, for the tests of dreams."""
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ def rand(*shape: int) -> torch.Tensor:
 
 
 def network(dtype: torch.dtype = torch.float64) -> nn.Module:
-    """Return a small frozen network for pictures of any size that is not symmetric."""
+    """Return a small frozen network for images of any size, without symmetries."""
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(6)
     norm.running_mean[:], norm.running_var[:] = torch.linspace(-0.2, 0.3, 6), torch.linspace(0.5, 1.5, 6)
@@ -54,14 +54,14 @@ def network(dtype: torch.dtype = torch.float64) -> nn.Module:
 
 
 def streams(keys: str, seed: int = 0) -> list[torch.Generator]:
-    """Return a stream a letter."""
+    """Return one generator per character."""
     return [generator(seed, key) for key in keys]
 
 
 def run(
     model, recipe: Recipe, keys: str = "abc", seed: int = 0, shape: tuple[int, int] = SQUARE, **more
 ) -> DreamResult:
-    """Dream, for each letter, of its place in the alphabet, from a picture of its own."""
+    """Dream of one class per character, its position in the alphabet, each from its own start image."""
     places = ["abcde".index(key) for key in keys]
     starts = more.pop("starts", rand(5, 3, *shape))[places]
     more = {"spectrum": 0.2 + rand(3, shape[0], shape[1] // 2 + 1), **more}
@@ -69,19 +69,19 @@ def run(
 
 
 def ramps(count: int, height: int, width: int) -> torch.Tensor:
-    """Return images whose channels tell the column and row, as shares of the sides, and the image."""
+    """Return images whose channels are the column and row, as fractions of the sides, and the image's index."""
     down, across = ((torch.arange(side, dtype=torch.float64) + 0.5) / side for side in (height, width))
     place = torch.arange(count).view(-1, 1, 1)
     return torch.stack(torch.broadcast_tensors(across, down[:, None], place), dim=1)
 
 
 def close(got, expected, atol: float = 1e-12) -> bool:
-    """Tell whether two arrays are the same but for an absolute difference."""
+    """Return whether two arrays agree within an absolute tolerance."""
     return np.allclose(got, expected, rtol=0, atol=atol)
 
 
 def settled(classes: int = 3, name: str = "test_resnet", options: dict | None = None, shape=(32, 32)):
-    """Return a classifier whose batch norms have seen something."""
+    """Return a classifier whose batch norms have running statistics of random data."""
     torch.manual_seed(0)
     classifier = build(name, classes, options or {})
     with torch.no_grad():
@@ -91,7 +91,7 @@ def settled(classes: int = 3, name: str = "test_resnet", options: dict | None = 
 
 
 def blur_by_hand(image: np.ndarray, sigma: float, reach: int) -> np.ndarray:
-    """Blur (C, H, W) with a Gaussian in two dimensions and mirrored borders, one pixel after the other."""
+    """Blur (C, H, W) with a two-dimensional Gaussian and reflection padding, one pixel at a time."""
     if sigma < 0.05:
         return image
     padded = np.pad(image, ((0, 0), (reach, reach), (reach, reach)), mode="reflect")

@@ -1,4 +1,4 @@
-"""Batches that fit into memory, and what is tried before anything is dreamt."""
+"""Batch sizes that fit into memory, and the estimate of memory before dreaming."""
 
 import pytest
 import timm
@@ -49,34 +49,34 @@ def test_batches_are_dreamt_in_order_and_halved_where_memory_runs_out():
 
 
 def test_a_batch_fits_into_four_fifths_of_the_memory():
-    processor, card = torch.device("cpu"), torch.device("cuda")
-    assert [batch_size(100, free, processor) for free in (0, 100, 999, 1000, 10**6)] == [1, 1, 7, 8, 16]
-    assert batch_size(100, 10**6, card) == 256 and batch_size(0, 10**6, processor) == 16
-    assert batch_size(100, -5, processor) == 1, "the process itself may take more than there is"
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert [batch_size(100, free, cpu) for free in (0, 100, 999, 1000, 10**6)] == [1, 1, 7, 8, 16]
+    assert batch_size(100, 10**6, gpu) == 256 and batch_size(0, 10**6, cpu) == 16
+    assert batch_size(100, -5, cpu) == 1, "the process itself may use more than is available"
 
 
-def test_a_rehearsal_tells_bytes_that_grow_with_the_pixels(resnet):
+def test_the_estimate_of_memory_grows_with_the_pixels(resnet):
     small, large, huge = (estimate_activation_memory(resnet, Recipe(), (side, side)) for side in (64, 128, 256))
     assert 3 < large / small < 5 and 3.5 < huge / large < 4.5
     assert estimate_activation_memory(resnet, Recipe("layer_mean:layer1"), (128, 128)) < large, (
-        "less is kept of a model stopped early"
+        "a forward pass that stops early keeps less"
     )
     shallow = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 64**2, 2)).requires_grad_(False)
-    kept, whole = 4 * 8 * 64**2, 12 * 4 * 3 * 64**2  # the tangent keeps its output; a step holds twelve whole pictures
+    kept, whole = 4 * 8 * 64**2, 12 * 4 * 3 * 64**2  # tanh keeps its output; a step keeps twelve full images
     assert 2 * kept <= estimate_activation_memory(shallow, Recipe(), (64, 64)) - whole <= 4 * kept
     views = estimate_activation_memory(resnet, Recipe(), (64, 64)) - whole
-    assert estimate_activation_memory(resnet, Recipe(crops=3), (64, 64)) - whole == 3 * views, "each crop is a view"
+    assert estimate_activation_memory(resnet, Recipe(crops=3), (64, 64)) - whole == 3 * views, "one view per crop"
     tiled = estimate_activation_memory(resnet, Recipe(tile=64), (256, 256))
-    assert tiled - 12 * 4 * 3 * 256**2 == views, "a tile is looked at, but whole pictures are held"
+    assert tiled - 12 * 4 * 3 * 256**2 == views, "views are tiles, but full images are kept"
     tall = estimate_activation_memory(resnet, Recipe(), (128, 32)) - whole
-    assert tall == pytest.approx(views, rel=0.05), "as many pixels take as many bytes"
+    assert tall == pytest.approx(views, rel=0.05), "the same number of pixels needs the same memory"
     assert estimate_activation_memory(resnet, Recipe(tile=64), (256, 64)) - 4 * whole == views
 
 
-def test_a_rehearsal_refuses_what_does_not_fit_the_model_in_one_sentence(resnet):
+def test_the_estimate_of_memory_refuses_recipes_that_do_not_fit_the_model(resnet):
     for objective, sentence in {
         "channel:layer1:9999": "objective: 'layer1' has channels 0 to ",
-        "neuron:layer1:0:99:0": "objective: the layer 'layer1' has ",
+        "neuron:layer1:0:99:0": "objective: the map of 'layer1' has the shape ",
         "layer_mean:layer8": "objective: the model has no layer 'layer8'",
     }.items():
         with pytest.raises(UserError, match=f"^{sentence}"):

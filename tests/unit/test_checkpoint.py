@@ -1,4 +1,4 @@
-"""Checkpoints: what is written comes back, timm opens it too, and what is damaged is refused."""
+"""Checkpoints: round trip, opening with timm, and errors for corrupt files."""
 
 import json
 import pickle
@@ -26,7 +26,7 @@ WIDE = CheckpointInfo("test_resnet", {"drop_rate": 0.1}, LABELS, "run", 0.25, [3
 
 
 @pytest.mark.parametrize("given", [INFO, WIDE])
-def test_a_checkpoint_comes_back_as_it_was_and_the_same_weights_give_the_same_bytes(tmp_path, given):
+def test_a_checkpoint_is_read_unchanged_and_the_same_weights_give_the_same_bytes(tmp_path, given):
     classifier = settled(options=given.model_options)
     save_checkpoint(tmp_path / "a", classifier, given)
     save_checkpoint(tmp_path / "b", classifier, given)
@@ -40,7 +40,7 @@ def test_a_checkpoint_comes_back_as_it_was_and_the_same_weights_give_the_same_by
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [CONFIG_FILE, MODEL_FILE]
 
 
-def test_a_checkpoint_is_opened_by_its_folder_or_its_weights_and_needs_no_config(tmp_path):
+def test_a_checkpoint_is_loaded_from_its_folder_or_weights_file_without_its_config(tmp_path):
     classifier = settled()
     save_checkpoint(tmp_path / "a", classifier, INFO)
     (tmp_path / "a" / CONFIG_FILE).unlink()
@@ -55,7 +55,9 @@ def test_a_checkpoint_is_opened_by_its_folder_or_its_weights_and_needs_no_config
             )
     (tmp_path / "a" / MODEL_FILE).unlink()
     for read in (load_checkpoint, read_metadata):
-        with pytest.raises(UserError, match=r"model\.safetensors' is no whole checkpoint \(FileNotFoundError"):
+        with pytest.raises(
+            UserError, match=r"model\.safetensors' is truncated or not a checkpoint \(FileNotFoundError"
+        ):
             read(tmp_path / "a")
 
 
@@ -65,7 +67,7 @@ def test_a_checkpoint_is_opened_by_its_folder_or_its_weights_and_needs_no_config
     + [("test_convnext", {}, 64), ("test_efficientnet.r160_in1k", {}, 160)],
     ids=str,
 )
-def test_timm_opens_a_checkpoint_by_itself_and_prepares_photographs_as_training_does(tmp_path, name, options, size):
+def test_timm_opens_a_checkpoint_and_prepares_photographs_as_training_does(tmp_path, name, options, size):
     height, width = shape_of(size)
     options = options_for(name, options, (height, width))
     classifier = settled(3, name, options, (height, width))
@@ -93,7 +95,7 @@ def test_timm_opens_a_checkpoint_by_itself_and_prepares_photographs_as_training_
     ],
     ids=str,
 )
-def test_timm_opens_a_checkpoint_of_options_that_say_how_to_build_it_or_of_another_size(tmp_path, name, options, size):
+def test_timm_opens_a_checkpoint_with_model_options_or_another_size(tmp_path, name, options, size):
     classifier = settled(3, name, options, (size, size))
     save_checkpoint(tmp_path, classifier, CheckpointInfo(name, options, LABELS, "run", 3, size))
     network = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
@@ -104,7 +106,7 @@ def test_timm_opens_a_checkpoint_of_options_that_say_how_to_build_it_or_of_anoth
     assert "/a" not in (tmp_path / CONFIG_FILE).read_text()
 
 
-def test_timm_s_config_names_what_the_network_is_and_no_file_of_this_machine(tmp_path):
+def test_timm_s_config_describes_the_network_and_contains_no_local_path(tmp_path):
     options = {"img_size": [64, 32], "drop_path_rate": 0.5}
     save_checkpoint(
         tmp_path, build("test_vit", 3, options), CheckpointInfo("test_vit", options, LABELS, "run", 3, [64, 32])
@@ -117,7 +119,7 @@ def test_timm_s_config_names_what_the_network_is_and_no_file_of_this_machine(tmp
     assert str(tmp_path) not in text and not {"file", "url", "hf_hub_id"} & config["pretrained_cfg"].keys()
 
 
-def test_a_checkpoint_that_is_cut_or_a_pickle_or_another_file_is_refused(tmp_path):
+def test_a_truncated_file_a_pickle_and_a_foreign_file_are_refused(tmp_path):
     class Bomb:
         def __reduce__(self):
             return (tmp_path.joinpath("went off").touch, ())
@@ -131,9 +133,9 @@ def test_a_checkpoint_that_is_cut_or_a_pickle_or_another_file_is_refused(tmp_pat
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign" / MODEL_FILE)
     save_checkpoint(tmp_path / "other", settled(2), INFO)
     for name, sentence in [
-        ("cut", "no whole"),
-        ("pickle", "no whole"),
-        ("foreign", "no whole"),
+        ("cut", "truncated or not a checkpoint"),
+        ("pickle", "truncated or not a checkpoint"),
+        ("foreign", "truncated or not a checkpoint"),
         ("other", "weights of"),
     ]:
         with pytest.raises(UserError, match=sentence):

@@ -194,7 +194,7 @@ REFUSED = {
     "dreams.recipes.study.preset: unknown value 'lucit'; did you mean 'lucid'?": {
         "dreams__recipes__study__preset": "lucit"
     },
-    "dreams.recipes.study.objective: the objective 'channel:layer1' must be written channel:LAYER:CHANNEL": {
+    "dreams.recipes.study.objective: the objective 'channel:layer1' must have the form channel:LAYER:CHANNEL": {
         "dreams__recipes__study__objective": "channel:layer1"
     },
     "dreams.recipes.study.objective: must not be empty": {"dreams__recipes__study__objective": {}},
@@ -247,7 +247,7 @@ REFUSED = {
     "dreams.recipes.study.match_regions: unknown value 'third'; did you mean 'thirds'?": {
         "dreams__recipes__study": {"objective": "feature_match", "match_regions": "third"}
     },
-    "dreams.recipes.study.objective: the objective 'feature_match:' must be written feature_match": {
+    "dreams.recipes.study.objective: the objective 'feature_match:' must have the form feature_match": {
         "dreams__recipes__study__objective": "feature_match:"
     },
     "study.objective: feature_match cannot be combined with 'octaves', because it needs views of one size; "

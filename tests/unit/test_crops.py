@@ -1,4 +1,4 @@
-"""Random resized crops, against plain loops and torchvision's."""
+"""Random resized crops, compared with plain loops and torchvision."""
 
 import math
 from dataclasses import replace
@@ -27,14 +27,14 @@ SHAPES = [
 
 
 def weights_by_hand(first: float, extent: float, pixels: int, size: int) -> np.ndarray:
-    """Return how much each pixel of a side counts in each of a resized cut: a triangle, as wide as a new pixel."""
+    """Return the weights of a side's pixels in each pixel of a resized crop: a triangle, as wide as a new pixel."""
     weights = np.zeros((size, pixels))
-    for place in range(size):
-        middle = (first + extent * (place + 0.5) / size) * pixels
+    for index in range(size):
+        middle = (first + extent * (index + 0.5) / size) * pixels
         reach = max(1.0, extent * pixels / size)
         for pixel in range(pixels):
-            weights[place, pixel] = max(0.0, 1 - abs(pixel + 0.5 - middle) / reach)
-        weights[place] /= weights[place].sum()
+            weights[index, pixel] = max(0.0, 1 - abs(pixel + 0.5 - middle) / reach)
+        weights[index] /= weights[index].sum()
     return weights
 
 
@@ -45,7 +45,7 @@ def boxes(count: int, smallest: float, ratio: float) -> np.ndarray:
 
 
 def spread_evenly(values: np.ndarray, low: float, high: float) -> bool:
-    """Tell whether values are as even as so many draws are: their distribution is nowhere far from a straight line."""
+    """Return whether values are uniform: their distribution function is close to a straight line."""
     ordered = np.sort((values - low) / (high - low))
     inside = ordered[0] >= -1e-6 and ordered[-1] <= 1 + 1e-6
     return inside and np.abs(ordered - (np.arange(len(values)) + 0.5) / len(values)).max() < 1.95 / len(values) ** 0.5
@@ -60,32 +60,34 @@ def test_the_weights_are_those_of_a_plain_loop(first, extent, pixels, size):
     found = resampling_weights(*given, pixels, size)
     assert found.shape == (2, size, pixels)
     assert close(found[0], weights_by_hand(first, extent, pixels, size))
-    assert close(found[1], weights_by_hand(0.25, 0.25, pixels, size)), "each image has its own"
+    assert close(found[1], weights_by_hand(0.25, 0.25, pixels, size)), "each image has its own weights"
 
 
-def test_a_crop_is_the_product_of_both_sides_weights_in_every_channel_of_its_own_image():
+def test_a_crop_is_the_product_of_both_axes_weights_in_every_channel_of_its_image():
     images, cuts, (height, width) = rand(2, 3, 9, 14), [(0.1, 0.3, 0.55, 0.4), (0.37, 0.0, 0.21, 0.8)], (4, 10)
     found = resized_crops(images, cuts, (height, width))
-    for place, (top, left, high, wide) in enumerate(cuts):
+    for index, (top, left, high, wide) in enumerate(cuts):
         down, across = weights_by_hand(top, high, 9, height), weights_by_hand(left, wide, 14, width)
         for channel, y, x in np.ndindex(3, height, width):
             weights = np.outer(down[y], across[x])
-            assert close(found[place, channel, y, x], (weights * images[place, channel].numpy()).sum())
+            assert close(found[index, channel, y, x], (weights * images[index, channel].numpy()).sum())
 
 
 @pytest.mark.parametrize(("whole", "shape"), SHAPES, ids=str)
-def test_the_whole_is_what_torchvision_resizes(whole, shape):
+def test_a_full_box_equals_torchvision_s_resize(whole, shape):
     images = rand(2, 3, *whole)
     expected = v2.resize(images, list(shape), antialias=True)
     assert close(resized_crops(images, [WHOLE, WHOLE], shape), expected)
     single = resized_crops(images.float(), [WHOLE, WHOLE], shape)
     assert single.dtype == torch.float32 and close(single, expected, 1e-6)
-    assert shape != whole or torch.equal(resized_crops(images, [WHOLE, WHOLE], shape), images), "nothing to resize"
+    assert shape != whole or torch.equal(resized_crops(images, [WHOLE, WHOLE], shape), images), (
+        "images of the right size are returned unchanged"
+    )
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 10), (3, 3), (16, 25)], ids=str)
-def test_within_a_box_of_whole_pixels_a_crop_is_that_of_torchvision(shape):
-    """Torchvision cuts before it smooths, so at a crop's border its pixels know nothing of what lies beyond."""
+def test_inside_a_box_of_integer_pixels_a_crop_equals_torchvision_s(shape):
+    """Torchvision crops before it smooths, so pixels at a crop's border do not depend on pixels beyond it."""
     images, (height, width) = rand(1, 3, 20, 30), (20, 30)
     for top, left, high, wide in ((3, 7, 16, 20), (2, 1, 8, 8), (0, 0, 20, 10)):
         expected = v2.resized_crop(images, top, left, high, wide, list(shape), antialias=True)
@@ -93,7 +95,7 @@ def test_within_a_box_of_whole_pixels_a_crop_is_that_of_torchvision(shape):
         inside = []
         for side, size, first, end in ((high, shape[0], top, height), (wide, shape[1], left, width)):
             middles = (np.arange(size) + 0.5) * side / size
-            reach = max(1.0, side / size) - 0.5  # of a pixel's middle that counts
+            reach = max(1.0, side / size) - 0.5  # of the centers of pixels with a weight
             inside.append(
                 ((middles >= reach) | (first == 0)) & ((middles <= side - reach) | (first + side == end)),
             )
@@ -102,26 +104,26 @@ def test_within_a_box_of_whole_pixels_a_crop_is_that_of_torchvision(shape):
         assert close(found.numpy()[within], expected.numpy()[within])
 
 
-def test_a_box_of_whole_pixels_at_its_own_size_is_cut_out_exactly():
+def test_a_box_of_integer_pixels_is_cropped_exactly_at_its_size():
     images = rand(2, 3, 16, 32)
     found = resized_crops(images, [(2 / 16, 5 / 32, 8 / 16, 8 / 32), (0.5, 0.75, 0.5, 0.25)], (8, 8))
     assert close(found[0], images[0, :, 2:10, 5:13]) and close(found[1], images[1, :, 8:, 24:])
 
 
-def test_a_crop_s_gradient_is_right_and_stays_within_the_reach_of_its_box():
+def test_a_crop_s_gradient_is_correct_and_limited_to_its_box():
     cuts = [(0.1, 0.3, 0.55, 0.4), (0.0, 0.0, 1.0, 1.0)]
     images = rand(2, 2, 6, 7).requires_grad_(True)
     assert torch.autograd.gradcheck(lambda images: resized_crops(images, cuts, (4, 5)), images)
     whole = rand(1, 1, 40, 40).requires_grad_(True)
     (slope,) = torch.autograd.grad(resized_crops(whole, [(0.25, 0.5, 0.25, 0.25)], (5, 5)).sum(), whole)
     down, across = slope[0, 0].abs().sum(dim=1), slope[0, 0].abs().sum(dim=0)
-    for sums, first in ((down, 10), (across, 20)):  # two pixels in one: one pixel beyond the box counts as well
+    for sums, first in ((down, 10), (across, 20)):  # downscaled by 2: one pixel beyond the box has a weight too
         assert sums.nonzero()[:, 0].tolist() == list(range(first - 1, first + 11))
 
 
 @pytest.mark.parametrize("smallest", [0.05, 0.5, 1.0])
 @pytest.mark.parametrize("ratio", [1.0, 4 / 3, 3.0])
-def test_boxes_lie_inside_and_are_no_wider_or_taller_than_the_ratio(smallest, ratio):
+def test_boxes_are_inside_the_image_and_within_the_ratio(smallest, ratio):
     top, left, height, width = boxes(DRAWS, smallest, ratio).T
     for first, side in ((top, height), (left, width)):
         assert side.min() > 0 and side.max() <= 1 and first.min() >= 0 and (first + side).max() <= 1 + 1e-12
@@ -131,25 +133,25 @@ def test_boxes_lie_inside_and_are_no_wider_or_taller_than_the_ratio(smallest, ra
 
 
 @pytest.mark.parametrize("smallest", [0.08, 0.3, 0.9])
-def test_areas_and_places_are_drawn_evenly(smallest):
+def test_areas_and_positions_are_uniform(smallest):
     top, left, height, width = boxes(DRAWS, smallest, 1.0).T
-    assert np.allclose(height, width), "in the image's proportions"
+    assert np.allclose(height, width), "with the image's aspect ratio"
     assert spread_evenly(height * width, smallest, 1.0)
     assert spread_evenly(top / (1 - height), 0, 1) and spread_evenly(left / (1 - width), 0, 1)
     parts = np.corrcoef([height * width, top / (1 - height), left / (1 - width)])
-    assert np.abs(parts - np.eye(3)).max() < 0.07, "drawn apart from each other"
+    assert np.abs(parts - np.eye(3)).max() < 0.07, "independent draws"
 
 
-def test_ratios_are_drawn_evenly_in_their_logarithm():
+def test_ratios_are_log_uniform():
     _, _, height, width = boxes(DRAWS, 0.05, 2.0).T
-    small = height * width < 0.5  # these fit, whatever their ratio
+    small = height * width < 0.5  # boxes of this area fit with any ratio
     assert spread_evenly(np.log(width / height)[small], -math.log(2), math.log(2))
     assert spread_evenly((height * width)[small], 0.05, 0.5)
     assert abs(np.corrcoef(height * width, np.log(width / height))[0, 1]) < 0.07
 
 
 @pytest.mark.parametrize("ratio", [1.0, 4 / 3])
-def test_a_smallest_area_of_the_whole_is_the_whole(ratio):
+def test_a_smallest_area_of_1_gives_the_full_image(ratio):
     rng = generator(0, "whole")
     assert all(np.allclose(draw_box(rng, 1.0, ratio), WHOLE) for _ in range(50))
 
@@ -165,13 +167,13 @@ def test_no_box_is_smaller_than_the_smallest_area(smallest):
     [((32, 32), 8, (8, 8)), ((32, 32), None, (32, 32)), ((24, 40), 12, (12, 20)), ((40, 24), None, (40, 24))],
     ids=str,
 )
-def test_a_view_is_one_crop_of_the_picture_in_its_proportions(whole, side, expected):
+def test_a_view_is_one_crop_with_the_image_s_aspect_ratio(whole, side, expected):
     views = Transforms(Recipe(crop_area=0.2, crop_ratio=1.5, crop_output_size=side), streams("abcd"))
     for number in range(5):
         seen = views(ramps(4, *whole), number)
         assert seen.shape == (4, 3, *expected)
-        assert close(seen[:, 2], torch.arange(4).view(4, 1, 1).expand(4, *expected)), "each of its own image"
-        inner = seen[..., 2:-2, 2:-2]  # at the image's edge there is no slope
+        assert close(seen[:, 2], torch.arange(4).view(4, 1, 1).expand(4, *expected)), "view i is of image i"
+        inner = seen[..., 2:-2, 2:-2]  # the image is constant beyond its edge
         width = expected[1] * inner[:, 0].diff(dim=-1).flatten(1).mean(dim=1)
         height = expected[0] * inner[:, 1].diff(dim=-2).flatten(1).mean(dim=1)
         assert ((width / height).log().abs() < math.log(1.5) + 1e-6).all()
@@ -189,16 +191,16 @@ def test_the_smallest_area_is_a_schedule():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 1 / 3, 0.5, 0.7, 1.0])
-def test_a_share_of_the_steps_shows_the_whole_at_even_distances(share):
+def test_a_fraction_of_the_steps_uses_full_images_at_equal_intervals(share):
     recipe = Recipe(crop_area=0.1, whole_views=share)
     whole = [shows_whole(recipe, step) for step in range(3000)]
     for count in (*range(1, 60), 3000):
         assert sum(whole[:count]) == math.floor(Fraction(share).limit_denominator(1000) * count)
-    assert len({sum(whole[begun : begun + 30]) for begun in range(2900)}) <= 2, "nowhere more than elsewhere"
+    assert len({sum(whole[begun : begun + 30]) for begun in range(2900)}) <= 2, "equally often everywhere"
     assert all(shows_whole(Recipe(whole_views=share), step) for step in range(9)), "without crops"
 
 
-def test_whole_views_are_those_of_torchvision_in_their_steps_and_the_same_for_every_image():
+def test_full_views_equal_torchvision_s_resize_in_the_same_steps_for_every_image():
     images = rand(1, 3, 16, 24).expand(5, 3, 16, 24)
     recipe = Recipe(crop_area=0.1, crop_output_size=8, whole_views=0.3)
     views = Transforms(recipe, streams("abcde"))
@@ -208,7 +210,7 @@ def test_whole_views_are_those_of_torchvision_in_their_steps_and_the_same_for_ev
         assert alike == [step in (3, 6, 9, 13, 16, 19)] * 5, step
 
 
-def test_without_crops_all_views_are_whole_and_with_the_share_one_too():
+def test_without_crops_or_with_a_fraction_of_1_all_views_are_full():
     images = rand(2, 3, 10, 14)
     plain, always = Transforms(Recipe(), streams("ab")), Transforms(Recipe(crop_area=0.2, whole_views=1), streams("ab"))
     for views in (plain, always):
@@ -216,7 +218,7 @@ def test_without_crops_all_views_are_whole_and_with_the_share_one_too():
 
 
 @pytest.mark.parametrize("whole_views", [0.0, 0.5])
-def test_the_view_of_an_image_does_not_depend_on_its_mates(whole_views):
+def test_the_view_of_an_image_does_not_depend_on_its_batch(whole_views):
     recipe = Recipe(crop_area=0.2, crop_output_size=9, whole_views=whole_views, flip=0.5, jitter=1, noise=0.1, roll=2)
     recipe = replace(recipe, rotate={"random": [-20, 20]}, pad=1)
     images = rand(3, 3, 12, 15)
@@ -228,7 +230,7 @@ def test_the_view_of_an_image_does_not_depend_on_its_mates(whole_views):
 
 
 def test_a_view_s_gradient_flows_back_to_the_image():
-    """A view is linear in the picture, so a gradient times the picture is what the gradient was taken of."""
+    """A view is linear in the image, so the gradient times the image equals the differentiated value."""
     image = rand(1, 3, 12, 15).requires_grad_(True)
     views = Transforms(Recipe(crop_area=0.2, crop_output_size=7, whole_views=0.3, flip=0.5), streams("a"))
     for number in range(6):

@@ -1,4 +1,4 @@
-"""Whole dreams: against the algorithms written out by hand, and what must not change them."""
+"""Dreams, compared with plain implementations of the algorithms, and invariances."""
 
 import math
 from dataclasses import replace
@@ -21,7 +21,7 @@ SHAPES = pytest.mark.parametrize("shape", [SQUARE, TALL], ids=str)
 
 
 def blur_by_hand(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur (C, H, W) with a separable Gaussian and mirrored borders."""
+    """Blur (C, H, W) with a separable Gaussian and reflection padding."""
     reach = round(3 * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     weights /= weights.sum()
@@ -40,20 +40,20 @@ def slope_of(score, image: torch.Tensor) -> torch.Tensor:
 
 
 @SHAPES
-def test_a_dream_is_the_original_algorithm_with_mirrorings_undone(model, shape):
-    """The study mirrors the picture itself after each step; written here as it would be, then turned back."""
-    random, image, mirrored = generator(0, "a"), rand(5, 3, *shape)[:1], False
+def test_a_dream_equals_the_original_algorithm_with_flips_undone(model, shape):
+    """The original study flips the image itself after each step; here it is flipped back at the end."""
+    random, image, flipped = generator(0, "a"), rand(5, 3, *shape)[:1], False
     for _ in range(6):
         slope = slope_of(lambda image: model(image)[0, 0], image)
         image = (image + 0.05 * slope / (slope.std() + 1e-8)).clamp(0, 1)
         image = torch.from_numpy(blur_by_hand(image[0].numpy(), 0.5))[None]
         if torch.rand((), generator=random) < 0.5:
-            image, mirrored = image.flip(-1), not mirrored
-    image = image.flip(-1) if mirrored else image
+            image, flipped = image.flip(-1), not flipped
+    image = image.flip(-1) if flipped else image
     assert close(run(model, PLAIN, "a", shape=shape).snapshots[6], image, 1e-6)
 
 
-def test_the_gradient_is_blurred_then_clipped_then_normalised_and_gains_momentum(model):
+def test_the_gradient_is_blurred_then_clipped_then_normalized_and_gains_momentum(model):
     blurred = Recipe(steps=(5,), step_size=0.2, gradient_blur_sigma=0.8, momentum=0.5)
     for more, length in (({"gradient_normalization": "l2"}, None), ({"gradient_clip": 0.02}, 0.02)):
         image, way = rand(5, 3, SIZE, SIZE)[:1], 0.0
@@ -63,11 +63,11 @@ def test_the_gradient_is_blurred_then_clipped_then_normalised_and_gains_momentum
             size = np.linalg.norm(slope)
             way = 0.5 * way + (slope / size if length is None else slope * min(1, length / size))
             image = (image + 0.2 * way).clamp(0, 1)
-        assert length is None or size > length, "there was something to clip"
+        assert length is None or size > length, "a gradient was clipped"
         assert close(run(model, replace(blurred, **more), "a").snapshots[5], image, 1e-6)
 
 
-def test_penalties_and_the_prior_hold_the_dream_back_by_their_weights(model):
+def test_penalties_and_the_prior_are_subtracted_with_their_weights(model):
     weights = {"tv_weight": 0.3, "l2_weight": 0.2, "batch_norm_prior": 0.4}
     image = start = rand(5, 3, SIZE, SIZE)[:1]
 
@@ -96,8 +96,8 @@ def test_a_fourier_dream_is_adam_on_the_coefficients(model, shape):
     scale = torch.from_numpy(1 / np.maximum(np.hypot(down, across), 1 / max(shape)) / 4)
 
     def image_of(parameters: torch.Tensor) -> torch.Tensor:
-        picture = torch.fft.irfft2(torch.complex(*parameters.unbind(-1)) * scale, s=shape, norm="ortho")
-        return torch.sigmoid((colors @ picture.flatten(2)).unflatten(2, shape))
+        colors_by_hand = torch.fft.irfft2(torch.complex(*parameters.unbind(-1)) * scale, s=shape, norm="ortho")
+        return torch.sigmoid((colors @ colors_by_hand.flatten(2)).unflatten(2, shape))
 
     start = 0.2 + 0.6 * rand(5, 3, *shape)
     flat = torch.linalg.inv(colors) @ torch.logit(start[:1]).flatten(2)
@@ -111,7 +111,7 @@ def test_a_fourier_dream_is_adam_on_the_coefficients(model, shape):
     assert close(run(model, recipe, "a", starts=start).snapshots[5], image_of(parameters), 1e-5)
 
 
-def test_crops_count_as_their_mean_so_that_crops_of_the_whole_are_the_plain_dream(model):
+def test_scores_of_crops_are_averaged_so_full_crops_equal_a_plain_dream(model):
     plain = Recipe(steps=(5,), step_size=0.5)
     whole, crops = run(model, plain), run(model, replace(plain, crops=3, crop_size=1.0))
     assert close(whole.snapshots[5], crops.snapshots[5], 1e-5)
@@ -120,7 +120,7 @@ def test_crops_count_as_their_mean_so_that_crops_of_the_whole_are_the_plain_drea
 
 @SHAPES
 @RECIPES
-def test_a_dream_does_not_depend_on_its_batch_mates(model, recipe, shape):
+def test_a_dream_does_not_depend_on_its_batch(model, recipe, shape):
     together, alone = run(model, recipe, "abc", shape=shape), run(model, recipe, "b", shape=shape)
     for step in recipe.steps:
         assert close(together.snapshots[step][1:2], alone.snapshots[step], 1e-6), step
@@ -130,7 +130,7 @@ def test_a_dream_does_not_depend_on_its_batch_mates(model, recipe, shape):
 
 
 @RECIPES
-def test_shorter_dreams_are_moments_of_longer_ones_and_watching_changes_nothing(model, recipe):
+def test_shorter_dreams_are_snapshots_of_longer_ones_and_filming_changes_nothing(model, recipe):
     whole, filmed = run(model, recipe), run(model, recipe, film_every=2)
     for step in recipe.steps:
         assert torch.equal(whole.snapshots[step], run(model, replace(recipe, steps=(step,))).snapshots[step])
@@ -149,7 +149,7 @@ def test_the_same_seed_gives_the_same_dream_and_another_seed_another(model, reci
 
 @SHAPES
 @RECIPES
-def test_pictures_stay_in_range_and_nothing_given_is_changed(model, recipe, shape):
+def test_images_stay_in_range_and_arguments_do_not_change(model, recipe, shape):
     starts = rand(5, 3, *shape)
     result = run(model, replace(recipe, step_size=50.0), starts=starts, shape=shape)
     assert list(result.snapshots) == list(recipe.steps)
@@ -160,15 +160,15 @@ def test_pictures_stay_in_range_and_nothing_given_is_changed(model, recipe, shap
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_a_film_has_a_frame_every_so_many_steps_and_ends_with_the_last_picture(model):
+def test_an_animation_has_a_frame_every_so_many_steps_and_ends_with_the_last_image(model):
     recipe = replace(PLAIN, steps=(2, 4, 6))
     result = run(model, recipe, film_every=2)
-    pictures = [rand(5, 3, SIZE, SIZE)[:3], *result.snapshots.values()]
+    images = [rand(5, 3, SIZE, SIZE)[:3], *result.snapshots.values()]
     assert len(result.frames) == 4
-    for frame, picture in zip(result.frames, pictures, strict=True):
-        assert frame.dtype == torch.uint8 and torch.equal(frame, (picture.float() * 255).round().to(torch.uint8))
+    for frame, image in zip(result.frames, images, strict=True):
+        assert frame.dtype == torch.uint8 and torch.equal(frame, (image.float() * 255).round().to(torch.uint8))
     sparse = run(model, recipe, film_every=4).frames
-    assert [torch.equal(frame, result.frames[place]) for frame, place in zip(sparse, (0, 2, 3), strict=True)] == [
+    assert [torch.equal(frame, result.frames[index]) for frame, index in zip(sparse, (0, 2, 3), strict=True)] == [
         True
     ] * 3
     assert run(model, recipe).frames == []
@@ -178,31 +178,31 @@ def test_a_film_has_a_frame_every_so_many_steps_and_ends_with_the_last_picture(m
 
 
 def softmax(row: list[float]) -> list[float]:
-    """Return the softmax of a list, by the textbook."""
+    """Return the softmax of a list, from its definition."""
     powers = [math.exp(value) for value in row]
     return [power / sum(powers) for power in powers]
 
 
 @SHAPES
 @pytest.mark.parametrize("objective", ["logit", "cross_entropy", "probability", "margin"])
-def test_the_trace_measures_what_it_says_and_the_dream_climbs(model, objective, shape):
+def test_the_trace_contains_the_metrics_and_the_score_increases(model, objective, shape):
     recipe = Recipe(objective=objective, steps=(7, 30), step_size=0.05, gradient_normalization="std")
     result = run(model, recipe, shape=shape)
     for step, images in ((0, rand(5, 3, *shape)[:3]), *result.snapshots.items()):
-        for place, row in enumerate(model(images.double()).tolist()):
-            chance, others = softmax(row)[place], sum(row) - row[place]
-            loss = {"logit": -row[place], "cross_entropy": -math.log(chance), "probability": -chance}
-            loss["margin"] = others / 4 - row[place]
-            got = {measure: values[place, step].item() for measure, values in vars(result.trace).items()}
-            change = (images[place] - rand(5, 3, *shape)[place]).abs().mean().item()
-            expected = [loss[objective], row[place], chance, row.index(max(row)), change]
+        for index, row in enumerate(model(images.double()).tolist()):
+            chance, others = softmax(row)[index], sum(row) - row[index]
+            loss = {"logit": -row[index], "cross_entropy": -math.log(chance), "probability": -chance}
+            loss["margin"] = others / 4 - row[index]
+            got = {measure: values[index, step].item() for measure, values in vars(result.trace).items()}
+            change = (images[index] - rand(5, 3, *shape)[index]).abs().mean().item()
+            expected = [loss[objective], row[index], chance, row.index(max(row)), change]
             assert got == pytest.approx(dict(zip(METRICS, expected, strict=True)), abs=1e-6)
     assert (result.trace.loss[:, -1] < result.trace.loss[:, 0] - 0.01).all()
     assert all(values.shape == (3, 31) for values in vars(result.trace).values())
     assert result.ended.tolist() == [30] * 3 and result.diverged.tolist() == [0] * 3
 
 
-def test_a_layer_s_dream_knows_its_class_only_at_kept_steps(model):
+def test_a_layer_s_dream_has_metrics_of_logits_only_at_kept_steps(model):
     result = run(model, Recipe(objective="layer_mean:2", steps=(2, 5), step_size=0.5))
     for measure in ("logit", "probability", "prediction"):
         assert getattr(result.trace, measure).isfinite().tolist() == [[step == 5 for step in range(6)]] * 3, measure
@@ -211,14 +211,14 @@ def test_a_layer_s_dream_knows_its_class_only_at_kept_steps(model):
         looks = vars(result.metrics[step])
         assert close(looks["logit"], logits.diagonal(), 1e-6)
         assert close(looks["loss"], -model[:3](images.double()).mean(dim=(1, 2, 3)), 1e-6)
-    assert (result.trace.loss.diff(dim=1) < 0).all(), "it climbs at every step"
+    assert (result.trace.loss.diff(dim=1) < 0).all(), "the score increases at every step"
     judged = run(model, Recipe(objective="layer_mean:2", steps=(2, 5), step_size=0.5, stop_confidence=0.99))
-    assert judged.trace.logit.isfinite().all(), "a dream that waits for a confidence looks at it"
+    assert judged.trace.logit.isfinite().all(), "a dream that stops at a confidence evaluates the logits"
 
 
 @pytest.fixture
 def threads():
-    """Return torch's function that sets the number of threads; what it was comes back afterwards."""
+    """Return torch's function that sets the number of threads, and restore the number afterwards."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
@@ -253,7 +253,7 @@ def test_bfloat16_runs_and_stays_near(recipe):
     assert close(exact.trace.logit, rough.trace.logit, 0.05)
 
 
-def test_a_precision_is_resolved_by_what_the_processor_computes_with(monkeypatch):
+def test_the_automatic_precision_depends_on_the_cpu(monkeypatch):
     processor = torch.device("cpu")
     for has, expected in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has: has)

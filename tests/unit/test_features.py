@@ -1,4 +1,4 @@
-"""Layers are seen by their names, and nothing runs beyond those that are wanted."""
+"""Layers are recorded by name, and the forward pass stops after the last requested layer."""
 
 import math
 
@@ -17,7 +17,7 @@ LOGITS, TARGETS = [[0.3, -1.2, 2.0], [1.5, 0.1, -0.4]], [2, 1]
 
 
 def close(got, expected, atol: float = 1e-12) -> bool:
-    """Tell whether two arrays are the same but for an absolute difference."""
+    """Return whether two arrays agree within an absolute tolerance."""
     return np.allclose(got, expected, rtol=0, atol=atol)
 
 
@@ -34,7 +34,7 @@ def resnet():
 
 @pytest.fixture
 def chain():
-    """Return modules one after the other in float64, an activation in place after each convolution."""
+    """Return a sequence of modules in float64, with an in-place activation after each convolution."""
     torch.manual_seed(0)
     convolutions = [nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 5, 3), nn.ReLU(inplace=True)]
     network = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(5 * 16, 3)).double()
@@ -52,11 +52,11 @@ def test_the_prior_sums_all_batch_norms_and_counts_the_first_ten_times(resnet):
     for hook in hooks:
         hook.remove()
     expected = np.zeros(2)
-    for place, (norm, given) in enumerate(heard):
+    for index, (norm, given) in enumerate(heard):
         flat = given.flatten(2).double().numpy()
         mean = np.linalg.norm(flat.mean(axis=2) - norm.running_mean.double().numpy(), axis=1)
         variance = np.linalg.norm(flat.var(axis=2) - norm.running_var.double().numpy(), axis=1)
-        expected += (mean + variance) * (10 if place == 0 else 1)
+        expected += (mean + variance) * (10 if index == 0 else 1)
     assert len(norm_layers(resnet)) == len(norms) == len(heard) > 3
     assert close(FeatureExtractor(resnet, statistics=True)(images).statistics, expected, atol=1e-4 * expected.max())
 
@@ -70,34 +70,36 @@ def test_layers_are_found_by_name_or_depth(resnet):
     with pytest.raises(UserError, match=r"objective: the model has no layer 'layer1.0.conv9'; did you mean 'layer1\."):
         find_layer(resnet, "layer1.0.conv9")
     for depth in ("101%", "-1%", "half%", "%", "nan%"):
-        with pytest.raises(UserError, match=f"objective: '{depth}' is no depth; it must be 0% to 100%"):
+        with pytest.raises(UserError, match=f"objective: '{depth}' is not a depth; use 0% to 100%"):
             find_layer(resnet, depth)
-    with pytest.raises(UserError, match="objective: timm lists no stages of this model, so '50%' means nothing"):
+    with pytest.raises(
+        UserError, match="objective: timm lists no feature stages for this model, so '50%' is undefined"
+    ):
         find_layer(nn.Sequential(nn.ReLU()), "50%")
 
 
 def calls_of(
     network: nn.Sequential, names: list[str], logits: bool, images: torch.Tensor
 ) -> tuple[ModelOutputs, list[int]]:
-    """Return what is seen, and how often each module was done."""
+    """Return the model's outputs, and how often each module was run."""
     calls = [0] * len(network)
 
-    def count(place: int):
+    def count(index: int):
         def hook(*_):
-            calls[place] += 1
+            calls[index] += 1
 
         return hook
 
-    hooks = [module.register_forward_pre_hook(count(place)) for place, module in enumerate(network)]
+    hooks = [module.register_forward_pre_hook(count(index)) for index, module in enumerate(network)]
     seen = FeatureExtractor(network, names, logits)(images)
     for hook in hooks:
         hook.remove()
     return seen, calls
 
 
-@pytest.mark.parametrize("logits", [False, True], ids=["layers alone", "with logits"])
+@pytest.mark.parametrize("logits", [False, True], ids=["only layers", "with logits"])
 @pytest.mark.parametrize("names", [["0"], ["2"], ["0", "2"], ["2", "0"]], ids="+".join)
-def test_layers_are_seen_as_they_were_and_nothing_runs_beyond_the_last(chain, names, logits):
+def test_layers_are_recorded_unchanged_and_nothing_runs_after_the_last(chain, names, logits):
     images = rand(2, 3, 8, 8)
     first = nn.functional.conv2d(images, chain[0].weight, chain[0].bias)
     second = nn.functional.conv2d(first.clamp(min=0), chain[2].weight, chain[2].bias)
@@ -109,9 +111,9 @@ def test_layers_are_seen_as_they_were_and_nothing_runs_beyond_the_last(chain, na
     assert close(seen.logits, expected) if logits else seen.logits is None
 
 
-def test_layers_that_give_no_activation_for_each_picture_or_never_run_are_refused():
+def test_layers_without_one_activation_per_image_or_that_do_not_run_are_refused():
     class Odd(nn.Module):
-        """A model with a layer of two outputs, one that cuts pictures up, and one that never runs."""
+        """A model with a layer of two outputs, one that splits images, and one that is not run."""
 
         def __init__(self):
             super().__init__()
@@ -123,17 +125,17 @@ def test_layers_that_give_no_activation_for_each_picture_or_never_run_are_refuse
 
     model = Odd()
     model.pair.forward = lambda images: (images, images)
-    for name, sentence in {"cut": "gives no activation for each picture", "idle": "never runs it"}.items():
+    for name, sentence in {"cut": "does not return one activation per image", "idle": "does not run it"}.items():
         with pytest.raises(UserError, match=f"'{name}'.* {sentence}"):
             FeatureExtractor(model, [name])(rand(2, 3, 8, 8))
     model.forward = lambda images: (model.pair(images), images.mean(dim=(2, 3)))[1]
-    with pytest.raises(UserError, match="'pair' gives no activation for each picture"):
+    with pytest.raises(UserError, match="'pair' does not return one activation per image"):
         FeatureExtractor(model, ["pair"])(rand(2, 3, 8, 8))
 
 
-def test_channels_are_found_where_they_come_last():
+def test_channels_are_found_on_the_last_axis():
     class Last(nn.Module):
-        """Pictures with their channels last, through a linear layer, as inside of ConvNeXt."""
+        """A linear layer on channels-last images, as in ConvNeXt."""
 
         def __init__(self):
             super().__init__()

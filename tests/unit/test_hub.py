@@ -1,4 +1,4 @@
-"""Pretrained weights by the hub's own protocol, from a server on this machine."""
+"""Pretrained weights downloaded by the hub's protocol from a local server."""
 
 import hashlib
 import http.server
@@ -19,7 +19,7 @@ import json, socket, sys, time, urllib.request
 from dreambirds.errors import UserError
 from dreambirds.models.classifier import build
 time.sleep = lambda seconds: None  # the hub's client waits between its tries
-told = {}
+found = {}
 for name in sys.argv[1:]:
     if name.startswith("http"):
         urllib.request.urlopen(f"{name}/stop").read()
@@ -31,24 +31,27 @@ for name in sys.argv[1:]:
         network = build(model, int(classes or 2), {}, "hub").network
         head = network.get_classifier().weight
         whole = sum(value.double().sum().item() for value in network.state_dict().values())
-        told[name] = [whole - head.double().sum().item() - network.get_classifier().bias.double().sum().item(), whole]
-        told[name] += [list(head.shape), head.std().item()]
+        found[name] = [whole - head.double().sum().item() - network.get_classifier().bias.double().sum().item(), whole]
+        found[name] += [list(head.shape), head.std().item()]
     except UserError as error:
-        told[name] = str(error)
+        found[name] = str(error)
     except Exception as error:
-        told[name] = f"not a sentence: {error!r}"
-print(json.dumps(told))
+        found[name] = f"not a sentence: {error!r}"
+print(json.dumps(found))
 """
 
 pytestmark = pytest.mark.slow
 
 
 class Hub(http.server.ThreadingHTTPServer):
-    """As much of the hub as a download needs: `files` by path, `cut` the paths whose answers end early."""
+    """The part of the hub that a download needs.
+
+    `files` are contents by path; `cut` are the paths whose responses end early.
+    """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
-        self.files, self.cut, self.asked = {}, set(), []
+        self.files, self.cut, self.requests = {}, set(), []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -61,10 +64,10 @@ class Hub(http.server.ThreadingHTTPServer):
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
-    """The answer to HEAD and GET."""
+    """Responses to HEAD and GET."""
 
     def do_HEAD(self):
-        self.server.asked.append(f"{self.command} {self.path}")
+        self.server.requests.append(f"{self.command} {self.path}")
         content = self.server.files.get(self.path)
         if self.path == "/stop":
             threading.Thread(target=self.server.stop).start()
@@ -87,13 +90,13 @@ def digest(content: bytes) -> str:
     return f'"{hashlib.sha256(content).hexdigest()}"'
 
 
-def place(name: str) -> str:
-    """Return where the hub keeps a model's weights."""
+def path_of(name: str) -> str:
+    """Return the path of a model's weights on the hub."""
     return f"/{timm.get_pretrained_cfg(name).hf_hub_id}/resolve/main/model.safetensors"
 
 
-def ask(home: Path, *names: str, **more) -> dict:
-    """Return what came of building models in a process of its own: the sum of their weights, or a sentence."""
+def build_models(home: Path, *names: str, **more) -> dict:
+    """Build models in a separate process; return the sum of the weights of each, or the error."""
     environment = {**os.environ, "HF_HOME": str(home), "OMP_NUM_THREADS": "1", **more}
     environment |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     environment.pop("HF_HUB_CACHE", None)
@@ -104,30 +107,30 @@ def ask(home: Path, *names: str, **more) -> dict:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    """Return what each way to meet the hub told."""
+def results(tmp_path_factory):
+    """Return the results for each behavior of the hub."""
     home, server = tmp_path_factory.mktemp("hub"), Hub()
     torch.manual_seed(3)
     networks = {name: timm.create_model(name) for name in ("test_resnet", "test_efficientnet", "test_vit")}
     for name, network in networks.items():
-        server.files[place(name)] = save(network.state_dict())
-    server.cut.add(place("test_vit"))
-    server.files[place("test_convnext")] = bytes(5000)
+        server.files[path_of(name)] = save(network.state_dict())
+    server.cut.add(path_of("test_vit"))
+    server.files[path_of("test_convnext")] = bytes(5000)
     server.files["/stop"] = b"bye"
     models = ["test_resnet", "test_resnet:1000", "test_efficientnet", "test_vit", "test_convnext", "test_byobnet"]
-    told = ask(home, *models, "darknet17", server.address, "test_nfnet", HF_ENDPOINT=server.address)
+    results = build_models(home, *models, "darknet17", server.address, "test_nfnet", HF_ENDPOINT=server.address)
     whole = sum(value.double().sum().item() for value in networks["test_resnet"].state_dict().values())
     body = whole - sum(value.double().sum().item() for value in networks["test_resnet"].fc.state_dict().values())
-    away = ask(home, "test_resnet", "test_byobnet", HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1")
-    return {**told, "body": body, "whole": whole, "asked": server.asked, "away": away}
+    away = build_models(home, "test_resnet", "test_byobnet", HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1")
+    return {**results, "body": body, "whole": whole, "requests": server.requests, "away": away}
 
 
-def test_the_hubs_weights_are_those_that_it_serves_under_another_head(told):
-    body, _, shape, _ = told["test_resnet"]
-    assert body == pytest.approx(told["body"], rel=1e-9) and shape == [2, 96]
-    assert told["test_efficientnet"][3] < 0.1, "timm's own begins at 0.25"
-    assert told["test_resnet:1000"][1] == pytest.approx(told["whole"], rel=1e-9), "with as many classes it is the hub's"
-    assert f"GET {place('test_resnet')}" in told["asked"]
+def test_the_hubs_weights_are_loaded_below_a_new_head(results):
+    body, _, shape, _ = results["test_resnet"]
+    assert body == pytest.approx(results["body"], rel=1e-9) and shape == [2, 96]
+    assert results["test_efficientnet"][3] < 0.1, "timm initializes it with 0.25"
+    assert results["test_resnet:1000"][1] == pytest.approx(results["whole"], rel=1e-9), "the hub's head is kept"
+    assert f"GET {path_of('test_resnet')}" in results["requests"]
 
 
 @pytest.mark.parametrize(
@@ -135,21 +138,21 @@ def test_the_hubs_weights_are_those_that_it_serves_under_another_head(told):
     ["test_byobnet", "test_nfnet", "test_vit", "test_convnext"],
     ids=["not found", "refused", "cut", "garbage"],
 )
-def test_a_hub_that_gives_no_weights_says_what_was_tried_and_what_else_there_is(told, name):
-    sentence = str(told[name])
-    assert sentence.startswith(f"weights: 'hub' can't be had for '{name}': tried 'timm/{name}.")
+def test_a_failed_download_names_the_source_and_the_alternatives(results, name):
+    sentence = str(results[name])
+    assert sentence.startswith(f"weights: cannot download 'hub' weights for '{name}' from 'timm/{name}.")
     assert "\n" not in sentence and ".safetensors or .pth file" in sentence and "HF_HUB_OFFLINE=1" in sentence
 
 
-def test_a_model_without_pretrained_weights_says_so(told):
-    assert told["darknet17"].startswith(
-        "weights: timm has no pretrained weights of 'darknet17'; set weights to null or to a file"
+def test_a_model_without_pretrained_weights_is_an_error(results):
+    assert results["darknet17"].startswith(
+        "weights: timm has no pretrained weights for 'darknet17'; set weights to null or to a file"
     )
 
 
-def test_without_a_network_the_cache_serves_and_an_empty_one_is_a_sentence(told):
-    assert told["away"]["test_resnet"][0] == pytest.approx(told["body"], rel=1e-9)
-    assert told["away"]["test_byobnet"].startswith(
-        "weights: 'hub' can't be had for 'test_byobnet': tried 'timm/test_by"
+def test_without_a_network_the_cache_is_used_and_an_empty_one_is_an_error(results):
+    assert results["away"]["test_resnet"][0] == pytest.approx(results["body"], rel=1e-9)
+    assert results["away"]["test_byobnet"].startswith(
+        "weights: cannot download 'hub' weights for 'test_byobnet' from 'timm/test_by"
     )
-    assert "HF_HUB_OFFLINE" in told["away"]["test_byobnet"] and "\n" not in told["away"]["test_byobnet"]
+    assert "HF_HUB_OFFLINE" in results["away"]["test_byobnet"] and "\n" not in results["away"]["test_byobnet"]

@@ -1,4 +1,4 @@
-"""The original study's model, from random weights: an update, a step of a dream, and a head of its own."""
+"""The original study's model with random weights: an update, a dream step, and a new head."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ HEAD = {"last_linear.weight", "last_linear.bias"}
 
 @pytest.fixture(scope="module")
 def donor(tmp_path_factory):
-    """Return the file of a random inception with the head of another data set."""
+    """Return a weights file of a random Inception-v4 with the head of another data set."""
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("donor") / "inception.safetensors"
     save_file(build("inception_v4", 7, {}).network.state_dict(), path)
@@ -25,7 +25,7 @@ def donor(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("side", [128, pytest.param(299, marks=pytest.mark.exhaustive)])
-def test_inception_learns_and_dreams_from_a_file_under_a_head_of_its_own(donor, side):
+def test_inception_trains_and_dreams_from_a_file_with_a_new_head(donor, side):
     options = options_for("inception_v4", {}, (side, side))
     assert options == {}
     torch.manual_seed(0)
@@ -38,18 +38,18 @@ def test_inception_learns_and_dreams_from_a_file_under_a_head_of_its_own(donor, 
     tally = trainer(classifier, learning_rate=0.01).train(Lessons([(images, targets)]), 1, 0, 1)
     assert 0 < tally.means[0] < 5
     after = classifier.network.state_dict()
-    assert changed(before, after) == set(before), "all of it learns"
+    assert changed(before, after) == set(before), "all of its parameters change"
     assert all(tensor.isfinite().all() for tensor in after.values())
     recipe = Recipe(steps=(1,), step_size=0.05, gradient_normalization="std")
     frozen = prepare_for_inference(classifier, side, CPU)
     dreams = dream(frozen, torch.tensor([1]), images[:1], recipe, [generator(0, "a")])
-    picture = dreams.snapshots[1]
-    assert picture.shape == (1, 3, side, side) and picture.isfinite().all()
-    assert 0.001 < (picture - images[:1]).abs().mean() < 0.2 and not dreams.diverged.any()
+    result = dreams.snapshots[1]
+    assert result.shape == (1, 3, side, side) and result.isfinite().all()
+    assert 0.001 < (result - images[:1]).abs().mean() < 0.2 and not dreams.diverged.any()
 
 
 @pytest.mark.slow
-def test_the_backbone_is_the_files_and_the_head_can_learn_alone(donor):
+def test_the_backbone_is_the_files_and_the_head_can_be_trained_alone(donor):
     torch.manual_seed(0)
     classifier = build("inception_v4", 3, {}, str(donor))
     given = build("inception_v4", 7, {}, str(donor)).network.state_dict()

@@ -1,4 +1,4 @@
-"""Dream jobs that compare with photographs: cut short, run again, in parts, and what decides their dreams."""
+"""Dream jobs with feature matching: interrupted, repeated and split jobs, and cache keys."""
 
 import itertools
 from dataclasses import replace
@@ -24,7 +24,7 @@ MATCHED = {
 }
 
 
-# In float32 the processor rounds otherwise for another batch, and Adam makes a long step of little.
+# In float32 a CPU rounds differently for another batch, and Adam amplifies small differences.
 CALM = {
     **MATCHED,
     **{"parameterization": "pixels", "pyramid_steps": 0, "optimizer": "ascent", "gradient_normalization": "std"},
@@ -33,31 +33,31 @@ FOLDERS = ("out", "one_go")
 
 
 class Matched(DreamBench):
-    """A job whose dreams are compared with photographs, and how often a class's were looked at."""
+    """A job with feature matching, which counts how often statistics of photographs are computed."""
 
     def __init__(self, folder: Path, caplog, monkeypatch):
-        """Prepare six photographs of each class, and begin with an empty store."""
+        """Prepare six photographs per class, and start with an empty store."""
         super().__init__(folder, caplog)
-        self.photographs, self.looks, self.monkeypatch = Bench(folder / "photographs", NAMES), 0, monkeypatch
+        self.photographs, self.computed, self.monkeypatch = Bench(folder / "photographs", NAMES), 0, monkeypatch
         prepared = self.photographs.prepare(image_size=32)
         self.job = replace(self.job, parameters=parameters(**MATCHED), references=prepared)
         monkeypatch.setattr(context, "photograph_statistics", self._counted)
 
     def _counted(self, *arguments):
-        self.looks += 1
+        self.computed += 1
         return photograph_statistics(*arguments)
 
     def with_store(self, name: str) -> None:
-        """Go on with another store."""
+        """Use another store from now on."""
         self.monkeypatch.setenv("DREAMBIRDS_STORE", str(self.folder / name))
 
     def pixels(self, folder: str = "out") -> dict[str, np.ndarray]:
-        """Return the pixels of a job's pictures."""
+        """Return the pixels of a job's images."""
         root = self.folder / folder
         return {str(path.relative_to(root)): np.asarray(Image.open(path)).astype(int) for path in root.rglob("*.png")}
 
     def keys(self, **changes) -> dict[str, str]:
-        """Return the key of each label's dream under a job with changes."""
+        """Return the cache key of each label's dream for a job with changes."""
         made = DreamContext(replace(self.job, **changes), CPU)
         return {label: made.cache_key(label) for label in made.job.names}
 
@@ -70,21 +70,21 @@ def matched(tmp_path, monkeypatch, caplog) -> Matched:
 
 
 def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
-    """Tell whether two jobs have the same pictures, to the bit."""
+    """Return whether the images of two jobs are bitwise identical."""
     return set(one) == set(other) and all(np.array_equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.slow
-def test_a_job_that_is_killed_goes_on_to_the_pixels_of_one_go(matched):
-    alone = {"bytes_free": 0}  # a label a batch
-    assert matched.dreamt(**alone) == 6 and matched.looks == 3
-    whole, asked = matched.pixels(), []
+def test_a_killed_job_resumes_to_the_same_pixels(matched):
+    alone = {"bytes_free": 0}  # one label per batch
+    assert matched.dreamt(**alone) == 6 and matched.computed == 3
+    whole, calls = matched.pixels(), []
     assert len(whole) == 2 * 6 and matched.dreamt(**alone, folder=matched.folder / "again") == 0
-    assert same(matched.pixels("again"), whole) and matched.looks == 3
+    assert same(matched.pixels("again"), whole) and matched.computed == 3
 
     def killed(*given, **more):
-        asked.append(given)
-        if len(asked) == 2:
+        calls.append(given)
+        if len(calls) == 2:
             raise KeyboardInterrupt
         return dream(*given, **more)
 
@@ -93,12 +93,12 @@ def test_a_job_that_is_killed_goes_on_to_the_pixels_of_one_go(matched):
     with matched.monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(run, "dream", killed)
         matched.dreamt(**alone, folder=matched.folder / "resumed")
-    assert len(matched.pixels("resumed")) == 2 * 2 and matched.looks == 3 + 2
+    assert len(matched.pixels("resumed")) == 2 * 2 and matched.computed == 3 + 2
     assert matched.dreamt(**alone, folder=matched.folder / "resumed") == 4
-    assert same(matched.pixels("resumed"), whole) and matched.looks == 3 + 3
+    assert same(matched.pixels("resumed"), whole) and matched.computed == 3 + 3
 
 
-def test_a_picture_that_is_lost_comes_back_as_it_was_and_so_do_its_statistics(matched):
+def test_a_lost_image_and_its_statistics_are_recomputed_identically(matched):
     calm = {"parameters": parameters(**CALM)}
     matched.dreamt(**calm)
     whole = matched.pixels()
@@ -107,7 +107,7 @@ def test_a_picture_that_is_lost_comes_back_as_it_was_and_so_do_its_statistics(ma
         file.unlink()
     for path in (matched.folder / "out").rglob("*.png"):
         path.unlink()
-    assert matched.dreamt(**calm, bytes_free=0) == 1 and matched.looks == 3 + 1
+    assert matched.dreamt(**calm, bytes_free=0) == 1 and matched.computed == 3 + 1
     found = matched.pixels()
     assert set(found) == set(whole) and max(np.abs(found[name] - whole[name]).max() for name in whole) <= 1
 
@@ -121,15 +121,15 @@ def test_labels_of_one_batch_are_those_of_two_parts(matched):
         names = {label: NAMES[label] for label in part}
         assert matched.dreamt(**calm, names=names, folder=matched.folder / "parts") == 2 * len(part)
     whole, parts = matched.pixels(), matched.pixels("parts")
-    assert set(parts) == set(whole) and matched.looks == 2 * 3
+    assert set(parts) == set(whole) and matched.computed == 2 * 3
     for name, pixels in whole.items():
         assert np.abs(pixels - parts[name]).max() <= 1, name
     last = [whole[f"{label}/step-0003.png"] for label in NAMES]
-    assert min(np.abs(one - other).mean() for one, other in itertools.combinations(last, 2)) > 1, "each is another"
+    assert min(np.abs(one - other).mean() for one, other in itertools.combinations(last, 2)) > 1, "all differ"
 
 
 @pytest.mark.slow
-def test_moments_kept_one_after_another_are_those_of_one_go(matched):
+def test_steps_requested_one_after_another_equal_those_of_one_job(matched):
     more = parameters(**MATCHED | {"steps": [1, 2, 3, 5]})
     matched.dreamt(only=(3,))
     matched.dreamt(only=(1, 3))
@@ -142,7 +142,7 @@ def test_moments_kept_one_after_another_are_those_of_one_go(matched):
 
 
 def invert(matched: Matched, label: str, split: str, most: int = 99) -> Path:
-    """Invert the last photographs of a class in a split, `most` of them; return the data set, prepared anew."""
+    """Invert the last `most` photographs of a class in a split, and return the newly prepared data set."""
     images = pd.read_csv(matched.job.references / "images.csv", dtype=str, keep_default_na=False)
     chosen = images.loc[(images["label"] == label) & (images["split"] == split), "source"]
     assert len(chosen)
@@ -153,7 +153,7 @@ def invert(matched: Matched, label: str, split: str, most: int = 99) -> Path:
 
 
 @pytest.mark.slow
-def test_a_training_photograph_of_its_own_class_decides_a_dream_and_no_other(matched):
+def test_a_dream_depends_on_the_training_photographs_of_its_class_only(matched):
     before = matched.keys()
     assert matched.keys(references=invert(matched, "b", "validation")) == before
     assert matched.keys(references=invert(matched, "b", "train", 1)) == before, "the last is not among the first three"
@@ -161,7 +161,7 @@ def test_a_training_photograph_of_its_own_class_decides_a_dream_and_no_other(mat
     assert {label for label in NAMES if after[label] != before[label]} == {"b"}
     matched.dreamt()
     prepared = matched.folder / "photographs/b-train-99"
-    assert matched.dreamt(references=prepared, folder=matched.folder / "after") == 2 and matched.looks == 3 + 1
+    assert matched.dreamt(references=prepared, folder=matched.folder / "after") == 2 and matched.computed == 3 + 1
     old, new = ({label: facts_of(matched, folder, label) for label in NAMES} for folder in ("out", "after"))
     assert {label for label in NAMES if old[label] != new[label]} == {"b"}
     assert {key for key in old["b"] if old["b"][key] != new["b"][key]} == {"references_sha256"}
@@ -169,12 +169,12 @@ def test_a_training_photograph_of_its_own_class_decides_a_dream_and_no_other(mat
 
 
 def facts_of(matched: Matched, folder: str, label: str) -> dict:
-    """Return what a picture says of how it came to be, but for how many were dreamt at once."""
+    """Return the metadata of an image, without its batch size."""
     facts = read_facts(matched.folder / folder / label / "step-0003.png")
     return {key: value for key, value in facts.items() if key != "batch"}
 
 
-def test_what_a_recipe_says_of_views_and_of_what_is_compared_decides_its_dreams(matched):
+def test_cache_keys_depend_on_the_recipe_s_views_and_matching_options(matched):
     changes = [
         {"pyramid_steps": 2},
         {"crop_area": 0.4},
@@ -194,7 +194,7 @@ def test_what_a_recipe_says_of_views_and_of_what_is_compared_decides_its_dreams(
     assert len(set(keys)) == 1 + len(changes)
 
 
-def test_what_is_no_part_of_the_dream_leaves_it(matched):
+def test_cache_keys_do_not_depend_on_other_settings(matched):
     before = matched.keys()
     renamed = dict(zip(NAMES, ("Oak", "Pine", "Yew"), strict=True))
     restricted = {"runs": ["run"], "epochs": ["last"]}
@@ -209,8 +209,8 @@ def test_what_is_no_part_of_the_dream_leaves_it(matched):
     assert matched.keys(references=matched.job.references.rename(matched.folder / "moved")) == before
 
 
-def test_a_dream_that_compares_with_nothing_has_no_digest_of_photographs(matched):
+def test_a_dream_without_matching_has_no_digest_of_photographs(matched):
     plain = {"parameters": parameters(), "references": None}
     assert DreamContext(replace(matched.job, **plain), CPU).references_sha256 == {}
-    assert matched.dreamt(**plain) == 6 and matched.looks == 0
+    assert matched.dreamt(**plain) == 6 and matched.computed == 0
     assert "references_sha256" not in facts_of(matched, "out", "a")

@@ -1,4 +1,4 @@
-"""Feature matching on models of every kind, and the layers that `auto` stands for."""
+"""Feature matching with models of several types, and the layers of `auto`."""
 
 import math
 
@@ -20,9 +20,9 @@ from tests.helpers.matching import distance_by_hand, parts_by_hand, statistic_by
 from tests.helpers.small import close, network, rand, settled
 
 SWIN = {"img_size": 32, "window_size": 4, "embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2)}
-BLOCKS = [f"blocks.{place}" for place in range(6)]
-STAGES = [f"stages.{place}" for place in range(4)]
-MODELS = {  # its options, the shape of its pictures, its layers, and how their activations lie
+BLOCKS = [f"blocks.{index}" for index in range(6)]
+STAGES = [f"stages.{index}" for index in range(4)]
+MODELS = {  # options, image shape, layers, and the layout of their activations
     "test_resnet": ({}, (48, 32), ["act1", "layer1", "layer2", "layer3", "layer4"], "NCHW"),
     "test_efficientnet": ({}, (48, 32), ["conv_stem", *BLOCKS[:5], "conv_head"], "NCHW"),
     "test_convnext": ({}, (64, 96), ["stem.0", *STAGES], "NCHW"),
@@ -33,13 +33,13 @@ MODELS = {  # its options, the shape of its pictures, its layers, and how their 
 
 @pytest.fixture(params=MODELS, scope="module")
 def known(request):
-    """Return a small model of each kind in float64, the shape of its pictures, its layers, and how they lie."""
+    """Return a small model of each type in float64, its image shape, its layers, and their layout."""
     options, shape, names, layout = MODELS[request.param]
     return settled(3, request.param, options, shape).double().requires_grad_(False), shape, names, layout
 
 
 def activations_of(model, names: list[str], images: torch.Tensor, layout: str) -> dict[str, list]:
-    """Return of each layer, for each image, its activations (C, P), and the shape of its map, by plain hooks."""
+    """Return the activations (C, P) of each layer and image, and the shape of its map, from plain hooks."""
     heard = {}
     hooks = [
         model.network.get_submodule(name).register_forward_hook(
@@ -68,7 +68,7 @@ def test_auto_is_the_stem_the_stages_and_the_last_convolution(known):
     assert objective.layers == names and objective.matched == set(names)
     frozen = prepare_for_inference(model.float(), shape, torch.device("cpu"), True, set(names))
     model.double()
-    assert auto_layers(frozen.network) == names, "whatever was folded"
+    assert auto_layers(frozen.network) == names, "with folded batch norms"
     assert make_objective("logit", model).layers == []
 
 
@@ -83,17 +83,17 @@ def test_a_model_s_score_is_minus_the_distances_of_its_layers(known, regions):
     seen.references = References(recipe, statistics, features.prefix, shape).at(0)
     found = make_objective("feature_match", model)(seen, torch.tensor([0, 1]))
     real, dreamt = (activations_of(model, names, images, layout) for images in (photographs, dreams))
-    for place in range(2):
+    for index in range(2):
         total = 0.0
         for name in names:
-            own, grid = dreamt[name][place]
+            own, grid = dreamt[name][index]
             prefix = own.shape[1] - math.prod(grid)
             assert prefix == (1 if name.startswith("blocks") and layout == "NLC" else 0)
             parts = [[0]] * prefix
             parts += [[each + prefix for each in part] for part in parts_by_hand(regions, *grid)]
             each = [statistic_by_hand(activations, parts) for activations, _ in real[name]]
             total += distance_by_hand(statistic_by_hand(own, parts), sum(each) / len(each))
-        assert found[place].item() == pytest.approx(-total, rel=1e-6)
+        assert found[index].item() == pytest.approx(-total, rel=1e-6)
 
 
 def test_a_photograph_compared_with_itself_has_no_distance(known):
@@ -113,21 +113,21 @@ def test_a_photograph_compared_with_itself_has_no_distance(known):
 
 
 @pytest.mark.slow
-def test_auto_is_known_of_inception():
+def test_auto_of_inception():
     model = timm.create_model("inception_v4", num_classes=2).eval().requires_grad_(False)
-    expected = ["features.0.conv", *(f"features.{place}" for place in (2, 3, 9, 17, 21))]
+    expected = ["features.0.conv", *(f"features.{index}" for index in (2, 3, 9, 17, 21))]
     assert auto_layers(model) == expected
     seen = FeatureExtractor(model, expected, logits=False)(torch.rand(1, 3, 96, 96))
     assert list(seen.layers) == expected
 
 
-def test_the_stem_counts_once():
-    """Timm lists the norm and activation of this stem as the first stage, so its convolution is not apart from that."""
+def test_the_stem_is_listed_once():
+    """Timm lists the norm and activation of this stem as the first stage, so its convolution is excluded."""
     assert auto_layers(timm.create_model("mobilenetv3_small_050", num_classes=2))[:2] == ["bn1", "blocks.0"]
 
 
-def test_of_cait_s_blocks_no_token_is_a_prefix():
-    """Its class's token comes in only behind the blocks, though timm counts it."""
+def test_cait_s_blocks_have_no_prefix_token():
+    """CaiT adds its class token after the blocks, although timm counts it as a prefix."""
     small = {"img_size": 64, "depth": 1, "embed_dim": 8, "num_heads": 1}
     model = timm.create_model("cait_xxs24_224", num_classes=2, **small).eval().requires_grad_(False)
     features = FeatureExtractor(model, ["blocks.0"], logits=False)
@@ -138,9 +138,11 @@ def test_of_cait_s_blocks_no_token_is_a_prefix():
     assert close(found, sum(each) / 2, 1e-5)
 
 
-def test_a_model_whose_stages_timm_does_not_know_has_no_auto():
-    with pytest.raises(UserError, match="timm lists no stages of this model, so 'auto' means nothing; name layers"):
+def test_auto_is_an_error_for_a_model_without_feature_stages():
+    with pytest.raises(
+        UserError, match="timm lists no feature stages for this model, so 'auto' is undefined; use the names"
+    ):
         auto_layers(network())
-    with pytest.raises(UserError, match="timm lists no stages of this model"):
+    with pytest.raises(UserError, match="timm lists no feature stages for this model"):
         make_objective("feature_match", network())
     assert make_objective("feature_match:0", network()).layers == ["0"]

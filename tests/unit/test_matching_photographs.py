@@ -1,4 +1,4 @@
-"""What a network makes of photographs, against a loop that shows one after the other; and which views are compared."""
+"""Statistics of photographs, compared with a loop over single views, and the views that are compared."""
 
 import math
 from dataclasses import replace
@@ -25,7 +25,7 @@ from tests.helpers.small import close, network, ramps, rand, streams
 
 
 class Watched:
-    """Features that see the views themselves, and keep them."""
+    """A feature extractor whose layers are the views, which it keeps."""
 
     prefix = 0
 
@@ -38,7 +38,7 @@ class Watched:
 
 
 def by_kind(photographs: torch.Tensor, recipe: Recipe, views: dict[str, list[torch.Tensor]]) -> None:
-    """Assert that the statistics are the means of those of single views."""
+    """Assert that the statistics are the means over single views."""
     found = photograph_statistics(Watched(), photographs, recipe)
     assert list(found) == list(views) and all(list(layers) == ["view", "half"] for layers in found.values())
     for kind, seen in views.items():
@@ -56,8 +56,8 @@ def crops_by_hand(monkeypatch, photographs: torch.Tensor, recipe: Recipe, side: 
     photograph_statistics(Watched(), photographs, recipe)
     monkeypatch.undo()
     assert len(drawn) == len(photographs) * recipe.match_views
-    assert all(given[1:] == (0.3, recipe.crop_ratio) for given, _ in drawn), "the area in the end"
-    order = [photographs[place % len(photographs)] for place in range(len(drawn))]
+    assert all(given[1:] == (0.3, recipe.crop_ratio) for given, _ in drawn), "the final area"
+    order = [photographs[index % len(photographs)] for index in range(len(drawn))]
     return [resized_crops(each[None], [box], side)[0] for each, (_, box) in zip(order, drawn, strict=True)]
 
 
@@ -77,7 +77,7 @@ def test_statistics_are_the_means_of_one_photograph_after_the_other(monkeypatch,
     by_kind(photographs, Recipe(whole_views=0.3, **shown, **names), {"crop": crops, "whole": small})
 
 
-def test_photographs_are_mirrored_half_the_time_if_the_dreams_are():
+def test_photographs_are_flipped_half_the_time_if_dreams_are_flipped():
     photographs = rand(3, 3, 6, 8)
     both = [*photographs, *photographs.flip(-1)]
     by_kind(photographs, Recipe(flip=0.5), {"whole": both})
@@ -86,9 +86,9 @@ def test_photographs_are_mirrored_half_the_time_if_the_dreams_are():
     found = photograph_statistics(watched, ramps(3, 8, 8), recipe)
     views = torch.cat(watched.views)
     assert len(views) == 600
-    mirrored = views[:, 0, 4, 5] < views[:, 0, 4, 2]
-    assert mirrored.double().mean().item() == pytest.approx(0.5, abs=0.06)
-    assert [mirrored[place::3].double().mean().item() for place in range(3)] == pytest.approx([0.5] * 3, abs=0.11)
+    flipped = views[:, 0, 4, 5] < views[:, 0, 4, 2]
+    assert flipped.double().mean().item() == pytest.approx(0.5, abs=0.06)
+    assert [flipped[index::3].double().mean().item() for index in range(3)] == pytest.approx([0.5] * 3, abs=0.11)
     assert close(found["crop"]["view"], views.flatten(2).sort(dim=-1).values.mean(dim=0))
     watched = Watched()
     photograph_statistics(watched, ramps(3, 8, 8), replace(recipe, flip=0.0))
@@ -96,7 +96,7 @@ def test_photographs_are_mirrored_half_the_time_if_the_dreams_are():
     assert not (views[:, 0, 4, 5] < views[:, 0, 4, 2]).any()
 
 
-def test_chance_is_the_same_for_every_class_and_every_time():
+def test_random_draws_are_the_same_for_every_class_and_call():
     recipe = Recipe(crop_area=0.3, crop_output_size=16, match_views=2, flip=0.5)
     seen = []
     for photographs in (ramps(4, 8, 8), ramps(4, 8, 8), 2 * ramps(4, 8, 8)):
@@ -107,7 +107,7 @@ def test_chance_is_the_same_for_every_class_and_every_time():
     assert not close(seen[0][:4], seen[0][4:], 0.01) and not close(seen[0][0, :2], seen[0][1, :2], 0.01)
 
 
-def test_many_photographs_are_looked_at_in_parts(monkeypatch):
+def test_many_photographs_are_processed_in_batches(monkeypatch):
     photographs = rand(5, 3, 6, 6)
     whole = photograph_statistics(Watched(), photographs, Recipe(flip=0.5))
     monkeypatch.setattr(matching, "PIXELS", 80)
@@ -127,17 +127,17 @@ def test_many_photographs_are_looked_at_in_parts(monkeypatch):
     ],
     ids=["no crops", "crops", "both", "always whole"],
 )
-def test_photographs_are_seen_as_the_dreams_are(recipe, kinds):
+def test_views_of_photographs_are_those_of_the_dreams(recipe, kinds):
     assert view_kinds(recipe) == kinds
-    given = {kind: {"layer": rand(2, 3, 16) * (1 + place)} for place, kind in enumerate(kinds)}
+    given = {kind: {"layer": rand(2, 3, 16) * (1 + index)} for index, kind in enumerate(kinds)}
     references = References(recipe, given, 0, (4, 4))
     for step in range(20):
-        wanted = "whole" if "crop" not in kinds or ("whole" in kinds and step in (9, 19)) else "crop"
-        assert torch.equal(references.at(step)["layer"].mean, given[wanted]["layer"])
+        kind = "whole" if "crop" not in kinds or ("whole" in kinds and step in (9, 19)) else "crop"
+        assert torch.equal(references.at(step)["layer"].mean, given[kind]["layer"])
     assert torch.equal(references.of_whole()["layer"].mean, given[kinds[-1]]["layer"])
 
 
-def test_each_step_is_compared_with_the_kind_of_view_that_it_shows():
+def test_each_step_is_compared_with_its_type_of_view():
     crop, entire = rand(4, 3, 16), 5 * rand(8, 3, 16)[4:]
     references = References(
         Recipe(crop_area=0.5, whole_views=0.5), {"crop": {"x": crop}, "whole": {"x": entire}}, 0, (4, 4)
@@ -145,9 +145,9 @@ def test_each_step_is_compared_with_the_kind_of_view_that_it_shows():
     activation = rand(4, 3, 4, 4)
     for step, means in enumerate((crop, entire, crop, entire)):
         found = references.at(step)["x"].distance(activation)
-        for place, mean in enumerate(means):
-            own = statistic_by_hand(activation[place].flatten(1).numpy(), [list(range(16))])
-            assert found[place].item() == pytest.approx(distance_by_hand(own, mean.numpy())), (step, place)
+        for index, mean in enumerate(means):
+            own = statistic_by_hand(activation[index].flatten(1).numpy(), [list(range(16))])
+            assert found[index].item() == pytest.approx(distance_by_hand(own, mean.numpy())), (step, index)
     nothing = References(Recipe(), {}, 0, (4, 4))
     assert nothing.at(0) == {} == nothing.of_whole(), "nothing is compared"
 
@@ -164,9 +164,9 @@ def test_of_large_maps_every_other_row_and_column_is_compared_and_in_other_phase
     for step in range(4):
         found = references.at(step)["x"].distance(activation)
         strided = activation.detach()[:, :, step // 2 :: 2, step % 2 :: 2][:, :, : looked_at[0], : looked_at[1]]
-        for place in range(2):
-            own = statistic_by_hand(strided[place].flatten(1).numpy(), parts, kind)
-            assert found[place].item() == pytest.approx(distance_by_hand(own, mean[place].numpy()), rel=1e-6)
+        for index in range(2):
+            own = statistic_by_hand(strided[index].flatten(1).numpy(), parts, kind)
+            assert found[index].item() == pytest.approx(distance_by_hand(own, mean[index].numpy()), rel=1e-6)
         (slope,) = torch.autograd.grad(found.sum(), activation)
         seen += slope.abs().sum(dim=(0, 1)).gt(0)
     assert torch.equal(seen[: 2 * looked_at[0], : 2 * looked_at[1]], torch.ones([2 * side for side in looked_at]))
@@ -174,7 +174,7 @@ def test_of_large_maps_every_other_row_and_column_is_compared_and_in_other_phase
 
 
 @pytest.mark.parametrize("shape", [(16, 90), (90, 16), (5, 6)], ids=str)
-def test_small_maps_are_compared_whole_whatever_the_stride(shape):
+def test_small_maps_are_not_subsampled(shape):
     activation, phases = rand(2, 3, *shape), (0, 1, 3)
     plain = LayerStatistic("sorted", "center")(activation, shape)
     strided = LayerStatistic("sorted", "center", stride=2)
@@ -184,18 +184,18 @@ def test_small_maps_are_compared_whole_whatever_the_stride(shape):
 
 
 @pytest.mark.parametrize("shape", [(48, 32), (24, 60), (32, 32)], ids=str)
-def test_dreams_and_photographs_are_seen_at_one_size(shape):
+def test_views_of_dreams_and_photographs_have_the_same_size(shape):
     recipe = Recipe(crop_area=0.5, crop_output_size=20)
     seen = Transforms(recipe, streams("a"))(rand(1, 3, *shape), 0)
     assert tuple(seen.shape[-2:]) == evaluation_shape(recipe, shape)
 
 
 def test_a_dream_without_its_references_is_refused():
-    with pytest.raises(UserError, match="objective: feature_match compares with photographs of the class"):
+    with pytest.raises(UserError, match="objective: feature_match needs photographs of the class"):
         Dreamer(network(), torch.tensor([0]), rand(1, 3, 12, 12), Recipe(objective="feature_match:0"), streams("a"))
 
 
-def test_objectives_say_whether_they_compare_with_photographs():
+def test_which_objectives_need_photographs():
     assert needs_photographs({"logit": 1.0, "feature_match": 0.1}) and needs_photographs("feature_match:50%")
     assert not needs_photographs({"logit": 1.0, "layer_l2:layer1": 0.1})
     (term,) = parse("feature_match")
@@ -203,5 +203,5 @@ def test_objectives_say_whether_they_compare_with_photographs():
     both = Objective({"logit": 1.0, "layer_l2:x": 0.5, "feature_match": 2.0, "feature_match:y": 1.0}, auto=["a", "b"])
     assert both.layers == ["x", "a", "b", "y"] and both.matched == {"a", "b", "y"} and both.logits
     for text in ("feature_match:", "feature_match:a:1", "feature_match:a:b"):
-        with pytest.raises(UserError, match="must be written feature_match or feature_match:LAYER"):
+        with pytest.raises(UserError, match="must have the form feature_match or feature_match:LAYER"):
             parse(text)

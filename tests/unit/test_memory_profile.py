@@ -167,12 +167,13 @@ def test_very_large_dreams_are_reckoned_from_smaller_ones_or_left_to_the_dream(m
         ),
         (
             {"recipes": {"r": {**STEPS, "objective": "feature_match"}}, "model": "mvitv2_tiny", "size": 64},
-            "dreams.recipes.r on the run 'a': objective: timm lists no stages of this model, so 'auto' means nothing; ",
+            "dreams.recipes.r on the run 'a': objective: timm lists no feature stages for this model, "
+            "so 'auto' is undefined; ",
         ),
         ({"model_options": {"no": 1}}, "runs.a.model_options: {'no': 1} do not fit the model 'test_resnet': "),
         (
             {"model": "vit_tiny_patch16_224", "model_options": {"img_size": 64}, "size": 48},
-            "runs.a.model_options: with {'img_size': 64} the model 'vit_tiny_patch16_224' does not take pictures",
+            "runs.a.model_options: with {'img_size': 64} the model 'vit_tiny_patch16_224' does not accept images",
         ),
     ],
     ids=["recipe", "matched layer", "no stages", "options", "size"],

@@ -1,4 +1,4 @@
-"""Models from timm, and the frozen copy that dreams."""
+"""Models from timm, and the frozen copy for dreaming."""
 
 import pickle
 
@@ -14,7 +14,7 @@ from tests.helpers.small import settled
 pytestmark = pytest.mark.slow
 
 
-def test_every_model_brings_its_own_normalisation():
+def test_every_model_has_its_own_normalization():
     inception, resnet = build("inception_v4", 2, {}), build("resnet10t", 2, {})
     assert inception.mean.flatten().tolist() == [0.5] * 3 and inception.std.flatten().tolist() == [0.5] * 3
     assert resnet.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
@@ -24,7 +24,7 @@ def test_every_model_brings_its_own_normalisation():
     assert torch.allclose(resnet(images), by_hand)
 
 
-def test_options_that_a_model_does_not_know_are_named():
+def test_unknown_model_options_are_an_error():
     with pytest.raises(UserError, match=r"^model_options: {'pad_typo': 'same'} do not fit the model 'test_resnet'"):
         build("test_resnet", 2, {"pad_typo": "same"})
 
@@ -36,47 +36,47 @@ def test_options_that_a_model_does_not_know_are_named():
             "vit_tiny_patch16_224",
             {},
             (96, 64),
-            r"does not take pictures of 96x64 pixels \(.*\); change dataset\.image_size$",
+            r"does not accept images of 96x64 pixels \(.*\); change dataset\.image_size$",
         ),
-        ("test_resnet", {"in_chans": 1}, (32, 32), "the model 'test_resnet' does not take pictures of 32x32 pixels"),
-        ("test_resnet", {"features_only": True}, (32, 32), "can't be built|gives list"),
-        ("test_resnet", {"global_pool": "", "num_classes": 0}, (32, 32), "do not fit|gives"),
-        ("inception_v4", {}, (16, 16), "the model 'inception_v4' does not take pictures of 16x16 pixels"),
+        ("test_resnet", {"in_chans": 1}, (32, 32), "the model 'test_resnet' does not accept images of 32x32 pixels"),
+        ("test_resnet", {"features_only": True}, (32, 32), "cannot be built|returns list"),
+        ("test_resnet", {"global_pool": "", "num_classes": 0}, (32, 32), "do not fit|returns"),
+        ("inception_v4", {}, (16, 16), "the model 'inception_v4' does not accept images of 16x16 pixels"),
     ],
 )
-def test_a_model_that_does_not_fit_the_pictures_is_named(name, options, shape, sentence):
+def test_a_model_that_does_not_accept_the_images_is_an_error(name, options, shape, sentence):
     with pytest.raises(UserError, match=sentence):
         probe(build(name, 3, options), shape, 3)
 
 
-def test_options_are_blamed_where_the_model_would_fit_without_them():
-    def said(name: str, options: dict, shape: tuple[int, int]) -> str:
+def test_the_error_names_the_options_if_the_model_fits_without_them():
+    def error_of(name: str, options: dict, shape: tuple[int, int]) -> str:
         with pytest.raises(UserError) as error:
             probe(build(name, 3, options), shape, 3, options)
         return str(error.value)
 
-    wrong = "with {'drop_rate': 2} the model 'test_resnet' does not take pictures of 32x32 pixels (dropout"
-    assert said("test_resnet", {"drop_rate": 2}, (32, 32)).startswith(f"model_options: {wrong}")
-    narrow = said("vit_tiny_patch16_224", {"img_size": 64}, (48, 48))
+    wrong = "with {'drop_rate': 2} the model 'test_resnet' does not accept images of 32x32 pixels (dropout"
+    assert error_of("test_resnet", {"drop_rate": 2}, (32, 32)).startswith(f"model_options: {wrong}")
+    narrow = error_of("vit_tiny_patch16_224", {"img_size": 64}, (48, 48))
     assert narrow.startswith("model_options: with {'img_size': 64}") and narrow.endswith("them, or dataset.image_size")
-    small = said("inception_v4", {"drop_rate": 0.1}, (16, 16))
+    small = error_of("inception_v4", {"drop_rate": 0.1}, (16, 16))
     assert small.startswith("the model 'inception_v4'") and small.endswith("; change dataset.image_size")
 
 
-def test_a_sentence_of_a_key_ends_the_path_of_its_section():
+def test_an_error_with_a_key_follows_the_path_of_its_section():
     for key, expected in ((None, "runs.a: wrong"), ("b.c", "runs.a.b.c: wrong")):
         with pytest.raises(UserError) as error, error_context("runs"), error_context("a"):
             raise UserError("wrong", key)
         assert str(error.value) == expected and str(pickle.loads(pickle.dumps(error.value))) == expected
 
 
-def test_a_model_that_gives_other_logits_than_classes_is_named():
-    with pytest.raises(UserError, match=r"gives \(1, 4\) where logits of 3 classes were expected"):
+def test_a_model_without_one_logit_per_class_is_an_error():
+    with pytest.raises(UserError, match=r"returns \(1, 4\) instead of logits for 3 classes"):
         probe(build("test_resnet", 4, {}), (32, 32), 3)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_probe_leaves_the_model_as_it_was(training):
+def test_probing_does_not_change_the_model(training):
     classifier = build("test_resnet", 3, {}).train(training)
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
     probe(classifier, (32, 48), 3)
@@ -84,7 +84,7 @@ def test_a_probe_leaves_the_model_as_it_was(training):
     assert all(torch.equal(before[name], tensor) for name, tensor in classifier.state_dict().items())
 
 
-def test_transformers_are_told_the_size_of_the_pictures_and_others_are_not():
+def test_only_transformers_get_the_image_size_as_an_option():
     assert options_for("test_vit", {}, (96, 64)) == {"img_size": [96, 64]}
     assert options_for("test_vit", {"drop_rate": 0.1}, (64, 64)) == {"drop_rate": 0.1, "img_size": 64}
     assert options_for("test_vit", {"img_size": 32}, (96, 64)) == {"img_size": 32}
@@ -96,7 +96,7 @@ def test_transformers_are_told_the_size_of_the_pictures_and_others_are_not():
 @pytest.mark.parametrize(
     "ask", [lambda name: build(name, 3, {}), lambda name: build(name, 3, options_for(name, {}, (32, 32)))]
 )
-def test_an_unknown_tag_is_a_sentence(ask):
+def test_an_unknown_tag_is_an_error(ask):
     with pytest.raises(UserError, match=r"'test_resnet\.nosuchtag'"):
         ask("test_resnet.nosuchtag")
 
@@ -114,11 +114,11 @@ def test_the_frozen_copy_computes_the_same_and_needs_no_gradient(name):
     images = torch.rand(2, 3, size, size)
     assert torch.allclose(frozen(images), classifier(images), atol=1e-4)
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
-    assert all(parameter.requires_grad for parameter in classifier.parameters()), "the original is left alone"
+    assert all(parameter.requires_grad for parameter in classifier.parameters()), "the original does not change"
     assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules()), "also timm's with an activation"
 
 
-def test_a_convolution_that_is_looked_at_keeps_its_batch_norm_apart():
+def test_a_convolution_whose_output_is_recorded_keeps_its_batch_norm():
     classifier = settled()
     frozen = prepare_for_inference(classifier, 32, torch.device("cpu"), seen=["layer1.0.conv1"])
     outputs = []
@@ -134,7 +134,7 @@ def test_a_convolution_that_is_looked_at_keeps_its_batch_norm_apart():
 
 
 @pytest.mark.parametrize("seen", ["conv1", "bn1", "layer1.0.conv1", "layer2"])
-def test_what_is_looked_at_is_the_same_after_folding_also_in_a_block_that_ends_in_a_convolution(seen):
+def test_recorded_outputs_are_the_same_after_folding(seen):
     outputs = []
     for model in (classifier := settled(), prepare_for_inference(classifier, 32, torch.device("cpu"), seen=[seen])):
         note = lambda _module, _inputs, output: outputs.append(output.clone())  # noqa: E731
@@ -150,9 +150,9 @@ def test_folding_keeps_the_names_of_activations():
     assert names and names <= kept
 
 
-def test_batch_norms_that_can_not_be_folded_stay_and_the_logits_with_them():
+def test_batch_norms_that_cannot_be_folded_stay_and_the_logits_do_not_change():
     class Twice(nn.Module):
-        """A convolution whose output is used once more beside its batch norm."""
+        """A network that uses a convolution's output twice: in its batch norm and directly."""
 
         def __init__(self):
             super().__init__()

@@ -1,4 +1,4 @@
-"""What a dream climbs and what holds it back, against closed forms and plain loops; and how a model is looked at."""
+"""Objectives and regularizers, compared with closed forms and plain loops."""
 
 import math
 
@@ -15,7 +15,7 @@ LOGITS, TARGETS = [[0.3, -1.2, 2.0], [1.5, 0.1, -0.4]], [2, 1]
 
 
 def close(got, expected, atol: float = 1e-12) -> bool:
-    """Tell whether two arrays are the same but for an absolute difference."""
+    """Return whether two arrays agree within an absolute tolerance."""
     return np.allclose(got, expected, rtol=0, atol=atol)
 
 
@@ -35,10 +35,10 @@ def rand(*shape: int, seed: int = 0) -> torch.Tensor:
         "layer_l2:50%": Term("layer_l2", layer="50%"),
         "channel:a.b:7": Term("channel", layer="a.b", channel=7),
         "neuron:a:7": Term("neuron", layer="a", channel=7),
-        "neuron:a:7:2:3": Term("neuron", layer="a", channel=7, place=(2, 3)),
+        "neuron:a:7:2:3": Term("neuron", layer="a", channel=7, position=(2, 3)),
     }.items(),
 )
-def test_every_form_of_a_term_is_read(text, term):
+def test_every_form_of_a_term_is_parsed(text, term):
     assert parse(text) == (term,)
     assert layers(text) == ([] if term.layer is None else [term.layer])
 
@@ -55,30 +55,31 @@ def test_a_weighted_sum_keeps_its_weights_in_order():
         "logits": "unknown objective 'logits'; did you mean 'logit'?",
         "layer_men:a": "unknown objective 'layer_men:a'; did you mean 'layer_mean'?",
         "logit:a": "unknown objective 'logit:a'; 'logit' takes no layer",
-        "layer_mean": "the objective 'layer_mean' must be written layer_mean:LAYER",
-        "layer_l2:": "the objective 'layer_l2:' must be written layer_l2:LAYER",
-        "layer_l2:a:1": "the objective 'layer_l2:a:1' must be written layer_l2:LAYER",
-        "channel:a": "the objective 'channel:a' must be written channel:LAYER:CHANNEL",
-        "channel:a:-1": "the objective 'channel:a:-1' must be written channel:LAYER:CHANNEL",
-        "channel:a:b": "the objective 'channel:a:b' must be written channel:LAYER:CHANNEL",
-        "neuron:a:1:2": "the objective 'neuron:a:1:2' must be written neuron:LAYER:CHANNEL or neuron:LAYER:CHANNEL:Y:X",
-        "neuron:a:1:2:3:4": "the objective 'neuron:a:1:2:3:4' must be written neuron:LAYER:CHANNEL or",
+        "layer_mean": "the objective 'layer_mean' must have the form layer_mean:LAYER",
+        "layer_l2:": "the objective 'layer_l2:' must have the form layer_l2:LAYER",
+        "layer_l2:a:1": "the objective 'layer_l2:a:1' must have the form layer_l2:LAYER",
+        "channel:a": "the objective 'channel:a' must have the form channel:LAYER:CHANNEL",
+        "channel:a:-1": "the objective 'channel:a:-1' must have the form channel:LAYER:CHANNEL",
+        "channel:a:b": "the objective 'channel:a:b' must have the form channel:LAYER:CHANNEL",
+        "neuron:a:1:2": "the objective 'neuron:a:1:2' must have the form neuron:LAYER:CHANNEL or "
+        "neuron:LAYER:CHANNEL:Y:X",
+        "neuron:a:1:2:3:4": "the objective 'neuron:a:1:2:3:4' must have the form neuron:LAYER:CHANNEL or",
     }.items(),
 )
-def test_a_wrong_term_is_refused_in_one_sentence(text, sentence):
+def test_a_wrong_term_is_a_one_line_error(text, sentence):
     with pytest.raises(UserError) as refusal:
         parse({"logit": 1.0, text: 1.0})
     assert str(refusal.value).startswith(sentence) and "\n" not in str(refusal.value)
 
 
 def softmax(row: list[float]) -> list[float]:
-    """Return the softmax of a list, by the textbook."""
+    """Return the softmax of a list, from its definition."""
     powers = [math.exp(value) for value in row]
     return [power / sum(powers) for power in powers]
 
 
 def by_textbook(kind: str, row: list[float], target: int) -> tuple[float, list[float]]:
-    """Return a class score and its gradient by the logits."""
+    """Return a class score and its gradient with respect to the logits."""
     chance, hot = softmax(row), [float(index == target) for index in range(3)]
     steep = [h - c for h, c in zip(hot, chance, strict=True)]
     others = [value for index, value in enumerate(row) if index != target]
@@ -96,7 +97,7 @@ def scored(objective, seen: ModelOutputs, targets: list[int]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", ["logit", "cross_entropy", "probability", "margin"])
-def test_class_scores_and_their_gradients_are_the_textbook_s(kind):
+def test_class_scores_and_their_gradients_equal_closed_forms(kind):
     logits = torch.tensor(LOGITS, dtype=torch.float64, requires_grad=True)
     got = scored(kind, ModelOutputs(logits), TARGETS)
     got.sum().backward()
@@ -106,19 +107,19 @@ def test_class_scores_and_their_gradients_are_the_textbook_s(kind):
         assert slope.tolist() == pytest.approx(slopes, rel=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 6, 3), (2, 3)], ids=["picture", "tokens", "vector"])
-def test_layer_scores_and_their_gradients_are_closed_forms(shape):
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 6, 3), (2, 3)], ids=["image", "tokens", "vector"])
+def test_layer_scores_and_their_gradients_equal_closed_forms(shape):
     count = math.prod(shape[1:])
     mine = (slice(None), 1) if len(shape) == 4 else (..., 1)
     middle = {4: (slice(None), 1, 2, 2), 3: (slice(None), 3, 1), 2: (slice(None), 1)}[len(shape)]
     given = {4: ("neuron:a:1:3:0", (slice(None), 1, 3, 0))}.get(len(shape), ("neuron:a:1", middle))
     values = rand(*shape).numpy() - 0.3
-    places = np.ones_like(values)
+    ones = np.ones_like(values)
     within, at_middle, at_given = (np.zeros_like(values) for _ in range(3))
     within[mine], at_middle[middle], at_given[given[1]] = 1, 1, 1
     within /= within[0].sum()
     for objective, slope, score in (
-        ("layer_mean:a", places / count, values.reshape(2, -1).sum(axis=1) / count),
+        ("layer_mean:a", ones / count, values.reshape(2, -1).sum(axis=1) / count),
         ("layer_l2:a", values / count, (values.reshape(2, -1) ** 2).sum(axis=1) / (2 * count)),
         ("channel:a:1", within, (within * values).reshape(2, -1).sum(axis=1)),
         ("neuron:a:1", at_middle, values[middle]),
@@ -147,20 +148,28 @@ def test_a_weighted_sum_is_the_sum():
 @pytest.mark.parametrize(
     "objective, shape, sentence",
     [
-        ("channel:a:3", (1, 3, 4, 4), "objective: 'a' has channels 0 to 2, there is no 3"),
-        ("channel:a:4", (1, 9, 4), "objective: 'a' has channels 0 to 3, there is no 4"),
-        ("neuron:a:0:4:0", (1, 3, 4, 4), r"objective: the layer 'a' has \(4, 4\) places, there is no \(4, 0\)"),
-        ("neuron:a:0:0:5", (1, 3, 4, 4), r"objective: the layer 'a' has \(4, 4\) places, there is no \(0, 5\)"),
-        ("neuron:a:0:0:0", (1, 9, 4), r"objective: the layer 'a' has \(9,\) places, there is no \(0, 0\)"),
+        ("channel:a:3", (1, 3, 4, 4), "objective: 'a' has channels 0 to 2; there is no channel 3"),
+        ("channel:a:4", (1, 9, 4), "objective: 'a' has channels 0 to 3; there is no channel 4"),
+        (
+            "neuron:a:0:4:0",
+            (1, 3, 4, 4),
+            r"objective: the map of 'a' has the shape \(4, 4\); there is no position \(4, 0\)",
+        ),
+        (
+            "neuron:a:0:0:5",
+            (1, 3, 4, 4),
+            r"objective: the map of 'a' has the shape \(4, 4\); there is no position \(0, 5\)",
+        ),
+        ("neuron:a:0:0:0", (1, 9, 4), r"objective: the map of 'a' has the shape \(9,\); there is no position \(0, 0\)"),
     ],
 )
-def test_a_channel_or_place_out_of_range_is_refused_in_one_sentence(objective, shape, sentence):
+def test_a_channel_or_position_out_of_range_is_a_one_line_error(objective, shape, sentence):
     with pytest.raises(UserError, match=f"^{sentence}$"):
         scored(objective, ModelOutputs(layers={"a": rand(*shape)}), [0])
 
 
 def variation_by_loops(image: np.ndarray) -> float:
-    """Return the L2 norms of neighbours' differences in four directions, one pair after the other."""
+    """Return the L2 norms of differences between neighbors in four directions, one pair after the other."""
     channels, height, width = image.shape
     total = 0.0
     for down, across in ((0, 1), (1, 0), (1, 1), (1, -1)):
@@ -173,24 +182,24 @@ def variation_by_loops(image: np.ndarray) -> float:
 
 
 def slopes_by_differences(score, images: torch.Tensor) -> np.ndarray:
-    """Return the gradient of a score's sum over images by central differences."""
+    """Return the gradient of a score's sum over images from central differences."""
     slopes, step = np.zeros(images.shape), 1e-5
-    for place in np.ndindex(*images.shape):
+    for index in np.ndindex(*images.shape):
         up, down = images.clone(), images.clone()
-        up[place] += step
-        down[place] -= step
-        slopes[place] = (score(up).sum() - score(down).sum()).item() / (2 * step)
+        up[index] += step
+        down[index] -= step
+        slopes[index] = (score(up).sum() - score(down).sum()).item() / (2 * step)
     return slopes
 
 
 def norm_of_three_channels() -> nn.BatchNorm2d:
-    """Return a batch norm that has seen something."""
+    """Return a batch norm with running statistics of random data."""
     norm = nn.BatchNorm2d(3).double().eval()
     norm.running_mean[:], norm.running_var[:] = torch.tensor([0.1, 0.5, -0.2]), torch.tensor([0.3, 0.05, 2.0])
     return norm
 
 
-def test_penalties_are_plain_loops_for_each_picture():
+def test_penalties_equal_plain_loops_for_each_image():
     images, norm = rand(3, 3, 5, 4), norm_of_three_channels()
     mean, variance = norm.running_mean.numpy(), norm.running_var.numpy()
     for image, variation, size, distance in zip(
@@ -204,7 +213,7 @@ def test_penalties_are_plain_loops_for_each_picture():
 
 
 @pytest.mark.parametrize("penalty", ["total_variation", "length", "statistics_distance"])
-def test_the_gradients_of_penalties_are_those_of_finite_differences(penalty):
+def test_the_gradients_of_penalties_equal_finite_differences(penalty):
     norm = norm_of_three_channels()
     score = {
         "total_variation": total_variation,
@@ -216,10 +225,10 @@ def test_the_gradients_of_penalties_are_those_of_finite_differences(penalty):
     assert close(images.grad, slopes_by_differences(score, images.detach()), atol=1e-8)
     gray = torch.full((1, 3, 4, 4), 0.5, dtype=torch.float64, requires_grad=True)
     score(gray).sum().backward()
-    assert gray.grad.isfinite().all(), "the slope of a norm at zero is taken as none"
+    assert gray.grad.isfinite().all(), "the gradient of a norm at zero is zero"
 
 
-def test_the_prior_is_nothing_where_an_input_has_the_running_statistics():
+def test_the_prior_is_zero_for_inputs_with_the_running_statistics():
     norm = norm_of_three_channels()
     values = rand(1, 3, 6, 6)
     values = (values - values.mean(dim=(2, 3), keepdim=True)) / values.std(dim=(2, 3), keepdim=True, unbiased=False)

@@ -1,4 +1,4 @@
-"""How pictures grow, and how they are seen in tiles: against plain numpy and torch that share no code with it."""
+"""Octaves, zoom and tiles, compared with independent numpy and torch code."""
 
 import numpy as np
 import pytest
@@ -21,8 +21,8 @@ from dreambirds.shapes import in_proportion, parse_shape, shape_name
 from tests.helpers.small import close, ramps, rand, streams
 
 
-def test_octaves_grow_to_the_picture_s_own_size():
-    four = [82, 114, 160, 224]  # 224 over 1.4, once, twice and thrice, by hand
+def test_octaves_grow_to_the_image_s_size():
+    four = [82, 114, 160, 224]  # 224 divided by 1.4 once, twice and three times
     assert octave_shapes(Recipe(octaves=4, octave_scale=1.4), (224, 224)) == [(side, side) for side in four]
     wide = list(zip(four, [109, 153, 214, 300], strict=True))
     assert octave_shapes(Recipe(octaves=4, octave_scale=1.4), (224, 300)) == wide
@@ -30,13 +30,13 @@ def test_octaves_grow_to_the_picture_s_own_size():
     assert octave_shapes(Recipe(), (77, 30)) == [(77, 30)]
 
 
-def test_shapes_follow_others_by_their_shorter_or_longer_side_and_names_of_files_tell_them():
+def test_shapes_keep_their_aspect_ratio_and_are_part_of_file_names():
     assert in_proportion((48, 32), 64) == (96, 64) and in_proportion((32, 48), 64) == (64, 96)
     assert in_proportion((48, 32), 24, of=max) == (24, 16) and in_proportion((50, 30), 20) == (33, 20)
-    assert in_proportion((2048, 16), 32, of=max) == (32, 1), "nothing is no picture"
+    assert in_proportion((2048, 16), 32, of=max) == (32, 1), "a side is at least 1"
     assert all(in_proportion((height, 37), min(height, 37)) == (height, 37) for height in range(16, 2049))
     assert [shape_name(shape) for shape in ((64, 64), (48, 32))] == ["64", "48x32"]
-    assert [parse_shape(word) for word in ("64", "48x32")] == [(64, 64), (48, 32)]
+    assert [parse_shape(name) for name in ("64", "48x32")] == [(64, 64), (48, 32)]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_shapes_follow_others_by_their_shorter_or_longer_side_and_names_of_files
     ],
     ids=str,
 )
-def test_a_model_is_shown_what_is_told_beforehand(recipe, views, looks):
+def test_shapes_seen_are_those_of_the_model_s_inputs(recipe, views, looks):
     assert shapes_seen(recipe, (90, 60)) == sorted({*views, *looks})
     shown = []
 
@@ -69,14 +69,14 @@ def test_a_model_is_shown_what_is_told_beforehand(recipe, views, looks):
 
 
 def shrunk(images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    """Return images resized by torch alone."""
+    """Return images resized by torch only."""
     return functional.interpolate(images, shape, mode="bilinear", antialias=True)
 
 
 @pytest.mark.parametrize("shapes", [[(8, 8), (12, 12), (18, 18)], [(8, 12), (12, 17), (18, 26)]], ids=str)
 @pytest.mark.parametrize("manner", ["resize", "detail"])
-def test_octaves_are_the_published_algorithms(manner, shapes):
-    """TensorFlow's tutorial resizes the picture; google/deepdream resizes the detail and adds it to the photograph."""
+def test_octaves_equal_the_published_algorithms(manner, shapes):
+    """TensorFlow's tutorial resizes the image; google/deepdream resizes the detail and adds it to the photograph."""
     recipe = Recipe(octaves=3, octave_scale=1.5, octave_steps=4, octave_mode=manner, steps=(12,))
     starts = 0.3 + 0.4 * rand(2, 3, *shapes[-1])
     octaves = Octaves(recipe, starts)
@@ -84,38 +84,38 @@ def test_octaves_are_the_published_algorithms(manner, shapes):
     for number in range(12):
         images = octaves.grow(images, number)
         images = images + 0.01 * images.sin() + 0.001 * number  # any dream
-    picture, detail, number = shrunk(starts, shapes[0]), torch.zeros(2, 3, *shapes[0], dtype=torch.float64), 0
+    image, detail, number = shrunk(starts, shapes[0]), torch.zeros(2, 3, *shapes[0], dtype=torch.float64), 0
     for shape in shapes:
         base = shrunk(starts, shape)
-        picture = base + shrunk(detail, shape) if manner == "detail" else shrunk(picture, shape)
+        image = base + shrunk(detail, shape) if manner == "detail" else shrunk(image, shape)
         for _ in range(4):
-            picture = picture + 0.01 * picture.sin() + 0.001 * number
+            image = image + 0.01 * image.sin() + 0.001 * number
             number += 1
-        detail = picture - base
-    assert close(images, picture, atol=1e-9)
+        detail = image - base
+    assert close(images, image, atol=1e-9)
     assert resize(images, shapes[-1]) is images
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (12, 20)], ids=str)
-def test_a_zoom_enlarges_the_middle_every_so_many_steps(shape):
+def test_a_zoom_enlarges_the_center_every_so_many_steps(shape):
     ramp = ramps(1, *shape)[:, :2] - 0.5
     nearer = enlarge(ramp + 0.5, 1.25) - 0.5
-    # torch's cubic bends a straight line a little
+    # bicubic interpolation is not exact for a straight line
     assert close(nearer[..., 2:-2, 2:-2], ramp[..., 2:-2, 2:-2] / 1.25, atol=0.004)
-    assert close(nearer, -nearer.flip(-1, -2)), "the middle stays where it is"
+    assert close(nearer, -nearer.flip(-1, -2)), "the center does not move"
     assert close(enlarge(rand(1, 3, 8, 8), 1.0), rand(1, 3, 8, 8), atol=1e-6)
     recipe = Recipe(octaves=2, octave_scale=2.0, octave_steps=4, zoom=1.25, zoom_every=3)
     octaves, images = Octaves(recipe, rand(1, 3, *shape)), rand(1, 3, *shape)
     changed = [number for number in range(5, 14) if octaves.grow(images, number) is not images]
-    assert changed == [7, 10, 13], "three steps after the last octave began, and so on"
+    assert changed == [7, 10, 13], "every three steps of the last octave"
     assert torch.equal(octaves.grow(images, 7), enlarge(images, 1.25))
 
 
-def test_tiles_cover_the_picture_evenly():
+def test_tiles_cover_the_image_evenly():
     for side, tile in [(10, 10), (11, 10), (30, 10), (29, 7), (1000, 512), (1024, 512), (1025, 512)]:
-        places = tile_starts(side, tile)
-        assert len(places) == -(-side // tile) and places[0] == 0 and places[-1] == side - tile
-        gaps = np.diff(places)
+        starts = tile_starts(side, tile)
+        assert len(starts) == -(-side // tile) and starts[0] == 0 and starts[-1] == side - tile
+        gaps = np.diff(starts)
         assert (gaps <= tile).all() and (not len(gaps) or gaps.max() - gaps.min() <= 1)
 
 
@@ -130,13 +130,13 @@ def test_a_pointwise_objective_has_the_same_gradient_in_tiles(shape):
 
     gradient, score = tiled_gradient(mean_of_squares, images, 4, streams("ab"))
     mixed = np.einsum("kc,bchw->bkhw", mix, images)
-    expected = 2 * np.einsum("kc,bkhw->bchw", mix, mixed) / (4 * 4 * 4)  # the mean over a tile, not the picture
+    expected = 2 * np.einsum("kc,bkhw->bchw", mix, mixed) / (4 * 4 * 4)  # the mean over a tile, not the image
     assert close(gradient, expected)
     if all(side % 4 == 0 for side in shape):
         assert close(score, (mixed**2).mean(axis=(1, 2, 3)))
 
 
-def test_seams_between_tiles_fall_elsewhere_each_step_for_each_picture():
+def test_seams_between_tiles_move_at_each_step_for_each_image():
     images, random = rand(2, 3, 12, 12), streams("ab")
 
     def rims(tile: torch.Tensor) -> tuple[torch.Tensor]:
@@ -147,10 +147,10 @@ def test_seams_between_tiles_fall_elsewhere_each_step_for_each_picture():
     seams = [tiled_gradient(rims, images, 4, random)[0] for _ in range(60)]
     for image in (0, 1):
         first = {(int(each[image, 0, :, 3].argmin()), str(each[image, 0].tolist())) for each in seams}
-        assert len(first) == 16, "as many as there are rolls of a tile"
+        assert len(first) == 16, "one per roll of a tile"
     assert any(not torch.equal(each[0], each[1]) for each in seams)
     untouched = streams("ab")
     assert tiled_gradient(rims, images, 12, untouched)[0][..., 1:, 1:].abs().max() == 0, (
-        "a picture that fits is one tile"
+        "an image that fits is one tile"
     )
     assert torch.equal(untouched[0].get_state(), streams("a")[0].get_state())

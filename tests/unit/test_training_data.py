@@ -1,4 +1,4 @@
-"""Which pictures are learnt from in which order, and by which chance they are augmented."""
+"""The order of training images, and their augmentation."""
 
 import itertools
 
@@ -16,43 +16,43 @@ from tests.helpers.chains import CPU
 
 @given(count=st.integers(1, 70), batch=st.integers(2, 17), seed=st.integers(0, 2**32 - 1), epoch=st.integers(1, 50))
 @settings(max_examples=150, deadline=None)
-def test_every_picture_comes_once_an_epoch_in_batches_of_the_asked_size(count, batch, seed, epoch):
+def test_every_image_is_used_once_per_epoch_in_batches_of_the_requested_size(count, batch, seed, epoch):
     order = Order(count, batch, seed)
-    order.turn(epoch, 0, order.per_epoch)
+    order.set_range(epoch, 0, order.per_epoch)
     batches = list(order)
     assert len(batches) == len(order) == order.per_epoch
     assert {key[0] for keys in batches for key in keys} == {epoch}
     numbers = [key[1] for keys in batches for key in keys]
-    lonely = count > 1 and count % batch == 1
-    assert len(set(numbers)) == len(numbers) == count - lonely and set(numbers) <= set(range(count))
+    dropped = count > 1 and count % batch == 1
+    assert len(set(numbers)) == len(numbers) == count - dropped and set(numbers) <= set(range(count))
     assert all(len(keys) == batch for keys in batches[:-1])
     assert 1 < len(batches[-1]) <= batch or count == 1
 
 
-def test_the_order_is_another_one_each_epoch_and_for_each_seed():
+def test_the_order_differs_between_epochs_and_seeds():
     def order(seed, epoch):
         one = Order(20, 4, seed)
-        one.turn(epoch, 0, 5)
+        one.set_range(epoch, 0, 5)
         return tuple(number for keys in one for _, number in keys)
 
     orders = {order(seed, epoch) for seed in range(4) for epoch in range(1, 5)}
     assert len(orders) == 16 and order(3, 2) == order(3, 2)
     firsts = [order(seed, 1)[0] for seed in range(400)]
-    assert all(8 <= firsts.count(number) <= 40 for number in range(20)), "each is first in 20 of 400"
+    assert all(8 <= firsts.count(number) <= 40 for number in range(20)), "expected 20 of 400"
 
 
-def test_a_part_of_an_epoch_is_a_part_of_its_order():
+def test_a_range_of_updates_is_a_slice_of_the_epoch_s_order():
     order = Order(21, 4, 0)
-    order.turn(3, 0, 5)
+    order.set_range(3, 0, 5)
     whole = list(order)
     for first, last in itertools.combinations(range(6), 2):
-        order.turn(3, first, last)
+        order.set_range(3, first, last)
         assert list(order) == whole[first:last] and len(order) == last - first
 
 
 @given(per=st.integers(1, 9), cuts=st.lists(st.integers(0, 60), min_size=2, max_size=6))
 @settings(max_examples=100, deadline=None)
-def test_parts_are_all_updates_once_and_in_order(per, cuts):
+def test_parts_cover_all_updates_once_and_in_order(per, cuts):
     cuts = sorted(cuts)
     made = []
     for done, goal in itertools.pairwise(cuts):
@@ -62,7 +62,7 @@ def test_parts_are_all_updates_once_and_in_order(per, cuts):
     assert made == [(number // per + 1, number % per) for number in range(cuts[0], cuts[-1])]
 
 
-def test_chance_belongs_to_all_its_parts():
+def test_seeds_depend_on_every_part():
     seeds = {derive_seed(*key) for key in itertools.product(["picture", "update"], range(5), range(5), range(5))}
     assert len(seeds) == 250 and all(0 <= seed < 2**63 for seed in seeds)
     with fork_rng("a", 1):
@@ -71,7 +71,7 @@ def test_chance_belongs_to_all_its_parts():
     assert torch.equal(one, torch.rand(3))
 
 
-def test_drawing_leaves_the_global_generator_as_it_was_also_after_an_error():
+def test_fork_rng_restores_the_global_generator_also_after_an_error():
     torch.manual_seed(4)
     expected = torch.rand(2)
     torch.manual_seed(4)
@@ -82,19 +82,19 @@ def test_drawing_leaves_the_global_generator_as_it_was_also_after_an_error():
 
 
 def collect(dataset, run, processes, epoch):
-    """Return the batches of an epoch as the loader hands them out: the pictures by their bytes' order, and targets."""
-    pictures = Pictures(dataset, "train")
-    loader = load_training_data(pictures, augmentation(run["augmentation"], (32, 32)), run, processes, CPU)
+    """Return the augmented images of an epoch from the loader, by number, and check their targets."""
+    data = Pictures(dataset, "train")
+    loader = load_training_data(data, augmentation(run["augmentation"], (32, 32)), run, processes, CPU)
     order = loader.batch_sampler
-    order.turn(epoch, 0, order.per_epoch)
+    order.set_range(epoch, 0, order.per_epoch)
     numbers = [number for keys in order for _, number in keys]
     images = torch.cat([images for images, _ in loader])
     targets = torch.cat([targets for _, targets in loader])
-    assert targets.tolist() == [pictures.targets[number] for number in numbers]
+    assert targets.tolist() == [data.targets[number] for number in numbers]
     return dict(zip(numbers, images, strict=True))
 
 
-def test_a_picture_is_augmented_alike_in_any_batch_order_and_process(dataset, run):
+def test_augmentation_does_not_depend_on_batch_size_or_process(dataset, run):
     small, large = run(batch_size=2), run(batch_size=16)
     alone, batched, helped = (collect(dataset, *way, 1) for way in ((small, 0), (large, 0), (small, 2)))
     assert alone.keys() == batched.keys() == helped.keys() == set(range(16))
@@ -105,37 +105,37 @@ def test_a_picture_is_augmented_alike_in_any_batch_order_and_process(dataset, ru
     assert not any(torch.equal(alone[n], other[n]) for n in alone)
 
 
-def test_a_lesson_draws_from_nobody_else(dataset, run):
-    lessons = AugmentedDataset(Pictures(dataset, "train"), augmentation(run()["augmentation"], (32, 32)), 0)
+def test_augmentation_does_not_depend_on_the_global_generator(dataset, run):
+    augmented = AugmentedDataset(Pictures(dataset, "train"), augmentation(run()["augmentation"], (32, 32)), 0)
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    first = lessons[1, 5][0]
+    first = augmented[1, 5][0]
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(99)
-    assert torch.equal(lessons[1, 5][0], first) and not torch.equal(lessons[1, 6][0], first)
+    assert torch.equal(augmented[1, 5][0], first) and not torch.equal(augmented[1, 6][0], first)
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (24, 40)])
-def test_augmentation_keeps_size_and_range_and_is_the_identity_when_nothing_is_asked(run, shape):
-    picture = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
-    still = augmentation({"crop_padding": 0, "flip": 0.0, "color": 0.0}, shape)(picture)
-    assert torch.allclose(still, picture / 255, atol=1e-6)
-    moved = augmentation(run()["augmentation"], shape)(picture)
+def test_augmentation_keeps_size_and_range_and_is_the_identity_if_disabled(run, shape):
+    image = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
+    still = augmentation({"crop_padding": 0, "flip": 0.0, "color": 0.0}, shape)(image)
+    assert torch.allclose(still, image / 255, atol=1e-6)
+    moved = augmentation(run()["augmentation"], shape)(image)
     assert moved.shape == (3, *shape) and moved.dtype == torch.float32 and moved.min() >= 0 and moved.max() <= 1
-    mirrored = augmentation({"crop_padding": 0, "flip": 1.0, "color": 0.0}, shape)(picture)
-    assert torch.allclose(mirrored, (picture / 255).flip(-1), atol=1e-6)
-    widest = augmentation({"crop_padding": 512, "flip": 0.0, "color": 0.0}, shape)(picture)
+    flipped = augmentation({"crop_padding": 0, "flip": 1.0, "color": 0.0}, shape)(image)
+    assert torch.allclose(flipped, (image / 255).flip(-1), atol=1e-6)
+    widest = augmentation({"crop_padding": 512, "flip": 0.0, "color": 0.0}, shape)(image)
     assert widest.shape == (3, *shape)
 
 
-def test_a_crop_is_a_window_of_the_reflected_picture():
-    picture = torch.arange(48, dtype=torch.uint8).view(1, 6, 8).expand(3, 6, 8).contiguous()
+def test_a_crop_is_a_window_of_the_reflected_image():
+    image = torch.arange(48, dtype=torch.uint8).view(1, 6, 8).expand(3, 6, 8).contiguous()
     rows, columns = ([abs(n) if n < size else 2 * size - 2 - n for n in range(-2, size + 2)] for size in (6, 8))
-    bordered = picture[:, rows][:, :, columns] / 255
+    bordered = image[:, rows][:, :, columns] / 255
     windows = [bordered[:, y : y + 6, x : x + 8] for y in range(5) for x in range(5)]
     crop = augmentation({"crop_padding": 2, "flip": 0.0, "color": 0.0}, (6, 8))
     found = set()
     for _ in range(200):
-        cut = crop(picture)
+        cut = crop(image)
         found.add(next(number for number, window in enumerate(windows) if torch.allclose(window, cut)))
-    assert len(found) > 20, "of 25"
+    assert len(found) > 20, "of 25 windows"

@@ -1,4 +1,4 @@
-"""Weights from files: what is read, what is adapted, and what is refused without being run."""
+"""Weights from files: reading, adapting, and refusing them without running code."""
 
 import os
 import pickle
@@ -21,14 +21,14 @@ SHAPES = [(32, 32), (32, 64), (160, 160)]
 
 
 def donor(name: str = "test_resnet", classes: int = 5, seed: int = 1, **options) -> dict[str, torch.Tensor]:
-    """Return the weights of a timm model, with statistics that are not those of a new one."""
+    """Return the weights of a timm model, with batch-norm statistics that differ from a new one's."""
     torch.manual_seed(seed)
     state = timm.create_model(name, num_classes=classes, **options).state_dict()
     return {key: value + 0.25 if "running" in key else value.clone() for key, value in state.items()}
 
 
 def stored(path, state) -> str:
-    """Write weights as the file's name says, and return it."""
+    """Write weights in the format of the file's suffix, and return the path."""
     if path.suffix == ".safetensors":
         save_file({key: value.contiguous() for key, value in state.items()}, path)
     else:
@@ -48,7 +48,7 @@ WRAPS = {
 
 
 @pytest.mark.parametrize("name", WRAPS)
-def test_every_usual_file_gives_its_weights(tmp_path, name):
+def test_weights_are_read_from_every_supported_format(tmp_path, name):
     given = donor()
     path = stored(tmp_path / name, WRAPS[name](given))
     dtype = {"f": torch.float16, "g": torch.bfloat16}.get(name[0], torch.float32)
@@ -60,14 +60,14 @@ def test_every_usual_file_gives_its_weights(tmp_path, name):
     assert other.fc.weight.shape[0] == other.num_classes == 2 and other.fc.weight.abs().max() < 0.2
 
 
-def test_the_file_may_be_named_by_a_variable(tmp_path, monkeypatch):
+def test_the_path_may_contain_an_environment_variable(tmp_path, monkeypatch):
     given = donor()
     stored(tmp_path / "a.safetensors", given)
     monkeypatch.setenv("MY_WEIGHTS", str(tmp_path))
     assert not changed(given, build("test_resnet", 5, {}, "$MY_WEIGHTS/a.safetensors").network.state_dict())
 
 
-def test_a_head_that_is_begun_anew_is_random_by_torchs_seed(tmp_path):
+def test_a_reinitialized_head_depends_on_torchs_seed(tmp_path):
     path = stored(tmp_path / "a.safetensors", donor())
     heads = []
     for seed in (0, 0, 1):
@@ -76,12 +76,12 @@ def test_a_head_that_is_begun_anew_is_random_by_torchs_seed(tmp_path):
     assert torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])
 
 
-def test_a_head_that_is_begun_anew_is_small(tmp_path):
+def test_a_reinitialized_head_is_small(tmp_path):
     head = build("test_efficientnet", 2, {}, stored(tmp_path / "a.pth", donor("test_efficientnet"))).network.classifier
-    assert head.weight.shape == (2, 256) and 0.01 < head.weight.std() < 0.1, "timm's own begins at 0.25"
+    assert head.weight.shape == (2, 256) and 0.01 < head.weight.std() < 0.1, "timm initializes it with 0.25"
 
 
-def test_a_file_without_a_head_and_a_model_without_batch_norms_will_do(tmp_path):
+def test_a_file_without_a_head_and_a_model_without_batch_norms_are_accepted(tmp_path):
     headless = {key: value for key, value in donor().items() if not key.startswith("fc.")}
     built = build("test_resnet", 5, {}, stored(tmp_path / "a.safetensors", headless)).network.state_dict()
     assert not changed(headless, {key: built[key] for key in headless})
@@ -109,12 +109,12 @@ def test_position_embeddings_are_resampled_as_timm_does(tmp_path, shape, half):
 
 
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "levit_128s", "mixer_s16_224", "convnext_atto"])
-def test_models_of_other_kinds_are_built_at_the_pictures_size(name):
+def test_other_architectures_are_built_for_the_image_size(name):
     classifier = build(name, 2, options_for(name, {}, (64, 96)))
     probe(classifier, (64, 96), 2)
 
 
-def test_a_checkpoint_of_this_project_serves_as_weights_also_at_another_size(tmp_path, dataset, run):
+def test_a_checkpoint_of_this_project_can_be_used_as_weights_for_another_size(tmp_path, dataset, run):
     first = train(tmp_path / "first", dataset, run(model="test_vit"), [1])
     info = load_checkpoint(first)[1]
     assert info.model_options == {"img_size": 32} and info.image_size == 32
@@ -125,17 +125,17 @@ def test_a_checkpoint_of_this_project_serves_as_weights_also_at_another_size(tmp
     assert larger["pos_embed"].shape[1] == 16 + weights(first)["pos_embed"].shape[1] - 4
 
 
-def test_a_judge_that_does_not_fit_is_told_of_where_the_config_has_it(tmp_path, dataset, run):
+def test_errors_name_the_section_of_the_config(tmp_path, dataset, run):
     for keys, sentence in (
         ({"model_options": {"dept": 3}}, "model_options: {'dept': 3} do not fit"),
         ({"weights": stored(tmp_path / "a.safetensors", donor("test_vit"))}, "weights: '.*' does not fit the model"),
     ):
-        for where, told in ((None, "runs.a"), ("judges.a.train", "judges.a.train")):
-            with pytest.raises(UserError, match=f"^{told}.{sentence}"):
+        for where, section in ((None, "runs.a"), ("judges.a.train", "judges.a.train")):
+            with pytest.raises(UserError, match=f"^{section}.{sentence}"):
                 train(tmp_path, dataset, run(**keys), [0], where=where)
 
 
-def test_shared_parameters_come_back_from_a_checkpoint(tmp_path):
+def test_shared_parameters_are_restored_from_a_checkpoint(tmp_path):
     torch.manual_seed(0)
     options = options_for("coat_tiny", {}, (32, 32))
     classifier = build("coat_tiny", 2, options).eval()
@@ -156,7 +156,9 @@ def test_a_file_that_runs_code_is_refused_and_never_run(tmp_path, outer, form):
         (tmp_path / "x.pth").write_bytes(pickle.dumps(content))
     else:
         torch.save(content, tmp_path / "x.pth", _use_new_zipfile_serialization=form == "zip")
-    with pytest.raises(UserError, match=r"weights: '.*x\.pth' is not a safetensors file, nor one that torch loads"):
+    with pytest.raises(
+        UserError, match=r"weights: '.*x\.pth' is neither a safetensors file nor one that torch can load"
+    ):
         build("test_resnet", 2, {}, str(tmp_path / "x.pth"))
     assert not (tmp_path / "went off").exists()
 
@@ -173,15 +175,15 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_holds_no_weights_of_the_model_is_one_sentence(tmp_path, name):
+def test_a_file_without_the_model_s_weights_is_a_one_line_error(tmp_path, name):
     path = stored(tmp_path / name, REFUSED[name])
     with pytest.raises(UserError, match=r"^weights: '[^\n]*'[^\n]*$") as caught:
         build("test_resnet", 2, {}, path)
     if name in ("empty.pth", "words.pth"):
-        assert "holds no model's tensors" in str(caught.value)
+        assert "does not contain the tensors of a model" in str(caught.value)
 
 
-def test_another_architecture_is_named_by_its_first_tensor(tmp_path):
+def test_weights_of_another_architecture_are_an_error_with_the_first_tensor(tmp_path):
     path = stored(tmp_path / "a.safetensors", donor("test_vit"))
     with pytest.raises(UserError, match=r"^weights: '.*' does not fit the model: \d+ tensors differ, first \w[\w.]*$"):
         build("test_resnet", 5, {}, path)
@@ -193,7 +195,7 @@ def test_another_architecture_is_named_by_its_first_tensor(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("name", ["a.safetensors", "b.pth", "old.pth"])
-def test_a_file_that_is_cut_or_damaged_is_one_sentence(tmp_path, name):
+def test_a_truncated_or_corrupt_file_is_a_one_line_error(tmp_path, name):
     if name == "old.pth":
         torch.save(donor(), tmp_path / name, _use_new_zipfile_serialization=False)
     else:
@@ -203,8 +205,8 @@ def test_a_file_that_is_cut_or_damaged_is_one_sentence(tmp_path, name):
     pieces = [whole[:length] for length in (0, 1, 9, 100, len(whole) // 2, len(whole) - 1)]
     for _ in range(60):
         damaged = bytearray(whole)
-        for place in torch.randint(0, min(20_000, len(whole)), (3,), generator=generator).tolist():
-            damaged[place] = int(torch.randint(0, 256, (1,), generator=generator))
+        for index in torch.randint(0, min(20_000, len(whole)), (3,), generator=generator).tolist():
+            damaged[index] = int(torch.randint(0, 256, (1,), generator=generator))
         pieces.append(bytes(damaged))
     refused = 0
     for piece in pieces:

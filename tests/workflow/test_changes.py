@@ -52,12 +52,12 @@ def test_everything_touched(study):
 
 SENTENCES = [
     ("dreaming/updates.py", "import torch\n", "import torch  # a comment\n"),
-    ("dreaming/dream.py", '"""Take one step', '"""Make one step'),
-    ("training/trainer.py", '"""Updates of', '"""The updates of'),
+    ("dreaming/dream.py", '"""Do one step', '"""Make one step'),
+    ("training/trainer.py", '"""Train a classifier', '"""The training of a classifier'),
     ("dream_job/context.py", "can't be read:", "is not readable:"),
-    ("models/classifier.py", "can't be built with", "is not built with"),
+    ("models/classifier.py", "cannot be built with", "is not built with"),
     ("errors.py", "did you mean", "do you mean"),
-    ("dreaming/starts.py", "place: int) -> torch.Tensor:", "place: int | bool) -> torch.Tensor:"),
+    ("dreaming/starts.py", "index: int) -> torch.Tensor:", "index: int | bool) -> torch.Tensor:"),
     ("dream_job/run.py", "%s: dreamt of %d labels", "%s: %d labels dreamt of"),
 ]
 

@@ -1,4 +1,4 @@
-"""Dreaming: gradient ascent on pictures that a frozen classifier is asked to recognise.
+"""Dreaming: gradient ascent on images to maximize a score of a frozen classifier.
 
-Nothing in here knows Snakemake, the files of a study, or the names of birds.
+Nothing in this package depends on Snakemake, on the files of a study, or on the names of classes.
 """

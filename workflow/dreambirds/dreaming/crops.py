@@ -1,7 +1,7 @@
-"""Random resized crops, much as torchvision's ``RandomResizedCrop`` draws them, each image's from its own generator.
+"""Random resized crops similar to torchvision's ``RandomResizedCrop``, per image.
 
-A crop and its resizing are two matrix products, one for each side, so that any box may be cut out, at fractions of a
-pixel too, smoothed where it shrinks, and with a gradient that costs no more.
+Each image's crop is drawn from its own random generator. Cropping and resizing are two matrix products, one per axis.
+So boxes may have fractional coordinates, downscaling is antialiased, and the crop is differentiable at low cost.
 """
 
 import math
@@ -9,29 +9,30 @@ from collections.abc import Sequence
 
 import torch
 
-Box = tuple[float, float, float, float]  # top, left, height, width, as shares of an image's sides
+Box = tuple[float, float, float, float]  # top, left, height, width, as fractions of the image's height and width
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 def draw_box(rng: torch.Generator, smallest_area: float, ratio: float) -> Box:
     """Return a random box within an image.
 
-    Its area is drawn evenly from `smallest_area` to 1, as a share of the image's; its width over its height, relative
-    to the image's, from 1 / `ratio` to `ratio`, evenly in its logarithm, or as near to that as fits; its place evenly
-    from those that fit.
+    The area is uniform in [`smallest_area`, 1], as a fraction of the image's. The aspect ratio (width / height),
+    relative to the image's, is log-uniform in [1 / `ratio`, `ratio`], limited to boxes that fit into the image. The
+    position is uniform over all positions in the image.
     """
-    share, stretch, down, across = torch.rand(4, generator=rng).tolist()
-    area = smallest_area + (1 - smallest_area) * share
-    width = min(1.0, max(area, math.sqrt(area * ratio ** (2 * stretch - 1))))
+    area_draw, ratio_draw, top_draw, left_draw = torch.rand(4, generator=rng).tolist()
+    area = smallest_area + (1 - smallest_area) * area_draw
+    width = min(1.0, max(area, math.sqrt(area * ratio ** (2 * ratio_draw - 1))))
     height = area / width
-    return down * (1 - height), across * (1 - width), height, width
+    return top_draw * (1 - height), left_draw * (1 - width), height, width
 
 
 def resized_crops(images: torch.Tensor, boxes: Sequence[Box], shape: tuple[int, int]) -> torch.Tensor:
-    """Return one crop of each image of (B, C, H, W), its own box resized to `shape`: (B, C, height, width).
+    """Return one crop per image, resized to `shape`: (B, C, *shape).
 
-    Where a box shrinks, it is smoothed as Pillow and torchvision do with ``antialias``; at the image's edge the weights
-    of what lies outside go to what lies inside.
+    `images` are (B, C, H, W), and `boxes` contains one box per image. Resizing is bilinear. Downscaling is antialiased,
+    as in Pillow and in torchvision with ``antialias``: the triangle filter is widened, and its weights are renormalized
+    at the image's edge.
     """
     if tuple(images.shape[-2:]) == shape and all(box == WHOLE for box in boxes):
         return images
@@ -42,13 +43,14 @@ def resized_crops(images: torch.Tensor, boxes: Sequence[Box], shape: tuple[int, 
 
 
 def resampling_weights(first: torch.Tensor, extent: torch.Tensor, pixels: int, size: int) -> torch.Tensor:
-    """Return the weights (B, size, pixels) with which one side of B images is cut and resized linearly.
+    """Return the matrices (B, size, pixels) that crop and linearly resize one axis.
 
-    `first` and `extent` (B,) are where each cut begins and how long it is, as shares of the side.
+    The axis of B images has `pixels` pixels, and the result has `size`. `first` and `extent` (B,) are the start and the
+    length of each crop, as fractions of the axis. Each row of weights sums to 1.
     """
-    scale = extent[:, None, None] * pixels / size  # pixels of the image for each of the result
-    places = torch.arange(size, dtype=first.dtype, device=first.device)[:, None] + 0.5
-    centers = first[:, None, None] * pixels + places * scale
+    scale = extent[:, None, None] * pixels / size  # pixels of the image per pixel of the result
+    positions = torch.arange(size, dtype=first.dtype, device=first.device)[:, None] + 0.5
+    centers = first[:, None, None] * pixels + positions * scale
     distances = (torch.arange(pixels, dtype=first.dtype, device=first.device) + 0.5 - centers).abs()
     weights = (1 - distances / scale.clamp(min=1)).clamp(min=0)
     return weights / weights.sum(dim=-1, keepdim=True)

@@ -1,8 +1,8 @@
-"""Dreaming: gradient ascent on images, so that a network sees more and more of a class in them.
+"""Dreaming: gradient ascent on images to maximize a score of a frozen network.
 
-One step is that of Mordvintsev et al., *Inceptionism* (2015), and of Olah et al., *Feature Visualization* (2017): show
-the network a random view of each image, score what it sees, differentiate the score by the image's parameters, and go
-uphill.
+A step follows Mordvintsev et al., *Inceptionism* (2015), and Olah et al., *Feature Visualization* (2017). It applies a
+random transform to each image, computes the score of the transformed view in a forward pass, differentiates the score
+with respect to the image's parameters, and updates these in the direction of the gradient.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from dreambirds.seeding import generator
 
 @dataclass
 class StepMetrics:
-    """Metrics of each image of a batch: shape (B,) for one step, (B, steps done + 1) for a trace.
+    """Metrics per image: (B,) for one step, (B, steps done + 1) for a trace.
 
-    `loss` is minus the score that is maximized; `logit` and `probability` are the target's; `prediction` is the number
-    of the class with the largest logit; `mean_abs_change` is how far the image is from its start, in units of its
-    range.
+    `loss` is minus the maximized score. `logit` and `probability` are those of the target class. `prediction` is the
+    index of the class with the largest logit. `mean_abs_change` is the mean absolute difference from the start image,
+    for pixel values in [0, 1].
     """
 
     loss: torch.Tensor
@@ -44,7 +44,7 @@ class StepMetrics:
     mean_abs_change: torch.Tensor
 
     def cpu(self) -> StepMetrics:
-        """Return them on the CPU."""
+        """Return the metrics on the CPU."""
         return StepMetrics(*(getattr(self, metric).cpu() for metric in METRICS))
 
 
@@ -53,14 +53,18 @@ METRICS = tuple(metric.name for metric in fields(StepMetrics))
 
 @dataclass
 class DreamResult:
-    """The result of one batch.
+    """The result of one batch of dreams.
 
-    `snapshots` maps each kept step to images (B, 3, H, W) in [0, 1], float32, on the CPU, and `metrics` to what the
-    whole model makes of those, shown without a transform. Column s of `trace` is measured on the image after s steps as
-    the next step sees it, transformed, the last one without; where a layer's objective stops the model before its
-    logits, the metrics of the logits are NaN except in the last column. `ended` (B,) holds the steps that each dream
-    has done, fewer than the last where it stopped; `diverged` (B,) the step at which it became NaN or infinite, or 0.
-    `frames` are those of an animation, uint8 (B, 3, H, W) each.
+    `snapshots` maps each kept step to images (B, 3, H, W) in [0, 1], float32, on the CPU. `metrics` maps it to the
+    metrics of these images, evaluated without random transforms by the full model.
+
+    Column s of `trace` contains the metrics after s steps. They are measured on the transformed views of the next step,
+    except in the last column, which has no transform. If the objective needs only layers, the forward pass stops before
+    the logits, and the metrics of logits are NaN except in the last column.
+
+    `ended` (B,) is the number of steps that each dream has done, which is smaller than the last step if it stopped
+    early. `diverged` (B,) is the step at which it became NaN or infinite, or 0. `frames` are the images of an
+    animation, uint8 (B, 3, H, W) each.
     """
 
     snapshots: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -72,7 +76,7 @@ class DreamResult:
 
 
 class Dreamer:
-    """Gradient ascent of one batch of images under one recipe."""
+    """Gradient ascent on one batch of images with one recipe."""
 
     parameters: torch.Tensor
 
@@ -87,16 +91,16 @@ class Dreamer:
         references: Statistics | None = None,
         precision: str = "float32",
     ):
-        """Take the arguments of `dream`."""
+        """Take the arguments of `dream`; raise UserError if the recipe does not fit."""
         self.targets, self.recipe, self.rngs, self.spectrum = targets, recipe, list(rngs), spectrum
         self.objective = make_objective(recipe.objective, model)
         needs_logits, statistics = recipe.stop_confidence is not None, recipe.batch_norm_prior > 0
         self.features = FeatureExtractor(
             model, self.objective.layers, self.objective.logits or needs_logits, statistics=statistics
         )
-        self.whole_model = FeatureExtractor(model, self.objective.layers, statistics=statistics)
+        self.full_model = FeatureExtractor(model, self.objective.layers, statistics=statistics)
         if self.objective.matched and references is None:
-            raise UserError("objective: feature_match compares with photographs of the class; pass their `references`")
+            raise UserError("objective: feature_match needs photographs of the class; pass their `references`")
         shape = (starts.shape[-2], starts.shape[-1])
         self.references = References(recipe, references or {}, self.features.prefix, shape)
         self.precision = resolve_precision(precision, starts.device)
@@ -106,7 +110,7 @@ class Dreamer:
         self._begin_octave(self.octaves.first())
 
     def step(self, step: int) -> StepMetrics:
-        """Take one step of gradient ascent; return the metrics of the images before it."""
+        """Do one step of gradient ascent; return the metrics of the images before it."""
         recipe = self.recipe
         self._advance_octave(step)
         parameters = self.parameters.detach().requires_grad_(True)
@@ -140,24 +144,27 @@ class Dreamer:
 
     @torch.no_grad()
     def images(self) -> torch.Tensor:
-        """Return the images as they are now, at their final size: (B, 3, H, W) in [0, 1]."""
+        """Return the current images at their final size: (B, 3, H, W) in [0, 1]."""
         images = self.parameterization.decode(self.parameters)
         return resize(images, self.octaves.shapes[-1]).clamp(0, 1)
 
     @torch.no_grad()
     def evaluate(self) -> StepMetrics:
-        """Return the metrics of the images as they are, shown without a transform to the whole model, if it takes
-        them."""
+        """Return the metrics of the current images without random transforms.
+
+        They are evaluated by the full model, or by its layers alone if the head rejects their size and the recipe does
+        not need logits.
+        """
         images = self.parameterization.decode(self.parameters)
         height, width = images.shape[-2:]
-        shown = resize(images, evaluation_shape(self.recipe, (height, width)))
+        views = resize(images, evaluation_shape(self.recipe, (height, width)))
         with autocast(self.precision, images.device):
             try:
-                outputs = self.whole_model(shown)
+                outputs = self.full_model(views)
             except (AssertionError, RuntimeError, ValueError) as error:
                 if self.features.logits or is_out_of_memory(error):
                     raise
-                outputs = self.features(shown)  # the layers take so small an image, and the head does not
+                outputs = self.features(views)  # the image is too small for the head, but not for the layers
         outputs.references = self.references.of_whole()
         penalty = regularizers.penalty(images, self.recipe.tv_weight, self.recipe.l2_weight)
         return self._metrics(images, self._score(outputs, self.targets) - penalty, outputs.logits)
@@ -173,17 +180,17 @@ class Dreamer:
         )
 
     def _advance_octave(self, step: int) -> None:
-        """Enlarge the images where an octave or a zoom begins."""
+        """Enlarge the images if an octave or a zoom begins at this step."""
         if self.recipe.parameterization != "pixels":
             return
-        grown = self.octaves.grow(self.parameters, step)
-        if grown.shape != self.parameters.shape:
-            self._begin_octave(grown)
-        elif grown is not self.parameters:
-            self.parameters = torch.where(per_image(self.stops.active, grown), grown, self.parameters)
+        enlarged = self.octaves.grow(self.parameters, step)
+        if enlarged.shape != self.parameters.shape:
+            self._begin_octave(enlarged)
+        elif enlarged is not self.parameters:
+            self.parameters = torch.where(per_image(self.stops.active, enlarged), enlarged, self.parameters)
 
     def _fixed_levels(self, step: int) -> slice:
-        """Return the parameters, along their second axis, that a step leaves as they are: a pyramid's finer levels."""
+        """Return the slice of fixed parameters (axis 1): a pyramid's finer levels."""
         if not isinstance(self.parameterization, Pyramid) or step >= self.recipe.pyramid_steps:
             return slice(0)
         return self.parameterization.fixed(step / self.recipe.pyramid_steps)
@@ -191,8 +198,11 @@ class Dreamer:
     def _objective_gradient(
         self, views: torch.Tensor, references: dict[str, LayerReference]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Return the gradient of the score by the views, each image's mean score, and its mean logits if they are
-        known."""
+        """Return the gradient of the score with respect to the views, scores and logits.
+
+        `views` are (V, 3, H, W), with V / B views per image. The gradient has their shape. The scores (B,) and logits
+        (B, C) are means over an image's views and tiles. The logits are None if the forward pass stops before them.
+        """
         views, tile, gradients = views.detach(), self.recipe.tile, partial(self._view_gradient, references)
         gradient, score, *logits = tiled_gradient(gradients, views, tile, self.rngs) if tile else gradients(views)
         return gradient, score, logits[0] if logits else None
@@ -210,7 +220,7 @@ class Dreamer:
         return gradient.contiguous(), score.detach(), *logits
 
     def _score(self, outputs: objectives.ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
-        """Return what is maximized, (B,): the objective less the batch-norm prior."""
+        """Return the maximized score of each view, (V,): objective minus batch-norm prior."""
         prior = 0.0 if outputs.statistics is None else self.recipe.batch_norm_prior * outputs.statistics
         return self.objective(outputs, targets) - prior
 
@@ -240,17 +250,20 @@ def dream(
     precision: str = "float32",
     film_every: int | None = None,
 ) -> DreamResult:
-    """Let a frozen model dream of one class per image, and keep the images of every step in ``recipe.steps``.
+    """Run gradient ascent on a batch of images; keep those of ``recipe.steps``.
 
-    `model` maps images (B, 3, H, W) in [0, 1] to logits (B, C), in eval mode, its parameters needing no gradient;
-    layers of objectives are looked up in its attribute `network`, or in itself. `targets` are (B,) class numbers;
-    `starts` are (B, 3, H, W) in [0, 1]; `rngs` holds a CPU ``torch.Generator`` per image, which is advanced; by default
-    image i has ``generator(0, str(i))``. `spectrum` (3, H, W // 2 + 1) is what ``parameterization="maco"`` needs, and
-    `references`, those of each image's class as `matching.stack_statistics` has them, what ``feature_match`` needs;
-    `precision` is one of `device.PRECISIONS`; with `film_every`, a frame is kept every so many steps. Images do not
-    affect each other: a dream is the same alone, to rounding. Raises UserError where the recipe does not fit the model.
+    `model` maps images (B, 3, H, W) in [0, 1] to logits (B, C). It is in eval mode, and its parameters require no
+    gradient. Layers of objectives are looked up in its attribute `network`, or in itself. `targets` are the class
+    indices of the images, (B,), and `starts` are start images (B, 3, H, W) in [0, 1]. `rngs` are CPU generators, one
+    per image, which are advanced; the default of image i is ``generator(0, str(i))``. `spectrum` (3, H, W // 2 + 1),
+    from `mean_spectrum`, is required by ``parameterization="maco"``. `references`, from `matching.stack_statistics`,
+    are the statistics of photographs of each image's class that ``feature_match`` requires. `precision` is one of
+    `device.PRECISIONS`. With `film_every`, a frame of an animation is kept every so many steps.
+
+    Images of a batch do not affect each other: a dream computed alone is the same, up to rounding. Raises UserError if
+    the recipe does not fit the model.
     """
-    rngs = [generator(0, str(place)) for place in range(len(starts))] if rngs is None else rngs
+    rngs = [generator(0, str(index)) for index in range(len(starts))] if rngs is None else rngs
     dreamer = Dreamer(model, targets, starts, recipe, rngs, spectrum, references, precision)
     result, trace, metrics = DreamResult(), [], {}
     for step in range(max(recipe.steps)):
@@ -266,7 +279,7 @@ def dream(
     if film_every:
         result.frames.append(_to_host(_to_uint8(last)))
     trace.append(metrics[len(trace)] if len(trace) in metrics else dreamer.evaluate())
-    # everything on its way to the host has arrived after this
+    # the copy to the CPU below also waits for the asynchronous copies of frames and snapshots
     columns = [torch.stack([getattr(each, metric) for each in trace], dim=-1) for metric in METRICS]
     result.trace = StepMetrics(*columns).cpu()
     result.metrics = {step: metrics.get(step, trace[-1]).cpu() for step in recipe.steps}
@@ -280,7 +293,7 @@ def _to_uint8(images: torch.Tensor) -> torch.Tensor:
 
 
 def _to_host(images: torch.Tensor) -> torch.Tensor:
-    """Copy to the host's memory, from a GPU without waiting for it."""
+    """Copy images to the CPU; from a GPU, asynchronously to pinned memory."""
     if images.device.type == "cpu":
         return images.clone(memory_format=torch.contiguous_format)
     return torch.empty(images.shape, dtype=images.dtype, pin_memory=True).copy_(images, non_blocking=True)

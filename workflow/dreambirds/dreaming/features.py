@@ -1,4 +1,4 @@
-"""Look at a model's layers by their names, and stop it at the last one that is wanted."""
+"""Record activations of a model's layers, and stop the forward pass when it can."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -13,50 +13,54 @@ from dreambirds.errors import UserError, did_you_mean
 
 
 def find_layer(network: nn.Module, name: str) -> str:
-    """Return the name of a module of a timm model; `name` may be a depth such as ``50%`` of timm's feature stages.
+    """Return the name of a module of a timm model.
 
-    Raises UserError, with the nearest name, if there is no such module.
+    `name` is the module's name, or a depth in timm's list of feature stages, such as ``50%``. Raises UserError, with
+    the closest name, if there is no such module.
     """
     if name.endswith("%"):
         return _at_depth(network, name)
-    modules = [known for known, _ in network.named_modules() if known]
+    modules = [module for module, _ in network.named_modules() if module]
     if name not in modules:
         raise UserError(f"objective: the model has no layer '{name}'; {did_you_mean(name, modules)}")
     return name
 
 
 def find_layers(network: nn.Module, name: str) -> list[str]:
-    """Return the names of the modules that a layer of an objective stands for: `auto_layers`, or one.
+    """Return the names of the modules for a layer name of an objective.
 
-    Raises UserError as `find_layer` does.
+    `AUTO` stands for `auto_layers`, and other names for one module. Raises UserError as `find_layer` does.
     """
     return auto_layers(network) if name == AUTO else [find_layer(network, name)]
 
 
 def auto_layers(network: nn.Module) -> list[str]:
-    """Return the stem of a timm model, its feature stages, and its last convolution, if these are apart.
+    """Return the names of a timm model's stem, feature stages and last convolution.
 
-    Raises UserError if timm lists no stages of the model.
+    The stem is the first convolution. The first and the last convolution are skipped if they are inside a stage. Raises
+    UserError if timm lists no feature stages for the model.
     """
     modules: dict[str, nn.Module] = dict(network.named_modules())
     stages = [stage["module"] for stage in getattr(network, "feature_info", []) if stage["module"] in modules]
     if not stages:
-        raise UserError("objective: timm lists no stages of this model, so 'auto' means nothing; name layers")
+        raise UserError(
+            "objective: timm lists no feature stages for this model, so 'auto' is undefined; use the names of layers"
+        )
     convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
     heads: str | Sequence[str] = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
     heads = [heads] if isinstance(heads, str) else heads
-    # else the first stage is the norm or the activation of the stem itself
-    begins_behind_stem = any(parameter.ndim > 1 for parameter in modules[stages[0]].parameters())
-    apart = convolutions[:1] * begins_behind_stem + [name for name in convolutions[-1:] if name not in heads]
+    # a first stage without weight matrices is the norm or the activation of the stem itself
+    begins_after_stem = any(parameter.ndim > 1 for parameter in modules[stages[0]].parameters())
+    ends = convolutions[:1] * begins_after_stem + [name for name in convolutions[-1:] if name not in heads]
     inside = tuple(f"{stage}." for stage in stages)
-    chosen = {*stages, *(name for name in apart if not name.startswith(inside))}
-    return [name for name in modules if name in chosen]
+    selected = {*stages, *(name for name in ends if not name.startswith(inside))}
+    return [name for name in modules if name in selected]
 
 
 def make_objective(objective: str | Mapping[str, float], model: nn.Module) -> Objective:
-    """Return an objective for a model, the layers that it names as `auto` filled in.
+    """Return an objective for a model, with `AUTO` resolved to the model's layers.
 
-    Raises UserError if a term is unknown, or timm lists no stages of a model that should have some.
+    Raises UserError if a term is unknown, or as `auto_layers` does.
     """
     network = getattr(model, "network", model)
     return Objective(objective, auto_layers(network) if AUTO in layers(objective) else ())
@@ -68,74 +72,88 @@ def _at_depth(network: nn.Module, depth: str) -> str:
     except ValueError:
         share = -1
     if not 0 <= share <= 1:
-        raise UserError(f"objective: '{depth}' is no depth; it must be 0% to 100%, or a layer's name")
+        raise UserError(f"objective: '{depth}' is not a depth; use 0% to 100%, or a layer's name")
     stages = [stage["module"] for stage in getattr(network, "feature_info", [])]
     if not stages:
-        raise UserError(f"objective: timm lists no stages of this model, so '{depth}' means nothing; name a layer")
+        raise UserError(
+            f"objective: timm lists no feature stages for this model, so '{depth}' is undefined; use a layer's name"
+        )
     name: str = stages[round(share * (len(stages) - 1))]
     if name not in dict(network.named_modules()):
-        raise UserError(f"objective: '{depth}' would be '{name}', which this model has not; name a layer")
+        raise UserError(f"objective: '{depth}' is '{name}', but this model has no such layer; use a layer's name")
     return name
 
 
-class _EnoughError(Exception):
-    """Every layer that was wanted has been seen."""
+class _StopForwardError(Exception):
+    """Raised in a hook to stop the forward pass when all layers are recorded."""
 
 
 class FeatureExtractor:
-    """A classifier that tells what it sees: logits, layers, and its batch norms' distance from their training."""
+    """A classifier that returns logits, activations and batch-norm statistics."""
 
     def __init__(self, model: nn.Module, layers: Sequence[str] = (), logits: bool = True, statistics: bool = False):
-        """Watch `layers` of ``model.network``, or of the model itself; without `logits` nothing runs beyond them."""
+        """Take a model, names or depths of layers, and what else to compute.
+
+        Layers are those of ``model.network``, or of the model itself. Without `logits` and `statistics` the forward
+        pass stops after the last layer. `statistics` are the distances of batch-norm statistics from those of training,
+        summed over batch norms; the first has a weight of 10. Raises UserError if a layer does not exist, or if
+        `statistics` is set and the model lacks batch norms with running statistics.
+        """
         network = getattr(model, "network", model)
         self.model, self.logits = model, logits or statistics
         self.layers = {name: network.get_submodule(find_layer(network, name)) for name in layers}
-        self.channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # timm's word, of Swin and its kin
+        self.channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # as for Swin
         self.prefix = int(getattr(network, "num_prefix_tokens", 0))  # of a transformer, before the tokens of the map
         self.norms = norm_layers(network) if statistics else []
         if statistics and not self.norms:
-            raise UserError("batch_norm_prior: the model has no batch norm whose statistics could be compared")
+            raise UserError("batch_norm_prior: the model has no batch norm with running statistics; set it to 0")
 
     def __call__(self, images: torch.Tensor) -> ModelOutputs:
-        """Return what the model sees in images (B, 3, H, W) in [0, 1]."""
-        seen = ModelOutputs()
+        """Return the model's outputs for images (B, 3, H, W) in [0, 1].
+
+        Raises UserError if a layer is not run, or does not return one activation per image.
+        """
+        outputs = ModelOutputs()
         if not self.layers and not self.norms:
-            seen.logits = to_float32(self.model(images))
-            return seen
+            outputs.logits = to_float32(self.model(images))
+            return outputs
         with ExitStack() as hooks:
             for name, module in self.layers.items():
-                hooks.enter_context(module.register_forward_hook(self._note(seen, name, len(images))))
-            for place, norm in enumerate(self.norms):
-                hooks.enter_context(norm.register_forward_pre_hook(_compare(seen, place)))
-            hooks.enter_context(suppress(_EnoughError))
-            seen.logits = to_float32(self.model(images))
-        for name in self.layers.keys() - seen.layers.keys():
-            raise UserError(f"objective: the model has a layer '{name}' but never runs it; name another")
-        return seen
+                hooks.enter_context(module.register_forward_hook(self._record(outputs, name, len(images))))
+            for index, norm in enumerate(self.norms):
+                hooks.enter_context(norm.register_forward_pre_hook(_add_distance(outputs, index)))
+            hooks.enter_context(suppress(_StopForwardError))
+            outputs.logits = to_float32(self.model(images))
+        for name in self.layers.keys() - outputs.layers.keys():
+            raise UserError(f"objective: the model has the layer '{name}' but does not run it; use another layer")
+        return outputs
 
     def _ends_with_channels(self, module: nn.Module) -> bool:
-        """Tell whether a module's (B, H, W, C) ends with the channels, as in all of Swin, and in parts of ConvNeXt."""
+        """Return whether a module returns (B, H, W, C).
+
+        All modules of Swin do, and some of ConvNeXt.
+        """
         return type(module) in (nn.Linear, nn.LayerNorm) or (self.channels_last and not isinstance(module, nn.Conv2d))
 
-    def _note(
-        self, seen: ModelOutputs, name: str, count: int
+    def _record(
+        self, outputs: ModelOutputs, name: str, count: int
     ) -> Callable[[nn.Module, tuple[object, ...], object], None]:
         def hook(module: nn.Module, _inputs: tuple[object, ...], output: object) -> None:
             if not isinstance(output, torch.Tensor) or len(output) != count:
-                raise UserError(f"objective: the layer '{name}' gives no activation for each picture; name another")
+                raise UserError(f"objective: the layer '{name}' does not return one activation per image; use another")
             if output.ndim == 4 and self._ends_with_channels(module):
                 output = output.permute(0, 3, 1, 2)
-            # an activation in place may follow, hence the copy
-            seen.layers.setdefault(name, to_float32(output).clone(memory_format=torch.contiguous_format))
-            if not self.logits and len(seen.layers) == len(self.layers):
-                raise _EnoughError
+            # copied, because an in-place activation may follow
+            outputs.layers.setdefault(name, to_float32(output).clone(memory_format=torch.contiguous_format))
+            if not self.logits and len(outputs.layers) == len(self.layers):
+                raise _StopForwardError
 
         return hook
 
 
-def _compare(seen: ModelOutputs, place: int) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+def _add_distance(outputs: ModelOutputs, index: int) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
     def hook(norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        distance = statistics_distance(norm, inputs[0]) * (FIRST_NORM_WEIGHT if place == 0 else 1.0)
-        seen.statistics = distance if seen.statistics is None else seen.statistics + distance
+        distance = statistics_distance(norm, inputs[0]) * (FIRST_NORM_WEIGHT if index == 0 else 1.0)
+        outputs.statistics = distance if outputs.statistics is None else outputs.statistics + distance
 
     return hook

@@ -1,8 +1,9 @@
-"""Feature matching: compare the activations of a dream with those of photographs of its class.
+"""Feature matching: match activations of a dream to those of photographs.
 
-Görgün, Schiele & Fischer, *VITAL* (ICCV 2025, arXiv 2503.22399). The activations of each channel of a layer are sorted
-over the places of its map. Those of a dream are drawn to the mean of those of the photographs, rank by rank: so the
-distribution of what the network sees is matched, and no photograph.
+The method is *VITAL* (Görgün, Schiele & Fischer, ICCV 2025, arXiv 2503.22399). The activations of each channel of a
+layer are sorted over the positions of its map. The loss is the squared difference, rank by rank, between the sorted
+activations of a dream and the mean of the sorted activations of photographs. It matches the distribution of
+activations, not any single photograph.
 """
 
 import math
@@ -24,38 +25,43 @@ from dreambirds.seeding import generator
 from dreambirds.shapes import in_proportion
 
 CROP, VIEW_WHOLE = "crop", "whole"
-PIXELS = 16 * 224**2  # of photographs that are looked at together
+PIXELS = 16 * 224**2  # per batch of photographs in a forward pass
 TINY = 1e-12
-BANDS = 0.4  # of half a side: where the regions `thirds` part; SMALL_BANDS on the smallest maps
-CENTER = 0.62
+# borders of regions: distances from the center of a map, as fractions of half a side
+BANDS, CENTER = 0.4, 0.62  # of `thirds` and of `center`; SMALL_BANDS if a side is at most SMALL_MAP
 SMALL_BANDS, SMALL_MAP = 0.5, 4
 LARGE_MAP = 16
-Statistics = dict[str, dict[str, torch.Tensor]]  # of each kind of view, for each layer
+Statistics = dict[str, dict[str, torch.Tensor]]  # by type of view and layer
 
 
 @dataclass(frozen=True)
 class Regions:
-    """The regions of a map: its P places in an order, (P,), in which each region's are in line, and how many each
-    has."""
+    """A partition of the P positions of a map into regions.
+
+    `order` (P,) is a permutation of the positions that lists one region after another; `sizes` are their lengths.
+    """
 
     order: torch.Tensor
     sizes: tuple[int, ...]
 
 
 def sorted_activations(activations: torch.Tensor, regions: Regions) -> torch.Tensor:
-    """Return activations (B, C, P), sorted along the places of each region: (B, C, P), region after region."""
+    """Return activations (B, C, P) sorted within each region, region after region."""
     parts = activations.index_select(-1, regions.order).split(regions.sizes, dim=-1)
     return torch.cat([part.sort(dim=-1).values for part in parts], dim=-1)
 
 
 def counterparts(activations: torch.Tensor, mean: torch.Tensor, regions: Regions) -> torch.Tensor:
-    """Return for each of the activations (B, C, P) the one that has its rank within its region in `mean`, which has
-    sorted ones, (B, C, P)."""
-    found = torch.empty_like(mean)
-    parts = [whole.split(regions.sizes, dim=-1) for whole in (activations.index_select(-1, regions.order), mean, found)]
-    for part, ranked, of_part in zip(*parts, strict=True):
-        of_part.scatter_(-1, _argsort(part), ranked)
-    return found.index_select(-1, regions.order.argsort())
+    """Return the value in `mean` with the same rank as each activation (B, C, P).
+
+    Ranks are within a region. `mean` (B, C, P) contains the sorted values of each region, region after region.
+    """
+    targets = torch.empty_like(mean)
+    ordered = activations.index_select(-1, regions.order)
+    parts = [tensor.split(regions.sizes, dim=-1) for tensor in (ordered, mean, targets)]
+    for part, ranked, target in zip(*parts, strict=True):
+        target.scatter_(-1, _argsort(part), ranked)
+    return targets.index_select(-1, regions.order.argsort())
 
 
 def _argsort(values: torch.Tensor) -> torch.Tensor:
@@ -65,8 +71,10 @@ def _argsort(values: torch.Tensor) -> torch.Tensor:
 
 
 def moments(activations: torch.Tensor, regions: Regions) -> torch.Tensor:
-    """Return the mean and the standard deviation of activations (B, C, P) over the places of each region, (B, C, 2
-    regions): the cheap form."""
+    """Return the mean and standard deviation of activations (B, C, P) in each region.
+
+    The result is (B, C, 2 R) for R regions: first the means, then the standard deviations. It is cheaper than sorting.
+    """
     count = len(regions.sizes)
     sizes = torch.tensor(regions.sizes, device=activations.device)
     weights = activations.new_zeros(len(regions.order), count)
@@ -84,11 +92,11 @@ STATISTICS: dict[str, Callable[[torch.Tensor, Regions], torch.Tensor]] = {
 
 @cache
 def map_regions(kind: str, height: int, width: int, prefix: int = 0) -> Regions:
-    """Return the regions of a map, flattened; every place is in one of them.
+    """Return the regions of a flattened map of (`height`, `width`).
 
-    `whole` is one region; `center` parts the center from the rest; `thirds` parts three bands of the height, each into
-    the middle and the sides. On maps with fewer than four places a side, `thirds` is `center`, and on one with a single
-    place all are `whole`. Each of the `prefix` places before the map is a region too.
+    `kind` is ``whole`` (one region), ``center`` (the center and the rest) or ``thirds`` (three bands of the height,
+    each divided into its middle and its sides). If a side of the map is shorter than 4, ``thirds`` is ``center``. A map
+    with a single position is one region. Each of the `prefix` positions before the map is a separate region.
     """
     y = torch.linspace(-1, 1, height).abs() if height > 1 else torch.zeros(1)
     x = torch.linspace(-1, 1, width).abs() if width > 1 else torch.zeros(1)
@@ -109,10 +117,11 @@ def map_regions(kind: str, height: int, width: int, prefix: int = 0) -> Regions:
 
 @dataclass(frozen=True)
 class LayerStatistic:
-    """How the activations of a layer are summarized: one of `STATISTICS`, over the regions of its map.
+    """A statistic of a layer's activations over regions of its map.
 
-    `stride` is the distance of the rows and columns that are looked at on maps with more than LARGE_MAP of both;
-    `prefix` is how many tokens a transformer puts before those of the map; each is a separate region.
+    `kind` is one of `STATISTICS`, and `regions` a `kind` of `map_regions`. Maps with more than LARGE_MAP rows and
+    columns are subsampled: only every `stride`-th row and column is used. `prefix` is the number of tokens that a
+    transformer puts before those of the map; each is a separate region.
     """
 
     kind: str
@@ -121,19 +130,22 @@ class LayerStatistic:
     prefix: int = 0
 
     def __call__(self, activation: torch.Tensor, view: tuple[int, int], phase: int = 0) -> torch.Tensor:
-        """Return the statistic (B, C, S) of an activation, (B, C, H, W), (B, tokens, C) or (B, C), of views of
-        (height, width); other rows and columns are looked at in each phase."""
-        return STATISTICS[self.kind](*self.places(activation, view, phase))
+        """Return the statistic (B, C, S) of an activation.
 
-    def places(self, activation: torch.Tensor, view: tuple[int, int], phase: int) -> tuple[torch.Tensor, Regions]:
-        """Return the activation as (B, C, P), and the regions of its places."""
+        The activation is (B, C, H, W), (B, tokens, C) or (B, C), and belongs to views of (height, width). `phase`
+        selects the rows and columns of a subsampled map; `stride` squared consecutive phases use all of them.
+        """
+        return STATISTICS[self.kind](*self.positions(activation, view, phase))
+
+    def positions(self, activation: torch.Tensor, view: tuple[int, int], phase: int) -> tuple[torch.Tensor, Regions]:
+        """Return the activation as (B, C, P), and the regions of its positions."""
         if activation.ndim == 3:
             activation = activation.mT
         elif activation.ndim == 4 and min(activation.shape[2:]) > LARGE_MAP:
-            down, across = divmod(phase % self.stride**2, self.stride)
+            top, left = divmod(phase % self.stride**2, self.stride)
             height, width = (side // self.stride for side in activation.shape[2:])
-            rows = slice(down, down + height * self.stride, self.stride)
-            activation = activation[:, :, rows, across : across + width * self.stride : self.stride]
+            rows = slice(top, top + height * self.stride, self.stride)
+            activation = activation[:, :, rows, left : left + width * self.stride : self.stride]
         activations = activation.flatten(2) if activation.ndim > 2 else activation[..., None]
         count = activations.shape[-1]
         shape = activation.shape[2:] if activation.ndim == 4 else token_map(count, self.prefix, view)
@@ -142,10 +154,10 @@ class LayerStatistic:
 
 
 def token_map(tokens: int, prefix: int, view: tuple[int, int]) -> tuple[int, int]:
-    """Return (height, width) of the map that a transformer's tokens form of views of (height, width).
+    """Return the (height, width) of the map that a transformer's tokens form.
 
-    It is in the proportions of the view and has all tokens but `prefix`, or, as in layers before these are added, all
-    tokens. It is (1, tokens) if they form no such map.
+    The map has the aspect ratio of `view`, (height, width). It consists of all tokens except the first `prefix`, or of
+    all tokens in layers before the prefix is added. The result is (1, tokens) if there is no such map.
     """
     for count in (tokens - prefix, tokens):
         for height in range(1, count + 1):
@@ -156,9 +168,11 @@ def token_map(tokens: int, prefix: int, view: tuple[int, int]) -> tuple[int, int
 
 @dataclass(frozen=True)
 class LayerReference:
-    """What a layer makes of photographs of each dream's class: the mean of their statistics, (B, C, S), its variance
-    over channels and places, (B,), and how the statistic is computed, for views of (height, width) and in which
-    phase."""
+    """The statistics of a layer for photographs of each dream's class.
+
+    `mean` (B, C, S) is the mean over photographs, and `variance` (B,) is its variance over channels and positions.
+    `statistic` computes the statistic of a dream, for views of size `view` (height, width) and in `phase`.
+    """
 
     mean: torch.Tensor
     variance: torch.Tensor
@@ -167,24 +181,25 @@ class LayerReference:
     phase: int = 0
 
     def distance(self, activation: torch.Tensor) -> torch.Tensor:
-        """Return how far the statistic of an activation (B, ...) is from that of the photographs, (B,): the mean
-        square, in units of the variance of theirs."""
-        activations, regions = self.statistic.places(activation, self.view, self.phase)
-        if self.statistic.kind == "sorted":  # sorted values are compared at the places that they have in the dream
+        """Return the distance of an activation (B, ...) from the photographs, (B,).
+
+        It is the mean squared difference of the statistics, divided by the `variance` of the photographs.
+        """
+        activations, regions = self.statistic.positions(activation, self.view, self.phase)
+        if self.statistic.kind == "sorted":  # sorted values are compared at their positions in the dream
             with torch.no_grad():
-                wanted = counterparts(activations, self.mean, regions)
-            squares = functional.mse_loss(activations, wanted, reduction="none")
+                targets = counterparts(activations, self.mean, regions)
+            squares = functional.mse_loss(activations, targets, reduction="none")
         else:
             squares = functional.mse_loss(moments(activations, regions), self.mean, reduction="none")
         return squares.mean(dim=(1, 2)) / self.variance
 
 
 class References:
-    """What a network makes of the photographs of each dream's class, for a batch of dreams."""
+    """The statistics of photographs of each dream's class, for a batch of dreams."""
 
     def __init__(self, recipe: Recipe, statistics: Statistics, prefix: int, shape: tuple[int, int]):
-        """Take the statistics (B, C, S) that `photograph_statistics` returned, stacked, the transformer's tokens before
-        those of the map, and the dreams' (height, width)."""
+        """Take stacked statistics, the number of prefix tokens, and the dreams' size."""
         statistic, view = layer_statistic(recipe, prefix), evaluation_shape(recipe, shape)
         self.recipe = recipe
         self.kinds = {
@@ -197,24 +212,24 @@ class References:
 
     def at(self, step: int) -> dict[str, LayerReference]:
         """Return the references of each layer for the views of a step."""
-        whole = shows_whole(self.recipe, step)
-        found = self.kinds.get(VIEW_WHOLE if whole else CROP, {})
-        before = whole_steps(self.recipe, step)
-        phase = before if whole else step - before  # so that both kinds of views come to all rows and columns
-        return {layer: replace(reference, phase=phase) for layer, reference in found.items()}
+        full = shows_whole(self.recipe, step)
+        references = self.kinds.get(VIEW_WHOLE if full else CROP, {})
+        full_steps = whole_steps(self.recipe, step)
+        phase = full_steps if full else step - full_steps  # so both types of views go through all rows and columns
+        return {layer: replace(reference, phase=phase) for layer, reference in references.items()}
 
     def of_whole(self) -> dict[str, LayerReference]:
-        """Return the references of each layer for whole pictures, or for crops if those are all that is shown."""
+        """Return the references for full images, or for crops if there are only crops."""
         return self.kinds.get(VIEW_WHOLE) or self.kinds.get(CROP, {})
 
 
 def layer_statistic(recipe: Recipe, prefix: int) -> LayerStatistic:
-    """Return how a recipe summarizes the activations of a layer."""
+    """Return the statistic of a layer's activations that a recipe selects."""
     return LayerStatistic(recipe.match_statistics, recipe.match_regions, recipe.match_stride, prefix)
 
 
 def view_kinds(recipe: Recipe) -> list[str]:
-    """Return the kinds of views that a recipe shows: ``crop``, ``whole``, or both."""
+    """Return the types of views that a recipe uses: ``crop``, ``whole``, or both."""
     if recipe.crop_area is None or recipe.whole_views == 1:
         return [VIEW_WHOLE]
     return [CROP] if recipe.whole_views == 0 else [CROP, VIEW_WHOLE]
@@ -224,41 +239,41 @@ def view_kinds(recipe: Recipe) -> list[str]:
 def photograph_statistics(
     features: FeatureExtractor, photographs: torch.Tensor, recipe: Recipe, precision: str = "float32"
 ) -> Statistics:
-    """Return the mean statistics (C, S) of photographs of one class, by the kind of view and by layer.
+    """Return mean statistics (C, S) of photographs of one class, by view and layer.
 
-    `features` looks at the layers that are matched. The photographs, (N, 3, H, W) in [0, 1] and as large as the dreams,
-    are seen as those are: whole, or by `match_views` random crops of each, whose smallest area is the one that the
-    recipe ends with; mirrored half the time if the dreams are.
+    `features` records the layers that are matched. The photographs are (N, 3, H, W) in [0, 1], as large as the dreams.
+    Their views are those of the dreams: full images, or `match_views` random crops of each photograph, with the
+    smallest area at the end of the recipe's schedule. If the recipe flips views, full images are used in both
+    orientations, and crops are flipped with probability 1/2.
     """
     statistic = layer_statistic(recipe, features.prefix)
-    found: Statistics = {}
+    result: Statistics = {}
     for kind in view_kinds(recipe):
         sums: dict[str, torch.Tensor] = {}
         count = 0
         for phase, views in enumerate(_photograph_views(photographs, recipe, kind)):
             with autocast(precision, views.device):
-                seen = features(views.contiguous(memory_format=torch.channels_last))
-            for layer, activation in seen.layers.items():
-                added = statistic(activation, (views.shape[-2], views.shape[-1]), phase).sum(dim=0)
-                sums[layer] = added if layer not in sums else sums[layer] + added
+                outputs = features(views.contiguous(memory_format=torch.channels_last))
+            for layer, activation in outputs.layers.items():
+                total = statistic(activation, (views.shape[-2], views.shape[-1]), phase).sum(dim=0)
+                sums[layer] = total if layer not in sums else sums[layer] + total
             count += len(views)
-        found[kind] = {layer: total / count for layer, total in sums.items()}
-    return found
+        result[kind] = {layer: total / count for layer, total in sums.items()}
+    return result
 
 
 def references_like(
-    features: FeatureExtractor, seen: ModelOutputs, recipe: Recipe, view: tuple[int, int]
+    features: FeatureExtractor, outputs: ModelOutputs, recipe: Recipe, view: tuple[int, int]
 ) -> References:
-    """Return references as large as those of photographs would be, from what a network saw in views of (height, width),
-    to measure a step's memory without a photograph."""
+    """Return references computed from outputs for views, to measure a step's memory."""
     statistic = layer_statistic(recipe, features.prefix)
-    compared = make_objective(recipe.objective, features.model).matched
-    means = {layer: statistic(seen.layers[layer].detach(), view) for layer in compared}
+    matched = make_objective(recipe.objective, features.model).matched
+    means = {layer: statistic(outputs.layers[layer].detach(), view) for layer in matched}
     return References(recipe, dict.fromkeys(view_kinds(recipe), means), features.prefix, view)
 
 
 def stack_statistics(statistics: Sequence[Statistics]) -> Statistics:
-    """Return the statistics of several classes as those of a batch, (B, C, S)."""
+    """Return the statistics of one class per image, stacked into a batch (B, C, S)."""
     return {
         kind: {layer: torch.stack([each[kind][layer] for each in statistics]) for layer in layers}
         for kind, layers in statistics[0].items()
@@ -266,7 +281,7 @@ def stack_statistics(statistics: Sequence[Statistics]) -> Statistics:
 
 
 def _photograph_views(photographs: torch.Tensor, recipe: Recipe, kind: str) -> Iterator[torch.Tensor]:
-    """Yield the views of photographs, some at a time; their chance is the same for every class."""
+    """Yield batches of views, with the same random draws for every class."""
     shape = evaluation_shape(recipe, (photographs.shape[-2], photographs.shape[-1]))
     rng = generator(0, "views of photographs")
     for batch in photographs.split(max(1, PIXELS // math.prod(shape))):
@@ -279,5 +294,5 @@ def _photograph_views(photographs: torch.Tensor, recipe: Recipe, kind: str) -> I
         smallest = last_value(recipe.crop_area or 1.0)
         for _ in range(recipe.match_views):
             views = resized_crops(batch, [draw_box(rng, smallest, recipe.crop_ratio) for _ in batch], shape)
-            mirrored = torch.rand(len(batch), generator=rng) < (0.5 if recipe.flip else 0)
-            yield torch.where(mirrored.to(views.device)[:, None, None, None], views.flip(-1), views)
+            flipped = torch.rand(len(batch), generator=rng) < (0.5 if recipe.flip else 0)
+            yield torch.where(flipped.to(views.device)[:, None, None, None], views.flip(-1), views)

@@ -1,9 +1,9 @@
-"""Objectives: what a dream maximizes, and how a config writes it.
+"""Objectives: the scores that a dream maximizes, and their syntax in a config.
 
-A new objective is one function with `@objective` here and a line in the schema of recipes. A function without a form
-scores a class: it takes logits (B, C) and targets (B,), integers. One with forms scores a layer: it takes an activation
-(B, ...) and its `Term`, or, with ``photographs=True``, what the layer makes of photographs of the class. All return
-(B,). Imports no torch, since configs are checked without it.
+To add an objective, write one function with `@objective` here and one line in the schema of recipes. A function without
+a form scores a class: it takes logits (B, C) and integer targets (B,). A function with forms scores a layer: it takes
+an activation (B, ...) and its `Term`, or, with ``photographs=True``, the layer's `LayerReference`. All return (B,).
+This module does not import torch, because configs are checked without it.
 """
 
 from __future__ import annotations
@@ -20,26 +20,32 @@ if TYPE_CHECKING:
     from dreambirds.dreaming.matching import LayerReference
 
 LONGEST_NUMBER = 10
-AUTO = "auto"  # the stem, the stages and the last convolution of a network
+AUTO = "auto"  # the stem, the stages and the last convolution of a network: `features.auto_layers`
 
 
 @dataclass(frozen=True)
 class Term:
-    """One score, its weight, and for a layer's score the module's name (or depth, `50%`; or `auto`, which stands for
-    several), channel and place (y, x)."""
+    """One term of an objective.
+
+    `kind` is the name of the score. A layer's score has a `layer`, which is a module's name, a depth such as ``50%``,
+    or `AUTO`. It may have a `channel` and a `position` (y, x).
+    """
 
     kind: str
     weight: float = 1.0
     layer: str | None = None
     channel: int | None = None
-    place: tuple[int, ...] | None = None
+    position: tuple[int, ...] | None = None
 
 
 @dataclass
 class ModelOutputs:
-    """What a model saw in images: logits (B, C), or None if it was stopped before; activations by layer;
-    how far each image's statistics in the batch norms lie from those that the model was trained on, (B,); and, by
-    layer, what it makes of photographs of each image's class, where an objective compares with those."""
+    """The outputs of a model for a batch of images.
+
+    `logits` are (B, C), or None if the forward pass stopped before them. `layers` are activations by layer.
+    `statistics` (B,) are the distances of batch-norm statistics from those of training. `references` are the statistics
+    of photographs of each image's class by layer, if an objective compares with them.
+    """
 
     logits: torch.Tensor | None = None
     layers: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -49,8 +55,11 @@ class ModelOutputs:
 
 @dataclass(frozen=True)
 class Score:
-    """A registered objective: its function, the forms in which its arguments are written, such as ``LAYER:CHANNEL``;
-    none for the score of a class; and whether it compares with photographs of the class."""
+    """A registered objective.
+
+    `forms` are the forms of its arguments, such as ``LAYER:CHANNEL``, and empty for the score of a class. `photographs`
+    is set if it compares with photographs of the class.
+    """
 
     function: Callable[..., torch.Tensor]
     forms: tuple[str, ...]
@@ -64,7 +73,7 @@ Function = TypeVar("Function", bound="Callable[..., torch.Tensor]")
 
 
 def objective(*forms: str, photographs: bool = False) -> Callable[[Function], Function]:
-    """Register a function as the objective of its name."""
+    """Register a function as the objective with the function's name."""
 
     def register(function: Function) -> Function:
         OBJECTIVES[function.__name__] = Score(function, forms, photographs)
@@ -75,13 +84,16 @@ def objective(*forms: str, photographs: bool = False) -> Callable[[Function], Fu
 
 @objective()
 def logit(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the target's logit. Shapes: logits (B, C), targets (B,) integer, result (B,)."""
+    """Return the target's logit, (B,), of logits (B, C) and integer targets (B,)."""
     return logits.gather(1, targets[:, None])[:, 0]
 
 
 @objective()
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return minus the cross-entropy, the target's log probability, which also pushes every other class down."""
+    """Return minus the cross-entropy: the target's log-softmax.
+
+    It also decreases the logits of all other classes.
+    """
     return logit(logits.log_softmax(dim=1), targets)
 
 
@@ -93,46 +105,57 @@ def probability(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 @objective()
 def margin(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the target's logit minus the mean of the others."""
-    own = logit(logits, targets)
-    return own - (logits.sum(dim=1) - own) / max(1, logits.shape[1] - 1)
+    """Return the target's logit minus the mean of the other logits."""
+    target = logit(logits, targets)
+    return target - (logits.sum(dim=1) - target) / max(1, logits.shape[1] - 1)
 
 
 @objective("LAYER")
 def layer_mean(activation: torch.Tensor, _: Term) -> torch.Tensor:
-    """Return the mean activation of each image, as TensorFlow's tutorial has it. Shapes: (B, ...) to (B,)."""
+    """Return the mean activation, (B, ...) to (B,), as in TensorFlow's tutorial."""
     return activation.flatten(1).mean(dim=1)
 
 
 @objective("LAYER")
 def layer_l2(activation: torch.Tensor, _: Term) -> torch.Tensor:
-    """Return half the mean square: its gradient is the activation itself (google/deepdream), but for the count."""
+    """Return half the mean squared activation, as in google/deepdream.
+
+    Its gradient is the activation, divided by the number of activations.
+    """
     return activation.flatten(1).square().mean(dim=1) / 2
 
 
 @objective("LAYER:CHANNEL")
 def channel(activation: torch.Tensor, term: Term) -> torch.Tensor:
-    """Return the mean activation of one channel; channels are axis 1 of (B, C, H, W), the last of (B, tokens, C)."""
-    chosen = _channel(activation, term)
-    return chosen.reshape(len(chosen), -1).mean(dim=1)
+    """Return the mean activation of one channel.
+
+    The channel axis is axis 1 of (B, C, H, W), and the last axis of (B, tokens, C).
+    """
+    selected = _channel(activation, term)
+    return selected.reshape(len(selected), -1).mean(dim=1)
 
 
 @objective("LAYER:CHANNEL", "LAYER:CHANNEL:Y:X")
 def neuron(activation: torch.Tensor, term: Term) -> torch.Tensor:
-    """Return one channel's activation at one place, by default the middle, as Lucid has it."""
-    chosen = _channel(activation, term)
-    sides = chosen.shape[1:]
-    place = term.place or tuple(side // 2 for side in sides)
-    if len(place) != len(sides) or any(at >= side for at, side in zip(place, sides, strict=True)):
-        raise UserError(f"objective: the layer '{term.layer}' has {tuple(sides)} places, there is no {place}")
-    index: tuple[slice | int, ...] = (slice(None), *place)
-    return chosen[index]
+    """Return a channel's activation at a position, by default the middle (Lucid)."""
+    selected = _channel(activation, term)
+    sides = selected.shape[1:]
+    position = term.position or tuple(side // 2 for side in sides)
+    if len(position) != len(sides) or any(at >= side for at, side in zip(position, sides, strict=True)):
+        raise UserError(
+            f"objective: the map of '{term.layer}' has the shape {tuple(sides)}; there is no position {position}"
+        )
+    index: tuple[slice | int, ...] = (slice(None), *position)
+    return selected[index]
 
 
 @objective("", "LAYER", photographs=True)
 def feature_match(activation: torch.Tensor, reference: LayerReference) -> torch.Tensor:
-    """Return minus the distance of a layer's activations from those of photographs of the class: VITAL, Görgün et al.
-    2025 (see `matching`). Without a layer, those of `AUTO` are compared."""
+    """Return minus the distance of activations from those of photographs of the class.
+
+    The distance is that of VITAL, Görgün et al. 2025 (see `matching`). Without a layer, the layers of `AUTO` are
+    matched.
+    """
     return -reference.distance(activation)
 
 
@@ -140,27 +163,27 @@ def _channel(activation: torch.Tensor, term: Term) -> torch.Tensor:
     axis = 1 if activation.ndim == 4 else -1
     if term.channel is None or term.channel >= activation.shape[axis]:
         highest = activation.shape[axis] - 1
-        raise UserError(f"objective: '{term.layer}' has channels 0 to {highest}, there is no {term.channel}")
+        raise UserError(f"objective: '{term.layer}' has channels 0 to {highest}; there is no channel {term.channel}")
     return activation.select(axis, term.channel)
 
 
 def parse(objective: str | Mapping[str, float]) -> tuple[Term, ...]:
-    """Return the terms of an objective as a config writes it: the name of one in `OBJECTIVES`, followed by its
-    arguments in one of its forms (``channel:LAYER:CHANNEL``), or weights by term.
+    """Return the terms of an objective in a config.
 
-    Raises UserError if a term is not among them.
+    A term is a name in `OBJECTIVES`, followed by its arguments in one of its forms, such as ``channel:LAYER:CHANNEL``.
+    `objective` is one term, or a mapping from terms to weights. Raises UserError if a term is unknown or malformed.
     """
     weights = objective if isinstance(objective, Mapping) else {objective: 1.0}
     return tuple(_term(text, weight) for text, weight in weights.items())
 
 
 def layers(objective: str | Mapping[str, float]) -> list[str]:
-    """Return the layers that an objective looks at."""
+    """Return the names of the layers in an objective."""
     return [term.layer for term in parse(objective) if term.layer is not None]
 
 
 def needs_photographs(objective: str | Mapping[str, float]) -> bool:
-    """Tell whether an objective compares with photographs of the class."""
+    """Return whether an objective compares with photographs of the class."""
     return any(OBJECTIVES[term.kind].photographs for term in parse(objective))
 
 
@@ -170,26 +193,31 @@ def _term(text: str, weight: float) -> Term:
     if kind in OBJECTIVES and not forms and not rest:
         return Term(kind, weight)
     if not forms:
-        more = f"'{kind}' takes no layer" if kind in OBJECTIVES else did_you_mean(kind, OBJECTIVES)
-        raise UserError(f"unknown objective '{text}'; {more}")
+        hint = f"'{kind}' takes no layer" if kind in OBJECTIVES else did_you_mean(kind, OBJECTIVES)
+        raise UserError(f"unknown objective '{text}'; {hint}")
     if not rest and "" in forms:
         return Term(kind, weight, AUTO)
     numbers = rest[1:]
-    counts = all(number.isdecimal() and len(number) < LONGEST_NUMBER for number in numbers)
-    if len(rest) not in [len(form.split(":")) for form in forms] or not rest[0] or not counts:
-        written = " or ".join(f"{kind}:{form}" if form else kind for form in forms)
-        raise UserError(f"the objective '{text}' must be written {written}")
-    whole = [int(number) for number in numbers]
-    return Term(kind, weight, rest[0], whole[0] if whole else None, tuple(whole[1:]) or None)
+    valid = all(number.isdecimal() and len(number) < LONGEST_NUMBER for number in numbers)
+    if len(rest) not in [len(form.split(":")) for form in forms] or not rest[0] or not valid:
+        allowed = " or ".join(f"{kind}:{form}" if form else kind for form in forms)
+        raise UserError(f"the objective '{text}' must have the form {allowed}")
+    integers = [int(number) for number in numbers]
+    return Term(kind, weight, rest[0], integers[0] if integers else None, tuple(integers[1:]) or None)
 
 
 class Objective:
-    """A weighted sum of scores. `layers` names the modules that it looks at, and `matched` those of them that are
-    compared with photographs; `logits` tells whether it needs those."""
+    """A weighted sum of scores.
+
+    `layers` are the names of the modules that it scores, and `matched` those of them that are compared with
+    photographs. `logits` is set if it needs logits.
+    """
 
     def __init__(self, objective: str | Mapping[str, float], auto: Sequence[str] = ()):
-        """Take an objective as `parse` does, and the layers that `AUTO` stands for. Raises UserError if a term is
-        unknown."""
+        """Take an objective as in `parse`, and the layers that `AUTO` stands for.
+
+        Raises UserError if a term is unknown or malformed.
+        """
         terms = [(term, auto if term.layer == AUTO else [term.layer]) for term in parse(objective)]
         self.terms = [replace(term, layer=layer) for term, each in terms for layer in each]
         self.layers = list(dict.fromkeys(term.layer for term in self.terms if term.layer is not None))
@@ -198,13 +226,14 @@ class Objective:
         }
         self.logits = any(term.layer is None for term in self.terms)
 
-    def __call__(self, seen: ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
-        """Return (B,), for targets (B,)."""
-        return sum(term.weight * self._score(term, seen, targets) for term in self.terms)  # type: ignore[return-value]
+    def __call__(self, outputs: ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
+        """Return the score of each image, (B,), for targets (B,)."""
+        return sum(term.weight * self._score(term, outputs, targets) for term in self.terms)  # type: ignore[return-value]
 
     @staticmethod
-    def _score(term: Term, seen: ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
+    def _score(term: Term, outputs: ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
         score = OBJECTIVES[term.kind]
         if term.layer is None:
-            return score.function(seen.logits, targets)
-        return score.function(seen.layers[term.layer], seen.references[term.layer] if score.photographs else term)
+            return score.function(outputs.logits, targets)
+        argument = outputs.references[term.layer] if score.photographs else term
+        return score.function(outputs.layers[term.layer], argument)

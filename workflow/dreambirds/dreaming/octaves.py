@@ -14,19 +14,22 @@ Gradients = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
 
 
 def tile_starts(side: int, tile: int) -> list[int]:
-    """Return where tiles of one side begin so that they cover a picture evenly; they overlap where they must."""
+    """Return the first pixels of tiles that cover an axis of `side` pixels evenly.
+
+    The number of tiles is as small as possible, and they overlap if `tile` does not divide `side`.
+    """
     count = math.ceil(side / tile)
-    return [round(place * (side - tile) / max(1, count - 1)) for place in range(count)]
+    return [round(index * (side - tile) / max(1, count - 1)) for index in range(count)]
 
 
 def tiled_gradient(
     gradients: Gradients, images: torch.Tensor, tile: int, rngs: list[torch.Generator]
 ) -> tuple[torch.Tensor, ...]:
-    """Return what `gradients` returns, put together from tiles of images (B, C, H, W).
+    """Return the result of `gradients` for images (B, C, H, W), computed by tiles.
 
-    `gradients` takes images and returns their gradient and further tensors (B, ...), of which the mean over all tiles
-    is returned. Each image is first rolled at random, so that seams fall elsewhere each step; where tiles overlap, the
-    mean counts.
+    `gradients` takes images and returns their gradient and further tensors (B, ...). Gradients of overlapping tiles are
+    averaged, and further tensors are averaged over all tiles. Each image is first rolled by a random offset, drawn from
+    its own generator, so the seams move from step to step.
     """
     height, width = images.shape[-2:]
     if max(height, width) <= tile:
@@ -37,11 +40,11 @@ def tiled_gradient(
     others: list[torch.Tensor] = []
     windows = list(_windows(height, width, tile))
     for rows, columns in windows:
-        gradient, *seen = gradients(rolled[..., rows, columns])
+        gradient, *more = gradients(rolled[..., rows, columns])
         total[..., rows, columns] += gradient
         count[rows, columns] += 1
-        others = [sum(pair) for pair in zip(others, seen, strict=True)] if others else seen  # type: ignore[misc]
-    back = [[-down, -across] for down, across in shifts]
+        others = [sum(pair) for pair in zip(others, more, strict=True)] if others else more  # type: ignore[misc]
+    back = [[-vertical, -horizontal] for vertical, horizontal in shifts]
     return _roll(total / count, back), *(other / len(windows) for other in others)
 
 
@@ -56,26 +59,32 @@ def _roll(images: torch.Tensor, shifts: list[list[int]]) -> torch.Tensor:
 
 
 def octave_shapes(recipe: Recipe, shape: Sequence[int]) -> list[tuple[int, int]]:
-    """Return (height, width) of each octave, in pixels, ascending to the whole picture's."""
+    """Return the (height, width) of each octave in pixels, ascending to `shape`.
+
+    Octave k of n is smaller by ``octave_scale`` to the power of n - k.
+    """
     powers = range(recipe.octaves - 1, -1, -1)
     height, width = shape
     return [(round(height / recipe.octave_scale**power), round(width / recipe.octave_scale**power)) for power in powers]
 
 
 def evaluation_shape(recipe: Recipe, shape: tuple[int, int]) -> tuple[int, int]:
-    """Return (height, width) at which whole pictures of a shape are shown to the model, to be measured: that of the
-    views where these are crops; so small that it fits into a tile where they are tiles."""
+    """Return the (height, width) at which full images are evaluated by the model.
+
+    It has the aspect ratio of `shape`. If the recipe uses crops, it has the size of their views; if it uses tiles, it
+    fits into a tile.
+    """
     if _crops(recipe) and recipe.crop_output_size:
         return in_proportion(shape, recipe.crop_output_size)
     return in_proportion(shape, min(max(shape), recipe.tile or max(shape)), of=max)
 
 
 def shapes_seen(recipe: Recipe, shape: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return (height, width) of all that a model is shown in a dream of a shape, ascending."""
-    seen = set()
+    """Return all sizes (height, width) of the model's inputs in a dream, ascending."""
+    shapes = set()
     for octave in octave_shapes(recipe, shape):
-        seen |= {_view_shape(recipe, octave), evaluation_shape(recipe, octave)}
-    return sorted(seen)
+        shapes |= {_view_shape(recipe, octave), evaluation_shape(recipe, octave)}
+    return sorted(shapes)
 
 
 def _view_shape(recipe: Recipe, shape: tuple[int, int]) -> tuple[int, int]:
@@ -90,8 +99,10 @@ def _crops(recipe: Recipe) -> bool:
 
 
 def resize(images: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """Return images (B, C, H, W) resized to (height, width), smoothed where they shrink; themselves if nothing
-    changes."""
+    """Return images (B, C, H, W) resized to (height, width), with antialiasing.
+
+    Images that already have this size are returned unchanged.
+    """
     if tuple(images.shape[-2:]) == tuple(shape):
         return images
     resized: torch.Tensor = v2.resize(images, list(shape), antialias=True)
@@ -99,35 +110,39 @@ def resize(images: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 
 
 class Octaves:
-    """Which size a dream has at a step, and how it gets from one to the next.
+    """The size of a dream at each step, and the transitions between sizes.
 
-    With ``resize``, the whole picture is resized (TensorFlow's tutorial); with ``detail``, only what was dreamt is, and
-    it is added to the start anew, so that a photograph stays sharp (google/deepdream).
+    With the octave mode ``resize``, the image is resized, as in TensorFlow's tutorial. With ``detail``, only the
+    difference from the start image is resized and added to the start image at the new size, so a photograph stays
+    sharp, as in google/deepdream.
     """
 
     def __init__(self, recipe: Recipe, starts: torch.Tensor):
-        """Take start images (B, 3, H, W), at the whole picture's size."""
+        """Take start images (B, 3, H, W) at the final size."""
         self.recipe, self.starts = recipe, starts
         self.shapes = octave_shapes(recipe, tuple(starts.shape[-2:]))
-        self.grown = (recipe.octaves - 1) * recipe.octave_steps
+        self.last_octave = (recipe.octaves - 1) * recipe.octave_steps  # its first step
 
     def first(self) -> torch.Tensor:
         """Return the start images at the first octave's size."""
         return resize(self.starts, self.shapes[0])
 
     def base(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the start images at the size of these."""
+        """Return the start images at the size of the given images."""
         return resize(self.starts, images.shape[-2:])
 
-    def is_last(self, number: int) -> bool:
-        """Tell whether the step of this number is made at the whole picture's size."""
-        return number >= self.grown
+    def is_last(self, step: int) -> bool:
+        """Return whether a step belongs to the last octave, which has the final size."""
+        return step >= self.last_octave
 
-    def grow(self, images: torch.Tensor, number: int) -> torch.Tensor:
-        """Return the images as the step of this number begins with them: larger at an octave, nearer at a zoom."""
-        since = number - self.grown
-        if since <= 0 and number and number % self.recipe.octave_steps == 0:
-            return self._next(images, self.shapes[number // self.recipe.octave_steps])
+    def grow(self, images: torch.Tensor, step: int) -> torch.Tensor:
+        """Return the images at the beginning of a step: resized, zoomed, or unchanged.
+
+        They are resized where an octave begins. In the last octave, they are zoomed every ``zoom_every`` steps.
+        """
+        since = step - self.last_octave
+        if since <= 0 and step and step % self.recipe.octave_steps == 0:
+            return self._next(images, self.shapes[step // self.recipe.octave_steps])
         if since > 0 and self.recipe.zoom > 1 and since % self.recipe.zoom_every == 0:
             return enlarge(images, self.recipe.zoom)
         return images
@@ -140,7 +155,10 @@ class Octaves:
 
 
 def enlarge(images: torch.Tensor, factor: float) -> torch.Tensor:
-    """Return the middle of images (B, C, H, W), `factor` times as large, at the same size."""
+    """Return images zoomed by `factor` about their center, at the same size.
+
+    Images are (B, C, H, W) in [0, 1]. Interpolation is bicubic.
+    """
     middle = torch.tensor([[1 / factor, 0.0, 0.0], [0.0, 1 / factor, 0.0]], dtype=images.dtype).to(images.device)
     grid = functional.affine_grid(middle.expand(len(images), 2, 3), list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False).clamp(0, 1)

@@ -1,4 +1,7 @@
-"""Image parameterizations: pixels, Fourier coefficients, MACO and pyramids, and decorrelated colors."""
+"""Image parameterizations: pixels, Fourier coefficients, MACO, and pyramids.
+
+All but pixels use decorrelated colors: three channels of any value, mixed linearly and mapped to [0, 1] by a sigmoid.
+"""
 
 import math
 from collections.abc import Iterable
@@ -10,35 +13,44 @@ from dreambirds.dreaming.crops import resampling_weights
 
 EDGE = 1 / 512
 LUCID_SCALE = 4.0
-ANGLES = math.pi / math.sqrt(3)
+ANGLES = math.pi / math.sqrt(3)  # standard deviation of uniform angles in a full circle
 TINY = 1e-5
 PYRAMID_SCALE = 2.0
 
 
 def color_matrix(dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> torch.Tensor:
-    """Return (3, 3): what to multiply independent colours with, from the left, to get correlated ones."""
+    """Return the matrix (3, 3) that maps decorrelated to correlated colors.
+
+    It is Lucid's, divided by the largest norm of its columns. Colors are column vectors.
+    """
     matrix = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], dtype=dtype, device=device)
     longest: torch.Tensor = matrix.norm(dim=0).max()
     return matrix / longest
 
 
 def to_pixels(colors: torch.Tensor) -> torch.Tensor:
-    """Return images in [0, 1] of independent colours (B, 3, H, W) that may be any numbers: correlate, then sigmoid."""
+    """Return images in [0, 1] from unbounded, decorrelated colors (B, 3, H, W).
+
+    Colors are multiplied by `color_matrix` and passed through a sigmoid.
+    """
     matrix = color_matrix(colors.dtype, colors.device)
     return (matrix @ colors.flatten(2)).view_as(colors).sigmoid()
 
 
 def from_pixels(images: torch.Tensor) -> torch.Tensor:
-    """Undo `to_pixels`; what is darker or brighter than a 512th from the edge is taken as that."""
+    """Return decorrelated colors (B, 3, H, W) of images: the inverse of `to_pixels`.
+
+    Values are first clamped to [1/512, 511/512], because the logit of 0 and 1 is infinite.
+    """
     inverse = torch.linalg.inv(color_matrix(torch.float64)).to(images)
     return torch.einsum("ij,bjhw->bihw", inverse, images.clamp(EDGE, 1 - EDGE).logit())
 
 
 class Pixels:
-    """Images themselves, (B, 3, H, W) in [0, 1]."""
+    """The identity: parameters are images (B, 3, H, W) in [0, 1]."""
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """Return parameters whose image is the given one."""
+        """Return the parameters of images."""
         return images.contiguous()
 
     def decode(self, parameters: torch.Tensor) -> torch.Tensor:
@@ -47,10 +59,11 @@ class Pixels:
 
 
 class Fourier:
-    """Fourier coefficients of decorrelated colours, low frequencies first in line: Lucid's `fft_image`.
+    """Scaled Fourier coefficients of decorrelated colors: Lucid's `fft_image`.
 
-    Parameters are (B, 3, H, W // 2 + 1, 2), real and imaginary parts. Each is divided by its frequency, so that a step
-    of one length moves large shapes more than grain.
+    Parameters are (B, 3, H, W // 2 + 1, 2), with real and imaginary parts. The coefficients of the colors, under an
+    orthonormal transform, are the parameters divided by their frequency, in cycles per pixel and at least 1 / max(H,
+    W), and by 4. So a step of a given length changes large shapes more than fine texture.
     """
 
     def __init__(self, height: int, width: int):
@@ -60,7 +73,7 @@ class Fourier:
         self.scale = 1 / frequencies.clamp(min=1 / max(height, width)) / LUCID_SCALE
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """Return parameters whose image is the given one, to rounding and but for values at the edge of the range."""
+        """Return the parameters of images; see `from_pixels` for values near 0 and 1."""
         spectrum = torch.fft.rfft2(from_pixels(images), norm="ortho") / self.scale.to(images)
         return torch.view_as_real(spectrum).contiguous()
 
@@ -71,21 +84,25 @@ class Fourier:
 
 
 class Maco:
-    """Phases alone, the magnitudes held to a mean spectrum of real pictures: MACO, Fel et al. 2023.
+    """Fourier phases with fixed magnitudes: MACO, Fel et al. 2023.
 
-    Parameters are (B, 3, H, W // 2 + 1). As in Horama and Xplique, each image's are standardised before they are used,
-    so that large steps can be taken; here to the deviation of evenly spread angles, as those of pictures are. The
-    magnitudes are of decorrelated colours, (3, H, W // 2 + 1), from `mean_spectrum` of pictures of the same size.
+    Parameters are the phases (B, 3, H, W // 2 + 1) of decorrelated colors. The `magnitudes` (3, H, W // 2 + 1) are the
+    `mean_spectrum` of real images of the same size. As in Horama and Xplique, the phases of each image are standardized
+    before use, which permits large steps. Their standard deviation becomes that of uniform angles, pi / sqrt(3), as in
+    real images.
     """
 
     def __init__(self, height: int, width: int, magnitudes: torch.Tensor):
-        """Prepare for images of one size. Raises ValueError if the magnitudes are of another."""
+        """Prepare for images of one size.
+
+        Raises ValueError if the magnitudes have another size.
+        """
         if magnitudes.shape != (3, height, width // 2 + 1):
-            raise ValueError(f"a spectrum of {tuple(magnitudes.shape)} does not fit pictures of {height}x{width}")
+            raise ValueError(f"a spectrum of shape {tuple(magnitudes.shape)} does not fit images of {height}x{width}")
         self.size, self.magnitudes = (height, width), magnitudes
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the phases of images; what their magnitudes were is forgotten."""
+        """Return the phases of images; their magnitudes are discarded."""
         phases: torch.Tensor = torch.fft.rfft2(from_pixels(images), norm="ortho").angle()
         return phases
 
@@ -100,12 +117,12 @@ class Maco:
 
 
 class Pyramid:
-    """The sum of images of decorrelated colors at rising resolutions: Direct Ascent Synthesis, Fort & Whitaker 2025
-    (arXiv 2502.07753).
+    """The sum of images of decorrelated colors at increasing resolutions.
 
-    Parameters are (B, N): the colors (3, h, w) of all levels in line, from the coarsest, whose shorter side is one
-    pixel, to the finest, which is as large as the image. Each level has about half the sides of the next. Each is
-    enlarged bilinearly before they are added.
+    The method is Direct Ascent Synthesis, Fort & Whitaker 2025 (arXiv 2502.07753). Parameters are (B, N): the flattened
+    colors (3, h, w) of all levels. The shorter side of the coarsest level is one pixel, and the finest level has the
+    size of the image. Each level has half the height and width of the next, rounded up. The decorrelated colors are
+    twice the sum of the bilinearly upsampled levels.
     """
 
     def __init__(self, height: int, width: int):
@@ -117,14 +134,14 @@ class Pyramid:
         self.across = [_enlarging(columns, width) for _, columns in self.shapes]
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """Return parameters whose image is the given one, to rounding and but for values at the edge of the range.
+        """Return the parameters of images; see `from_pixels` for values near 0 and 1.
 
-        Each level takes what the coarser ones lack, as in a Laplacian pyramid (Burt & Adelson 1983).
+        Each level is the residual of the coarser levels, as in a Laplacian pyramid (Burt & Adelson 1983).
         """
-        levels, rest = [], from_pixels(images) / PYRAMID_SCALE
+        levels, residual = [], from_pixels(images) / PYRAMID_SCALE
         for shape, down, across in zip(self.shapes, self.down, self.across, strict=True):
-            level = functional.adaptive_avg_pool2d(rest, shape)
-            rest = rest - down.to(level) @ level @ across.to(level).mT
+            level = functional.adaptive_avg_pool2d(residual, shape)
+            residual = residual - down.to(level) @ level @ across.to(level).mT
             levels.append(level.flatten(1))
         return torch.cat(levels, dim=1)
 
@@ -135,41 +152,49 @@ class Pyramid:
             for level, shape in zip(parameters.split(self.sizes, dim=1), self.shapes, strict=True)
         )
         colors = finest
-        if coarse:  # enlarged downwards one by one, and across and added in a single product
+        if coarse:  # vertical upsampling per level, then horizontal upsampling and addition in one product
             tall = torch.cat([down.to(level) @ level for down, level in zip(self.down, coarse, strict=False)], dim=-1)
             colors = colors + tall @ torch.cat(self.across[:-1], dim=-1).to(tall).mT
         return to_pixels(PYRAMID_SCALE * colors)
 
     def fixed(self, progress: float) -> slice:
-        """Return which parameters are still fixed: levels are freed one after another, at even distances, while
-        `progress` goes from 0, where the coarsest is free, to 1, where all are."""
+        """Return the slice of parameters (axis 1) that are still fixed.
+
+        Levels are freed from coarse to fine, at equal intervals, while `progress` goes from 0 (only the coarsest is
+        free) to 1 (all are free).
+        """
         count = min(len(self.sizes), 1 + int(progress * len(self.sizes)))
         return slice(sum(self.sizes[:count]), None)
 
 
 def _enlarging(pixels: int, size: int) -> torch.Tensor:
-    """Return the weights (size, pixels) that enlarge one side bilinearly: two matrix products are faster than torch's
-    `interpolate`."""
-    whole = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    return resampling_weights(whole[:1], whole[1:], pixels, size)[0]
+    """Return the matrix (size, pixels) that upsamples one axis linearly.
+
+    Two matrix products are faster than torch's `interpolate`.
+    """
+    full = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    return resampling_weights(full[:1], full[1:], pixels, size)[0]
 
 
 def make_parameterization(
     kind: str, shape: tuple[int, int], magnitudes: torch.Tensor | None = None
 ) -> Pixels | Fourier | Maco | Pyramid:
-    """Return what a dream of (height, width) optimizes: ``pixels``, ``fourier``, ``pyramid``, or ``maco`` with its
-    magnitudes."""
+    """Return a parameterization of images of (height, width).
+
+    `kind` is ``pixels``, ``fourier``, ``pyramid``, or ``maco``, which requires `magnitudes`.
+    """
     if kind == "fourier":
         return Fourier(*shape)
     if kind == "pyramid":
         return Pyramid(*shape)
-    return Maco(*shape, magnitudes) if kind == "maco" else Pixels()  # type: ignore[arg-type]  # maco has some
+    return Maco(*shape, magnitudes) if kind == "maco" else Pixels()  # type: ignore[arg-type]  # not None for maco
 
 
 def mean_spectrum(batches: Iterable[torch.Tensor]) -> torch.Tensor:
-    """Return the mean magnitude, (3, H, W // 2 + 1), of the decorrelated colours of all images in batches (B, 3, H, W).
+    """Return the mean Fourier magnitudes of images, (3, H, W // 2 + 1).
 
-    Images are in [0, 1] and of one size. Raises ValueError if there are none.
+    The magnitudes are those of decorrelated colors. `batches` are images (B, 3, H, W) in [0, 1] of the same size.
+    Raises ValueError if there are none.
     """
     total: torch.Tensor | None = None
     count = 0
@@ -178,7 +203,7 @@ def mean_spectrum(batches: Iterable[torch.Tensor]) -> torch.Tensor:
         total = magnitudes if total is None else total + magnitudes
         count += len(images)
     if total is None or not count:
-        raise ValueError("a mean spectrum needs at least one picture")
+        raise ValueError("a mean spectrum needs at least one image")
     return total / count
 
 

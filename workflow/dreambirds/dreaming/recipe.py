@@ -1,4 +1,4 @@
-"""A recipe: the parameters of a dream, and schedules over its steps."""
+"""Recipes: the parameters of a dream, and schedules over its steps."""
 
 import math
 from collections.abc import Mapping
@@ -14,48 +14,49 @@ WIDTHS, COUNTS = ("blur_sigma", "gradient_blur_sigma"), ("jitter", "roll", "pad"
 
 
 def value_at(value: Value, step: int, rng: "torch.Generator | None" = None) -> float:
-    """Return what a value is at one step.
+    """Return a scheduled value at one step.
 
-    `value` is a number (fixed), ``{"random": [low, high]}`` (uniform, one draw from `rng` a step) or
-    ``{"from": a, "to": b, "over": n}`` (over the first n steps, then b; linear, or with ``"shape": "cosine"`` along
-    half a wave). A schedule depends on its own length and never on the last step of the dream, so that a longer dream
-    passes through the shorter one.
+    `value` is a number (constant), ``{"random": [low, high]}`` (uniform, drawn from `rng` at each step), or ``{"from":
+    a, "to": b, "over": n}``: from a to b over the first n steps, and b afterwards, linearly or, with ``"shape":
+    "cosine"``, along half a cosine wave. A schedule does not depend on the last step of the dream, so the steps of a
+    shorter dream are those of a longer one.
     """
     if not isinstance(value, Mapping):
         return float(value)
     if "random" in value:
-        import torch  # only here, since a config is read without it
+        import torch  # here, because configs are read without torch
 
         low, high = value["random"]
-        drawn: float = low + (high - low) * torch.rand((), generator=rng).item()
-        return drawn
+        random: float = low + (high - low) * torch.rand((), generator=rng).item()
+        return random
     progress = min(1.0, step / value["over"])
     if value.get("shape") == "cosine":
         progress = (1 - math.cos(math.pi * progress)) / 2
-    reached: float = value["from"] + (value["to"] - value["from"]) * progress
-    return reached
+    current: float = value["from"] + (value["to"] - value["from"]) * progress
+    return current
 
 
 def last_value(value: Value) -> float:
-    """Return what a number or a schedule, which is not random, is in the end."""
-    reached: float = value["to"] if isinstance(value, Mapping) else value
-    return reached
+    """Return the final value of a number or a schedule that is not random."""
+    final: float = value["to"] if isinstance(value, Mapping) else value
+    return final
 
 
 def is_always(value: Value, constant: float) -> bool:
-    """Tell whether a value is this number at every step."""
+    """Return whether a value is this constant at every step."""
     return not isinstance(value, Mapping) and value == constant
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to dream. The defaults are neutral: plain ascent on the pixels, nothing blurred, moved or held back.
+    """The parameters of a dream.
 
-    `steps` are the moments to keep, ascending; `step_size` is in units of the parameters of the `parameterization` (for
-    pixels, of their range) after the gradient's normalisation; lengths are in pixels, `rotate` in degrees, `scale` a
-    factor, `crop_size` a share of both sides, `crop_area` a share of the area, `crop_output_size` the shorter side of
-    a crop's view, `flip` a probability a step, `whole_views` a share of the steps; `noise` and the penalties are in
-    units of the range. config/README.md explains each.
+    The defaults are neutral: plain gradient ascent on pixels, without blur, transforms or regularizers. `steps` are the
+    steps to keep, ascending. `step_size` is in units of the parameters of the `parameterization` (for pixels, of their
+    range) after normalization of the gradient. Lengths are in pixels and `rotate` in degrees; `scale` is a factor.
+    `crop_size` is a fraction of both sides, `crop_area` a fraction of the area, and `crop_output_size` the shorter side
+    of the view of a crop. `flip` is a probability per step, and `whole_views` a fraction of the steps. `noise` and the
+    penalties are in units of the pixel range. config/README.md explains each parameter.
     """
 
     objective: str | Mapping[str, float] = "logit"
@@ -107,9 +108,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Start:
-    """How dreams begin: `kind` is one of `starts.KINDS`; `color` is ``#rrggbb``; `noise` a standard deviation in [0,
-    1]; `blur_sigma` is in pixels of the start image; `images` holds one (3, H, W) in [0, 1] per dream, if it is
-    needed."""
+    """The start images of dreams.
+
+    `kind` is one of `starts.KINDS`; `color` is ``#rrggbb``; `noise` is a standard deviation in [0, 1]; `blur_sigma` is
+    in pixels of the start image. `images` contains one image (3, H, W) in [0, 1] per dream, for the kinds that need it.
+    """
 
     kind: str = "gray"
     color: str = "#808080"
@@ -119,18 +122,20 @@ class Start:
 
 
 def shows_whole(recipe: Recipe, step: int) -> bool:
-    """Tell whether a step shows whole pictures rather than random resized crops: a share of the steps does, at even
-    distances, the same ones for every picture."""
+    """Return whether the views of a step are full images, not random resized crops.
+
+    A fraction `whole_views` of the steps use full images, at equal intervals, and the same steps for every image.
+    """
     return whole_steps(recipe, step + 1) > whole_steps(recipe, step)
 
 
 def whole_steps(recipe: Recipe, steps: int) -> int:
-    """Return how many of the first steps show whole pictures."""
+    """Return how many of the first `steps` steps use full images."""
     return steps if recipe.crop_area is None else math.floor(steps * recipe.whole_views + ROUNDING)
 
 
 def scaled(recipe: Recipe, factor: float) -> Recipe:
-    """Return the recipe with all its lengths in pixels multiplied, for pictures so much larger."""
+    """Return the recipe with all lengths in pixels multiplied by `factor`."""
     widths: dict[str, Any] = {key: _times(getattr(recipe, key), factor) for key in WIDTHS}
     return replace(recipe, **widths, **{key: round(getattr(recipe, key) * factor) for key in COUNTS})
 
@@ -144,11 +149,11 @@ def _times(value: Value, factor: float) -> Value:
 
 
 def as_recipe(parameters: Mapping[str, Any], side: int, trained_side: int | None = None) -> Recipe:
-    """Return the recipe of the dreamer that a config's parameters describe for pictures whose shorter side has
-    `side` pixels.
+    """Return the recipe for a config's parameters and images of `side` pixels.
 
-    Random resized crops are shown at the size that the network was trained at, `trained_side`, unless the parameters
-    have another.
+    `side` is the shorter side of the images: if the parameters have a ``reference_size``, lengths in pixels are scaled
+    to `side`. The views of random resized crops have the size `trained_side` that the network was trained at, unless
+    the parameters set another.
     """
     values = {key.name: parameters[key.name] for key in fields(Recipe)}
     if values["crop_area"] is not None and values["crop_output_size"] is None:

@@ -1,4 +1,4 @@
-"""Process gradients and update images: blur, clip, normalize, then an optimizer's step."""
+"""Gradient processing (blur, clip, normalize), and optimizers."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -13,10 +13,11 @@ FUSED = ("adam", "adamw")
 
 
 def blur(images: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
-    """Blur each image of (B, C, H, W) with its own Gaussian, reflected at the border.
+    """Blur each image (B, C, H, W) with its own Gaussian, with reflection padding.
 
-    Sigmas are in pixels; below 0.05 nothing is done. One separable convolution serves all images, where torchvision's
-    takes one sigma for all and is not separable: it took five to ten times as long.
+    `sigmas` are in pixels, one per image; if all are below 0.05, nothing is done. Gaussians are truncated at about 3
+    sigma. One separable convolution processes all images. torchvision's blur has one sigma for all images and is not
+    separable: it took five to ten times as long.
     """
     widest = max(sigmas)
     if widest < SMALLEST_SIGMA:
@@ -37,22 +38,28 @@ def blur(images: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
 
 @lru_cache(maxsize=16)
 def _gaussians(sigmas: tuple[float, ...], reach: int) -> torch.Tensor:
-    places = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    positions = torch.arange(-reach, reach + 1, dtype=torch.float64)
     sigma = torch.tensor(sigmas, dtype=torch.float64).clamp(min=SMALLEST_SIGMA)[:, None]
-    weights = (-0.5 * (places / sigma).square()).exp()
-    weights[places.abs() > (3 * sigma + 0.5).round()] = 0  # as far as each would reach alone
+    weights = (-0.5 * (positions / sigma).square()).exp()
+    weights[positions.abs() > (3 * sigma + 0.5).round()] = 0  # truncated at the radius for its own sigma
     return weights / weights.sum(dim=1, keepdim=True)
 
 
 def normalize(gradient: torch.Tensor, how: str) -> torch.Tensor:
-    """Divide each image's gradient, (B, ...), by its own size: ``none``, ``std``, ``mean_abs`` or ``l2``."""
+    """Divide each image's gradient (B, ...) by its magnitude.
+
+    `how` is the measure of magnitude: ``std``, ``mean_abs`` or ``l2``. ``none`` returns the gradient unchanged.
+    """
     if how == "none":
         return gradient
     return gradient / per_image(SIZES[how](gradient.flatten(1)).clamp(min=TINY), gradient)
 
 
 def clip(gradient: torch.Tensor, longest: float | None) -> torch.Tensor:
-    """Shorten each image's gradient, (B, ...), to an L2 norm of at most `longest`; None shortens nothing."""
+    """Scale each image's gradient (B, ...) to an L2 norm of at most `longest`.
+
+    None leaves gradients unchanged.
+    """
     if longest is None:
         return gradient
     lengths = SIZES["l2"](gradient.flatten(1)).clamp(min=TINY)
@@ -74,20 +81,20 @@ SIZES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def per_image(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Return one value an image, (B,), as it spreads over (B, ...)."""
+    """Return one value per image, (B,), reshaped to broadcast with (B, ...)."""
     return values.view(-1, *[1] * (like.ndim - 1))
 
 
 class GradientAscent:
-    """Add the gradient, and some of the way gone before."""
+    """Gradient ascent with momentum: v = momentum v + gradient, p = p + step_size v."""
 
     def __init__(self, momentum: float = 0.0):
-        """Take the share of the last step that is kept, in [0, 1)."""
+        """Take the momentum, in [0, 1)."""
         self.momentum = momentum
         self.velocity: torch.Tensor | None = None
 
     def __call__(self, parameters: torch.Tensor, gradient: torch.Tensor, step_size: float) -> torch.Tensor:
-        """Return the moved parameters, all of one shape."""
+        """Return the updated parameters; `gradient` has their shape."""
         if self.momentum:
             gradient = gradient if self.velocity is None else self.velocity * self.momentum + gradient
             self.velocity = gradient
@@ -95,10 +102,13 @@ class GradientAscent:
 
 
 class TorchOptimizer:
-    """Adam, AdamW or NAdam: each parameter's step is measured by its own history, so that batch mates do not meet."""
+    """Adam, AdamW or NAdam.
+
+    Their state is per parameter, so images of a batch do not affect each other.
+    """
 
     def __init__(self, kind: str, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 0.0):
-        """Take ``adam``, ``adamw`` or ``nadam`` and its options."""
+        """Take ``adam``, ``adamw`` or ``nadam``, and its options."""
         self.kind, self.options = TORCH[kind], {"betas": (beta1, beta2), "weight_decay": weight_decay}
         if kind in FUSED:
             self.options["fused"] = True  # a third of the time
@@ -106,7 +116,7 @@ class TorchOptimizer:
         self.optimizer: torch.optim.Optimizer | None = None
 
     def __call__(self, parameters: torch.Tensor, gradient: torch.Tensor, step_size: float) -> torch.Tensor:
-        """Return the moved parameters, all of one shape."""
+        """Return the updated parameters; `gradient` has their shape."""
         if self.optimizer is None or self.leaf is None:
             self.leaf = parameters.detach().clone()
             self.optimizer = self.kind([self.leaf], maximize=True, **self.options)
@@ -120,5 +130,5 @@ class TorchOptimizer:
 def make_optimizer(
     kind: str, momentum: float, beta1: float, beta2: float, weight_decay: float
 ) -> GradientAscent | TorchOptimizer:
-    """Return what moves the parameters of a dream: ``ascent``, or one of TORCH."""
+    """Return the optimizer of a dream: ``ascent``, or one of TORCH."""
     return GradientAscent(momentum) if kind == "ascent" else TorchOptimizer(kind, beta1, beta2, weight_decay)

@@ -1,8 +1,8 @@
-"""Classifiers from timm: how they are built, stored, and made ready to dream.
+"""Classifiers from timm: build them, store them, and prepare them for dreaming.
 
-A checkpoint is a folder that timm and the Hugging Face hub open: `MODEL_FILE` has the weights, and `CONFIG_FILE` tells
-timm which model they belong to.
+A checkpoint is a folder that timm and the Hugging Face hub can open: `MODEL_FILE` contains the weights, and
+`CONFIG_FILE` records for timm which model they belong to.
 """
 
 MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"
-NOT_FILES = (None, "hub", "package")  # what a run's `weights` may be instead of a file
+NOT_FILES = (None, "hub", "package")  # values of a run's `weights` that are not paths

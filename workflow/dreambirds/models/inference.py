@@ -1,4 +1,7 @@
-"""Make a classifier ready to dream: frozen, its batch norms folded into convolutions, laid out for the processor."""
+"""Prepare a classifier for dreaming.
+
+It is frozen, its batch norms are folded into convolutions, and its memory format is channels-last.
+"""
 
 import copy
 import logging
@@ -13,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from dreambirds.models.classifier import Classifier
 from dreambirds.shapes import shape_of
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-4  # of the largest logit, or of 1 if that is larger
 log = logging.getLogger(__name__)
 
 
@@ -24,11 +27,12 @@ def prepare_for_inference(
     fold: bool = True,
     seen: Collection[str] = (),
 ) -> Classifier:
-    """Return a copy for images of `size` that computes the same logits faster, and no gradient of its own.
+    """Return a frozen copy that computes the same logits faster.
 
-    `size` is the side of squares or (height, width), in pixels. With `fold`, batch norms are folded into the
-    convolutions before them; all stay where they are if that would move the logits by more than 1e-4 of their scale.
-    `seen` names modules whose outputs are looked at: a convolution that makes one of these keeps its batch norm apart.
+    Its parameters need no gradient. `size` is the side of its square images or their (height, width), in pixels. With
+    `fold`, batch norms are folded into the convolutions before them; none is folded if that would change the logits by
+    more than 1e-4 of their scale. `seen` names the modules whose outputs are recorded: a convolution that computes one
+    of these keeps its batch norm.
     """
     frozen = copy.deepcopy(classifier).eval()
     if fold:
@@ -36,53 +40,57 @@ def prepare_for_inference(
     return frozen.to(device, memory_format=torch.channels_last).requires_grad_(False)
 
 
-def _folded(classifier: Classifier, shape: tuple[int, int], seen: set[str]) -> nn.Module:
+def _folded(classifier: Classifier, shape: tuple[int, int], hooked: set[str]) -> nn.Module:
     probe = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(0))
     normalized = (probe - classifier.mean) / classifier.std
     network = copy.deepcopy(classifier.network)
     with torch.no_grad():
-        pairs, expected = _pairs(network, normalized, seen)
+        pairs, expected = _pairs(network, normalized, hooked)
         names = {module: name for name, module in network.named_modules()}
         for conv, norm in pairs:
             _replace(network, names[conv], fuse_conv_bn_eval(conv, norm))
-            _replace(network, names[norm], _what_remains(norm))
-        got = network(normalized)
-    if (expected - got).abs().max() > TOLERANCE * expected.abs().max().clamp(min=1):
-        log.info("batch norms stay apart: folding them would change the logits")
+            _replace(network, names[norm], _without_normalization(norm))
+        folded = network(normalized)
+    if (expected - folded).abs().max() > TOLERANCE * expected.abs().max().clamp(min=1):
+        log.info("batch norms are not folded: folding would change the logits")
         return classifier.network
     return network
 
 
 def _pairs(
-    network: nn.Module, images: torch.Tensor, seen: set[str]
+    network: nn.Module, images: torch.Tensor, hooked: set[str]
 ) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], torch.Tensor]:
-    """Return each convolution with the batch norm that took its output, found by running the network, and the logits.
+    """Return the pairs of a convolution and its batch norm, and the logits (B, C).
 
-    No graph is traced, so that any model will do. That nothing else took the output shows in the folded logits. An
-    output that is looked at, under the convolution's name or that of a block that ends in it, makes no pair.
+    The batch norm's input is the convolution's output. Pairs are found by a forward pass with hooks. No graph is
+    traced, so this works for any model. If something else uses a convolution's output too, the caller notices it in the
+    logits after folding. A convolution is excluded if its output is recorded, under its own name or that of a block
+    that ends in it.
     """
-    made: dict[int, tuple[nn.Module, torch.Tensor]] = {}
-    pairs: dict[nn.Module, nn.Module] = {}
-    looked_at: dict[int, torch.Tensor] = {}
+    outputs: dict[int, tuple[nn.Module, torch.Tensor]] = {}
+    pairs: dict[nn.Module, tuple[nn.Module, torch.Tensor]] = {}
+    recorded: dict[int, torch.Tensor] = {}
 
-    def note_output(module, _, output):
-        made[id(output)] = (module, output)
+    def record_convolution(module, _, output):
+        outputs[id(output)] = (module, output)
 
-    def note_input(module, inputs):
-        maker = made.get(id(inputs[0]))
-        if maker is not None:
-            pairs[module] = maker
+    def match_norm(module, inputs):
+        convolution = outputs.get(id(inputs[0]))
+        if convolution is not None:
+            pairs[module] = convolution
 
-    def note_look(_module, _inputs, output):
-        looked_at[id(output)] = output
+    def record_hooked(_module, _inputs, output):
+        recorded[id(output)] = output
 
-    hooks = [module.register_forward_hook(note_output) for module in network.modules() if type(module) is nn.Conv2d]
-    hooks += [norm.register_forward_pre_hook(note_input) for norm in _foldable(network)]
-    hooks += [network.get_submodule(name).register_forward_hook(note_look) for name in seen]
+    hooks = [
+        module.register_forward_hook(record_convolution) for module in network.modules() if type(module) is nn.Conv2d
+    ]
+    hooks += [norm.register_forward_pre_hook(match_norm) for norm in _foldable(network)]
+    hooks += [network.get_submodule(name).register_forward_hook(record_hooked) for name in hooked]
     logits = network(images)
     for hook in hooks:
         hook.remove()
-    return [(conv, norm) for norm, (conv, output) in pairs.items() if id(output) not in looked_at], logits
+    return [(conv, norm) for norm, (conv, output) in pairs.items() if id(output) not in recorded], logits
 
 
 def _foldable(network: nn.Module) -> Iterator[nn.Module]:
@@ -93,8 +101,8 @@ def _foldable(network: nn.Module) -> Iterator[nn.Module]:
     )
 
 
-def _what_remains(norm: nn.Module) -> nn.Module:
-    """Return what a batch norm did beside normalising: timm's may drop and activate too."""
+def _without_normalization(norm: nn.Module) -> nn.Module:
+    """Return the rest of a batch norm: timm's may apply dropout and an activation."""
     if type(norm) is BatchNormAct2d:
         return nn.Sequential(OrderedDict(drop=norm.drop, act=norm.act))
     return nn.Identity()

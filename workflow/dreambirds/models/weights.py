@@ -1,4 +1,4 @@
-"""Load weights into networks: from files, as tensors, and from the Hugging Face hub."""
+"""Load weights from files into networks, and limit waiting for the model hub."""
 
 import logging
 import socket
@@ -16,31 +16,37 @@ from torch import nn
 
 from dreambirds.errors import UserError, first_line, is_out_of_memory
 
-PATIENCE = 20  # seconds for an answer
+HUB_TIMEOUT = 20  # seconds
 log = logging.getLogger(__name__)
 _UNREADABLE = (OSError, EOFError, SafetensorError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
 _UNREADABLE += (AssertionError,)
 
 
 @contextmanager
-def hub_timeout(patience: float = PATIENCE) -> Iterator[None]:
-    """Give each answer of a server `patience` seconds; a hub that gives none is left alone, and its cache serves."""
-    timeout, offline = socket.getdefaulttimeout(), constants.HF_HUB_OFFLINE
-    socket.setdefaulttimeout(patience)
-    if not offline and hub_unreachable(patience):
-        log.warning("'%s' is silent for %g s; only what its cache has is used", constants.ENDPOINT, patience)
+def hub_timeout(timeout: float = HUB_TIMEOUT) -> Iterator[None]:
+    """Set the socket timeout in seconds while downloading from the Hugging Face hub.
+
+    If the hub does not respond in time, only its local cache is used.
+    """
+    previous, offline = socket.getdefaulttimeout(), constants.HF_HUB_OFFLINE
+    socket.setdefaulttimeout(timeout)
+    if not offline and hub_unreachable(timeout):
+        log.warning("no response from '%s' in %g s; using only the local cache", constants.ENDPOINT, timeout)
         constants.HF_HUB_OFFLINE = True
     try:
         yield
     finally:
-        socket.setdefaulttimeout(timeout)
+        socket.setdefaulttimeout(previous)
         constants.HF_HUB_OFFLINE = offline
 
 
-def hub_unreachable(patience: float) -> bool:
-    """Tell whether the hub takes a question and gives no answer; one that can't be reached says so at once."""
+def hub_unreachable(timeout: float) -> bool:
+    """Return whether a request to the hub times out.
+
+    Other failures, such as a refused connection, are immediate and do not count.
+    """
     try:
-        requests.head(constants.ENDPOINT, timeout=patience)
+        requests.head(constants.ENDPOINT, timeout=timeout)
     except requests.Timeout:
         return True
     except requests.RequestException:
@@ -49,19 +55,22 @@ def hub_unreachable(patience: float) -> bool:
 
 
 def load_weights(network: nn.Module, path: Path, new_head: bool = True) -> None:
-    """Give a network a file's weights, as `set_weights` does. Raises UserError if it can't be read or doesn't fit."""
+    """Load the weights of a file into a network with `set_weights`.
+
+    Raises UserError if the file cannot be read or does not fit.
+    """
     set_weights(network, read_weights(path), f"'{path}'", new_head)
 
 
 def set_weights(network: nn.Module, state: dict[str, torch.Tensor], what: str, new_head: bool = True) -> None:
-    """Give a network weights; its head begins anew where theirs has another number of classes, unless there may be no
-    `new_head`.
+    """Load weights into a network.
 
-    What the architecture's own filter in timm can adapt, such as the position embeddings of a transformer at another
-    size, is adapted. Raises UserError, which calls the weights `what`, if they don't fit.
+    With `new_head`, the head is reinitialized if its number of classes differs. Weights of another layout are adapted
+    by the architecture's filter in timm, such as the position embeddings of a transformer for another image size.
+    Raises UserError, which refers to the weights as `what`, if they do not fit.
     """
     expected = network.state_dict()
-    check_finite(state, what, "name another file")
+    check_finite(state, what, "choose another file")
     heads = tuple(f"{name}." for name in _head_names(network))
     unfit = _unfit(state, expected)
     if any(not name.startswith(heads) for name in unfit):
@@ -71,45 +80,52 @@ def set_weights(network: nn.Module, state: dict[str, torch.Tensor], what: str, n
     if wrong:
         raise UserError(f"{what} does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
     if unfit and not new_head:
-        raise UserError(f"{what} holds no last layer for {network.num_classes} classes, as many as there are labels")
+        raise UserError(
+            f"{what} has no last layer for {network.num_classes} classes, one per label; choose other weights or labels"
+        )
     replaced = {name: tensor for name, tensor in expected.items() if unfit and name.startswith(heads)}
     network.load_state_dict({**state, **replaced})
-    # what a file says in more digits may be too large for the model's
-    check_finite(network.state_dict(), what, "name another file")
-    if unfit:  # some architectures begin with a head so large that it drowns what the backbone knows
+    # a value in a file of higher precision may overflow in the model's
+    check_finite(network.state_dict(), what, "choose another file")
+    if unfit:  # the initial head of some architectures is so large that it swamps the backbone's features
         network.reset_classifier(network.num_classes)
 
 
 def check_finite(tensors: dict[str, torch.Tensor], what: str, remedy: str) -> None:
-    """Raise UserError, `what` and a remedy in it, if a number of the tensors is infinite or none."""
+    """Raise UserError if a tensor contains NaN or infinite values.
+
+    The error begins with `what` and ends with `remedy`.
+    """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise UserError(f"{what} holds numbers in '{name}' that are infinite or none; {remedy}")
+            raise UserError(f"{what} contains NaN or infinite values in '{name}'; {remedy}")
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a file in its order, by name.
+    """Return the tensors of a file by name, in the file's order.
 
-    The file is ``.safetensors``, or any other that torch loads with ``weights_only``, with its tensors at the top or
-    below ``state_dict`` or ``model``. Raises UserError if it can't be read or holds anything else.
+    The file is ``.safetensors``, or any file that torch loads with ``weights_only``, with its tensors at the top level
+    or below ``state_dict`` or ``model``. Raises UserError if it cannot be read or contains anything else.
     """
     try:
         state = load_state_dict(str(path), use_ema=False, weights_only=True)
-        wrong = [name for name, tensor in state.items() if not isinstance(tensor, torch.Tensor)]
+        others = [name for name, tensor in state.items() if not isinstance(tensor, torch.Tensor)]
     except _UNREADABLE as error:
         if is_out_of_memory(error):
             raise
-        reason = "it holds more than tensors" if "weights_only" in str(error) else first_line(error)
+        reason = "it contains more than tensors" if "weights_only" in str(error) else first_line(error)
         raise UserError(
-            f"'{path}' is not a safetensors file, nor one that torch loads without running code ({reason})"
+            f"'{path}' is neither a safetensors file nor one that torch can load without running code ({reason}); "
+            "choose another file"
         ) from error
-    if wrong or not state:
-        raise UserError(f"'{path}' holds no model's tensors" + (f" but '{wrong[0]}'" if wrong else ""))
+    if others or not state:
+        reason = f": '{others[0]}' is not a tensor" if others else ""
+        raise UserError(f"'{path}' does not contain the tensors of a model{reason}; choose another file")
     return state
 
 
 def _unfit(state: dict, expected: dict) -> set[str]:
-    """Return the names that only one side has, or that have another shape."""
+    """Return the names that only one side contains, or whose shapes differ."""
     return {name for name in state.keys() | expected.keys() if not _same_shape(state.get(name), expected.get(name))}
 
 
@@ -118,7 +134,10 @@ def _same_shape(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
 
 
 def _adapted(state: dict, network: nn.Module) -> dict:
-    """Return what the architecture's filter in timm makes of other layouts, or the state as it is if it fails."""
+    """Return weights converted by the architecture's filter in timm.
+
+    They are returned unchanged if there is no filter or it fails.
+    """
     adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     try:
         return adapt(dict(state), network) if adapt else state

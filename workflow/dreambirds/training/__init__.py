@@ -1,1 +1,1 @@
-"""Training as a chain: every kept checkpoint comes from the one before it."""
+"""Training as a chain of jobs: each checkpoint is trained from the previous one."""

@@ -11,10 +11,10 @@ from dreambirds.seeding import derive_seed, fork_rng
 
 
 def augmentation(settings: dict, shape: tuple[int, int]) -> v2.Transform:
-    """Return the transform of uint8 (3, *shape) to float32 in [0, 1], drawing from torch's global generator.
+    """Return the random transform of uint8 (3, *shape) to float32 in [0, 1].
 
-    `settings` is the config's ``augmentation``: a random crop out of a reflected border, a mirror image, and a mild
-    change of brightness, contrast and saturation.
+    `settings` is the config's ``augmentation``: a random crop of the image padded by reflection, a random horizontal
+    flip, and a small random change of brightness, contrast and saturation. It uses torch's global generator.
     """
     padding, color = min(settings["crop_padding"], min(shape) - 1), settings["color"]
     return v2.Compose(
@@ -28,36 +28,49 @@ def augmentation(settings: dict, shape: tuple[int, int]) -> v2.Transform:
 
 
 def as_float() -> v2.Transform:
-    """Return the transform of uint8 pictures to float32 in [0, 1]."""
+    """Return the transform of uint8 images to float32 in [0, 1]."""
     return v2.ToDtype(torch.float32, scale=True)
 
 
 class AugmentedDataset(Dataset):
-    """Training pictures by (epoch, number), each augmented by chance of its own: (3, H, W) in [0, 1], and target."""
+    """Augmented training images: an image (3, H, W) in [0, 1] and its target.
 
-    def __init__(self, pictures: Pictures, transform, seed: int):
-        """Take uint8 pictures and what is done to each, drawing from torch's global generator."""
-        self.pictures, self.transform, self.seed = pictures, transform, seed
+    The key is (epoch, number). The augmentation is seeded with the run's seed and the key.
+    """
+
+    def __init__(self, images: Pictures, transform, seed: int):
+        """Take uint8 images, the transform, and the run's seed.
+
+        The transform draws from torch's global generator.
+        """
+        self.images, self.transform, self.seed = images, transform, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, int]:
         epoch, number = key
-        picture, target = self.pictures[number]
+        image, target = self.images[number]
         with fork_rng("picture", self.seed, epoch, number):
-            return self.transform(picture), target
+            return self.transform(image), target
 
 
 class Order(Sampler[list[tuple[int, int]]]):
-    """The batches of some updates of an epoch, shuffled anew each epoch; a last batch of one picture is left out."""
+    """A batch sampler for a range of updates of an epoch, which can resume anywhere.
+
+    Images are shuffled differently in each epoch. A last batch of a single image is dropped, because batch norm cannot
+    compute statistics from it.
+    """
 
     def __init__(self, count: int, batch_size: int, seed: int):
-        """Take the number of pictures, of pictures an update, and the run's seed."""
+        """Take the number of images, the batch size, and the run's seed."""
         self.count, self.batch_size, self.seed = count, batch_size, seed
-        lonely = count % batch_size == 1 and count > 1  # one picture has no batch statistics
-        self.per_epoch = -(-count // batch_size) - lonely
-        self.turn(1, 0, self.per_epoch)
+        drop_last = count % batch_size == 1 and count > 1
+        self.per_epoch = -(-count // batch_size) - drop_last
+        self.set_range(1, 0, self.per_epoch)
 
-    def turn(self, epoch: int, first: int, last: int) -> None:
-        """Choose the updates from `first` to before `last`, counted from 0, of an epoch, counted from 1."""
+    def set_range(self, epoch: int, first: int, last: int) -> None:
+        """Select the updates `first` (inclusive) to `last` (exclusive) of an epoch.
+
+        Updates are counted from 0, and epochs from 1.
+        """
         self.epoch, self.first, self.last = epoch, first, last
 
     def __len__(self) -> int:
@@ -71,11 +84,11 @@ class Order(Sampler[list[tuple[int, int]]]):
             yield [(self.epoch, number) for number in batch]
 
 
-def load_training_data(pictures: Pictures, transform, run: dict, processes: int, device: torch.device) -> DataLoader:
-    """Return the loader of the training pictures; its ``batch_sampler`` is the `Order` that is told which updates."""
-    order = Order(len(pictures), run["batch_size"], run["seed"])
+def load_training_data(images: Pictures, transform, run: dict, processes: int, device: torch.device) -> DataLoader:
+    """Return the loader of the training images; its ``batch_sampler`` is an `Order`."""
+    order = Order(len(images), run["batch_size"], run["seed"])
     return DataLoader(
-        AugmentedDataset(pictures, transform, run["seed"]),
+        AugmentedDataset(images, transform, run["seed"]),
         batch_sampler=order,
         num_workers=processes,
         persistent_workers=processes > 0,
@@ -83,7 +96,7 @@ def load_training_data(pictures: Pictures, transform, run: dict, processes: int,
     )
 
 
-def load_validation(pictures: Pictures, run: dict, device: torch.device) -> DataLoader:
-    """Return the loader of the validation pictures, as they are."""
-    pictures.transform = as_float()
-    return DataLoader(pictures, run["batch_size"], pin_memory=device.type == "cuda")
+def load_validation(images: Pictures, run: dict, device: torch.device) -> DataLoader:
+    """Return the loader of the validation images, without augmentation."""
+    images.transform = as_float()
+    return DataLoader(images, run["batch_size"], pin_memory=device.type == "cuda")

@@ -1,4 +1,4 @@
-"""The training job: from one checkpoint to the next, resumable after any complete epoch."""
+"""The training job: train from one checkpoint to the next, resumable by epoch."""
 
 import logging
 import shutil
@@ -48,9 +48,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What to train: a run's name and section of the config, the prepared data set's folder, the epoch to reach, the
-    folders of the checkpoint `before` it (None: train from the beginning) and of the one `to` write, a digest of the
-    code, how many processes load images, and the section's path in the config if it is not a run's."""
+    """The inputs of a training job.
+
+    `name` and `run` are the run's name and section of the config, and `dataset` is the folder of prepared images. The
+    job trains up to `epoch`: from the checkpoint in the folder `before` (None: from the start) to the one in the folder
+    `to`. `code` is a digest of the code, and `processes` the number of loader processes. `where` is the section's path
+    in the config if it is not ``runs.<name>``.
+    """
 
     name: str
     run: dict
@@ -71,26 +75,29 @@ class TrainJob:
 def run_train_job(job: TrainJob, device: torch.device) -> None:
     """Train up to the job's epoch and write its checkpoint.
 
-    On one CPU, with the same number of threads, the weights are the same bits however the epochs are divided into jobs,
-    and whether or not a job was interrupted. Raises UserError where training diverges; the last complete epoch before
-    that is kept next to the run's checkpoints, in ``.progress``.
+    On the same CPU and with the same number of threads, the weights are bitwise identical however the epochs are split
+    into jobs, and whether or not a job was interrupted. Raises UserError if training diverges; the last complete epoch
+    before that is kept in ``.progress`` next to the run's checkpoints.
     """
     training = Training(job, device)
     try:
         training.train()
     except DivergenceError as error:
         kept = training.last_good
-        found = f"the last good checkpoint is '{kept}'" if kept else "there is no checkpoint before it"
-        raise UserError(f"{job.path}: {error}; {found}") from error
+        last_good = f"the last good checkpoint is '{kept}'" if kept else "there is no earlier checkpoint"
+        raise UserError(f"{job.path}: {error}; {last_good}") from error
     training.write(job.to, job.epoch)
     training.progress.forget()
 
 
 class Training:
-    """A training job at work: its images, its model, and the history since the checkpoint before it."""
+    """A running training job: its images, model, and history since `job.before`."""
 
     def __init__(self, job: TrainJob, device: torch.device):
-        """Load the images and the model: of the last complete epoch of an interrupted job, or of `job.before`."""
+        """Load the images and the model.
+
+        The model is that of the last complete epoch of an interrupted job, or of `job.before`, or a new one.
+        """
         self.job, run = job, job.run
         self.labels = list(read_labels(job.dataset)["label"])
         images = Pictures(job.dataset, "train")
@@ -106,8 +113,8 @@ class Training:
         self.last_good = kept or job.before
 
         torch.manual_seed(run["seed"])
-        start = self._load_model(self.last_good) if self.last_good else self._build_model()
-        classifier, self.options, self.epoch = start
+        loaded = self._load_model(self.last_good) if self.last_good else self._build_model()
+        classifier, self.options, self.epoch = loaded
         classifier = classifier.to(device, memory_format=torch.channels_last)
         counts = torch.bincount(torch.tensor(images.targets), minlength=len(self.labels))
         self.trainer = Trainer(classifier, run, counts, self.per_epoch)
@@ -124,7 +131,7 @@ class Training:
         return classifier, info.model_options, info.epoch
 
     def _build_model(self) -> tuple[Classifier, dict, int | float | None]:
-        """Return a new classifier, its options, and None: epoch 0 has not been evaluated."""
+        """Return a new classifier, its options, and None, as epoch 0 is not evaluated."""
         run, classes = self.job.run, len(self.labels)
         options = options_for(run["model"], run["model_options"], self.shape)
         with error_context(self.job.path):
@@ -133,13 +140,16 @@ class Training:
         return classifier, options, None
 
     def train(self) -> None:
-        """Train to the job's epoch, and keep each complete epoch before it. Raises DivergenceError."""
+        """Train to the job's epoch, and keep each complete epoch before it.
+
+        Raises DivergenceError if the loss, a weight or the optimizer's state becomes NaN or infinite.
+        """
         done, goal = self._updates(self.epoch or 0), self._updates(self.job.epoch)
         if self.epoch is None:
             self.log_epoch(0)
         if done == goal and self.job.epoch:
-            said = "epoch %s is the checkpoint before it: an epoch has only %d update(s)"
-            log.warning(said, self.job.epoch, self.per_epoch)
+            message = "epoch %s has the same weights as the previous checkpoint: an epoch has only %d update(s)"
+            log.warning(message, self.job.epoch, self.per_epoch)
             self.log_epoch(self.job.epoch)
         for epoch, first, last in parts(done, goal, self.per_epoch):
             began, reached = time.perf_counter(), self._updates(epoch - 1) + last
@@ -156,11 +166,14 @@ class Training:
                 log.info("%s: about %s left to epoch %s", self.job.name, left, self.job.epoch)
 
     def _updates(self, epoch: float) -> int:
-        """Return how many updates of the weights are made up to an epoch."""
+        """Return the number of updates from the start to an epoch."""
         return round(epoch * self.per_epoch)
 
     def log_epoch(self, epoch: float, metrics: RunningMetrics | None = None) -> None:
-        """Evaluate the model, and add a row to the history and a line to the log; `metrics` are those of training."""
+        """Evaluate the model, and add a row to the history and a line to the log.
+
+        `metrics` are those of training.
+        """
         validation = self.trainer.evaluate(self.validation, epoch)
         loss, accuracy = metrics.means if metrics else (None, None)
         speed, seconds = (metrics.count / metrics.seconds, metrics.seconds) if metrics else (None, 0.0)
@@ -170,11 +183,14 @@ class Training:
         trained = f"loss {loss:.3f}, " if metrics else ""
         log.info("%s epoch %s: %svalidation accuracy %.3f, %.1f s", name, epoch, trained, validation.means[1], seconds)
 
-    def write(self, folder: Path, epoch: float, facts: dict | None = None) -> None:
-        """Write a checkpoint: the optimizer's state with `facts`, the history so far, and last the model."""
+    def write(self, folder: Path, epoch: float, metadata: dict | None = None) -> None:
+        """Write a checkpoint: the optimizer's state, the history, and last the model.
+
+        `metadata` is added to that of the state.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         tensors, state = self.trainer.state()
-        save_tensors(folder / STATE_FILE, tensors, {**state, **(facts or {})})
+        save_tensors(folder / STATE_FILE, tensors, {**state, **(metadata or {})})
         history = pd.DataFrame(self.rows, columns=HISTORY)
         history["epoch"] = [str(parse_epoch(number)) for number in history["epoch"]]
         write_table(history, folder / HISTORY_FILE, float_format="%.6g")
@@ -184,20 +200,23 @@ class Training:
 
 
 class Progress:
-    """The last complete epoch of a job: a checkpoint in a folder that is the job's alone, next to the run's others."""
+    """The last complete epoch of a job: a checkpoint in the job's own folder."""
 
     def __init__(self, folder: Path, identity: str):
         """Take the folder, and the identity of the job whose epochs may be used."""
         self.folder, self.identity = folder, identity
 
     def latest(self) -> Path | None:
-        """Return the last complete epoch's checkpoint, None if there is none of this identity that can be read."""
+        """Return the checkpoint of the last complete epoch, or None.
+
+        Checkpoints of another identity, and those that cannot be read, are ignored.
+        """
         for checkpoint in sorted(self.folder.glob("epoch-*"), reverse=True):
-            if self._is_good(checkpoint):
+            if self._is_usable(checkpoint):
                 return checkpoint
         return None
 
-    def _is_good(self, checkpoint: Path) -> bool:
+    def _is_usable(self, checkpoint: Path) -> bool:
         try:
             load_tensors(checkpoint / MODEL_FILE)
             read_table(checkpoint / HISTORY_FILE)
@@ -206,9 +225,9 @@ class Progress:
             return False
 
     def keep(self, epoch: float, write: Callable[[Path, float, dict], None]) -> Path:
-        """Let ``write(folder, epoch, facts)`` write a checkpoint, put it in place of the last one, and return it.
+        """Replace the last checkpoint by one that `write` writes, and return its folder.
 
-        The facts are for its state: they identify the job.
+        `write` is called with a folder, the epoch, and the metadata that identifies the job.
         """
         new, kept = self.folder / "new", self.folder / epoch_name(epoch)
         for folder in (new, kept):
@@ -221,19 +240,20 @@ class Progress:
         return kept
 
     def forget(self) -> None:
-        """Remove it all: the job is done."""
+        """Remove the folder when the job is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _identity(job: TrainJob) -> str:
-    """Return a digest of all that decides a job's weights: facts, libraries' versions, and the contents of its inputs.
+    """Return a digest of everything that determines a job's weights.
 
-    An epoch that another job reached may be used if it is equal.
+    This includes its settings, the versions of libraries, and the contents of its inputs. A job may resume from an
+    epoch that another job reached if their digests are equal.
     """
     inputs = [job.dataset / "images.csv"]
     if job.before:
         inputs += [job.before / MODEL_FILE, job.before / STATE_FILE]
-    elif job.run["weights"] not in NOT_FILES:  # of a package's, the run's settings contain the digest
+    elif job.run["weights"] not in NOT_FILES:  # for a package, the run's settings contain the digest
         inputs.append(expand(job.run["weights"]))
     facts = {"run": job.run, "name": job.name, "epoch": job.epoch, "code": job.code}
     return digest_of([facts, *libraries("training").values(), *map(sha256_of, inputs)])

@@ -11,21 +11,26 @@ TINY = 1e-12
 
 
 def class_weights(kind: str, counts: torch.Tensor) -> torch.Tensor | None:
-    """Return a weight a class, (C,), whose mean over pictures is 1, or None where all weigh the same.
+    """Return one weight per class, (C,), with a mean over images of 1, or None.
 
-    ``balanced`` gives every class that has pictures the same sum: N / (C * n), as scikit-learn's does; others weigh 0.
+    `counts` (C,) are the numbers of images. ``none`` gives None. ``balanced`` gives each class that has images the same
+    total weight, as in scikit-learn: N / (C n) for n of N images, where C counts these classes. Other classes get 0.
     """
     if kind == "none":
         return None
-    there = counts > 0
-    return torch.where(there, counts.sum() / (there.sum() * counts.clamp(min=1)), 0.0)
+    present = counts > 0
+    return torch.where(present, counts.sum() / (present.sum() * counts.clamp(min=1)), 0.0)
 
 
 class Loss(nn.Module):
-    """The cross-entropy of each picture (B,) and their mean, from logits (B, C) and targets (B,) or shares (B, C)."""
+    """Cross-entropy with label smoothing and class weights.
+
+    It maps logits (B, C) and targets, either classes (B,) or class probabilities (B, C), to the loss of each image (B,)
+    and their mean.
+    """
 
     def __init__(self, smoothing: float, weights: torch.Tensor | None = None):
-        """Take the share of the target that all classes get, and the classes' weights."""
+        """Take the label smoothing in [0, 1] and the weights of the classes, (C,)."""
         super().__init__()
         self.smoothing = smoothing
         self.register_buffer("weights", weights)
@@ -38,44 +43,49 @@ class Loss(nn.Module):
 
 
 def make_mixup(strength: float, classes: int) -> v2.Transform | None:
-    """Return what mixes a batch and its targets, drawing from torch's global generator, or None.
+    """Return the mixup of a batch and its targets, or None if `strength` is 0.
 
-    Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018; each picture is mixed with its neighbour.
+    Each image is mixed with its neighbor in the batch, with a ratio from Beta(strength, strength): Zhang et al.,
+    *mixup: Beyond Empirical Risk Minimization* (2018). It draws from torch's global generator.
     """
     return v2.MixUp(alpha=strength, num_classes=classes) if strength else None
 
 
 def hard_targets(targets: torch.Tensor) -> torch.Tensor:
-    """Return the classes (B,) of targets, those of the largest shares where they are mixed."""
+    """Return the classes (B,) of targets (B,), or the most probable ones of (B, C)."""
     return targets.argmax(dim=1) if targets.ndim == 2 else targets
 
 
 def adversarial_length(settings: dict, epoch: float) -> float:
-    """Return the greatest length of an adversarial step after so many (fractions of) epochs, growing over its ramp."""
+    """Return the largest L2 norm of an adversarial perturbation at an epoch.
+
+    It grows linearly to ``epsilon`` over the ``warmup_epochs`` of `settings`; `epoch` may be a fraction.
+    """
     ramp = settings["warmup_epochs"]
     return settings["epsilon"] * (min(1.0, epoch / ramp) if ramp else 1.0)
 
 
 def l2_pgd_attack(
-    see: Callable, images: torch.Tensor, targets: torch.Tensor, length: float, steps: int
+    forward: Callable, images: torch.Tensor, targets: torch.Tensor, length: float, steps: int
 ) -> torch.Tensor:
-    """Return the images (B, 3, H, W) moved to where the model finds them harder, each by a random L2 distance.
+    """Return adversarial examples (B, 3, H, W) in [0, 1] of images.
 
-    `see` returns the model's logits; the model should be in eval mode. No distance is over `length`. Projected gradient
-    ascent on the loss, after Madry et al., 2018. Training on these gives gradients that people recognise: Santurkar et
-    al., Image Synthesis with a Single (Robust) Classifier, 2019.
+    Projected gradient ascent on the cross-entropy in an L2 ball (Madry et al. 2018). The radius of each image's ball is
+    uniform in [0, `length`), and each of the `steps` is 1.5 / steps of the radius, at most the radius. `forward`
+    returns the model's logits; the model should be in eval mode. Adversarial training gives gradients that people
+    recognize: Santurkar et al., *Image Synthesis with a Single (Robust) Classifier* (2019).
     """
-    reach = length * torch.rand(len(images), device=images.device, dtype=images.dtype)
+    radius = length * torch.rand(len(images), device=images.device, dtype=images.dtype)
     moved = images.detach()
     for _ in range(steps):
         moved.requires_grad_(True)
-        loss = functional.cross_entropy(see(moved), targets, reduction="sum")
+        loss = functional.cross_entropy(forward(moved), targets, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, moved)
-        change = moved.detach() - images + _of_length(gradient, reach * min(1.0, 1.5 / steps))
-        too_long = (reach / change.flatten(1).norm(dim=1).clamp(min=TINY)).clamp(max=1)
-        moved = images + change * too_long.view(-1, 1, 1, 1)
+        change = moved.detach() - images + _with_norm(gradient, radius * min(1.0, 1.5 / steps))
+        shrink = (radius / change.flatten(1).norm(dim=1).clamp(min=TINY)).clamp(max=1)
+        moved = images + change * shrink.view(-1, 1, 1, 1)
     return moved.clamp_(0, 1)
 
 
-def _of_length(vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+def _with_norm(vectors: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     return vectors * (lengths / vectors.flatten(1).norm(dim=1).clamp(min=TINY)).view(-1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""Optimiser and schedule from timm's factories, and their state as plain tensors."""
+"""Optimizers and learning-rate schedules from timm, and their state as tensors."""
 
 import timm.optim
 import torch
@@ -9,32 +9,33 @@ from torch import nn
 LOWEST_RATE = 0.01
 STEP_DECAY = 0.1
 LINEAR = 1.0
-LAST_PART = 0.2  # of `wsd` and `rsqrt`, in which they fall
+LAST_PART = 0.2  # fraction of `wsd` and `rsqrt` schedules in which the rate decays
 RATES = ("lr", "initial_lr")
 
 
 def make_optimizer(run: dict, network: nn.Module) -> torch.optim.Optimizer:
-    """Return the run's optimiser over the parameters that need a gradient."""
+    """Return the run's optimizer for the parameters that require a gradient."""
     return timm.optim.create_optimizer_v2(
         network, opt=run["optimizer"], lr=run["learning_rate"], weight_decay=run["weight_decay"]
     )
 
 
 def make_schedule(run: dict, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> Scheduler:
-    """Return the run's schedule; call ``step_update(n)`` after n updates. It never looks at the last epoch asked for.
+    """Return the run's schedule; call ``step_update(n)`` after n updates.
 
-    After `schedule_epochs` what falls stays at a hundredth of the learning rate; a step schedule drops every
-    `schedule_epochs`; all begin with a linear warm-up.
+    All schedules begin with a linear warm-up. A step schedule decays every `schedule_epochs`; decaying schedules reach
+    a hundredth of the learning rate after `schedule_epochs` and stay there. No schedule depends on the last requested
+    epoch.
     """
     name, length = run["schedule"], run["schedule_epochs"] - run["warmup_epochs"]
-    falling = max(LAST_PART, 1 / max(1, length * updates_per_epoch))  # at least the last update
-    # half an update later, since timm looks one update ahead
+    decay_share = max(LAST_PART, 1 / max(1, length * updates_per_epoch))  # at least the last update
+    # half an update later, because timm evaluates one update ahead
     milestones = [epoch + 0.5 / updates_per_epoch for epoch in run["schedule_milestones"]]
     schedule, _ = create_scheduler_v2(
         optimizer,
         sched=name,
         num_epochs=run["schedule_epochs"],
-        decay_epochs=run["schedule_epochs"] if name == "step" else falling,
+        decay_epochs=run["schedule_epochs"] if name == "step" else decay_share,
         decay_milestones=milestones,
         decay_rate=run["schedule_decay"] or (LINEAR if name == "poly" else STEP_DECAY),
         stable_timescale=max(1, run["warmup_epochs"]),
@@ -48,9 +49,10 @@ def make_schedule(run: dict, optimizer: torch.optim.Optimizer, updates_per_epoch
 
 
 def pack(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict]:
-    """Return the optimiser's state as tensors and JSON facts: ``<parameter>.<key>``, and ``group<n>.<key>``.
+    """Return the optimizer's state as tensors and JSON values, by name.
 
-    What a group itself counts, such as the steps of lamb and adan, belongs to the state; rates belong to the schedule.
+    Names are ``<parameter>.<key>`` and ``group<n>.<key>``. The state includes counters of parameter groups, such as the
+    steps of lamb and adan, but not learning rates, which the schedule sets.
     """
     owners = {str(parameter): entries for parameter, entries in optimizer.state_dict()["state"].items()}
     owners |= {f"group{number}": group for number, group in enumerate(optimizer.param_groups)}
@@ -65,7 +67,7 @@ def pack(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dic
 
 
 def unpack(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], scalars: dict) -> None:
-    """Give a fresh optimiser the state that `pack` took from another one."""
+    """Load the state that `pack` returned into a new optimizer."""
     fresh = optimizer.state_dict()["param_groups"]
     owners: dict[str, dict] = {f"group{number}": dict(group) for number, group in enumerate(fresh)}
     for name, value in {**tensors, **scalars}.items():
@@ -77,5 +79,5 @@ def unpack(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], s
     for parameter, entries in optimizer.state.items():
         for key, value in entries.items():
             if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
-                # sums run in memory's order, so the layout decides the last bits
+                # sums follow the memory layout, so it must match for the last bits to be equal
                 entries[key] = torch.empty_like(parameter, dtype=value.dtype).detach().copy_(value)

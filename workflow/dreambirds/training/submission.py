@@ -1,4 +1,4 @@
-"""A competition's submission: which class a checkpoint sees in each picture that is to be classified."""
+"""A competition's submission: the predicted class of each test image."""
 
 import csv
 import itertools
@@ -27,80 +27,81 @@ log = logging.getLogger(__name__)
 
 
 def write_submission(checkpoint: Path, dataset: dict, path: Path, device: torch.device, threads: int = 1) -> None:
-    """Write a table of `path` and `class`, the competition's number, a row a picture in the order that it asks for.
+    """Write the columns ``path`` and ``class``, with one row per test image.
 
-    `dataset` is the config's section. A picture that can't be read gets the most frequent class; how many there are
-    goes to the log. Raises UserError if none can be read, or the data set does not have the checkpoint's classes.
+    Rows are in the competition's order, and classes are its numbers. `dataset` is the section of the config. An image
+    that cannot be read gets the most frequent class; a warning in the log reports how many there are. Raises UserError
+    if none can be read, or if the data set lacks a class of the checkpoint.
     """
     classifier, info = load_checkpoint(checkpoint)
     numbers = _numbers(info.labels, dataset, checkpoint)
     names, photographs = zip(*list_tests(dataset), strict=True)
     classifier = classifier.to(device, memory_format=torch.channels_last)
-    found = classify(classifier, photographs, dataset["image_size"], threads)
-    places = fill(found, [origin(photograph) for photograph in photographs])
-    _write(path, [(name, numbers[place]) for name, place in zip(names, places, strict=True)])
-    log.info("%s: %d pictures classified", path.name, len(names))
+    predictions = classify(classifier, photographs, dataset["image_size"], threads)
+    classes = fill(predictions, [origin(photograph) for photograph in photographs])
+    _write(path, [(name, numbers[index]) for name, index in zip(names, classes, strict=True)])
+    log.info("%s: %d images classified", path.name, len(names))
 
 
 def classify(
     classifier: Classifier, photographs: Sequence[Photograph], size: int | list[int], threads: int = 1
 ) -> list[int | str]:
-    """Return each photograph's most likely class, by its place among the model's, or why it can't be read.
+    """Return the index of each photograph's top-1 class, or why it is unreadable.
 
-    Photographs are made to `size` as those of training are, by so many threads, and go to the model a batch at a time.
+    Photographs are prepared at `size` as for training, by `threads` threads, and classified in batches.
     """
-    found, pictures = [], in_order(partial(read, shape=shape_of(size)), photographs, threads)
+    predictions, images = [], in_order(partial(read, shape=shape_of(size)), photographs, threads)
     with torch.inference_mode(), tqdm(total=len(photographs), desc="classify", disable=None, leave=False) as bar:
-        while batch := list(itertools.islice(pictures, BATCH)):
-            readable = [picture for picture in batch if not isinstance(picture, str)]
-            places = iter(_most_likely(classifier, torch.stack(readable)) if readable else [])
-            found += [picture if isinstance(picture, str) else next(places) for picture in batch]
+        while batch := list(itertools.islice(images, BATCH)):
+            readable = [image for image in batch if not isinstance(image, str)]
+            classes = iter(_most_likely(classifier, torch.stack(readable)) if readable else [])
+            predictions += [image if isinstance(image, str) else next(classes) for image in batch]
             bar.update(len(batch))
-    return found
+    return predictions
 
 
 def read(photograph: Photograph, shape: tuple[int, int]) -> torch.Tensor | str:
-    """Return a photograph as uint8 (3, H, W) of a shape, or why it can't be read."""
+    """Return a photograph as uint8 (3, *shape), or why it is unreadable."""
     try:
         if photograph.problem:
             raise UnreadableError(photograph.problem)
-        with decoding_errors(origin(photograph)), open_photograph(photograph) as file, decode_image(file) as picture:
-            return to_tensor(make_image(picture, shape, box=None, margin=0)[0])
+        with decoding_errors(origin(photograph)), open_photograph(photograph) as file, decode_image(file) as decoded:
+            return to_tensor(make_image(decoded, shape, box=None, margin=0)[0])
     except UnreadableError as reason:
         return str(reason)
 
 
-def _most_likely(classifier: Classifier, pictures: torch.Tensor) -> list[int]:
-    images = as_float()(pictures).to(classifier.mean.device, memory_format=torch.channels_last)
-    return classifier(images).argmax(dim=1).tolist()
+def _most_likely(classifier: Classifier, images: torch.Tensor) -> list[int]:
+    floats = as_float()(images).to(classifier.mean.device, memory_format=torch.channels_last)
+    return classifier(floats).argmax(dim=1).tolist()
 
 
-def fill(found: list[int | str], names: list[str]) -> list[int]:
-    """Return the classes found, with the most frequent one, of several the first, wherever there is a reason instead.
+def fill(predictions: list[int | str], names: list[str]) -> list[int]:
+    """Return predicted classes, with reasons replaced by the most frequent class.
 
-    Raises UserError if there are only reasons.
+    Of several most frequent classes the first is used. Raises UserError if there are only reasons.
     """
-    counts = Counter(place for place in found if not isinstance(place, str))
-    missing = [f"{name}: {place}" for name, place in zip(names, found, strict=True) if isinstance(place, str)]
+    counts = Counter(each for each in predictions if not isinstance(each, str))
+    unreadable = [f"{name}: {each}" for name, each in zip(names, predictions, strict=True) if isinstance(each, str)]
     if not counts:
-        raise UserError(f"dataset.path: none of {len(missing)} pictures to classify can be read; {missing[0]}")
-    usual = min(counts, key=lambda place: (-counts[place], place))
-    if missing:
-        log.warning(
-            "%d of %d pictures can't be read and get the most frequent class; the first is %s",
-            *(len(missing), len(found), missing[0]),
+        raise UserError(
+            f"dataset.path: none of the {len(unreadable)} images to classify can be read; the first is {unreadable[0]}"
         )
-    return [usual if isinstance(place, str) else place for place in found]
+    most_frequent = min(counts, key=lambda index: (-counts[index], index))
+    if unreadable:
+        log.warning(
+            "%d of %d images cannot be read and get the most frequent class; the first is %s",
+            *(len(unreadable), len(predictions), unreadable[0]),
+        )
+    return [most_frequent if isinstance(each, str) else each for each in predictions]
 
 
 def _numbers(labels: list[str], dataset: dict, checkpoint: Path) -> list[str]:
-    """Return the competition's number of each of the checkpoint's classes, in their order."""
+    """Return the competition's number of each class of the checkpoint, in its order."""
     number = {label.label: label.folder for label in list_labels(dataset)}
-    strange = [label for label in labels if label not in number]
-    if strange:
-        raise UserError(
-            f"'{checkpoint}' tells '{strange[0]}' apart, which is no class of the data set now; train again"
-        )
+    missing = [label for label in labels if label not in number]
+    if missing:
+        raise UserError(f"'{checkpoint}' has the class '{missing[0]}', which the data set does not have; train again")
     return [number[label] for label in labels]
 
 

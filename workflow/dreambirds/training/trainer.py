@@ -1,4 +1,4 @@
-"""Updates of a classifier, a part of an epoch at a time, and one look at the pictures that are kept apart."""
+"""Train a classifier for a part of an epoch, and evaluate it on validation images."""
 
 import math
 import time
@@ -24,18 +24,21 @@ from dreambirds.training.loss import (
     make_mixup,
 )
 
-CHECK_EVERY = 16  # updates; each look at the loss makes a GPU wait
-SMALLEST_SCALE = 1.0  # of the loss in float16, which begins at 65536 and halves with each update that is left out
+CHECK_EVERY = 16  # updates; each check of the loss synchronizes a GPU
+SMALLEST_SCALE = 1.0  # of the loss in float16, which begins at 65536 and halves with each skipped update
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class DivergenceError(UserError):
-    """Training left the numbers."""
+    """The loss, a weight or the optimizer's state became NaN or infinite."""
 
 
 @dataclass
 class RunningMetrics:
-    """Running sums of loss and hits over pictures; the seconds that training took, and its last learning rate."""
+    """Running sums of loss and correct predictions over images.
+
+    `seconds` is the time that training took, and `rate` its last learning rate.
+    """
 
     loss: torch.Tensor | float = 0.0
     hits: torch.Tensor | int = 0
@@ -44,19 +47,22 @@ class RunningMetrics:
     rate: float = 0.0
 
     def add(self, losses: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
-        """Count one batch, without waiting for its numbers: losses (B,), logits (B, C), targets (B,)."""
+        """Add one batch, without synchronizing: losses (B,), logits (B, C), targets (B,)."""
         self.loss = self.loss + losses.sum(dtype=torch.float64)
         self.hits = self.hits + (logits.argmax(dim=1) == targets).sum()
         self.count += len(targets)
 
     @property
     def means(self) -> tuple[float, float]:
-        """Mean loss and accuracy; NaN over no pictures."""
+        """Mean loss and accuracy; NaN if there are no images."""
         return (float(self.loss) / self.count, int(self.hits) / self.count) if self.count else (math.nan, math.nan)
 
 
 def parts(done: int, goal: int, per_epoch: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (epoch from 1, first update, update before which it ends) for all updates from `done` to before `goal`."""
+    """Yield (epoch, first, last) for the updates from `done` to before `goal`.
+
+    Epochs are counted from 1; `first` is inclusive and `last` exclusive, counted from 0 in the epoch.
+    """
     while done < goal:
         epoch, first = divmod(done, per_epoch)
         last = min(per_epoch, goal - epoch * per_epoch)
@@ -65,10 +71,13 @@ def parts(done: int, goal: int, per_epoch: int) -> Iterator[tuple[int, int, int]
 
 
 class Trainer:
-    """A classifier and all that an update of its weights takes."""
+    """A classifier with its optimizer, learning-rate schedule and loss."""
 
     def __init__(self, classifier: Classifier, run: dict, counts: torch.Tensor, per_epoch: int):
-        """Take a classifier on its device, the run's section, the training pictures a class, and updates an epoch."""
+        """Take a classifier on its device and the run's section of the config.
+
+        `counts` (C,) are the numbers of training images per class; `per_epoch` is the number of updates per epoch.
+        """
         self.classifier, self.run, self.per_epoch = classifier, run, per_epoch
         self.device = classifier.mean.device
         self.dtype = resolve_dtype(run["precision"], self.device)
@@ -81,51 +90,54 @@ class Trainer:
         self.mixup = make_mixup(run["mixup"], len(counts))
 
     def compile(self, shape: tuple[int, int]) -> None:
-        """Compile the network for pictures of (height, width). Raises UserError where that can't be done."""
-        self.network = torch.compile(self.classifier)
-        self.classifier.eval()  # else the trial would move the batch norms' statistics
-        try:
-            self.see(torch.zeros(2, 3, *shape, device=self.device)).sum().backward()
-            self.optimizer.zero_grad()
-        except Exception as error:  # compilers fail in many ways
-            raise UserError(f"compile: must be false here, the compiler says: {first_line(error)}") from error
+        """Compile the network for images of (height, width).
 
-    def see(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the logits (B, C) of images (B, 3, H, W), in float32 or more."""
+        Raises UserError if the compiler fails.
+        """
+        self.network = torch.compile(self.classifier)
+        self.classifier.eval()  # otherwise the trial would change the statistics of batch norms
+        try:
+            self.forward(torch.zeros(2, 3, *shape, device=self.device)).sum().backward()
+            self.optimizer.zero_grad()
+        except Exception as error:  # compilers raise many types
+            raise UserError(f"compile: the compiler failed ({first_line(error)}); set it to false") from error
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits (B, C) of images (B, 3, H, W), at least in float32."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             logits = self.network(images)
         return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
     def train(self, loader: DataLoader, epoch: int, first: int, last: int) -> RunningMetrics:
-        """Make the updates from `first` to before `last` of an epoch, counted from 1, and return their tally.
+        """Do the updates from `first` to before `last` of an epoch; return their metrics.
 
-        Every update's chance is its own, so that it is the same whichever job makes it. Raises DivergenceError if the
-        loss or a weight is no longer a number.
+        Epochs are counted from 1. The random generators are seeded per update, so an update is the same in every job.
+        Raises DivergenceError if the loss, a weight or the optimizer's state becomes NaN or infinite.
         """
-        loader.batch_sampler.turn(epoch, first, last)
-        tally, started = RunningMetrics(), time.perf_counter()
+        loader.batch_sampler.set_range(epoch, first, last)
+        metrics, started = RunningMetrics(), time.perf_counter()
         for number, batch in enumerate(tqdm(loader, desc=f"epoch {epoch}", disable=None, leave=False), first):
             seed_update(self.device, "update", self.run["seed"], epoch, number)
             done = (epoch - 1) * self.per_epoch + number
-            self._update(*self._here(*batch), done, tally)
-            if done == 0:  # no learning rate is to blame for this loss
-                self._check_loss(tally, 0)
+            self._update(*self._to_device(*batch), done, metrics)
+            if done == 0:  # no update precedes this loss, so the learning rate is not the cause
+                self._check_loss(metrics, 0)
             elif number % CHECK_EVERY == CHECK_EVERY - 1:
-                self._check_loss(tally, epoch)
-        self._check_loss(tally, epoch)
-        self._check_weights(tally, epoch)
-        tally.seconds = time.perf_counter() - started
-        return tally
+                self._check_loss(metrics, epoch)
+        self._check_loss(metrics, epoch)
+        self._check_weights(metrics, epoch)
+        metrics.seconds = time.perf_counter() - started
+        return metrics
 
-    def _update(self, images: torch.Tensor, targets: torch.Tensor, number: int, tally: RunningMetrics) -> None:
+    def _update(self, images: torch.Tensor, targets: torch.Tensor, number: int, metrics: RunningMetrics) -> None:
         adversarial = self.run["adversarial"]
         if length := adversarial_length(adversarial, number / self.per_epoch):
             self.classifier.eval()
-            images = l2_pgd_attack(self.see, images, targets, length, adversarial["steps"])
+            images = l2_pgd_attack(self.forward, images, targets, length, adversarial["steps"])
         if self.mixup:
             images, targets = self.mixup(images, targets)
         set_training_mode(self.classifier, self.run)
-        logits = self.see(images)
+        logits = self.forward(images)
         losses, loss = self.loss(logits, targets)
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
@@ -133,71 +145,75 @@ class Trainer:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.classifier.parameters(), self.run["gradient_clip"])
         self.schedule.step_update(number)
-        tally.rate = self.optimizer.param_groups[0]["lr"]
+        metrics.rate = self.optimizer.param_groups[0]["lr"]
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        tally.add(losses.detach(), logits.detach(), hard_targets(targets))
+        metrics.add(losses.detach(), logits.detach(), hard_targets(targets))
 
     @torch.no_grad()
     def evaluate(self, loader: DataLoader, epoch: float) -> RunningMetrics:
-        """Return the tally of plain cross-entropy and hits over pictures as they are, after so many epochs.
+        """Return plain cross-entropy and accuracy on the images of a loader.
 
-        Raises DivergenceError if the loss is no number.
+        The loss has no label smoothing and no class weights. `epoch` is the number of trained epochs, for errors.
+        Raises DivergenceError if the loss is NaN or infinite.
         """
         self.classifier.eval()
-        tally = RunningMetrics(rate=self.optimizer.param_groups[0]["lr"])
+        metrics = RunningMetrics(rate=self.optimizer.param_groups[0]["lr"])
         for batch in loader:
-            images, targets = self._here(*batch)
-            logits = self.see(images)
-            tally.add(nn.functional.cross_entropy(logits, targets, reduction="none"), logits, targets)
-        self._check_loss(tally, epoch)
-        return tally
+            images, targets = self._to_device(*batch)
+            logits = self.forward(images)
+            metrics.add(nn.functional.cross_entropy(logits, targets, reduction="none"), logits, targets)
+        self._check_loss(metrics, epoch)
+        return metrics
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict]:
-        """Return what the next updates depend on beside the weights, as tensors and JSON facts."""
+        """Return the state of training besides the weights, as tensors and JSON values."""
         tensors, scalars = optim.pack(self.optimizer)
         return tensors, {"optimizer": scalars, "scaler": self.scaler.state_dict()}
 
-    def restore(self, tensors: dict[str, torch.Tensor], facts: dict) -> None:
-        """Give a fresh trainer the state of another."""
-        optim.unpack(self.optimizer, tensors, facts["optimizer"])
-        if facts["scaler"]:  # empty where the job before computed in other numbers
-            self.scaler.load_state_dict(facts["scaler"])
+    def restore(self, tensors: dict[str, torch.Tensor], metadata: dict) -> None:
+        """Load the result of `state` into a new trainer."""
+        optim.unpack(self.optimizer, tensors, metadata["optimizer"])
+        if metadata["scaler"]:  # empty if the previous job used another precision
+            self.scaler.load_state_dict(metadata["scaler"])
 
-    def _here(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _to_device(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         moved = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         return moved, targets.to(self.device, non_blocking=True)
 
-    def _check_loss(self, tally: RunningMetrics, epoch: float) -> None:
-        if not math.isfinite(tally.loss):
-            raise DivergenceError(_sentence(self, f"the loss became {float(tally.loss)}", tally, epoch))
+    def _check_loss(self, metrics: RunningMetrics, epoch: float) -> None:
+        if not math.isfinite(metrics.loss):
+            raise DivergenceError(_message(self, f"the loss became {float(metrics.loss)}", metrics, epoch))
 
-    def _check_weights(self, tally: RunningMetrics, epoch: int) -> None:
+    def _check_weights(self, metrics: RunningMetrics, epoch: int) -> None:
         if not self._are_finite(self.classifier.state_dict().values()):
-            raise DivergenceError(_sentence(self, "a weight became infinite or no number", tally, epoch))
+            raise DivergenceError(_message(self, "a weight became NaN or infinite", metrics, epoch))
         if not self._are_finite(optim.pack(self.optimizer)[0].values()):
-            raise DivergenceError(_sentence(self, "the optimiser's state became infinite or no number", tally, epoch))
+            raise DivergenceError(_message(self, "the optimizer's state became NaN or infinite", metrics, epoch))
         if self.scaler.is_enabled() and self.scaler.get_scale() < SMALLEST_SCALE:
-            what = "update after update is left out, since gradients are infinite or no number in float16,"
-            raise DivergenceError(_sentence(self, what, tally, epoch))
+            what = "updates were skipped because gradients in float16 became NaN or infinite"
+            raise DivergenceError(_message(self, what, metrics, epoch))
 
     def _are_finite(self, tensors: Iterable[torch.Tensor]) -> bool:
-        good = [tensor.isfinite().all().to(self.device) for tensor in tensors if tensor.is_floating_point()]
-        return not good or bool(torch.stack(good).all())
+        finite = [tensor.isfinite().all().to(self.device) for tensor in tensors if tensor.is_floating_point()]
+        return not finite or bool(torch.stack(finite).all())
 
 
-def _sentence(trainer: Trainer, what: str, tally: RunningMetrics, epoch: float) -> str:
-    other = ["set precision to float32"] if trainer.dtype == torch.float16 else []
+def _message(trainer: Trainer, what: str, metrics: RunningMetrics, epoch: float) -> str:
+    precision = ["set precision to float32"] if trainer.dtype == torch.float16 else []
     if epoch == 0:
-        remedy = " or ".join([*other, "name other weights, another model or model_options"])
-        return f"{what} before training has changed a weight; {remedy}"
+        remedy = " or ".join([*precision, "choose other weights, another model or other model_options"])
+        return f"{what} before the first update; {remedy}"
     remedies = [f"lower learning_rate, now {trainer.run['learning_rate']:g}"]
     remedies += [] if trainer.run["gradient_clip"] else ["set gradient_clip"]
-    return f"{what} in epoch {epoch} at learning rate {tally.rate:g}; {', or '.join(remedies + other)}"
+    return f"{what} in epoch {epoch} at learning rate {metrics.rate:g}; {', or '.join(remedies + precision)}"
 
 
 def resolve_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Return the numbers to compute in; ``auto`` is bfloat16, else float16, on a GPU, and float32 without one."""
+    """Return the dtype of a `precision`.
+
+    On a GPU ``auto`` is bfloat16 if the GPU supports it, otherwise float16; without a GPU it is float32.
+    """
     if precision != "auto":
         return DTYPES[precision]
     if device.type != "cuda":
@@ -206,7 +222,7 @@ def resolve_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def prepare_to_train(classifier: Classifier, run: dict) -> None:
-    """Set which parameters learn: all, or only those of the last layer."""
+    """Set which parameters are trained: all, or only those of the last layer."""
     if run["trainable"] == "head":
         classifier.requires_grad_(False)
         for parameter in head_parameters(classifier.network):
@@ -214,7 +230,10 @@ def prepare_to_train(classifier: Classifier, run: dict) -> None:
 
 
 def set_training_mode(classifier: Classifier, run: dict) -> None:
-    """Switch to training; batch norms keep their statistics where the run freezes them or trains the head only."""
+    """Set the training mode of a classifier.
+
+    Batch norms stay in eval mode if the run freezes them or trains only the head.
+    """
     classifier.train()
     if run["freeze_batch_norm"] or run["trainable"] == "head":
         for module in classifier.modules():
