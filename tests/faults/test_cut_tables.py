@@ -97,7 +97,7 @@ SPOILT = {
 }
 ANEW, TRAIN = "delete it, and the same command makes it again", "delete it to train that epoch again"
 DATASET = "delete the folder 'results/tiny/dataset' and run again"
-JOB = f"delete the folder '{RESULTS / Path(INDEX).parent}', and the same command makes it again"
+JOB = f"delete the folder '{RESULTS / Path(INDEX).parent}' and run the same command again"
 READ = [
     ("judged/j.csv", "measurements", ANEW),
     ("judged/j.sanity.csv", "measurements", ANEW),
