@@ -112,7 +112,7 @@ def test_the_link_restores_the_whole_view(page, plan, gallery):
 def test_a_link_that_says_nonsense_opens_all_the_same(page, plan, gallery):
     open_page(page, gallery, run="nobody", recipe="plain", label="x", epoch="soon", step=4, view="upside-down")
     until(page, lambda: page.find_element(By.CSS_SELECTOR, "figcaption b").text == BAD)
-    assert page.find_element(By.ID, "step-said").text == "5"
+    assert page.find_element(By.ID, "step-value").text == "5"
 
 
 def test_the_grid_shows_and_chooses_classes(page, plan):
@@ -150,7 +150,7 @@ def test_curves_mark_where_the_sliders_are(page, plan):
 def test_play_runs_through_the_epochs_and_stops_at_the_last(page, plan):
     button = page.find_element(By.ID, "play")
     button.click()
-    until(page, lambda: page.find_element(By.ID, "epoch-said").text == "0.25")
+    until(page, lambda: page.find_element(By.ID, "epoch-value").text == "0.25")
     assert button.text == "Stop"
     until(page, lambda: button.text == "Play")
     shows(page, plan)
@@ -193,7 +193,7 @@ def test_provenance_shows_where_the_mouse_rests_and_where_the_focus_is(page):
 def test_the_picture_and_its_recipe_are_downloaded(page, plan, gallery, tmp_path):
     place = {"behavior": "allow", "downloadPath": str(tmp_path)}
     page.execute_cdp_cmd("Browser.setDownloadBehavior", place)
-    page.find_element(By.CSS_SELECTOR, "a.picture").click()
+    page.find_element(By.CSS_SELECTOR, "a.download").click()
     page.find_element(By.CSS_SELECTOR, "a.yaml").click()
     picture = tmp_path / "first_epoch-0004_plain_class_0_step-0005.png"
     until(page, lambda: {path.name for path in tmp_path.iterdir()} == {picture.name, "plain.yaml"})
@@ -225,7 +225,7 @@ def test_all_that_can_be_used_has_a_name_and_pictures_say_what_they_are(page):
     for element in page.find_elements(By.CSS_SELECTOR, "button, select, input, a, [role=listbox], [role=option]"):
         assert element.accessible_name, element.get_attribute("outerHTML")
     dream, real = (page.find_element(By.CSS_SELECTOR, place) for place in (".under", ".real img"))
-    assert dream.get_attribute("alt") == f"{BAD}, dreamt by first under plain, epoch 4 · step 5, raw"
+    assert dream.get_attribute("alt") == f"Dream of {BAD}: run first, recipe plain, epoch 4 · step 5, raw view"
     assert BAD in real.get_attribute("alt")
     assert page.find_element(By.ID, "epoch").get_attribute("aria-valuetext") == "epoch 4"
     assert page.execute_script("return window.harmed") is None
@@ -239,7 +239,7 @@ def test_every_use_shows_its_focus(page):
         if focus.tag_name != "body":
             reached.add(focus.get_attribute("id") or focus.get_attribute("class") or focus.tag_name)
             assert focus.value_of_css_property("outline-style") == "solid", focus.get_attribute("outerHTML")
-    assert {"grid", "epoch", "step", "play", "compare", "picture", "yaml"} <= reached
+    assert {"grid", "epoch", "step", "play", "compare", "download", "yaml"} <= reached
 
 
 def test_one_run_recipe_epoch_and_step_leave_nothing_to_choose(browser, tmp_path):
@@ -300,7 +300,7 @@ def test_a_run_offers_the_recipes_and_epochs_that_it_dreams(browser, gaps):
     until(browser, lambda: link_says(browser) == {key: str(value) for key, value in (FIRST | rare).items()})
     shown = number(plan, SimpleNamespace(**FIRST | rare), "raw")
     assert f"{shown:.4g}" in browser.find_element(By.CSS_SELECTOR, "tbody").text
-    words = browser.find_element(By.CSS_SELECTOR, "a.picture").get_attribute("download")
+    words = browser.find_element(By.CSS_SELECTOR, "a.download").get_attribute("download")
     assert words == "second_epoch-0004_rare_class_0_step-0003.png" and complaints(browser) == []
 
 

@@ -157,7 +157,7 @@ def test_the_gallery_shows_the_names_as_text(study, browser, counted):
         browser.execute_script("arguments[0].click()", cell)
         assert browser.find_element(By.CSS_SELECTOR, "figcaption b").get_property("textContent") == name
         assert browser.find_element(By.CSS_SELECTOR, "img.under").get_property("alt").startswith(f"{name}, dreamt by")
-        assert browser.find_element(By.ID, "said").get_property("textContent") == name
+        assert browser.find_element(By.ID, "announcement").get_property("textContent") == name
     check_quiet(browser, page, page.parent)
     counted("hostile names carried to the gallery", len(SHOWN))
 
