@@ -11,7 +11,7 @@ from dreambirds.evaluation.contrasts import FINDINGS
 from dreambirds.figures.contrasts import column_name
 from dreambirds.gallery import findings
 from dreambirds.gallery.findings import sentence
-from tests.helpers.findings import QUESTION, asking_plan, build_finding
+from tests.helpers.findings import QUESTION, build_finding, experiment_plan
 from tests.helpers.galleries import BAD, number
 from tests.helpers.pages import Page
 
@@ -37,12 +37,12 @@ ROW |= {
 @pytest.fixture(scope="module")
 def finding(tmp_path_factory):
     """Return the folder of a finding."""
-    return build_finding(asking_plan(), tmp_path_factory.mktemp("study"))
+    return build_finding(experiment_plan(), tmp_path_factory.mktemp("study"))
 
 
 @pytest.mark.slow
 def test_the_table_holds_what_is_known(finding):
-    table, plan = findings.read_findings(finding / "finding.csv"), asking_plan()
+    table, plan = findings.read_findings(finding / "finding.csv"), experiment_plan()
     assert list(table) == ["question", *FINDINGS] and set(table["question"]) == {QUESTION}
     assert list(table["vary"]) == ["epoch", "epoch", "view", "run"]
     first, last = (
@@ -88,7 +88,7 @@ def test_a_column_is_called_by_its_value(vary, value, several, name):
 
 @pytest.mark.slow
 def test_the_title_of_a_large_montage_counts_what_it_omits(tmp_path):
-    folder = build_finding(asking_plan(names=14), tmp_path)
+    folder = build_finding(experiment_plan(names=14), tmp_path)
     with Image.open(folder / "montage.png") as image:
         assert image.text["Title"] == "Compared dreams (2 columns or classes omitted)"
     assert len(read_facts(folder / "montage.png")["labels"]) == 12

@@ -103,7 +103,7 @@ def format_number(value: float, sign: str = "-") -> str:
 def _side_name(vary: str, value: str) -> str:
     if value == CHANCE:
         return value
-    return f"the {value} {vary}" if value in ENDS else f"{vary} {value}"
+    return f"the {value} {vary}" if value in ENDS or vary == "view" else f"{vary} {value}"
 
 
 def _row(row: dict) -> dict:
