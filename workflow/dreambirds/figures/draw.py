@@ -104,7 +104,7 @@ def effects(table: pd.DataFrame, names: dict[str, str]) -> Figure:
         axis.locator_params(axis="x", nbins=4)
     axes.flat[0].set_ylim(len(order) - 0.5, -0.5)
     if omitted > 0:
-        figure.suptitle(f"{omitted} more comparisons in the table", fontsize=9, color=GRAY)
+        figure.suptitle(f"{omitted} more rows in the table", fontsize=9, color=GRAY)
     return figure
 
 
