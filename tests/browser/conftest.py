@@ -1,4 +1,4 @@
-"""The browser of these tests is as new for each of them."""
+"""The browser of these tests, with its emulation settings reset after each test."""
 
 import pytest
 
@@ -9,7 +9,7 @@ __all__ = ["browser"]
 
 @pytest.fixture(autouse=True)
 def plain_browser(request):
-    """Undo the theme and the size that a test has set."""
+    """Reset the theme and the window size after each test."""
     yield
     if "browser" in request.fixturenames:
         driver = request.getfixturevalue("browser")

@@ -1,4 +1,4 @@
-"""The pages of comparisons, opened in a browser: light and dark, wide and narrow."""
+"""The comparison pages in a browser: light and dark theme, wide and narrow window."""
 
 import json
 
@@ -10,14 +10,14 @@ from selenium.webdriver.common.by import By
 from dreambirds.evaluation.columns import DREAMS, RUNS
 from dreambirds.gallery import compare
 from dreambirds.gallery.comparison import read_study
-from tests.helpers.browsing import check_readable, picture_widths
+from tests.helpers.browsing import check_readable, image_widths
 
 BAD = '<script>window.harmed = 1</script> "jay" & <img src=x onerror="window.harmed = 1">'
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """Return the page of one study, and that of two."""
+    """Return the page of one study, and the page that compares two."""
     root = tmp_path_factory.mktemp("results")
     studies = [write(root / name, value) for name, value in (("first", 0.2), ("second", 0.6))]
     compare.write_overview(root / "first", root / "first" / "compare.html")
@@ -25,12 +25,13 @@ def pages(tmp_path_factory):
 
 
 def write(folder, value: float):
-    """Write a study of two recipes and six classes, one with a hostile name, and return it as it is read."""
+    """Write a study with two recipes and six classes with hostile names, read it, and return it."""
     rows = []
     for recipe in ("plain", "other"):
-        for place in range(6):
-            path = f"dreams/{recipe}-{place}.png"
-            row = {"run": "scratch", "epoch": 4, "recipe": recipe, "label": f"l{place}", "class_name": f"{place} {BAD}"}
+        for number in range(6):
+            path = f"dreams/{recipe}-{number}.png"
+            row = {"run": "scratch", "epoch": 4, "recipe": recipe}
+            row |= {"label": f"l{number}", "class_name": f"{number} {BAD}"}
             row |= {
                 "step": 5,
                 "dreamer_probability": value,
@@ -52,14 +53,14 @@ def write(folder, value: float):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1300])
 @pytest.mark.parametrize("which", [0, 1])
-def test_the_pages_are_readable_in_any_light_and_width(browser, pages, which, width, theme):
+def test_the_pages_are_readable_in_both_themes_and_widths(browser, pages, which, width, theme):
     check_readable(browser, pages[which].as_uri(), theme, width)
 
 
-def test_pictures_lie_side_by_side_and_names_do_no_harm(browser, pages):
+def test_dreams_are_side_by_side_and_names_are_escaped(browser, pages):
     browser.get(pages[1].as_uri())
     first, second = browser.find_elements(By.CSS_SELECTOR, ".pairs li:first-child img")
     assert first.rect["y"] == second.rect["y"] and first.rect["x"] < second.rect["x"]
-    assert picture_widths(browser) == [8] * 24
+    assert image_widths(browser) == [8] * 24
     assert BAD in browser.find_element(By.CSS_SELECTOR, ".pairs h3").text
     assert browser.execute_script("return window.harmed") is None

@@ -94,25 +94,25 @@ DAMAGES = {
     "a character less": lambda content: content[:-1],
     "nothing left": lambda content: b"",
 }
-ANEW, TRAIN = "delete it and run the same command again to rebuild it", "delete it to train that epoch again"
+REBUILD, TRAIN = "delete it and run the same command again to rebuild it", "delete it to train that epoch again"
 DATASET = "delete the folder 'results/tiny/dataset' and run the same command again to rebuild it"
-JOB = f"delete the folder '{RESULTS / Path(INDEX).parent}', and the same command makes it again"
+JOB = f"delete the folder '{RESULTS / Path(INDEX).parent}' and run the same command again to rebuild it"
 READ = [
-    ("judged/j.csv", "measurements", ANEW),
-    ("judged/j.sanity.csv", "measurements", ANEW),
-    (INDEX, "judge", ANEW),
-    (INDEX, "measurements", ANEW),
+    ("judged/j.csv", "measurements", REBUILD),
+    ("judged/j.sanity.csv", "measurements", REBUILD),
+    (INDEX, "judge", REBUILD),
+    (INDEX, "measurements", REBUILD),
     (HISTORY, "measurements", TRAIN),
     (HISTORY, "curves", TRAIN),
-    ("dreams.csv", "plots", ANEW),
-    ("runs.csv", "plots", ANEW),
+    ("dreams.csv", "plots", REBUILD),
+    ("runs.csv", "plots", REBUILD),
     (TRACE, "plots", JOB),
-    ("dreams.csv", "gallery", ANEW),
-    ("runs.csv", "gallery", ANEW),
-    ("dreams.csv", "finding", ANEW),
-    ("runs.csv", "finding", ANEW),
-    ("judges.csv", "finding", ANEW),
-    ("finding/finding.csv", "findings", ANEW),
+    ("dreams.csv", "gallery", REBUILD),
+    ("runs.csv", "gallery", REBUILD),
+    ("dreams.csv", "finding", REBUILD),
+    ("runs.csv", "finding", REBUILD),
+    ("judges.csv", "finding", REBUILD),
+    ("finding/finding.csv", "findings", REBUILD),
     ("dataset/images.csv", "overview", DATASET),
     ("dataset/labels.csv", "overview", DATASET),
     ("dataset/images.csv", "gallery", DATASET),
@@ -143,7 +143,7 @@ def test_the_workflow_reports_a_truncated_table_and_rebuilds_it_once_it_is_delet
     result = whole.snakemake(*ENDS)
     errors = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
     assert result.returncode != 0 and "Traceback" not in result.stdout, result.stdout[-3000:]
-    assert errors[0] == f"Error: '{RESULTS / name}' is truncated: its last line is incomplete; {ANEW}"
+    assert errors[0] == f"Error: '{RESULTS / name}' is truncated: its last line is incomplete; {REBUILD}"
     assert all((whole.folder / page).exists() for page in ENDS[:2])
     (whole.results / name).unlink()
     whole.run(*ENDS)
@@ -179,10 +179,10 @@ def test_a_judges_table_contains_exactly_the_classes_that_it_matches(plan, tmp_p
     write_table(table[table["label"] != "blue_jay"], path)
     assert len(read_judged(path, check, plan.dreams)) == len(table) * 2 // 3
     write_table(table, path)
-    with pytest.raises(UserError, match=rf"has {len(table)} rows, and {len(table) * 2 // 3} are asked for; {ANEW}$"):
+    with pytest.raises(UserError, match=rf"has {len(table)} rows, and {len(table) * 2 // 3} are asked for; {REBUILD}$"):
         read_judged(path, check, plan.dreams)
     write_table(pd.concat([table, table.tail(1)]), path)
-    with pytest.raises(UserError, match=rf"contains a duplicate row; {ANEW}$"):
+    with pytest.raises(UserError, match=rf"contains a duplicate row; {REBUILD}$"):
         read_judged(path, check.assign(unmatched=""), plan.dreams)
 
 
@@ -242,7 +242,7 @@ def test_a_damaged_image_is_reported(plan, name, read, how, counted):
     finally:
         path.write_bytes(good)
     assert str(error.value).startswith(f"the image '{path}' cannot be read (")
-    assert str(error.value).endswith(ANEW)
+    assert str(error.value).endswith(REBUILD)
     counted(ROW)
 
 
@@ -278,8 +278,8 @@ def test_a_truncated_image_of_a_dream_is_reported_with_its_own_remedy(plan, coun
     path = RESULTS / "dreams/scratch/epoch-0001/study/blue_jay/step-0003.png"
     good = damage(path, "half")
     try:
-        for read in (lambda: measure_saved(views, RESULTS / "dataset", "another"), lambda: decode(path, ANEW)):
-            with pytest.raises(UserError, match=rf"^the image '{path}' cannot be read \(.*\); {ANEW}$"):
+        for read in (lambda: measure_saved(views, RESULTS / "dataset", "another"), lambda: decode(path, REBUILD)):
+            with pytest.raises(UserError, match=rf"^the image '{path}' cannot be read \(.*\); {REBUILD}$"):
                 read()
     finally:
         path.write_bytes(good)

@@ -18,7 +18,7 @@ from dreambirds import cli
 from dreambirds.data.tables import read_images, read_labels, read_table
 from dreambirds.dream_job.image_files import KEY, read_facts
 from tests.helpers.chromium import browser
-from tests.helpers.gallery_pages import asked
+from tests.helpers.gallery_pages import requested_urls
 from tests.helpers.layouts import save_bird
 from tests.helpers.studies import ROOT, Study, tiny
 
@@ -145,7 +145,7 @@ def check_quiet(browser, path: Path, *inside: Path) -> None:
     assert browser.find_elements(By.CSS_SELECTOR, "[onerror], svg[onload]") == []
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     roots = tuple(root.as_uri() for root in (path, *inside))
-    assert [address for address in asked(browser) if not address.startswith((*roots, "data:", "blob:"))] == []
+    assert [address for address in requested_urls(browser) if not address.startswith((*roots, "data:", "blob:"))] == []
 
 
 def test_the_gallery_shows_the_names_as_text(study, browser, counted):
@@ -156,8 +156,9 @@ def test_the_gallery_shows_the_names_as_text(study, browser, counted):
     for cell, name in zip(cells, SHOWN, strict=True):
         browser.execute_script("arguments[0].click()", cell)
         assert browser.find_element(By.CSS_SELECTOR, "figcaption b").get_property("textContent") == name
-        assert browser.find_element(By.CSS_SELECTOR, "img.under").get_property("alt").startswith(f"{name}, dreamt by")
-        assert browser.find_element(By.ID, "said").get_property("textContent") == name
+        alt = browser.find_element(By.CSS_SELECTOR, "img.under").get_property("alt")
+        assert alt.startswith(f"Dream of {name}: run ")
+        assert browser.find_element(By.ID, "announcement").get_property("textContent") == name
     check_quiet(browser, page, page.parent)
     counted("hostile names carried to the gallery", len(SHOWN))
 

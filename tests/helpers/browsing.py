@@ -1,4 +1,4 @@
-"""What is asked of every page in a browser."""
+"""Checks for every page in a browser."""
 
 CONTRAST = """
 const parse = text => text.match(/[\\d.]+/g).map(Number);
@@ -14,7 +14,7 @@ return Math.min(...[...document.querySelectorAll("h1, h2, h3, p, th, td, figcapt
 
 
 def look(browser, theme: str, width: int) -> None:
-    """Set the theme that the reader prefers, and the width of the window in pixels."""
+    """Set the preferred theme, and the width of the window in pixels."""
     preferred = [{"name": "prefers-color-scheme", "value": theme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": preferred})
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
@@ -22,8 +22,10 @@ def look(browser, theme: str, width: int) -> None:
 
 
 def check_readable(browser, url: str, theme: str, width: int) -> None:
-    """Open a page in a theme and a width; it must follow the theme, have contrast, scroll in its tables only, and
-    complain of nothing."""
+    """Open a page with a theme and a window width, and check that it is readable.
+
+    It must follow the theme, have enough contrast, scroll horizontally only inside tables, and log no errors.
+    """
     look(browser, theme, width)
     browser.get(url)
     shade = browser.execute_script("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
@@ -33,8 +35,8 @@ def check_readable(browser, url: str, theme: str, width: int) -> None:
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def picture_widths(browser) -> list[int]:
-    """Return the widths of all pictures of a page, in their own pixels, once they are decoded."""
+def image_widths(browser) -> list[int]:
+    """Wait until all images of a page are decoded, and return their natural widths in pixels."""
     browser.execute_script("document.querySelectorAll('img').forEach(img => img.loading = 'eager')")
     return browser.execute_async_script(
         "const done = arguments[0], all = [...document.images];"

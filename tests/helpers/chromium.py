@@ -1,4 +1,4 @@
-"""A headless Chromium for the tests of pages; they are skipped where there is none."""
+"""A headless Chromium for the tests of pages, which are skipped if it is not installed."""
 
 import shutil
 
@@ -11,7 +11,7 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 @pytest.fixture(scope="session")
 def browser():
-    """Return a browser that keeps what pages complain of and ask for; 1280 by 900 pixels, in light colours."""
+    """Return a browser that logs console messages and requests; 1280 by 900 pixels, light theme."""
     if not (CHROMIUM and DRIVER):
         pytest.skip("Chromium and its driver (Debian's chromium and chromium-driver) are not installed")
     options = webdriver.ChromeOptions()

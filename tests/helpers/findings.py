@@ -1,4 +1,4 @@
-"""A made-up study that asks a question: six classes with hostile names, whose judge says what is known beforehand."""
+"""A synthetic study with an experiment: classes with hostile names, and known measurements."""
 
 from contextlib import chdir
 from dataclasses import replace
@@ -22,16 +22,16 @@ COMPARED = [
 ]
 
 
-def asking_plan(names: int = 6):
-    """Return the plan of two runs, three epochs and two recipes, whose question is `QUESTION`."""
-    plan = gallery_plan(names=[f"{place} {BAD}" for place in range(names)])
-    asked = replace(plan, config={**plan.config, "experiment": {"question": QUESTION, "contrasts": []}})
-    object.__setattr__(asked, "comparisons", COMPARED)
-    return asked
+def experiment_plan(names: int = 6):
+    """Return a plan with two runs, three epochs, two recipes, `names` classes, and an experiment with `QUESTION`."""
+    plan = gallery_plan(names=[f"{number} {BAD}" for number in range(names)])
+    with_experiment = replace(plan, config={**plan.config, "experiment": {"question": QUESTION, "contrasts": []}})
+    object.__setattr__(with_experiment, "comparisons", COMPARED)
+    return with_experiment
 
 
 def build_finding(plan, root: Path) -> Path:
-    """Write the study below `root`, answer its question, and return the finding's folder."""
+    """Write the study below `root`, compute its finding, and return the finding's folder."""
     build_gallery(plan, root)
     with chdir(root):
         results = Path("results") / plan.study

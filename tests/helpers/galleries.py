@@ -1,4 +1,4 @@
-"""Galleries of made-up studies: flat pictures whose colours tell which dream they are, and numbers that do so too."""
+"""Galleries of synthetic studies: each dream is a uniform image with a unique color, and has unique measurements."""
 
 from contextlib import chdir
 from dataclasses import replace
@@ -20,7 +20,7 @@ BAD = '</script><script>window.harmed = 1</script> "jay" & <img src=x onerror="w
 SIZE = 16
 
 
-# what the second run alone dreams, at its first and last epoch, and what the first run dreams at one epoch
+# "rare" has dreams of the second run at its first and last epoch only, "once" of the first run at one epoch only
 GAPS = {
     "plain": {"steps": [1, 2, 5]},
     "rare": {"steps": [3, 7], "seed": 1, "runs": ["second"], "epochs": [0, "last"]},
@@ -29,18 +29,18 @@ GAPS = {
 
 
 def gallery_plan(epochs=(0, 0.25, 4), runs=("first", "second"), recipes=None, names=(BAD, "Bruant à gorge blanche")):
-    """Return a plan of runs that keep these epochs; the classes are called by these names for people."""
+    """Return a plan with these epochs, runs, recipes, and display names of classes."""
     dataset = {"image_size": SIZE, "labels": None}
     sections = {run: {"model": "test_resnet", "epochs": list(epochs)} for run in runs}
     recipes = recipes or {"plain": {"steps": [1, 2, 5]}, "other": {"steps": [3, 7], "seed": 1}}
     section = {"gpu": 0, "judges": {}, "dataset": dataset, "runs": sections, "dreams": {"recipes": recipes}}
     plan = make_plan({"study": "made", **section})
-    labels = [Label(f"class_{place}", name) for place, name in enumerate(names)]
+    labels = [Label(f"class_{number}", name) for number, name in enumerate(names)]
     return replace(plan, labels=labels, dreamt=labels)
 
 
 def color(plan: Plan, dream, view: str) -> tuple[int, int, int]:
-    """Return a dream's colour: red tells its class, green its epoch and recipe, blue its step, run and view."""
+    """Return a dream's color: red encodes its class, green its epoch and recipe, blue its step, run and view."""
     label, epoch = list(plan.names).index(dream.label), plan.epochs(dream.run).index(dream.epoch)
     recipe, step = list(plan.recipes).index(dream.recipe), plan.recipes[dream.recipe]["steps"].index(dream.step)
     run = list(plan.config["runs"]).index(dream.run)
@@ -48,23 +48,23 @@ def color(plan: Plan, dream, view: str) -> tuple[int, int, int]:
 
 
 def number(plan: Plan, dream, view: str) -> float:
-    """Return a probability that no other dream of the plan has."""
+    """Return a probability that is unique in the plan."""
     red, green, blue = color(plan, dream, view)
     return round((red * 65536 + green * 256 + blue) / 2**24, 6)
 
 
 def build_gallery(plan: Plan, root: Path, judged: bool = True) -> Path:
-    """Write the study below `root` and return its gallery's folder; the real photographs are white."""
+    """Write the study below `root`, and return the folder of its gallery; the dataset images are white."""
     with chdir(root):
         results = Path("results") / plan.study
-        _write_pictures(plan)
+        _write_images(plan)
         _write_tables(plan, results, judged)
         _write_dataset(plan, results / "dataset")
         write_gallery(gallery_study(plan), results, results / "dataset", results / "gallery")
     return root / results / "gallery"
 
 
-def _write_pictures(plan: Plan) -> None:
+def _write_images(plan: Plan) -> None:
     for dream in plan.dreams.itertuples():
         for view in VIEWS:
             path = picture_path(Path("results") / plan.study / "dreams", dream, view)
@@ -89,8 +89,9 @@ def _write_tables(plan: Plan, results: Path, judged: bool) -> None:
         for dream in plan.dreams.itertuples(index=False)
     ]
     pd.DataFrame(rows).reindex(columns=DREAMS).to_csv(results / "dreams.csv", index=False)
-    kept = plan.dreams[["run", "epoch"]].drop_duplicates().itertuples(index=False)
-    rows = [{"run": run, "epoch": epoch, "model": "test_resnet", "checkpoint_sha256": "1" * 64} for run, epoch in kept]
+    checkpoints = plan.dreams[["run", "epoch"]].drop_duplicates().itertuples(index=False)
+    more = {"model": "test_resnet", "checkpoint_sha256": "1" * 64}
+    rows = [{"run": run, "epoch": epoch, **more} for run, epoch in checkpoints]
     pd.DataFrame(rows).reindex(columns=RUNS).to_csv(results / "runs.csv", index=False)
 
 

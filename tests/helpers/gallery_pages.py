@@ -1,4 +1,4 @@
-"""A gallery in a browser: opening it at a link, what it shows, and what it asks for."""
+"""A gallery in a browser: opening it at a link, its displayed images, and its requests."""
 
 import io
 import json
@@ -15,56 +15,57 @@ from tests.helpers.galleries import color
 FIRST = {"run": "first", "recipe": "plain", "label": "class_0", "epoch": 4, "step": 5, "view": "raw"}
 
 
-def open_page(browser, gallery, **words) -> None:
-    """Open a gallery anew, at a link that says `words`."""
+def open_page(browser, gallery, **parameters) -> None:
+    """Reopen a gallery, at a link with these parameters."""
     browser.get("about:blank")
-    browser.get(f"{(gallery / 'index.html').as_uri()}#{'&'.join(f'{key}={value}' for key, value in words.items())}")
+    link = "&".join(f"{key}={value}" for key, value in parameters.items())
+    browser.get(f"{(gallery / 'index.html').as_uri()}#{link}")
 
 
-def asked(browser) -> list[str]:
-    """Return the addresses that the browser has asked for since the last time."""
+def requested_urls(browser) -> list[str]:
+    """Return the URLs that the browser has requested since the last call."""
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = [message["params"]["request"]["url"] for message in messages if message["method"].endswith("WillBeSent")]
     return [address for address in sent if address != "about:blank"]
 
 
-def seen(browser, pane: int = 0) -> tuple[int, int, int]:
-    """Return the colour in the middle of a pane's picture, as the screen shows it."""
+def displayed_color(browser, pane: int = 0) -> tuple[int, int, int]:
+    """Return the color of a pane's dream, from a screenshot."""
     frame = browser.find_elements(By.CSS_SELECTOR, ".frame")[pane]
-    with Image.open(io.BytesIO(frame.screenshot_as_png)) as picture:
-        return picture.convert("RGB").getpixel((picture.width // 2, picture.height // 4))
+    with Image.open(io.BytesIO(frame.screenshot_as_png)) as image:
+        return image.convert("RGB").getpixel((image.width // 2, image.height // 4))
 
 
-def wanted(plan, **words) -> tuple[int, int, int]:
-    """Return the colour of the dream that is `FIRST` but for `words`."""
-    words = FIRST | words
-    return color(plan, SimpleNamespace(**words), words["view"])
+def expected_color(plan, **changes) -> tuple[int, int, int]:
+    """Return the color of the dream `FIRST` with some changes."""
+    dream = FIRST | changes
+    return color(plan, SimpleNamespace(**dream), dream["view"])
 
 
-def shows(browser, plan, pane: int = 0, **words) -> None:
-    """Wait until a pane's picture has the colour of a dream."""
-    expected = wanted(plan, **words)
-    until(browser, lambda: seen(browser, pane) == expected, f"{expected} in pane {pane}")
+def shows(browser, plan, pane: int = 0, **changes) -> None:
+    """Wait until a pane has the color of the dream `FIRST` with some changes."""
+    expected = expected_color(plan, **changes)
+    until(browser, lambda: displayed_color(browser, pane) == expected, f"{expected} in pane {pane}")
 
 
-def until(browser, what, why: str = "") -> None:
-    """Wait until something holds."""
-    WebDriverWait(browser, 5, poll_frequency=0.05).until(lambda _: what(), why)
+def until(browser, condition, message: str = "") -> None:
+    """Wait until a condition is true, for at most five seconds."""
+    WebDriverWait(browser, 5, poll_frequency=0.05).until(lambda _: condition(), message)
 
 
 def press(browser, *keys: str) -> None:
-    """Press keys, wherever the focus is."""
+    """Press keys in the focused element."""
     ActionChains(browser).send_keys(*keys).perform()
 
 
-def link_says(browser) -> dict[str, str]:
-    """Return what the link says of the view."""
+def link_parameters(browser) -> dict[str, str]:
+    """Return the parameters in the page's link."""
     pairs = browser.current_url.partition("#")[2].split("&")
     return dict(pair.split("=") for pair in pairs)
 
 
 def slide(browser, name: str, value: float) -> None:
-    """Drag a slider to a place between kept pictures, without letting it go."""
+    """Drag a slider to a position, which may be fractional, without releasing it."""
     browser.execute_script(
         "const slider = document.getElementById(arguments[0]); slider.value = arguments[1];"
         "slider.dispatchEvent(new Event('input', {bubbles: true}))",
@@ -74,14 +75,14 @@ def slide(browser, name: str, value: float) -> None:
 
 
 def colors(element) -> set[tuple[int, int, int]]:
-    """Return the colours of an element, from its top to its bottom and from its left to its right."""
-    with Image.open(io.BytesIO(element.screenshot_as_png)) as picture:
-        (width, height), picture = picture.size, picture.convert("RGB")
-    lengthwise = {picture.getpixel((width // 2, row)) for row in range(2, height - 2)}
-    return lengthwise | {picture.getpixel((column, height // 2)) for column in range(2, width - 2)}
+    """Return the colors along the vertical and the horizontal center line of an element."""
+    with Image.open(io.BytesIO(element.screenshot_as_png)) as image:
+        (width, height), image = image.size, image.convert("RGB")
+    vertical = {image.getpixel((width // 2, row)) for row in range(2, height - 2)}
+    return vertical | {image.getpixel((column, height // 2)) for column in range(2, width - 2)}
 
 
 def sheets(browser) -> set[str]:
-    """Return the sheets that the browser has asked for since the last time, once it rests."""
+    """Wait half a second, and return the sheets that the browser has requested since the last call."""
     time.sleep(0.5)
-    return {address.partition("/sheets/")[2] for address in asked(browser) if "/sheets/" in address}
+    return {url.partition("/sheets/")[2] for url in requested_urls(browser) if "/sheets/" in url}

@@ -1,25 +1,25 @@
-"""Pages, read without a browser."""
+"""Parsing of HTML pages without a browser."""
 
 from html.parser import HTMLParser
 
 
 class Page(HTMLParser):
-    """What a page holds: its elements with their attributes, and its text."""
+    """The content of a page: its elements with their attributes, and its text."""
 
     def __init__(self, path):
-        """Read the page."""
+        """Parse the page at `path`."""
         super().__init__()
         self.elements, self.text = [], ""
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
-        """Take down an element."""
+        """Record an element."""
         self.elements.append((tag, dict(attributes)))
 
     def handle_data(self, data):
-        """Take down text."""
+        """Record text."""
         self.text += data
 
     def all(self, tag) -> list[dict]:
-        """Return the attributes of all elements of a kind."""
+        """Return the attributes of all elements with a tag."""
         return [attributes for name, attributes in self.elements if name == tag]

@@ -1,10 +1,10 @@
-"""Sections of a config, with all defaults."""
+"""Config sections with all defaults."""
 
 from dreambirds.config.load import check
 
 
 def section(**changes) -> dict:
-    """Return a run's section with all defaults, for a tiny model."""
+    """Return the config section of a run of a tiny model, with all defaults and some changes."""
     config = {"runs": {"a": {"model": "test_resnet", "batch_size": 8, **changes}}, "dreams": {"recipes": {"a": {}}}}
     check(config, "config")
     return config["runs"]["a"]

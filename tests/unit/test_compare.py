@@ -1,4 +1,4 @@
-"""Runs and recipes in a table, and two studies against each other: by hand-made tables whose answers are known."""
+"""The comparison of runs and recipes, and of two studies, on hand-made tables with known results."""
 
 import io
 import re
@@ -30,8 +30,8 @@ NAMES = {"bee": '<script>alert("bee")</script>'}
 
 
 def dream(run, epoch, recipe, label, step, **more) -> dict:
-    """Return a row of dreams.csv; what is not told is empty."""
-    picture = f"dreams/{run}/{epoch}/{recipe}/{label}-{step}"
+    """Return a row of dreams.csv; other columns than the given ones are empty."""
+    image = f"dreams/{run}/{epoch}/{recipe}/{label}-{step}"
     row = {
         "run": run,
         "epoch": epoch,
@@ -40,12 +40,12 @@ def dream(run, epoch, recipe, label, step, **more) -> dict:
         "class_name": NAMES.get(label, label),
         "step": step,
     }
-    row |= {"judge": "judge", "image_path": f"{picture}.png", "image_path_rescaled": f"{picture}-rescaled.png"}
+    row |= {"judge": "judge", "image_path": f"{image}.png", "image_path_rescaled": f"{image}-rescaled.png"}
     return row | {"objective": "logit", "seed": 0, "blur_sigma": 0.5} | more
 
 
 def write(folder, dreams: list[dict], **of_runs):
-    """Write a study's tables, and return the study as it is read."""
+    """Write a study's tables, read them, and return the study."""
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(dreams).reindex(columns=DREAMS)
     table.to_csv(folder / "dreams.csv", index=False)
@@ -57,7 +57,7 @@ def write(folder, dreams: list[dict], **of_runs):
 
 
 def grid(value=lambda **_: {}, runs=("scratch",), epochs=(0, 4), recipes=("a",), labels=LABELS, steps=(5, 10)):
-    """Return a dream for every combination, with what `value` says of it."""
+    """Return one dream per combination, with the columns that `value` returns for it."""
     return [
         dream(run, epoch, recipe, label, step, **value(run=run, epoch=epoch, recipe=recipe, label=label, step=step))
         for run in runs
@@ -70,26 +70,26 @@ def grid(value=lambda **_: {}, runs=("scratch",), epochs=(0, 4), recipes=("a",),
 
 @pytest.fixture
 def study(tmp_path):
-    """Return a study of two runs, two recipes of different last steps, and two classes."""
+    """Return a study with two runs, two recipes with different last steps, and two classes."""
 
     def value(run, epoch, recipe, label, step):
-        told = {"judge_probability": step / 100 + (label == "bee") / 10, "seconds": epoch + step}
-        return told | {"blur_sigma": {"a": 10, "b": 9}[recipe], "feature_ratio": 2 - (run == "late")}
+        measured = {"judge_probability": step / 100 + (label == "bee") / 10, "seconds": epoch + step}
+        return measured | {"blur_sigma": {"a": 10, "b": 9}[recipe], "feature_ratio": 2 - (run == "late")}
 
     rows = grid(value, runs=("scratch", "late"), epochs=(0, 0.25), recipes=("a", "b"), labels=LABELS[:2])
     rows = [row for row in rows if not (row["recipe"] == "b" and row["step"] == 10)]
     return write(tmp_path / "results" / "one", rows, validation_accuracy=0.5)
 
 
-def shown(*tables, width=200) -> str:
-    """Return tables as a terminal shows them."""
+def printed(*tables, width=200) -> str:
+    """Return the terminal output of tables."""
     console = Console(file=io.StringIO(), width=width)
     for table in tables:
         console.print(table)
     return console.file.getvalue()
 
 
-def test_the_summary_has_a_row_a_run_epoch_and_recipe_with_means_at_the_last_step(study):
+def test_the_summary_has_one_row_per_run_epoch_and_recipe_with_means_at_the_last_step(study):
     table = summary(study)
     assert varying(study) == ["blur_sigma"]
     assert list(table["run"]) == ["scratch"] * 4 + ["late"] * 4, "grouped by run, in the study's order"
@@ -109,39 +109,39 @@ def test_of_studies_with_gaps_the_dreams_that_both_have_are_paired(tmp_path):
 
 def test_rows_sort_within_their_run_the_best_first(study):
     assert list(summary(study, "judge_probability")["recipe"]) == ["a", "a", "b", "b"] * 2
-    assert list(summary(study, "seconds")["seconds"])[:4] == [5, 5.25, 10, 10.25], "of seconds, few are good"
-    assert list(summary(study, "blur_sigma")["blur_sigma"])[:4] == ["10", "10", "9", "9"], "numbers, not words"
-    with pytest.raises(UserError, match=r"--sort: there is no column 'judge_probabilty'; did you mean 'judge_prob"):
+    assert list(summary(study, "seconds")["seconds"])[:4] == [5, 5.25, 10, 10.25], "fewer seconds are better"
+    assert list(summary(study, "blur_sigma")["blur_sigma"])[:4] == ["10", "10", "9", "9"], "sorted as numbers"
+    with pytest.raises(UserError, match=r"--sort: unknown column 'judge_probabilty'; did you mean 'judge_prob"):
         summary(study, "judge_probabilty")
 
 
-def test_the_best_values_are_marked_by_what_good_means(study):
+def test_the_best_values_are_the_lowest_or_the_highest_depending_on_the_metric(study):
     marked = best(summary(study))
-    assert list(marked["feature_ratio"]) == [False] * 4 + [True] * 4, "small is good, and ties share the mark"
+    assert list(marked["feature_ratio"]) == [False] * 4 + [True] * 4, "lower is better, and ties are all marked"
     assert list(marked["judge_probability"]) == [True, False] * 4
     assert list(marked["seconds"]) == [False, True, False, False] * 2
     assert not marked["spectrum_distance"].any() and not marked["dreamer_probability"].any(), (
-        "nothing measured, none best"
+        "columns without measurements have no best value"
     )
 
 
-def test_the_terminal_shows_one_table_and_two_where_that_is_too_wide(study):
-    wide = shown(*compare.overview(study, summary(study), 200))
+def test_the_terminal_shows_one_table_or_two_if_that_is_too_wide(study):
+    wide = printed(*compare.overview(study, summary(study), 200))
     assert wide.count("blur_sigma") == 1 and wide.count("recipe's last step") == 1 and "0.150*" in wide
     assert re.search(r"scratch +0 .*\n +0 .*\n +0\.25 ", wide), "a run is named once"
     tables = compare.overview(study, summary(study), 80)
     assert len(tables) == 2
-    recipes, means = (shown(table) for table in tables)
+    recipes, means = (printed(table) for table in tables)
     assert "blur_sigma" in recipes and "judge's" not in recipes and "blur_sigma" not in means and "0.150*" in means
 
 
-def test_words_in_brackets_are_no_markup(tmp_path):
+def test_names_in_brackets_are_not_markup(tmp_path):
     study = write(tmp_path / "[red]", grid(recipes=("[bold]",)))
-    said = shown(*compare.overview(study, summary(study), 200))
-    assert "[bold]" in said and "[red]" in said
+    output = printed(*compare.overview(study, summary(study), 200))
+    assert "[bold]" in output and "[red]" in output
 
 
-def test_only_real_differences_of_parameters_are_told(tmp_path):
+def test_only_real_differences_of_parameters_are_listed(tmp_path):
     def ours(recipe, **_):
         return {"blur_sigma": 1, "step_size": '{"from": 1, "to": 2}' if recipe == "a" else 0.5}
 
@@ -151,20 +151,20 @@ def test_only_real_differences_of_parameters_are_told(tmp_path):
     settings = '{"batch_size": %d, "schedule": "cosine"}'
     one = write(tmp_path / "1", grid(ours, recipes=("a", "b")), settings=settings % 8)
     two = write(tmp_path / "2", grid(theirs, recipes=("a", "b", "c")), settings=settings % 16)
-    told = differences(one, two).fillna("-").to_numpy().tolist()
-    assert sorted(told) == [
+    found = differences(one, two).fillna("-").to_numpy().tolist()
+    assert sorted(found) == [
         ["recipe a", "blur_sigma", "1", "2"],
         ["recipe a", "step_size", '{"from": 1, "to": 2}', "0.5"],
-        ["recipe c", "", "-", "there"],
+        ["recipe c", "", "-", "present"],
         ["run scratch", "batch_size", "8", "16"],
     ]
 
 
-def test_where_no_name_is_shared_the_first_run_and_recipe_are_compared(tmp_path):
+def test_if_no_name_is_shared_the_first_run_and_recipe_are_compared(tmp_path):
     one = write(tmp_path / "1", grid(lambda **_: {"blur_sigma": 1}, recipes=("a",)))
     two = write(tmp_path / "2", grid(lambda **_: {"blur_sigma": 2}, recipes=("b",), epochs=(0, 9)))
-    told = differences(one, two).to_numpy().tolist()
-    assert told == [["run scratch", "epochs", "0, 4", "0, 9"], ["recipe a / b", "blur_sigma", "1", "2"]]
+    found = differences(one, two).to_numpy().tolist()
+    assert found == [["run scratch", "epochs", "0, 4", "0, 9"], ["recipe a / b", "blur_sigma", "1", "2"]]
     assert differences(one, one).empty
     both = pairs(one, two)
     assert set(both["recipe_1"]) == {"a"} and set(both["recipe_2"]) == {"b"} and set(both["epoch"]) == {0}
@@ -201,16 +201,18 @@ def test_effects_are_averaged_by_label_and_their_interval_is_over_labels(tmp_pat
     one = write(tmp_path / "1", grid(lambda **_: {"judge_probability": 0.2, "seconds": 2, "feature_ratio": 2}))
     rows = [row for row in grid(after) if not (row["label"] == "fox" and row["epoch"] == 4)]
     found = {effect.measure: effect for effect in effects(pairs(one, write(tmp_path / "2", rows)))}
-    told, by_label = found["judge_probability"], np.array([0.12, 0.14, 0.22, 0.16, 0.20, 0.40])
-    assert told.mean == pytest.approx(by_label.mean()) and (told.n_classes, told.n_pairs) == (6, 11)
-    assert told.first == pytest.approx(0.2) and told.second == pytest.approx(0.2 + by_label.mean())
+    effect, by_label = found["judge_probability"], np.array([0.12, 0.14, 0.22, 0.16, 0.20, 0.40])
+    assert effect.mean == pytest.approx(by_label.mean()) and (effect.n_classes, effect.n_pairs) == (6, 11)
+    assert effect.first == pytest.approx(0.2) and effect.second == pytest.approx(0.2 + by_label.mean())
     reach = 2.5706 * by_label.std(ddof=1) / np.sqrt(6)  # Student's t of 5 degrees of freedom, from a table
-    np.testing.assert_allclose([told.ci_low, told.ci_high], [told.mean - reach, told.mean + reach], atol=1e-4)
-    assert told.verdict == "better" and found["seconds"].verdict == "worse" and found["feature_ratio"].verdict == ""
-    assert set(found) == {"judge_probability", "seconds", "feature_ratio"}, "what was not measured has no effect"
+    np.testing.assert_allclose([effect.ci_low, effect.ci_high], [effect.mean - reach, effect.mean + reach], atol=1e-4)
+    assert effect.verdict == "better" and found["seconds"].verdict == "worse" and found["feature_ratio"].verdict == ""
+    assert set(found) == {"judge_probability", "seconds", "feature_ratio"}, (
+        "metrics that were not measured have no effect"
+    )
 
 
-def test_few_labels_prove_nothing(tmp_path):
+def test_few_labels_give_no_verdict(tmp_path):
     one, two = (
         write(tmp_path / str(place), grid(lambda value=place, **_: {"dreamer_probability": value}, labels=LABELS[:3]))
         for place in (0, 1)
@@ -219,7 +221,7 @@ def test_few_labels_prove_nothing(tmp_path):
     assert effect.mean == 1 and effect.n_classes == 3 and effect.verdict == ""
 
 
-def test_the_pairs_that_differ_most_are_shown_by_the_judge_or_else_by_the_model_itself(tmp_path):
+def test_the_pairs_that_differ_most_are_ranked_by_the_judge_or_else_by_the_dreamer(tmp_path):
     def value(label, **_):
         return {"dreamer_probability": LABELS.index(label) / 10}
 
@@ -232,8 +234,8 @@ def test_the_pairs_that_differ_most_are_shown_by_the_judge_or_else_by_the_model_
     assert list(chosen["label"]) == ["ant", "fox"] and by == "judge_probability"
 
 
-def whole(page: Page) -> bool:
-    """Tell whether a page needs no other file, runs nothing, and says of each header what it heads."""
+def is_self_contained(page: Page) -> bool:
+    """Return whether a page needs no other file, has no script, and gives each table header a scope."""
     links = [value for _, found in page.elements for key, value in found.items() if key in ("src", "href")]
     heads = all(found.get("scope") in ("row", "col") for found in page.all("th"))
     return not page.all("script") and heads and all(link.startswith("data:") for link in links)
@@ -242,51 +244,55 @@ def whole(page: Page) -> bool:
 def test_the_page_of_a_study_marks_the_best_and_escapes_all(study, tmp_path):
     compare.write_overview(study.folder, tmp_path / "page.html")
     page = Page(tmp_path / "page.html")
-    assert whole(page) and page.text.count("(best)") == best(summary(study)).to_numpy().sum()
+    assert is_self_contained(page) and page.text.count("(best)") == best(summary(study)).to_numpy().sum()
     assert len(page.all("tbody")) == 2 and len(page.all("tr")) == 1 + 8 and "blur_sigma" in page.text
 
 
-def test_the_page_of_two_studies_shows_pictures_side_by_side(tmp_path, monkeypatch, capsys):
+def test_the_page_of_two_studies_shows_dreams_side_by_side(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name, value in (("one", 0.1), ("two", 0.3)):
         rows = grid(lambda value=value, **_: {"dreamer_probability": value, "objective": f"<b>{value}</b>"})
         for row in rows[1:]:
-            picture = tmp_path / "results" / name / row["image_path_rescaled"]
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (4, 4), "red").save(picture)
+            image = tmp_path / "results" / name / row["image_path_rescaled"]
+            image.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (4, 4), "red").save(image)
         write(tmp_path / "results" / name, rows)
     cli.main(["compare", "results/one", "results/two"])
-    said = capsys.readouterr().out
-    assert "results/compare/one-two.html" in said and "+0.200" in said and "better" in said
+    output = capsys.readouterr().out
+    assert "results/compare/one-two.html" in output and "+0.200" in output and "better" in output
     assert [path.name for path in (tmp_path / "results/compare").iterdir()] == ["one-two.html"]
     page = Page(tmp_path / "results/compare/one-two.html")
-    assert whole(page) and not page.all("b")
-    assert len(page.all("img")) == 2 * 12 and "not there" not in page.text and NAMES["bee"] in page.text
+    assert is_self_contained(page) and not page.all("b")
+    assert len(page.all("img")) == 2 * 12 and "image is missing" not in page.text and NAMES["bee"] in page.text
     (tmp_path / "results/two/dreams/scratch/4/a/fox-10-rescaled.png").unlink()
     cli.main(["compare", "results/one", "results/two"])
     page = Page(tmp_path / "results/compare/one-two.html")
-    assert len(page.all("img")) == 2 * 12 - 1 and page.text.count("not there") == 1
+    assert len(page.all("img")) == 2 * 12 - 1 and page.text.count("image is missing") == 1
 
 
-def test_a_page_shows_some_dozens_of_pairs_at_most(tmp_path):
-    labels = [f"l{place}" for place in range(50)]
+def test_a_page_shows_at_most_36_pairs(tmp_path):
+    labels = [f"l{number}" for number in range(50)]
     one = write(tmp_path / "1", grid(lambda **_: {"dreamer_probability": 0.5}, labels=labels, epochs=(4,)))
     both = pairs(one, one)
     compare.write_two(tmp_path / "p.html", one, one, ("1", "2"), differences(one, one), effects(both), both)
     page = Page(tmp_path / "p.html")
-    assert "36 of 50 pairs" in page.text and len(page.all("figure")) == 72 and "Nothing that their tables" in page.text
+    assert "36 of 50 pairs" in page.text and len(page.all("figure")) == 72
+    assert "The tables contain no differences." in page.text
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["results/onne"], "there is no study 'results/onne'; did you mean 'results/one'? allowed: "),
-        (["nonsense"], "there is no study 'nonsense'; allowed: results/bare, results/one, results/torn"),
-        (["results/empty"], "there is no 'results/empty/dreams.csv'; run the study first"),
-        (["results/one", "results/one/"], "'results/one' is named twice; name two studies"),
+        (["results/onne"], "study 'results/onne' does not exist; did you mean 'results/one'? allowed: "),
+        (["nonsense"], "study 'nonsense' does not exist; allowed: results/bare, results/one, results/torn"),
+        (["results/empty"], "'results/empty/dreams.csv' does not exist; run the study first"),
+        (["results/one", "results/one/"], "'results/one' is given twice; pass two different studies"),
         (["results/one", "results/empty", "x"], "one or two studies can be compared, not 3"),
-        (["results/one", "results/empty", "--sort", "run"], "--sort: is for the table of one study, not for two"),
-        (["results/one", "--sort", "sed"], "--sort: there is no column 'sed'; "),
+        (
+            ["results/one", "results/empty", "--sort", "run"],
+            "--sort: applies to one study only; omit it to compare two",
+        ),
+        (["results/one", "--sort", "sed"], "--sort: unknown column 'sed'; "),
         (["results/bare"], "'results/bare/dreams.csv' has no column 'epoch'; delete it and run the study again"),
         (
             ["results/torn"],

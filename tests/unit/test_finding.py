@@ -1,4 +1,4 @@
-"""The page of an experiment, the collection of all, and that nothing in them gets out of its place."""
+"""The page of one experiment, the page of all findings, and the escaping of names in them."""
 
 import pandas as pd
 import pytest
@@ -11,7 +11,7 @@ from dreambirds.evaluation.contrasts import FINDINGS
 from dreambirds.figures.contrasts import column_name
 from dreambirds.gallery import findings
 from dreambirds.gallery.findings import sentence
-from tests.helpers.findings import QUESTION, asking_plan, build_finding
+from tests.helpers.findings import QUESTION, build_finding, experiment_plan
 from tests.helpers.galleries import BAD, number
 from tests.helpers.pages import Page
 
@@ -37,12 +37,12 @@ ROW |= {
 @pytest.fixture(scope="module")
 def finding(tmp_path_factory):
     """Return the folder of a finding."""
-    return build_finding(asking_plan(), tmp_path_factory.mktemp("study"))
+    return build_finding(experiment_plan(), tmp_path_factory.mktemp("study"))
 
 
 @pytest.mark.slow
 def test_the_table_holds_what_is_known(finding):
-    table, plan = findings.read_findings(finding / "finding.csv"), asking_plan()
+    table, plan = findings.read_findings(finding / "finding.csv"), experiment_plan()
     assert list(table) == ["question", *FINDINGS] and set(table["question"]) == {QUESTION}
     assert list(table["vary"]) == ["epoch", "epoch", "view", "run"]
     first, last = (
@@ -54,20 +54,20 @@ def test_the_table_holds_what_is_known(finding):
     assert list(table["verdict"])[1::2] == ["not measured"] * 2 and table["baseline"].iloc[3] == "chance"
 
 
-def test_the_page_needs_nothing_but_itself_and_escapes_what_it_is_told(finding):
+def test_the_page_needs_no_other_file_and_escapes_names(finding):
     page = Page(finding / "index.html")
-    asked = [value for _, found in page.elements for name, value in found.items() if name in ("src", "href")]
-    assert len(asked) == 7 and all(value.startswith(("data:image/png;", "data:,")) for value in asked)
-    assert not page.all("script") and len(page.all("img")) == 2 + 4, "effects, dreams, and four plots of the study"
+    links = [value for _, found in page.elements for name, value in found.items() if name in ("src", "href")]
+    assert len(links) == 7 and all(value.startswith(("data:image/png;", "data:,")) for value in links)
+    assert not page.all("script") and len(page.all("img")) == 2 + 4, "effects, montage, and four plots of the study"
     assert "&lt;script&gt;window.harmed" in (finding / "index.html").read_text(encoding="utf-8")
 
 
-def test_the_montage_has_a_column_a_value_and_a_real_picture(finding):
+def test_the_montage_has_one_column_per_value_and_a_dataset_image(finding):
     facts = read_facts(finding / "montage.png")
     assert facts["columns"] == ["first epoch, plain", "last epoch, plain", "raw", "second"]
     assert facts["labels"] == [f"class_{place}" for place in range(6)]
-    with Image.open(finding / "montage.png") as picture:
-        assert picture.width > 5 * 128 and picture.height > 6 * 128
+    with Image.open(finding / "montage.png") as image:
+        assert image.width > 5 * 128 and image.height > 6 * 128
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_a_column_is_called_by_its_value(vary, value, several, name):
 
 
 @pytest.mark.slow
-def test_large_experiments_say_what_the_montage_leaves_out(tmp_path):
-    folder = build_finding(asking_plan(names=14), tmp_path)
-    with Image.open(folder / "montage.png") as picture:
-        assert picture.text["Title"] == "What was compared (2 columns or classes are left out)"
+def test_the_title_of_a_large_montage_counts_what_it_omits(tmp_path):
+    folder = build_finding(experiment_plan(names=14), tmp_path)
+    with Image.open(folder / "montage.png") as image:
+        assert image.text["Title"] == "Compared dreams (2 columns or classes omitted)"
     assert len(read_facts(folder / "montage.png")["labels"]) == 12
 
 
@@ -99,15 +99,15 @@ def test_large_experiments_say_what_the_montage_leaves_out(tmp_path):
     [
         (
             {"verdict": "higher"},
-            "judge's top 1 higher",
+            "judge's top 1 is higher",
             "for epoch 8 than for the first epoch: 0.250 → 1.000, a difference of +0.750 (95 % interval 0.500 to "
-            "1.000, effect 1.620; 8 classes, 16 pairs).",
+            "1.000, d_z 1.620; 8 classes, 16 pairs).",
         ),
         (
             {"verdict": "no difference seen", "baseline": "chance", "where": "recipe a", "ci_low": -0.1},
             "judge's top 1: no difference seen",
             "between chance and epoch 8 (recipe a): 0.250 → 1.000, a difference of +0.750 (95 % interval -0.100 to "
-            "1.000, effect 1.620; 8 classes, 16 pairs).",
+            "1.000, d_z 1.620; 8 classes, 16 pairs).",
         ),
         ({"verdict": "not measured"}, "judge's top 1 was not measured", "for the first epoch and epoch 8."),
     ],
@@ -119,9 +119,9 @@ def test_a_sentence_is_made_of_its_row(row, verdict, rest):
 def write_tables(folder) -> list:
     """Write the tables of two experiments."""
     paths = []
-    for name, answer in (("one", "higher"), ("two", "no difference seen")):
+    for name, verdict in (("one", "higher"), ("two", "no difference seen")):
         paths.append(folder / f"{name}.csv")
-        rows = [{"question": f"{name}? {BAD}", **ROW, "verdict": answer}]
+        rows = [{"question": f"{name}? {BAD}", **ROW, "verdict": verdict}]
         pd.DataFrame(rows)[["question", *FINDINGS]].to_csv(paths[-1], index=False)
     return paths
 
@@ -132,15 +132,15 @@ def test_the_collection_has_every_experiment_and_links_to_its_page(tmp_path):
     assert list(table["experiment"]) == ["one", "two"] and list(table)[1:] == ["question", *FINDINGS]
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert '<a href="one.html">' in page and '<a href="two.html">' in page and BAD not in page
-    assert "Judge&#39;s top 1 higher</strong> for epoch 8" in page
+    assert "Judge&#39;s top 1 is higher</strong> for epoch 8" in page
 
 
 def test_a_table_is_printed_as_markdown(tmp_path, capsys):
     findings.write_findings("mine", write_tables(tmp_path), tmp_path / "index.html", tmp_path / "findings.csv")
     cli.main(["findings", str(tmp_path / "findings.csv")])
-    said = capsys.readouterr().out
-    assert "### `one`: one?" in said and "### `two`: two?" in said
-    assert "| epoch first → 8 | judge's top 1 | 0.250 | 1.000 | +0.750 [0.500, 1.000] | 1.620 | higher |" in said
+    output = capsys.readouterr().out
+    assert "### `one`: one?" in output and "### `two`: two?" in output
+    assert "| epoch first → 8 | judge's top 1 | 0.250 | 1.000 | +0.750 [0.500, 1.000] | 1.620 | higher |" in output
 
 
 def test_a_wrong_table_is_one_sentence(monkeypatch, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The gallery's files: sheets, pictures, what the page knows, and that nothing in it gets out of its place."""
+"""The gallery's files: sheets, images, the data of the page, escaping of names, and contrast of colors."""
 
 import base64
 import json
@@ -22,18 +22,18 @@ THEMES = {"light": ":root {", "dark": ':root[data-theme="dark"] {'}
 
 @pytest.fixture(scope="module")
 def plan():
-    """Return a plan of two runs, three epochs, two recipes of different steps, and two classes."""
+    """Return a plan with two runs, three epochs, two recipes with different steps, and two classes."""
     return gallery_plan()
 
 
 @pytest.fixture(scope="module")
 def gallery(plan, tmp_path_factory):
-    """Return the folder of its gallery."""
+    """Return the folder of the plan's gallery."""
     return build_gallery(plan, tmp_path_factory.mktemp("study"))
 
 
 def facts_of(gallery) -> dict:
-    """Return what the page knows."""
+    """Return the data of the page."""
     page = (gallery / "index.html").read_text(encoding="utf-8")
     return json.loads(re.search(r'<script type="application/json" id="facts">(.*?)</script>', page, re.DOTALL)[1])
 
@@ -44,24 +44,24 @@ def test_every_dream_lies_in_its_cell_of_its_sheet(plan, gallery, view):
         folder = gallery / "sheets" / dream.run / epoch_name(dream.epoch) / dream.recipe
         row, column = list(plan.names).index(dream.label), plan.recipes[dream.recipe]["steps"].index(dream.step)
         with Image.open(folder / f"0{VIEWS[view]}.png") as sheet:
-            seen = sheet.getpixel((16 * column + 8, 16 * row + 8))
-        assert seen == color(plan, dream, view)
+            pixel = sheet.getpixel((16 * column + 8, 16 * row + 8))
+        assert pixel == color(plan, dream, view)
 
 
 def test_a_downloaded_picture_is_the_studys_own_file(plan, gallery):
     dream = plan.dreams.iloc[-1]
-    place = f"{dream.run}/{epoch_name(dream.epoch)}/{dream.recipe}/{dream.label}/{step_name(dream.step)}-rescaled.png"
-    kept = gallery / "pictures" / "dreams" / place
-    assert kept.samefile(gallery.parent / "dreams" / place)
-    script = (gallery / "pictures" / "dreams" / place).parent.with_suffix(".js").read_text(encoding="utf-8")
-    saved = json.loads(re.fullmatch(r"arrive\((.*)\);\n", script)[1])
-    assert base64.b64decode(saved[kept.name]) == (gallery.parent / "dreams" / place).read_bytes()
+    path = f"{dream.run}/{epoch_name(dream.epoch)}/{dream.recipe}/{dream.label}/{step_name(dream.step)}-rescaled.png"
+    image = gallery / "pictures" / "dreams" / path
+    assert image.samefile(gallery.parent / "dreams" / path)
+    script = image.parent.with_suffix(".js").read_text(encoding="utf-8")
+    files = json.loads(re.fullmatch(r"receiveFiles\((.*)\);\n", script)[1])
+    assert base64.b64decode(files[image.name]) == (gallery.parent / "dreams" / path).read_bytes()
     assert len(list((gallery / "pictures" / "dreams").rglob("*.png"))) == 2 * len(plan.dreams)
     assert {path.name for path in (gallery / "pictures" / "real").iterdir()} == {f"{label}.png" for label in plan.names}
 
 
 def test_more_than_64_classes_go_on_in_the_next_sheet():
-    names = [str(place) for place in range(MOST_LABELS + 3)]
+    names = [str(number) for number in range(MOST_LABELS + 3)]
     plan = gallery_plan(epochs=[1], runs=["only"], recipes={"r": {"steps": [1]}}, names=names)
     raw = [sheet for sheet in sheets(gallery_study(plan), Path()) if "rescaled" not in sheet.name]
     assert [sheet.name for sheet in raw] == [f"sheets/only/epoch-0001/r/{part}.png" for part in (0, 1)]
@@ -76,7 +76,7 @@ def test_large_pictures_are_made_small_in_proportion_and_small_ones_stay(tmp_pat
     write_sheet([[tmp_path / "large.png"] * 2], (LARGEST, 64), tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (128, LARGEST)
-        for row in (10, 50, 90):  # a gradient stays one
+        for row in (10, 50, 90):  # the gradient is preserved
             assert sheet.getpixel((100, row))[0] == pytest.approx(255 * row / LARGEST, abs=5)
 
 
@@ -85,12 +85,12 @@ def test_the_page_knows_the_numbers_of_each_dream(plan, gallery):
     for dream in plan.dreams.itertuples():
         steps, epochs = plan.recipes[dream.recipe]["steps"], plan.epochs(dream.run)
         row = list(plan.names).index(dream.label) * len(epochs) + epochs.index(dream.epoch)
-        place = row * len(steps) + steps.index(dream.step)
+        index = row * len(steps) + steps.index(dream.step)
         values = facts["values"][f"{dream.run}/{dream.recipe}"]
-        assert values["judge_probability"][place] == pytest.approx(number(plan, dream, "raw"), rel=1e-3)
-        assert values["judge_probability_rescaled"][place] == pytest.approx(number(plan, dream, "rescaled"), rel=1e-3)
-        assert values["dreamer_probability"][place] == pytest.approx(number(plan, dream, "raw") / 2, rel=1e-3)
-        assert values["judge_prediction_rescaled"][place] == "heron"
+        assert values["judge_probability"][index] == pytest.approx(number(plan, dream, "raw"), rel=1e-3)
+        assert values["judge_probability_rescaled"][index] == pytest.approx(number(plan, dream, "rescaled"), rel=1e-3)
+        assert values["dreamer_probability"][index] == pytest.approx(number(plan, dream, "raw") / 2, rel=1e-3)
+        assert values["judge_prediction_rescaled"][index] == "heron"
 
 
 def test_the_page_begins_where_the_judge_is_surest(plan, gallery):
@@ -160,18 +160,18 @@ def test_text_stands_out_from_its_ground(gallery, theme):
     for ground in ("paper", "card"):
         for text in ("ink", "faint", "accent", "second", "third"):
             assert contrast(colors[text], colors[ground]) >= 4.5, (text, ground)
-    assert contrast(colors["paper"], colors["accent"]) >= 4.5  # a pressed button
+    assert contrast(colors["paper"], colors["accent"]) >= 4.5  # the text of a pressed button
 
 
 def contrast(one: str, other: str) -> float:
-    """Return the contrast ratio of two colours as WCAG 2.2 defines it, 1 to 21."""
+    """Return the contrast ratio of two colors, 1 to 21, as defined by WCAG 2.2."""
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
 
 def luminance(color: str) -> float:
     """Return the relative luminance of ``#rrggbb``, 0 to 1."""
-    parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    parts = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 

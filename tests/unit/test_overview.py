@@ -1,4 +1,4 @@
-"""A look at the data: counts and sizes as they are, and a page that stays readable however many classes there are."""
+"""The overview of the data set: counts, sizes, and a contact sheet that is readable for any number of classes."""
 
 import numpy as np
 import pandas as pd
@@ -8,12 +8,12 @@ from PIL import Image, ImageColor
 from dreambirds.data.tables import IMAGE_COLUMNS, read_labels
 from dreambirds.figures.overview import (
     HEAD,
-    TALLEST,
+    MAX_HEIGHT,
     Entry,
     class_table,
     contact_sheet,
     lay_out,
-    measured,
+    original_sizes,
     plot_sizes,
     spread,
     write_overview,
@@ -27,7 +27,7 @@ LONG = "Black-throated Green Hummingbird (Female or Immature Male, in Moult)"
 
 @pytest.fixture
 def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the tables of two classes, with a copy and two pictures that are left out."""
+    """Return the tables of two classes, with a duplicate and two skipped files."""
     rows = [
         ("images/a/0.png", "a", "train", "s0", "100x50", "", "", ""),
         ("images/a/1.png", "a", "train", "s0", "200x60", "", "", "images/a/0.png"),
@@ -53,7 +53,7 @@ def test_the_table_of_classes_counts_and_measures(tables):
     ]
 
 
-def test_the_look_at_a_prepared_data_set(dataset, tmp_path):
+def test_the_overview_of_a_prepared_data_set(dataset, tmp_path):
     paths = [tmp_path / name for name in ("classes.png", "sizes.png", "classes.csv")]
     write_overview(dataset, *paths)
     table = pd.read_csv(paths[2])
@@ -69,26 +69,26 @@ def test_the_look_at_a_prepared_data_set(dataset, tmp_path):
 
 @pytest.fixture(scope="module")
 def colors(tmp_path_factory):
-    """Return files of single colours, by the colour's name."""
-    folder = tmp_path_factory.mktemp("colours")
+    """Return files of a single color, by the color's name."""
+    folder = tmp_path_factory.mktemp("colors")
     for color in ("red", "lime", "blue", "black"):
         Image.new("RGB", (8, 8), color).save(folder / f"{color}.png")
     return {path.stem: path for path in folder.iterdir()}
 
 
 def find(page: Image.Image, color: str) -> tuple[int, int, int, int]:
-    """Return the box of a colour in a picture."""
+    """Return the bounding box of a color in an image."""
     return Image.fromarray(np.all(np.asarray(page) == ImageColor.getrgb(color), axis=-1)).getbbox()
 
 
 @pytest.mark.parametrize("count", [2, 8, 12, 13, 60, 61, 200, 555, 1001, 3000])
 @pytest.mark.parametrize("shape", [(64, 64), (64, 256), (256, 64)])
 def test_pages_of_any_number_of_classes_are_readable_and_no_taller_than_viewers_take(count, shape, colors):
-    names = [LONG if place % 50 == 7 else f"Bird {place}" for place in range(count)]
-    entries = [Entry(name, "40 train, 10 validate", [colors["black"]] * 40) for name in names]
+    names = [LONG if index % 50 == 7 else f"Bird {index}" for index in range(count)]
+    entries = [Entry(name, "40 train, 10 validation", [colors["black"]] * 40) for name in names]
     layout = lay_out(entries, shape)
-    tall = HEAD + -(-count // layout.columns) * layout.tall
-    assert tall <= TALLEST and layout.columns <= count
+    height = HEAD + -(-count // layout.columns) * layout.height
+    assert height <= MAX_HEIGHT and layout.columns <= count
     assert layout.examples >= 2 and max(layout.cell) >= 64 and layout.block >= 170
     assert layout.cell[0] * shape[1] == pytest.approx(layout.cell[1] * shape[0], rel=0.05)
     if count <= 600:
@@ -98,19 +98,19 @@ def test_pages_of_any_number_of_classes_are_readable_and_no_taller_than_viewers_
 
 def test_the_sheet_shows_every_class_in_order_with_its_examples_below_its_name(colors):
     entries = [Entry(LONG * 3, LONG * 9, [colors["red"], colors["black"], colors["lime"]])]
-    entries += [Entry(f"Bird {place}", "note", [colors["black"]] * 3) for place in range(13)]
+    entries += [Entry(f"Bird {index}", "note", [colors["black"]] * 3) for index in range(13)]
     entries.append(Entry("Last", "note", [colors["blue"]]))
     page, layout = contact_sheet(entries, (8, 8), "Title", "subtitle"), lay_out(entries, (8, 8))
     red, lime, blue = (find(page, color) for color in ("red", "lime", "blue"))
     for box in (red, lime, blue):
         assert (box[3] - box[1], box[2] - box[0]) == layout.cell
     assert red[1] == lime[1] and red[0] < lime[0]
-    assert blue[1] - red[1] == 14 // layout.columns * layout.tall
-    above = np.asarray(page.crop((red[0], red[1] - layout.tall + layout.cell[0], red[0] + layout.block, red[1])))
-    assert above.min() < 60, "the name is written above"
-    assert np.ptp(np.asarray(page)[HEAD - 10 : HEAD]) <= 6, "in as much room as it has"
-    beside = page.crop((red[0] + layout.block + 5, 0, red[0] + layout.block + 20, red[1])).crop((0, HEAD, 15, red[1]))
-    assert beside.getcolors() == [(15 * (red[1] - HEAD), ImageColor.getrgb(PAPER))], "and does not run into the next"
+    assert blue[1] - red[1] == 14 // layout.columns * layout.height
+    above = np.asarray(page.crop((red[0], red[1] - layout.height + layout.cell[0], red[0] + layout.block, red[1])))
+    assert above.min() < 60, "the name is above the examples"
+    assert np.ptp(np.asarray(page)[HEAD - 10 : HEAD]) <= 6, "the name does not overlap the page's head"
+    margin = page.crop((red[0] + layout.block + 5, 0, red[0] + layout.block + 20, red[1])).crop((0, HEAD, 15, red[1]))
+    assert margin.getcolors() == [(15 * (red[1] - HEAD), ImageColor.getrgb(PAPER))], "nor the next class"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 50])
@@ -124,7 +124,7 @@ def test_examples_are_spread_over_all(count):
 @pytest.mark.parametrize(("count", "shape", "high"), [(2, (64, 64), 90), (60, (64, 64), 90), (3, (32, 64), 4000)])
 def test_sizes_are_drawn_for_few_and_many_classes(count, shape, high, tmp_path, monkeypatch):
     random = np.random.default_rng(0)
-    table = pd.DataFrame({"class_name": [f"Bird {place}" for place in range(count)], "train": 5, "validation": 1})
+    table = pd.DataFrame({"class_name": [f"Bird {index}" for index in range(count)], "train": 5, "validation": 1})
     table.loc[1, "train"] = 30
     sizes = pd.DataFrame(random.integers(60, high, (500, 2)), columns=["width", "height"])
     figures = []
@@ -132,7 +132,7 @@ def test_sizes_are_drawn_for_few_and_many_classes(count, shape, high, tmp_path, 
     plot_sizes(table, sizes, shape, tmp_path / "a.png")
     counts, distribution = figures[0].axes
     bars = [patch.get_width() if count <= 40 else patch.get_height() for patch in counts.patches]
-    assert bars == [30, *[5] * (count - 1), *[1] * count], "most first, training below validating"
+    assert bars == [30, *[5] * (count - 1), *[1] * count], "in descending order, training below validation"
     assert next(text.get_text() for text in counts.get_yticklabels()) == "Bird 1" or count > 40
     drawn = {line.get_label(): line for line in distribution.lines}
     width = drawn[f"width, median {np.median(sizes['width']):g}"]
@@ -144,7 +144,7 @@ def test_sizes_are_drawn_for_few_and_many_classes(count, shape, high, tmp_path, 
 
 def test_sizes_are_read_from_the_table(tables):
     images, _ = tables
-    assert measured(images[images["path"] != ""]).to_numpy().tolist() == [
+    assert original_sizes(images[images["path"] != ""]).to_numpy().tolist() == [
         [100, 50],
         [200, 60],
         [600, 40],

@@ -1,4 +1,4 @@
-"""The numbers that plots draw, where they are known, and that each plot can be drawn."""
+"""The tables behind the plots, compared to known numbers, and the drawing of each plot."""
 
 import subprocess
 import sys
@@ -18,24 +18,24 @@ EPOCHS, STEPS = [0, 0.25, 4], {"few": [5], "many": [5, 10, 20]}
 
 
 def tables(judged: bool = True, recipes: dict = STEPS, labels: int = 3) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return tables of dreams and of checkpoints; a dream's probability tells its epoch and step."""
+    """Return tables of dreams and of checkpoints; a dream's probability depends on its epoch, step and label."""
     rows = []
     for epoch in EPOCHS:
         for recipe, steps in recipes.items():
             for step in steps:
-                for place in range(labels):
-                    label, chance = f"bird_{place}", epoch / 5 + step / 200 + place / 100
+                for index in range(labels):
+                    label, probability = f"bird_{index}", epoch / 5 + step / 200 + index / 100
                     row = dict.fromkeys(DREAMS) | {"run": "a", "epoch": epoch, "recipe": recipe, "label": label}
                     row |= {
-                        "class_name": f"<Bird & {place}>",
+                        "class_name": f"<Bird & {index}>",
                         "step": step,
-                        "dreamer_probability": 1 - chance,
+                        "dreamer_probability": 1 - probability,
                         "dreamer_top1": 0,
                     }
                     row |= {"dreamer_prediction": "bird_0", "image_path": f"dreams/{epoch}/{recipe}/{label}/step.png"}
                     row["steps_done"] = 1
                     if judged:
-                        row |= {"judge_probability": chance, "judge_top1": int(epoch == 4), "judge": "j"}
+                        row |= {"judge_probability": probability, "judge_top1": int(epoch == 4), "judge": "j"}
                         row |= {"judge_prediction": label if epoch == 4 else "NA"}
                     rows.append(row)
     runs = [dict.fromkeys(RUNS) | {"run": "a", "epoch": epoch, "validation_accuracy": epoch / 10} for epoch in EPOCHS]
@@ -43,7 +43,7 @@ def tables(judged: bool = True, recipes: dict = STEPS, labels: int = 3) -> tuple
 
 
 def numbers(name: str, recognition: Recognition) -> pd.DataFrame:
-    """Return the numbers of a plot."""
+    """Return the table of a plot."""
     return PLOTS[name](recognition, draw)[0]
 
 
@@ -51,8 +51,8 @@ def test_the_plots_come_in_this_order_and_their_names_need_no_heavy_library():
     names = ["by-epoch", "by-step", "epoch-by-step", "recipes", "classes", "trajectories", "confusion"]
     assert list(PLOTS)[: len(names)] == names
     code = "import sys, dreambirds.figures.plots; print(*{'pandas', 'matplotlib', 'torch'} & set(sys.modules))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == ""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
 
 
 def test_numbers_are_means_over_the_dreams_that_they_name():
@@ -80,18 +80,20 @@ def test_a_recipe_of_some_epochs_has_a_line_of_these_and_is_ranked_where_its_run
         *[("few", 0), ("few", 0.25), ("many", 0.25), ("many", 4)]
     ]
     assert by_epoch["validation_accuracy"].tolist() == [0, 0.025, 0.025, 0.4]
-    assert list(numbers("recipes", recognition)["recipe"]) == ["many"], "the others had learnt less"
+    assert list(numbers("recipes", recognition)["recipe"]) == ["many"], (
+        "the other recipe has no dreams of the last checkpoint"
+    )
     for name in ("by-epoch", "by-step", "epoch-by-step", "recipes", "classes", "confusion"):
         pyplot.close(PLOTS[name](recognition, draw)[1]())
 
 
-def test_without_a_judge_the_dreamer_s_own_word_counts():
+def test_without_a_judge_the_dreamer_s_probability_counts():
     recognition = Recognition(*tables(judged=False))
     assert recognition.columns == OWN
     assert numbers("recipes", recognition)["mean"].iloc[0] == pytest.approx(1 - 0.8 - 0.025 - 0.01)
 
 
-def test_a_class_is_taken_for_what_the_judge_sees():
+def test_the_confusion_matrix_counts_the_predictions_of_the_judge():
     dreams, _ = tables()
     dreams.loc[
         (dreams["epoch"] == 4) & (dreams["label"] == "bird_1") & (dreams["recipe"] == "few"), "judge_prediction"
@@ -101,16 +103,16 @@ def test_a_class_is_taken_for_what_the_judge_sees():
 
 
 def test_trajectories_are_quartiles_over_classes(tmp_path):
-    for place in range(3):
-        folder = tmp_path / f"dreams/4/many/bird_{place}"
+    for index in range(3):
+        folder = tmp_path / f"dreams/4/many/bird_{index}"
         folder.mkdir(parents=True)
-        pd.DataFrame({"step": [0, 1], "probability": [0.1 * place, 0.5]}).to_csv(folder / "trace.csv", index=False)
+        pd.DataFrame({"step": [0, 1], "probability": [0.1 * index, 0.5]}).to_csv(folder / "trace.csv", index=False)
     table = numbers("trajectories", Recognition(*tables(), tmp_path))
     assert list(table["recipe"]) == ["many"] * 2 and list(table["mean"]) == pytest.approx([0.1, 0.5])
     assert table["q25"][0] == pytest.approx(0.05) and table["q75"][0] == pytest.approx(0.15)
 
 
-def test_of_many_the_extremes_are_shown():
+def test_of_many_rows_the_first_and_the_last_are_drawn():
     table = pd.DataFrame({"mean": range(20)})
     assert list(draw.extremes(table, 5)["mean"]) == [0, 1, 2, 18, 19]
     assert len(draw.extremes(table, 20)) == 20
@@ -129,21 +131,21 @@ def test_every_plot_is_drawn_with_its_table(tmp_path, judged, recipes, labels):
         f"{n}.{end}" for n in PLOTS for end in ("png", "csv")
     }
     for name in PLOTS:
-        with Image.open(tmp_path / "plots" / f"{name}.png") as picture:
-            assert 300 < picture.width < 2500 and 150 < picture.height < 3000
-            assert len(picture.convert("RGB").getcolors(maxcolors=picture.width * picture.height)) > 5
+        with Image.open(tmp_path / "plots" / f"{name}.png") as image:
+            assert 300 < image.width < 2500 and 150 < image.height < 3000
+            assert len(image.convert("RGB").getcolors(maxcolors=image.width * image.height)) > 5
     written = pd.read_csv(tmp_path / "plots/recipes.csv")
     assert len(written) == len(recipes)
 
 
-def test_what_is_drawn_is_what_the_table_says(tmp_path):
+def test_the_lines_and_bars_have_the_values_of_the_table(tmp_path):
     recognition = Recognition(*tables())
     table = numbers("by-epoch", recognition)
-    figure = draw.lines(table, "epoch", "said", "training epoch", "validation_accuracy")
+    figure = draw.lines(table, "epoch", "probability", "training epoch", "validation_accuracy")
     drawn = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
     assert list(drawn["many"]) == list(table[table["recipe"] == "many"]["mean"])
     assert list(drawn["validation accuracy"]) == [0, 0.025, 0.4]
     ranked = numbers("recipes", recognition)
-    widths = [patch.get_width() for patch in draw.bars(ranked, ranked["recipe"], "said").axes[0].patches]
-    assert sorted(widths) == sorted(ranked["mean"])
+    (axis,) = draw.bars(ranked, ranked["recipe"], "probability", "top 1").axes
+    assert sorted(patch.get_width() for patch in axis.patches) == sorted(ranked["mean"])
     pyplot.close("all")

@@ -1,4 +1,4 @@
-"""The package as a newcomer meets it: four names, one command, and scripts that run where it is not installed."""
+"""The public interface: four names, the command line, and scripts that run without an installed package."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ LABELS = ["american_goldfinch", "blue_jay", "wren"]
 
 @pytest.fixture
 def checkpoint(tmp_path, monkeypatch) -> Path:
-    """Return a checkpoint that lies where the default study's does, in a working directory of its own."""
+    """Return a checkpoint at the path of the default study's checkpoint, in a temporary working directory."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "results/default/runs/scratch/epoch-0012"
     torch.manual_seed(0)
@@ -32,7 +32,7 @@ def checkpoint(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.slow
-def test_the_prompt_example_runs_as_it_stands(checkpoint, capsys):
+def test_the_python_example_of_the_docs_runs_unchanged(checkpoint, capsys):
     section = _page("recipes").partition("## From a Python prompt\n")[2]
     example, matching = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     assert example.count("from dreambirds") == 1 and "from dreambirds import" in example
@@ -48,9 +48,9 @@ def test_the_prompt_example_runs_as_it_stands(checkpoint, capsys):
     assert set(values["dreams"].snapshots) == {2}
 
 
-def test_a_dream_without_streams_has_one_for_each_place(checkpoint):
-    model, card = load_checkpoint(str(checkpoint))
-    assert card.labels == LABELS
+def test_a_dream_without_generators_gets_one_per_image(checkpoint):
+    model, metadata = load_checkpoint(str(checkpoint))
+    assert metadata.labels == LABELS
     recipe, starts, targets = Recipe(steps=(2,), noise=0.1), torch.full((2, 3, 64, 64), 0.5), torch.tensor([0, 1])
     alone = dream(model, targets[1:], starts[1:], recipe, [generator(0, "1")]).snapshots[2]
     assert torch.allclose(dream(model, targets, starts, recipe).snapshots[2][1:], alone, atol=1e-5)
@@ -65,7 +65,7 @@ def test_presets_are_recipes_whose_lengths_fit_the_size():
     assert list_presets()["original"].steps == (200, 500, 1000, 2000)
 
 
-def test_importing_the_package_imports_no_torch_and_names_what_it_has():
+def test_importing_the_package_imports_no_torch_and_dir_lists_its_names():
     code = "import sys, dreambirds.cli; assert not {'torch', 'pandas', 'timm'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert {"dream", "Recipe", "load_checkpoint", "list_presets"} <= set(dir(dreambirds))
@@ -74,15 +74,15 @@ def test_importing_the_package_imports_no_torch_and_names_what_it_has():
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_each_command_has_help_with_an_example_that_it_takes(name, capsys, monkeypatch):
+def test_the_example_in_each_command_s_help_is_valid(name, capsys, monkeypatch):
     with pytest.raises(SystemExit) as end:
         cli.main([name, "--help"])
     example = " ".join(capsys.readouterr().out.partition("Example: ")[2].split())
     assert end.value.code == 0 and example.startswith(f"dreambirds {name}")
-    taken = []
-    monkeypatch.setitem(cli.COMMANDS, name, (taken.append, *cli.COMMANDS[name][1:]))
+    calls = []
+    monkeypatch.setitem(cli.COMMANDS, name, (calls.append, *cli.COMMANDS[name][1:]))
     cli.main(example.partition(" ||")[0].split()[1:])
-    assert len(taken) == 1
+    assert len(calls) == 1
 
 
 def test_a_config_is_checked_and_its_dreams_are_counted(capsys, tmp_path):
@@ -110,22 +110,24 @@ def test_the_reference_is_written_in_a_copy_of_the_project_only(tmp_path, monkey
 
 
 def test_a_script_s_entry_finds_the_package_where_it_is_not_installed():
-    """A rule's conda environment has the libraries, and neither this package nor the files that point to it."""
+    """A rule's conda environment contains the libraries, but not this package, nor .pth files that point to it."""
     code = "import sys; sys.path += [{!r}, {!r}]; import job, dreambirds; print(dreambirds.__file__)"
     paths = sysconfig.get_path("purelib"), str(ROOT / "workflow" / "scripts")
     bare = [sys.executable, "-S", "-c"]
-    lacking = subprocess.run([*bare, code.format(*paths).replace("job, ", "")], cwd="/", text=True, capture_output=True)
-    assert lacking.returncode != 0 and "No module named 'dreambirds'" in lacking.stderr
+    missing = subprocess.run([*bare, code.format(*paths).replace("job, ", "")], cwd="/", text=True, capture_output=True)
+    assert missing.returncode != 0 and "No module named 'dreambirds'" in missing.stderr
     found = subprocess.run([*bare, code.format(*paths)], cwd="/", text=True, capture_output=True)
     assert found.stdout.strip() == str(ROOT / "workflow/dreambirds/__init__.py"), found.stderr
 
 
-def test_nothing_else_makes_the_package_importable():
+def test_no_other_file_changes_the_import_path():
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, text=True, capture_output=True, check=True).stdout.split()
     tricks = re.compile(r"sys\.path(\.insert|\.append|\[:0\]| \+=)|PYTHONPATH|pythonpath")
-    kept = {"workflow/scripts/job.py", "tests/unit/test_public.py"}
+    allowed = {"workflow/scripts/job.py", "tests/unit/test_public.py"}
     readable = [
-        name for name in files if Path(name).suffix in (".py", ".smk", ".md", ".toml", ".yaml", "") and name not in kept
+        name
+        for name in files
+        if Path(name).suffix in (".py", ".smk", ".md", ".toml", ".yaml", "") and name not in allowed
     ]
     assert [name for name in readable if (ROOT / name).is_file() and tricks.search((ROOT / name).read_text())] == []
 

@@ -1,4 +1,4 @@
-"""Which dreams the report shows, found among files as Snakemake finds them."""
+"""The dreams in the report, matched by Snakemake's patterns against files on disk."""
 
 import pytest
 from snakemake.io import glob_wildcards
@@ -11,7 +11,7 @@ from tests.helpers.plans import plan_of
 
 @pytest.fixture
 def plan(tmp_path, monkeypatch):
-    """Return a plan of twelve last dreams, whose gallery holds a file for each picture; it is the working directory."""
+    """Return a plan with twelve last dreams; the working directory has an empty file for each view of a dream."""
     plan = plan_of({"r": {"steps": [1, 3]}, "s": {"steps": [2]}}, epochs=[0, 0.5])
     for dream in plan.dreams.itertuples():
         folder = tmp_path / "dreams" / dream.run / epoch_name(dream.epoch) / dream.recipe / dream.label
@@ -22,14 +22,14 @@ def plan(tmp_path, monkeypatch):
     return plan
 
 
-def shown(plan) -> list[str]:
-    """Return what the patterns find, as ``run/epoch/recipe/label/file``."""
-    found = [glob_wildcards(pattern) for pattern in targets.patterns(plan)]
-    return ["/".join(words) for each in found for words in zip(*each, strict=True)]
+def matched(plan) -> list[str]:
+    """Return the files that the patterns match, as ``run/epoch/recipe/label/file``."""
+    matches = [glob_wildcards(pattern) for pattern in targets.patterns(plan)]
+    return ["/".join(values) for wildcards in matches for values in zip(*wildcards, strict=True)]
 
 
-def test_every_last_dream_of_a_small_study_is_shown(plan):
-    files = shown(plan)
+def test_every_last_dream_of_a_small_study_is_matched(plan):
+    files = matched(plan)
     assert len(files) == len(set(files)) == 2 * 2 * 3
     assert "a/0000.5/r/blue_jay/step-0003-rescaled.png" in files
     assert not any("step-0001" in file for file in files)
@@ -44,5 +44,5 @@ def test_a_recipe_is_shown_where_it_is_dreamt(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("most", "classes"), [(11, 2), (8, 2), (7, 1), (3, 1)])
 def test_of_a_large_study_the_first_classes_are_shown(plan, monkeypatch, most, classes):
     monkeypatch.setattr(targets, "MOST_REPORT_PICTURES", most)
-    files = shown(plan)
+    files = matched(plan)
     assert len(files) == 2 * 2 * classes and {file.split("/")[3] for file in files} == set(list(plan.names)[:classes])

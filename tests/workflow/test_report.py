@@ -1,4 +1,4 @@
-"""Snakemake's report of a tiny study: what is in it, under which words; that asking for it makes nothing anew."""
+"""Snakemake's report of a tiny study: its content and labels. Creating it reruns nothing."""
 
 import re
 
@@ -11,24 +11,24 @@ from tests.helpers.reports import read_report
 
 @pytest.fixture(scope="module")
 def study(reported_study, tmp_path_factory):
-    """Return the tiny study and its report."""
+    """Return a copy of the tiny study with its report."""
     return reported_study.copy(tmp_path_factory.mktemp("report") / "study")
 
 
-def test_all_that_a_person_looks_at_is_in_the_report_by_category(study):
+def test_all_figures_and_pages_are_in_the_report_by_category(study):
     plan = make_plan(study.config)
     categories, results = read_report(study)
     assert set(categories) >= {"training", "dreams", "montages", "films", "findings"}
-    shown = {name: {path for paths in parts.values() for path in paths} for name, parts in categories.items()}
-    assert shown["montages"] == set(targets.montages(plan)) and shown["films"] == set(targets.films(plan))
-    assert len(shown["dreams"]) == 6 and all(path.endswith("/step-0003-rescaled.png") for path in shown["dreams"])
-    looks = {path for path in targets.overview(plan) if path.endswith(".png")}
-    assert shown["training"] == looks | set(targets.curves(plan))
-    assert "results/tiny/compare.html" in shown["findings"]
-    assert set(results) == set().union(*shown.values())
+    listed = {name: {path for paths in parts.values() for path in paths} for name, parts in categories.items()}
+    assert listed["montages"] == set(targets.montages(plan)) and listed["films"] == set(targets.films(plan))
+    assert len(listed["dreams"]) == 6 and all(path.endswith("/step-0003-rescaled.png") for path in listed["dreams"])
+    overview = {path for path in targets.overview(plan) if path.endswith(".png")}
+    assert listed["training"] == overview | set(targets.curves(plan))
+    assert "results/tiny/compare.html" in listed["findings"]
+    assert set(results) == set().union(*listed.values())
 
 
-def test_results_are_labelled_by_what_they_are_of(study):
+def test_results_are_labeled_by_their_wildcards(study):
     _, results = read_report(study)
     by_name = {path.removeprefix("results/tiny/"): record["labels"] for path, record in results.items()}
     dream = by_name["gallery/pictures/dreams/scratch/epoch-0001/study/blue_jay/step-0003-rescaled.png"]
@@ -45,7 +45,7 @@ def test_results_are_labelled_by_what_they_are_of(study):
     assert by_name["runs/scratch/curves.png"] == {"run": "scratch"}
 
 
-def test_every_caption_says_what_its_picture_is_of(study):
+def test_every_caption_describes_its_result(study):
     _, results = read_report(study)
     captions = {path: re.sub(r"<[^>]+>|\s+", " ", record["caption"] or "") for path, record in results.items()}
     assert [path for path, caption in captions.items() if len(caption.split()) < 6] == []
@@ -54,11 +54,11 @@ def test_every_caption_says_what_its_picture_is_of(study):
     assert "run scratch" in film and "after 3 steps" in film and "rescaled" in film
 
 
-def test_a_reported_study_is_still_finished(study):
+def test_creating_a_report_leaves_the_study_finished(study):
     assert "Nothing to be done" in study.run("-n")
 
 
-def test_a_report_of_what_was_not_made_is_refused(study):
+def test_a_report_with_a_missing_result_is_refused(study):
     (study.results / "runs/scratch/curves.png").rename(study.folder / "curves.png")
     try:
         result = study.snakemake("--report", "results/tiny/other.zip")

@@ -139,7 +139,7 @@ def _read(path: Path, columns: Collection[str] = (), end: str = MAKE_AGAIN, **op
 
 
 def remedy(folder: Path) -> str:
-    """Return the end of an error about a damaged prepared data set: what to do."""
+    """Return the end of an error about a damaged folder of results: what to do."""
     return f"delete the folder '{folder}' and run the same command again to rebuild it"
 
 

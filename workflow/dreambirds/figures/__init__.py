@@ -1,1 +1,1 @@
-"""What people look at: the pictures of dreams, montages, films and curves."""
+"""Figures: montages, animations, plots, and an overview of the data set."""

@@ -1,4 +1,4 @@
-"""Animations of dreams over epochs and steps, as GIF files."""
+"""Animations of dreams over epochs or steps, as GIF files."""
 
 import math
 from collections.abc import Sequence
@@ -14,44 +14,50 @@ from dreambirds.figures.text import FAINT, PAPER, font, write
 
 
 def write_film(selection: Selection, over: str, cell_size: int, frame_duration: float, path: Path) -> None:
-    """Write the film of selected dreams as a GIF: all their classes at once, one frame for each value of a column.
+    """Write an animation of the selected dreams as a GIF: one frame per value of the column `over`.
 
-    `cell_size` is in pixels, `frame_duration` in seconds.
+    Each frame shows all classes of the selection. `cell_size` is in pixels, `frame_duration` in seconds.
     """
     grid = selection.grid(over, "label")
     labels = [selection.name_of("label", label) for label in grid.columns]
-    moments = [selection.name_of(over, value) for value in grid.index]
-    script = Film(grid.to_numpy().tolist(), moments, labels, selection.describe())
-    save_gif(film(script, cell_size), path, frame_duration, as_text(selection.facts()))
+    captions = [selection.name_of(over, value) for value in grid.index]
+    content = Film(grid.to_numpy().tolist(), captions, labels, selection.describe())
+    save_gif(film(content, cell_size), path, frame_duration, as_text(selection.facts()))
 
 
 @dataclass(frozen=True)
 class Film:
-    """What a film shows: a frame for each of `moments`, which holds a path for each of `names`, None for a blank."""
+    """The content of an animation.
+
+    Each frame has a caption, and a list with one image path per name; a path that is None leaves the cell blank.
+    """
 
     frames: Sequence[Sequence[Path | None]]
-    moments: Sequence[str]
+    captions: Sequence[str]
     names: Sequence[str]
     title: str
 
 
-def film(script: Film, cell: int) -> list[Image.Image]:
-    """Return the frames as RGB pictures of one size: a caption, a bar that tells how far we are, and the pictures."""
-    letters = max(11, cell // 9)
-    across = math.ceil(math.sqrt(len(script.names) * 2)) if len(script.names) > 1 else 1
-    down = math.ceil(len(script.names) / across)
-    head, foot = round(letters * 3.4), round(letters * 2.4)
-    size = (across * (cell + GAP) + GAP, head + down * (cell + foot))
+def film(content: Film, cell: int) -> list[Image.Image]:
+    """Return the frames as RGB images of the same size, each with its caption, a progress bar, and the dreams.
+
+    `cell` is the width and height of a dream in pixels.
+    """
+    font_size = max(11, cell // 9)
+    columns = math.ceil(math.sqrt(len(content.names) * 2)) if len(content.names) > 1 else 1
+    rows = math.ceil(len(content.names) / columns)
+    head, foot = round(font_size * 3.4), round(font_size * 2.4)
+    size = (columns * (cell + GAP) + GAP, head + rows * (cell + foot))
     frames = []
-    for number, (paths, moment) in enumerate(zip(script.frames, script.moments, strict=True)):
+    for number, (paths, caption) in enumerate(zip(content.frames, content.captions, strict=True)):
         page = Image.new("RGB", size, PAPER)
-        write(page, moment, (GAP * 2, 2, size[0], head // 2 + 2), font(round(letters * 1.2), True), "left")
-        write(page, script.title, (GAP * 2, head // 2, size[0] - GAP, head - 4), font(letters), "left", FAINT)
-        done = round((size[0] - 2 * GAP) * (number + 1) / len(script.frames))
+        write(page, caption, (GAP * 2, 2, size[0], head // 2 + 2), font(round(font_size * 1.2), True), "left")
+        write(page, content.title, (GAP * 2, head // 2, size[0] - GAP, head - 4), font(font_size), "left", FAINT)
+        done = round((size[0] - 2 * GAP) * (number + 1) / len(content.frames))
         page.paste("#c8452f", (GAP, head - 4, GAP + done, head - 2))
-        for place, (path, name) in enumerate(zip(paths, script.names, strict=True)):
-            left, top = GAP + place % across * (cell + GAP), head + place // across * (cell + foot)
+        for index, (path, name) in enumerate(zip(paths, content.names, strict=True)):
+            left, top = GAP + index % columns * (cell + GAP), head + index // columns * (cell + foot)
             page.paste(load_cell(path, cell), (left, top))
-            write(page, name, (left, top + cell, left + cell, top + cell + foot), font(letters), "middle")
+            write(page, name, (left, top + cell, left + cell, top + cell + foot), font(font_size), "middle")
         frames.append(page)
     return frames

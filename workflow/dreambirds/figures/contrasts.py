@@ -1,4 +1,4 @@
-"""The pictures of an experiment: its dreams side by side, a column a value of what varies, and the effects."""
+"""Figures of an experiment: a montage of the compared dreams, and a plot of the differences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ MOST_COLUMNS, MOST_ROWS = 10, 12
 
 @dataclass(frozen=True)
 class Compared:
-    """What an experiment compares: its comparisons, the study's dreams to pick from, and the view that films show."""
+    """The comparisons of an experiment, the study's dreams, and the view to display unless views are compared."""
 
     comparisons: Sequence[Comparison]
     dreams: DreamQuery
@@ -31,27 +31,28 @@ class Compared:
 def write_contrast_montage(
     compared: Compared, results: Path, names: Mapping[str, str], cell_size: int, path: Path
 ) -> None:
-    """Write the dreams that an experiment compares: one row per class, one column per value, and last a real picture.
+    """Write a montage of the compared dreams: one row per class, one column per value, and a last column of dataset
+    images.
 
-    `results` is the study's folder, `names` are those of labels for people, `cell_size` is in pixels. Of dreams that
-    differ in nothing that is compared, the first is shown, in the view of the films unless the views are compared; at
-    most ten columns and twelve classes.
+    `results` is the study's folder, `names` contains the display name of each label, `cell_size` is in pixels. Each
+    cell is the first dream that has the class and the value. The montage has at most ten columns of dreams and twelve
+    classes.
     """
     columns = _columns(compared, results / "dreams")
-    shown = dict(list(columns.items())[:MOST_COLUMNS])
-    known = [label for label in names if all(label in found for found in shown.values())]
-    labels, examples = known[:MOST_ROWS], example_pictures(results / "dataset")
-    cells = [[*(found[label] for found in shown.values()), examples[label]] for label in labels]
-    left = len(columns) - len(shown) + len(known) - len(labels)
-    title = "What was compared" + (f" ({left} columns or classes are left out)" if left else "")
+    drawn = dict(list(columns.items())[:MOST_COLUMNS])
+    complete = [label for label in names if all(label in dreams for dreams in drawn.values())]
+    labels, examples = complete[:MOST_ROWS], example_pictures(results / "dataset")
+    cells = [[*(dreams[label] for dreams in drawn.values()), examples[label]] for label in labels]
+    omitted = len(columns) - len(drawn) + len(complete) - len(labels)
+    title = "Compared dreams" + (f" ({omitted} columns or classes omitted)" if omitted else "")
     subtitle = f"study {results.name} · {compared.view} view"
-    page = Grid(cells, [names[label] for label in labels], [*shown, REAL], title, subtitle)
-    facts = {"study": results.name, "columns": list(shown), "labels": labels}
+    page = Grid(cells, [names[label] for label in labels], [*drawn, REAL], title, subtitle)
+    facts = {"study": results.name, "columns": list(drawn), "labels": labels}
     save_png(montage(page, cell_size), path, title, facts)
 
 
 def _columns(compared: Compared, folder: Path) -> dict[str, dict[str, Path]]:
-    """Return each compared value by its name, with the first picture of each class that has it."""
+    """Return the first dream of each class, as a path by label, for each compared value by its column name."""
     several = len({str(comparison.where.get("recipe")) for comparison in compared.comparisons}) > 1
     columns: dict[str, dict[str, Path]] = {}
     for comparison in compared.comparisons:
@@ -60,26 +61,28 @@ def _columns(compared: Compared, folder: Path) -> dict[str, dict[str, Path]]:
                 continue
             view = value if comparison.vary == "view" else compared.view
             rows = compared.dreams.side(comparison, value).drop_duplicates("label")
-            found = {dream.label: picture_path(folder, dream, view) for dream in rows.itertuples()}
+            paths = {dream.label: picture_path(folder, dream, view) for dream in rows.itertuples()}
             name = column_name(comparison, value, several)
-            if columns.setdefault(name, found) != found:
-                columns.setdefault(f"{name}, {where(comparison)}", found)
+            if columns.setdefault(name, paths) != paths:
+                columns.setdefault(f"{name}, {where(comparison)}", paths)
     return {
-        name: found for place, (name, found) in enumerate(columns.items()) if found not in [*columns.values()][:place]
+        name: paths for index, (name, paths) in enumerate(columns.items()) if paths not in [*columns.values()][:index]
     }
 
 
 def column_name(comparison: Comparison, value: object, several: bool) -> str:
-    """Return what a value is called above its column: ``epoch 8``, ``last epoch``, ``gray``; with its recipes, if the
-    experiment compares within `several`."""
-    word, recipes = say(value), comparison.where.get("recipe", []) if several else []
+    """Return the heading of a value's column, such as ``epoch 8``, ``last epoch``, or ``gray``.
+
+    If the experiment compares within `several` recipes, their names follow.
+    """
+    name, recipes = say(value), comparison.where.get("recipe", []) if several else []
     if isinstance(value, str) and value in ENDS:
-        word = f"{word} {comparison.vary}"
+        name = f"{name} {comparison.vary}"
     elif isinstance(value, (int, float)):
-        word = f"{comparison.vary} {word}"
-    return ", ".join([word, *recipes])
+        name = f"{comparison.vary} {name}"
+    return ", ".join([name, *recipes])
 
 
 def write_effects(table: pd.DataFrame, path: Path) -> None:
-    """Write the plot of a finding's differences with their intervals."""
+    """Write a plot of the differences in a finding's table, with their 95 % intervals."""
     save_figure(effects(table, DISPLAY_NAMES), path)

@@ -1,4 +1,4 @@
-"""Draw plots of measurements: color-blind safe, readable at the width of a page."""
+"""Plots of measurements, with a color-blind safe palette and sized to the width of a page."""
 
 import textwrap
 from pathlib import Path
@@ -23,95 +23,98 @@ BAND = 0.15
 INTERVAL = ("ci_low", "ci_high")
 MOST_BARS, MOST_MAPS, MOST_CLASSES, MOST_EFFECTS = 30, 6, 30, 60
 WIDTH = 9.0  # inches
-SHARES = (-0.02, 1.02)  # limits of an axis of shares or probabilities
+SHARES = (-0.02, 1.02)  # axis limits for shares and probabilities
 
 
 def lines(
     table: pd.DataFrame, x: str, ylabel: str, xlabel: str, dashed: str | None = None, band: tuple[str, str] = INTERVAL
 ) -> Figure:
-    """Draw the column ``mean`` and its band against the column `x`, one line per (run, recipe).
+    """Plot the column ``mean`` and a band around it against the column `x`, one line per (run, recipe).
 
-    Of many lines, those are drawn that end highest and lowest. `band` names the columns of its edges. `dashed` is a
-    column that has one value per run and `x`, such as a validation accuracy.
+    `band` contains the columns with the lower and the upper edge of the band. `dashed` is a column with one value per
+    run and `x`, such as the validation accuracy. If there are more lines than colors, only those with the highest and
+    lowest last values are drawn.
     """
     figure, axis = pyplot.subplots(figsize=(WIDTH, 4.2))
     ends = table.groupby(["run", "recipe"], sort=False)["mean"].last()
     chosen = extremes(ends.sort_values(ascending=False), len(COLORS)).index
     drawn = [key for key in ends.index if key in chosen]
     several = table["run"].nunique() > 1
-    for place, (run, recipe) in enumerate(drawn):
+    for number, (run, recipe) in enumerate(drawn):
         rows = table[(table["run"] == run) & (table["recipe"] == recipe)].sort_values(x)
         name = f"{run}, {recipe}" if several else recipe
-        mark = MARKS[place] if len(rows) <= 30 else None
-        axis.plot(rows[x], rows["mean"], color=COLORS[place], marker=mark, markersize=5, label=name)
-        axis.fill_between(rows[x], rows[band[0]], rows[band[1]], color=COLORS[place], alpha=BAND, linewidth=0)
+        mark = MARKS[number] if len(rows) <= 30 else None
+        axis.plot(rows[x], rows["mean"], color=COLORS[number], marker=mark, markersize=5, label=name)
+        axis.fill_between(rows[x], rows[band[0]], rows[band[1]], color=COLORS[number], alpha=BAND, linewidth=0)
     if dashed:
-        for place, (run, rows) in enumerate(table.groupby("run", sort=False)):
-            once = rows.drop_duplicates(x).sort_values(x)
+        for number, (run, rows) in enumerate(table.groupby("run", sort=False)):
+            unique = rows.drop_duplicates(x).sort_values(x)
             name = f"{run}: validation accuracy" if several else "validation accuracy"
-            label = name if place < 3 else None
-            axis.plot(once[x], once[dashed], color=GRAY, linestyle="--", linewidth=1.2, label=label)
+            label = name if number < 3 else None
+            axis.plot(unique[x], unique[dashed], color=GRAY, linestyle="--", linewidth=1.2, label=label)
     axis.set(xlabel=xlabel, ylabel=ylabel, ylim=SHARES)
     if len(drawn) < len(ends):
-        _note(axis, f"{len(drawn)} of {len(ends)} shown; the table has all")
+        _note(axis, f"{len(drawn)} of {len(ends)} lines; the table contains all")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
     return figure
 
 
-def bars(table: pd.DataFrame, names: pd.Series, xlabel: str) -> Figure:
-    """Draw the column ``mean`` with its interval as bars, and ``top1`` as dots, in the table's order.
+def bars(table: pd.DataFrame, names: pd.Series, xlabel: str, top1_label: str) -> Figure:
+    """Plot the column ``mean`` with its interval as bars, and ``top1`` as diamonds, in the table's order.
 
-    `names` are those of the rows. Of many rows, the first and the last are drawn.
+    `names` contains the name of each row. Of more than 30 rows, only the first and the last are drawn.
     """
-    named = table.assign(shown=names.to_numpy())
+    named = table.assign(name=names.to_numpy())
     rows = extremes(named, MOST_BARS).iloc[::-1]
     figure, axis = pyplot.subplots(figsize=(WIDTH, 1.3 + 0.28 * len(rows)))
     errors = [(rows["mean"] - rows["ci_low"]), (rows["ci_high"] - rows["mean"])]
     errors = [error.clip(lower=0).fillna(0) for error in errors]
-    axis.barh(rows["shown"], rows["mean"], xerr=errors, color=COLORS[5], ecolor=DARK, capsize=2, label=xlabel)
-    axis.plot(rows["top1"], rows["shown"], linestyle="", marker="D", color=COLORS[1], label="share on top")
+    axis.barh(rows["name"], rows["mean"], xerr=errors, color=COLORS[5], ecolor=DARK, capsize=2, label=xlabel)
+    axis.plot(rows["top1"], rows["name"], linestyle="", marker="D", color=COLORS[1], label=top1_label)
     axis.set(xlabel=xlabel, xlim=SHARES, ylim=(-0.7, len(rows) - 0.3))
     if len(rows) < len(named):
-        _note(axis, f"the best and the worst; {len(named) - len(rows)} between them are left out")
+        _note(axis, f"best and worst only; {len(named) - len(rows)} in between omitted")
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=9)
     return figure
 
 
 def effects(table: pd.DataFrame, names: dict[str, str]) -> Figure:
-    """Draw the column ``difference`` with its interval: one panel per measure, one row per comparison; zero is dashed.
+    """Plot the column ``difference`` with its interval: one panel per metric, one row per comparison.
 
-    `table` has the columns of a finding; `names` are those of the measures for people.
+    A dashed line marks zero. `table` has the columns of a finding, and `names` contains the display names of the
+    metrics. Only the first 60 rows of the table are drawn.
     """
-    left = len(table) - MOST_EFFECTS
+    omitted = len(table) - MOST_EFFECTS
     table = table.head(MOST_EFFECTS)
     rows = table["vary"] + " " + table["baseline"] + " → " + table["compared"]
-    rows = (rows + ("  ·  " + table["where"]).where(table["where"] != "", "")).map(_as_words)
+    rows = (rows + ("  ·  " + table["where"]).where(table["where"] != "", "")).map(_wrap)
     order, measures = list(dict.fromkeys(rows)), list(dict.fromkeys(table["measure"]))
     height = 1.2 + sum(0.2 + 0.17 * name.count("\n") for name in order) * 1.5
     figure, axes = pyplot.subplots(1, len(measures), figsize=(WIDTH, height), sharey=True, squeeze=False)
     for axis, measure in zip(axes.flat, measures, strict=True):
-        mine = table[table["measure"] == measure]
-        places = [order.index(name) for name in rows[mine.index]]
-        spread = [(mine["difference"] - mine["ci_low"]).fillna(0), (mine["ci_high"] - mine["difference"]).fillna(0)]
-        axis.errorbar(mine["difference"], places, xerr=spread, fmt="o", color=COLORS[0], ecolor=DARK, capsize=3)
+        of_measure = table[table["measure"] == measure]
+        heights = [order.index(name) for name in rows[of_measure.index]]
+        values, low, high = (of_measure[column] for column in ("difference", *INTERVAL))
+        errors = [(values - low).fillna(0), (high - values).fillna(0)]
+        axis.errorbar(values, heights, xerr=errors, fmt="o", color=COLORS[0], ecolor=DARK, capsize=3)
         axis.axvline(0, color=GRAY, linestyle="--", linewidth=1)
         axis.set(title=names[measure], xlabel="difference", yticks=range(len(order)), yticklabels=order)
         axis.title.set_fontsize(10)
         axis.tick_params(axis="y", labelsize=8)
         axis.locator_params(axis="x", nbins=4)
     axes.flat[0].set_ylim(len(order) - 0.5, -0.5)
-    if left > 0:
-        figure.suptitle(f"{left} more are in the table", fontsize=9, color=GRAY)
+    if omitted > 0:
+        figure.suptitle(f"{omitted} more rows in the table", fontsize=9, color=GRAY)
     return figure
 
 
-def _as_words(name: str) -> str:
-    """Return a name in lines; a dollar sign would begin mathematics."""
+def _wrap(name: str) -> str:
+    """Break a name into lines, and escape dollar signs, which start a formula in matplotlib."""
     return textwrap.fill(name, 46).replace("$", r"\$")
 
 
 def maps(table: pd.DataFrame, label: str) -> Figure:
-    """Draw the column ``mean`` over epoch and step, one map per (run, recipe), at most six."""
+    """Plot the column ``mean`` over epoch and step as heat maps, one per (run, recipe), at most six."""
     groups = list(table.groupby(["run", "recipe"], sort=False))[:MOST_MAPS]
     columns = min(3, len(groups))
     rows = -(-len(groups) // columns)
@@ -132,40 +135,43 @@ def maps(table: pd.DataFrame, label: str) -> Figure:
 
 
 def confusion_map(table: pd.DataFrame, names: dict[str, str]) -> Figure:
-    """Draw which class is recognized as which, as shares of its dreams; of many classes, those that go wrong most."""
-    right = table[table["prediction"] == table["label"]].set_index("label")["share"]
+    """Plot a confusion matrix: the share of each class's dreams that are recognized as each class.
+
+    Of more than 30 classes, those with the lowest share of correctly recognized dreams are drawn.
+    """
+    correct = table[table["prediction"] == table["label"]].set_index("label")["share"]
     labels = list(dict.fromkeys(table["label"]))
     if len(labels) > MOST_CLASSES:
-        labels = sorted(labels, key=lambda label: right.get(label, 0.0))[:MOST_CLASSES]
+        labels = sorted(labels, key=lambda label: correct.get(label, 0.0))[:MOST_CLASSES]
     rows = table[table["label"].isin(labels)]
-    strange = rows.loc[~rows["prediction"].isin(labels), "prediction"].value_counts().index[: MOST_CLASSES // 2]
+    others = rows.loc[~rows["prediction"].isin(labels), "prediction"].value_counts().index[: MOST_CLASSES // 2]
     grid = rows.pivot(index="label", columns="prediction", values="share").reindex(
-        index=labels, columns=[*labels, *strange]
+        index=labels, columns=[*labels, *others]
     )
     side = 1.6 + 0.28 * len(labels)
     figure, axis = pyplot.subplots(figsize=(max(WIDTH, side + 1.5), side + 1.2))
     image = _map(axis, grid.fillna(0))
-    axis.set_xticks(range(grid.shape[1]), [names.get(word, word) for word in grid.columns], rotation=60, ha="right")
-    axis.set_yticks(range(len(labels)), [names.get(word, word) for word in labels])
-    axis.set(xlabel="taken for", ylabel="dreamt of")
+    axis.set_xticks(range(grid.shape[1]), [names.get(label, label) for label in grid.columns], rotation=60, ha="right")
+    axis.set_yticks(range(len(labels)), [names.get(label, label) for label in labels])
+    axis.set(xlabel="recognized as", ylabel="class of the dream")
     figure.colorbar(image, ax=axis, label="share of dreams", shrink=0.7)
     return figure
 
 
 def nothing() -> Figure:
-    """Draw the sentence that there is nothing to draw."""
+    """Return a figure that says that there is no data."""
     figure, axis = pyplot.subplots(figsize=(6, 2), layout="none")
     axis.axis("off")
-    axis.text(0.5, 0.5, "nothing to show: no dream was judged", ha="center", va="center")
+    axis.text(0.5, 0.5, "no data to plot", ha="center", va="center")
     return figure
 
 
 def plot_curves(history: pd.DataFrame, path: Path) -> None:
-    """Write a plot of loss and accuracy against the epoch, from a table with the columns of ``history.csv``."""
+    """Plot loss and accuracy against the epoch, from a table with the columns of ``history.csv``, into a file."""
     figure, axes = pyplot.subplots(1, 2, figsize=(WIDTH, 3.4))
     for axis, measure in zip(axes, ("loss", "accuracy"), strict=True):
         for part, color, mark in (("train", TRAIN, "o"), ("validation", VALIDATION, "s")):
-            label = f"{part}, as augmented" if part == "train" else part
+            label = "train (augmented)" if part == "train" else part
             values = history[f"{part}_{measure}"]
             axis.plot(history["epoch"], values, color=color, marker=mark, markersize=4, label=label)
         axis.set(xlabel="training epoch", ylabel=measure)
@@ -177,7 +183,7 @@ def plot_curves(history: pd.DataFrame, path: Path) -> None:
 
 
 def _map(axis: Axes, grid: pd.DataFrame, **how) -> AxesImage:
-    """Draw shares as colors, without a grid and with all four sides."""
+    """Draw a heat map of shares, without grid lines and with all four spines."""
     axis.grid(False)
     axis.spines[:].set_visible(True)
     return axis.imshow(grid, cmap="cividis", vmin=0, vmax=1, **how)
@@ -196,8 +202,8 @@ def _note(axis: Axes, text: str) -> None:
 
 
 def extremes(table: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return the first and the last rows of a sorted table, at most `most`."""
+    """Return the first and the last rows of a sorted table, at most `most` in total."""
     if len(table) <= most:
         return table
-    places = [*range((most + 1) // 2), *range(len(table) - most // 2, len(table))]
-    return table.iloc[np.array(places)]
+    positions = [*range((most + 1) // 2), *range(len(table) - most // 2, len(table))]
+    return table.iloc[np.array(positions)]

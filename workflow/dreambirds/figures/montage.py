@@ -1,4 +1,4 @@
-"""Montages: dreams side by side in a labelled grid."""
+"""Montages: dreams in a labeled grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,18 @@ from dreambirds.figures.text import FAINT, PAPER, font, write
 from dreambirds.shapes import in_proportion
 
 GAP = 4
-REAL = "learnt from"  # the title of the column of real pictures
+REAL = "dataset image"  # the heading of the column with an image of each class from the data set
 AXES = {"label": "class", "epoch": "training epoch", "step": "dream step", "recipe": "recipe"}
 
 
 def write_montage(
     selection: Selection, rows: str, columns: str, cell_size: int, path: Path, dataset: Path | None = None
 ) -> None:
-    """Write the montage of selected dreams as a PNG, one row and one column for each value of two columns.
+    """Write a montage of the selected dreams as a PNG.
 
-    `cell_size` is in pixels. With `dataset`, the folder of the prepared data set, a last column shows a real picture of
-    each class; then rows must be labels.
+    It has one row per value of the table's column `rows`, and one column per value of `columns`. `cell_size` is in
+    pixels. If `dataset`, the folder of the prepared data set, is given, `rows` must be ``label``, and a last column
+    shows an image of each class from the data set.
     """
     grid = selection.grid(rows, columns)
     cells = grid.to_numpy().tolist()
@@ -41,7 +42,7 @@ def write_montage(
 
 @dataclass(frozen=True)
 class Grid:
-    """What a montage shows: `cells` is a list of rows of paths, None for a blank cell; rows and columns are named."""
+    """The content of a montage: image paths as a list of rows, None for a blank cell; names of rows and columns."""
 
     cells: Sequence[Sequence[Path | None]]
     rows: Sequence[str]
@@ -51,46 +52,50 @@ class Grid:
 
 
 def montage(grid: Grid, cell: int) -> Image.Image:
-    """Return the grid as one RGB picture, each cell `cell` pixels wide and high, with type that scales along.
+    """Draw the grid as one RGB image.
 
-    Pictures keep their proportions within their cells.
+    Cells are `cell` pixels wide and high, and the font size scales with them. Images keep their aspect ratio.
     """
-    letters = max(11, cell // 9)
-    margin, head = cell // 4, round(letters * 5.2)
-    stub = max(cell, round(min(2.2 * cell, max(font(letters).getlength(name) for name in grid.rows) + 4 * GAP)))
+    font_size = max(11, cell // 9)
+    margin, head = cell // 4, round(font_size * 5.2)
+    stub = max(cell, round(min(2.2 * cell, max(font(font_size).getlength(name) for name in grid.rows) + 4 * GAP)))
     width = stub + len(grid.columns) * (cell + GAP) + margin
-    height = head + round(letters * 2.8) + len(grid.rows) * (cell + GAP) + margin
-    width = max(width, round(font(round(letters * 1.3), True).getlength(grid.title)) + 2 * margin)
+    height = head + round(font_size * 2.8) + len(grid.rows) * (cell + GAP) + margin
+    width = max(width, round(font(round(font_size * 1.3), True).getlength(grid.title)) + 2 * margin)
     page = Image.new("RGB", (width, height), PAPER)
     edge = width - margin
     write(
         page,
         grid.title,
-        (margin, margin // 2, edge, margin // 2 + letters * 2),
-        font(round(letters * 1.3), True),
+        (margin, margin // 2, edge, margin // 2 + font_size * 2),
+        font(round(font_size * 1.3), True),
         "left",
     )
-    write(page, grid.subtitle, (margin, letters * 3, edge, letters * 4 + margin // 2), font(letters), "left", FAINT)
-    top = head + round(letters * 2.8)
+    write(
+        page, grid.subtitle, (margin, font_size * 3, edge, font_size * 4 + margin // 2), font(font_size), "left", FAINT
+    )
+    top = head + round(font_size * 2.8)
     for number, name in enumerate(grid.columns):
         left = stub + number * (cell + GAP)
-        write(page, name, (left, head, left + cell, top - GAP), font(letters), "middle")
+        write(page, name, (left, head, left + cell, top - GAP), font(font_size), "middle")
     for number, name in enumerate(grid.rows):
         y = top + number * (cell + GAP)
-        write(page, name, (GAP, y, stub - 2 * GAP, y + cell), font(letters), "right")
+        write(page, name, (GAP, y, stub - 2 * GAP, y + cell), font(font_size), "right")
         for column, path in enumerate(grid.cells[number]):
             page.paste(load_cell(path, cell), (stub + column * (cell + GAP), y))
     return page
 
 
 def load_cell(path: Path | None, cell: int) -> Image.Image:
-    """Return a picture as RGB at cell x cell pixels: a square fills them, any other lies in the middle of the paper;
-    without a path there is paper only."""
+    """Return an image as RGB, scaled to fit cell x cell pixels and centered on the background color.
+
+    A square image fills the cell. If `path` is None, the cell is blank.
+    """
     page = Image.new("RGB", (cell, cell), PAPER)
     if path is None:
         return page
-    picture = read_picture(path)
-    width, height = in_proportion(picture.size, cell, of=max)
-    fitted = picture.resize((width, height), Image.Resampling.LANCZOS)
+    image = read_picture(path)
+    width, height = in_proportion(image.size, cell, of=max)
+    fitted = image.resize((width, height), Image.Resampling.LANCZOS)
     page.paste(fitted, ((cell - width) // 2, (cell - height) // 2))
     return page

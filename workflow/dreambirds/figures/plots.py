@@ -1,7 +1,7 @@
-"""The plots of a study: the numbers of each, as a table and as a picture.
+"""The plots of a study, each written as a table and as an image.
 
-A new plot is one function here, with the decorator `plot`. Its name in the results is the function's, with dashes.
-Importing this module loads neither pandas nor matplotlib, since the rules need the names of the plots.
+To add a plot, write a function here with the decorator `plot`. Its name in the results is the function's name with
+dashes. Rules import this module for the names of the plots, so importing it loads neither pandas nor matplotlib.
 """
 
 from __future__ import annotations
@@ -17,66 +17,70 @@ if TYPE_CHECKING:
 
     from dreambirds.figures.recognition import Recognition
 
-    # given how well dreams are recognized and the module `draw`, a plot returns its numbers, and what draws them
+    # a plot takes the measurements and the module `draw`; it returns its table, and a function that draws the table
     Plot = Callable[[Recognition, ModuleType], tuple[pd.DataFrame, Callable[[], Figure]]]
 
-PLOTS: dict[str, Plot] = {}  # in the order in which they are shown
+PLOTS: dict[str, Plot] = {}  # in display order
 
 
 def plot(function: Plot) -> Plot:
-    """Register a plot under its name."""
+    """Register a plot under the function's name, with dashes for underscores."""
     PLOTS[function.__name__.replace("_", "-")] = function
     return function
 
 
 @plot
 def by_epoch(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, Callable[[], Figure]]:
-    """Plot how well each recipe's last steps are recognized at each checkpoint, with its validation accuracy."""
+    """Plot recognition at each recipe's last step against the epoch, with the run's validation accuracy."""
     table = recognition.last_steps().summarize(["run", "recipe", "epoch"])
     accuracy = recognition.runs[["run", "epoch", "validation_accuracy"]]
     table = table.merge(accuracy, on=["run", "epoch"], how="left")
-    return table, lambda: draw.lines(table, "epoch", recognition.measure, "training epoch", "validation_accuracy")
+    name = recognition.probability_name
+    return table, lambda: draw.lines(table, "epoch", name, "training epoch", "validation_accuracy")
 
 
 @plot
 def by_step(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, Callable[[], Figure]]:
-    """Plot how well each recipe's dreams of the last checkpoint are recognized, step by kept step."""
+    """Plot recognition of each recipe's dreams of the last checkpoint against the step."""
     table = recognition.last_epochs().summarize(["run", "recipe", "step"])
-    return table, lambda: draw.lines(table, "step", recognition.measure, "dream step")
+    return table, lambda: draw.lines(table, "step", recognition.probability_name, "dream step")
 
 
 @plot
 def epoch_by_step(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, Callable[[], Figure]]:
-    """Plot how well dreams are recognized for each run, recipe, checkpoint and kept step."""
+    """Plot recognition over epoch and step, for each run and recipe."""
     table = recognition.means(["run", "recipe", "epoch", "step"])
-    return table, lambda: draw.maps(table, recognition.measure)
+    return table, lambda: draw.maps(table, recognition.probability_name)
 
 
 @plot
 def recipes(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, Callable[[], Figure]]:
-    """Plot how well each recipe's last dreams of the last checkpoint are recognized, the best first."""
+    """Plot recognition of each recipe's dreams, at its last step and the run's last checkpoint, best first."""
     table = recognition.rank(["run", "recipe"])
     names = table["run"] + ", " + table["recipe"] if recognition.dreams["run"].nunique() > 1 else table["recipe"]
-    return table, lambda: draw.bars(table, names, recognition.measure)
+    return table, lambda: draw.bars(table, names, recognition.probability_name, recognition.top1_name)
 
 
 @plot
 def classes(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, Callable[[], Figure]]:
-    """Plot how well each class is recognized in the last dreams of the last checkpoints, the best first."""
+    """Plot recognition of each class, in dreams of the last checkpoints at their last step, best first."""
     table = recognition.rank(["label", "class_name"])
-    return table, lambda: draw.bars(table, table["class_name"], recognition.measure)
+    names = table["class_name"]
+    return table, lambda: draw.bars(table, names, recognition.probability_name, recognition.top1_name)
 
 
 @plot
 def trajectories(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, Callable[[], Figure]]:
-    """Plot the dreamer's own probability through the last dreams of the last checkpoints, over all classes."""
-    table = recognition.last().trajectories()
-    return table, lambda: draw.lines(table, "step", "the dreamer's own probability", "dream step", band=("q25", "q75"))
+    """Plot the dreamer's probability against the step, over all classes, in dreams of the last checkpoints."""
+    from dreambirds.evaluation.columns import DISPLAY_NAMES
+
+    table, name = recognition.last().trajectories(), DISPLAY_NAMES["dreamer_probability"]
+    return table, lambda: draw.lines(table, "step", name, "dream step", band=("q25", "q75"))
 
 
 @plot
 def confusion(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, Callable[[], Figure]]:
-    """Plot which classes each class's last dreams of the last checkpoints are recognized as."""
+    """Plot the confusion matrix of the last checkpoints' dreams at their last step."""
     table = recognition.last().confusion()
     return table, lambda: draw.confusion_map(table, recognition.names)
 
@@ -84,8 +88,8 @@ def confusion(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame,
 def write_plots(results: Path, folder: Path, dreams: pd.DataFrame, runs: pd.DataFrame) -> None:
     """Write ``NAME.png`` and ``NAME.csv`` for each plot into a folder.
 
-    `dreams` and `runs` are the tables of a study's `results`, which also has the traces of the dreams. Raises UserError
-    if a trace is not whole.
+    `dreams` and `runs` are the tables of a study's `results` folder, which also contains the traces of the dreams.
+    Raises UserError if a trace is truncated or incomplete.
     """
     from dreambirds.data.tables import write_table
     from dreambirds.figures import draw
@@ -93,7 +97,7 @@ def write_plots(results: Path, folder: Path, dreams: pd.DataFrame, runs: pd.Data
     from dreambirds.figures.text import save_figure
 
     recognition = Recognition(dreams, runs, results)
-    plots = {name: make(recognition, draw) for name, make in PLOTS.items()}  # all, before any is written
+    plots = {name: make(recognition, draw) for name, make in PLOTS.items()}  # raise errors before any file is written
     folder.mkdir(parents=True, exist_ok=True)
     for name, (table, figure) in plots.items():
         write_table(table, folder / f"{name}.csv", "%.6g")

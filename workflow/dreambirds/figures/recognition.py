@@ -1,4 +1,4 @@
-"""How well dreams are recognized: the measurements of a study, summarized for plots and for the gallery."""
+"""Summaries of how well dreams are recognized, for plots and for the gallery."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dreambirds.data.tables import read_table
+from dreambirds.data.tables import read_table, remedy
+from dreambirds.evaluation.columns import DISPLAY_NAMES
 from dreambirds.evaluation.contrasts import bootstrap_mean
 
 JUDGED = ("judge_probability", "judge_top1", "judge_prediction")
@@ -20,7 +21,7 @@ class Recognition:
     """How well a study's dreams are recognized.
 
     `dreams` and `runs` are the tables ``dreams.csv`` and ``runs.csv`` of the folder `results`, which also contains the
-    traces of the dreams. A judge recognizes the dreams; without one, the dreaming network itself.
+    traces of the dreams. Recognition is measured by the judge, or by the dreaming network if the study has no judge.
     """
 
     dreams: pd.DataFrame
@@ -29,17 +30,23 @@ class Recognition:
 
     @property
     def columns(self) -> tuple[str, str, str]:
-        """The columns of the probability, of whether the class comes first, and of the class that does."""
+        """The columns with the probability of the class, with whether the class is the top prediction, and with the
+        prediction."""
         return JUDGED if self.dreams[JUDGED[0]].notna().any() else OWN
 
     @property
-    def measure(self) -> str:
-        """What axes call the probability."""
-        return f"{'judge' if self.columns == JUDGED else 'own'} probability of the class"
+    def probability_name(self) -> str:
+        """The display name of the probability."""
+        return DISPLAY_NAMES[self.columns[0]]
+
+    @property
+    def top1_name(self) -> str:
+        """The display name of the top-1 accuracy."""
+        return DISPLAY_NAMES[self.columns[1]]
 
     @property
     def names(self) -> dict[str, str]:
-        """The names of the classes for people, by label."""
+        """The display names of the classes, by label."""
         return dict(self.dreams[["label", "class_name"]].drop_duplicates().itertuples(index=False))
 
     def last_steps(self) -> "Recognition":
@@ -48,48 +55,54 @@ class Recognition:
         return replace(self, dreams=self.dreams[self.dreams["step"] == steps.transform("max")])
 
     def last_epochs(self) -> "Recognition":
-        """Return the dreams of the last checkpoint of their run that dreams, so that what is compared had learnt as
-        much; a recipe that it does not dream is left out."""
+        """Return the dreams of the last checkpoint of each run that has any dreams.
+
+        All compared recipes of a run are then dreams of the same checkpoint; recipes that it does not dream are
+        excluded.
+        """
         epochs = self.dreams.groupby("run")["epoch"]
         return replace(self, dreams=self.dreams[self.dreams["epoch"] == epochs.transform("max")])
 
     def last(self) -> "Recognition":
-        """Return the dreams of their run's last checkpoint at their recipe's last step."""
+        """Return the dreams of each run's last checkpoint, at their recipe's last step."""
         return self.last_epochs().last_steps()
 
     def summarize(self, by: list[str]) -> pd.DataFrame:
         """Return one row per group, with the columns of `INTERVAL`.
 
-        They are the mean probability of the class that was dreamt of with its 95 % interval, the share of dreams in
-        which that class comes first, and the number of dreams.
+        They are the mean probability of the dream's class with its 95 % interval, the top-1 accuracy, and the number
+        of dreams with a probability.
         """
         probability, top1, _ = self.columns
         rows = []
         for keys, group in self.dreams.groupby(by, sort=False):
-            counted = int(group[probability].notna().sum())
-            rows.append([*keys, *bootstrap_mean(group[probability].to_numpy()), group[top1].mean(), counted])
+            count = int(group[probability].notna().sum())
+            rows.append([*keys, *bootstrap_mean(group[probability].to_numpy()), group[top1].mean(), count])
         return pd.DataFrame(rows, columns=[*by, *INTERVAL])
 
     def rank(self, by: list[str]) -> pd.DataFrame:
-        """Return `summarize` of the last dreams, the best group first."""
+        """Return the `summarize` table of the last dreams, sorted by mean probability, highest first."""
         return self.last().summarize(by).sort_values("mean", ascending=False)
 
     def means(self, by: list[str]) -> pd.DataFrame:
-        """Return the mean probability of the class of each group, as the column ``mean``."""
+        """Return the mean probability of the dream's class per group, as the column ``mean``."""
         return self.dreams.groupby(by, sort=False)[self.columns[0]].mean().rename("mean").reset_index()
 
     def confusion(self) -> pd.DataFrame:
-        """Return which classes each class is recognized as: the number of dreams and their share, per class seen."""
-        _, top1, seen = self.columns
+        """Return the number and share of each class's dreams per prediction.
+
+        The columns are ``label``, ``prediction``, ``dreams`` and ``share``.
+        """
+        _, top1, prediction = self.columns
         chosen = self.dreams[self.dreams[top1].notna()]
-        counts = chosen.groupby(["label", seen], sort=False).size().rename("dreams").reset_index()
+        counts = chosen.groupby(["label", prediction], sort=False).size().rename("dreams").reset_index()
         counts["share"] = counts["dreams"] / counts.groupby("label")["dreams"].transform("sum")
-        return counts.rename(columns={seen: "prediction"})
+        return counts.rename(columns={prediction: "prediction"})
 
     def trajectories(self) -> pd.DataFrame:
-        """Return the dreamer's own probability at each step, over all classes: its mean and quartiles.
+        """Return the mean and the quartiles of the dreamer's probability at each step, over all classes.
 
-        They come from the traces of the dreams. Raises UserError if one is not whole.
+        They are computed from the traces of the dreams. Raises UserError if a trace is truncated or incomplete.
         """
         tables = []
         for (run, recipe), group in self.dreams.groupby(["run", "recipe"], sort=False):
@@ -105,9 +118,9 @@ class Recognition:
         return pd.concat(tables)[TRAJECTORY] if tables else pd.DataFrame(columns=TRAJECTORY)
 
     def traces(self, dreams: pd.DataFrame) -> Iterator[pd.DataFrame]:
-        """Yield the traces of dreams, as far as they are there, each up to the last step of its dream."""
-        for picture, done in zip(dreams["image_path"], dreams["steps_done"], strict=True):
-            path = self.results / Path(picture).with_name("trace.csv")
+        """Yield the traces of dreams that have one, and check that each contains the last step of its dream."""
+        for image, done in zip(dreams["image_path"], dreams["steps_done"], strict=True):
+            path = self.results / Path(image).with_name("trace.csv")
             if path.exists():
-                end = f"delete the folder '{path.parents[1]}', and the same command makes it again"
+                end = remedy(path.parents[1])
                 yield read_table(path, rows=pd.DataFrame({"step": [done]}), end=end)

@@ -1,4 +1,4 @@
-"""The dreams that a montage or a film shows: which images, under which names, and what the figure records of them."""
+"""Selection of the dreams for a montage or an animation, with their display names and metadata."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from dreambirds.plan.paths import picture_path
 
 @dataclass(frozen=True)
 class Selection:
-    """Dreams of a study that have some columns in common.
+    """Dreams of a study that share the values of some columns.
 
-    `dreams` has the columns of `DREAM` and the ``path`` of each image; `wanted` holds the values of the columns that
-    they share, as paths have them, and the ``view``; `names` are those of labels for people.
+    `dreams` has the columns of `DREAM` and the ``path`` of each image. `shared` contains the shared values, written as
+    in result paths, and the ``view``. `names` contains the display name of each label.
     """
 
     study: str
     dreams: pd.DataFrame
-    wanted: Mapping[str, Any]
+    shared: Mapping[str, Any]
     names: Mapping[str, str]
 
     @classmethod
@@ -33,44 +33,50 @@ class Selection:
         epochs: Mapping[str, Mapping[str, list[float]]],
         steps: Mapping[str, list[int]],
         names: Mapping[str, str],
-        wanted: Mapping[str, Any],
+        shared: Mapping[str, Any],
     ) -> "Selection":
-        """Return the wanted dreams of those of all `epochs` of each run and recipe, `steps` of each recipe, and labels,
-        in the folder of a study's results. Raises UserError if there are none."""
-        dreams = select_dreams(dream_table(epochs, steps, names), results.name, wanted)
-        paths = [picture_path(results / "dreams", dream, wanted["view"]) for dream in dreams.itertuples()]
-        return cls(results.name, dreams.assign(path=paths), wanted, names)
+        """Return the dreams in a study's `results` folder that have the `shared` values.
+
+        `epochs` lists the epochs of each run and recipe, `steps` those of each recipe, and `names` contains the
+        display name of each label. Raises UserError if no dream has these values.
+        """
+        dreams = select_dreams(dream_table(epochs, steps, names), results.name, shared)
+        paths = [picture_path(results / "dreams", dream, shared["view"]) for dream in dreams.itertuples()]
+        return cls(results.name, dreams.assign(path=paths), shared, names)
 
     def grid(self, rows: str, columns: str) -> pd.DataFrame:
-        """Return the paths of images, one row and one column for each value of two columns, in the order of the study;
-        None where there is no such dream."""
+        """Return a table of image paths, in the order of the study.
+
+        It has one row per value of the column `rows` and one column per value of `columns`. A cell is None if no such
+        dream exists.
+        """
         grid = self.dreams.pivot(index=rows, columns=columns, values="path")
         grid = grid.reindex(index=self.dreams[rows].unique(), columns=self.dreams[columns].unique())
         return grid.astype(object).where(grid.notna(), None)
 
     def name_of(self, column: str, value: Any) -> str:
-        """Return what a value of a column is called in a figure."""
+        """Return the display name of a value of a column."""
         if column == "label":
             return self.names[value]
         return f"{column} {value}" if column in ("epoch", "step") else str(value)
 
     def describe(self) -> str:
-        """Return what all the dreams have in common, on one line."""
-        wanted = self.wanted
-        label = [self.names[wanted["label"]]] if "label" in wanted else []
-        named = [f"{key} {wanted[key]}" for key in ("run", "recipe") if key in wanted]
-        numbers = [self.name_of(key, parse_epoch(wanted[key])) for key in ("epoch", "step") if key in wanted]
-        return " · ".join([*label, *named, *numbers, wanted["view"]])
+        """Return the values that all dreams share, on one line."""
+        shared = self.shared
+        label = [self.names[shared["label"]]] if "label" in shared else []
+        named = [f"{key} {shared[key]}" for key in ("run", "recipe") if key in shared]
+        numbers = [self.name_of(key, parse_epoch(shared[key])) for key in ("epoch", "step") if key in shared]
+        return " · ".join([*label, *named, *numbers, f"{shared['view']} view"])
 
     def facts(self) -> dict[str, Any]:
-        """Return what a figure records in its metadata; it is read from the dreams' own."""
+        """Return the metadata of a figure, read from the metadata of its dreams."""
         first = self.dreams.drop_duplicates(["run", "epoch", "recipe"])
-        each = [read_facts(path) for path in first["path"]]
+        dream_facts = [read_facts(path) for path in first["path"]]
         return {
             "study": self.study,
-            **{key: str(value) for key, value in self.wanted.items()},
+            **{key: str(value) for key, value in self.shared.items()},
             "labels": list(self.dreams["label"].unique()),
-            "recipes": {facts["recipe"]: facts["parameters"] for facts in each},
-            "checkpoints": {f"{facts['run']}/{facts['epoch']}": facts["checkpoint_sha256"] for facts in each},
-            "versions": each[0]["versions"],
+            "recipes": {facts["recipe"]: facts["parameters"] for facts in dream_facts},
+            "checkpoints": {f"{facts['run']}/{facts['epoch']}": facts["checkpoint_sha256"] for facts in dream_facts},
+            "versions": dream_facts[0]["versions"],
         }

@@ -1,5 +1,5 @@
-"""Fonts and colors of figures, and figures as files. The colors of plots are those of Okabe and Ito, which color-blind
-readers can tell apart."""
+"""Fonts and colors of figures, and writing figures to files. Plots use the color-blind safe palette of Okabe and
+Ito."""
 
 from functools import cache
 from pathlib import Path
@@ -16,19 +16,19 @@ INK = "#22262b"
 FAINT = "#6b7078"
 COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f"]
 TRAIN, VALIDATION = COLORS[:2]
-DARK, GRAY = "#333333", "#555555"  # of error bars, and of dashed lines and notes
+DARK, GRAY = "#333333", "#555555"  # error bars; dashed lines and notes
 DPI = 110
 
 
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """Return the typeface at a height of `size` pixels."""
+    """Return the font at a size of `size` pixels."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), size)
 
 
 def fold(text: str, width: int, face: ImageFont.FreeTypeFont) -> list[str]:
-    """Return the lines of a text that fit into `width` pixels; a word that is too long alone is shortened."""
+    """Break a text into lines of at most `width` pixels; a word that is wider than a line is shortened."""
     lines: list[str] = []
     for word in text.split():
         if lines and face.getlength(f"{lines[-1]} {word}") <= width:
@@ -39,7 +39,10 @@ def fold(text: str, width: int, face: ImageFont.FreeTypeFont) -> list[str]:
 
 
 def write(page: Image.Image, text: str, box: tuple[int, int, int, int], face, align: str, fill: str = INK) -> None:
-    """Write text into a box (left, top, right, bottom), folded, centred in height; `align`: left, right, middle."""
+    """Write text into a box (left, top, right, bottom), wrapped and vertically centered.
+
+    `align` is ``left``, ``right``, or ``middle``.
+    """
     left, top, right, bottom = box
     lines = fold(text, right - left, face)
     height = round(face.size * 1.25)
@@ -51,7 +54,7 @@ def write(page: Image.Image, text: str, box: tuple[int, int, int, int], face, al
 
 
 def shorten(text: str, width: int, face: ImageFont.FreeTypeFont) -> str:
-    """Return a text as it is if it fits into `width` pixels, else its beginning and an ellipsis."""
+    """Return a text unchanged if it fits into `width` pixels, otherwise its beginning and an ellipsis."""
     if face.getlength(text) <= width:
         return text
     while len(text) > 1 and face.getlength(f"{text.rstrip()}…") > width:
@@ -60,7 +63,7 @@ def shorten(text: str, width: int, face: ImageFont.FreeTypeFont) -> str:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all, and close it."""
+    """Write a figure atomically, and close it."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=DPI, metadata={"Software": "Dreaming of Birds"})
     pyplot.close(figure)

@@ -1,1 +1,1 @@
-"""Pages: a gallery to slide through, findings, comparisons."""
+"""HTML pages: the interactive gallery, findings, and comparisons."""

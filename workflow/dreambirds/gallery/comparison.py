@@ -1,4 +1,4 @@
-"""Compare studies side by side: what they are, and the tables of their runs and recipes."""
+"""Comparison of studies: reading their tables, summaries of runs and recipes, and differences between two studies."""
 
 import json
 from collections.abc import Iterator
@@ -14,27 +14,19 @@ from dreambirds.evaluation.columns import DISPLAY_NAMES
 from dreambirds.evaluation.contrasts import difference_of_labels
 
 MOST_PAIRS = 36
-MEASURES = {
-    name: DISPLAY_NAMES[name]
-    for name in (
-        "dreamer_probability",
-        "judge_probability",
-        "judge_top1",
-        "feature_ratio",
-        "spectrum_distance",
-        "seconds",
-    )
-}
 LOWER_IS_BETTER = ("feature_ratio", "spectrum_distance", "seconds")
+MEASURES = {
+    name: DISPLAY_NAMES[name] for name in ("dreamer_probability", "judge_probability", "judge_top1", *LOWER_IS_BETTER)
+}
 JOB = ["run", "epoch", "recipe"]
 RESULTS = Path("results")
-ANEW = "delete it and run the study again"
-BEFORE_PARAMETERS = "image_path_rescaled"  # dreams.csv ends in the recipe's parameters
+REMEDY = "delete it and run the study again"
+BEFORE_PARAMETERS = "image_path_rescaled"  # the recipe's parameters are the columns of dreams.csv after this one
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study's folder, its table of dreams (a row a dream) and its table of checkpoints (a row a checkpoint)."""
+    """A study's results folder, its table with one row per dream, and its table with one row per checkpoint."""
 
     folder: Path
     dreams: pd.DataFrame
@@ -42,25 +34,25 @@ class Study:
 
     @property
     def parameters(self) -> list[str]:
-        """The columns of `dreams` that hold a recipe's parameters."""
+        """The columns of `dreams` that contain the recipe's parameters."""
         return list(self.dreams)[self.dreams.columns.get_loc(BEFORE_PARAMETERS) + 1 :]
 
 
 def read_study(folder: Path) -> Study:
-    """Return the tables of a study's results, such as ``results/default``.
+    """Read a study's tables from its results folder, such as ``results/default``.
 
-    Raises UserError if there is no such folder, or no table of dreams in it.
+    Raises UserError if the folder does not exist, or if one of its tables is missing, unreadable, or lacks a column.
     """
     if not folder.is_dir():
-        raise UserError(f"there is no study '{folder}'; {_others(folder)}")
+        raise UserError(f"study '{folder}' does not exist; {_suggest(folder)}")
     return Study(folder, *(_read(folder / f"{name}.csv", needed) for name, needed in _NEEDED.items()))
 
 
-def _others(folder: Path) -> str:
-    for place in (folder.parent, RESULTS):
-        if beside := [str(path.parent) for path in place.glob("*/dreams.csv")]:
-            return did_you_mean(folder, beside)
-    return f"'{RESULTS}' holds none either; run one first"
+def _suggest(folder: Path) -> str:
+    for parent in (folder.parent, RESULTS):
+        if studies := [str(path.parent) for path in parent.glob("*/dreams.csv")]:
+            return did_you_mean(folder, studies)
+    return f"'{RESULTS}' contains no study, run one first"
 
 
 _NEEDED = {
@@ -71,24 +63,24 @@ _NEEDED = {
 
 def _read(path: Path, needed: list[str]) -> pd.DataFrame:
     if not path.is_file():
-        raise UserError(f"there is no '{path}'; run the study first, its rule 'measurements' writes it")
-    table = read_table(path, end=ANEW)
+        raise UserError(f"'{path}' does not exist; run the study first (its rule 'measurements' writes this table)")
+    table = read_table(path, end=REMEDY)
     missing = [column for column in needed if column not in table]
     if missing:
-        raise UserError(f"'{path}' has no column '{missing[0]}'; {ANEW}")
+        raise UserError(f"'{path}' has no column '{missing[0]}'; {REMEDY}")
     return table
 
 
 def varying(study: Study) -> list[str]:
-    """Return the parameters in which the study's recipes differ from each other."""
+    """Return the names of the parameters in which the study's recipes differ."""
     recipes = study.dreams.drop_duplicates("recipe")
     return [name for name in study.parameters if recipes[name].nunique(dropna=False) > 1]
 
 
 def recipes(study: Study) -> pd.DataFrame:
-    """Return a row a recipe: its name, and as text the parameters in which the recipes differ."""
+    """Return one row per recipe: its name, and as text the parameters in which the recipes differ."""
     table = study.dreams.drop_duplicates("recipe")[["recipe", *varying(study)]].reset_index(drop=True)
-    return table.assign(**{name: table[name].astype(object).map(plain) for name in table.columns[1:]})
+    return table.assign(**{name: table[name].astype(object).map(parameter_text) for name in table.columns[1:]})
 
 
 def at_last_step(dreams: pd.DataFrame) -> pd.DataFrame:
@@ -97,11 +89,11 @@ def at_last_step(dreams: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(study: Study, sort: str | None = None) -> pd.DataFrame:
-    """Return a row a (run, epoch, recipe), grouped by run: what varies, how many dreams, and means at the last step.
+    """Return one row per (run, epoch, recipe), with means over its dreams at the last step.
 
-    The columns are run, epoch, ``validation_accuracy``, recipe, dreams, those of `MEASURES`, in which a NaN stands for
-    what was not measured, and the varying parameters. Within a run the rows follow training, or the column
-    `sort`, the best or largest first. Raises UserError if there is no such column.
+    The columns are run, epoch, ``validation_accuracy``, recipe, dreams (their number), `MEASURES` (NaN if not
+    measured), and the parameters that vary. Rows are grouped by run. Within a run they are sorted by epoch, or by the
+    column `sort`, with the best or largest value first. Raises UserError if there is no column `sort`.
     """
     last = at_last_step(study.dreams)
     jobs = last.groupby(JOB, sort=False)
@@ -110,26 +102,26 @@ def summary(study: Study, sort: str | None = None) -> pd.DataFrame:
     table = table.merge(recipes(study), on="recipe", how="left")
     table = table[["run", "epoch", "validation_accuracy", "recipe", "dreams", *MEASURES, *varying(study)]]
     if sort is not None and sort not in table:
-        raise UserError(f"--sort: there is no column '{sort}'; {did_you_mean(sort, table)}")
+        raise UserError(f"--sort: unknown column '{sort}'; {did_you_mean(sort, table)}")
     if sort is not None:
-        down = sort not in ("run", "epoch", "recipe", *LOWER_IS_BETTER)
-        table = table.sort_values(sort, ascending=not down, kind="stable", key=_in_order)
+        descending = sort not in ("run", "epoch", "recipe", *LOWER_IS_BETTER)
+        table = table.sort_values(sort, ascending=not descending, kind="stable", key=_sort_key)
     else:
         table = table.sort_values("epoch", kind="stable")
     runs = list(study.dreams["run"].unique())
     return table.sort_values("run", kind="stable", key=lambda names: names.map(runs.index), ignore_index=True)
 
 
-def _in_order(values: pd.Series) -> pd.Series:
-    """Return a column as it sorts: as numbers where all of it are, else as text."""
+def _sort_key(values: pd.Series) -> pd.Series:
+    """Return a column as numbers if all of its values are numeric, otherwise as text."""
     numbers = pd.to_numeric(values, errors="coerce")
     return numbers if numbers.notna().sum() == values.notna().sum() else values.astype(str)
 
 
 def best(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, for each row of a `summary` and each of `MEASURES`, whether it holds the best value of all rows.
+    """Return, for each row of a `summary` and each of `MEASURES`, whether the value is the best of all rows.
 
-    Nothing is best where all values are the same, or where there is one row.
+    No value is best if all values are the same, or if there is only one.
     """
     marked = pd.DataFrame(False, index=table.index, columns=list(MEASURES))
     for name in MEASURES:
@@ -140,21 +132,24 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
     return marked
 
 
-def said(value: object) -> str:
-    """Return a name or a number of a table as people read it, a dash where there is none."""
+def format_value(value: object) -> str:
+    """Return a value of a table as display text, or a dash if it is missing."""
     if value is None or value != value:
         return "—"
     return f"{value:g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
-def measured(value: float) -> str:
-    """Return a measurement with three decimals, a dash where there is none."""
+def format_measurement(value: float) -> str:
+    """Return a measurement with three decimals, or a dash if it is NaN."""
     return "—" if value != value else f"{value:.3f}"
 
 
-def plain(value: object) -> object:
-    """Return a parameter as text, the same for 1 and 1.0, which depends on what else stands in its column; no value
-    stays as it is."""
+def parameter_text(value: object) -> object:
+    """Return a parameter as text; NaN is returned unchanged.
+
+    An integer and the equal float give the same text, because pandas reads a column as either, depending on its other
+    values.
+    """
     if value != value:
         return value
     try:
@@ -165,8 +160,11 @@ def plain(value: object) -> object:
 
 @dataclass(frozen=True)
 class Effect:
-    """What became of a measurement: its means over the pairs, the mean difference (second less first) with the ends of
-    its 95 % interval, and of how many labels and pairs it is; ``verdict`` is better, worse, or empty."""
+    """The difference of a metric between two studies.
+
+    `first` and `second` are the means of the two studies, and `mean` is the mean difference, second minus first. The
+    ends of its 95 % interval and the numbers of labels and pairs follow. `verdict` is better, worse, or empty.
+    """
 
     measure: str
     first: float
@@ -180,29 +178,29 @@ class Effect:
 
 
 def differences(first: Study, second: Study) -> pd.DataFrame:
-    """Return the settings in which two studies differ: ``of`` (the study, a run or a recipe), ``parameter``, and the
-    values ``first`` and ``second``, NaN where a study has none.
+    """Return the settings in which two studies differ.
 
-    Runs and recipes of one name are compared; where the studies share no name, the first of each. What only one study
-    has is one row.
+    The columns are ``of`` (the study, a run, or a recipe), ``parameter``, and the values ``first`` and ``second``, NaN
+    if a study does not have the parameter. Runs and recipes are compared by name, or the first of each study if they
+    share no name. A run or recipe that only one study has is one row.
     """
     rows = []
-    for kind, told in (("study", _study), ("run", _runs), ("recipe", _recipes)):
-        for name, one, two in _matched(told(first), told(second)):
+    for kind, settings_of in (("study", _study), ("run", _runs), ("recipe", _recipes)):
+        for name, one, two in _matched(settings_of(first), settings_of(second)):
             keys = [key for key in {**one, **two} if str(one.get(key)) != str(two.get(key))]
             rows += [(f"{kind} {name}".strip(), key, one.get(key, np.nan), two.get(key, np.nan)) for key in keys]
     return pd.DataFrame(rows, columns=["of", "parameter", "first", "second"])
 
 
-def _matched(ours: dict[str, dict], theirs: dict[str, dict]) -> Iterator[tuple[str, dict, dict]]:
-    shared = [name for name in ours if name in theirs]
-    yield from ((name, ours[name], theirs[name]) for name in shared)
-    alone, strange = ([name for name in found if name not in shared] for found in (ours, theirs))
+def _matched(first: dict[str, dict], second: dict[str, dict]) -> Iterator[tuple[str, dict, dict]]:
+    shared = [name for name in first if name in second]
+    yield from ((name, first[name], second[name]) for name in shared)
+    only_first, only_second = ([name for name in names if name not in shared] for names in (first, second))
     if not shared:
-        one, two = alone.pop(0), strange.pop(0)
-        yield f"{one} / {two}", ours[one], theirs[two]
-    yield from ((name, {"": "there"}, {}) for name in alone)
-    yield from ((name, {}, {"": "there"}) for name in strange)
+        one, two = only_first.pop(0), only_second.pop(0)
+        yield f"{one} / {two}", first[one], second[two]
+    yield from ((name, {"": "present"}, {}) for name in only_first)
+    yield from ((name, {}, {"": "present"}) for name in only_second)
 
 
 def _study(study: Study) -> dict[str, dict]:
@@ -215,28 +213,29 @@ def _runs(study: Study) -> dict[str, dict]:
 
 
 def _run(rows: pd.DataFrame) -> dict:
-    """Return what runs.csv tells of a run; its settings only where it has such a column, of JSON."""
+    """Return a run's settings from its rows of runs.csv: the optional JSON column ``settings``, model, and epochs."""
     settings = json.loads(rows["settings"].iloc[0]) if "settings" in rows else {}
-    told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
-    return {**told, "model": rows["model"].iloc[0], "epochs": ", ".join(f"{epoch:g}" for epoch in rows["epoch"])}
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
+    return {**texts, "model": rows["model"].iloc[0], "epochs": ", ".join(f"{epoch:g}" for epoch in rows["epoch"])}
 
 
 def _recipes(study: Study) -> dict[str, dict]:
     rows = study.dreams.drop_duplicates("recipe").to_dict("records")
-    return {row["recipe"]: {name: plain(row[name]) for name in study.parameters} for row in rows}
+    return {row["recipe"]: {name: parameter_text(row[name]) for name in study.parameters} for row in rows}
 
 
 def pairs(first: Study, second: Study) -> pd.DataFrame:
-    """Return a row for each two dreams that belong together, with the columns of both, suffixed ``_1`` and ``_2``.
+    """Return one row per pair of dreams, with the columns of both, suffixed ``_1`` and ``_2``.
 
-    They share label and step, and their run, epoch and recipe as far as the studies share any. Where the studies share
-    no step, the last ones are paired; where they share no run, epoch or recipe, dreams are paired by their place: the
-    last epoch, the first run and recipe. Of each trajectory only the last step is taken. Raises UserError if no
-    dreams belong together.
+    The dreams of a pair have the same label, and the same run, epoch, recipe and step if the studies share any. If
+    they share no run or recipe, the first one of each study is used; if they share no epoch or step, the last one. Of
+    each dream only the last shared step is used. Raises UserError if there are no pairs.
     """
     one, two = first.dreams, second.dreams
     if not set(one["label"]) & set(two["label"]):
-        raise UserError(f"'{first.folder}' and '{second.folder}' have no label in common, so nothing to compare")
+        raise UserError(
+            f"'{first.folder}' and '{second.folder}' have no label in common; compare studies that share one"
+        )
     shared = {column: set(one[column]) & set(two[column]) for column in JOB}
     one, two = (_only(table, shared) for table in (one, two))
     keys = ["label", *(column for column in JOB if shared[column])]
@@ -246,13 +245,18 @@ def pairs(first: Study, second: Study) -> pd.DataFrame:
         both = one.merge(two, on=keys, suffixes=("_1", "_2"))
         both = pd.concat([both, both[["step_1", "step_2"]].max(axis="columns").rename("step")], axis="columns")
     if both.empty:
-        raise UserError(f"'{first.folder}' and '{second.folder}' have no dreams that belong together")
+        raise UserError(
+            f"'{first.folder}' and '{second.folder}' have no dreams of the same label, run, epoch and recipe; "
+            "compare studies that share some"
+        )
     return both[both["step"] == both.groupby(keys)["step"].transform("max")].reset_index(drop=True)
 
 
 def _only(table: pd.DataFrame, shared: dict[str, set]) -> pd.DataFrame:
-    """Return the dreams whose run, epoch and recipe are shared; of those that share none, one: the first run or recipe
-    that is left, or the last epoch."""
+    """Return the dreams whose run, epoch and recipe both studies have.
+
+    For a column without shared values, keep the first run or recipe of the remaining dreams, or the last epoch.
+    """
     for column, values in shared.items():
         table = table[table[column].isin(values)] if values else table
     for column in ("run", "recipe", "epoch"):
@@ -262,7 +266,7 @@ def _only(table: pd.DataFrame, shared: dict[str, set]) -> pd.DataFrame:
 
 
 def effects(both: pd.DataFrame) -> list[Effect]:
-    """Return what became of each measurement, over the `pairs` of two studies, averaged by label."""
+    """Return the effect on each metric that was measured, from the `pairs` of two studies, averaged by label."""
     return [effect for name in MEASURES if (effect := _effect(name, both)) is not None]
 
 
@@ -280,10 +284,12 @@ def _effect(name: str, both: pd.DataFrame) -> Effect | None:
 
 
 def most_different(both: pd.DataFrame, most: int = MOST_PAIRS) -> tuple[pd.DataFrame, str]:
-    """Return the pairs that differ most, at most so many, and by which measurement: the judge's probability, or the
-    model's own where no judge could tell."""
+    """Return the at most `most` pairs that differ most, and the metric by which they are ranked.
+
+    The metric is the judge's probability, or the dreamer's probability if no pair was judged in both studies.
+    """
     by = "judge_probability"
     if both[[f"{by}_1", f"{by}_2"]].isna().any(axis="columns").all():
         by = "dreamer_probability"
-    apart = (both[f"{by}_2"] - both[f"{by}_1"]).abs()
-    return both.loc[apart.nlargest(most).index], by
+    distance = (both[f"{by}_2"] - both[f"{by}_1"]).abs()
+    return both.loc[distance.nlargest(most).index], by

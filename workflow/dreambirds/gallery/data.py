@@ -1,4 +1,4 @@
-"""What the gallery's page knows of a study: its axes, its recipes, and the measurements of each dream."""
+"""The data of the gallery's page: the study's runs, recipes and labels, and the measurements of each dream."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from dreambirds.plan.dream_table import dream_table
 from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.shapes import in_proportion
 
-SHOWN = [
+DISPLAYED = [
     "dreamer_probability",
     "judge_probability",
     "judge_rank",
@@ -23,17 +23,20 @@ SHOWN = [
     "feature_ratio",
     "seed_agreement",
 ]
-SHOWN += ["spectrum_distance", "total_variation", "mean_abs_change", "seconds"]
-MEASURES = {column: DISPLAY_NAMES[column] for column in SHOWN}
+DISPLAYED += ["spectrum_distance", "total_variation", "mean_abs_change", "seconds"]
+MEASURES = {column: DISPLAY_NAMES[column] for column in DISPLAYED}
 DIGITS = 4
 MOST_LABELS = 64  # rows of a sheet
-LARGEST = 96  # pixels of a cell's longer side; larger pictures are made smaller
+LARGEST = 96  # longer side of a cell in pixels; larger images are scaled down
 
 
 @dataclass(frozen=True)
 class GalleryStudy:
-    """What the gallery shows of a study: its name, the epochs of each run and recipe that it dreams, the parameters of
-    each recipe, the (height, width) of its images in pixels, and the name for people of each label."""
+    """The study of a gallery.
+
+    `epochs` contains the epochs with dreams for each run and recipe, `recipes` the parameters of each recipe, `shapes`
+    the (height, width) of each recipe's images in pixels, and `names` the display name of each label.
+    """
 
     study: str
     epochs: Mapping[str, Mapping[str, Sequence[float]]]
@@ -47,10 +50,10 @@ class GalleryStudy:
 
 
 def gallery_facts(study: GalleryStudy, dreams: pd.DataFrame, runs: pd.DataFrame) -> dict:
-    """Return plain data for the page; `dreams` and `runs` are the study's tables.
+    """Return the page's data, ready for JSON, from the study's tables `dreams` and `runs`.
 
-    ``dreamers`` are the places among a run's epochs of those that dream a recipe, by ``run/recipe``. Metrics are lists
-    over label, such an epoch, and step, in this order, by ``run/recipe`` and column.
+    ``dreamers`` contains, by ``run/recipe``, the indices into the run's epochs that have dreams of the recipe.
+    ``values`` contains, by ``run/recipe`` and column, a flat list over label, these epochs, and step, in this order.
     """
     checkpoints = {run: sorted(set().union(*recipes.values())) for run, recipes in study.epochs.items()}
     judges = [judge for judge in dreams["judge"].unique() if judge]
@@ -76,7 +79,10 @@ def gallery_facts(study: GalleryStudy, dreams: pd.DataFrame, runs: pd.DataFrame)
 
 
 def _best(dreams: pd.DataFrame) -> dict:
-    """Return the run and recipe whose last dreams the judge knows best; without a judge, the dreamer."""
+    """Return the run and recipe whose last dreams have the highest mean probability.
+
+    It is the judge's probability, or the dreamer's if the study has no judge.
+    """
     group = Recognition(dreams).rank(["run", "recipe"]).iloc[0]
     return {"run": group["run"], "recipe": group["recipe"]}
 
@@ -119,7 +125,7 @@ def _values(study: GalleryStudy, group: pd.DataFrame, run: str, recipe: str) -> 
 
 
 def _plain(value: object) -> object:
-    """Return a value as JSON holds it: short, and nothing where there is none."""
+    """Return a value for JSON: numbers with four significant digits, and None for a missing or infinite one."""
     if isinstance(value, str):
         return value
     if value is None or pd.isna(value):
@@ -129,5 +135,5 @@ def _plain(value: object) -> object:
 
 
 def cell_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return (height, width) of a sheet's cells for pictures of a shape."""
+    """Return the (height, width) of a sheet's cells for images of a (height, width)."""
     return shape if max(shape) <= LARGEST else in_proportion(shape, LARGEST, of=max)

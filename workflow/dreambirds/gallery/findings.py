@@ -1,4 +1,4 @@
-"""Pages of experiments: one finding, and all findings."""
+"""Pages of one finding and of all findings of a study."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,15 @@ from dreambirds.config.load import Section
 from dreambirds.data.tables import read_table, write_table
 from dreambirds.errors import one_line
 from dreambirds.evaluation.columns import DISPLAY_NAMES, read_dreams_and_runs
-from dreambirds.evaluation.contrasts import SEEN, UNKNOWN, compute_contrasts
+from dreambirds.evaluation.contrasts import SEEN, UNKNOWN, UNSEEN, compute_contrasts
 from dreambirds.figures.contrasts import Compared, write_contrast_montage, write_effects
-from dreambirds.gallery.comparison import measured, said
+from dreambirds.gallery.comparison import format_measurement, format_value
 from dreambirds.gallery.pages import write_page
 from dreambirds.plan.dream_table import dream_table
 from dreambirds.plan.experiments import PAGE, TABLE
 
 MONTAGE, EFFECTS = "montage.png", "effects.png"
+NUMBERS = ("mean_baseline", "mean_compared", "ci_low", "ci_high")
 log = logging.getLogger(__name__)
 TEXT = ("experiment", "question", "vary", "baseline", "compared", "where", "measure", "verdict")
 
@@ -36,10 +37,11 @@ def write_finding(
 ) -> None:
     """Write the page of a study's experiment into a folder, with its table and its two figures.
 
-    `config` is the study's, checked and with all defaults, `comparisons` are those of its experiment, `recipes` its
-    recipes spread out, `epochs` those of each run and recipe that it dreams, `names` those of the labels that it dreams
-    of, and `learnt` the number of classes that were learnt; `results` contains the study's tables, plots and prepared
-    images. Raises UserError where one of them can't be read or is not whole.
+    `config` is the validated config of the study with all defaults, and `comparisons` those of its experiment.
+    `recipes` contains the parameters of each recipe after the expansion of grids, `epochs` the epochs of each run and
+    recipe that have dreams, and `names` the display name of each label that has dreams. `learnt` is the number of
+    classes in training. `results` is the folder with the study's tables, plots and prepared images. Raises UserError
+    if one of these files cannot be read or is incomplete.
     """
     table = dream_table(epochs, {recipe: keys["steps"] for recipe, keys in recipes.items()}, names)
     dreams, runs = read_dreams_and_runs(results, table)
@@ -61,13 +63,14 @@ def write_finding(
         rows=[_row(row) for row in finding.to_dict("records")],
         montage=folder / MONTAGE,
         effects=folder / EFFECTS,
-        plots=[(words, results / "plots" / f"{name}.png") for name, words in _plots(table).items()],
+        plots=[(title, results / "plots" / f"{name}.png") for name, title in _plots(table).items()],
         runs=[_run(config["runs"], rows) for _, rows in runs.groupby("run", sort=False)],
         judges=judges.to_dict("records"),
         dreams=len(table),
         recipes=len(recipes),
         classes=len(names),
         learnt=learnt,
+        no_difference=UNSEEN,
         dataset=config["dataset"],
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
     )
@@ -75,37 +78,37 @@ def write_finding(
 
 
 def sentence(row: dict) -> tuple[str, str]:
-    """Return one row of a finding as a sentence, computed from its numbers: its verdict, and what that rests on."""
+    """Return one row of a finding as a sentence, in two parts: the verdict, and the numbers that support it."""
     measure = DISPLAY_NAMES[row["measure"]]
-    one, two = (_called(row["vary"], row[side]) for side in ("baseline", "compared"))
+    one, two = (_side_name(row["vary"], row[side]) for side in ("baseline", "compared"))
     where = f" ({row['where']})" if row["where"] else ""
     if row["verdict"] == UNKNOWN:
         return f"{measure} was not measured", f"for {one} and {two}{where}."
-    before, after, low, high = (number(row[key]) for key in ("mean_baseline", "mean_compared", "ci_low", "ci_high"))
-    numbers = f"{before} → {after}, a difference of {number(row['difference'], '+')}"
-    sure = f"95 % interval {low} to {high}, effect {measured(row['cohens_dz'])}"
-    rest = f"{where}: {numbers} ({sure}; {row['n_classes']} classes, {row['n_pairs']} pairs)."
+    before, after, low, high = (format_number(row[key]) for key in NUMBERS)
+    numbers = f"{before} → {after}, a difference of {format_number(row['difference'], '+')}"
+    statistics = f"95 % interval {low} to {high}, d_z {format_measurement(row['cohens_dz'])}"
+    rest = f"{where}: {numbers} ({statistics}; {row['n_classes']} classes, {row['n_pairs']} pairs)."
     if row["verdict"] in SEEN.values():
-        return f"{measure} {row['verdict']}", f"for {two} than for {one}{rest}"
+        return f"{measure} is {row['verdict']}", f"for {two} than for {one}{rest}"
     return f"{measure}: {row['verdict']}", f"between {one} and {two}{rest}"
 
 
-def number(value: float, sign: str = "-") -> str:
-    """Return a measurement with three decimals, or with two digits where those would be nothing, a dash for none."""
+def format_number(value: float, sign: str = "-") -> str:
+    """Return a number with three decimals, or with two significant digits below 0.01; a dash for NaN."""
     if value != value:
-        return measured(value)
+        return format_measurement(value)
     return f"{value:{sign}.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:{sign}.2g}"
 
 
-def _called(vary: str, value: str) -> str:
+def _side_name(vary: str, value: str) -> str:
     if value == CHANCE:
         return value
-    return f"the {value} {vary}" if value in ENDS else f"{vary} {value}"
+    return f"the {value} {vary}" if value in ENDS or vary == "view" else f"{vary} {value}"
 
 
 def _row(row: dict) -> dict:
-    seen = row["verdict"] in SEEN.values()
-    return {**{key: said(value) for key, value in row.items()}, "seen": seen, "measure": DISPLAY_NAMES[row["measure"]]}
+    texts = {key: format_value(value) for key, value in row.items()}
+    return {**texts, "differs": row["verdict"] in SEEN.values(), "measure": DISPLAY_NAMES[row["measure"]]}
 
 
 def _run(runs: dict[str, Section], rows: pd.DataFrame) -> dict:
@@ -114,32 +117,35 @@ def _run(runs: dict[str, Section], rows: pd.DataFrame) -> dict:
     return {
         "run": last["run"],
         "model": last["model"],
-        "weights": f"from the weights {weights}" if weights else "from random weights",
+        "weights": f"trained from the weights {weights}" if weights else "trained from random weights",
         "epochs": ", ".join(f"{epoch:g}" for epoch in rows["epoch"]),
-        "accuracy": measured(last["validation_accuracy"]),
+        "accuracy": format_measurement(last["validation_accuracy"]),
     }
 
 
 def _plots(dreams: pd.DataFrame) -> dict[str, str]:
-    """Return the study's plots that have something to show here, with what they show."""
-    shown = {}
+    """Return the titles of the plots that have several values on their axis in this study, by the plot's name."""
+    titles = {}
     if dreams.groupby("run")["epoch"].nunique().max() > 1:
-        shown["by-epoch"] = "Recognisability against training epoch"
+        titles["by-epoch"] = "Recognition by training epoch"
     if dreams.groupby("recipe")["step"].nunique().max() > 1:
-        shown["by-step"] = "Recognisability against dream step"
-    if len(shown) == 2:
-        shown["epoch-by-step"] = "Epoch by step"
+        titles["by-step"] = "Recognition by dream step"
+    if len(titles) == 2:
+        titles["epoch-by-step"] = "Recognition by epoch and step"
     if len(dreams[["run", "recipe"]].drop_duplicates()) > 1:
-        shown["recipes"] = "Runs and recipes, last dreams"
-    return shown
+        titles["recipes"] = "Recognition by run and recipe, last epoch and step"
+    return titles
 
 
 def write_findings(study: str, tables: list[Path], page: Path, table: Path) -> None:
-    """Write the page and the table of all experiments; each table lies beside the page of its experiment, and is called
-    as that is."""
+    """Write the page and the table of all experiments.
+
+    The page links to each experiment's page, which must be in the folder of `page` and have the same name as its table
+    in `tables`.
+    """
     parts = [read_findings(path).assign(experiment=path.stem) for path in tables]
-    whole = pd.concat(parts, ignore_index=True)
-    write_table(whole[["experiment", *(column for column in whole if column != "experiment")]], table, "%.6g")
+    combined = pd.concat(parts, ignore_index=True)
+    write_table(combined[["experiment", *(column for column in combined if column != "experiment")]], table, "%.6g")
     experiments = [
         {
             "name": path.stem,
@@ -152,12 +158,13 @@ def write_findings(study: str, tables: list[Path], page: Path, table: Path) -> N
 
 
 def read_findings(path: Path) -> pd.DataFrame:
-    """Return a table of findings, whose words stay words."""
+    """Return a table of findings, with the columns in `TEXT` as text."""
     return read_table(path, TEXT)
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Return the findings as a table of Markdown, a line a comparison and measure, each experiment's question above."""
+    """Return the findings as Markdown: per experiment a heading with its question, and a table with one line per
+    comparison and metric."""
     lines = []
     for (name, question), rows in table.groupby(["experiment", "question"], sort=False):
         lines += [
@@ -168,14 +175,15 @@ def markdown(table: pd.DataFrame) -> str:
         for row in rows.to_dict("records"):
             where = f" ({row['where']})" if row["where"] else ""
             compared = f"{row['vary']} {row['baseline']} → {row['compared']}{where}"
-            interval = f"{number(row['difference'], '+')} [{number(row['ci_low'])}, {number(row['ci_high'])}]"
-            sides = [number(row["mean_baseline"]), number(row["mean_compared"])]
+            before, after, low, high = (format_number(row[key]) for key in NUMBERS)
+            interval = f"{format_number(row['difference'], '+')} [{low}, {high}]"
             cells = [
                 compared,
                 DISPLAY_NAMES[row["measure"]],
-                *sides,
+                before,
+                after,
                 interval,
-                measured(row["cohens_dz"]),
+                format_measurement(row["cohens_dz"]),
                 row["verdict"],
             ]
             lines.append(f"| {' | '.join(one_line(cell).replace('|', chr(92) + '|') for cell in cells)} |")

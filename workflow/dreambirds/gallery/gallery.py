@@ -1,4 +1,4 @@
-"""The gallery: the page, and the sprite sheets that it shows."""
+"""The gallery: its page, and the sprite sheets that it displays."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -23,8 +23,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sheet:
-    """One sheet: its name below the gallery, its cells as files, one row per label and one column per step, and the
-    (height, width) of a cell in pixels."""
+    """A sprite sheet with one row per label and one column per step.
+
+    `name` is its path relative to the gallery, `cells` contains the files of its rows, and `shape` is the
+    (height, width) of a cell in pixels.
+    """
 
     name: str
     cells: list[list[Path]]
@@ -32,40 +35,42 @@ class Sheet:
 
 
 def sheets(study: GalleryStudy, folder: Path) -> Iterator[Sheet]:
-    """Yield all sheets of a study: for each run, epoch, recipe and view, one for every 64 labels; `folder` is the
-    folder ``dreams`` of its results."""
+    """Yield all sheets of a study: for each run, epoch, recipe and view, one per 64 labels.
+
+    `folder` is the folder ``dreams`` of the study's results.
+    """
     labels = list(study.names)
     for run, epoch, recipe in study.dreams()[DREAM[:3]].drop_duplicates().itertuples(index=False):
         for part, first in enumerate(range(0, len(labels), MOST_LABELS)):
             for view, ending in VIEWS.items():
                 chosen, steps = labels[first : first + MOST_LABELS], study.recipes[recipe]["steps"]
-                place = dream_folder(folder, run, epoch, recipe)
-                cells = [[place / picture_name(label, step, view) for step in steps] for label in chosen]
+                job_folder = dream_folder(folder, run, epoch, recipe)
+                cells = [[job_folder / picture_name(label, step, view) for step in steps] for label in chosen]
                 name = f"sheets/{run}/{epoch_name(epoch)}/{recipe}/{part}{ending}.png"
                 yield Sheet(name, cells, cell_shape(tuple(study.shapes[recipe])))
 
 
 def write_sheet(cells: Sequence[Sequence[Path]], shape: tuple[int, int], path: Path) -> None:
-    """Write pictures side by side into one PNG, each made to (height, width)."""
+    """Write a grid of images into one PNG, each resized to the (height, width) `shape`."""
     height, width = shape
     page = Image.new("RGB", (width * len(cells[0]), height * len(cells)))
-    for row, line in enumerate(cells):
-        for column, file in enumerate(line):
-            small = read_picture(file)
-            if small.size != (width, height):
-                small = small.resize((width, height), Image.Resampling.LANCZOS)
-            page.paste(small, (column * width, row * height))
+    for row, files in enumerate(cells):
+        for column, file in enumerate(files):
+            image = read_picture(file)
+            if image.size != (width, height):
+                image = image.resize((width, height), Image.Resampling.LANCZOS)
+            page.paste(image, (column * width, row * height))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         page.save(temporary)
 
 
 def write_gallery(study: GalleryStudy, results: Path, dataset: Path, folder: Path) -> None:
-    """Write ``index.html``, ``sheets/`` and ``pictures/`` into a folder that then needs no other file.
+    """Write ``index.html``, ``sheets/`` and ``pictures/`` into a folder, which is then self-contained.
 
-    `results` contains ``dreams.csv``, ``runs.csv`` and the dreams, `dataset` the prepared images. The dreams' images
-    are the same files as the study's, where the disk allows, with their metadata. Raises UserError, before anything is
-    written, if one of the tables is not whole.
+    `results` contains ``dreams.csv``, ``runs.csv`` and the dreams; `dataset` contains the prepared images. The dreams
+    are hard links to the study's image files, or copies if the file system does not support links. Raises UserError,
+    before anything is written, if one of the tables is truncated or incomplete.
     """
     facts = gallery_facts(study, *read_dreams_and_runs(results, study.dreams()))
     examples = example_pictures(dataset)

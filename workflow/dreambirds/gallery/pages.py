@@ -1,4 +1,4 @@
-"""Pages from templates, and the files that they offer to download."""
+"""Rendering of HTML pages from templates, and the files that pages offer for download."""
 
 import base64
 import json
@@ -14,11 +14,14 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_download(files: Sequence[Path], path: Path) -> None:
-    """Write a script that hands files to the page's `arrive`, whole, as base64 by their names."""
+    """Write a script that calls the page's `receiveFiles` with the files' content in base64, by file name.
+
+    Writes atomically.
+    """
     texts = {file.name: base64.b64encode(file.read_bytes()).decode() for file in files}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
-        temporary.write_text(f"arrive({json.dumps(texts)});\n", encoding="utf-8")
+        temporary.write_text(f"receiveFiles({json.dumps(texts)});\n", encoding="utf-8")
 
 
 @cache
@@ -27,13 +30,13 @@ def _environment() -> Environment:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.globals["inline"] = lambda name: (TEMPLATES / name).read_text(encoding="utf-8")
-    environment.filters["picture"] = data_uri
+    environment.filters["data_uri"] = data_uri
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     return environment
 
 
 def write_page(path: Path, template: str, **facts) -> None:
-    """Write a page from a template in `templates/`, whole or not at all; text in `facts` is escaped."""
+    """Render a template in `templates/` with `facts`, whose text is escaped, and write the page atomically."""
     page = _environment().get_template(template).render(**facts)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
@@ -41,6 +44,6 @@ def write_page(path: Path, template: str, **facts) -> None:
 
 
 def data_uri(path: Path) -> str:
-    """Return a PNG or GIF as a URI that holds it, so that a page needs no other file."""
-    kind = Path(path).suffix.removeprefix(".")
-    return f"data:image/{kind};base64,{base64.b64encode(Path(path).read_bytes()).decode()}"
+    """Return a PNG or GIF as a data URI, so a page needs no other file."""
+    image_type = Path(path).suffix.removeprefix(".")
+    return f"data:image/{image_type};base64,{base64.b64encode(Path(path).read_bytes()).decode()}"

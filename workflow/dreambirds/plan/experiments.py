@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from dreambirds.config.load import Section
-from dreambirds.data.tables import read_table
+from dreambirds.data.tables import read_table, remedy
 from dreambirds.errors import UserError
 from dreambirds.io import atomic_write, expand
 
@@ -91,7 +91,7 @@ def run_experiment(config: Section, cores: int, config_file: Path, said: Path, p
     if ended.returncode:
         raise UserError(f"the experiment '{config['study']}' did not come to its end; '{said}' tells why")
     # a copy of what is cut would be taken for what the experiment found
-    read_table(found / TABLE, end=f"delete the folder '{found}', and the same command makes it again")
+    read_table(found / TABLE, end=remedy(found))
     for source, path in ((found / TABLE, table), (found / PAGE, page)):
         with atomic_write(path) as temporary:
             shutil.copyfile(source, temporary)

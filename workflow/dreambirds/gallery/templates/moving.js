@@ -1,28 +1,28 @@
-// What moves the view: sliders, fingers, keys, buttons, the link, and play.
-// Keys, and a slider that is let go, glide to a kept picture; who wants no motion is there at once.
+// Input: sliders, touch, keys, buttons, the link, and playback.
+// After a key press or the release of a slider, the view glides to the nearest dream, or jumps with reduced motion.
 const GLIDE = 200; // milliseconds
 let goal = null;
 function move(kind, by) {
-  const from = goal && goal.kind === kind ? goal.place : Math.round(state[kind]);
+  const from = goal && goal.kind === kind ? goal.index : Math.round(state[kind]);
   const [start, began] = [state[kind], performance.now()];
   if (goal && goal.kind !== kind) settle();
   if (goal) cancelAnimationFrame(goal.frame);
   const values = kind === "epoch" ? epochs(state.panes[0]) : steps(state.panes[0]);
-  goal = { kind, place: clamp(from + by, values.length - 1) };
+  goal = { kind, index: clamp(from + by, values.length - 1) };
   const tick = (now) => {
     const share = clamp((now - began) / GLIDE, 1);
-    state[kind] = start + (goal.place - start) * share;
+    state[kind] = start + (goal.index - start) * share;
     if (share < 1) goal.frame = requestAnimationFrame(tick);
     else settle();
     show();
   };
-  tick(calm ? Infinity : began);
+  tick(reducedMotion ? Infinity : began);
 }
 
 function settle() {
   if (!goal) return;
   cancelAnimationFrame(goal.frame);
-  state[goal.kind] = goal.place;
+  state[goal.kind] = goal.index;
   goal = null;
 }
 
@@ -32,7 +32,7 @@ for (const [slider, kind] of [[epochSlider, "epoch"], [stepSlider, "step"]]) {
     settle();
     const other = kind === "epoch" ? "step" : "epoch";
     state[other] = Math.round(state[other]);
-    state[kind] = calm ? Math.round(slider.value) : Number(slider.value);
+    state[kind] = reducedMotion ? Math.round(slider.value) : Number(slider.value);
     show();
   });
   slider.addEventListener("change", () => move(kind, 0));
@@ -79,17 +79,17 @@ function play() {
     show();
   };
   playing = requestAnimationFrame(tick);
-  sayPlaying();
+  updatePlayButton();
 }
 
 function stop() {
   cancelAnimationFrame(playing);
   playing = null;
-  sayPlaying();
+  updatePlayButton();
 }
 
-function sayPlaying() {
-  at("play").textContent = playing ? "Stop" : "Play";
+function updatePlayButton() {
+  byId("play").textContent = playing ? "Stop" : "Play";
 }
 
 function go(kind, by) {
@@ -108,9 +108,9 @@ document.addEventListener("keydown", (event) => {
   const { target } = event;
   const arrow = event.key.startsWith("Arrow");
   if (target.matches("select, [type=radio]") || (target.matches("button, a") && event.key === " ")) return;
-  if (target === at("grid") && arrow) {
-    const wide = getComputedStyle(target).gridTemplateColumns.split(" ").length;
-    choose(state.label + { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -wide, ArrowDown: wide }[event.key]);
+  if (target === byId("grid") && arrow) {
+    const columns = getComputedStyle(target).gridTemplateColumns.split(" ").length;
+    choose(state.label + { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key]);
   } else if (target === stepSlider && arrow) {
     go("step", event.key === "ArrowLeft" || event.key === "ArrowDown" ? -1 : 1);
   } else if (target === epochSlider && arrow) {
@@ -124,33 +124,33 @@ document.addEventListener("keydown", (event) => {
 for (const radio of document.querySelectorAll("[name=view]")) {
   radio.addEventListener("change", () => { state.view = radio.value; show(); });
 }
-at("compare").addEventListener("click", compare);
-at("compare").hidden = Object.keys(pairs).length < 2;
-at("play").addEventListener("click", play);
-at("copy").addEventListener("click", async () => {
+byId("compare").addEventListener("click", compare);
+byId("compare").hidden = Object.keys(pairs).length < 2;
+byId("play").addEventListener("click", play);
+byId("copy").addEventListener("click", async () => {
   writeLink();
   try {
     await navigator.clipboard.writeText(location.href);
-    at("said").textContent = at("copy").textContent = "Copied";
+    byId("announcement").textContent = byId("copy").textContent = "Copied";
   } catch {
-    prompt("The link to this view", location.href);
+    prompt("Link to this view", location.href);
   }
-  setTimeout(() => { at("copy").textContent = "Copy link"; }, 1500);
+  setTimeout(() => { byId("copy").textContent = "Copy link"; }, 1500);
 });
-window.addEventListener("hashchange", recall);
+window.addEventListener("hashchange", readLink);
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
-  at("theme").textContent = theme === "dark" ? "Light" : "Dark";
+  byId("theme").textContent = theme === "dark" ? "Light" : "Dark";
 }
 function storedTheme() {
   try { return localStorage.getItem("theme"); } catch { return null; }
 }
-at("theme").addEventListener("click", () => {
+byId("theme").addEventListener("click", () => {
   const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  try { localStorage.setItem("theme", theme); } catch { /* a page from disk may not keep anything */ }
+  try { localStorage.setItem("theme", theme); } catch { /* browsers may deny storage to pages opened from disk */ }
   setTheme(theme);
 });
 setTheme(storedTheme() || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
 buildGrid();
-recall();
+readLink();

@@ -1,9 +1,10 @@
-// What can be saved: the picture as the study has it, with all that it says of itself, and its recipe.
-let arrived = null;
-window.arrive = (files) => { arrived = files; };
+// Downloads: the dream's original file, including its metadata, and its recipe.
+let received = null;
+window.receiveFiles = (files) => { received = files; };
 
-// From disk a link to a picture would only open it, so a script beside it brings the file as text.
-function savePicture(event) {
+// On a page opened from disk, a link would open the image instead of saving it. The script next to the image's folder
+// contains the file in base64.
+function saveImage(event) {
   const link = event.currentTarget;
   if (location.protocol !== "file:") return;
   event.preventDefault();
@@ -11,7 +12,7 @@ function savePicture(event) {
   const script = document.createElement("script");
   script.onload = () => {
     script.remove();
-    const bytes = Uint8Array.from(atob(arrived[name]), (letter) => letter.charCodeAt(0));
+    const bytes = Uint8Array.from(atob(received[name]), (character) => character.charCodeAt(0));
     save(new Blob([bytes], { type: "image/png" }), link.download);
   };
   script.onerror = () => open(link.href);
