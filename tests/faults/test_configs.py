@@ -99,7 +99,7 @@ BAD = [
     ("study: the name 'a/b' must be 1 to 64 letters", {"study": "a/b"}),
     ("study: the name '../../owned' must be", {"study": "../../owned"}),
     ("study: the name 'my study' must be", {"study": "my study"}),
-    ("study: 'logs' is the folder of all studies' logs; call it otherwise", {"study": "logs"}),
+    ("study: 'logs' is reserved for the folder of logs; choose another name", {"study": "logs"}),
     ("runs: the name 'a.b' must be", {"runs": {"a.b": {}}}),
     ("runs: the name '..' must be", {"runs": {"..": {}}}),
     ("runs: the name '' must be", {"runs": {"": {}}}),

@@ -195,9 +195,9 @@ def test_an_experiment_whose_table_is_cut_is_not_copied(plan, tmp_path, monkeypa
     monkeypatch.setattr(experiments, "_command", lambda *_: ["true"])
     path = RESULTS / "finding/finding.csv"
     good = spoil(path, "half")
-    places = {"config_file": tmp_path / "e.yaml", "said": tmp_path / "e.log"}
+    places = {"config_file": tmp_path / "e.yaml", "log_file": tmp_path / "e.log"}
     try:
-        with pytest.raises(UserError, match=rf"^'{path}' is cut: .*; delete the folder '{path.parent}', and "):
+        with pytest.raises(UserError, match=rf"^'{path}' is cut: .*; delete the folder '{path.parent}' and run "):
             experiments.run_experiment({"study": "tiny"}, 1, **places, page=tmp_path / "p", table=tmp_path / "t")
     finally:
         path.write_bytes(good)

@@ -48,7 +48,7 @@ def test_without_measurements_jobs_ask_for_a_default():
 def asked(found: dict, **more) -> int:
     """Return what training asks for if its model was measured so."""
     plan = plan_of(**more)
-    memory.write(memory.training(plan, "a"), {"weights": 0, "learning": 0, "picture": 0, **found})
+    memory.write(memory.training(plan, "a"), {"weights": 0, "learning": 0, "image": 0, **found})
     memory.write(memory.optimizer(plan, "a"), {"per_byte": 2.0})
     return memory.train_mb(plan, "a")
 
@@ -58,22 +58,22 @@ def test_training_asks_for_its_process_weights_pictures_and_what_loads_them():
     assert asked({}, batch_size=2) == 1000, "whole hundreds above 900"
     assert asked({"weights": 1000 * mega}, batch_size=2) == 1000 + 3000
     assert asked({"learning": 1000 * mega}, batch_size=2) == 1000 + 5000, "gradients, and two moments, twice"
-    assert asked({"picture": 10 * mega}, batch_size=100) == 1000 + 1600
+    assert asked({"image": 10 * mega}, batch_size=100) == 1000 + 1600
     pictures = 4 * 3 * 1000**2
     assert asked({}, batch_size=100, size=1000) == pytest.approx(900 + 8 * 100 * pictures / mega, abs=100)
     loading = 3 * (500 + 2 * 100 * pictures / mega)
     more = asked({}, batch_size=100, size=1000, threads={"loader_workers": 3}) - asked({}, batch_size=100, size=1000)
     assert more == pytest.approx(loading, abs=100)
     assert asked({}, batch_size=2, compile=True) == 2000
-    assert asked({}, batch_size=2, gpu=1) == 1000 + 2500 == asked({"picture": 10 * mega}, batch_size=100, gpu=1)
-    assert asked({"picture": 100 * mega}, batch_size=100, gpu=1) == 1000 + 16_000, "in case there is no GPU"
+    assert asked({}, batch_size=2, gpu=1) == 1000 + 2500 == asked({"image": 10 * mega}, batch_size=100, gpu=1)
+    assert asked({"image": 100 * mega}, batch_size=100, gpu=1) == 1000 + 16_000, "in case there is no GPU"
 
 
 def dreaming(picture: int, recipe: dict | None = None, weights: int = 0, **more) -> tuple[int, int]:
     """Return (MB, batch of the job) of a dream whose pictures were measured to take so many bytes."""
     plan = plan_of({"r": {**STEPS, **(recipe or {})}}, **{"labels": None, **more})
-    memory.write(memory.training(plan, "a"), {"weights": weights, "learning": 0, "picture": 0})
-    memory.write(memory.dreaming(plan, "a", "r"), {"picture": picture})
+    memory.write(memory.training(plan, "a"), {"weights": weights, "learning": 0, "image": 0})
+    memory.write(memory.dreaming(plan, "a", "r"), {"image": picture})
     keys, pixels = plan.recipes["r"], np.prod(plan.shape("r"))
     film = 3 * pixels * (keys["steps"][-1] // keys["film_every"] + 2) if keys["film_every"] else 0
     given = memory.dream_bytes(plan, "a", "r")
@@ -95,8 +95,8 @@ def test_dreams_ask_for_their_labels_at_once_and_the_job_reckons_the_same_batch(
 
 def test_a_job_that_is_given_less_memory_takes_smaller_batches_and_more_at_a_retry_changes_nothing():
     plan = plan_of({"r": STEPS}, labels=None)
-    memory.write(memory.training(plan, "a"), {"weights": 0, "learning": 0, "picture": 0})
-    memory.write(memory.dreaming(plan, "a", "r"), {"picture": 10**8})
+    memory.write(memory.training(plan, "a"), {"weights": 0, "learning": 0, "image": 0})
+    memory.write(memory.dreaming(plan, "a", "r"), {"image": 10**8})
     assert memory.dream_mb(plan, "a", "r") == 1800
     batches = {
         mb: batch_size(10**8, memory.memory_budget(plan, "a", "r", mb), CPU) for mb in (100, 1300, 1800, 3600, 5400)
@@ -116,7 +116,7 @@ def test_films_and_kept_steps_are_held_too():
 
 def test_a_class_s_photographs_are_held_and_looked_at_before_its_dream():
     mega, portrait = 10**6, {"preset": "portrait", "size": 512, "match_photographs": 100}
-    assert memory.LOOKED_AT == PIXELS
+    assert memory.PHOTOGRAPH_PIXELS == PIXELS
     photographs = 100 * 4 * 3 * 512**2 / mega
     few, batch = dreaming(100 * mega, portrait, size=224, labels=BIRDS)
     assert batch == 3 and few == pytest.approx(900 + 2 * photographs + 16 * 100 / 4, abs=100)
@@ -133,7 +133,7 @@ def test_a_job_finds_room_for_the_batch_on_the_model_that_it_dreams_with():
     plan = measured({"r": {**STEPS, **recipe}}, size=64, labels=None)
     model = prepare_for_inference(build("test_resnet", 8, {}), 64, CPU, seen=["layer2"])
     picture = estimate_activation_memory(model, as_recipe(plan.recipes["r"], 64), (64, 64))
-    assert memory.read(memory.dreaming(plan, "a", "r")) == {"picture": picture}
+    assert memory.read(memory.dreaming(plan, "a", "r")) == {"image": picture}
     assert batch_size(picture, memory.dream_bytes(plan, "a", "r"), CPU) == 8
 
 

@@ -15,7 +15,7 @@ from dreambirds.models.classifier import Classifier, build
 from dreambirds.plan import memory
 from dreambirds.plan.plan import make_plan
 from dreambirds.startup import memory_profile
-from dreambirds.startup.memory_profile import kept_in_training, optimizer_state, profile_memory
+from dreambirds.startup.memory_profile import training_bytes, optimizer_state, profile_memory
 from tests.helpers.plans import BIRDS, STEPS, measured, plan_of
 
 pytestmark = pytest.mark.usefixtures("files")
@@ -70,7 +70,7 @@ def test_what_was_measured_by_other_code_or_libraries_or_is_damaged_is_not_known
         other.setattr(memory, "_measurer", lambda: ["torch 9"])
         assert memory.needs_profiling(plan)
     assert not memory.needs_profiling(plan)
-    wrong = {"per_byte": "2", "weights": 1, "learning": math.nan, "picture": -1}
+    wrong = {"per_byte": "2", "weights": 1, "learning": math.nan, "image": -1}
     for damage in ("", "{", "[]", '{"found": 3}', "{}", '{"found": {}}', json.dumps({"found": wrong})):
         for path in files.glob("*.json"):
             path.write_text(damage)
@@ -117,12 +117,12 @@ assert not {"torch", "timm"} & sys.modules.keys()
 
 def test_a_training_picture_keeps_what_the_backward_pass_needs():
     classifier, pixels = shallow(64), 64**2
-    assert kept_in_training(classifier.train(), (64, 64)) == (3 + 8 + 8) * 4 * pixels
+    assert training_bytes(classifier.train(), (64, 64)) == (3 + 8 + 8) * 4 * pixels
     for parameter in classifier.network[0].parameters():
         parameter.requires_grad_(False)
-    assert kept_in_training(classifier, (64, 64)) == 2 * 8 * 4 * pixels, "two of the largest activations, if it is more"
-    with pytest.raises(UserError, match="the model can't be trained: "):
-        kept_in_training(classifier, (32, 32))
+    assert training_bytes(classifier, (64, 64)) == 2 * 8 * 4 * pixels, "two of the largest activations, if it is more"
+    with pytest.raises(UserError, match="the model cannot be trained: "):
+        training_bytes(classifier, (32, 32))
 
 
 def test_the_weights_that_learn_and_the_optimiser_count():
@@ -131,7 +131,7 @@ def test_the_weights_that_learn_and_the_optimiser_count():
     parameters = list(build("test_resnet", 3, {}).parameters())
     assert found["learning"] == 4 * sum(parameter.numel() for parameter in parameters) < found["weights"]
     assert last["weights"] == found["weights"] and last["learning"] == 4 * 3 * (parameters[-2].shape[1] + 1)
-    assert last["picture"] < found["picture"]
+    assert last["image"] < found["image"]
     hard = plan_of(trainable="head", adversarial={"epsilon": 1.0})
     assert memory.training(hard, "a") == memory.training(plan, "a"), "gradients go through all of it"
     assert optimizer_state("adamw") == pytest.approx(2, abs=0.01) and optimizer_state("momentum") == 1
@@ -140,14 +140,14 @@ def test_the_weights_that_learn_and_the_optimiser_count():
 def test_very_large_dreams_are_reckoned_from_smaller_ones_or_left_to_the_dream(monkeypatch):
     most = max
     recipes = {"r": {**STEPS, "size": 700}, "tiles": {**STEPS, "size": 700, "tile": 128}}
-    whole = {name: memory.read(memory.dreaming(measured(recipes), "a", name))["picture"] for name in recipes}
+    whole = {name: memory.read(memory.dreaming(measured(recipes), "a", name))["image"] for name in recipes}
     monkeypatch.setattr(memory_profile, "LARGEST", 350**2)
     monkeypatch.setattr(memory, "_known", {})
     monkeypatch.setattr(memory, "_measurer", lambda: ["smaller"])
     seen = counted(monkeypatch, "estimate_activation_memory")
     neuron = {**STEPS, "size": 700, "objective": "neuron:layer1:0:150:0"}
     plan = measured({**recipes, "neuron": neuron})
-    found = {name: memory.read(memory.dreaming(plan, "a", name))["picture"] for name in plan.recipes}
+    found = {name: memory.read(memory.dreaming(plan, "a", name))["image"] for name in plan.recipes}
     assert [most(shape) for *_, shape in seen] == [350, 700, 350], "tiles are small enough"
     assert whole["r"] <= found["r"] <= 1.01 * whole["r"] and found["tiles"] == whole["tiles"]
     assert found["neuron"] is None and not memory.needs_profiling(plan), "it is not tried again"

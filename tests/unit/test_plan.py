@@ -35,7 +35,7 @@ def test_a_checkpoint_goes_on_from_the_one_before_and_its_settings_do_not_know_t
 
 
 def test_selecting_what_a_study_does_not_make_says_what_it_makes():
-    with pytest.raises(UserError, match="the study 'default' has no dreams of step '3'; allowed: 2, 5"):
+    with pytest.raises(UserError, match="the study 'default' has no dreams with step '3'; allowed: 2, 5"):
         make_plan(config()).select(step="0003")
 
 
@@ -120,11 +120,11 @@ def test_a_dream_that_a_restricted_recipe_does_not_have_is_refused_with_what_the
     where = "where run is 'scratch' and epoch is '1'"
     for ask in (
         lambda: dreamer(gaps, "scratch", "0001", "rare", ""),
-        lambda: targets.steps_of(gaps, "scratch", "0001", "rare", "blue_jay", "step-0003.png"),
+        lambda: targets.requested_steps(gaps, "scratch", "0001", "rare", "blue_jay", "step-0003.png"),
     ):
-        with pytest.raises(UserError, match=f"'default' has no dreams of recipe 'rare' {where}; allowed: study$"):
+        with pytest.raises(UserError, match=f"'default' has no dreams with recipe 'rare' {where}; allowed: study$"):
             ask()
-    with pytest.raises(UserError, match="has no dreams of run 'judge'; "):
+    with pytest.raises(UserError, match="has no dreams with run 'judge'; "):
         dreamer(gaps, "judge", "0012", "rare", "")
     assert dreamer(gaps, "other", "0003", "rare", "") == "results/default/runs/other/epoch-0003/model.safetensors"
 

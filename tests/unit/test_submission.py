@@ -19,7 +19,7 @@ from dreambirds.errors import UserError
 from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from dreambirds.models.classifier import build
-from dreambirds.plan.checkpoints import fingerprint_tests, submissions, submitted_weights
+from dreambirds.plan.checkpoints import fingerprint_test_images, submissions, submitted_weights
 from dreambirds.training import submission
 from dreambirds.training.submission import fill, read, write_submission
 from tests.helpers import layouts
@@ -175,15 +175,15 @@ def test_a_submission_is_asked_for_by_name_and_only_of_the_competition(birds):
 def test_a_submission_is_made_anew_where_a_picture_or_the_sample_changed(birds, caplog):
     caplog.set_level(logging.INFO)
     plan = study("kaggle", birds)
-    before = fingerprint_tests(plan)
-    assert fingerprint_tests(plan) == before
+    before = fingerprint_test_images(plan)
+    assert fingerprint_test_images(plan) == before
     layouts.save_bird(birds / "train" / "9" / "more.jpg", "blue_jay")
-    assert fingerprint_tests(plan) == before, "what is learnt from is no matter of the question"
+    assert fingerprint_test_images(plan) == before, "what is learnt from is no matter of the question"
     (birds / "sample.csv").write_text((birds / "sample.csv").read_text() + "test/more.jpg,0\n")
-    asked = fingerprint_tests(plan)
+    asked = fingerprint_test_images(plan)
     assert asked != before
     layouts.save_bird(birds / "test" / "0" / "more.jpg", "blue_jay")
-    more = fingerprint_tests(plan)
+    more = fingerprint_test_images(plan)
     assert more != asked
     (birds / "sample.csv").write_text((birds / "sample.csv").read_text().replace("test/more", "test/0/more"))
-    assert fingerprint_tests(plan) != more, "another spelling"
+    assert fingerprint_test_images(plan) != more, "another spelling"

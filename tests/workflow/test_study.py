@@ -147,4 +147,4 @@ def test_a_grid_becomes_rules_and_a_moved_study_is_still_finished(fresh, tmp_pat
 
 def test_a_file_that_no_run_makes_is_refused_with_what_there_is(fresh):
     result = fresh.snakemake("results/tiny/montages/scratch/study/class-by-epoch_step-0004_raw.png")
-    assert result.returncode != 0 and "has no dreams of step '4'; allowed: 1, 3" in result.stdout
+    assert result.returncode != 0 and "has no dreams with step '4'; allowed: 1, 3" in result.stdout
