@@ -1,4 +1,4 @@
-"""Small chains of training and trainers of any network, for the tests of training."""
+"""Small training chains, and trainers of any network, for the tests of training."""
 
 from pathlib import Path
 
@@ -16,27 +16,27 @@ CPU = torch.device("cpu")
 
 
 class Lessons(list):
-    """Batches as a loader, which hands out those of the updates that it is told."""
+    """Batches with the interface of a data loader, restricted to a range of updates."""
 
     @property
     def batch_sampler(self):
-        """Itself: `turn` keeps the batches from `first` to before `last`."""
+        """The object itself, which has the method `turn`."""
         return self
 
     def turn(self, _epoch: int, first: int, last: int) -> None:
-        """Keep these batches."""
+        """Keep the batches from `first` up to, but not including, `last`."""
         self[:] = self[first:last]
 
 
 def link(folder: Path, dataset: Path, run: dict, epoch: float, before: Path | None = None, **more) -> Path:
-    """Train one link of a chain, and return the folder of its checkpoint, which is in the run's folder."""
+    """Train one link of a chain, and return the folder of its checkpoint."""
     checkpoint = folder / epoch_name(epoch)
     run_train_job(TrainJob(more.pop("name", "a"), run, dataset, epoch, before, checkpoint, **more), CPU)
     return checkpoint
 
 
 def train(folder: Path, dataset: Path, run: dict, epochs: list, **more) -> Path:
-    """Train through the kept epochs, one link each, and return the folder of the last checkpoint."""
+    """Train one link per kept epoch, and return the folder of the last checkpoint."""
     before = None
     for epoch in epochs:
         before = link(folder, dataset, run, epoch, before, **more)
@@ -49,13 +49,13 @@ def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
 
 
 def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
-    """Return the names of the tensors that are not the same."""
+    """Return the names of the tensors that differ."""
     assert before.keys() == after.keys()
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
 def linear(classes: int = 3, dtype: torch.dtype = torch.float32) -> Classifier:
-    """Return a linear classifier of 2x2 pictures, whose gradient is known."""
+    """Return a linear classifier of 2x2 images, whose gradient is known."""
     torch.manual_seed(0)
     classifier = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, classes)))
     classifier.mean.zero_()
@@ -64,7 +64,7 @@ def linear(classes: int = 3, dtype: torch.dtype = torch.float32) -> Classifier:
 
 
 def trainer(classifier: Classifier, counts=(8, 8, 8), per_epoch: int = 2, **changes) -> Trainer:
-    """Return a trainer of plain SGD at a rate of 0.5, but for the changes."""
+    """Return a trainer with plain SGD and a learning rate of 0.5, plus changes."""
     plain = {"optimizer": "momentum", "weight_decay": 0.0, "schedule": "constant", "warmup_epochs": 0}
     run = section(**{**plain, "learning_rate": 0.5, "label_smoothing": 0.0, **changes})
     return Trainer(classifier, run, torch.tensor(counts), per_epoch)

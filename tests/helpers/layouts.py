@@ -1,4 +1,4 @@
-"""Drawn birds, arranged as real data comes: the competition's layout, CUB's and NABirds', and `train` beside `val`."""
+"""Drawn birds in layouts of real data: Kaggle, CUB, NABirds, `train` and `val`."""
 
 import hashlib
 import zipfile
@@ -20,7 +20,7 @@ SIDE = 32
 
 
 def save_bird(path: Path, species: str, number: int = 0) -> Path:
-    """Draw a bird of a species and save it, as JPEG or as the path's ending says; folders are made."""
+    """Draw a bird of a species and save it; create missing folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _draw(species, number).save(path)
     return path
@@ -31,15 +31,16 @@ def _draw(species: str, number: int) -> Image.Image:
     return draw_bird(species, label_rng(0, species, number), SIDE, "both")
 
 
-def hexadecimal(*words: object) -> str:
-    """Return 32 hexadecimal digits, as the competition and NABirds name their files."""
-    return hashlib.md5(repr(words).encode()).hexdigest()
+def hexadecimal(*parts: object) -> str:
+    """Return 32 hexadecimal digits, like file names of the competition and NABirds."""
+    return hashlib.md5(repr(parts).encode()).hexdigest()
 
 
 def kaggle(root: Path, numbers: tuple[int, ...] = (2, 9, 10), each: int = 4, tests: int = 5) -> Path:
-    """Arrange the competition's `birds/` in `root`: three species under these class numbers, and pictures to classify.
+    """Write the competition's `birds/` into `root`.
 
-    `names.txt` has two lines after the last number's; `sample.csv` names the pictures in another order than by name.
+    It has three species with these class numbers, and test images. `names.txt` has two lines after the last number's;
+    `sample.csv` lists the images in an order other than by name.
     """
     birds = root / "birds"
     names = [f"Unseen bird {line}" for line in range(max(numbers) + 3)]
@@ -60,7 +61,7 @@ def kaggle(root: Path, numbers: tuple[int, ...] = (2, 9, 10), each: int = 4, tes
 
 
 def zipped(folder: Path, file: Path, top: str = "birds/", junk: bool = True) -> Path:
-    """Put a folder's files into a zip, below `top`; with the junk that macOS adds."""
+    """Write a folder's files into a zip, below `top`, with `junk` as macOS adds it."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
@@ -75,7 +76,10 @@ def zipped(folder: Path, file: Path, top: str = "birds/", junk: bool = True) -> 
 
 
 def cub(root: Path, each: int = 4) -> Path:
-    """Arrange `CUB_200_2011/` in `root`: three species, the split of every other image, and boxes."""
+    """Write `CUB_200_2011/` into `root`.
+
+    It has three species, every other image in the test split, and bounding boxes.
+    """
     folders = dict(zip(("001.Blue_Jay", "002.Northern_Cardinal", "010.Yellow_Warbler"), BIRDS, strict=True))
     images = [(folder, f"{folder}/{folder[4:]}_{count:04d}.jpg") for folder in folders for count in range(each)]
     tables = _tables({folder: str(int(folder[:3])) for folder in folders}, images, lambda number, _: str(number))
@@ -83,7 +87,10 @@ def cub(root: Path, each: int = 4) -> Path:
 
 
 def nabirds(root: Path, each: int = 4) -> Path:
-    """Arrange `nabirds/` in `root`: ids with dashes, class numbers with gaps, names with brackets, a hierarchy."""
+    """Write `nabirds/` into `root`.
+
+    It has ids with dashes, class numbers with gaps, names with parentheses, and a hierarchy.
+    """
     folders = {"0295": "blue_jay", "0817": "northern_cardinal", "1010": "yellow_warbler"}
     names = {"295": "Blue Jay", "817": "Northern Cardinal (Adult Male)", "1010": "Yellow Warbler"}
     images = [(folder, f"{folder}/{hexadecimal(folder, count)}.jpg") for folder in folders for count in range(each)]
@@ -94,7 +101,10 @@ def nabirds(root: Path, each: int = 4) -> Path:
 
 
 def train_and_val(root: Path, each: int = 4, validation: str = "val") -> Path:
-    """Arrange three species in `root`, below `train` and `val`: a quarter validates, and one bird is in `test` only."""
+    """Write three species into `root`, below `train` and (a quarter) `val`.
+
+    One bird of another class is only in `test`.
+    """
     for species in BIRDS:
         for count in range(each):
             part = validation if count % 4 == 3 else "train"
@@ -104,8 +114,8 @@ def train_and_val(root: Path, each: int = 4, validation: str = "val") -> Path:
 
 
 def _dashed(path: str) -> str:
-    letters = Path(path).stem
-    return "-".join([letters[:8], letters[8:12], letters[12:16], letters[16:20], letters[20:]])
+    digits = Path(path).stem
+    return "-".join([digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]])
 
 
 def _tables(numbers: dict[str, str], images: list[tuple[str, str]], name) -> dict[str, list[str]]:
@@ -128,14 +138,14 @@ def _write(root: Path, tables: dict[str, list[str]], folders: dict[str, str], im
 
 
 def settings(source: str, path: Path, **changes) -> dict:
-    """Return a whole dataset section."""
+    """Return a complete dataset section."""
     config = {"dataset": {"source": source, "path": str(path), **changes}, "runs": {"a": {}}}
     check(config | {"dreams": {"recipes": {"a": {}}}}, "config")
     return config["dataset"]
 
 
 def told(dataset: dict) -> list[tuple[str, str, str]]:
-    """Return what the classes are called."""
+    """Return the labels, names and folders of the classes."""
     return [(label.label, label.name, label.folder) for label in list_labels(dataset)]
 
 
@@ -145,7 +155,7 @@ def photographs(dataset: dict) -> list[Photograph]:
 
 
 def refused(dataset: dict) -> str:
-    """Return the sentence that the data set is refused with."""
+    """Return the error message for an invalid data set."""
     with pytest.raises(UserError) as error:
         photographs(dataset)
     assert "\n" not in str(error.value)

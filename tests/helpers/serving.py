@@ -1,4 +1,4 @@
-"""A server on the loopback that can be told to misbehave, for the tests of downloads."""
+"""An HTTP server that can misbehave, for the tests of downloads."""
 
 import hashlib
 import http.server
@@ -9,22 +9,23 @@ BODY = bytes(range(251)) * 4000  # about 1 MB
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves one body; each request takes the next word of `moods`, or is served well when there is none.
+    """Server of one body.
 
-    `asked` lists each request's Range header, `packings` its Accept-Encoding, `sent` the bytes of body that it got.
+    Each request takes the next of `moods`; if there is none, it is served correctly. `asked` lists the Range header of
+    each request, `packings` its Accept-Encoding, `sent` the number of bytes of the body that were sent.
     """
 
     daemon_threads = True
 
     def __init__(self, body: bytes):
-        """Listen on a free port of the loopback."""
+        """Listen on a free port of the loopback interface."""
         super().__init__(("127.0.0.1", 0), Handler)
         self.body, self.moods, self.ranges = body, [], True
         self.asked, self.packings, self.sent = [], [], []
         self.address = f"http://127.0.0.1:{self.server_port}/file.tgz"
 
     def handle_error(self, request, client_address):
-        """Say nothing of clients that left."""
+        """Ignore clients that disconnected."""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -63,7 +64,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(2)
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Print nothing."""
 
 
 def md5(body: bytes) -> str:

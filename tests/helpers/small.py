@@ -1,4 +1,4 @@
-"""A small network and recipes of every kind, for the tests of whole dreams."""
+"""A small network and recipes of every type, for the tests of complete dreams."""
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ def rand(*shape: int) -> torch.Tensor:
 
 
 def network(dtype: torch.dtype = torch.float64) -> nn.Module:
-    """Return a small frozen network for pictures of any size that is not symmetric."""
+    """Return a small frozen network without symmetries, for images of any size."""
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(6)
     norm.running_mean[:], norm.running_var[:] = torch.linspace(-0.2, 0.3, 6), torch.linspace(0.5, 1.5, 6)
@@ -54,34 +54,34 @@ def network(dtype: torch.dtype = torch.float64) -> nn.Module:
 
 
 def streams(keys: str, seed: int = 0) -> list[torch.Generator]:
-    """Return a stream a letter."""
+    """Return one random generator per character."""
     return [generator(seed, key) for key in keys]
 
 
 def run(
     model, recipe: Recipe, keys: str = "abc", seed: int = 0, shape: tuple[int, int] = SQUARE, **more
 ) -> DreamResult:
-    """Dream, for each letter, of its place in the alphabet, from a picture of its own."""
-    places = ["abcde".index(key) for key in keys]
-    starts = more.pop("starts", rand(5, 3, *shape))[places]
+    """Dream for each character of its position in the alphabet as class."""
+    classes = ["abcde".index(key) for key in keys]
+    starts = more.pop("starts", rand(5, 3, *shape))[classes]
     more = {"spectrum": 0.2 + rand(3, shape[0], shape[1] // 2 + 1), **more}
-    return dream(model, torch.tensor(places), starts, recipe, streams(keys, seed), **more)
+    return dream(model, torch.tensor(classes), starts, recipe, streams(keys, seed), **more)
 
 
 def ramps(count: int, height: int, width: int) -> torch.Tensor:
-    """Return images whose channels tell the column and row, as shares of the sides, and the image."""
+    """Return images whose channels are column / width, row / height, and image index."""
     down, across = ((torch.arange(side, dtype=torch.float64) + 0.5) / side for side in (height, width))
-    place = torch.arange(count).view(-1, 1, 1)
-    return torch.stack(torch.broadcast_tensors(across, down[:, None], place), dim=1)
+    index = torch.arange(count).view(-1, 1, 1)
+    return torch.stack(torch.broadcast_tensors(across, down[:, None], index), dim=1)
 
 
 def close(got, expected, atol: float = 1e-12) -> bool:
-    """Tell whether two arrays are the same but for an absolute difference."""
+    """Return whether two arrays are equal up to an absolute tolerance."""
     return np.allclose(got, expected, rtol=0, atol=atol)
 
 
 def settled(classes: int = 3, name: str = "test_resnet", options: dict | None = None, shape=(32, 32)):
-    """Return a classifier whose batch norms have seen something."""
+    """Return a classifier whose batch norms have running statistics."""
     torch.manual_seed(0)
     classifier = build(name, classes, options or {})
     with torch.no_grad():
@@ -91,12 +91,12 @@ def settled(classes: int = 3, name: str = "test_resnet", options: dict | None = 
 
 
 def blur_by_hand(image: np.ndarray, sigma: float, reach: int) -> np.ndarray:
-    """Blur (C, H, W) with a Gaussian in two dimensions and mirrored borders, one pixel after the other."""
+    """Blur (C, H, W) with a 2D Gaussian and reflected borders, pixel by pixel."""
     if sigma < 0.05:
         return image
     padded = np.pad(image, ((0, 0), (reach, reach), (reach, reach)), mode="reflect")
-    places = np.arange(-reach, reach + 1)
-    weights = np.exp(-(places[:, None] ** 2 + places[None] ** 2) / (2 * sigma**2))
+    offsets = np.arange(-reach, reach + 1)
+    weights = np.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * sigma**2))
     weights /= weights.sum()
     blurred = np.zeros_like(image)
     for c, y, x in np.ndindex(*image.shape):

@@ -193,7 +193,7 @@ MISSED = re.compile(
 
 
 def test_the_package_has_nothing_that_the_digest_would_miss():
-    """Annotations with an effect at run time, names looked up by a string, and other objects named `log`."""
+    """It has no annotations with an effect, names in strings, or other `log` objects."""
     paths = {*PACKAGE.rglob("*.py"), *SCRIPTS.glob("*.py")} - {PACKAGE / "__init__.py"}
     assert [f"{path.name}: {match[0]}" for path in paths for match in MISSED.finditer(path.read_text())] == []
 

@@ -1,4 +1,4 @@
-"""The experiments of the project: each can be planned, on drawn birds and on the data of another study."""
+"""Each experiment can be planned, on drawn birds and on another study's data."""
 
 from pathlib import Path
 

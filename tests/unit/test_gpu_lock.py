@@ -1,4 +1,4 @@
-"""Jobs that run at the same time use different (emulated) GPUs; no reservation outlives its job."""
+"""Simultaneous jobs use different (emulated) GPUs; reservations end with jobs."""
 
 import ctypes.util
 import errno
@@ -95,7 +95,7 @@ def jobs(tmp_path):
 
 @pytest.fixture(autouse=True)
 def own(tmp_path, monkeypatch):
-    """Keep this process's locks in a temporary folder, without variables of SLURM or the user."""
+    """Keep locks in a temporary folder, and remove variables of SLURM and the user."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for name in (VISIBLE, "SLURM_JOB_ID"):
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""What `make` passes on: the study's name from the YAML file, and the user's arguments unchanged."""
+"""`make` passes on the study's name from the YAML file, and arguments unchanged."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ if [ "$1" = compare ]; then shift 2; printf '<%s>' "$@"; else exec '{COMMAND}' "
 
 @pytest.fixture
 def make(tmp_path):
-    """Return a function that calls `make` in a temporary folder, where `compare` only prints its arguments."""
+    """Return a function that calls `make`; there, `compare` only prints its arguments."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "dreambirds").write_text(PRINTING)
     (tmp_path / "bin" / "dreambirds").chmod(0o755)

@@ -72,7 +72,7 @@ def test_training_requests_memory_for_process_weights_images_and_loaders():
 
 
 def dreaming(image_bytes: int, recipe: dict | None = None, weights: int = 0, **more) -> tuple[int, int]:
-    """Return the requested MB and the batch size of a dream job, given the bytes per image."""
+    """Return the requested MB and the batch size of a dream job, by bytes per image."""
     plan = plan_of({"r": {**STEPS, **(recipe or {})}}, **{"labels": None, **more})
     memory.write(memory.training(plan, "a"), {"weights": weights, "learning": 0, "image": 0})
     memory.write(memory.dreaming(plan, "a", "r"), {"image": image_bytes})
@@ -142,7 +142,7 @@ def test_the_batch_of_a_job_fits_on_the_model_that_it_dreams_with():
 
 
 def peak() -> int:
-    """Return the peak resident memory of this process in bytes, as counted by the kernel."""
+    """Return the peak resident memory of this process in bytes, from the kernel."""
     return 1024 * int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 
 
@@ -163,14 +163,17 @@ def dream_job(job: DreamJob, store: str) -> int:
 
 @pytest.fixture(scope="module")
 def spawned():
-    """Return an executor that runs every call in a new process: a fork would not count the pages of libraries."""
+    """Return an executor that runs every call in a new process.
+
+    A fork would not count the pages of libraries.
+    """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context, max_tasks_per_child=1) as executor:
         yield executor
 
 
 def noise(folder: Path, side: int, batch: int, labels: list[str]) -> Path:
-    """Write a prepared data set of noise images: two batches for training, one for validation."""
+    """Write a prepared data set of noise: two batches to train on, one to validate."""
     folder.mkdir()
     random, rows = np.random.default_rng(0), []
     with packing(folder, (side, side)) as append:

@@ -1,4 +1,4 @@
-"""Snakemake can be killed at any time: the next run starts, its jobs end, and live runs are undisturbed."""
+"""After Snakemake is killed, its jobs end and the next run starts."""
 
 import errno
 import fcntl
@@ -88,7 +88,7 @@ def folder(tmp_path):
 
 
 def start(started: list, folder: Path) -> tuple[subprocess.Popen, int]:
-    """Start a process that marks a folder; return it, and the number of locks that are left."""
+    """Start a process that marks a folder; return it, and how many locks are left."""
     command = [sys.executable, "-c", HOLD, folder]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     started.append(subprocess.Popen(command, text=True, **pipes))
@@ -125,7 +125,7 @@ def test_the_locks_of_a_live_process_stay(started, folder):
 
 
 def test_of_many_processes_that_start_at_the_same_time_none_removes_the_locks_of_another(started, folder):
-    """Each creates a lock right after marking the folder, as Snakemake does; no other may remove it."""
+    """Each creates a lock right after marking the folder, like Snakemake."""
     kill(start(started, folder)[0])
     code = HOLD.replace("locks =", "(folder / 'locks' / f'{os.getpid()}.lock').touch(); locks =")
     for _ in range(6):
@@ -241,7 +241,7 @@ def test_snakemake_is_recognized_by_its_command(monkeypatch, command, is_one):
 
 
 def launch(started: list, folder: Path, *chain: str) -> tuple[subprocess.Popen, set[psutil.Process]]:
-    """Start a job below a chain of waiting processes; return the outermost, and the job and its child."""
+    """Start a job below a chain of processes; return the outermost, and {job, child}."""
     (folder / "job").write_text(JOB)
     command = [sys.executable, "job"]
     for number, name in enumerate(reversed(chain)):

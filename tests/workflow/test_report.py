@@ -1,4 +1,4 @@
-"""Snakemake's report of a tiny study: what is in it, under which words; that asking for it makes nothing anew."""
+"""Snakemake's report of a tiny study: contents, labels, and no reruns."""
 
 import re
 
@@ -15,20 +15,20 @@ def study(reported_study, tmp_path_factory):
     return reported_study.copy(tmp_path_factory.mktemp("report") / "study")
 
 
-def test_all_that_a_person_looks_at_is_in_the_report_by_category(study):
+def test_all_figures_are_in_the_report_by_category(study):
     plan = make_plan(study.config)
     categories, results = read_report(study)
     assert set(categories) >= {"training", "dreams", "montages", "films", "findings"}
-    shown = {name: {path for paths in parts.values() for path in paths} for name, parts in categories.items()}
-    assert shown["montages"] == set(targets.montages(plan)) and shown["films"] == set(targets.films(plan))
-    assert len(shown["dreams"]) == 6 and all(path.endswith("/step-0003-rescaled.png") for path in shown["dreams"])
-    looks = {path for path in targets.overview(plan) if path.endswith(".png")}
-    assert shown["training"] == looks | set(targets.curves(plan))
-    assert "results/tiny/compare.html" in shown["findings"]
-    assert set(results) == set().union(*shown.values())
+    paths = {name: {path for paths in parts.values() for path in paths} for name, parts in categories.items()}
+    assert paths["montages"] == set(targets.montages(plan)) and paths["films"] == set(targets.films(plan))
+    assert len(paths["dreams"]) == 6 and all(path.endswith("/step-0003-rescaled.png") for path in paths["dreams"])
+    overview = {path for path in targets.overview(plan) if path.endswith(".png")}
+    assert paths["training"] == overview | set(targets.curves(plan))
+    assert "results/tiny/compare.html" in paths["findings"]
+    assert set(results) == set().union(*paths.values())
 
 
-def test_results_are_labelled_by_what_they_are_of(study):
+def test_results_are_labeled_by_what_they_show(study):
     _, results = read_report(study)
     by_name = {path.removeprefix("results/tiny/"): record["labels"] for path, record in results.items()}
     dream = by_name["gallery/pictures/dreams/scratch/epoch-0001/study/blue_jay/step-0003-rescaled.png"]
@@ -45,7 +45,7 @@ def test_results_are_labelled_by_what_they_are_of(study):
     assert by_name["runs/scratch/curves.png"] == {"run": "scratch"}
 
 
-def test_every_caption_says_what_its_picture_is_of(study):
+def test_every_caption_describes_its_figure(study):
     _, results = read_report(study)
     captions = {path: re.sub(r"<[^>]+>|\s+", " ", record["caption"] or "") for path, record in results.items()}
     assert [path for path, caption in captions.items() if len(caption.split()) < 6] == []
@@ -54,11 +54,11 @@ def test_every_caption_says_what_its_picture_is_of(study):
     assert "run scratch" in film and "after 3 steps" in film and "rescaled" in film
 
 
-def test_a_reported_study_is_still_finished(study):
+def test_a_study_with_a_report_is_still_finished(study):
     assert "Nothing to be done" in study.run("-n")
 
 
-def test_a_report_of_what_was_not_made_is_refused(study):
+def test_a_report_with_a_missing_file_is_refused(study):
     (study.results / "runs/scratch/curves.png").rename(study.folder / "curves.png")
     try:
         result = study.snakemake("--report", "results/tiny/other.zip")
