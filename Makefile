@@ -130,7 +130,7 @@ COMPILE = -$(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null
 .venv-bench/installed: .venv/installed benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(\"{}\")".format(sysconfig.get_path("purelib")))' \
-		> "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+		> "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth"
 	.venv-bench/bin/pip install --quiet --no-deps --requirement benchmarks/requirements.txt
 	@touch $@
 

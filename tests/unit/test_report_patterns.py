@@ -1,4 +1,4 @@
-"""Which dreams the report shows, found among files as Snakemake finds them."""
+"""The dreams that the report shows, matched against files like in Snakemake."""
 
 import pytest
 from snakemake.io import glob_wildcards
@@ -11,7 +11,7 @@ from tests.helpers.plans import plan_of
 
 @pytest.fixture
 def plan(tmp_path, monkeypatch):
-    """Return a plan of twelve last dreams, whose gallery holds a file for each picture; it is the working directory."""
+    """Return a plan with twelve last dreams, and enter the folder of their images."""
     plan = plan_of({"r": {"steps": [1, 3]}, "s": {"steps": [2]}}, epochs=[0, 0.5])
     for dream in plan.dreams.itertuples():
         folder = tmp_path / "dreams" / dream.run / epoch_name(dream.epoch) / dream.recipe / dream.label
@@ -23,9 +23,9 @@ def plan(tmp_path, monkeypatch):
 
 
 def shown(plan) -> list[str]:
-    """Return what the patterns find, as ``run/epoch/recipe/label/file``."""
+    """Return the files that match the patterns, as ``run/epoch/recipe/label/file``."""
     found = [glob_wildcards(pattern) for pattern in targets.patterns(plan)]
-    return ["/".join(words) for each in found for words in zip(*each, strict=True)]
+    return ["/".join(parts) for each in found for parts in zip(*each, strict=True)]
 
 
 def test_every_last_dream_of_a_small_study_is_shown(plan):
@@ -35,14 +35,14 @@ def test_every_last_dream_of_a_small_study_is_shown(plan):
     assert not any("step-0001" in file for file in files)
 
 
-def test_a_recipe_is_shown_where_it_is_dreamt(tmp_path, monkeypatch):
-    monkeypatch.setattr(targets, "MOST_REPORT_PICTURES", 9)
+def test_a_recipe_is_shown_for_the_epochs_that_dream_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(targets, "MAX_REPORT_IMAGES", 9)
     plan = plan_of({"r": {"steps": [1, 3]}, "s": {"steps": [2], "epochs": [0]}}, epochs=[0, 0.5])
     assert [pattern.count("|") for pattern in targets.patterns(plan)] == [2, 2], "three jobs of three classes"
 
 
-@pytest.mark.parametrize(("most", "classes"), [(11, 2), (8, 2), (7, 1), (3, 1)])
-def test_of_a_large_study_the_first_classes_are_shown(plan, monkeypatch, most, classes):
-    monkeypatch.setattr(targets, "MOST_REPORT_PICTURES", most)
+@pytest.mark.parametrize(("limit", "classes"), [(11, 2), (8, 2), (7, 1), (3, 1)])
+def test_the_report_of_a_large_study_shows_the_first_classes(plan, monkeypatch, limit, classes):
+    monkeypatch.setattr(targets, "MAX_REPORT_IMAGES", limit)
     files = shown(plan)
     assert len(files) == 2 * 2 * classes and {file.split("/")[3] for file in files} == set(list(plan.names)[:classes])

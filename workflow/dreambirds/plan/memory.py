@@ -68,7 +68,7 @@ def needs_profiling(plan: Plan) -> bool:
 
 
 def profile_keys(plan: Plan, run: str) -> Iterator[Facts]:
-    """Yield the keys of all measurements for a run's jobs: what determines them."""
+    """Yield the keys of all measurements for a run's jobs."""
     yield optimizer(plan, run)
     yield training(plan, run)
     if file := weights(plan, run):
@@ -106,7 +106,7 @@ def weights(plan: Plan, run: str) -> Facts | None:
     file = keys["weights"]
     if file == "package":
         return {"measured": "weights", **_model(plan, run), "file": package_of(keys["model"]).sha256}
-    if file in NOT_FILES or _is_made(plan, file):
+    if file in NOT_FILES or _is_own_result(plan, file):
         return None
     return {"measured": "weights", **_model(plan, run), "file": _state(file)}
 
@@ -119,14 +119,14 @@ def judges(plan: Plan) -> dict[str, Facts]:
     facts = {}
     for name, judge in plan.judges.items():
         file = judge["checkpoint"] or judge["weights"]
-        if file and not _is_made(plan, file):
+        if file and not _is_own_result(plan, file):
             files = [_state(path) for path in (file, judge["labels"]) if path]
             labels = [[label.label, label.name] for label in plan.labels]
             facts[name] = {"measured": "judge", "judge": judge, "files": files, "labels": labels}
     return facts
 
 
-def _is_made(plan: Plan, file: str) -> bool:
+def _is_own_result(plan: Plan, file: str) -> bool:
     return expand(file).absolute().is_relative_to((Path("results") / plan.study).absolute())
 
 
@@ -182,7 +182,7 @@ def _path(key: Facts) -> Path:
 
 @cache
 def _measurer() -> list[str]:
-    """Return the versions of libraries and of the code that measures."""
+    """Return the library versions and the code digest that measurements depend on."""
     return [version("torch"), version("timm"), code_digest(map(module_path, CODE))]
 
 

@@ -54,7 +54,7 @@ class Plan:
 
     @cached_property
     def trained(self) -> dict[str, Section]:
-        """Sections of all networks to train: runs, and judges, which do not dream."""
+        """Sections of all networks to train, by name: runs, and judges with `train`."""
         return {**self.config["runs"], **trained(self.judges)}
 
     def path(self, run: str) -> str:

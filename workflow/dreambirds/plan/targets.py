@@ -13,7 +13,7 @@ from dreambirds.errors import UserError
 from dreambirds.plan.paths import epoch_name, index_name, job_folder, step_name
 from dreambirds.plan.plan import Plan
 
-MOST_REPORT_PICTURES = 300
+MAX_REPORT_IMAGES = 300
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,7 @@ LAYOUTS = {
     "epoch-by-step": Layout("epoch", "step", ("recipe", "label")),
     "recipe-by-class": Layout("recipe", "label", ("epoch",)),
 }
-FILMS = {
-    "epochs": ("epoch", "step"),
-    "steps": ("step", "epoch"),
-}  # axis of time, shared column
+FILMS = {"epochs": ("epoch", "step"), "steps": ("step", "epoch")}  # column over time, shared column
 
 
 def dreams(plan: Plan) -> list[str]:
@@ -166,11 +163,11 @@ def patterns(plan: Plan) -> list[str]:
     """Return Snakemake patterns of the gallery's images that the report shows.
 
     They are the dreams at each recipe's last step, in the view of the films. If there are more than
-    `MOST_REPORT_PICTURES`, the report shows only the first classes: as many as fit, and at least one.
+    `MAX_REPORT_IMAGES`, the report shows only the first classes: as many as fit, and at least one.
     """
     ending = VIEWS[plan.config["pictures"]["view"]]
     jobs = plan.dreams[["run", "epoch", "recipe"]].drop_duplicates()
-    labels = "|".join(list(plan.names)[: max(1, MOST_REPORT_PICTURES // len(jobs))])
+    labels = "|".join(list(plan.names)[: max(1, MAX_REPORT_IMAGES // len(jobs))])
     return [
         f"dreams/{{run,[^/]+}}/epoch-{{epoch,[^/]+}}/{{recipe,{re.escape(recipe)}}}/{{label,{labels}}}/"
         f"{{file,{step_name(parameters['steps'][-1])}{ending}[.]png}}"
