@@ -1,9 +1,9 @@
-# `make` runs the default study, `make CONFIG=my.yaml` another one, `make test` checks everything.
+# `make` runs the default study, `make CONFIG=my.yaml` another one; `make test` runs all checks and tests.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CONFIG ?= config/default.yaml
 CORES ?= all
 BIN := .venv/bin
-# Asked by the shell where it is wanted; what a user names goes there through the environment, whatever letters it has.
+# Evaluated by the shell when used. Values from the user reach the shell through the environment, so any characters are safe.
 STUDY = $$($(BIN)/dreambirds check --study -- "$$CONFIG")
 export CONFIG WITH LIMIT
 
@@ -11,14 +11,14 @@ export CONFIG WITH LIMIT
 
 install: .venv/installed
 
-# A study whose photographs must be fetched first takes Snakemake twice: its classes are known only then.
+# If photographs must be downloaded first, Snakemake runs twice, because the classes are known only after that.
 study: checked
 	@$(BIN)/dreambirds missing -- "$$CONFIG" > /dev/null 2>&1 \
 		|| $(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
 	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
-	@study="results/$(STUDY)" && echo "Open $$study/gallery/index.html in a browser; $$study/montages and $$study/films hold pictures."
+	@study="results/$(STUDY)" && echo "Open $$study/gallery/index.html in a browser; montages and films are in $$study/montages and $$study/films."
 
-# Said here, since Snakemake ends in a traceback where it can't read a config.
+# Checked here, because Snakemake prints a traceback if it cannot read a config.
 checked: .venv/installed
 	@$(BIN)/dreambirds check --study -- "$$CONFIG" > /dev/null
 
@@ -26,22 +26,22 @@ report: checked
 	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
 	study="results/$(STUDY)" && $(BIN)/snakemake --report "$$study/report.zip" --configfile "$$CONFIG"
 
-# A study's runs and recipes as a table, or beside another study: `make compare WITH=results/other`.
+# A table of a study's runs and recipes, or a comparison with another study: `make compare WITH=results/other`.
 compare: checked
 	@study="results/$(STUDY)" && $(BIN)/dreambirds compare -- "$$study" $${WITH:+"$$WITH"}
 
 findings: checked
 	$(BIN)/snakemake --cores $(CORES) findings --configfile "$$CONFIG"
 
-# What every edit should pass; CONTRIBUTING.md has more.
+# Checks that every edit should pass; see CONTRIBUTING.md.
 check: lint types
 	$(MAKE) --no-print-directory unit WORKERS=$(or $(WORKERS),2)
 
-# Bytecode is written even where Python is told not to, since pytest rewrites each assertion of each file.
+# Write bytecode even if the environment disables it, because pytest rewrites the assertions of every file.
 unit: .venv/installed-test
 	PYTHONDONTWRITEBYTECODE= $(PYTEST) -m "not slow and not exhaustive" tests/unit
 
-# Four processes on two cores, since many tests wait; the files that take longest come first, and share what they build.
+# Four processes on two cores, because many tests wait. The slowest files come first; tests of a file share what they build.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder
 TESTED := tests/workflow tests/faults tests/browser tests/unit
 test: lint types slurm chromium
@@ -53,19 +53,19 @@ test-all: lint types slurm chromium
 test-slurm: .venv/installed-test slurm
 	$(BIN)/python -m pytest tests/workflow/test_slurm.py
 
-# SLURM for its tests, from Debian's packages; where that can't be, they are skipped.
+# Install SLURM from Debian's packages for its tests, which are skipped without it.
 slurm:
 	@export PATH="$$PATH:/usr/sbin"; if command -v slurmctld && command -v slurmd && command -v munged; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get; then apt-get update --quiet --quiet; \
 		DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --no-install-recommends slurm-wlm munge; \
-	else false; fi > /dev/null || echo "SLURM can't be installed here (it takes root and apt-get), so its tests are skipped."
+	else false; fi > /dev/null || echo "SLURM cannot be installed here (this needs root and apt-get); its tests are skipped."
 
-# A browser for the tests of pages, likewise.
+# Install a browser for the tests of pages, which are skipped without it.
 chromium:
 	@if command -v chromium > /dev/null && command -v chromedriver > /dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then apt-get update --quiet --quiet; \
 		DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --no-install-recommends chromium chromium-driver; \
-	else false; fi > /dev/null || echo "Chromium can't be installed here (it takes root and apt-get), so its tests are skipped."
+	else false; fi > /dev/null || echo "Chromium cannot be installed here (this needs root and apt-get); its tests are skipped."
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
@@ -81,9 +81,9 @@ types: .venv/installed-test
 manual: .venv/installed
 	$(BIN)/dreambirds reference
 
-# What was used least recently goes, until the store holds at most LIMIT: `make store-gc LIMIT=20GB`.
+# Remove the least recently used entries until the size of the store is at most LIMIT: `make store-gc LIMIT=20GB`.
 store-gc: .venv/installed
-	@$(BIN)/dreambirds store-gc --limit "$${LIMIT:?must say how much the store may hold: make store-gc LIMIT=20GB}"
+	@$(BIN)/dreambirds store-gc --limit "$${LIMIT:?set the maximum size of the store: make store-gc LIMIT=20GB}"
 
 bench: .venv-bench/installed
 	$(BIN)/python -m benchmarks.dream --peers .venv-bench/bin/python $(BENCH)
@@ -100,11 +100,11 @@ bench-study: .venv/installed
 bench-gallery: .venv/installed-test chromium
 	$(BIN)/python -m benchmarks.gallery $(BENCH)
 
-# What a study survives, counted at the end; it is killed KILLS times at random moments.
+# Fault tests, with a table of counts at the end; a study is killed KILLS times at random moments.
 faults: .venv/installed-test
 	DREAMBIRDS_KILLS=$(or $(KILLS),10) DREAMBIRDS_CLASSES=10000 $(BIN)/python -m pytest tests/faults
 
-# Known vulnerabilities of what is pinned; it needs a network, and fails where a pin can't be looked up.
+# Known vulnerabilities of the pinned versions. This needs network access, and fails if a pin cannot be looked up.
 AUDITED := requirements.txt requirements-test.txt benchmarks/requirements.txt
 audit: .venv-audit/installed
 	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip $(addprefix --requirement ,$(AUDITED))
@@ -114,10 +114,10 @@ audit: .venv-audit/installed
 	.venv-audit/bin/pip install --quiet pip-audit==2.10.1
 	@touch $@
 
-# On all cores, where pip compiles on one; else each process compiles what it imports where Python may not write it down.
+# Compile on all cores (pip uses one). Otherwise each process compiles its imports if Python may not write bytecode.
 COMPILE = -$(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null
 .venv/installed: requirements.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version)'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required, not " + sys.version)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-compile --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
@@ -129,11 +129,11 @@ COMPILE = -$(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null
 	$(COMPILE)
 	@touch $@
 
-# The peers see the packages of .venv, this project's among them, but nothing of theirs gets into it.
+# The peers can import the packages of .venv, including this project, but install nothing into it.
 .venv-bench/installed: .venv/installed benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(\"{}\")".format(sysconfig.get_path("purelib")))' \
-		> "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+		> "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth"
 	.venv-bench/bin/pip install --quiet --no-deps --requirement benchmarks/requirements.txt
 	@touch $@
 

@@ -1,4 +1,4 @@
-# The workflow lies in workflow/Snakefile. An included rule is no default target, so this one names what to make.
+# The workflow is in workflow/Snakefile. An included rule cannot be the default target, so this file has one.
 include: Path(workflow.snakefile).resolve().parent / "workflow" / "Snakefile"
 
 

@@ -1,4 +1,4 @@
-"""What all tests share: a finished study, marks, and a count, printed last as the table of docs/errors.md."""
+"""Finished studies, marks, and the counts of faults in docs/errors.md."""
 
 import os
 from collections import Counter
@@ -15,7 +15,10 @@ COUNTS: Counter[str] = Counter()
 
 @pytest.fixture
 def counted():
-    """Return the function that adds to a row of the table, such as ``counted("configs refused", 3)``."""
+    """Return a function that adds to a row of the table of counts.
+
+    For example, ``counted("configs refused", 3)``.
+    """
 
     def count(row: str, number: int = 1) -> None:
         COUNTS[row] += number
@@ -25,20 +28,20 @@ def counted():
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory) -> Path:
-    """Return a folder that all processes of this run share."""
+    """Return a folder that all processes of this test run share."""
     own = tmp_path_factory.getbasetemp()
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")
 def finished_study(base) -> Study:
-    """Return the tiny study, finished; tests may look at it and copy it."""
+    """Return the finished tiny study; tests may read and copy it."""
     return shared_study(base / "finished", lambda folder: Study(folder, tiny()).run())
 
 
 @pytest.fixture(scope="session")
 def reported_study(base, finished_study) -> Study:
-    """Return the tiny study with its report; tests may look at it."""
+    """Return the tiny study with its report; tests may read it."""
 
     def build(folder: Path) -> None:
         folder.rmdir()
@@ -55,19 +58,19 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_sessionfinish(session):
-    """Hand the counts of a worker of pytest-xdist over."""
+    """Pass on the counts of a pytest-xdist worker."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["counts"] = dict(COUNTS)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    """Take over what a worker of pytest-xdist counted; one that crashed has nothing to say."""
+    """Add the counts of a pytest-xdist worker; one that crashed has none."""
     COUNTS.update(getattr(node, "workeroutput", {}).get("counts", {}))
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Print the table."""
+    """Print the table of counts."""
     if COUNTS:
         terminalreporter.section("faults")
         for row, number in COUNTS.items():

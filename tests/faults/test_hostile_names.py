@@ -1,4 +1,4 @@
-"""Names that would be markup, commands, paths or terminal codes, carried by the real workflow to every page."""
+"""Names with markup, commands, paths or terminal codes in the complete workflow."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ NAMES = [
     "'single' \"double\" \\ back, comma 🐦 &lt; &amp;",
     "x" * 200,
 ]
-CODES = "\x1b[31mred\x07 \u202egnp.drib \x9b2J"  # a terminal's colour and bell, letters from the right, another code
+CODES = "\x1b[31mred\x07 \u202egnp.drib \x9b2J"  # color and bell of a terminal, right-to-left text, another code
 CODES_SHOWN = r"\x1b[31mred\x07 \u202egnp.drib \x9b2J"
 SHOWN = [*NAMES, CODES_SHOWN]
 PHOTOGRAPH = "x'\"; $(touch owned); `touch owned` & %s # -rf/\\onerror=alert(1).png"
@@ -53,7 +53,7 @@ SAFE_PATH = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Study:
-    """Return a finished study of the competition's layout whose classes, photographs and question are hostile."""
+    """Return a finished study with hostile class names, file names and question."""
     folder = tmp_path_factory.mktemp("outside") / "of" / "study"
     birds = folder / "birds"
     for number in range(len(SHOWN)):
@@ -74,7 +74,7 @@ def study(tmp_path_factory) -> Study:
 
 
 def paths_below(folder: Path) -> list[str]:
-    """Return the paths of all that a folder holds."""
+    """Return the relative paths of everything in a folder."""
     return [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
 
 
@@ -128,7 +128,7 @@ def _text(path: Path) -> dict[str, str]:
 
 
 def open_quietly(browser, path: Path, *inside: Path) -> None:
-    """Open a page; it runs nothing that a name holds, complains of nothing, and asks for nothing but what is inside."""
+    """Open a page; check that it runs nothing, logs no error, and loads no other files."""
     browser.get("about:blank")
     for kind in ("browser", "performance"):
         browser.get_log(kind)
@@ -138,7 +138,7 @@ def open_quietly(browser, path: Path, *inside: Path) -> None:
 
 
 def check_quiet(browser, path: Path, *inside: Path) -> None:
-    """Check that a page has run nothing, has complained of nothing, and has asked for nothing but what is inside."""
+    """Check that a page ran nothing, logged no error, and loaded no other files."""
     with pytest.raises(NoAlertPresentException):
         _ = browser.switch_to.alert
     assert browser.title != "owned"
@@ -218,7 +218,7 @@ def test_names_of_folders_and_files_cannot_forge_lines_either(fresh, counted):
                 "blue_jay",
                 10 * number + count,
             )
-    (photographs / folders[0] / "broken \x1b[2J\nError: forged.jpg").write_bytes(b"no picture")
+    (photographs / folders[0] / "broken \x1b[2J\nError: forged.jpg").write_bytes(b"not an image")
     fresh.config["dataset"] = {"source": "folder", "path": str(photographs), "image_size": 32}
     said = fresh.run("dataset_only")
     log = (fresh.folder / "results/logs/tiny/dataset.log").read_text()

@@ -1,5 +1,8 @@
-"""Nothing that is read is run: what the source must not hold, pickles in every file that is read back, archives that
-would write elsewhere, and files that others could foresee or read."""
+"""Input is never executed, and output is private.
+
+Covered are hazards in the source, pickles in place of files, archives that write elsewhere, and predictable or readable
+temporary files.
+"""
 
 import io
 import os
@@ -70,20 +73,20 @@ def test_a_page_escapes_what_it_is_given(tmp_path):
 
 
 class Bomb:
-    """Makes a folder when it is unpickled."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, place: Path):
-        """Take the folder to make."""
+        """Take the folder to create."""
         self.place = place
 
     def __reduce__(self):
-        """Say what unpickling shall call."""
+        """Return the call that unpickling makes."""
         return os.mkdir, (str(self.place),)
 
 
 @pytest.fixture
 def bomb(tmp_path) -> Bomb:
-    """Return a bomb; in the end it has not gone off, and would have."""
+    """Return a bomb; check afterwards that it was not unpickled, and that it works."""
     bomb = Bomb(tmp_path / "went off")
     yield bomb
     assert not bomb.place.exists()
@@ -92,14 +95,14 @@ def bomb(tmp_path) -> Bomb:
 
 
 def as_npy(bomb: Bomb) -> bytes:
-    """Return an array of objects as NumPy stores it: with a pickle inside."""
+    """Return an array of objects in NumPy's format, which contains a pickle."""
     file = io.BytesIO()
     np.save(file, np.array([bomb], dtype=object), allow_pickle=True)
     return file.getvalue()
 
 
 def as_torch(bomb: Bomb) -> bytes:
-    """Return what torch stores."""
+    """Return the bytes that `torch.save` writes."""
     file = io.BytesIO()
     torch.save({"fc.weight": bomb}, file)
     return file.getvalue()
@@ -110,7 +113,7 @@ FORMS = {"a pickle": pickle.dumps, "an array": as_npy, "torch's": as_torch}
 
 
 def judged(path: Path):
-    """Load a judge whose weights are these."""
+    """Load a judge with the given weights file."""
     (path.parent / "labels.txt").write_text("Blue Jay\nWren\n")
     judge = {"weights": str(path), "model": "test_resnet", "model_options": {}, "image_size": 32, "names": {}}
     labels = [Label("blue_jay", "Blue Jay")]
@@ -172,7 +175,7 @@ def test_a_pickle_in_place_of_a_measurement_counts_as_none(tmp_path, bomb, count
 
 
 def member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
-    """Return an entry of a tar that is no plain file."""
+    """Return a tar entry of the given type."""
     about = tarfile.TarInfo(name)
     about.type, about.linkname = kind, target
     return about
@@ -183,7 +186,7 @@ HOSTILE = {
     "a symbolic link to the root": member("CUB_200_2011/link", tarfile.SYMTYPE, "/"),
     "a device": member("CUB_200_2011/device", tarfile.CHRTYPE),
     "a pipe": member("CUB_200_2011/pipe", tarfile.FIFOTYPE),
-    "a name that climbs": member("CUB_200_2011/../../../evil", tarfile.REGTYPE),
+    "a path outside the folder": member("CUB_200_2011/../../../evil", tarfile.REGTYPE),
 }
 
 
@@ -222,7 +225,7 @@ def test_members_of_a_zip_that_lie_outside_are_no_photographs(tmp_path, counted)
     before = sorted(tmp_path.rglob("*"))
     found = [each.member for each in photographs(settings("kaggle", file))]
     assert len(found) == 12 and not any("evil" in member for member in found)
-    assert sorted(tmp_path.rglob("*")) == before, "a zip is read and never unpacked"
+    assert sorted(tmp_path.rglob("*")) == before, "a zip is read but never unpacked"
     counted("archives refused")
 
 
@@ -230,8 +233,8 @@ def test_what_is_written_is_as_private_as_the_user_asks_for(tmp_path):
     before = os.umask(0o077)
     try:
         with atomic_write(tmp_path / "page.html") as first, atomic_write(tmp_path / "page.html") as second:
-            assert first.parent == second.parent == tmp_path, "beside the file, where nobody else can put a link"
-            assert first != second and len(first.stem) > 30, "and nobody can foresee it"
+            assert first.parent == second.parent == tmp_path, "next to the file, where other users cannot create a link"
+            assert first != second and len(first.stem) > 30, "and its name is unpredictable"
             for path in (first, second):
                 path.write_text("x")
         save_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(1)}, {"a": 1})

@@ -1,4 +1,4 @@
-"""Finished work stays where a run is refused for what stands before it."""
+"""Finished results are kept if a run is refused because of existing files."""
 
 import os
 import shlex
@@ -18,7 +18,7 @@ REBUILD = "delete the folder 'results/tiny/dataset' and run the same command aga
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Study:
-    """Return a study of a chain of checkpoints, with no dream yet."""
+    """Return a study with a chain of checkpoints, without dreams."""
     study = Study(tmp_path_factory.mktemp("whole"), tiny())
     study.config["runs"]["scratch"]["epochs"] = [0, 1, 2]
     study.run("training_only")
@@ -27,7 +27,7 @@ def whole(tmp_path_factory) -> Study:
 
 @pytest.fixture
 def study(whole, tmp_path) -> Study:
-    """Return a copy of the study to be spoilt."""
+    """Return a copy of the study whose files may be corrupted."""
     return whole.copy(tmp_path / "study")
 
 
@@ -134,7 +134,7 @@ def test_a_link_that_leads_nowhere_is_told_before_any_job(tmp_path, place, count
 
 
 def refused(study: Study, *targets: str) -> str:
-    """Return the one sentence that Snakemake ends with before any job."""
+    """Return the one-line error with which Snakemake ends before any job."""
     result = study.snakemake(*targets)
     assert result.returncode == 1 and "rule " not in result.stdout and "Traceback" not in result.stdout, result.stdout
     return result.stdout.splitlines()[-1]

@@ -1,9 +1,10 @@
-"""Python processes without their imports: a server imports torch, Snakemake and the like once, and forks for each.
+"""Python processes without import time, forked from a server.
 
-Snakemake and each of its scripts pay two to eight seconds of imports. `run_python` has a command run by a child of the
-server instead, in the folder and environment that a new process would have; so are Snakemake's scripts. The server
-has imported the project's own modules too, and digested their code; a child that runs a copy of the workflow imports
-the copy's. Tests of what happens to processes (kills, locks, memory, signals) start real ones.
+Snakemake and each of its scripts need two to eight seconds for imports. The server imports torch, Snakemake and other
+libraries once. With `run_python`, a child of the server runs a command, in the folder and environment that a new
+process would have. Snakemake's scripts run the same way. The server also imports the project's modules and computes
+the digests of their code. A child that runs a copy of the workflow imports the modules of the copy. Tests of processes
+(kills, locks, memory, signals) start real ones.
 """
 
 import atexit
@@ -40,23 +41,26 @@ ROOT = Path(__file__).parents[2]
 def run_python(
     words: list[str], folder: Path, env: dict[str, str], apart: bool = False, timeout: float | None = None
 ) -> subprocess.CompletedProcess:
-    """Run ``python <words>`` in a folder; standard error and output come together, as text, or each `apart`.
+    """Run ``python <words>`` in a folder.
 
-    Fails if it takes longer than `timeout` seconds.
+    Standard output and error are text, merged or `apart`. Fails if it takes longer than `timeout` seconds.
     """
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         snakefile = Path(words[words.index("--snakefile") + 1]) if "--snakefile" in words else ROOT
         is_copy = not snakefile.resolve().is_relative_to(ROOT)
-        files = [said.fileno(), (errors if apart else said).fileno()]
+        files = [output.fileno(), (errors if apart else output).fileno()]
         status = _ask(_server(), words, folder, env, files, is_copy, timeout)
-        said.seek(0), errors.seek(0)
-        texts = [file.read().decode(errors="replace") for file in (said, errors)]
+        output.seek(0), errors.seek(0)
+        texts = [file.read().decode(errors="replace") for file in (output, errors)]
         return subprocess.CompletedProcess(words, status, *texts)
 
 
 @cache
 def _server() -> str:
-    """Return the address of the one server of all processes of a test run; the first that asks starts it."""
+    """Return the address of the server that all processes of a test run share.
+
+    The first caller starts it.
+    """
     owner = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
     folder = Path(tempfile.gettempdir()) / f"forks-{os.geteuid()}-{owner}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -66,9 +70,9 @@ def _server() -> str:
             command = [sys.executable, __file__, str(address), str(owner)]
             env = {**os.environ, "OMP_NUM_THREADS": "1"}
             process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
-            patience = time.monotonic() + 300
+            deadline = time.monotonic() + 300
             while not address.exists():
-                assert process.poll() is None and time.monotonic() < patience, "the server of forks does not start"
+                assert process.poll() is None and time.monotonic() < deadline, "the fork server does not start"
                 time.sleep(0.05)
     return str(address)
 
@@ -82,7 +86,7 @@ def _ask(
     is_copy: bool,
     timeout: float | None = None,
 ) -> int:
-    """Have a command run with these files as its standard output and error; return its exit status."""
+    """Run a command with files as standard output and error; return its exit status."""
     facts = {"words": [str(word) for word in words], "folder": str(folder), "env": env, "is_copy": is_copy}
     request = json.dumps(facts).encode()
     with socket.socket(socket.AF_UNIX) as server:
@@ -116,7 +120,10 @@ def _serve(address: str, owner: int) -> None:
 
 
 def _prepare() -> None:
-    """Do what each job does first, but for torch's computing, whose threads no fork would have."""
+    """Do what each job does first.
+
+    Torch computations are excluded, because their threads do not survive a fork.
+    """
     import dreambirds
     from dreambirds.config.load import load_schema
     from dreambirds.config.recipes import load_presets
@@ -158,7 +165,7 @@ def _answer(connection: socket.socket, address: str) -> None:
 
 
 def _become(words: list[str], folder: str, env: dict[str, str], is_copy: bool, files: list[int], address: str) -> None:
-    """Run ``python <words>`` in this process, and end it."""
+    """Run ``python <words>`` in this process, and exit."""
     for number, file in enumerate(files, 1):
         os.dup2(file, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -197,7 +204,7 @@ def _run(words: list[str]) -> None:
 
 
 def _fork_scripts(address: str, is_copy: bool) -> None:
-    """Let Snakemake have its Python scripts run by the server too."""
+    """Make Snakemake run its Python scripts with the server too."""
     from snakemake.script import PythonScript
 
     execute = PythonScript._execute_cmd
@@ -206,10 +213,10 @@ def _fork_scripts(address: str, is_copy: bool) -> None:
         if not more.get("is_python_script") or more["py_exec"] != sys.executable:
             return execute(script, command, **more)
         temporary = script.resources.get("tmpdir")
-        places = dict.fromkeys(("TMPDIR", "TMP", "TEMPDIR", "TEMP"), temporary) if temporary else {}
+        folders = dict.fromkeys(("TMPDIR", "TMP", "TEMPDIR", "TEMP"), temporary) if temporary else {}
         sys.stdout.flush()
         sys.stderr.flush()
-        status = _ask(address, [str(more["fname"])], Path.cwd(), {**os.environ, **places}, [1, 2], is_copy)
+        status = _ask(address, [str(more["fname"])], Path.cwd(), {**os.environ, **folders}, [1, 2], is_copy)
         if status:
             raise subprocess.CalledProcessError(status if status > 0 else 128 - status, str(more["fname"]))
         return None

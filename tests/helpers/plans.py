@@ -1,4 +1,4 @@
-"""A small config, and plans of one run, measured or not."""
+"""A small config, and plans of one run, with and without measurements."""
 
 from dreambirds.plan.plan import make_plan
 from dreambirds.startup.memory_profile import profile_memory
@@ -16,15 +16,18 @@ def config(**changes) -> dict:
     }
     for path, value in changes.items():
         *parents, key = path.split("__")
-        place = study
+        section = study
         for parent in parents:
-            place = place.setdefault(parent, {})
-        place[key] = value
+            section = section.setdefault(parent, {})
+        section[key] = value
     return study
 
 
 def plan_of(recipes: dict | None = None, size: int = 32, labels: list[str] | None = BIRDS, **more):
-    """Return a plan of one run, `a`; what is not of the config's first level belongs to that."""
+    """Return a plan of one run, `a`.
+
+    Other keywords are settings of the config or of that run.
+    """
     config = {key: more.pop(key) for key in ("threads", "gpu") if key in more}
     dataset = {"image_size": size, "labels": labels}
     dreams = {"recipes": recipes or {"r": STEPS}, "labels_per_job": more.pop("labels_per_job", None)}
@@ -33,7 +36,7 @@ def plan_of(recipes: dict | None = None, size: int = 32, labels: list[str] | Non
 
 
 def measured(*arguments, **more):
-    """Return a plan of which all is measured."""
+    """Return a plan whose models and recipes are measured."""
     plan = plan_of(*arguments, **more)
     profile_memory(plan)
     return plan

@@ -1,4 +1,4 @@
-"""A real SLURM of one node in a folder of its own: two pretended GPUs, no accounting, nothing of systemd."""
+"""A real one-node SLURM: two emulated GPUs, no accounting, no systemd."""
 
 import os
 import shutil
@@ -38,12 +38,12 @@ MinJobAge=86400
 KillWait=2
 ReturnToService=2
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs={processors} RealMemory=1000000 Gres=gpu:2 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1000000 Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-# SLURM wants a device file for each GPU, and any will do; without, no job gets CUDA_VISIBLE_DEVICES.
+# SLURM needs a device file for each GPU, which can be any; without one, no job gets CUDA_VISIBLE_DEVICES.
 GPUS = "Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n"
-# SLURM runs it with the environment of each task.
+# SLURM runs this in the environment of each task.
 PROLOG = """#!/bin/sh
 echo "$SLURM_JOB_ID,$SLURM_GPUS_ON_NODE,$CUDA_VISIBLE_DEVICES" >> {folder}/devices
 """
@@ -54,10 +54,10 @@ SLURM_CONF={folder}/slurm.conf exec {srun} "$@"
 
 
 class Cluster:
-    """A running SLURM; `environment` is what its commands need to find it."""
+    """A running SLURM; its commands find it with the variables in `environment`."""
 
     def __init__(self, folder: Path):
-        """Write what SLURM reads into the folder."""
+        """Write SLURM's configuration into the folder."""
         self.folder = folder
         self.daemons: list[subprocess.Popen] = []
         self.own: set[int] = set()
@@ -68,35 +68,41 @@ class Cluster:
         _write(folder)
 
     def ask(self, *command: str) -> str:
-        """Run one of SLURM's commands and return what it said; a failure raises CalledProcessError."""
+        """Run a SLURM command and return its output. Raises CalledProcessError."""
         done = subprocess.run(command, env=os.environ | self.environment, check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
     def jobs(self) -> list[dict[str, str]]:
-        """Return the records of all jobs, also of those that ended: JobId, Comment, JobState, TresPerJob and so on."""
+        """Return the records of all jobs, running and ended.
+
+        These contain JobId, Comment, JobState, TresPerJob and so on.
+        """
         lines = self.ask("scontrol", "show", "job", "--oneliner").splitlines()
         return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines if "JobId=" in line]
 
     def devices(self) -> dict[str, list[tuple[str, str]]]:
-        """Return (SLURM_GPUS_ON_NODE, CUDA_VISIBLE_DEVICES) of each task that started, by job id."""
-        seen: dict[str, list[tuple[str, str]]] = {}
+        """Return (SLURM_GPUS_ON_NODE, CUDA_VISIBLE_DEVICES) of each task, by job id."""
+        tasks: dict[str, list[tuple[str, str]]] = {}
         for line in (self.folder / "devices").read_text().splitlines():
             job, gpus, devices = line.split(",", 2)
-            seen.setdefault(job, []).append((gpus, devices))
-        return seen
+            tasks.setdefault(job, []).append((gpus, devices))
+        return tasks
 
     def strays(self) -> dict[int, str]:
-        """Return what runs in this cluster beside what makes it, as command lines by process id."""
+        """Return the command lines of processes in this cluster except its daemons, by id."""
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                ours = f"SLURM_CONF={self.environment['SLURM_CONF']}" in _words(folder / "environ")
+                ours = f"SLURM_CONF={self.environment['SLURM_CONF']}" in _strings(folder / "environ")
                 if ours and int(folder.name) not in self.own:
-                    found[int(folder.name)] = " ".join(_words(folder / "cmdline"))
+                    found[int(folder.name)] = " ".join(_strings(folder / "cmdline"))
         return found
 
     def start(self):
-        """Start the daemons, each when the one before answers; RuntimeError if one does not within a minute."""
+        """Start the daemons one after another.
+
+        Raises RuntimeError if one does not respond within a minute.
+        """
         munge, conf = self.folder / "munge", str(self.folder / "slurm.conf")
         files = [f"--{kind}-file={munge / kind}" for kind in ("key", "log", "pid", "seed")]
         at = f"--socket={munge / 'socket'}"
@@ -107,7 +113,7 @@ class Cluster:
         self.own = set(self.strays())
 
     def stop(self):
-        """End all jobs, then the daemons, then whatever is left."""
+        """End all jobs, then the daemons, then all other processes."""
         with suppress(subprocess.CalledProcessError, RuntimeError):
             self.ask("scancel", "--user", "root")
             wait_for(lambda: not self.ask("squeue", "--noheader"), "jobs did not end", 20)
@@ -122,19 +128,19 @@ class Cluster:
                 os.kill(process, signal.SIGKILL)
 
     def _start(self, command: list[str], answers: str, user: str | None = None):
-        environment, said = os.environ | self.environment, self.folder / f"{command[0]}.out"
+        environment, log = os.environ | self.environment, self.folder / f"{command[0]}.out"
         group = {"user": user, "group": user, "extra_groups": []} if user else {}
-        with said.open("wb") as out:
+        with log.open("wb") as out:
             daemon = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True, **group)
         self.daemons.append(daemon)
         try:
             wait_for(lambda: not subprocess.run(answers, env=environment, shell=True, capture_output=True).returncode)
         except RuntimeError:
-            raise RuntimeError(f"{command[0]} does not answer: {said.read_text()[-3000:]}") from None
+            raise RuntimeError(f"{command[0]} does not respond: {log.read_text()[-3000:]}") from None
 
 
 def missing() -> str | None:
-    """Return in one sentence why SLURM can't be started here, or None."""
+    """Return in one line why SLURM cannot be started here, or None."""
     if os.geteuid() != 0:
         return "only root can start SLURM's daemons"
     lacking = [name for name in PROGRAMS if not shutil.which(name, path=f"/usr/sbin:{os.environ['PATH']}")]
@@ -143,32 +149,35 @@ def missing() -> str | None:
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """Start a cluster and leave nothing of it behind; RuntimeError if it does not come up."""
+    """Start a cluster, and remove it afterwards.
+
+    Raises RuntimeError if it does not start.
+    """
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     try:
-        here = Cluster(folder)
+        cluster = Cluster(folder)
         try:
-            here.start()
-            yield here
+            cluster.start()
+            yield cluster
         finally:
-            here.stop()
+            cluster.stop()
     finally:
         shutil.rmtree(folder)
 
 
-def wait_for(done: Callable[[], bool], otherwise: str = "", seconds: float = 60, pause: float = 0.1):
-    """Ask again and again, with a pause between, until it is so; RuntimeError if it takes longer than that."""
+def wait_for(done: Callable[[], bool], message: str = "", seconds: float = 60, pause: float = 0.1):
+    """Poll until `done` returns true; raise RuntimeError after so many seconds."""
     end = time.monotonic() + seconds
     while not done():
         if time.monotonic() > end:
-            raise RuntimeError(otherwise)
+            raise RuntimeError(message)
         time.sleep(pause)
 
 
 def _write(folder: Path):
     host = socket.gethostname().partition(".")[0]
-    facts = {"host": host, "folder": folder, "processors": max(2, os.cpu_count()), "ports": _free_ports(2)}
-    folder.chmod(0o755)  # munged has a user of its own
+    facts = {"host": host, "folder": folder, "cpus": max(2, os.cpu_count()), "ports": _free_ports(2)}
+    folder.chmod(0o755)  # munged runs as another user
     for name in ("bin", "state", "spool", "munge"):
         (folder / name).mkdir()
     (folder / "slurm.conf").write_text(CONFIG.format(**facts))
@@ -184,7 +193,7 @@ def _write(folder: Path):
         shutil.chown(path, "munge", "munge")
 
 
-def _words(file: Path) -> list[str]:
+def _strings(file: Path) -> list[str]:
     return file.read_text(errors="replace").split("\0")
 
 

@@ -62,17 +62,17 @@ def run(
     model, recipe: Recipe, keys: str = "abc", seed: int = 0, shape: tuple[int, int] = SQUARE, **more
 ) -> DreamResult:
     """Dream of one class per character, its position in the alphabet, each from its own start image."""
-    places = ["abcde".index(key) for key in keys]
-    starts = more.pop("starts", rand(5, 3, *shape))[places]
+    classes = ["abcde".index(key) for key in keys]
+    starts = more.pop("starts", rand(5, 3, *shape))[classes]
     more = {"spectrum": 0.2 + rand(3, shape[0], shape[1] // 2 + 1), **more}
-    return dream(model, torch.tensor(places), starts, recipe, streams(keys, seed), **more)
+    return dream(model, torch.tensor(classes), starts, recipe, streams(keys, seed), **more)
 
 
 def ramps(count: int, height: int, width: int) -> torch.Tensor:
     """Return images whose channels are the column and row, as fractions of the sides, and the image's index."""
     down, across = ((torch.arange(side, dtype=torch.float64) + 0.5) / side for side in (height, width))
-    place = torch.arange(count).view(-1, 1, 1)
-    return torch.stack(torch.broadcast_tensors(across, down[:, None], place), dim=1)
+    index = torch.arange(count).view(-1, 1, 1)
+    return torch.stack(torch.broadcast_tensors(across, down[:, None], index), dim=1)
 
 
 def close(got, expected, atol: float = 1e-12) -> bool:
@@ -95,8 +95,8 @@ def blur_by_hand(image: np.ndarray, sigma: float, reach: int) -> np.ndarray:
     if sigma < 0.05:
         return image
     padded = np.pad(image, ((0, 0), (reach, reach), (reach, reach)), mode="reflect")
-    places = np.arange(-reach, reach + 1)
-    weights = np.exp(-(places[:, None] ** 2 + places[None] ** 2) / (2 * sigma**2))
+    offsets = np.arange(-reach, reach + 1)
+    weights = np.exp(-(offsets[:, None] ** 2 + offsets[None] ** 2) / (2 * sigma**2))
     weights /= weights.sum()
     blurred = np.zeros_like(image)
     for c, y, x in np.ndindex(*image.shape):

@@ -1,4 +1,4 @@
-"""The values that rules take from a plan for their jobs, for tests that run a job's code without Snakemake."""
+"""Values that rules pass from a plan to jobs, for tests without Snakemake."""
 
 from pathlib import Path
 
@@ -15,18 +15,18 @@ from dreambirds.plan.plan import Plan
 
 
 def gallery_study(plan: Plan) -> GalleryStudy:
-    """Return what the gallery shows of a study."""
+    """Return the values that the gallery needs of a study."""
     shapes = {recipe: plan.shape(recipe) for recipe in plan.recipes}
     return GalleryStudy(plan.study, plan.dreaming_epochs, plan.recipes, shapes, plan.names)
 
 
 def job_tables(plan: Plan) -> dict[str, list[str]]:
-    """Return the labels in each table of a dream job's folder."""
+    """Return the labels of each table in the folder of a (run, epoch, recipe)."""
     return {index_name(part): list(labels) for part, labels in plan.parts.items()}
 
 
 def dreams_of(plan: Plan, results: Path) -> pd.DataFrame:
-    """Return what the dream jobs' tables record."""
+    """Return the contents of the dream jobs' tables."""
     return read_dreams(plan.dreams, results / "dreams", job_tables(plan))
 
 

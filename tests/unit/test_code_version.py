@@ -1,4 +1,4 @@
-"""What of the code counts as input: what decides results, and no sentence."""
+"""The digest of code covers everything that affects results, and no prose."""
 
 import ast
 import re
@@ -44,14 +44,14 @@ MODULE = textwrap.dedent(
             """Return the images, blurred."""
             if not widths:
                 what = f"widths: {widths} is empty"
-                raise UserError(_sentence(what), "blur") from None
+                raise UserError(_message(what), "blur") from None
             if max(widths) > self.width:
                 warnings.warn("a wide blur", stacklevel=2)
             log.info("blur of %s", widths)
             return images * 2 + nn.functional.relu(images)  # brighter
 
 
-    def _sentence(what: str) -> str:
+    def _message(what: str) -> str:
         return f"{what}; {REMEDY}"
 
 
@@ -62,24 +62,24 @@ SAME = {
     "a comment": ("# brighter", "# lighter"),
     "no comment": ("  # brighter", ""),
     "a blank line": ("WIDTH = 3\n", "WIDTH = 3\n\n\n"),
-    "a line's break": ("images * 2 + nn", "(\n                images * 2\n            ) + nn"),
+    "a line break": ("images * 2 + nn", "(\n                images * 2\n            ) + nn"),
     "the module's docstring": ('"""Blur."""', '"""A blur of images."""'),
     "no module's docstring": ('"""Blur."""\n', ""),
     "a function's docstring": ('"""Return the images, blurred."""', '"""Return blurred images."""'),
     "a class's docstring": ('    """A blur."""\n', ""),
-    "an error's sentence": ("is empty", "contains no number"),
-    "a part of an error's sentence": ('return f"{what}; {REMEDY}"', 'return f"{what}: {REMEDY}!"'),
+    "an error's message": ("is empty", "contains no number"),
+    "a part of an error's message": ('return f"{what}; {REMEDY}"', 'return f"{what}: {REMEDY}!"'),
     "an error's key": (', "blur")', ")"),
     "a warning": ('"a wide blur", stacklevel=2', '"this blur is wide", stacklevel=3'),
-    "an unused sentence": ("            what = f", "            never = 'said'\n            what = f"),
-    "a line of the log": ('"blur of %s", widths', '"%d widths", len(widths)'),
+    "an unused string": ("            what = f", "            unused = 'text'\n            what = f"),
+    "a log line": ('"blur of %s", widths', '"%d widths", len(widths)'),
     "a type": ("widths: Sequence[float]", "widths: list[float]"),
     "no type": ("images: torch.Tensor", "images"),
     "a type that must be imported": (
         "from collections.abc import Sequence",
         "from collections.abc import Sequence, Sized",
     ),
-    "a type that is imported no more": ("from collections.abc import Sequence\n", ""),
+    "a type that is no longer imported": ("from collections.abc import Sequence\n", ""),
     "a returned type": (" -> torch.Tensor:", " -> 'torch.Tensor':"),
     "a constant's type": ("WIDTH = 3", "WIDTH: int = 3"),
     "a variable's type": ("        if not widths:", "        widths: list[float]\n        if not widths:"),
@@ -89,7 +89,7 @@ SAME = {
 }
 OTHER = {
     "a constant": ("WIDTH = 3", "WIDTH = 4"),
-    "a constant's kind": ("WIDTH = 3", "WIDTH = 3.0"),
+    "a constant's type": ("WIDTH = 3", "WIDTH = 3.0"),
     "a default": ("(0.5,)", "(0.25,)"),
     "an operator": ("images * 2 +", "images * 2 -"),
     "a branch": (
@@ -104,78 +104,80 @@ OTHER = {
     "another error": ("raise UserError(", "raise ValueError("),
     "an argument's name": ("widths", "sizes"),
     "a field": ("    width: int = WIDTH\n", "    width: int = WIDTH\n    height: int = WIDTH\n"),
-    "a field that is none": ("    width: int = WIDTH", "    width = WIDTH"),
-    "a text": ("WIDTH = 3", "WIDTH = '3'"),
+    "a class attribute instead of a field": ("    width: int = WIDTH", "    width = WIDTH"),
+    "a string": ("WIDTH = 3", "WIDTH = '3'"),
     "an error that a table lists": (
-        'raise UserError(_sentence(what), "blur")',
-        "raise UnreadableError(_sentence(what))",
+        'raise UserError(_message(what), "blur")',
+        "raise UnreadableError(_message(what))",
     ),
-    "a text that another module may import": ("give one", "name one"),
-    "a text of a class": ("    width: int = WIDTH", "    width: int = WIDTH\n    kind = 'wide'"),
+    "a string that another module may import": ("give one", "set one"),
+    "a string of a class": ("    width: int = WIDTH", "    width: int = WIDTH\n    kind = 'wide'"),
     "a private method": ("    def forward", "    def _hook(self): return 1\n\n    def forward"),
-    "a public function that nothing here uses": ("def _sentence", "def sentence"),
-    "a base": ("class Blur(nn.Module):", "class Blur(nn.Identity):"),
+    "a public function that nothing here uses": ("def _message", "def message"),
+    "a base class": ("class Blur(nn.Module):", "class Blur(nn.Identity):"),
     "a decorator": ("    def forward", "    @torch.no_grad()\n    def forward"),
     "one more line": ("            warnings.warn", "            print()\n            warnings.warn"),
 }
 
 
 def edited(text: str, new: str) -> str:
-    """Return the module with a part of it replaced, wherever it stands."""
+    """Return the module with every occurrence of a text replaced."""
     assert text in MODULE
     return MODULE.replace(text, new)
 
 
 @pytest.mark.parametrize("edit", SAME.values(), ids=SAME)
-def test_sentences_comments_and_types_count_for_nothing(edit):
+def test_prose_comments_and_types_do_not_count(edit):
     assert edited(*edit) != MODULE and essence(edited(*edit)) == essence(MODULE)
 
 
 @pytest.mark.parametrize("edit", OTHER.values(), ids=OTHER)
-def test_all_else_counts(edit):
+def test_everything_else_counts(edit):
     assert essence(edited(*edit)) != essence(MODULE)
 
 
-def test_the_digest_is_of_contents_wherever_they_lie_and_in_any_order(tmp_path):
+def test_the_digest_is_of_contents_independent_of_paths_and_order(tmp_path):
     paths = [tmp_path / name for name in ("a.py", "b.py", "page.css", "__init__.py")]
-    for path, text in zip(paths, ("a = 1", "b = 2", "body {}", '"""Nothing but this."""'), strict=True):
+    for path, text in zip(paths, ("a = 1", "b = 2", "body {}", '"""Only a docstring."""'), strict=True):
         path.write_text(text)
     digest = code_digest(paths)
     moved = tmp_path / "room" / "z.py"
     moved.parent.mkdir()
     paths[0].rename(moved)
-    assert code_digest([*paths[1:3], moved]) == digest, "and a module of a docstring only counts for nothing"
+    assert code_digest([*paths[1:3], moved]) == digest, "and a module with only a docstring does not count"
     assert len({digest, code_digest(paths[1:]), code_digest([moved, *paths[1:2]])}) == 3
     other = paths[2].with_name("other.css")
     other.write_text("body { }")
-    assert code_digest([moved, paths[1], other]) != digest, "of what is no Python each byte counts"
+    assert code_digest([moved, paths[1], other]) != digest, "each byte of other files counts"
 
 
 @pytest.mark.parametrize("stage", ENTRIES)
-def test_all_that_a_stage_imports_is_in_its_digest_or_exempt_by_name(stage):
+def test_everything_that_a_stage_imports_is_in_its_digest_or_exempt(stage):
     graph = grimp.build_graph("dreambirds", include_external_packages=False, cache_dir=None)
     exempt = {"dreambirds", *(f"dreambirds.{name}" for names in EXEMPT.values() for name in names)}
     hashed = {_name(path) for path in stage_modules(stage) if path.suffix == ".py" and path.parent != SCRIPTS}
     scripts = [path.read_text() for path in ENTRIES[stage] if path.parent == SCRIPTS]
     waiting = {name for name in graph.modules for text in scripts if f"from {name} import" in text}
     waiting |= {_name(path) for path in ENTRIES[stage] if path.suffix == ".py" and path.parent != SCRIPTS}
-    seen = set()
+    imported = set()
     while waiting:
         name = waiting.pop()
-        seen.add(name)
+        imported.add(name)
         if name not in exempt:
-            waiting |= graph.find_modules_directly_imported_by(name) - seen
-    assert seen - hashed - exempt == set()
-    assert hashed - seen <= {_name(path) for path in PACKAGE.rglob("__init__.py")}, "packages on the way"
+            waiting |= graph.find_modules_directly_imported_by(name) - imported
+    assert imported - hashed - exempt == set()
+    assert hashed - imported <= {_name(path) for path in PACKAGE.rglob("__init__.py")}, (
+        "only packages of imported modules"
+    )
 
 
-def test_each_exempt_module_is_there_and_named_once():
+def test_each_exempt_module_exists_and_is_listed_once():
     names = [name for names in EXEMPT.values() for name in names]
     assert len(names) == len(set(names)) and [name for name in names if not module_path(name).is_file()] == []
 
 
 def test_no_module_uses_a_private_function_of_another():
-    """`essence` leaves out private functions that their own module does not use."""
+    """`essence` excludes private functions that their module does not use."""
     found = []
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -184,16 +186,16 @@ def test_no_module_uses_a_private_function_of_another():
     assert found == []
 
 
-DECEIVE = re.compile(
+MISSED = re.compile(
     r"\b(ClassVar|InitVar|KW_ONLY|singledispatch|globals\(|locals\(|getattr\(\w+, \"_)"
     r"|import \*|from \.|import \w+ as log\b"
 )
 
 
-def test_the_package_has_nothing_that_would_deceive_the_digest():
-    """Annotations that mean something at run time, names that are looked up by a text, and a `log` that is none."""
+def test_the_package_has_nothing_that_the_digest_would_miss():
+    """It has no annotations with an effect, names in strings, or other `log` objects."""
     paths = {*PACKAGE.rglob("*.py"), *SCRIPTS.glob("*.py")} - {PACKAGE / "__init__.py"}
-    assert [f"{path.name}: {match[0]}" for path in paths for match in DECEIVE.finditer(path.read_text())] == []
+    assert [f"{path.name}: {match[0]}" for path in paths for match in MISSED.finditer(path.read_text())] == []
 
 
 def test_a_name_from_another_module_counts(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The experiments of the project: each can be planned, on drawn birds and on the data of another study."""
+"""Each experiment can be planned, on drawn birds and on another study's data."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ DRAWN = {"dataset": {"source": "drawn"}}
 
 
 @pytest.fixture
-def lender(tmp_path) -> dict:
-    """Return the config of a study with a folder of photographs of two classes."""
+def base(tmp_path) -> dict:
+    """Return the config of a study of a folder of photographs, of two classes."""
     for label in ("auk", "owl"):
         for number in range(3):
             path = tmp_path / "photographs" / label / f"{number}.png"
@@ -33,9 +33,9 @@ def lender(tmp_path) -> dict:
 
 def test_every_experiment_of_the_original_study_is_present():
     assert len(experiments()) == 15 and experiments() == sorted(experiments())
-    headers = "\n".join(experiment_file(name).read_text().splitlines()[0] for name in experiments())
-    assert all(f"The original study, {row}:" in headers for row in range(1, 11))
-    assert headers.count("Left for later by the original study:") == 4
+    first_lines = "\n".join(experiment_file(name).read_text().splitlines()[0] for name in experiments())
+    assert all(f"The original study, {row}:" in first_lines for row in range(1, 11))
+    assert first_lines.count("Left for later by the original study:") == 4
 
 
 @pytest.mark.parametrize("name", experiments())
@@ -47,42 +47,51 @@ def test_an_experiment_is_a_study_of_drawn_birds_named_after_its_file(name):
 
 
 @pytest.mark.parametrize("name", experiments())
-def test_an_experiment_can_use_the_data_and_runs_of_another_study(name, lender):
-    plan = make_plan(experiment_config(name, lender))
+def test_an_experiment_runs_on_the_data_of_another_study(name, base):
+    plan = make_plan(experiment_config(name, base))
     assert plan.study == f"{name}-lent" and list(plan.names) == ["owl"] and len(plan.labels) == 2
     assert plan.config["gpu"] == 0 and plan.config["dataset"]["image_size"] == 48
     first = next(iter(plan.config["runs"].values()))
     assert first["model"] == "resnet10t" and first["learning_rate"] == 0.001 and "other" not in plan.config["runs"]
 
 
-def test_a_lent_run_keeps_the_keys_that_the_experiment_varies(lender):
-    runs, mine = experiment_config("head-only", lender)["runs"], lender["runs"]["mine"]
-    apart = {"trainable": "head", "adversarial": {}, "learning_rate": 0.01, "epochs": [5]}
-    assert runs["head"] == {**mine, **apart} and runs["scratch"] == {**mine, "epochs": [5]}
-    runs = experiment_config("architectures", lender)["runs"]
+def test_a_run_keeps_its_differences_on_the_data_of_another_study(base):
+    runs, base_run = experiment_config("head-only", base)["runs"], base["runs"]["mine"]
+    changed = {"trainable": "head", "adversarial": {}, "learning_rate": 0.01, "epochs": [5]}
+    assert runs["head"] == {**base_run, **changed} and runs["scratch"] == {**base_run, "epochs": [5]}
+    runs = experiment_config("architectures", base)["runs"]
     assert runs["scratch"]["weights"] == "hub" and runs["convnext"]["model"] == "test_convnext"
-    assert "weights" not in runs["convnext"], "they would be another model's"
-    assert experiment_config("overfitting", lender)["runs"]["overfitted"]["epochs"] == [12.5], "in proportion"
+    assert "weights" not in runs["convnext"], "they belong to another model"
+    assert experiment_config("overfitting", base)["runs"]["overfitted"]["epochs"] == [12.5], "scaled in proportion"
 
 
 @pytest.mark.parametrize(
     ("name", "epochs"), [("before-training", [0]), ("blurs", [5]), ("training-length", [0, 0.5, 5])]
 )
-def test_a_lent_run_keeps_the_requested_checkpoints(lender, name, epochs):
-    assert next(iter(experiment_config(name, lender)["runs"].values()))["epochs"] == epochs
+def test_a_run_has_the_requested_checkpoints_on_the_data_of_another_study(base, name, epochs):
+    assert next(iter(experiment_config(name, base)["runs"].values()))["epochs"] == epochs
 
 
-def test_a_run_that_judges_cannot_be_lent(lender):
-    lender["judges"] = {"other": {"run": "other"}}
-    with pytest.raises(UserError, match=r"^judges\.other: a run of 'lent' judges, and experiments have other runs$"):
-        experiment_config("blurs", lender)
+def test_a_run_that_is_a_judge_is_refused(base):
+    base["judges"] = {"other": {"run": "other"}}
+    sentence = (
+        r"^judges\.other: an experiment cannot use a run of 'lent' as a judge; "
+        r"use a judge with train, checkpoint or weights$"
+    )
+    with pytest.raises(UserError, match=sentence):
+        experiment_config("blurs", base)
 
 
-def test_a_failed_experiment_reports_its_log_file(tmp_path, monkeypatch):
+def test_the_error_of_a_failed_experiment_names_its_log(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(shipped, "_command", lambda *_: ["sh", "-c", "echo why; exit 3"])
-    places = {"config_file": Path("a/e.yaml"), "said": Path("e.log"), "page": Path("e.html"), "table": Path("e.csv")}
-    with pytest.raises(UserError, match=r"^the experiment 'e' did not come to its end; 'e\.log' tells why$"):
-        shipped.run_experiment({"study": "e"}, 2, **places)
+    paths = {
+        "config_file": Path("a/e.yaml"),
+        "log_file": Path("e.log"),
+        "page": Path("e.html"),
+        "table": Path("e.csv"),
+    }
+    with pytest.raises(UserError, match=r"^the experiment 'e' failed; see 'e\.log'$"):
+        shipped.run_experiment({"study": "e"}, 2, **paths)
     assert Path("e.log").read_text() == "why\n" and not Path("e.html").exists()
     assert yaml.safe_load(Path("a/e.yaml").read_text()) == {"study": "e"}

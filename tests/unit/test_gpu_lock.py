@@ -1,4 +1,4 @@
-"""Jobs that run side by side compute on different GPUs, here pretended ones, and no lease outlives its job."""
+"""Simultaneous jobs use different (emulated) GPUs; reservations end with jobs."""
 
 import ctypes.util
 import errno
@@ -25,51 +25,51 @@ START = """
 import multiprocessing, os, random, subprocess, sys, time
 from pathlib import Path
 from dreambirds.runtime.gpu_lock import reserve_gpus
-place, gpus, there = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-count = lambda: there
+folder, gpus, available = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+count = lambda: available
 """
 HOLD = """
-with reserve_gpus(gpus, count, poll=0.02) as mine:
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == ",".join(mine)
-    assert "torch" not in sys.modules, "which may have asked CUDA already"
+with reserve_gpus(gpus, count, poll=0.02) as reserved:
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ",".join(reserved)
+    assert "torch" not in sys.modules, "it may have initialized CUDA already"
     {inside}
-    Path(place, str(os.getpid())).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
+    Path(folder, str(os.getpid())).write_text(os.environ["CUDA_VISIBLE_DEVICES"])
     time.sleep(60)
 """
 ROUNDS = """
 for _ in range(15):
-    with reserve_gpus(gpus, count, poll=0.01) as mine:
-        assert len(set(mine)) == gpus
-        for device in mine:
-            os.close(os.open(place / f"busy-{device}", os.O_CREAT | os.O_EXCL))
+    with reserve_gpus(gpus, count, poll=0.01) as reserved:
+        assert len(set(reserved)) == gpus
+        for device in reserved:
+            os.close(os.open(folder / f"busy-{device}", os.O_CREAT | os.O_EXCL))
         time.sleep(random.uniform(0, 0.01))
-        for device in mine:
-            os.unlink(place / f"busy-{device}")
+        for device in reserved:
+            os.unlink(folder / f"busy-{device}")
 """
 
 
 class Jobs:
-    """Processes that lease GPUs, and tell which they hold."""
+    """Processes that reserve GPUs and report which."""
 
-    def __init__(self, place: Path):
-        """Take a folder of their own."""
-        self.place, self.running = place, []
+    def __init__(self, folder: Path):
+        """Take a folder for their reports."""
+        self.folder, self.running = folder, []
 
-    def start(self, *, gpus: int = 1, there: int = 3, does: str = HOLD, inside: str = "", **variables: str) -> int:
-        """Start one that asks for `gpus` of `there`, and return its number."""
+    def start(self, *, gpus: int = 1, available: int = 3, code: str = HOLD, inside: str = "", **variables: str) -> int:
+        """Start a process that requests `gpus` of the `available` ones, and return its id."""
         environment = {name: value for name, value in os.environ.items() if name not in (VISIBLE, "SLURM_JOB_ID")}
-        command = [sys.executable, "-c", START + does.replace("{inside}", inside), self.place, gpus, there]
-        environment |= {"TMPDIR": str(self.place), **variables}
-        self.running.append(subprocess.Popen([str(word) for word in command], env=environment))
+        command = [sys.executable, "-c", START + code.replace("{inside}", inside), self.folder, gpus, available]
+        environment |= {"TMPDIR": str(self.folder), **variables}
+        self.running.append(subprocess.Popen([str(argument) for argument in command], env=environment))
         return self.running[-1].pid
 
     def holding(self) -> dict[int, str]:
-        """Return what each holds that lives."""
+        """Return the GPUs of each live process, by process id."""
         alive = [process.pid for process in self.running if process.poll() is None]
-        return {pid: (self.place / str(pid)).read_text() for pid in alive if (self.place / str(pid)).exists()}
+        return {pid: (self.folder / str(pid)).read_text() for pid in alive if (self.folder / str(pid)).exists()}
 
     def wait(self, number: int) -> list[str]:
-        """Wait until so many hold what they asked for, and return what they hold, in order."""
+        """Wait until `number` processes have reserved their GPUs, and return these sorted."""
         end = time.monotonic() + 120
         while len(self.holding()) < number or "" in self.holding().values():
             assert time.monotonic() < end, f"only {self.holding()}"
@@ -77,7 +77,7 @@ class Jobs:
         return sorted(self.holding().values())
 
     def kill(self, pid: int) -> None:
-        """Kill one, and wait until it is gone."""
+        """Kill a process, and wait until it has ended."""
         (process,) = [process for process in self.running if process.pid == pid]
         process.kill()
         process.wait()
@@ -85,7 +85,7 @@ class Jobs:
 
 @pytest.fixture
 def jobs(tmp_path):
-    """Return jobs whose processes end with the test."""
+    """Return jobs whose processes are killed after the test."""
     jobs = Jobs(tmp_path)
     yield jobs
     for process in jobs.running:
@@ -95,15 +95,15 @@ def jobs(tmp_path):
 
 @pytest.fixture(autouse=True)
 def own(tmp_path, monkeypatch):
-    """Keep this process's locks in a folder of their own, and nothing of SLURM's or the user's."""
+    """Keep locks in a temporary folder, and remove variables of SLURM and the user."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for name in (VISIBLE, "SLURM_JOB_ID"):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_all_devices_are_used_at_once_and_a_killed_job_frees_its_own(jobs):
+def test_all_devices_are_used_at_the_same_time_and_a_killed_job_frees_its_device(jobs):
     for _ in range(5):
-        jobs.start(there=3)
+        jobs.start(available=3)
     assert jobs.wait(3) == ["0", "1", "2"]
     time.sleep(0.3)
     assert len(jobs.holding()) == 3, "the others wait"
@@ -113,23 +113,23 @@ def test_all_devices_are_used_at_once_and_a_killed_job_frees_its_own(jobs):
         assert jobs.wait(3) == ["0", "1", "2"] and device in jobs.holding().values()
 
 
-@pytest.mark.parametrize(("processes", "gpus", "there"), [(5, 1, 2), (4, 2, 3)])
-def test_no_device_is_ever_shared_and_nobody_waits_for_ever(jobs, processes, gpus, there):
+@pytest.mark.parametrize(("processes", "gpus", "available"), [(5, 1, 2), (4, 2, 3)])
+def test_no_device_is_ever_shared_and_no_job_waits_forever(jobs, processes, gpus, available):
     for _ in range(processes):
-        jobs.start(gpus=gpus, there=there, does=ROUNDS)
+        jobs.start(gpus=gpus, available=available, code=ROUNDS)
     assert [process.wait(300) for process in jobs.running] == [0] * processes
 
 
-def test_who_waits_for_two_keeps_none_meanwhile(jobs):
-    jobs.start(there=2)
+def test_a_job_that_waits_for_two_reserves_none_meanwhile(jobs):
+    jobs.start(available=2)
     jobs.wait(1)
     (first,) = jobs.holding()
-    jobs.start(there=2)
+    jobs.start(available=2)
     jobs.wait(2)
     jobs.kill(first)
-    jobs.start(there=2, gpus=2)
+    jobs.start(available=2, gpus=2)
     time.sleep(0.5)
-    jobs.start(there=2)
+    jobs.start(available=2)
     assert jobs.wait(2) == ["0", "1"]
 
 
@@ -140,39 +140,39 @@ def test_who_waits_for_two_keeps_none_meanwhile(jobs):
         "child = subprocess.Popen(['sleep', '60'], close_fds=False)",
     ],
 )
-def test_a_child_that_outlives_its_job_keeps_no_device(jobs, inside):
-    first = jobs.start(there=1, inside=f"{inside}; Path(place, 'child').write_text(str(child.pid))")
+def test_a_child_that_outlives_its_job_reserves_no_device(jobs, inside):
+    first = jobs.start(available=1, inside=f"{inside}; Path(folder, 'child').write_text(str(child.pid))")
     jobs.wait(1)
-    child = int((jobs.place / "child").read_text())
+    child = int((jobs.folder / "child").read_text())
     jobs.kill(first)
     try:
         os.kill(child, 0)
-        jobs.start(there=1)
+        jobs.start(available=1)
         assert jobs.wait(1) == ["0"]
         os.kill(child, 0)
     finally:
         os.kill(child, signal.SIGKILL)
 
 
-def test_a_list_that_is_set_is_shared_out(jobs):
+def test_the_devices_of_a_list_that_is_set_are_shared_out(jobs):
     for _ in range(3):
-        jobs.start(there=8, CUDA_VISIBLE_DEVICES="5,GPU-7a/b")
+        jobs.start(available=8, CUDA_VISIBLE_DEVICES="5,GPU-7a/b")
     assert jobs.wait(2) == ["5", "GPU-7a/b"]
     time.sleep(0.3)
     assert len(jobs.holding()) == 2
 
 
-def test_jobs_of_slurm_do_not_wait_for_each_other(jobs):
-    jobs.start(there=1, SLURM_JOB_ID="11")
-    jobs.start(there=1, SLURM_JOB_ID="12")
+def test_different_slurm_jobs_do_not_wait_for_each_other(jobs):
+    jobs.start(available=1, SLURM_JOB_ID="11")
+    jobs.start(available=1, SLURM_JOB_ID="12")
     assert jobs.wait(2) == ["0", "0"]
-    jobs.start(there=1, SLURM_JOB_ID="11")
+    jobs.start(available=1, SLURM_JOB_ID="11")
     time.sleep(0.4)
     assert len(jobs.holding()) == 2
 
 
 @pytest.mark.parametrize(
-    ("set_to", "gpus", "there", "seen"),
+    ("set_to", "gpus", "available", "visible"),
     [
         (None, 1, 2, "0"),
         (None, 2, 2, "0,1"),
@@ -190,13 +190,13 @@ def test_jobs_of_slurm_do_not_wait_for_each_other(jobs):
         ("NoDevFiles", 1, 8, "NoDevFiles"),
     ],
 )
-def test_what_a_job_sees_and_what_is_there_again_afterwards(monkeypatch, set_to, gpus, there, seen):
+def test_the_variable_is_set_in_the_job_and_restored_afterwards(monkeypatch, set_to, gpus, available, visible):
     if set_to is not None:
         monkeypatch.setenv(VISIBLE, set_to)
         monkeypatch.setenv("SLURM_JOB_ID", "7")
-    with pytest.raises(RuntimeError, match="the job's own"), reserve_gpus(gpus, lambda: there) as mine:
-        assert os.environ.get(VISIBLE) == seen
-        assert mine == [] if seen == set_to else mine == seen.split(",")
+    with pytest.raises(RuntimeError, match="the job's own"), reserve_gpus(gpus, lambda: available) as reserved:
+        assert os.environ.get(VISIBLE) == visible
+        assert reserved == [] if visible == set_to else reserved == visible.split(",")
         raise RuntimeError("the job's own")
     assert os.environ.get(VISIBLE) == set_to
 
@@ -206,17 +206,17 @@ def test_nothing_is_counted_or_written_for_a_job_without_a_gpu(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_job_that_waits_says_so_once_and_a_lease_ends_with_its_block(jobs, caplog):
+def test_a_waiting_job_logs_it_once_and_a_reservation_ends_with_its_block(jobs, caplog):
     caplog.set_level(logging.INFO, "dreambirds")
-    holder = jobs.start(there=1)
+    holder = jobs.start(available=1)
     jobs.wait(1)
     killing = threading.Timer(0.3, jobs.kill, [holder])
     killing.start()
     for _ in range(2):
-        with reserve_gpus(1, lambda: 1, poll=0.02) as mine:
+        with reserve_gpus(1, lambda: 1, poll=0.02) as reserved:
             killing.join()
-            assert mine == ["0"] and not jobs.holding()
-    waits = [message for message in caplog.messages if "waiting until 1 of the 1 GPU(s)" in message]
+            assert reserved == ["0"] and not jobs.holding()
+    waits = [message for message in caplog.messages if "waiting for 1 of 1 GPU(s) to become free" in message]
     assert len(waits) == 1 and "--resources gpu=1" in waits[0]
 
 
@@ -231,21 +231,23 @@ def test_the_locks_are_private_and_in_one_folder(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [folder] and len(list(folder.iterdir())) == 1
 
 
-def test_a_folder_of_someone_else_is_refused(tmp_path, monkeypatch):
+def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch):
     own, other = os.getuid(), os.getuid() + 1
     monkeypatch.setattr(os, "getuid", lambda: other)
     (tmp_path / f"dreambirds-gpus-{other}").mkdir()
-    words = rf"can't be kept in .*dreambirds-gpus-{other}' \(it is someone else's\).*TMPDIR"
-    with pytest.raises(UserError, match=words), reserve_gpus(1, lambda: 1):
+    message = (
+        rf"cannot create the locks of the GPUs in .*dreambirds-gpus-{other}' \(it belongs to another user\).*TMPDIR"
+    )
+    with pytest.raises(UserError, match=message), reserve_gpus(1, lambda: 1):
         pytest.fail("entered")
     monkeypatch.setattr(os, "getuid", lambda: own)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / f"dreambirds-gpus-{own}").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="someone else's"), reserve_gpus(1, lambda: 1):
+    with pytest.raises(UserError, match="it belongs to another user"), reserve_gpus(1, lambda: 1):
         pytest.fail("entered")
 
 
-def test_locks_that_cannot_be_made_are_one_sentence(tmp_path, monkeypatch):
+def test_locks_that_cannot_be_created_give_a_one_line_error(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSYS, "no flock here")
 
@@ -255,7 +257,7 @@ def test_locks_that_cannot_be_made_are_one_sentence(tmp_path, monkeypatch):
             pytest.fail("entered")
     shutil.rmtree(tmp_path / f"dreambirds-gpus-{os.getuid()}")
     (tmp_path / f"dreambirds-gpus-{os.getuid()}").write_text("a file")
-    with pytest.raises(UserError, match=r"can't be kept in .*File exists.*TMPDIR"), reserve_gpus(1, lambda: 1):
+    with pytest.raises(UserError, match=r"cannot create the locks .*File exists.*TMPDIR"), reserve_gpus(1, lambda: 1):
         pytest.fail("entered")
 
 
@@ -264,7 +266,7 @@ def test_a_machine_without_cuda_has_no_gpu():
     assert count_gpus() == 0
 
 
-@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler to pretend a driver with")
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler to emulate a driver with")
 @pytest.mark.parametrize(("status", "counted"), [(0, 3), (100, 0)])
 def test_gpus_are_counted_by_the_driver(tmp_path, monkeypatch, status, counted):
     counts = "int cuDeviceGetCount(int *count) { *count = 3; return 0; }"
@@ -274,12 +276,12 @@ def test_gpus_are_counted_by_the_driver(tmp_path, monkeypatch, status, counted):
     assert count_gpus() == counted
 
 
-def test_a_gpu_that_a_user_lists_is_leased_too_and_one_that_a_scheduler_gave_is_not(monkeypatch):
+def test_a_gpu_that_a_user_lists_is_reserved_and_one_that_a_scheduler_granted_is_not(monkeypatch):
     monkeypatch.setenv(VISIBLE, "3")
-    with reserve_gpus(1, lambda: 8) as mine:
-        assert mine == ["3"]
+    with reserve_gpus(1, lambda: 8) as reserved:
+        assert reserved == ["3"]
     for scheduler in SCHEDULERS:
         with monkeypatch.context() as patch:
             patch.setenv(scheduler, "7")
-            with reserve_gpus(1, lambda: 8) as mine:
-                assert mine == [], scheduler
+            with reserve_gpus(1, lambda: 8) as reserved:
+                assert reserved == [], scheduler

@@ -1,4 +1,4 @@
-"""A whole dream job: what a config says reaches the pixels, and what happened is in the facts."""
+"""Complete dream jobs: effects of recipe settings, and the recorded metadata."""
 
 import logging
 from dataclasses import replace
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 
 
 def make_checkpoint(folder, size: int | list[int]):
-    """Write a checkpoint of a tiny network with some batch-norm statistics, trained on pictures of a size."""
+    """Write a checkpoint of a tiny network with batch-norm statistics."""
     torch.manual_seed(0)
     classifier = build("test_resnet", 3, {})
     with torch.no_grad():
@@ -46,14 +46,16 @@ def make_checkpoint(folder, size: int | list[int]):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """Return a checkpoint of a network that was trained on squares."""
+    """Return a checkpoint of a network for square images."""
     return make_checkpoint(tmp_path, 32)
 
 
 @pytest.fixture
 def dreamt(checkpoint, tmp_path, tmp_path_factory, monkeypatch):
-    """Return the function that dreams under a recipe, with an empty store, and returns the pixels and facts of each
-    label's last picture."""
+    """Return a function that dreams with a recipe and an empty store.
+
+    It returns the pixels and metadata of each label's last image.
+    """
 
     def dream(names=NAMES, weights=checkpoint, photographs=None, statistics=None, references=None, **recipe):
         (parameters,) = expand_grid("r", {"steps": [4], **recipe}).values()
@@ -80,7 +82,7 @@ def dreamt(checkpoint, tmp_path, tmp_path_factory, monkeypatch):
     ],
     ids=str,
 )
-def test_what_a_recipe_says_reaches_the_pixels(dreamt, change):
+def test_the_settings_of_a_recipe_affect_the_pixels(dreamt, change):
     plain = dreamt(**{key: change[key] for key in ("step_size", "start") if key in change and len(change) > 1})
     changed = dreamt(**change)
     assert not np.array_equal(plain["a"][0], changed["a"][0])
@@ -88,7 +90,7 @@ def test_what_a_recipe_says_reaches_the_pixels(dreamt, change):
     assert changed["a"][1]["parameters"]["seed"] == change.get("seed", 0)
 
 
-def test_the_prior_sees_batch_norms_and_depths_are_told(dreamt, caplog):
+def test_the_prior_uses_batch_norms_and_depths_are_recorded(dreamt, caplog):
     facts = dreamt(batch_norm_prior=0.1, objective={"logit": 1.0, "layer_l2:50%": 0.1})["b"][1]
     assert facts["layers"] == {"50%": ["layer2"]} and facts["batch"] == 3 and facts["threads"] == 1
     with caplog.at_level(logging.INFO):
@@ -96,23 +98,28 @@ def test_the_prior_sees_batch_norms_and_depths_are_told(dreamt, caplog):
     assert "run epoch 1, r: 3 dreams" in caplog.text
 
 
-def test_a_start_is_blurred_by_lengths_that_scale(monkeypatch, dreamt):
-    seen = []
-    whole = context.Starts
-    monkeypatch.setattr(context, "Starts", lambda start, *rest: (seen.append(start.blur_sigma), whole(start, *rest))[1])
+def test_the_blur_of_a_start_image_scales_with_its_size(monkeypatch, dreamt):
+    sigmas = []
+    original = context.Starts
+
+    def starts(start, *rest):
+        sigmas.append(start.blur_sigma)
+        return original(start, *rest)
+
+    monkeypatch.setattr(context, "Starts", starts)
     dreamt(start_blur_sigma=3.0, reference_size=64)
     dreamt(start_blur_sigma=3.0)
-    assert seen == [1.5, 3.0]
+    assert sigmas == [1.5, 3.0]
 
 
-def test_a_dream_stays_nearly_the_same_with_other_batch_mates(dreamt):
-    """In float32 the processor rounds otherwise for another batch; over many steps that grows, as the README tells."""
+def test_a_dream_stays_nearly_the_same_in_another_batch(dreamt):
+    """On the CPU, the batch size changes float32 rounding, which grows with the steps."""
     for preset, steps in (("original", [10]), ("lucid", [20]), ("bird", [20])):
         together, alone = dreamt(preset=preset, steps=steps), dreamt({"b": "Birch"}, preset=preset, steps=steps)
         assert np.abs(together["b"][0].astype(int) - alone["b"][0]).mean() < 0.1, preset
 
 
-def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_its_last_good_picture(
+def test_a_stopped_dream_records_its_step_and_a_failed_one_affects_no_other_and_keeps_its_last_good_image(
     checkpoint, dreamt, monkeypatch, caplog
 ):
     facts = dreamt(steps=[1, 9], stop_confidence=0.0001)["a"][1]
@@ -124,25 +131,25 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
         model.network.fc.bias[1] = torch.nan
         return model
 
-    whole = dreamt()
+    expected = dreamt()
     monkeypatch.setattr(context, "prepare_for_inference", broken)
     results = dreamt()
-    for mate in ("a", "c"):
-        assert np.array_equal(results[mate][0], whole[mate][0])
+    for other in ("a", "c"):
+        assert np.array_equal(results[other][0], expected[other][0])
     assert results["b"][1]["diverged_at"] == 1 and results["b"][1]["steps_done"] == 0
-    assert np.all(results["b"][0] == 128), "the start"
+    assert np.all(results["b"][0] == 128), "the start image"
     assert "Error: dreams.recipes.r, b: what the model '" in caplog.text and "lower step_size" not in caplog.text
     with pytest.raises(UserError, match=r"dreams\.recipes\.r, b: what the model '.*' makes of the start image, or "):
         dreamt({"b": "Birch"})
 
 
-def test_a_film_ends_where_its_dream_ends(dreamt, tmp_path):
+def test_a_film_ends_with_its_dream(dreamt, tmp_path):
     dreamt(steps=[7], film_every=3)
     (film,) = tmp_path.glob("*/a/film.gif")
     assert Image.open(film).n_frames == 4
     dreamt(steps=[8], film_every=3, stop_confidence=0.0001)
     films = sorted(tmp_path.glob("*/a/film.gif"), key=lambda path: path.stat().st_mtime_ns)
-    assert Image.open(films[-1]).n_frames == 1, "it was confident before it began"
+    assert Image.open(films[-1]).n_frames == 1, "the confidence was reached before the first step"
     assert len(pd.read_csv(films[-1].with_name("trace.csv"))) == 1
 
 
@@ -153,7 +160,7 @@ def photographs(tmp_path_factory) -> Bench:
 
 
 SWIN = {"img_size": 64, "window_size": 4, "embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2)}
-MODELS = {  # its options, the size of its pictures, and that of its dreams
+MODELS = {  # options, size of training images, size of dreams
     "test_vit": ({"img_size": 64}, 64, 64),
     "test_convnext": ({}, 48, 64),
     "swin_tiny_patch4_window7_224": (SWIN, 64, 64),
@@ -165,12 +172,12 @@ MODELS = {  # its options, the size of its pictures, and that of its dreams
 @pytest.mark.parametrize(
     "model", [pytest.param(name, marks=[pytest.mark.exhaustive] * name.endswith("299")) for name in MODELS]
 )
-def test_models_of_every_kind_dream_portraits(model, dreamt, photographs, tmp_path):
+def test_models_of_every_architecture_dream_portraits(model, dreamt, photographs, tmp_path):
     options, trained, size = MODELS[model]
     name = model.partition(" ")[0]
     torch.manual_seed(0)
-    card = CheckpointInfo(name, options, list(NAMES), "run", 1, trained)
-    save_checkpoint(tmp_path / "portraits", build(name, 3, options).eval(), card)
+    info = CheckpointInfo(name, options, list(NAMES), "run", 1, trained)
+    save_checkpoint(tmp_path / "portraits", build(name, 3, options).eval(), info)
     few = {"steps": [2], "pyramid_steps": 2, "match_photographs": 2, "crop_area": 0.5, "whole_views": 0.5}
     prepared = photographs.prepare(image_size=size)
     given = {"weights": tmp_path / "portraits/model.safetensors", "references": prepared, "size": size}
@@ -181,7 +188,7 @@ def test_models_of_every_kind_dream_portraits(model, dreamt, photographs, tmp_pa
     assert dreams["a"][1]["references_sha256"] != dreams["b"][1]["references_sha256"]
 
 
-FEW = {  # of each preset: enough steps to see every octave and view
+FEW = {  # for each preset, enough steps to reach every octave and view
     "original": {"steps": [2, 5]},
     "tensorflow-tutorial": {"steps": [9], "octaves": 4, "octave_steps": 2, "tile": 40},
     "google-2015": {"steps": [6], "octaves": 3, "octave_steps": 2},
@@ -205,10 +212,8 @@ FEW = {  # of each preset: enough steps to see every octave and view
     ],
 )
 @pytest.mark.parametrize("preset", FEW)
-def test_every_preset_dreams_in_the_proportions_that_its_model_was_trained_on(
-    preset, size, shape, dreamt, tmp_path, photographs
-):
-    whole = make_checkpoint(tmp_path, [48, 32])
+def test_every_preset_dreams_with_the_aspect_ratio_of_its_model(preset, size, shape, dreamt, tmp_path, photographs):
+    weights = make_checkpoint(tmp_path, [48, 32])
     photograph, statistics = tmp_path / "start.png", tmp_path / "statistics.safetensors"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 50, 3), dtype=np.uint8)).save(photograph)
     images = torch.rand(8, 3, *shape, generator=torch.Generator().manual_seed(0))
@@ -216,38 +221,38 @@ def test_every_preset_dreams_in_the_proportions_that_its_model_was_trained_on(
     given = {"photographs": dict.fromkeys(NAMES, photograph), "statistics": statistics}
     if needs_photographs(load_presets()[preset].recipe.get("objective", "logit")):
         given["references"] = photographs.prepare(image_size=list(shape))
-    dreams = dreamt(weights=whole, preset=preset, size=size, film_every=2, **given, **FEW[preset])
+    dreams = dreamt(weights=weights, preset=preset, size=size, film_every=2, **given, **FEW[preset])
     for label, (pixels, facts) in dreams.items():
         assert pixels.shape == (*shape, 3) and facts["label"] == label
-        assert pixels.reshape(-1, 3).std(axis=0).min() > 0.5, "something was dreamt"
+        assert pixels.reshape(-1, 3).std(axis=0).min() > 0.5, "the dream is not empty"
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir() and path.name != "epoch-0001")
     for label in NAMES:
-        pictures = list((folder / label).glob("*.png"))
-        assert len(pictures) == 2 * len(FEW[preset]["steps"])
-        assert {Image.open(path).size for path in [*pictures, folder / label / "film.gif"]} == {shape[::-1]}
+        paths = list((folder / label).glob("*.png"))
+        assert len(paths) == 2 * len(FEW[preset]["steps"])
+        assert {Image.open(path).size for path in [*paths, folder / label / "film.gif"]} == {shape[::-1]}
         trace = pd.read_csv(folder / label / "trace.csv")
         assert len(trace) == FEW[preset]["steps"][-1] + 1 and trace["mean_abs_change"].iloc[-1] > 0
         assert np.isfinite(trace[["loss", "mean_abs_change"]]).all(axis=None) and np.isfinite(trace["logit"].iloc[-1])
 
 
-def test_a_job_of_squares_says_its_size_either_way(dreamt, tmp_path):
+def test_the_size_of_square_images_can_be_one_number_or_two(dreamt, tmp_path):
     assert np.array_equal(dreamt()["a"][0], dreamt(weights=make_checkpoint(tmp_path, [32, 32]))["a"][0])
 
 
-def test_lengths_are_meant_for_the_shorter_side(monkeypatch, dreamt, tmp_path):
-    seen, whole = [], run.dream
-    monkeypatch.setattr(run, "dream", lambda *given, **more: (seen.append(more), whole(*given, **more))[1])
+def test_lengths_scale_with_the_shorter_side(monkeypatch, dreamt, tmp_path):
+    calls, dream = [], run.dream
+    monkeypatch.setattr(run, "dream", lambda *given, **more: (calls.append(more), dream(*given, **more))[1])
     wide = make_checkpoint(tmp_path, [24, 60])
     dreamt(
         weights=wide, reference_size=48, jitter=8, blur_sigma=1.0, start="noise", start_noise=0.1, start_blur_sigma=4.0
     )
-    starts, recipe, shape = seen[0]["starts"], seen[0]["recipe"], (24, 60)
+    starts, recipe, shape = calls[0]["starts"], calls[0]["recipe"], (24, 60)
     assert (recipe.jitter, recipe.blur_sigma) == (4, 0.5) and starts.shape == (3, 3, *shape)
     plain = (0.5 + 0.1 * torch.randn((3, *shape), generator=generator(0, "a"))).clamp(0, 1)
     assert torch.allclose(starts[0], gaussian_blur(plain, [13, 13], [2.0, 2.0]), atol=1e-5)
 
 
-def test_a_frozen_model_gives_its_logits_for_pictures_of_any_shape():
+def test_a_frozen_model_returns_the_same_logits_for_images_of_any_shape():
     torch.manual_seed(0)
     classifier = build("test_resnet", 3, {}).eval()
     images = torch.rand(2, 3, 40, 24)
@@ -267,11 +272,11 @@ def test_more_memory_makes_larger_batches(checkpoint):
     assert as_recipe(parameters, 128).crops == 4
 
 
-def test_a_film_takes_its_memory_by_its_pixels(checkpoint, tmp_path):
+def test_the_memory_of_a_film_depends_on_its_pixels(checkpoint, tmp_path):
     (parameters,) = expand_grid("r", {"film_every": 1, "steps": [99_998]}).values()
     wide = make_checkpoint(tmp_path, [16, 64])
     job = DreamJob(wide, "r", parameters, NAMES, {}, None, tmp_path, 0)
-    film = 3 * 16 * 64 * 100_000  # bytes of a picture's frames, with the first and the last
+    film = 3 * 16 * 64 * 100_000  # bytes of a dream's frames, including the first and the last
     free = [round(count * film / 0.8) for count in (2.9, 3.1, 3.9)]
     assert [DreamContext(replace(job, bytes_free=each), CPU).batch for each in free] == [2, 3, 3]
 
@@ -284,7 +289,7 @@ def test_a_film_takes_its_memory_by_its_pixels(checkpoint, tmp_path):
         ("test_resnet", {"objective": "channel:layer1:999"}, "objective: 'layer1' has channels 0 to"),
     ],
 )
-def test_what_a_model_can_not_do_is_told_for_the_run_before_anything_is_dreamt(model, recipe, sentence):
+def test_a_recipe_that_a_model_cannot_dream_is_refused_before_any_dream(model, recipe, sentence):
     config = {"dataset": {"image_size": 160}, "runs": {"one": {"model": model}}, "dreams": {"recipes": {"r": recipe}}}
     plan = make_plan(config)
     with pytest.raises(UserError, match=f"dreams.recipes.r on the run 'one': .*{sentence}"):

@@ -1,4 +1,4 @@
-"""What `make` hands on: the study's name as YAML has it, and a user's words as they are."""
+"""`make` passes on the study's name from the YAML file, and arguments unchanged."""
 
 import subprocess
 import sys
@@ -10,20 +10,29 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("dreambirds")
-TELLING = f"""#!/bin/sh
+PRINTING = f"""#!/bin/sh
 if [ "$1" = compare ]; then shift 2; printf '<%s>' "$@"; else exec '{COMMAND}' "$@"; fi
 """
 
 
 @pytest.fixture
 def make(tmp_path):
-    """Return the function that calls `make` in a folder of its own, where comparing only tells its arguments."""
+    """Return a function that calls `make`; there, `compare` only prints its arguments."""
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "dreambirds").write_text(TELLING)
+    (tmp_path / "bin" / "dreambirds").write_text(PRINTING)
     (tmp_path / "bin" / "dreambirds").chmod(0o755)
 
-    def call(*words: str) -> subprocess.CompletedProcess:
-        command = ["make", "--silent", "--file", ROOT / "Makefile", "--old-file", ".venv/installed", "BIN=bin", *words]
+    def call(*arguments: str) -> subprocess.CompletedProcess:
+        command = [
+            "make",
+            "--silent",
+            "--file",
+            ROOT / "Makefile",
+            "--old-file",
+            ".venv/installed",
+            "BIN=bin",
+            *arguments,
+        ]
         return subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
 
     return call
@@ -40,20 +49,20 @@ def make(tmp_path):
         ("gpu: 0\nruns: {study: {}}\n", "default"),
     ],
 )
-def test_the_study_is_the_one_that_yaml_reads(make, tmp_path, name, text, study):
+def test_the_name_of_the_study_is_parsed_as_yaml(make, tmp_path, name, text, study):
     (tmp_path / name).write_text(text)
-    told = make("compare", f"CONFIG={name}")
-    assert told.stdout == f"<results/{study}>" and told.stderr == ""
+    result = make("compare", f"CONFIG={name}")
+    assert result.stdout == f"<results/{study}>" and result.stderr == ""
     assert not (tmp_path / "owned").exists()
 
 
 @pytest.mark.parametrize(
-    "word", ["results/other", "two words", "it's", '"; touch owned', "; touch owned", "`touch owned`"]
+    "argument", ["results/other", "two words", "it's", '"; touch owned', "; touch owned", "`touch owned`"]
 )
-def test_the_other_study_is_one_word_whatever_it_holds(make, tmp_path, word):
+def test_the_other_study_is_one_argument_whatever_it_contains(make, tmp_path, argument):
     (tmp_path / "my.yaml").write_text("study: tiny")
-    told = make("compare", "CONFIG=my.yaml", f"WITH={word}")
-    assert told.stdout == f"<results/tiny><{word}>" and not (tmp_path / "owned").exists()
+    result = make("compare", "CONFIG=my.yaml", f"WITH={argument}")
+    assert result.stdout == f"<results/tiny><{argument}>" and not (tmp_path / "owned").exists()
 
 
 @pytest.mark.parametrize(
@@ -64,9 +73,10 @@ def test_the_other_study_is_one_word_whatever_it_holds(make, tmp_path, word):
         ("study: ../..", "study: the name '../..' is not allowed; use 1 to 64"),
     ],
 )
-def test_what_is_no_name_ends_in_one_sentence_and_compares_nothing(make, tmp_path, text, sentence):
+def test_an_invalid_name_gives_a_one_line_error_and_compares_nothing(make, tmp_path, text, sentence):
     (tmp_path / "my.yaml").write_text(text)
-    told = make("compare", "CONFIG=my.yaml")
-    said = [line for line in told.stderr.splitlines() if not line.startswith("make")]
-    assert told.returncode != 0 and told.stdout == "" and len(said) == 1 and said[0].startswith(f"Error: {sentence}")
+    result = make("compare", "CONFIG=my.yaml")
+    errors = [line for line in result.stderr.splitlines() if not line.startswith("make")]
+    assert result.returncode != 0 and result.stdout == ""
+    assert len(errors) == 1 and errors[0].startswith(f"Error: {sentence}")
     assert not (tmp_path / "owned").exists()

@@ -1,4 +1,4 @@
-"""What is measured of models and recipes: once, and kept where all find it."""
+"""Measurements of models and recipes: each is taken once and stored."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from dreambirds.models.classifier import Classifier, build
 from dreambirds.plan import memory
 from dreambirds.plan.plan import make_plan
 from dreambirds.startup import memory_profile
-from dreambirds.startup.memory_profile import kept_in_training, optimizer_state, profile_memory
+from dreambirds.startup.memory_profile import optimizer_state, profile_memory, training_bytes
 from tests.helpers.plans import BIRDS, STEPS, measured, plan_of
 
 pytestmark = pytest.mark.usefixtures("files")
@@ -25,30 +25,33 @@ CASES = [("test_resnet", 64, 32), ("resnet18", 128, 16), ("inception_v4", 128, 8
 
 
 def counted(monkeypatch, name: str) -> list:
-    """Return the list to which every call of a function of `measuring` is added."""
+    """Return a list that records every call of a function of `memory_profile`."""
     calls, function = [], getattr(memory_profile, name)
-    monkeypatch.setattr(memory_profile, name, lambda *words: calls.append(words) or function(*words))
+    monkeypatch.setattr(memory_profile, name, lambda *arguments: calls.append(arguments) or function(*arguments))
     return calls
 
 
 def shallow(side: int) -> Classifier:
-    """Return a network of which it is known what it keeps: the convolution its input, the tangent its output, and the
-    linear layer its input, which is that output in another order."""
+    """Return a network for which it is known what autograd saves.
+
+    The convolution saves its input, the tanh its output, and the linear layer its input, which is that output in
+    another memory format.
+    """
     layers = [nn.Conv2d(3, 8, 1), nn.Tanh(), nn.Flatten(), nn.Linear(8 * side**2, 2)]
     return Classifier(nn.Sequential(*layers)).to(memory_format=torch.channels_last)
 
 
 def test_nothing_is_measured_twice_and_no_model_is_built_twice(files, monkeypatch):
-    built, rehearsed, frozen = (
+    built, estimated, frozen = (
         counted(monkeypatch, name) for name in ("build", "estimate_activation_memory", "prepare_for_inference")
     )
-    alike = {"r": {**STEPS, "blur_sigma": [0.25, 0.5, 1.0], "step_size": [0.01, 0.02]}}
-    plan = plan_of({**alike, "pads": {**STEPS, "pad": [1, 2]}, "prior": {**STEPS, "batch_norm_prior": [0.1, 1.0]}})
+    similar = {"r": {**STEPS, "blur_sigma": [0.25, 0.5, 1.0], "step_size": [0.01, 0.02]}}
+    plan = plan_of({**similar, "pads": {**STEPS, "pad": [1, 2]}, "prior": {**STEPS, "batch_norm_prior": [0.1, 1.0]}})
     assert len(plan.recipes) == 10 and memory.needs_profiling(plan)
     profile_memory(plan)
     assert not memory.needs_profiling(plan)
-    assert len(built) == 1 and len(rehearsed) == 1 + 2 + 1, "what decides no memory is not tried again"
-    assert len(frozen) == 2, "folded for most, and with its batch norms"
+    assert len(built) == 1 and len(estimated) == 1 + 2 + 1, "settings that do not affect memory are not measured again"
+    assert len(frozen) == 2, "with folded batch norms for most, and with its batch norms"
     assert len(list(files.glob("*.json"))) == 2 + 4 and not [*files.glob(".*")]
     memory._known.clear()
     assert not memory.needs_profiling(plan), "another process reads the files"
@@ -60,17 +63,17 @@ def test_nothing_is_measured_twice_and_no_model_is_built_twice(files, monkeypatc
     for change in ({"epochs": [0, 1, 9]}, {"batch_size": 64, "learning_rate": 1.0}, {"threads": {"loader_workers": 1}}):
         assert not memory.needs_profiling(plan_of(**change))
     profile_memory(plan_of(optimizer="momentum"))
-    assert len(built) == 2 and len(rehearsed) == 4 and len(list(files.glob("*.json"))) == 7
+    assert len(built) == 2 and len(estimated) == 4 and len(list(files.glob("*.json"))) == 7
 
 
-def test_what_was_measured_by_other_code_or_libraries_or_is_damaged_is_not_known(files, monkeypatch):
+def test_measurements_by_other_code_or_libraries_and_corrupt_ones_are_ignored(files, monkeypatch):
     plan = measured()
     memory._known.clear()
     with monkeypatch.context() as other:
         other.setattr(memory, "_measurer", lambda: ["torch 9"])
         assert memory.needs_profiling(plan)
     assert not memory.needs_profiling(plan)
-    wrong = {"per_byte": "2", "weights": 1, "learning": math.nan, "picture": -1}
+    wrong = {"per_byte": "2", "weights": 1, "learning": math.nan, "image": -1}
     for damage in ("", "{", "[]", '{"found": 3}', "{}", '{"found": {}}', json.dumps({"found": wrong})):
         for path in files.glob("*.json"):
             path.write_text(damage)
@@ -85,18 +88,18 @@ def test_a_recipe_is_measured_on_the_runs_that_dream_it(files):
     runs = {name: {"model": "test_resnet", "epochs": [1]} for name in ("a", "b")}
     small = {"gpu": 0, "judges": {}, "dataset": {"image_size": 32, "labels": BIRDS}, "runs": runs}
     plan = make_plan({**small, "dreams": {"recipes": {"r": STEPS, "pads": {**STEPS, "pad": 4, "runs": ["b"]}}}})
-    asked = {run: [what for what in memory.profile_keys(plan, run) if what["measured"] == "dreaming"] for run in runs}
-    assert [len(found) for found in asked.values()] == [1, 2] and [what["pad"] for what in asked["b"]] == [0, 4]
+    keys = {run: [key for key in memory.profile_keys(plan, run) if key["measured"] == "dreaming"] for run in runs}
+    assert [len(found) for found in keys.values()] == [1, 2] and [key["pad"] for key in keys["b"]] == [0, 4]
 
 
-def test_where_nothing_can_be_kept_the_process_knows_it_still(tmp_path):
-    (tmp_path / "store").write_text("a file where the folder would be")
+def test_without_a_writable_store_measurements_are_kept_in_the_process(tmp_path):
+    (tmp_path / "store").write_text("a file instead of the folder")
     plan = measured()
     assert not memory.needs_profiling(plan) and memory.train_mb(plan, "a") < 1500
 
 
 @pytest.mark.slow
-def test_asking_does_not_import_torch(files):
+def test_reading_measurements_does_not_import_torch(files):
     measured()
     code = """
 import sys
@@ -115,42 +118,42 @@ assert not {"torch", "timm"} & sys.modules.keys()
     assert done.returncode == 0, done.stderr
 
 
-def test_a_training_picture_keeps_what_the_backward_pass_needs():
+def test_a_training_image_takes_what_autograd_saves():
     classifier, pixels = shallow(64), 64**2
-    assert kept_in_training(classifier.train(), (64, 64)) == (3 + 8 + 8) * 4 * pixels
+    assert training_bytes(classifier.train(), (64, 64)) == (3 + 8 + 8) * 4 * pixels
     for parameter in classifier.network[0].parameters():
         parameter.requires_grad_(False)
-    assert kept_in_training(classifier, (64, 64)) == 2 * 8 * 4 * pixels, "two of the largest activations, if it is more"
-    with pytest.raises(UserError, match="the model can't be trained: "):
-        kept_in_training(classifier, (32, 32))
+    assert training_bytes(classifier, (64, 64)) == 2 * 8 * 4 * pixels, "two of the largest activations, if that is more"
+    with pytest.raises(UserError, match="the model cannot be trained: "):
+        training_bytes(classifier, (32, 32))
 
 
-def test_the_weights_that_learn_and_the_optimiser_count():
+def test_trainable_weights_and_the_optimizer_count():
     plan, head = measured(), measured(trainable="head")
     found, last = (memory.read(memory.training(each, "a")) for each in (plan, head))
     parameters = list(build("test_resnet", 3, {}).parameters())
     assert found["learning"] == 4 * sum(parameter.numel() for parameter in parameters) < found["weights"]
     assert last["weights"] == found["weights"] and last["learning"] == 4 * 3 * (parameters[-2].shape[1] + 1)
-    assert last["picture"] < found["picture"]
-    hard = plan_of(trainable="head", adversarial={"epsilon": 1.0})
-    assert memory.training(hard, "a") == memory.training(plan, "a"), "gradients go through all of it"
+    assert last["image"] < found["image"]
+    adversarial = plan_of(trainable="head", adversarial={"epsilon": 1.0})
+    assert memory.training(adversarial, "a") == memory.training(plan, "a"), "gradients go through the whole network"
     assert optimizer_state("adamw") == pytest.approx(2, abs=0.01) and optimizer_state("momentum") == 1
 
 
-def test_very_large_dreams_are_reckoned_from_smaller_ones_or_left_to_the_dream(monkeypatch):
+def test_very_large_dreams_are_extrapolated_or_checked_when_dreaming(monkeypatch):
     most = max
     recipes = {"r": {**STEPS, "size": 700}, "tiles": {**STEPS, "size": 700, "tile": 128}}
-    whole = {name: memory.read(memory.dreaming(measured(recipes), "a", name))["picture"] for name in recipes}
+    direct = {name: memory.read(memory.dreaming(measured(recipes), "a", name))["image"] for name in recipes}
     monkeypatch.setattr(memory_profile, "LARGEST", 350**2)
     monkeypatch.setattr(memory, "_known", {})
     monkeypatch.setattr(memory, "_measurer", lambda: ["smaller"])
-    seen = counted(monkeypatch, "estimate_activation_memory")
+    calls = counted(monkeypatch, "estimate_activation_memory")
     neuron = {**STEPS, "size": 700, "objective": "neuron:layer1:0:150:0"}
     plan = measured({**recipes, "neuron": neuron})
-    found = {name: memory.read(memory.dreaming(plan, "a", name))["picture"] for name in plan.recipes}
-    assert [most(shape) for *_, shape in seen] == [350, 700, 350], "tiles are small enough"
-    assert whole["r"] <= found["r"] <= 1.01 * whole["r"] and found["tiles"] == whole["tiles"]
-    assert found["neuron"] is None and not memory.needs_profiling(plan), "it is not tried again"
+    found = {name: memory.read(memory.dreaming(plan, "a", name))["image"] for name in plan.recipes}
+    assert [most(shape) for *_, shape in calls] == [350, 700, 350], "tiles are small enough"
+    assert direct["r"] <= found["r"] <= 1.01 * direct["r"] and found["tiles"] == direct["tiles"]
+    assert found["neuron"] is None and not memory.needs_profiling(plan), "it is not measured again"
     assert memory.dream_mb(plan, "a", "neuron") == 4000
 
 
@@ -178,12 +181,9 @@ def test_very_large_dreams_are_reckoned_from_smaller_ones_or_left_to_the_dream(m
     ],
     ids=["recipe", "matched layer", "no stages", "options", "size"],
 )
-def test_what_does_not_fit_is_refused_in_one_sentence_and_not_kept(changes, sentence):
+def test_what_does_not_fit_is_refused_in_one_line_and_not_stored(changes, sentence):
     plan = plan_of(**changes)
     with pytest.raises(UserError) as refused:
         profile_memory(plan)
     assert str(refused.value).startswith(sentence) and "\n" not in str(refused.value)
     assert memory.needs_profiling(plan)
-
-
-# Real jobs, each in a process of its own.

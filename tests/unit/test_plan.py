@@ -1,4 +1,4 @@
-"""The plan of a study: its dreams, its targets, and the shapes of its images."""
+"""The plan of a study: its dreams, targets, and image shapes."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from dreambirds.startup.preflight import announce_study
 from tests.helpers.plans import config
 
 
-def test_the_table_has_a_row_for_every_dream_and_defaults_are_filled_in():
+def test_the_table_has_one_row_per_dream_and_defaults_are_filled_in():
     plan = make_plan(config(runs__other={"model": "test_vit", "epochs": [3]}))
     assert len(plan.dreams) == (3 + 1) * 1 * 2 * 2
     assert list(plan.dreams.columns) == ["run", "epoch", "recipe", "label", "step", "last"]
@@ -20,10 +20,10 @@ def test_the_table_has_a_row_for_every_dream_and_defaults_are_filled_in():
     assert plan.config["runs"]["other"]["label_smoothing"] == 0.1
     assert plan.config["runs"]["other"]["augmentation"]["flip"] == 0.5
     assert plan.recipes["study"]["objective"] == "logit"
-    assert list(plan.names.values()) == ["Northern Cardinal", "Blue Jay"], "the data set decides the order"
+    assert list(plan.names.values()) == ["Northern Cardinal", "Blue Jay"], "in the order of the data set"
 
 
-def test_a_checkpoint_goes_on_from_the_one_before_and_its_settings_do_not_know_the_last_epoch():
+def test_a_checkpoint_continues_the_previous_one_and_its_settings_exclude_the_epochs():
     plan = make_plan(config())
     assert previous_checkpoint(plan, "scratch", 0) == {}
     assert (
@@ -34,20 +34,20 @@ def test_a_checkpoint_goes_on_from_the_one_before_and_its_settings_do_not_know_t
         previous_checkpoint(plan, "scratch", 2)
 
 
-def test_selecting_what_a_study_does_not_make_says_what_it_makes():
-    with pytest.raises(UserError, match="the study 'default' has no dreams of step '3'; allowed: 2, 5"):
+def test_selecting_missing_dreams_lists_the_existing_ones():
+    with pytest.raises(UserError, match="the study 'default' has no dreams with step '3'; allowed: 2, 5"):
         make_plan(config()).select(step="0003")
 
 
-def test_a_label_is_wanted_by_its_name_too_and_a_recipe_is_what_decides_its_dreams():
+def test_a_label_can_be_selected_by_class_name_and_a_recipe_contains_what_affects_its_dreams():
     plan = make_plan(config(dreams__labels=["Blue Jay"]))
     assert list(plan.names) == ["blue_jay"]
     other = make_plan(config(dreams__labels=["Blue Jay"], dreams__recipes__study__seed=1))
-    looks = make_plan(config(dreams__labels=["Blue Jay"], montage__cell_size=50))
-    assert plan.recipes["study"] == looks.recipes["study"] != other.recipes["study"]
+    restyled = make_plan(config(dreams__labels=["Blue Jay"], montage__cell_size=50))
+    assert plan.recipes["study"] == restyled.recipes["study"] != other.recipes["study"]
 
 
-def test_targets_name_each_montage_and_film_once_and_skip_films_of_a_single_frame():
+def test_targets_list_each_montage_and_film_once_and_skip_films_with_a_single_frame():
     plan = make_plan(config())
     files = targets.montages(plan) + targets.films(plan)
     assert len(files) == len(set(files)) == 4 + 2
@@ -60,12 +60,12 @@ RARE = {"steps": [3], "runs": ["other", "scratch"], "epochs": ["last", 0]}
 
 @pytest.fixture(scope="module")
 def gaps():
-    """Return a plan of two runs and two recipes, of which the second is dreamt by some checkpoints only."""
+    """Return a plan of two runs and two recipes, the second for some checkpoints only."""
     return make_plan(config(runs__other={"model": "test_resnet", "epochs": [0.5, 3]}, dreams__recipes__rare=RARE))
 
 
-def test_a_recipe_is_dreamt_by_the_runs_and_epochs_that_it_names_in_the_study_s_order(gaps):
-    assert gaps.dreamers["rare"] == {"scratch": [0, 4], "other": [3]}, "0 is kept by one of its runs"
+def test_a_recipe_is_dreamt_by_its_runs_and_epochs_in_the_order_of_the_study(gaps):
+    assert gaps.dreamers["rare"] == {"scratch": [0, 4], "other": [3]}, "only one of its runs keeps epoch 0"
     assert gaps.dreaming_epochs["other"] == {"study": [0.5, 3], "rare": [3]}
     jobs = gaps.dreams[["run", "epoch", "recipe"]].drop_duplicates().itertuples(index=False, name=None)
     assert list(jobs) == [
@@ -76,7 +76,7 @@ def test_a_recipe_is_dreamt_by_the_runs_and_epochs_that_it_names_in_the_study_s_
     assert len(gaps.indexes(recipe="rare")) == 3 and len(gaps.indexes()) == 8
 
 
-def test_restricting_a_recipe_changes_no_parameter_and_one_epoch_may_be_first_and_last(gaps):
+def test_restricting_a_recipe_changes_no_parameter_and_the_first_epoch_may_be_the_last(gaps):
     free = make_plan(config(runs__other={"model": "test_resnet", "epochs": [0.5, 3]}, dreams__recipes__rare__steps=[3]))
     assert gaps.recipes == free.recipes and not {"runs", "epochs"} & set(gaps.recipes["rare"])
     one = make_plan(config(runs__scratch__epochs=[0], dreams__recipes__study__epochs=[0, "last"]))
@@ -84,7 +84,7 @@ def test_restricting_a_recipe_changes_no_parameter_and_one_epoch_may_be_first_an
     assert free.dreamers["rare"] == {"scratch": [0, 1, 4], "other": [0.5, 3]}
 
 
-def test_a_recipe_may_be_written_twice_for_different_checkpoints_and_its_grid_is_restricted_as_a_whole():
+def test_two_recipes_may_be_equal_for_different_checkpoints_and_a_whole_grid_can_be_restricted():
     twice = {"early": {"steps": [2], "epochs": [0, 1]}, "late": {"steps": [2], "epochs": ["last"]}}
     plan = make_plan(config(dreams__recipes=twice))
     assert plan.recipes["early"] == plan.recipes["late"] and len(plan.indexes()) == 3
@@ -92,7 +92,7 @@ def test_a_recipe_may_be_written_twice_for_different_checkpoints_and_its_grid_is
     assert set(grid.dreamers) == {"study-seed-0", "study-seed-1"} and len(grid.indexes()) == 2
 
 
-def test_montages_and_films_show_the_epochs_that_there_are(gaps):
+def test_montages_and_films_show_the_existing_epochs(gaps):
     files = [name.removeprefix("results/default/") for name in targets.montages(gaps) + targets.films(gaps)]
     rare = [name for name in files if "/rare/" in name]
     assert [name for name in rare if name.startswith("films")] == ["films/scratch/rare/epochs_step-0003_rescaled.gif"]
@@ -107,29 +107,29 @@ def test_montages_and_films_show_the_epochs_that_there_are(gaps):
         place = "" if layout == "recipe-by-class" else "study/"
         shared = targets.montage_dreams(layout, "scratch", place, at, "raw")
         free = make_plan(config(dreams__recipes__rare={"steps": [3], "epochs": [0, 1, "last"]}))
-        assert targets.shared_epochs(gaps, shared) == targets.shared_epochs(free, shared), "another epoch is not shown"
+        assert targets.shared_epochs(gaps, shared) == targets.shared_epochs(free, shared), "other epochs are not shown"
 
 
-def test_a_run_that_dreams_of_nothing_is_trained_and_has_nothing_else():
+def test_a_run_without_dreams_is_only_trained():
     plan = make_plan(config(runs__other={"model": "test_resnet"}, dreams__recipes__study__runs=["scratch"]))
     assert list(plan.dreaming_epochs) == ["scratch"] and len(plan.checkpoints()) == 2 * 3
     assert [name.split("/")[3] for name in targets.curves(plan)] == ["scratch", "other"]
 
 
-def test_a_dream_that_a_restricted_recipe_does_not_have_is_refused_with_what_there_is(gaps):
+def test_the_error_for_a_dream_that_a_restricted_recipe_lacks_lists_the_existing_ones(gaps):
     where = "where run is 'scratch' and epoch is '1'"
-    for ask in (
+    for call in (
         lambda: dreamer(gaps, "scratch", "0001", "rare", ""),
-        lambda: targets.steps_of(gaps, "scratch", "0001", "rare", "blue_jay", "step-0003.png"),
+        lambda: targets.requested_steps(gaps, "scratch", "0001", "rare", "blue_jay", "step-0003.png"),
     ):
-        with pytest.raises(UserError, match=f"'default' has no dreams of recipe 'rare' {where}; allowed: study$"):
-            ask()
-    with pytest.raises(UserError, match="has no dreams of run 'judge'; "):
+        with pytest.raises(UserError, match=f"'default' has no dreams with recipe 'rare' {where}; allowed: study$"):
+            call()
+    with pytest.raises(UserError, match="has no dreams with run 'judge'; "):
         dreamer(gaps, "judge", "0012", "rare", "")
     assert dreamer(gaps, "other", "0003", "rare", "") == "results/default/runs/other/epoch-0003/model.safetensors"
 
 
-def test_what_is_announced_are_the_checkpoints_that_dream(capsys):
+def test_the_announcement_counts_only_checkpoints_that_dream(capsys):
     announce_study(
         make_plan(config(runs__other={"model": "test_resnet"}, dreams__recipes__study=RARE | {"epochs": [0]})), 1
     )
@@ -139,7 +139,7 @@ def test_what_is_announced_are_the_checkpoints_that_dream(capsys):
 
 
 def study(image_size: int | list[int], **recipe) -> dict:
-    """Return a config of one run and one recipe, for pictures of a size."""
+    """Return a config of one run and one recipe, with images of a size."""
     runs = {"one": {"model": "test_resnet"}}
     return {"dataset": {"image_size": image_size}, "runs": runs, "dreams": {"recipes": {"r": {"steps": [9], **recipe}}}}
 
@@ -156,13 +156,13 @@ def study(image_size: int | list[int], **recipe) -> dict:
         ([70, 30], {"size": 20}, (47, 20)),
     ],
 )
-def test_a_dream_has_the_proportions_of_the_data_set_and_its_size_is_the_shorter_side(size, recipe, shape):
+def test_a_dream_has_the_aspect_ratio_of_the_data_set_and_its_size_is_the_shorter_side(size, recipe, shape):
     plan = make_plan(study(size, **recipe))
     assert plan.shape("r") == shape
     profile_memory(plan)
 
 
-def test_the_statistics_of_a_recipe_are_named_by_their_shape():
+def test_statistics_files_are_named_by_their_shape():
     recipe = {"start": "class_mean"}
     names = [statistics(make_plan(study(size, **recipe)), "r") for size in (64, [64, 64], [48, 32])]
     assert [name.rpartition("/")[2] for (name,) in names] == [
@@ -174,7 +174,7 @@ def test_the_statistics_of_a_recipe_are_named_by_their_shape():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [[40, 90], [90, 40]], ids=str)
-def test_the_shorter_side_decides_what_fits_and_a_refusal_tells_both(size):
+def test_the_shorter_side_is_checked_and_the_error_contains_both(size):
     for recipe, sentence in (
         ({"octaves": 2, "octave_scale": 3.0, "octave_steps": 2}, "the first of 2 would have a side of 13 pixels"),
         ({"jitter": 40}, "must be less than the side of the first octave, 40, not 40"),
@@ -189,5 +189,5 @@ def test_the_shorter_side_decides_what_fits_and_a_refusal_tells_both(size):
 
 
 @pytest.mark.slow
-def test_a_transformer_is_rehearsed_with_the_size_that_it_would_be_trained_on():
+def test_a_transformer_is_profiled_at_its_training_size():
     profile_memory(make_plan({**study([48, 32]), "runs": {"one": {"model": "vit_tiny_patch16_224"}}}))

@@ -35,14 +35,14 @@ def test_every_last_dream_of_a_small_study_is_matched(plan):
     assert not any("step-0001" in file for file in files)
 
 
-def test_a_recipe_is_shown_where_it_is_dreamt(tmp_path, monkeypatch):
-    monkeypatch.setattr(targets, "MOST_REPORT_PICTURES", 9)
+def test_a_recipe_is_shown_for_the_epochs_that_dream_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(targets, "MAX_REPORT_IMAGES", 9)
     plan = plan_of({"r": {"steps": [1, 3]}, "s": {"steps": [2], "epochs": [0]}}, epochs=[0, 0.5])
     assert [pattern.count("|") for pattern in targets.patterns(plan)] == [2, 2], "three jobs of three classes"
 
 
 @pytest.mark.parametrize(("most", "classes"), [(11, 2), (8, 2), (7, 1), (3, 1)])
 def test_of_a_large_study_the_first_classes_are_shown(plan, monkeypatch, most, classes):
-    monkeypatch.setattr(targets, "MOST_REPORT_PICTURES", most)
+    monkeypatch.setattr(targets, "MAX_REPORT_IMAGES", most)
     files = matched(plan)
     assert len(files) == 2 * 2 * classes and {file.split("/")[3] for file in files} == set(list(plan.names)[:classes])

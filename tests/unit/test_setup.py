@@ -1,4 +1,4 @@
-"""The project's own files agree with each other."""
+"""Consistency of the project's own files."""
 
 import ast
 import re
@@ -35,8 +35,8 @@ def test_every_direct_dependency_is_pinned():
         for node in ast.walk(ast.parse(path.read_text())):
             imported |= {each.name.partition(".")[0] for each in node.names} if isinstance(node, ast.Import) else set()
             imported |= {(node.module or "").partition(".")[0]} if isinstance(node, ast.ImportFrom) else set()
-    theirs = imported - {"dreambirds", "job"} - set(sys.stdlib_module_names)
-    assert {package.get(name, name) for name in theirs} <= names
+    external = imported - {"dreambirds", "job"} - set(sys.stdlib_module_names)
+    assert {package.get(name, name) for name in external} <= names
 
 
 def test_no_file_of_the_package_is_too_long_to_read():
@@ -44,7 +44,7 @@ def test_no_file_of_the_package_is_too_long_to_read():
     assert {path: length for path, length in lengths.items() if length > 300} == {}
 
 
-def test_the_code_of_a_stage_is_all_that_it_imports_and_no_later_stage():
+def test_the_code_of_a_stage_is_everything_that_it_imports_and_no_later_stage():
     names = {
         stage: {str(path.relative_to(PACKAGE)) for path in stage_modules(stage) if path.is_relative_to(PACKAGE)}
         for stage in ENTRIES
@@ -60,20 +60,20 @@ def test_the_code_of_a_stage_is_all_that_it_imports_and_no_later_stage():
     assert not any(name.startswith("training") or "montage" in name for name in names["dreaming"])
 
 
-def test_the_readme_shows_pictures_that_are_there_and_has_no_gap():
+def test_the_links_of_the_readme_exist_and_no_placeholder_is_left():
     text = (ROOT / "README.md").read_text()
     linked = re.findall(r"\]\(([^)#:]+)\)", text)
     assert len(linked) > 4 and [link for link in linked if not (ROOT / link).exists()] == []
     assert "@@" not in text
 
 
-def test_the_architecture_page_names_files_that_are_there():
+def test_the_files_on_the_architecture_page_exist():
     text = (ROOT / "docs/architecture.md").read_text()
     table = text.partition("## Which file to open\n")[2]
     named = re.findall(r"`(workflow/[\w./-]+)`", table)
     assert len(named) > 25 and [name for name in named if not (ROOT / name).is_file()] == []
-    drawn = re.findall(r"\b((?:\w+/)+\w+\.py)", text.partition("```mermaid")[2].partition("```")[0])
-    assert len(drawn) > 10 and [name for name in drawn if not (PACKAGE / name).is_file()] == []
+    in_diagram = re.findall(r"\b((?:\w+/)+\w+\.py)", text.partition("```mermaid")[2].partition("```")[0])
+    assert len(in_diagram) > 10 and [name for name in in_diagram if not (PACKAGE / name).is_file()] == []
     (layers,) = re.findall(r"^layers = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
     table = text.partition("| layer | contents |")[2].partition("\n\n")[0]
     listed = {

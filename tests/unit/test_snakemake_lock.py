@@ -1,4 +1,4 @@
-"""Snakemake may be killed at any time: the next one starts, nothing of it goes on, and two that live are left alone."""
+"""After Snakemake is killed, its jobs end and the next run starts."""
 
 import errno
 import fcntl
@@ -66,7 +66,7 @@ with job(snakemake):
 
 @pytest.fixture
 def started():
-    """Return a list for processes that end with the test."""
+    """Return a list of processes, which are killed after the test."""
     processes = []
     yield processes
     for process in processes:
@@ -79,7 +79,7 @@ def started():
 
 @pytest.fixture
 def folder(tmp_path):
-    """Return a ``.snakemake`` that has two locks."""
+    """Return a folder ``.snakemake`` with two locks."""
     folder = tmp_path / ".snakemake"
     (folder / "locks").mkdir(parents=True)
     for name in ("0.input.lock", "0.output.lock"):
@@ -88,7 +88,7 @@ def folder(tmp_path):
 
 
 def start(started: list, folder: Path) -> tuple[subprocess.Popen, int]:
-    """Start a process that marks a folder; return it, and how many locks it then sees."""
+    """Start a process that marks a folder; return it, and how many locks are left."""
     command = [sys.executable, "-c", HOLD, folder]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     started.append(subprocess.Popen(command, text=True, **pipes))
@@ -96,23 +96,23 @@ def start(started: list, folder: Path) -> tuple[subprocess.Popen, int]:
 
 
 def kill(process: subprocess.Popen) -> None:
-    """Kill a process, and wait until it is gone."""
+    """Kill a process, and wait until it has ended."""
     process.kill()
     process.wait()
 
 
-def test_the_locks_of_a_killed_process_go_with_the_next_one(started, folder):
+def test_the_next_process_removes_the_locks_of_a_killed_one(started, folder):
     first, left = start(started, folder)
-    assert left == 2, "nobody of ours was killed here: they are someone else's"
+    assert left == 2, "no process of ours was killed here, so the locks are not ours"
     kill(first)
     second, left = start(started, folder)
     assert left == 0 and len(list((folder / "dreambirds").glob("main-*"))) == 1
-    _, said = second.communicate("\n")
-    assert said == "A Snakemake was killed in this folder; the locks that it left are removed.\n"
-    assert list((folder / "dreambirds").glob("main-*")) == [], "one that ends leaves nothing that looks killed"
+    _, output = second.communicate("\n")
+    assert output == "Snakemake was killed in this folder; its locks have been removed.\n"
+    assert list((folder / "dreambirds").glob("main-*")) == [], "a process that ends normally leaves no mark"
 
 
-def test_the_locks_of_a_living_process_stay(started, folder):
+def test_the_locks_of_a_live_process_stay(started, folder):
     killed, _ = start(started, folder)
     living, _ = start(started, folder)
     kill(killed)
@@ -124,8 +124,8 @@ def test_the_locks_of_a_living_process_stay(started, folder):
     assert start(started, folder)[1] == 0
 
 
-def test_of_many_that_start_at_once_none_takes_the_locks_of_another(started, folder):
-    """Each makes a lock right after it has marked the folder, as Snakemake does; nobody may remove it."""
+def test_of_many_processes_that_start_at_the_same_time_none_removes_the_locks_of_another(started, folder):
+    """Each creates a lock right after marking the folder, like Snakemake."""
     kill(start(started, folder)[0])
     code = HOLD.replace("locks =", "(folder / 'locks' / f'{os.getpid()}.lock').touch(); locks =")
     for _ in range(6):
@@ -138,7 +138,7 @@ def test_of_many_that_start_at_once_none_takes_the_locks_of_another(started, fol
     assert left == {f"{process.pid}.lock" for process in started[1:]}
 
 
-def test_one_looks_at_the_locks_at_a_time(started, folder):
+def test_one_process_checks_the_locks_at_a_time(started, folder):
     (folder / "dreambirds").mkdir()
     with FileLock(folder / "dreambirds" / "turn.lock"):
         command = [sys.executable, "-c", HOLD, folder]
@@ -150,7 +150,7 @@ def test_one_looks_at_the_locks_at_a_time(started, folder):
 
 
 def mark(folder: Path, machine: str, age: float) -> Path:
-    """Leave the mark of another machine's process, whose lock can't be seen from here."""
+    """Write the mark of a process on another machine, whose lock is not visible here."""
     (folder / "dreambirds").mkdir(exist_ok=True)
     path = folder / "dreambirds" / "main-other.lock"
     path.write_text(machine)
@@ -162,23 +162,25 @@ def mark(folder: Path, machine: str, age: float) -> Path:
     ("machine", "age", "left"),
     [("elsewhere 1234", 30, 2), ("elsewhere 1234", 700, 0), (snakemake_lock._machine(), 30, 0)],
 )
-def test_another_machine_s_process_lives_while_it_gives_signs_of_life(started, folder, machine, age, left):
+def test_a_process_on_another_machine_counts_as_alive_while_it_sends_heartbeats(started, folder, machine, age, left):
     path = mark(folder, machine, age)
-    process, seen = start(started, folder)
-    assert (seen, path.exists()) == (left, left > 0)
-    said = re.search(r"'elsewhere' may be at work in this folder; (\d+) s ago", process.communicate("\n")[1])
-    assert (said is not None) == (left > 0) and (said is None or age <= int(said[1]) < age + 60)
+    process, locks = start(started, folder)
+    assert (locks, path.exists()) == (left, left > 0)
+    message = re.search(
+        r"'elsewhere' may be running in this folder: it was active (\d+) s ago", process.communicate("\n")[1]
+    )
+    assert (message is not None) == (left > 0) and (message is None or age <= int(message[1]) < age + 60)
 
 
 @pytest.fixture
 def released():
-    """Let this process's own marks go after the test."""
+    """Release this process's own marks after the test."""
     yield
     while snakemake_lock.held:
         snakemake_lock.held.pop().release()
 
 
-def test_a_process_that_lives_gives_signs_of_life(folder, monkeypatch, released):
+def test_a_live_process_sends_heartbeats(folder, monkeypatch, released):
     monkeypatch.setattr(snakemake_lock, "BEAT", 0.05)
     snakemake_lock.acquire_workdir_lock(folder)
     (path,) = (folder / "dreambirds").glob("main-*")
@@ -189,13 +191,13 @@ def test_a_process_that_lives_gives_signs_of_life(folder, monkeypatch, released)
     assert time.time() - path.stat().st_mtime < 10
 
 
-def test_no_folder_is_made_where_there_is_none(tmp_path):
+def test_a_missing_folder_is_not_created(tmp_path):
     snakemake_lock.acquire_workdir_lock(tmp_path / ".snakemake")
     assert list(tmp_path.iterdir()) == [] and snakemake_lock.held == []
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
-def test_nothing_is_removed_where_files_cannot_be_locked(folder, monkeypatch, code):
+def test_nothing_is_removed_if_files_cannot_be_locked(folder, monkeypatch, code):
     mark(folder, snakemake_lock._machine(), 10_000)
 
     def refuse(*_):
@@ -206,7 +208,7 @@ def test_nothing_is_removed_where_files_cannot_be_locked(folder, monkeypatch, co
     assert len(list((folder / "locks").iterdir())) == 2 and snakemake_lock.held == []
 
 
-def test_nothing_is_done_where_nothing_can_be_written(folder, monkeypatch):
+def test_nothing_is_done_if_the_folder_is_not_writable(folder, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "no")
 
@@ -232,14 +234,14 @@ def test_nothing_is_done_where_nothing_can_be_written(folder, monkeypatch):
         ("", False),
     ],
 )
-def test_snakemake_is_known_by_its_command(monkeypatch, command, is_one):
+def test_snakemake_is_recognized_by_its_command(monkeypatch, command, is_one):
     process = psutil.Process()
     monkeypatch.setattr(process, "cmdline", command.split)
     assert snakemake_lock._is_snakemake(process) == is_one
 
 
 def launch(started: list, folder: Path, *chain: str) -> tuple[subprocess.Popen, set[psutil.Process]]:
-    """Start a job below a chain of processes, each waiting for the next; return its outermost, and job and child."""
+    """Start a job below a chain of processes; return the outermost, and {job, child}."""
     (folder / "job").write_text(JOB)
     command = [sys.executable, "job"]
     for number, name in enumerate(reversed(chain)):
@@ -252,32 +254,32 @@ def launch(started: list, folder: Path, *chain: str) -> tuple[subprocess.Popen, 
 
 
 def wait_for(started: list, path: Path) -> set[psutil.Process]:
-    """Wait for a file of process numbers, and return the processes."""
+    """Wait for a file of process ids, and return the processes."""
     end = time.monotonic() + 120
     while not (path.exists() and path.read_text()):
         assert time.monotonic() < end
         time.sleep(0.02)
-    found = {psutil.Process(int(word)) for word in path.read_text().split()}
+    found = {psutil.Process(int(pid)) for pid in path.read_text().split()}
     started += found
     return found
 
 
-def still_there(processes: set[psutil.Process], seconds: float) -> set[psutil.Process]:
-    """Return those of the processes that have not ended after so many seconds."""
-    return {one for one in psutil.wait_procs(processes, seconds)[1] if one.status() != psutil.STATUS_ZOMBIE}
+def still_running(processes: set[psutil.Process], seconds: float) -> set[psutil.Process]:
+    """Return the processes that have not ended after so many seconds."""
+    return {each for each in psutil.wait_procs(processes, seconds)[1] if each.status() != psutil.STATUS_ZOMBIE}
 
 
-def test_a_job_and_its_children_end_with_the_snakemake_above(started, tmp_path):
+def test_a_job_and_its_children_end_with_the_parent_snakemake(started, tmp_path):
     outer, job = launch(started, tmp_path, "snakemake", "snakemake")
-    assert still_there(job, 0.6) == job
+    assert still_running(job, 0.6) == job
     outer.kill()
-    assert not still_there(job, 3), "nor does one live on that nobody has buried"
+    assert not still_running(job, 3), "even if the killed parent is still a zombie"
 
 
-def test_a_job_under_something_else_goes_on_without_it(started, tmp_path):
+def test_a_job_under_another_command_outlives_it(started, tmp_path):
     outer, job = launch(started, tmp_path, "another")
     kill(outer)
-    assert still_there(job, 1) == job
+    assert still_running(job, 1) == job
 
 
 def test_a_real_snakemake_that_was_killed_leaves_no_job_and_no_lock(started, tmp_path):
@@ -288,10 +290,10 @@ def test_a_real_snakemake_that_was_killed_leaves_no_job_and_no_lock(started, tmp
     started.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL))
     job = wait_for(started, tmp_path / "pids")
     kill(started[0])
-    assert not still_there(job, 3)
-    assert "Snakemake is gone, so this job ends" in (tmp_path / "log").read_text()
+    assert not still_running(job, 3)
+    assert "Snakemake has ended, so this job ends too" in (tmp_path / "log").read_text()
     assert list((tmp_path / ".snakemake" / "locks").iterdir())
     (tmp_path / "again").touch()
     again = subprocess.run(command, cwd=tmp_path, env=environment, text=True, stderr=subprocess.PIPE)
     assert again.returncode == 0 and (tmp_path / "done").read_text() == "3", "the killed job's GPU is free again"
-    assert "A Snakemake was killed in this folder; the locks that it left are removed." in again.stderr
+    assert "Snakemake was killed in this folder; its locks have been removed." in again.stderr

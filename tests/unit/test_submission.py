@@ -19,7 +19,7 @@ from dreambirds.errors import UserError
 from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from dreambirds.models.classifier import build
-from dreambirds.plan.checkpoints import fingerprint_tests, submissions, submitted_weights
+from dreambirds.plan.checkpoints import fingerprint_test_images, submissions, submitted_weights
 from dreambirds.training import submission
 from dreambirds.training.submission import fill, read, write_submission
 from tests.helpers import layouts
@@ -177,15 +177,15 @@ def test_a_submission_is_requested_by_name_and_only_for_the_competition(birds):
 def test_a_submission_is_rebuilt_if_an_image_or_the_sample_changed(birds, caplog):
     caplog.set_level(logging.INFO)
     plan = study("kaggle", birds)
-    before = fingerprint_tests(plan)
-    assert fingerprint_tests(plan) == before
+    before = fingerprint_test_images(plan)
+    assert fingerprint_test_images(plan) == before
     layouts.save_bird(birds / "train" / "9" / "more.jpg", "blue_jay")
-    assert fingerprint_tests(plan) == before, "training images do not matter"
+    assert fingerprint_test_images(plan) == before, "training images do not matter"
     (birds / "sample.csv").write_text((birds / "sample.csv").read_text() + "test/more.jpg,0\n")
-    fingerprint = fingerprint_tests(plan)
+    fingerprint = fingerprint_test_images(plan)
     assert fingerprint != before
     layouts.save_bird(birds / "test" / "0" / "more.jpg", "blue_jay")
-    more = fingerprint_tests(plan)
+    more = fingerprint_test_images(plan)
     assert more != fingerprint
     (birds / "sample.csv").write_text((birds / "sample.csv").read_text().replace("test/more", "test/0/more"))
-    assert fingerprint_tests(plan) != more, "other spelling"
+    assert fingerprint_test_images(plan) != more, "other spelling"

@@ -1,4 +1,4 @@
-"""Tiny studies for the tests that run the real workflow."""
+"""Tiny studies for tests that run the real workflow."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from tests.helpers.studies import Study, tiny
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Study:
-    """Return the tiny study of a test module; its tests run in order and build on each other."""
+    """Return the tiny study of a module, whose tests run in order and share it."""
     return Study(tmp_path_factory.mktemp("study"), tiny())
 
 
 @pytest.fixture
 def fresh(tmp_path) -> Study:
-    """Return a tiny study of one's own."""
+    """Return a tiny study for a single test."""
     return Study(tmp_path, tiny())

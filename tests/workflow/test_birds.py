@@ -1,4 +1,4 @@
-"""The original study, from its own config: a dry run without the data, and a real one shrunk by overrides only."""
+"""The original study with its own config: a dry run without data, and a small run."""
 
 from pathlib import Path
 
@@ -25,9 +25,9 @@ SHRUNK = {
 
 
 def snakemake(folder: Path, *arguments: str) -> str:
-    """Run Snakemake in a folder, expect success, and return what it said."""
-    words = ["-m", "snakemake", *arguments, "--cores", "2", "--snakefile", str(ROOT / "Snakefile")]
-    result = run_python([*words, "--directory", str(folder)], ROOT, surroundings())
+    """Run Snakemake in a folder, expect success, and return its output."""
+    command = ["-m", "snakemake", *arguments, "--cores", "2", "--snakefile", str(ROOT / "Snakefile")]
+    result = run_python([*command, "--directory", str(folder)], ROOT, surroundings())
     assert result.returncode == 0, result.stdout[-6000:]
     return result.stdout
 
@@ -39,15 +39,15 @@ def test_a_dry_run_without_the_data_says_what_is_fetched_first(tmp_path):
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
-def test_the_original_s_config_passes_a_dry_run_on_its_layout(tmp_path, packed):
+def test_the_original_config_passes_a_dry_run_on_data_in_its_layout(tmp_path, packed):
     birds = kaggle(tmp_path)
     path = zipped(birds, tmp_path / "birds21sp.zip") if packed else birds
     (tmp_path / "more.yaml").write_text(yaml.safe_dump({"dataset": {"path": str(path)}, "dreams": {"labels": None}}))
-    said = snakemake(tmp_path, "-n", "--configfile", str(CONFIG), str(tmp_path / "more.yaml"))
-    assert "Study 'birds':" in said and "Train finetuned to epoch 0000.25" in said
+    output = snakemake(tmp_path, "-n", "--configfile", str(CONFIG), str(tmp_path / "more.yaml"))
+    assert "Study 'birds':" in output and "Train finetuned to epoch 0000.25" in output
 
 
-def test_the_original_runs_shrunk_on_photographs_in_its_layout(tmp_path):
+def test_a_small_version_of_the_original_study_runs_on_data_in_its_layout(tmp_path):
     birds = kaggle(tmp_path, each=5)
     (tmp_path / "shrunk.yaml").write_text(
         yaml.safe_dump({**SHRUNK, "dataset": {**SHRUNK["dataset"], "path": str(birds.parent)}})

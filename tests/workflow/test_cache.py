@@ -1,4 +1,4 @@
-"""Snakemake's cache between workflows: what a second clone takes from it, and what must never be taken."""
+"""Snakemake's cache between workflows: what a second clone may and must not take."""
 
 import pytest
 
@@ -15,7 +15,7 @@ FILES = [
 
 @pytest.fixture(scope="module")
 def clones(tmp_path_factory) -> tuple[Study, Study]:
-    """Return a study that has filled the cache, and a clone of it that has run nothing."""
+    """Return a study that fills the cache, and a clone of it that has not run."""
     config = tiny()
     config["runs"]["other"] = config["runs"]["scratch"] | {"epochs": [1]}
     recipe = {"preset": "maco", "steps": [1], "jitter": 0, "crop_output_size": 32}
@@ -27,23 +27,23 @@ def clones(tmp_path_factory) -> tuple[Study, Study]:
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path_factory, request):
-    """Name the cache that the tests of this module share."""
+    """Set the cache that the tests of this module share."""
     folder = tmp_path_factory.getbasetemp() / "cache-of-studies"
     folder.mkdir(exist_ok=True)
     monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(folder))
 
 
-def computed(said: str) -> dict[str, int]:
-    """Return how many epochs were trained, sets prepared and statistics made, by what the jobs themselves say."""
-    return {"trained": said.count("validation accuracy"), "prepared": said.count("prepared 15 pictures")}
+def computed(output: str) -> dict[str, int]:
+    """Return how many epochs were trained and data sets prepared, from a run's output."""
+    return {"trained": output.count("validation accuracy"), "prepared": output.count("prepared 15 pictures")}
 
 
 def test_no_two_wildcards_share_an_entry(clones):
-    said = clones[0].run(*FILES, *CACHED)
-    assert computed(said) == {"trained": 2 + 2, "prepared": 1}
+    output = clones[0].run(*FILES, *CACHED)
+    assert computed(output) == {"trained": 2 + 2, "prepared": 1}
     contents = [(clones[0].folder / name).read_bytes() for name in FILES]
     contents.append((clones[0].folder / FILES[0].replace("0001", "0000")).read_bytes())
-    assert len(set(contents)) == len(contents), "runs, epochs and sizes"
+    assert len(set(contents)) == len(contents), "different for each run, epoch and size"
 
 
 def test_a_second_clone_computes_nothing(clones):
@@ -59,7 +59,7 @@ def test_a_second_clone_computes_nothing(clones):
     assert "Nothing to be done" in second.run(*FILES, *CACHED)
 
 
-def test_an_edited_module_is_another_result(clones):
+def test_an_edited_module_gives_another_entry(clones):
     _, second = clones
     with (second.root / "workflow/dreambirds/training/loss.py").open("a") as file:
         file.write("\nEDITED = True\n")

@@ -1,6 +1,6 @@
-"""Exactly what changed is made again: each change on a tiny study, with the jobs and the dreams that it costs.
+"""Changes of a tiny study, each with the jobs and dreams that it reruns.
 
-The tests build on each other: the study of one is what the test before left.
+Each test continues with the study of the previous one.
 """
 
 import os
@@ -18,7 +18,7 @@ ASSEMBLED = PICTURES | {"measurements", "plots", "gallery", "comparison"}
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Study:
-    """Return a study of two of three species with a workflow of its own, made once."""
+    """Return a finished study of two of three species, with a copy of the workflow."""
     config = tiny()
     config["dreams"]["labels"] = ["blue_jay", "northern_cardinal"]
     study = Study(tmp_path_factory.mktemp("changes"), config, copy_workflow(tmp_path_factory.mktemp("code")))
@@ -27,10 +27,13 @@ def study(tmp_path_factory) -> Study:
 
 
 def costs(study: Study, *targets: str) -> tuple[dict[str, int], int]:
-    """Run the study; return the jobs that ran but for those that assemble results, and how many dreams they dreamt."""
-    said = study.run(*targets)
-    jobs = count_jobs(said)
-    return {name: count for name, count in jobs.items() if name not in ASSEMBLED | {"study"}}, count_dreams(said)
+    """Run the study; return its jobs and its number of new dreams.
+
+    Jobs that assemble results are excluded.
+    """
+    output = study.run(*targets)
+    jobs = count_jobs(output)
+    return {name: count for name, count in jobs.items() if name not in ASSEMBLED | {"study"}}, count_dreams(output)
 
 
 def test_nothing_changed(study):
@@ -50,7 +53,7 @@ def test_everything_touched(study):
     assert study.jobs() == {}
 
 
-SENTENCES = [
+PROSE = [
     ("dreaming/updates.py", "import torch\n", "import torch  # a comment\n"),
     ("dreaming/dream.py", '"""Do one step', '"""Make one step'),
     ("training/trainer.py", '"""Train a classifier', '"""The training of a classifier'),
@@ -63,15 +66,15 @@ SENTENCES = [
 
 
 def edit(study: Study, name: str, old: str, new: str) -> None:
-    """Replace a text in a module of the study's own workflow, once."""
+    """Replace the first occurrence of a text in a module of the study's workflow."""
     path = study.root / "workflow" / "dreambirds" / name
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
 
 
-def test_sentences_comments_and_annotations_edited(study):
-    for each in SENTENCES:
+def test_prose_comments_and_annotations_edited(study):
+    for each in PROSE:
         edit(study, *each)
     assert study.jobs() == {}
 
@@ -104,7 +107,7 @@ def test_a_module_moved(study):
     ],
     ids=["a constant", "an operator", "a branch"],
 )
-def test_the_dreamer_s_code_edited_at_one_place(study, name, old, new):
+def test_one_line_of_the_dreaming_code_edited(study, name, old, new):
     edit(study, name, old, new)
     jobs = study.jobs("dreams_only")
     edit(study, name, new, old)
@@ -114,7 +117,7 @@ def test_the_dreamer_s_code_edited_at_one_place(study, name, old, new):
 
 @pytest.mark.parametrize("library", ["torch", "timm"])
 def test_another_version_of_a_library(study, library):
-    about = study.root / "workflow" / f"{library}-99.dist-info"  # Snakemake looks for modules here first
+    about = study.root / "workflow" / f"{library}-99.dist-info"  # first on Snakemake's module path
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 99\n")
     jobs = study.jobs("dreams_only")
@@ -129,25 +132,25 @@ def test_a_montage_option(study):
 
 def test_a_label_added(study):
     study.config["dreams"]["labels"] = ["blue_jay", "northern_cardinal", "yellow_warbler"]
-    said = study.run("-n")
-    assert "Params have changed since last execution" in said and "3 labels" in said and "2 labels" in said
+    output = study.run("-n")
+    assert "Params have changed since last execution" in output and "3 labels" in output and "2 labels" in output
     assert costs(study) == ({"dream": 2}, 1 * 2 * 2)
 
 
 def test_a_label_removed(study):
-    shown = study.results / "montages/scratch/study/class-by-epoch_step-0003_raw.png"
-    with Image.open(shown) as before:
+    montage = study.results / "montages/scratch/study/class-by-epoch_step-0003_raw.png"
+    with Image.open(montage) as before:
         height = before.height
     study.config["dreams"]["labels"] = ["northern_cardinal", "yellow_warbler"]
-    assert costs(study) == ({}, 0), "nothing but montages and films"
-    with Image.open(shown) as after:
-        assert after.height < height, "one row less"
+    assert costs(study) == ({}, 0), "only montages and films change"
+    with Image.open(montage) as after:
+        assert after.height < height, "one row fewer"
     assert "Nothing to be done" in study.run()
 
 
-def test_the_label_comes_back(study):
+def test_a_label_added_again(study):
     study.config["dreams"]["labels"] = None
-    assert costs(study) == ({}, 0), "its dreams were there all the time"
+    assert costs(study) == ({}, 0), "its dreams still exist"
 
 
 def test_a_recipe_added(study):
@@ -155,7 +158,7 @@ def test_a_recipe_added(study):
     assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream": 2}, 3 * 2)
 
 
-def test_a_step_added_within(study):
+def test_a_step_added_in_between(study):
     study.config["dreams"]["recipes"]["study"]["steps"] = [1, 2, 3]
     assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream": 2}, 3 * 2)
 
@@ -177,9 +180,9 @@ def test_a_recipe_restricted_to_an_epoch_and_to_more(study):
     recipe["epochs"] = [1]
     assert study.jobs("dreams_only") == {}
     refused = study.snakemake("-n", "results/tiny/dreams/scratch/epoch-0000/renamed/dreams.csv")
-    assert "no dreams of recipe 'renamed' where run is 'scratch' and epoch is '0'; allowed: study" in refused.stdout
+    assert "no dreams with recipe 'renamed' where run is 'scratch' and epoch is '0'; allowed: study" in refused.stdout
     recipe["epochs"] = ["last", 0]
-    assert study.jobs("dreams_only") == {}, "its dreams were there all the time"
+    assert study.jobs("dreams_only") == {}, "its dreams still exist"
     recipe.pop("epochs")
 
 
@@ -204,7 +207,7 @@ def test_a_run_added(study):
     study.config["runs"].pop("second")
 
 
-def test_a_picture_that_was_deleted_comes_back_from_the_store(study):
+def test_a_deleted_image_is_restored_from_the_store(study):
     folder = study.results / "dreams/scratch/epoch-0001/study/blue_jay"
     before = (folder / "step-0004.png").read_bytes()
     shutil.rmtree(folder)
@@ -213,22 +216,22 @@ def test_a_picture_that_was_deleted_comes_back_from_the_store(study):
     assert study.jobs("dreams_only") == {}
 
 
-def test_the_dreamer_s_code_edited(study):
+def test_the_dreaming_code_edited(study):
     with (study.root / "workflow/dreambirds/updates.py").open("a") as file:
         file.write("\nEDITED = True\n")
-    said = study.run("-n", "dreams_only")
-    assert "dreaming code" in said and count_jobs(said) == {"dreams_only": 1, "dream": 6}
+    output = study.run("-n", "dreams_only")
+    assert "dreaming code" in output and count_jobs(output) == {"dreams_only": 1, "dream": 6}
     name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.csv"
     assert costs(study, name) == ({"dream": 1}, 3 * 4)
 
 
-def test_the_trainer_s_code_edited(study):
+def test_the_training_code_edited(study):
     with (study.root / "workflow/dreambirds/training/loss.py").open("a") as file:
         file.write("\nEDITED = True\n")
     jobs = study.jobs()
     assert jobs["train"] == 3 and jobs["dream"] == 6 and jobs["curves"] == 1 and "dataset" not in jobs
     name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.csv"
-    assert costs(study, name) == ({"train": 2, "dream": 1}, 0), "the same weights have dreamt already"
+    assert costs(study, name) == ({"train": 2, "dream": 1}, 0), "the dreams of the same weights are in the store"
 
 
 def test_a_photograph_added_or_touched(tmp_path):

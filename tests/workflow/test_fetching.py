@@ -1,4 +1,4 @@
-"""A study that asks for published photographs fetches them first, and is planned when they are there."""
+"""A study of published photographs downloads them first and is planned afterwards."""
 
 import functools
 import hashlib
@@ -21,14 +21,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def jpeg(seed: int) -> bytes:
-    """Return a picture of coloured noise."""
+    """Return a JPEG file of colored noise."""
     file = io.BytesIO()
     Image.fromarray(np.random.default_rng(seed).integers(0, 255, (40, 50, 3), np.uint8)).save(file, "JPEG")
     return file.getvalue()
 
 
 def small_cub(path: Path) -> None:
-    """Write an archive laid out like CUB-200-2011: 3 classes, 4 pictures each, one of which is to be tested on."""
+    """Write an archive like CUB-200-2011: 3 classes of 4 images, one for testing."""
     classes = ["001.Blue_Jay", "002.White_Pelican", "003.Great_Auk"]
     files = [(number, f"{name}/{name[4:]}_{i}.jpg", i) for number, name in enumerate(classes, 1) for i in range(4)]
     tables = {
@@ -42,14 +42,14 @@ def small_cub(path: Path) -> None:
     contents |= {f"images/{file}": jpeg(row) for row, (_, file, _) in enumerate(files)}
     with tarfile.open(path, "w:gz") as tar:
         for name, content in contents.items():
-            about = tarfile.TarInfo(f"CUB_200_2011/{name}")
-            about.size = len(content)
-            tar.addfile(about, io.BytesIO(content))
+            info = tarfile.TarInfo(f"CUB_200_2011/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
 
 
 @pytest.fixture
 def served(tmp_path_factory, monkeypatch):
-    """Serve a small CUB on the loopback instead of the real one, and return its file."""
+    """Serve a small CUB locally instead of the real one; return its file."""
     folder = tmp_path_factory.mktemp("served")
     small_cub(folder / "cub.tgz")
     handler = functools.partial(type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": print_nothing}))
@@ -63,10 +63,10 @@ def served(tmp_path_factory, monkeypatch):
 
 
 def print_nothing(*_):
-    """Say nothing."""
+    """Print nothing."""
 
 
-def test_the_same_command_fetches_and_then_goes_on(fresh, served):
+def test_the_same_command_downloads_and_then_continues(fresh, served):
     fresh.config["dataset"] = {"source": "cub", "image_size": 32}
     shown = fresh.run("-n")
     assert shown.count("this run downloads CUB-200-2011") == 1
@@ -84,13 +84,15 @@ def test_the_same_command_fetches_and_then_goes_on(fresh, served):
     assert "dreams requested" in planned and "download_cub" not in planned and "same command" not in planned
     fresh.run("dataset_only")
     labels = (fresh.results / "dataset/labels.csv").read_text()
-    assert "White Pelican" in labels and labels.count(",3,1") == 3, "train and test as the archive divides them"
+    assert "White Pelican" in labels and labels.count(",3,1") == 3, (
+        "the split into train and test is that of the archive"
+    )
     assert "Nothing to be done" in fresh.run("dataset_only")
 
 
-def test_what_is_there_is_not_fetched_again_when_it_is_asked_for_by_name(fresh, served):
+def test_existing_data_is_not_downloaded_again_when_requested_by_name(fresh, served):
     fresh.run("download_cub")
-    assert not fresh.results.exists(), "any study's config will do"
+    assert not fresh.results.exists(), "the config of any study works"
     served.unlink()
     before = (fresh.folder / "resources/cub/CUB_200_2011/images.txt").stat()
     assert "already exists" in fresh.run("download_cub", "--forceall")
@@ -106,14 +108,14 @@ def test_what_is_there_is_not_fetched_again_when_it_is_asked_for_by_name(fresh, 
         ("dreams", {"recipes": {"a": {"stepz": [1]}}}, "unknown key 'stepz'; did you mean 'steps'?"),
     ],
 )
-def test_a_typo_is_refused_before_anything_is_fetched(fresh, section, change, sentence):
+def test_a_typo_is_refused_before_any_download(fresh, section, change, sentence):
     fresh.config["dataset"] = {"source": "cub"}
     fresh.config[section] = {**(fresh.config[section] if section == "dataset" else {}), **change}
     result = fresh.snakemake()
-    assert result.returncode != 0 and sentence in result.stdout and "Fetch" not in result.stdout
+    assert result.returncode != 0 and sentence in result.stdout and "Download" not in result.stdout
 
 
-def test_kaggle_without_a_token_says_how_to_get_one(fresh, monkeypatch, tmp_path):
+def test_kaggle_without_a_token_explains_how_to_get_one(fresh, monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -125,7 +127,7 @@ def test_kaggle_without_a_token_says_how_to_get_one(fresh, monkeypatch, tmp_path
 
 
 @pytest.mark.parametrize(("dataset", "calls"), [("{source: cub}", 2), ("{source: cub, path: here}", 1), ("{}", 1)])
-def test_make_calls_snakemake_twice_only_where_data_is_missing(tmp_path, dataset, calls):
+def test_make_calls_snakemake_twice_only_if_data_is_missing(tmp_path, dataset, calls):
     (tmp_path / "study.yaml").write_text(f"study: mine\ndataset: {dataset}\n")
     (tmp_path / "bin").mkdir()
     command = Path(sys.executable).with_name("dreambirds")
@@ -133,6 +135,6 @@ def test_make_calls_snakemake_twice_only_where_data_is_missing(tmp_path, dataset
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
         (tmp_path / "bin" / name).chmod(0o755)
     command = ["make", "-s", "-f", ROOT / "Makefile", "-o", ".venv/installed", "CONFIG=study.yaml", "BIN=bin", "study"]
-    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert said.stdout.count("called: --cores all --configfile study.yaml") == calls and said.stderr == ""
-    assert said.stdout.splitlines()[-1].startswith("Open results/mine/gallery/index.html in a browser")
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout.count("called: --cores all --configfile study.yaml") == calls and result.stderr == ""
+    assert result.stdout.splitlines()[-1].startswith("Open results/mine/gallery/index.html in a browser")

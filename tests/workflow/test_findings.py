@@ -1,4 +1,4 @@
-"""A study that is judged and asks a question, from nothing to its answer; and all experiments of a project at once."""
+"""A study with a judge and an experiment; and all experiments of a project."""
 
 import pandas as pd
 import pytest
@@ -15,8 +15,8 @@ CONTRASTS = [
 ]
 
 
-def asking() -> dict:
-    """Return a tiny study with a judge, two seeds and two blurs, and a question."""
+def experiment_study() -> dict:
+    """Return a tiny study with a judge, two seeds, two blurs and an experiment."""
     config = tiny()
     config["study"] = "asking"
     config["judges"] = {"judge": JUDGE}
@@ -27,18 +27,18 @@ def asking() -> dict:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Study:
-    """Return a finished study whose workflow has one experiment, the same study."""
+    """Return a finished study; the only experiment of its workflow is the same study."""
     root = copy_workflow(tmp_path_factory.mktemp("code"))
     for path in (root / "config" / "studies").glob("*.yaml"):
         path.unlink()
-    (root / "config" / "studies" / "asking.yaml").write_text(yaml.safe_dump(asking()))
+    (root / "config" / "studies" / "asking.yaml").write_text(yaml.safe_dump(experiment_study()))
     (root / "config" / "studies" / "silent.yaml").write_text(yaml.safe_dump(tiny()))
-    study = Study(tmp_path_factory.mktemp("findings"), asking(), root)
+    study = Study(tmp_path_factory.mktemp("findings"), experiment_study(), root)
     study.run()
     return study
 
 
-def test_the_tables_of_a_judged_study_are_whole(study):
+def test_the_tables_of_a_judged_study_are_complete(study):
     dreams, judgements, runs, judges = (
         pd.read_csv(study.results / f"{name}.csv") for name in ("dreams", "judgements", "runs", "judges")
     )
@@ -59,7 +59,7 @@ def test_the_tables_of_a_judged_study_are_whole(study):
     assert judges["matched"].iloc[0] == 3 and runs["judge_probability"].notna().all()
 
 
-def test_the_answer_is_that_of_the_table(study):
+def test_the_finding_matches_the_table_of_dreams(study):
     table = read_findings(study.results / "finding" / "finding.csv")
     dreams = pd.read_csv(study.results / "dreams.csv")
     last = dreams[(dreams["step"] == 20) & (dreams["epoch"] == 1)]
@@ -70,26 +70,26 @@ def test_the_answer_is_that_of_the_table(study):
     assert set(table["verdict"]) == {"too few classes to tell"}
 
 
-def test_a_finished_study_answers_nothing_anew_but_another_question(study):
+def test_a_finished_study_evaluates_only_a_changed_question_again(study):
     assert "Nothing to be done" in study.run("-n")
-    study.config["experiment"] = {**asking()["experiment"], "question": "Well?"}
+    study.config["experiment"] = {**experiment_study()["experiment"], "question": "Well?"}
     jobs = study.jobs()
-    study.config = asking()
+    study.config = experiment_study()
     assert jobs == {"study": 1, "finding": 1}
 
 
 def test_a_wrong_contrast_is_refused_before_any_job(study):
     study.config["experiment"]["contrasts"] = [{"vary": "blur"}]
     result = study.snakemake()
-    study.config = asking()
+    study.config = experiment_study()
     assert result.returncode != 0 and "experiment.contrasts.0.vary: 'blur' is nothing" in result.stdout
     assert "Traceback" not in result.stdout
 
 
-def test_one_command_runs_every_experiment_and_collects_what_they_found(tmp_path, study):
+def test_one_command_runs_every_experiment_and_collects_the_findings(tmp_path, study):
     outer = Study(study.folder, {**tiny(), "study": "outer"}, study.root)
-    said = outer.run("findings")
-    assert outer.jobs("findings") == {}, "nothing is to be done"
+    output = outer.run("findings")
+    assert outer.jobs("findings") == {}, "everything is up to date"
     folder = outer.results / "findings"
     assert sorted(path.name for path in folder.iterdir()) == [
         "asking.csv",
@@ -101,5 +101,5 @@ def test_one_command_runs_every_experiment_and_collects_what_they_found(tmp_path
     assert (folder / "asking.csv").read_bytes() == (study.results / "finding" / "finding.csv").read_bytes()
     assert "Does blur make dreams smooth?" in (folder / "index.html").read_text()
     inner = (study.folder / "results/logs/outer/findings/asking.snakemake.log").read_text()
-    assert "Nothing to be done" in inner and "locked" not in said
-    assert not (outer.results / "dreams").exists(), "the study that asks is not run itself"
+    assert "Nothing to be done" in inner and "locked" not in output
+    assert not (outer.results / "dreams").exists(), "the outer study itself is not run"

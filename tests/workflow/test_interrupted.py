@@ -1,5 +1,7 @@
-"""A run that is stopped in the middle of an epoch, and in the middle of a dream job, in every way that there is: the
-same command goes on, computes little again, and ends with the files of a run that nobody disturbed."""
+"""Runs that are stopped during an epoch and during a dream job, in several ways.
+
+The same command resumes, repeats little work, and gives the same files as an uninterrupted run.
+"""
 
 import os
 import re
@@ -15,11 +17,11 @@ from tests.helpers.killing import files, jobs_of
 from tests.helpers.studies import Study, count_dreams, tiny
 from tests.helpers.surroundings import surroundings
 
-ARGUMENTS = ["dreams_only", "--set-resources", "dream:mem_mb=100"]  # so little memory makes batches of one
+ARGUMENTS = ["dreams_only", "--set-resources", "dream:mem_mb=100"]  # so little memory gives batches of one
 
 
 def config(epochs: int) -> dict:
-    """Return a study of all eight species whose epochs and dreams last about a second each."""
+    """Return a study of eight species, whose epochs and dreams take about a second."""
     config = tiny()
     config["dataset"] = {"image_size": 32, "images_per_label": 40}
     config["runs"]["scratch"] = {"model": "test_resnet", "epochs": [epochs], "batch_size": 4}
@@ -32,17 +34,17 @@ STOPS = {
     "SIGKILL of the job": lambda _, folder: os.kill(max(jobs_of(folder)), signal.SIGKILL),
     "SIGKILL of Snakemake": lambda process, _: process.send_signal(signal.SIGKILL),
     "SIGKILL of all": lambda process, _: os.killpg(process.pid, signal.SIGKILL),
-    # last, since Snakemake lets the job that runs finish
+    # last, because Snakemake lets the running job finish
     "SIGTERM": lambda process, _: process.send_signal(signal.SIGTERM),
 }
 
 
 def stop_when(study: Study, stop: str, ready: Callable[[str], bool]) -> str:
-    """Start Snakemake in a process group of its own, stop it as soon as it is ready; return all that it has said.
+    """Start Snakemake, stop it when `ready`, and return its output.
 
-    One that is done before that is not stopped any more.
+    It runs in a new process group. It is not stopped if it ends before that.
     """
-    log = study.folder / "said.log"
+    log = study.folder / "output.log"
     with log.open("w") as file:
         process = subprocess.Popen(
             study.command(*ARGUMENTS),
@@ -52,22 +54,22 @@ def stop_when(study: Study, stop: str, ready: Callable[[str], bool]) -> str:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    patience = time.monotonic() + 900
+    deadline = time.monotonic() + 900
     while process.poll() is None and not ready(log.read_text()):
-        assert time.monotonic() < patience, (stop, log.read_text()[-3000:])
+        assert time.monotonic() < deadline, (stop, log.read_text()[-3000:])
         time.sleep(0.02)
     if process.poll() is None:
         STOPS[stop](process, study.folder)
     process.wait(600)
-    while jobs_of(study.folder):  # those that outlive a killed Snakemake for a moment, and tell of epochs
-        assert time.monotonic() < patience, stop
+    while jobs_of(study.folder):  # jobs that briefly outlive a killed Snakemake, and log epochs
+        assert time.monotonic() < deadline, stop
         time.sleep(0.1)
     return log.read_text()
 
 
-def epochs(said: str) -> list[int]:
-    """Return the epochs that a run has trained."""
-    return [int(epoch) for epoch in re.findall(r"^scratch epoch (\d+): loss", said, re.MULTILINE)]
+def epochs(output: str) -> list[int]:
+    """Return the epochs that a run has trained, from its output."""
+    return [int(epoch) for epoch in re.findall(r"^scratch epoch (\d+): loss", output, re.MULTILINE)]
 
 
 FEW = ["Ctrl-C", "SIGKILL of all"], ["SIGKILL of the job", "SIGKILL of Snakemake", "SIGTERM"]
@@ -78,24 +80,24 @@ FEW = ["Ctrl-C", "SIGKILL of all"], ["SIGKILL of the job", "SIGKILL of Snakemake
     [(*FEW, 8), pytest.param(list(STOPS), list(STOPS), 18, marks=pytest.mark.exhaustive)],
     ids=["each way once", "each way twice"],
 )
-def test_the_same_command_goes_on_after_every_way_to_stop_it(tmp_path, in_training, in_dreams, last):
-    (tmp_path / "disturbed").mkdir()
-    study, reached = Study(tmp_path / "disturbed", config(last)), 0
+def test_the_same_command_resumes_after_every_way_to_stop_it(tmp_path, in_training, in_dreams, last):
+    (tmp_path / "interrupted").mkdir()
+    study, reached = Study(tmp_path / "interrupted", config(last)), 0
     for stop in in_training:
         trained = epochs(stop_when(study, stop, epochs))
-        assert trained or reached == last, f"before {stop} {reached} epochs were whole"
+        assert trained or reached == last, f"before {stop} {reached} epochs were complete"
         if trained:
-            assert trained[0] in (reached, reached + 1) or not reached, f"before {stop} {reached} epochs were whole"
+            assert trained[0] in (reached, reached + 1) or not reached, f"before {stop} {reached} epochs were complete"
             reached = trained[-1]
     kept = study.folder / "results/.store/dreams"
     for stop in in_dreams:
         before = len(find(kept, "*/*/*/entry.json"))
         stop_when(study, stop, lambda _, before=before: len(find(kept, "*/*/*/entry.json")) > before)
     before = len(find(kept, "??/*/*/entry.json"))
-    said = study.run(*ARGUMENTS)
-    assert before >= 2 * 4 and count_dreams(said) <= 16 - before, "whole batches are kept"
+    output = study.run(*ARGUMENTS)
+    assert before >= 2 * 4 and count_dreams(output) <= 16 - before, "complete batches are kept"
     assert "Nothing to be done" in study.run(*ARGUMENTS)
-    (tmp_path / "undisturbed").mkdir()
-    undisturbed = Study(tmp_path / "undisturbed", config(last))
-    undisturbed.run(*ARGUMENTS)
-    assert files(study) == files(undisturbed)
+    (tmp_path / "uninterrupted").mkdir()
+    uninterrupted = Study(tmp_path / "uninterrupted", config(last))
+    uninterrupted.run(*ARGUMENTS)
+    assert files(study) == files(uninterrupted)

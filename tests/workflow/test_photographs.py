@@ -1,4 +1,4 @@
-"""The same workflow on a folder of photographs, some of which are broken."""
+"""The workflow on a folder of photographs, some of which are corrupt."""
 
 import io
 import os
@@ -15,12 +15,12 @@ from dreambirds.data.synthetic import draw_bird
 REAL = Path(os.environ.get("DREAMBIRDS_REAL", Path(__file__).parents[3] / "shared" / "birds")) / "photos" / "cub10"
 
 
-def test_a_folder_of_photographs_goes_all_the_way(fresh):
+def test_the_whole_workflow_runs_on_a_folder_of_photographs(fresh):
     photographs = fresh.folder / "my photographs"
-    for place, (folder, label) in enumerate([("007.Blue Jay's", "blue_jay"), ("Großer Reiher", "great_blue_heron")]):
+    for index, (folder, label) in enumerate([("007.Blue Jay's", "blue_jay"), ("Großer Reiher", "great_blue_heron")]):
         (photographs / folder).mkdir(parents=True)
         for number in range(5):
-            bird = draw_bird(label, np.random.default_rng([place, number]), 60)
+            bird = draw_bird(label, np.random.default_rng([index, number]), 60)
             bird.convert(["RGB", "L", "CMYK", "RGB", "RGB"][number]).save(photographs / folder / f"{number}.jpg")
     (photographs / "Großer Reiher" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     fresh.config["dataset"] = {"source": "folder", "path": str(photographs), "image_size": 32}
@@ -34,15 +34,15 @@ def test_a_folder_of_photographs_goes_all_the_way(fresh):
     assert list(pd.read_csv(fresh.results / "dataset/labels.csv")["class_name"]) == ["007.Blue Jay's", "Großer Reiher"]
     dream = fresh.results / "dreams/scratch/epoch-0001/photo/007_Blue_Jay_s/step-0002.png"
     assert Image.open(dream).size == (32, 32)
-    look = pd.read_csv(fresh.results / "dataset/classes.csv")
-    assert look[["train", "validation", "left_out"]].to_numpy().tolist() == [[4, 1, 0], [4, 1, 1]]
+    classes = pd.read_csv(fresh.results / "dataset/classes.csv")
+    assert classes[["train", "validation", "left_out"]].to_numpy().tolist() == [[4, 1, 0], [4, 1, 1]]
     assert all(Image.open(fresh.results / f"dataset/{name}.png").width > 700 for name in ("classes", "sizes"))
     assert "Nothing to be done" in fresh.run()
     shutil.rmtree(fresh.results / "dataset")
     assert "prepared 10 images of 2 classes, 10 of them from the store; 1 skipped" in fresh.run("dataset_only")
     assert (fresh.results / "dataset/images.csv").read_bytes() == table, "nothing moved"
     Image.new("RGB", (50, 50), "teal").save(photographs / "Großer Reiher" / "new.png")
-    assert "dataset" in fresh.run("-n").partition("Job stats")[2], "a new photograph is noticed"
+    assert "dataset" in fresh.run("-n").partition("Job stats")[2], "a new photograph is detected"
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"no real photographs at {REAL.parent.parent.name}/photos/cub10")

@@ -1,4 +1,4 @@
-"""Recipes of every kind through the whole workflow, and those that the model refuses."""
+"""Recipes of every type in the complete workflow, and recipes that are refused."""
 
 import pandas as pd
 import pytest
@@ -63,24 +63,24 @@ def test_phases_class_means_a_layer_a_folder_and_a_film_are_dreamt(fresh):
         ("channel:layer1:9999", "objective: 'layer1' has channels 0 to"),
     ],
 )
-def test_a_layer_that_the_model_has_not_is_refused_before_any_job(fresh, objective, sentence):
+def test_a_layer_that_the_model_does_not_have_is_refused_before_any_job(fresh, objective, sentence):
     fresh.config["dreams"]["recipes"]["study"]["objective"] = objective
     result = fresh.snakemake()
     assert result.returncode != 0 and sentence in result.stdout, result.stdout
     assert "Traceback" not in result.stdout and not (fresh.folder / "results").exists()
 
 
-def test_a_dream_that_leaves_the_numbers_is_named_and_its_mates_are_kept(fresh):
+def test_a_dream_that_becomes_nan_is_named_and_the_others_are_kept(fresh):
     fresh.config["runs"]["scratch"]["epochs"] = [0]
     weights = "results/tiny/runs/scratch/epoch-0000/model.safetensors"
     fresh.run(weights)
-    classifier, card = load_checkpoint(fresh.folder / weights)
+    classifier, info = load_checkpoint(fresh.folder / weights)
     with torch.no_grad():
-        classifier.network.fc.weight[card.labels.index("blue_jay")] = 3e38
-    save_checkpoint((fresh.folder / weights).parent, classifier, card)
-    said = fresh.run("dreams_only")
-    assert "Error: dreams.recipes.study, blue_jay: what the model '" in said and "lower step_size" not in said
-    assert "Traceback" not in said
+        classifier.network.fc.weight[info.labels.index("blue_jay")] = 3e38
+    save_checkpoint((fresh.folder / weights).parent, classifier, info)
+    output = fresh.run("dreams_only")
+    assert "Error: dreams.recipes.study, blue_jay: what the model '" in output and "lower step_size" not in output
+    assert "Traceback" not in output
     folder = fresh.results / "dreams/scratch/epoch-0000/study"
     assert read_facts(folder / "blue_jay/step-0003.png")["diverged_at"] == 1
     assert "diverged_at" not in read_facts(folder / "yellow_warbler/step-0003.png")

@@ -1,4 +1,4 @@
-"""The tiny study on a real SLURM: one node, two pretended GPUs, and one dream job that is cancelled halfway."""
+"""The tiny study on a real SLURM: one node, two emulated GPUs, a canceled job."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,11 +21,11 @@ VICTIM = "rule_dream_wildcards_scratch_0000_study_"
 
 @dataclass
 class Ran:
-    """A study that ran on SLURM, and what SLURM recorded of its jobs."""
+    """A study that ran on SLURM, and SLURM's records of its jobs."""
 
     study: Study
     slurm: Cluster
-    said: str = ""
+    output: str = ""
     killed: str = ""
     queue: str = ""
     left: dict[int, str] = field(default_factory=dict)
@@ -33,15 +33,15 @@ class Ran:
     devices: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def run(self):
-        """Run the study, cancel its first dream job while that computes, and keep SLURM's records."""
+        """Run the study, cancel its first dream job, and keep SLURM's records."""
         with ThreadPoolExecutor() as pool:
-            made = ["dreams_only", *targets.montages(make_plan(self.study.config))]  # jobs with a GPU, and without one
-            running = pool.submit(self.study.run, *made, *WITHOUT_ACCOUNTING, *QUICK)
+            requested = ["dreams_only", *targets.montages(make_plan(self.study.config))]  # jobs with and without a GPU
+            running = pool.submit(self.study.run, *requested, *WITHOUT_ACCOUNTING, *QUICK)
             try:
                 wait_for(lambda: running.done() or self._cancel(), "no dream job ever ran", 600, 1)
-                self.said = running.result(900)
+                self.output = running.result(900)
             except (RuntimeError, TimeoutError):
-                self.slurm.stop()  # ends Snakemake too, for which the pool waits
+                self.slurm.stop()  # also ends Snakemake, for which the pool waits
                 raise
         with suppress(RuntimeError):
             wait_for(lambda: not self.slurm.strays(), seconds=20)
@@ -59,7 +59,7 @@ class Ran:
 
 
 def config() -> dict:
-    """Return the tiny study's config with a GPU a job, and threads that one node has."""
+    """Return the tiny study's config with one GPU per job, and threads for one node."""
     return tiny() | {"gpu": 1, "threads": {"prepare": 1, "train": 1, "dream": 1}}
 
 
@@ -69,7 +69,7 @@ def megabytes(size: str) -> float:
 
 
 def minutes(limit: str) -> int:
-    """Return a time limit as SLURM writes it, such as 04:00:00 or 1-00:00:00, in minutes."""
+    """Return a time limit of SLURM, such as 04:00:00 or 1-00:00:00, in minutes."""
     days, _, clock = limit.rpartition("-")
     hours, rest = clock.split(":")[:2]
     return (int(days or 0) * 24 + int(hours)) * 60 + int(rest)
@@ -77,7 +77,7 @@ def minutes(limit: str) -> int:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """Return the study, finished on a SLURM that is gone again."""
+    """Return the study, finished on a SLURM that has been stopped."""
     if why := missing():
         pytest.skip(why)
     folder = tmp_path_factory.mktemp("slurm")
@@ -91,7 +91,7 @@ def ran(tmp_path_factory):
     return ran
 
 
-def test_the_profile_sets_all_that_the_default_one_sets():
+def test_the_slurm_profile_contains_the_default_profile():
     default, slurm = (
         yaml.safe_load((ROOT / f"profiles/{name}/config.yaml").read_text()) for name in ("default", "slurm")
     )
@@ -99,47 +99,47 @@ def test_the_profile_sets_all_that_the_default_one_sets():
 
 
 def test_the_study_finishes_on_slurm(ran):
-    assert "(100%) done" in ran.said
+    assert "(100%) done" in ran.output
     states = [job["JobState"] for job in ran.jobs]
     assert states.count("CANCELLED") == 1 and set(states) == {"CANCELLED", "COMPLETED"}
     assert len(list((ran.study.results / "montages").rglob("*.png"))) == 4
 
 
-def test_each_job_that_trains_or_dreams_has_a_gpu_of_its_own_and_no_other_asks_for_one(ran):
+def test_each_job_that_trains_or_dreams_has_its_own_gpu_and_no_other_job_requests_one(ran):
     on_gpus = [job for job in ran.jobs if job["Comment"].startswith(("rule_train", "rule_dream"))]
-    assert len(on_gpus) == 2 + 2 + 1, "and the one that was cancelled"
+    assert len(on_gpus) == 2 + 2 + 1, "including the canceled one"
     for job in ran.jobs:
-        seen = ran.devices[job["JobId"]]
+        devices = ran.devices[job["JobId"]]
         if job in on_gpus:
-            assert job["TresPerJob"] == "gres:gpu:1" and set(seen) <= {("1", "0"), ("1", "1")}
+            assert job["TresPerJob"] == "gres:gpu:1" and set(devices) <= {("1", "0"), ("1", "1")}
         else:
-            assert "TresPerJob" not in job and set(seen) == {("", "")}
+            assert "TresPerJob" not in job and set(devices) == {("", "")}
 
 
-def test_a_cancelled_job_is_tried_again_with_more_memory_and_time(ran):
+def test_a_canceled_job_is_resubmitted_with_more_memory_and_time(ran):
     first, second = sorted((job for job in ran.jobs if job["Comment"] == VICTIM), key=lambda job: int(job["JobId"]))
     assert (first["JobId"], first["JobState"], second["JobState"]) == (ran.killed, "CANCELLED", "COMPLETED")
     assert megabytes(second["MinMemoryNode"]) == 2 * megabytes(first["MinMemoryNode"]) > 0
     assert minutes(second["TimeLimit"]) == 2 * minutes(first["TimeLimit"]) > 0
-    assert f"SLURM-job '{ran.killed}' failed, SLURM status is: 'CANCELLED'" in ran.said
+    assert f"SLURM-job '{ran.killed}' failed, SLURM status is: 'CANCELLED'" in ran.output
     logs = [log.name for log in (ran.study.folder / "results/logs/slurm").rglob("*.log")]
-    assert logs == [f"{ran.killed}.log"], "SLURM's own logs are kept of jobs that failed"
+    assert logs == [f"{ran.killed}.log"], "SLURM's logs of failed jobs are kept"
 
 
-def test_jobs_on_slurm_keep_what_the_profile_caches(ran):
+def test_jobs_on_slurm_fill_the_cache_of_the_profile(ran):
     kept = {file.name.partition("_")[2] for file in (ran.study.folder / "results/.store/cache").iterdir()}
     assert {"pictures.npy", "model.safetensors"} <= kept
     assert (ran.study.results / "runs/scratch/epoch-0001/model.safetensors").is_symlink()
 
 
 def test_nothing_is_left_running(ran):
-    assert ran.queue == "" and ran.left == {}, "jobs ended by themselves"
+    assert ran.queue == "" and ran.left == {}, "all jobs have ended"
     assert ran.slurm.strays() == {} and not ran.slurm.folder.exists()
     assert None not in [daemon.poll() for daemon in ran.slurm.daemons] and len(ran.slurm.daemons) == 3
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU not every run gives the same bits")
-def test_results_are_those_of_a_local_run_byte_for_byte(ran, tmp_path):
+@pytest.mark.skipif(torch.cuda.is_available(), reason="results on a GPU are not reproducible bit for bit")
+def test_results_equal_those_of_a_local_run_byte_for_byte(ran, tmp_path):
     local = Study(tmp_path, config())
     local.run("dreams_only")
     compared = 0

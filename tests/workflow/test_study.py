@@ -1,4 +1,4 @@
-"""The whole workflow on a tiny study: what it makes, and what it does not make twice. The tests build on each other."""
+"""The complete workflow on a tiny study; each test continues with the same study."""
 
 import copy
 import json
@@ -25,24 +25,24 @@ def test_a_dry_run_says_how_many_dreams_there_are(study):
     assert count_jobs(said)["dream"] == 2 and count_jobs(said)["train"] == 2
 
 
-def test_a_single_result_is_made_by_its_name_and_nothing_else(study):
+def test_a_single_result_is_created_by_name_and_nothing_else(study):
     name = "results/tiny/dreams/scratch/epoch-0000/study/blue_jay/step-0003.png"
     study.run(name)
     assert (study.folder / name).exists()
     assert not (study.results / "montages").exists() and not (study.results / "runs/scratch/epoch-0001").exists()
 
 
-def test_the_study_makes_everything_it_promises(study):
-    said = study.run()
+def test_the_study_creates_all_of_its_targets(study):
+    output = study.run()
     plan = make_plan(study.config)
-    wanted = targets.dreams(plan) + targets.montages(plan) + targets.films(plan) + targets.curves(plan)
-    assert len(wanted) == 2 + 4 + 2 + 1
+    files = targets.dreams(plan) + targets.montages(plan) + targets.films(plan) + targets.curves(plan)
+    assert len(files) == 2 + 4 + 2 + 1
     root = Path("results/tiny/dreams")
-    wanted += [str(picture_path(root, dream, view)) for dream in plan.dreams.itertuples() for view in VIEWS]
-    assert [name for name in wanted if not (study.folder / name).stat().st_size] == []
-    assert re.search(r"scratch epoch 1: loss [\d.]+, validation accuracy [\d.]+", said), "progress is seen"
+    files += [str(picture_path(root, dream, view)) for dream in plan.dreams.itertuples() for view in VIEWS]
+    assert [name for name in files if not (study.folder / name).stat().st_size] == []
+    assert re.search(r"scratch epoch 1: loss [\d.]+, validation accuracy [\d.]+", output), "progress is printed"
     log = (study.folder / "results/logs/tiny/train/scratch/epoch-0001.log").read_text()
-    assert "scratch epoch 1: loss" in log, "and kept in the log"
+    assert "scratch epoch 1: loss" in log, "and written to the log"
     history = pd.read_csv(study.results / "runs/scratch/history.csv")
     assert list(history["epoch"]) == [0, 1] and history["validation_accuracy"].between(0, 1).all()
     recipes = pd.read_csv(study.results / "recipes.csv")
@@ -61,7 +61,7 @@ def test_a_later_epoch_is_estimated_from_the_times_of_earlier_jobs(study):
     assert re.search(r"^Expected: about \d+ s on 2 cores; about \d+ MB of disk\.$", said, re.MULTILINE), said
 
 
-def test_pictures_carry_their_provenance(study):
+def test_images_contain_their_provenance(study):
     folder = study.results / "dreams/scratch/epoch-0001/study/yellow_warbler"
     facts = read_facts(folder / "step-0003-rescaled.png")
     expected = {"run": "scratch", "epoch": 1, "label": "yellow_warbler", "recipe": "study", "step": 3, "seed": 0}
@@ -74,7 +74,7 @@ def test_pictures_carry_their_provenance(study):
     assert film["checkpoints"] == montage["checkpoints"]
 
 
-def test_the_trace_tells_every_step_and_the_pictures_differ(study):
+def test_the_trace_contains_every_step_and_the_images_differ(study):
     folder = study.results / "dreams/scratch/epoch-0001/study"
     trace = pd.read_csv(folder / "blue_jay/trace.csv")
     assert list(trace.columns) == ["step", "loss", "logit", "probability", "prediction", "mean_abs_change"]
@@ -84,14 +84,16 @@ def test_the_trace_tells_every_step_and_the_pictures_differ(study):
     assert not np.array_equal(*pixels) and pixels[0].shape == (32, 32, 3)
 
 
-def test_two_more_epochs_cost_two_epochs_and_end_in_the_bits_of_one_go(study, tmp_path):
+def test_two_more_epochs_train_two_epochs_and_give_the_same_bits_as_uninterrupted_training(study, tmp_path):
     before = {path: path.read_bytes() for path in (study.results / "runs/scratch/epoch-0001").iterdir()}
     study.config["runs"]["scratch"]["epochs"] = [0, 1, 3]
     study.config["dreams"]["recipes"]["rare"] = {"preset": "portrait", "size": 40, "steps": [2], "epochs": ["last"]}
-    said = study.run()
-    assert count_jobs(said)["canvas"] == 1 and "dataset" not in count_jobs(said)
-    assert count_jobs(said)["train"] == 1 and count_jobs(said)["dream"] == 1 + 1, "the rare recipe dreams at the last"
-    assert "scratch epoch 2" in said and "scratch epoch 3" in said and "scratch epoch 1:" not in said
+    output = study.run()
+    assert count_jobs(output)["canvas"] == 1 and "dataset" not in count_jobs(output)
+    assert count_jobs(output)["train"] == 1 and count_jobs(output)["dream"] == 1 + 1, (
+        "the rare recipe dreams at the last epoch only"
+    )
+    assert "scratch epoch 2" in output and "scratch epoch 3" in output and "scratch epoch 1:" not in output
     assert {path: path.read_bytes() for path in before} == before
     name = "results/tiny/runs/scratch/epoch-0003/model.safetensors"
     other = type(study)(tmp_path, copy.deepcopy(study.config))
@@ -100,7 +102,7 @@ def test_two_more_epochs_cost_two_epochs_and_end_in_the_bits_of_one_go(study, tm
     assert (other.folder / name).read_bytes() == (study.folder / name).read_bytes()
 
 
-def test_a_recipe_of_the_last_epoch_is_shown_there_only(study):
+def test_a_recipe_for_the_last_epoch_is_shown_only_there(study):
     assert [path.parts[-2] for path in sorted((study.results / "dreams").glob("*/*/rare"))] == ["epoch-0003"]
     names = {path.name for path in (study.results / "montages/scratch/rare").iterdir()}
     assert names == {
@@ -116,10 +118,10 @@ def test_a_recipe_of_the_last_epoch_is_shown_there_only(study):
     assert "Nothing to be done" in study.run()
 
 
-def test_it_is_compared_with_the_photographs_of_each_class_at_its_own_size(study):
+def test_dreams_are_compared_with_photographs_of_their_class_at_their_size(study):
     canvas = study.results / "dataset/canvas-40"
-    own, larger = (pd.read_csv(folder / "images.csv", dtype=str) for folder in (canvas.parent, canvas))
-    assert own[["path", "split", "label"]].equals(larger[["path", "split", "label"]])
+    original, larger = (pd.read_csv(folder / "images.csv", dtype=str) for folder in (canvas.parent, canvas))
+    assert original[["path", "split", "label"]].equals(larger[["path", "split", "label"]])
     assert np.load(canvas / "pictures.npy", mmap_mode="r").shape[1:] == (3, 40, 40)
     for label in study.config["dataset"]["labels"]:
         path = study.results / "dreams/scratch/epoch-0003/rare" / label / "step-0002.png"
@@ -131,7 +133,7 @@ def test_it_is_compared_with_the_photographs_of_each_class_at_its_own_size(study
     assert "references_sha256" not in plain
 
 
-def test_bad_input_is_one_sentence_before_any_job(fresh):
+def test_bad_input_gives_a_one_line_error_before_any_job(fresh):
     fresh.config["runs"]["scratch"]["model"] = "test_resnat"
     result = fresh.snakemake()
     assert result.returncode != 0
@@ -140,7 +142,7 @@ def test_bad_input_is_one_sentence_before_any_job(fresh):
     assert not (fresh.folder / "results").exists()
 
 
-def test_a_grid_becomes_rules_and_a_moved_study_is_still_finished(fresh, tmp_path_factory):
+def test_a_grid_is_expanded_and_a_moved_study_is_still_finished(fresh, tmp_path_factory):
     fresh.config["dreams"]["recipes"] = {"grid": {"steps": [1], "blur_sigma": [0.25, {"random": [0.1, 1.0]}]}}
     fresh.config["runs"]["scratch"]["epochs"] = [0]
     fresh.run()
@@ -152,6 +154,6 @@ def test_a_grid_becomes_rules_and_a_moved_study_is_still_finished(fresh, tmp_pat
     assert "Nothing to be done" in fresh.run()
 
 
-def test_a_file_that_no_run_makes_is_refused_with_what_there_is(fresh):
+def test_the_error_for_an_unknown_target_lists_the_existing_ones(fresh):
     result = fresh.snakemake("results/tiny/montages/scratch/study/class-by-epoch_step-0004_raw.png")
-    assert result.returncode != 0 and "has no dreams of step '4'; allowed: 1, 3" in result.stdout
+    assert result.returncode != 0 and "has no dreams with step '4'; allowed: 1, 3" in result.stdout

@@ -1,4 +1,4 @@
-"""The command ``dreambirds``: what is done without Snakemake. Each sub-command imports what it needs when it runs."""
+"""The command ``dreambirds``, for tasks without Snakemake. Imports are lazy."""
 
 import argparse
 import os
@@ -12,13 +12,13 @@ from dreambirds.errors import UserError, explain_failure, first_line
 MUST_DOWNLOAD = 3  # exit status
 
 
-def check(asked: argparse.Namespace) -> None:
-    """Check a config; print how many dreams it asks for, or with --study its study's name."""
+def check(options: argparse.Namespace) -> None:
+    """Check a config and print its number of dreams, or with --study its study's name."""
     from dreambirds.config.load import study_of
 
-    config = _read_config(asked.config)
-    if asked.study:
-        print(study_of(asked.config))
+    config = _read_config(options.config)
+    if options.study:
+        print(study_of(options.config))
         return
     from snakemake.utils import available_cpu_count
 
@@ -32,45 +32,45 @@ def check(asked: argparse.Namespace) -> None:
         announce_study(make_plan(config), available_cpu_count())
 
 
-def missing(asked: argparse.Namespace) -> None:
-    """Print which photographs a study must download first, and exit with status 3 if there are any."""
+def missing(options: argparse.Namespace) -> None:
+    """Print which photographs to download first; exit with status 3 if there are any."""
     from dreambirds.data.sources.catalog import missing as missing_resource
 
-    resource = missing_resource(_read_config(asked.config))
+    resource = missing_resource(_read_config(options.config))
     if resource:
         print(f"{resource.title} must be downloaded to '{resource.place}' first")
         sys.exit(MUST_DOWNLOAD)
 
 
-def compare(asked: argparse.Namespace) -> None:
-    """Compare the runs and recipes of one study, or two studies; for two, also write a page."""
+def compare(options: argparse.Namespace) -> None:
+    """Compare runs and recipes of one study, or compare two studies and write a page."""
     from dreambirds.gallery.compare import compare as compare_studies
 
-    compare_studies(asked.studies, asked.sort)
+    compare_studies(options.studies, options.sort)
 
 
-def findings(asked: argparse.Namespace) -> None:
+def findings(options: argparse.Namespace) -> None:
     """Print a table of findings as Markdown."""
     from dreambirds.gallery.findings import markdown, read_findings
 
     try:
-        text = markdown(read_findings(asked.table))
+        text = markdown(read_findings(options.table))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"'{asked.table}' is not a table of findings; name the findings.csv of a study's results"
+            f"'{options.table}' is not a table of findings; pass the findings.csv of a study's results"
         ) from error
     print(text)
 
 
-def store_gc(asked: argparse.Namespace) -> None:
-    """Remove the least recently used entries from the store, and print how many were removed."""
+def store_gc(options: argparse.Namespace) -> None:
+    """Remove the least recently used entries from the store, and print how many."""
     from dreambirds.dream_job.store_gc import evict_to
 
-    print(evict_to(asked.limit, "--limit"))
+    print(evict_to(options.limit, "--limit"))
 
 
-def reference(_asked: argparse.Namespace) -> None:
-    """Write config/README.md and the presets' part of docs/recipes.md from the schemas and presets.yaml."""
+def reference(_options: argparse.Namespace) -> None:
+    """Generate config/README.md and the presets in docs/recipes.md from the YAML files."""
     from dreambirds.config.reference import write_manual
 
     write_manual(Path())
@@ -86,25 +86,29 @@ def _read_config(path: Path) -> dict:
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, help="a study's YAML file")
-    parser.add_argument("--study", action="store_true", help="print only the study's name; the plan is not checked")
+    parser.add_argument("config", type=Path, help="path of a study's YAML file")
+    parser.add_argument("--study", action="store_true", help="print only the study's name, without checking the plan")
 
 
 def _add_missing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, help="a study's YAML file")
+    parser.add_argument("config", type=Path, help="path of a study's YAML file")
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("studies", nargs="+", type=Path, metavar="results/STUDY", help="one or two folders of results")
-    parser.add_argument("--sort", metavar="COLUMN", help="sort each run's rows by this column; only for one study")
+    parser.add_argument(
+        "studies", nargs="+", type=Path, metavar="results/STUDY", help="results folder of one study, or of two"
+    )
+    parser.add_argument(
+        "--sort", metavar="COLUMN", help="sort the rows of each run by this column (only for one study)"
+    )
 
 
 def _add_findings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("table", type=Path, help="a findings.csv")
+    parser.add_argument("table", type=Path, help="path of a findings.csv")
 
 
 def _add_store_gc(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--limit", required=True, help="most that the store may hold, such as 500MB or 20GB")
+    parser.add_argument("--limit", required=True, help="maximum size of the store, such as 500MB or 20GB")
 
 
 def _add_nothing(_parser: argparse.ArgumentParser) -> None:
@@ -121,10 +125,12 @@ COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
 }
 
 
-def main(words: list[str] | None = None) -> None:
-    """Run the sub-command that the words name, those of the command line if they are None; end on a UserError with one
-    sentence."""
-    parser = argparse.ArgumentParser(prog="dreambirds", description="What has a classifier learnt, and when?")
+def main(arguments: list[str] | None = None) -> None:
+    """Run a subcommand with the given arguments, by default those of the command line.
+
+    A UserError or OSError ends it with a one-line message and status 1.
+    """
+    parser = argparse.ArgumentParser(prog="dreambirds", description="What has a classifier learned, and when?")
     parser.add_argument("--version", action="version", version=f"dreambirds {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (run, add_arguments, example) in COMMANDS.items():
@@ -132,10 +138,10 @@ def main(words: list[str] | None = None) -> None:
         command = commands.add_parser(name, help=about, description=about, epilog=f"Example: {example}")
         command.set_defaults(run=run)
         add_arguments(command)
-    asked = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     try:
-        asked.run(asked)
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has read enough
+        options.run(options)
+    except BrokenPipeError:  # the reader of the pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UserError as error:
         sys.exit(f"Error: {error}")

@@ -19,7 +19,7 @@ wildcard_constraints:
 
 
 def input_function(function, **known):
-    """Return an input function that calls this one with the wildcards; of a UserError it raises only the sentence."""
+    """Return an input function that passes wildcards, and raises UserErrors without traceback."""
 
     def call(wildcards):
         try:
@@ -31,14 +31,14 @@ def input_function(function, **known):
 
 
 def shared(wildcards):
-    """Return what the dreams of a montage or a film have in common, by column."""
-    named = dict(wildcards.items())
-    find = targets.montage_dreams if "layout" in named else targets.film_dreams
-    return find(**named)
+    """Return the values that the dreams of a montage or a film share, by column."""
+    values = dict(wildcards.items())
+    find = targets.montage_dreams if "layout" in values else targets.film_dreams
+    return find(**values)
 
 
 def labels(wildcards):
-    """Return what a report says of a montage or a film: what its dreams share, as paths have it."""
+    """Return a montage's or film's labels in the report: the values that its dreams share."""
     return {
         column: str(value)
         for column, value in shared(wildcards).items()
@@ -47,11 +47,11 @@ def labels(wildcards):
 
 
 def examples(file):
-    """Return the function that asks for a file of the data set where a montage shows real pictures too."""
+    """Return an input function for a file of the data set, if a montage shows photographs."""
     return lambda wildcards: [file] if LAYOUTS[wildcards.layout].examples else []
 
 
-# A parameter that is a function of `output` is not recorded, and its change does not run a job again. The names of classes,
-# which may be many, are given that way; where they matter, their digest is a parameter too.
+# Snakemake does not record a parameter that is a function of `output`, and does not rerun a job if it changes. The class names,
+# of which there may be many, are passed that way; where they affect results, their digest is a parameter too.
 names = to_parameter(plan.names)
 names_digest = digest_of(plan.names)

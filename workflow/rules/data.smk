@@ -28,12 +28,12 @@ rule dataset:
             lambda **_: fingerprint(plan.config["dataset"], plan.labels)
         ),
     message:
-        "Prepare the pictures"
+        "Prepare the images"
     script:
         "../scripts/dataset.py"
 
 
-# The same pictures at another size, for dreams of that size that are compared with them.
+# The same images at another size, for dreams of that size that are compared with them.
 use rule dataset as canvas with:
     output:
         images=directory(f"{results}/dataset/canvas-{{size}}/images"),
@@ -48,7 +48,7 @@ use rule dataset as canvas with:
             "image_size": as_size(parse_shape(wildcards.size)),
         },
     message:
-        "Prepare the pictures at {wildcards.size} pixels"
+        "Prepare the images at {wildcards.size} pixels"
 
 
 rule overview:
@@ -61,15 +61,15 @@ rule overview:
             f"{results}/dataset/classes.png",
             caption="../report/classes.rst",
             category="training",
-            subcategory="pictures",
-            labels={"picture": "learnt from"},
+            subcategory="images",
+            labels={"figure": "examples of each class"},
         ),
         sizes=report(
             f"{results}/dataset/sizes.png",
             caption="../report/sizes.rst",
             category="training",
-            subcategory="pictures",
-            labels={"picture": "sizes"},
+            subcategory="images",
+            labels={"figure": "image sizes"},
         ),
         classes=f"{results}/dataset/classes.csv",
     log:
@@ -82,7 +82,7 @@ rule overview:
     params:
         code=stage_code("overview"),
     message:
-        "Look at the pictures"
+        "Write the overview of the data set"
     script:
         "../scripts/overview.py"
 
@@ -106,6 +106,6 @@ rule statistics:
         libraries=libraries("statistics"),
         size="{size}",
     message:
-        "Average the pictures"
+        "Compute the spectrum and mean images at {wildcards.size} pixels"
     script:
         "../scripts/data_statistics.py"

@@ -1,6 +1,6 @@
 from dreambirds.data.sources.catalog import RESOURCES
 
-# The data is an output only while it is not there, since Snakemake deletes the outputs of a job that it runs again.
+# The data is an output only while it is missing, because Snakemake deletes the outputs of a job before it reruns it.
 for source, resource in RESOURCES.items():
 
     rule:
@@ -22,6 +22,6 @@ for source, resource in RESOURCES.items():
         params:
             source=source,
         message:
-            f"Fetch {resource.data}"
+            f"Download {resource.data}"
         script:
             "../scripts/download.py"

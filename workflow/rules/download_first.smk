@@ -1,4 +1,4 @@
-# The photographs decide the classes, so before they are here every target asks for them only.
+# The photographs determine the classes, so until they are downloaded, every target requests only them.
 rule dataset_only:
     input:
         download.place,

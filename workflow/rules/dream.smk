@@ -1,25 +1,25 @@
 from dreambirds.plan.checkpoints import expected_metadata
 from dreambirds.plan.inputs import (
     dreamer,
-    reference_pictures,
+    reference_images,
     requested,
     start_images,
     statistics,
 )
-from dreambirds.plan.targets import job_if_there, steps_of
+from dreambirds.plan.targets import existing_job, requested_steps
 
 dreams = f"{results}/dreams/{{run}}/epoch-{{epoch}}/{{recipe}}"
 
 
-# One job dreams of all labels of a (run, epoch, recipe), or of one part of them (`labels_per_job`). What decides whether a
-# stored dream is used again: `DreamContext.cache_key` in dream_job/context.py.
+# One job dreams of all labels of a (run, epoch, recipe), or of one part of them (`labels_per_job`). The key of a dream in the
+# store is `DreamContext.cache_key` in dream_job/context.py.
 rule dream:
     input:
         weights=input_function(dreamer, plan=plan),
-        # functions, since Snakemake's report shows plain paths as code of the page
+        # functions, because Snakemake's report shows plain paths as code of the page
         photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
-        references=lambda wildcards: reference_pictures(plan, wildcards.recipe),
+        references=lambda wildcards: reference_images(plan, wildcards.recipe),
     output:
         index=f"{dreams}/dreams{{part}}.csv",
     log:
@@ -47,19 +47,19 @@ rule dream:
             plan, wildcards.run, wildcards.recipe, resources.mem_mb
         ),
     message:
-        "Dream of {wildcards.recipe} at epoch {wildcards.epoch} of {wildcards.run}"
+        "Dream epoch {wildcards.epoch} of {wildcards.run} with recipe {wildcards.recipe}"
     script:
         "../scripts/dream.py"
 
 
-# One image, trace or film by its name.
+# A single image, trace or film, requested by name.
 use rule dream as one_dream with:
     input:
         weights=f"{checkpoints}/model.safetensors",
         photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
-        references=lambda wildcards: reference_pictures(plan, wildcards.recipe),
-        job=ancient(input_function(job_if_there, plan=plan)),
+        references=lambda wildcards: reference_images(plan, wildcards.recipe),
+        job=ancient(input_function(existing_job, plan=plan)),
     output:
         f"{dreams}/{{label}}/{{file}}",
     log:
@@ -68,13 +68,13 @@ use rule dream as one_dream with:
         file=r"step-\d\d\d\d+(-rescaled)?\.png|trace\.csv|film\.gif",
     params:
         requested=None,
-        only=input_function(steps_of, plan=plan),
+        only=input_function(requested_steps, plan=plan),
         names=lambda wildcards, output: to_parameter(
             {wildcards.label: plan.names[wildcards.label]}
         ),
         folder=lambda wildcards, output: str(Path(output[0]).parents[1]),
     message:
-        "Dream of {wildcards.label} for {output}"
+        "Dream of {wildcards.label}: {output}"
 
 
 rule recipes:
@@ -89,6 +89,6 @@ rule recipes:
         code=stage_code("recipes"),
         recipes=lambda wildcards: plan.recipes,
     message:
-        "List the recipes"
+        "Write the table of recipes"
     script:
         "../scripts/recipes.py"

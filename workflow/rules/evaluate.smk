@@ -83,6 +83,6 @@ rule measurements:
         steps=plan.steps,
         parts=job_tables,
     message:
-        "Measure the dreams"
+        "Write the tables of results"
     script:
         "../scripts/measurements.py"

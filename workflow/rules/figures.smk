@@ -9,7 +9,7 @@ wildcard_constraints:
 
 rule montage:
     input:
-        dreams=input_function(lambda **named: plan.indexes(**shared(named))),
+        dreams=input_function(lambda **values: plan.indexes(**shared(values))),
         images=ancient(examples(rules.dataset.output.images)),
         table=examples(rules.dataset.output.table),
     output:
@@ -41,14 +41,14 @@ rule montage:
         names=lambda wildcards, output: names,
         results=lambda wildcards, output: results,
     message:
-        "Montage {output[0]}"
+        "Write the montage {output[0]}"
     script:
         "../scripts/montage.py"
 
 
 rule film:
     input:
-        dreams=input_function(lambda **named: plan.indexes(**shared(named))),
+        dreams=input_function(lambda **values: plan.indexes(**shared(values))),
     output:
         report(
             f"{results}/films/{{run}}/{{recipe}}/{{over}}_{{at}}_{{view}}.gif",
@@ -76,7 +76,7 @@ rule film:
         names=lambda wildcards, output: names,
         results=lambda wildcards, output: results,
     message:
-        "Film {output[0]}"
+        "Write the film {output[0]}"
     script:
         "../scripts/film.py"
 

@@ -72,7 +72,7 @@ rule comparison:
     params:
         code=stage_code("comparison"),
     message:
-        "Compare runs and recipes"
+        "Compare the runs and recipes"
     script:
         "../scripts/comparison.py"
 
@@ -93,7 +93,7 @@ if plan.comparisons:
                 caption="../report/finding.rst",
                 category="findings",
                 subcategory="experiment",
-                labels={"table": "the experiment's answer"},
+                labels={"table": "the experiment's result"},
             ),
             table=f"{results}/finding/finding.csv",
             pictures=[
@@ -120,6 +120,6 @@ if plan.comparisons:
                 )
             ),
         message:
-            "Answer the question: {output.page}"
+            "Evaluate the experiment: {output.page}"
         script:
             "../scripts/finding.py"

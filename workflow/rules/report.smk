@@ -9,7 +9,7 @@ wildcard_constraints:
     experiment="|".join(experiments()),
 
 
-# Each experiment is a study of its own, run by a Snakemake under this one, which knows what of it is there.
+# Each experiment is a separate study, run by a child Snakemake, which knows what exists already.
 rule experiment:
     input:
         lambda wildcards: str(experiment_file(wildcards.experiment)),
@@ -28,9 +28,9 @@ rule experiment:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         stages=[stage_code(stage) for stage in ENTRIES],
-        config=input_function(experiment_config, lender=plan.config),
+        config=input_function(experiment_config, base=plan.config),
     message:
-        "Run the experiment {wildcards.experiment}; {log.snakemake} tells how far it is"
+        "Run the experiment {wildcards.experiment}; its progress is in {log.snakemake}"
     script:
         "../scripts/experiment.py"
 

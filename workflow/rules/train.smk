@@ -1,6 +1,6 @@
 from dreambirds.plan.checkpoints import (
     submitted_weights,
-    fingerprint_tests,
+    fingerprint_test_images,
     histories,
     previous_checkpoint,
     training_settings,
@@ -67,7 +67,7 @@ rule curves:
         code=stage_code("curves"),
         epochs=lambda wildcards: plan.epochs(wildcards.run),
     message:
-        "Plot how {wildcards.run} trained"
+        "Plot the training curves of {wildcards.run}"
     script:
         "../scripts/curves.py"
 
@@ -89,8 +89,8 @@ rule submission:
     params:
         code=stage_code("submission"),
         dataset=plan.config["dataset"],
-        photographs=input_function(lambda **_: fingerprint_tests(plan)),
+        photographs=input_function(lambda **_: fingerprint_test_images(plan)),
     message:
-        "Classify the competition's pictures with {wildcards.run} at epoch {wildcards.epoch}"
+        "Classify the competition's test images with {wildcards.run} at epoch {wildcards.epoch}"
     script:
         "../scripts/submission.py"

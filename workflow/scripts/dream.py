@@ -14,7 +14,7 @@ with job(snakemake):
     source, params, index = snakemake.input, snakemake.params, snakemake.output.get("index")
     checkpoint, names = Path(source.weights), from_parameter(params.names)
     check_metadata(checkpoint, read_metadata(checkpoint), **params.checkpoint)
-    job = DreamJob(
+    dream_job = DreamJob(
         checkpoint=checkpoint,
         recipe=snakemake.wildcards.recipe,
         parameters=params.parameters,
@@ -27,6 +27,6 @@ with job(snakemake):
         code=params.code,
         only=params.get("only"),
     )
-    run_dream_job(job, choose_device(snakemake.resources.gpu, snakemake.threads), index and Path(index))
+    run_dream_job(dream_job, choose_device(snakemake.resources.gpu, snakemake.threads), index and Path(index))
     if index:
         record_request(Path(index), params.requested, list(names))

@@ -9,7 +9,7 @@ with job(snakemake):
         snakemake.params.config,
         snakemake.threads,
         config_file=Path(snakemake.output.config),
-        said=Path(snakemake.log.snakemake),
+        log_file=Path(snakemake.log.snakemake),
         page=Path(snakemake.output.page),
         table=Path(snakemake.output.table),
     )

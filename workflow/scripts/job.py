@@ -1,5 +1,7 @@
-"""The entry of every script. It puts the package that the script belongs to first on the path: in a rule's conda
-environment the package is not installed, and a copy of the workflow runs its own code."""
+"""Entry point of every script: put the script's own package first on the path, and import `job`.
+
+In the conda environment of a rule, the package is not installed, and a copy of the workflow must run its own code.
+"""
 
 import sys
 from pathlib import Path

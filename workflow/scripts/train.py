@@ -7,10 +7,10 @@ with job(snakemake):
     from dreambirds.device import choose_device
     from dreambirds.training.job import TrainJob, run_train_job
 
-    source, params, asked = snakemake.input, snakemake.params, snakemake.params.threads
-    # the granted cores are shared as the config asks: processes that load images, and threads that compute
-    processes = asked["loader_workers"] * snakemake.threads // (asked["loader_workers"] + asked["train"])
-    wanted = TrainJob(
+    source, params, threads = snakemake.input, snakemake.params, snakemake.params.threads
+    # divide the granted cores in the config's proportion between data loader processes and compute threads
+    processes = threads["loader_workers"] * snakemake.threads // (threads["loader_workers"] + threads["train"])
+    train_job = TrainJob(
         name=snakemake.wildcards.run,
         run=params.settings,
         dataset=Path(source.table).parent,
@@ -21,4 +21,4 @@ with job(snakemake):
         processes=processes,
         where=params.where,
     )
-    run_train_job(wanted, choose_device(snakemake.resources.gpu, max(1, snakemake.threads - processes)))
+    run_train_job(train_job, choose_device(snakemake.resources.gpu, max(1, snakemake.threads - processes)))

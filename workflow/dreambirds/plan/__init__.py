@@ -1,1 +1,1 @@
-"""The study as a table of dreams, and what each of its jobs needs."""
+"""Plan of a study: table of dreams, and the inputs and parameters of its jobs."""

@@ -1,4 +1,4 @@
-"""Find the checkpoint before another one, and what a checkpoint must be."""
+"""Training chains: previous checkpoints, settings, metadata and submissions."""
 
 from typing import Any
 
@@ -15,9 +15,10 @@ from dreambirds.plan.plan import Plan
 
 
 def previous_checkpoint(plan: Plan, run: str, epoch: float | str) -> dict[str, str]:
-    """Return the files that the training job of one checkpoint goes on from, by name; none for the first one.
+    """Return the files from which the training of a checkpoint continues, by name.
 
-    Raises UserError if the run does not keep that epoch.
+    These are the weights and the training state of the previous kept epoch. For the first one it is the file that
+    `weights` sets, if any. Raises UserError if the run does not keep that epoch.
     """
     epoch = parse_epoch(epoch)
     if epoch not in plan.epochs(run):
@@ -33,21 +34,21 @@ def previous_checkpoint(plan: Plan, run: str, epoch: float | str) -> dict[str, s
 
 
 def expected_metadata(plan: Plan, run: str, epoch: str) -> dict[str, Any]:
-    """Return what a checkpoint must say of itself to be that of a run and an epoch, which is as in paths."""
+    """Return the metadata of a run's checkpoint; `epoch` is formatted as in paths."""
     labels = [label.label for label in plan.labels]
     return {"model": plan.trained[run]["model"], "run": run, "epoch": parse_epoch(epoch), "labels": labels}
 
 
 def histories(plan: Plan, run: str) -> list[str]:
-    """Return the tables of a run's epochs, one a kept checkpoint."""
+    """Return the history files of a run, one per kept checkpoint."""
     return [f"{checkpoint_folder(plan.study, run, epoch)}/{HISTORY_FILE}" for epoch in plan.epochs(run)]
 
 
 def training_settings(plan: Plan, run: str) -> Section:
-    """Return what decides a run's weights: its section without the list of kept epochs, so that it may grow.
+    """Return the settings that determine a run's weights.
 
-    With a package's weights it has their digest too. Their file is not an input of the job, since its path and time
-    change with the environment that it is installed in.
+    This is the run's section without `epochs`, so epochs can be appended. With weights from a package, it includes
+    their digest: the file is not an input of the job, because its path and time depend on the Python environment.
     """
     settings = {key: value for key, value in plan.trained[run].items() if key != "epochs"}
     if settings["weights"] == "package":
@@ -56,21 +57,21 @@ def training_settings(plan: Plan, run: str) -> Section:
 
 
 def submissions(plan: Plan) -> list[str]:
-    """Return the submission of every run's last checkpoint."""
+    """Return the submission file of every run's last checkpoint."""
     return [
         f"{checkpoint_folder(plan.study, run, plan.epochs(run)[-1])}/{SUBMISSION_FILE}" for run in plan.config["runs"]
     ]
 
 
 def submitted_weights(plan: Plan, run: str, epoch: str) -> str:
-    """Return the weights that a submission is made with; `epoch` is as in paths.
+    """Return the weights of a submission; `epoch` is formatted as in paths.
 
-    Raises UserError if the study's source is no competition's.
+    Raises UserError if the study's data source is not a competition.
     """
     check_competition(plan.config["dataset"])
     return f"{checkpoint_folder(plan.study, run, epoch)}/{MODEL_FILE}"
 
 
-def fingerprint_tests(plan: Plan) -> str:
-    """Return a digest of the names, sizes and times of the pictures to be classified, and of the table that asks."""
+def fingerprint_test_images(plan: Plan) -> str:
+    """Return a digest of the names, sizes and times of test images and tables."""
     return digest_files(plan.config["dataset"]["path"], list_test_files(plan.config["dataset"]))

@@ -1,7 +1,7 @@
-"""The table of dreams: one row per kept image, (run, epoch, recipe, label, step), in the order of the config.
+"""Table of dreams: one row per kept image (run, epoch, recipe, label, step).
 
-The column `last` tells whether the step is its recipe's last. Rules make it for the whole study; a job makes its part
-of it from the values in its parameters.
+Rows are in the order of the config. The column `last` is true for the last step of a recipe. Rules build the table of
+the whole study. A job builds its part of the table from its parameters.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ def dream_table(
 ) -> pd.DataFrame:
     """Return the dreams of all labels.
 
-    `epochs` are those of each run and recipe that it dreams, by run and recipe, and `steps` those of each recipe, all
+    `epochs` lists, by run and recipe, the epochs that dream; `steps` lists the kept steps of each recipe. Both are
     ascending.
     """
     labels = list(labels)
@@ -29,31 +29,32 @@ def dream_table(
         (run, epoch, recipe, label, step, step == steps[recipe][-1])
         for run, recipes in epochs.items()
         for epoch in sorted(set().union(*recipes.values()))
-        for recipe, dreaming in recipes.items()
-        if epoch in dreaming
+        for recipe, dreaming_epochs in recipes.items()
+        if epoch in dreaming_epochs
         for label in labels
         for step in steps[recipe]
     ]
     table = pd.DataFrame(rows, columns=[*DREAM, "last"])
-    if table["epoch"].dtype.kind == "f":  # else epoch 1 would be 1.0 where others are fractions
+    if table["epoch"].dtype.kind == "f":  # keep integer epochs integers next to fractional ones
         table["epoch"] = pd.Series([row[1] for row in rows], dtype=object)
     return table
 
 
-def select_dreams(dreams: pd.DataFrame, study: str, wanted: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the dreams whose columns have the wanted values; other keys are ignored, digits become numbers.
+def select_dreams(dreams: pd.DataFrame, study: str, values: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the dreams whose columns have the requested values.
 
-    Raises UserError, which names the study, if there are none: then a file was requested that the study does not make.
+    Keys that are not columns are ignored, and digits are parsed as numbers. Raises UserError, naming the study, if no
+    dream matches: then the study does not create the requested file.
     """
     chosen = dreams
-    told: list[str] = []
+    conditions: list[str] = []
     for column in [*DREAM, "last"]:
-        if column in wanted:
-            value = NUMBERS[column](wanted[column]) if column in NUMBERS else wanted[column]
+        if column in values:
+            value = NUMBERS[column](values[column]) if column in NUMBERS else values[column]
             if value not in set(chosen[column]):
-                where = f" where {' and '.join(told)}" if value in set(dreams[column]) else ""
+                where = f" where {' and '.join(conditions)}" if value in set(dreams[column]) else ""
                 hint = did_you_mean(value, chosen[column].unique())
-                raise UserError(f"the study '{study}' has no dreams of {column} '{value}'{where}; {hint}")
+                raise UserError(f"the study '{study}' has no dreams with {column} '{value}'{where}; {hint}")
             chosen = chosen[chosen[column] == value]
-            told.append(f"{column} is '{value}'")
+            conditions.append(f"{column} is '{value}'")
     return chosen

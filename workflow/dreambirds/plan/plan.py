@@ -1,7 +1,7 @@
-"""The plan of a study: its checked config, its classes, its recipes, and the table of its dreams.
+"""Plan of a study: its checked config, classes, recipes and table of dreams.
 
-Targets, montage axes and file names all come from the table. Only rules, this package and `startup` see a plan; jobs
-get values.
+Targets, montage axes and file names all come from the table. Only rules, this package and `startup` use a plan; jobs
+receive plain values.
 """
 
 from dataclasses import dataclass
@@ -28,8 +28,11 @@ LOGS = "logs"
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked config with all defaults, its classes, those of them that are dreamt of, its recipes spread out, and
-    the epochs of each run that dream each recipe, by recipe and run."""
+    """A checked config with all defaults, and what follows from it.
+
+    `labels` are all classes, `dreamt` the classes to dream of, `recipes` the recipes with grids expanded, and
+    `dreamers` the epochs that dream, by recipe and run.
+    """
 
     config: Section
     labels: list[Label]
@@ -45,85 +48,97 @@ class Plan:
 
     @property
     def judges(self) -> dict[str, Section]:
-        """The judges by name, in order, as the config's section describes them."""
+        """The config sections of the judges, by name, in order."""
         judges: dict[str, Section] = self.config["judges"]
         return judges
 
     @cached_property
     def trained(self) -> dict[str, Section]:
-        """All that learns, by name: the runs, and the judges that are trained beside them and dream of nothing."""
+        """Sections of all networks to train, by name: runs, and judges with `train`."""
         return {**self.config["runs"], **trained(self.judges)}
 
     def path(self, run: str) -> str:
-        """Return where the config has the section of a run, or of a judge that learns."""
+        """Return the key path of a run, or of the training section of a judge."""
         return f"runs.{run}" if run in self.config["runs"] else f"judges.{run}.train"
 
     def epochs(self, run: str) -> list[int | float]:
-        """Return the epochs whose checkpoints a run keeps, ascending."""
+        """Return the epochs whose checkpoints a run keeps, in ascending order."""
         kept: list[int | float] = self.trained[run]["epochs"]
         return kept
 
     @property
     def steps(self) -> dict[str, list[int]]:
-        """The steps that each recipe keeps, ascending."""
+        """The steps that each recipe keeps, in ascending order."""
         return {recipe: parameters["steps"] for recipe, parameters in self.recipes.items()}
 
     @cached_property
     def dreaming_epochs(self) -> dict[str, dict[str, Epochs]]:
-        """The epochs whose checkpoints dream a recipe, by run and recipe, ascending, where there are any."""
+        """The epochs that dream, by run and recipe, in ascending order.
+
+        Runs without dreams are omitted.
+        """
         recipes = {
             run: {recipe: dreamers[run] for recipe, dreamers in self.dreamers.items() if run in dreamers}
             for run in self.config["runs"]
         }
-        return {run: mine for run, mine in recipes.items() if mine}
+        return {run: epochs for run, epochs in recipes.items() if epochs}
 
     @property
     def names(self) -> dict[str, str]:
-        """The labels that are dreamt of, with their names for people."""
+        """The class names of the labels to dream of."""
         return {label.label: label.name for label in self.dreamt}
 
     @cached_property
     def dreams(self) -> pd.DataFrame:
-        """The table of the study's dreams, which is not changed."""
+        """The table of the study's dreams; do not modify it."""
         return dream_table(self.dreaming_epochs, self.steps, self.names)
 
     @cached_property
     def comparisons(self) -> list[Comparison]:
-        """What the study's experiment sets against what; nothing where it is none."""
+        """The comparisons of the study's experiment; empty if it has none."""
         return list_comparisons(self.config, self.recipes, self.dreams)
 
     @cached_property
     def parts(self) -> dict[str, dict[str, str]]:
-        """The names of the labels of each dream job of a (run, epoch, recipe), by its part: ``-003``, or empty if one
-        job dreams of all.
+        """The class names of each dream job of a (run, epoch, recipe), by part and label.
 
-        A label's part goes by its place among all trained ones, so that a label that is gone moves no other.
+        A part is ``-003``, or empty if one job dreams of all labels. It depends on the label's position among all
+        trained labels, so removing a label moves no other.
         """
         size, names = self.config["dreams"]["labels_per_job"], self.names
         if size is None:
             return {"": names}
         parts: dict[str, dict[str, str]] = {}
-        for place, label in enumerate(self.labels):
+        for index, label in enumerate(self.labels):
             if label.label in names:
-                parts.setdefault(f"-{place // size:03d}", {})[label.label] = label.name
+                parts.setdefault(f"-{index // size:03d}", {})[label.label] = label.name
         return parts
 
     def shape(self, recipe: str) -> tuple[int, int]:
-        """Return (height, width) of a recipe's pictures, in pixels: the data set's, or in its proportions."""
+        """Return (height, width) of a recipe's images, in pixels.
+
+        It has the aspect ratio of the data set.
+        """
         return dream_shape(self.recipes[recipe], self.config["dataset"])
 
-    def select(self, **wanted: Any) -> pd.DataFrame:
-        """Return the dreams whose columns have the wanted values. Raises UserError if there are none."""
-        return select_dreams(self.dreams, self.study, wanted)
+    def select(self, **values: Any) -> pd.DataFrame:
+        """Return the dreams whose columns have the requested values.
+
+        Raises UserError if there are none.
+        """
+        return select_dreams(self.dreams, self.study, values)
 
     def check_dreamer(self, run: str, epoch: str, recipe: str) -> None:
-        """Raise UserError unless an epoch of a run, as in paths, dreams a recipe."""
+        """Raise UserError unless the epoch, formatted as in paths, dreams the recipe."""
         if parse_epoch(epoch) not in self.dreamers[recipe].get(run, ()):
             self.select(run=run, epoch=epoch, recipe=recipe)
 
-    def indexes(self, **wanted: Any) -> list[str]:
-        """Return the tables of the dream jobs that the selected dreams come from."""
-        chosen = self.select(**wanted)
+    def indexes(self, **values: Any) -> list[str]:
+        """Return the tables of the dream jobs with the selected dreams.
+
+        Raises UserError if there are none.
+        """
+        chosen = self.select(**values)
         labels = set(chosen["label"])
         tables = [index_name(part) for part, names in self.parts.items() if labels & set(names)]
         jobs = chosen[["run", "epoch", "recipe"]].drop_duplicates()
@@ -134,35 +149,36 @@ class Plan:
         return list(self.dreams[["run", "epoch"]].drop_duplicates().itertuples(index=False, name=None))
 
     def checkpoints(self) -> list[str]:
-        """Return the weights that dream, and the histories of their epochs."""
+        """Return the weights and histories of the checkpoints that dream."""
         folders = [checkpoint_folder(self.study, run, epoch) for run, epoch in self.dreaming_checkpoints()]
         return [f"{folder}/{file}" for folder in folders for file in (MODEL_FILE, HISTORY_FILE)]
 
 
 def make_plan(config: Section) -> Plan:
-    """Return the plan of a study. `config` is what the YAML file holds; it is not changed.
+    """Return the plan of a study.
 
-    Raises UserError with one sentence for anything in it that cannot be run.
+    `config` is the content of its YAML file, which is not changed. Raises UserError for anything in it that cannot
+    be run.
     """
     config = _copy(config)
     check(config, "config")
     if config["study"].casefold() == LOGS:
-        raise UserError(f"study: '{config['study']}' is the folder of all studies' logs; call it otherwise")
+        raise UserError(f"study: '{config['study']}' is reserved for the folder of logs; choose another name")
     config = locate(config)
     recipes, dreamers = check_all_but_labels(config)
     labels = list_labels(config["dataset"])
     check_judge_names(config["judges"], labels)
     dreamt = choose_labels(labels, config["dreams"]["labels"], "dreams.labels")
     plan = Plan(config, labels, dreamt, recipes, dreamers)
-    _ = plan.comparisons  # what an experiment can't find is said now
+    _ = plan.comparisons  # raises UserError for a wrong experiment
     return plan
 
 
 def check_all_but_labels(config: Section) -> tuple[dict[str, Section], dict[str, dict[str, Epochs]]]:
-    """Return the recipes of a config that fits its schema, spread out, and the epochs of each run that dream them; its
-    image size is filled in, in place.
+    """Return the expanded recipes of a config, and the epochs that dream.
 
-    Raises UserError for all that can be told to be wrong without the photographs.
+    The epochs are listed by recipe and run. The config must match its schema; its image size and judges are filled in,
+    in place. Raises UserError for every mistake that can be found without the photographs.
     """
     check_keys(config["dataset"])
     for name, run in config["runs"].items():
@@ -179,7 +195,10 @@ def check_all_but_labels(config: Section) -> tuple[dict[str, Section], dict[str,
 
 
 def _copy(value: Any) -> Any:
-    """Return plain nested dicts and lists: Snakemake hands out ordered ones, and a shared default must stay whole."""
+    """Return nested plain dicts and lists.
+
+    Snakemake passes ordered ones, and shared defaults must not be modified.
+    """
     if isinstance(value, dict):
         return {key: _copy(entry) for key, entry in value.items()}
     return [_copy(entry) for entry in value] if isinstance(value, (list, tuple)) else value

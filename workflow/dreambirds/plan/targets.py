@@ -1,4 +1,4 @@
-"""List the files that a study makes: by default, one by one, and in Snakemake's report."""
+"""Files that a study creates: default targets, single files, and the report."""
 
 import re
 from collections.abc import Iterable
@@ -13,13 +13,16 @@ from dreambirds.errors import UserError
 from dreambirds.plan.paths import epoch_name, index_name, job_folder, step_name
 from dreambirds.plan.plan import Plan
 
-MOST_REPORT_PICTURES = 300
+MAX_REPORT_IMAGES = 300
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a montage's rows and columns are, which other columns its dreams share in addition to the run, and whether a
-    last column shows real pictures."""
+    """Layout of a montage.
+
+    `rows`, `columns` and `shared` are columns of the table of dreams. The dreams of a montage share the values of
+    `shared` and the run. With `examples`, the last column shows photographs.
+    """
 
     rows: str
     columns: str
@@ -33,29 +36,34 @@ LAYOUTS = {
     "epoch-by-step": Layout("epoch", "step", ("recipe", "label")),
     "recipe-by-class": Layout("recipe", "label", ("epoch",)),
 }
-FILMS = {"epochs": ("epoch", "step"), "steps": ("step", "epoch")}  # over which column, and what is shared
+FILMS = {"epochs": ("epoch", "step"), "steps": ("step", "epoch")}  # column over time, shared column
 
 
 def dreams(plan: Plan) -> list[str]:
-    """Return the tables of all dream jobs, each of which stands for its pictures, traces and films."""
+    """Return the tables of all dream jobs, which represent all of their files."""
     return plan.indexes()
 
 
 def montages(plan: Plan) -> list[str]:
-    """Return the montages: class by epoch and class by step for each run and recipe that it dreams, recipe by class for
-    each run, each at the last epoch that has dreams."""
+    """Return the montages, each at the last epoch with dreams.
+
+    These are class by epoch and class by step for each run and recipe, and recipe by class for each run.
+    """
     view, root = plan.config["pictures"]["view"], f"results/{plan.study}/montages"
     files = []
     for (run, recipe), rows in plan.dreams.groupby(["run", "recipe"], sort=False):
         step, epoch = step_name(rows["step"].max()), epoch_name(rows["epoch"].max())
-        files += [f"{root}/{run}/{recipe}/class-by-epoch_{step}_{each}.png" for each in VIEWS]
+        files += [f"{root}/{run}/{recipe}/class-by-epoch_{step}_{name}.png" for name in VIEWS]
         files.append(f"{root}/{run}/{recipe}/class-by-step_{epoch}_{view}.png")
     last = plan.dreams.groupby("run", sort=False)["epoch"].max()
     return files + [f"{root}/{run}/recipe-by-class_{epoch_name(epoch)}_{view}.png" for run, epoch in last.items()]
 
 
 def films(plan: Plan) -> list[str]:
-    """Return the films of all classes, over epochs and over steps, where there is more than one moment to show."""
+    """Return the films of all classes, over epochs and over steps.
+
+    Films with a single frame are omitted.
+    """
     view, files = plan.config["pictures"]["view"], []
     for (run, recipe), rows in plan.dreams.groupby(["run", "recipe"], sort=False):
         folder = f"results/{plan.study}/films/{run}/{recipe}"
@@ -72,8 +80,7 @@ def curves(plan: Plan) -> list[str]:
 
 
 def results(plan: Plan, plots: Iterable[str]) -> list[str]:
-    """Return the tables of dreams, judgements, checkpoints and judges, the named plots, the comparison, the gallery and
-    the finding."""
+    """Return the tables, the given plots, the comparison, the gallery and the finding."""
     root = f"results/{plan.study}"
     tables = [f"{root}/{name}.csv" for name in ("dreams", "judgements", "runs", "judges")]
     return [
@@ -86,33 +93,35 @@ def results(plan: Plan, plots: Iterable[str]) -> list[str]:
 
 
 def overview(plan: Plan) -> list[str]:
-    """Return the overview of the prepared data: a contact sheet, a plot of sizes, and a table of classes."""
+    """Return the overview of the data: contact sheet, plot of sizes, table of classes."""
     return [f"results/{plan.study}/dataset/{name}" for name in ("classes.png", "sizes.png", "classes.csv")]
 
 
 def montage_dreams(layout: str, run: str, place: str, at: str, view: str) -> dict[str, Any]:
-    """Return what the dreams of a montage share, by column, from the parts of its name:
-    ``<place><layout>_<at>_<view>``.
+    """Return the values that the dreams of a montage share, by column, from its name.
 
-    `place` is the recipe's folder with its slash, or nothing; `at` is ``step-0200``, ``epoch-0004`` or a label. Raises
-    UserError if there is no such montage.
+    The name is ``<place><layout>_<at>_<view>``. `place` is the recipe with a slash, or empty; `at` is ``step-0200``,
+    ``epoch-0004`` or a label. Raises UserError if there is no such montage.
     """
     *recipe, column = LAYOUTS[layout].shared
     if bool(place) != bool(recipe):
-        told = "lies in the folder of its recipe" if recipe else "shows all recipes, and lies in the run's folder"
-        raise UserError(f"montages/{run}/{place}{layout}_{at}_{view}.png: a montage {layout} {told}")
+        right = "folder of its recipe" if recipe else "folder of the run, because it shows all recipes"
+        raise UserError(f"montages/{run}/{place}{layout}_{at}_{view}.png: a {layout} montage is in the {right}")
     shared = {"run": run, column: at if column == "label" else at.removeprefix(f"{column}-"), "view": view}
     return {**shared, "recipe": place.rstrip("/")} if recipe else {**shared, "last": True}
 
 
 def film_dreams(over: str, run: str, recipe: str, at: str, view: str) -> dict[str, Any]:
-    """Return what the dreams of a film share, by column, from the parts of its name: ``<over>_<at>_<view>``."""
+    """Return the values that the dreams of a film share, by column, from its name.
+
+    The name is ``<over>_<at>_<view>``.
+    """
     column = FILMS[over][1]
     return {"run": run, "recipe": recipe, column: at.removeprefix(f"{column}-"), "view": view}
 
 
 def shared_epochs(plan: Plan, shared: dict[str, Any]) -> dict[str, dict[str, Epochs]]:
-    """Return the epochs that some dreams come from, by run and recipe: the one that they share, else all."""
+    """Return the epochs of dreams, by run and recipe: the shared epoch, or all."""
     at = parse_epoch(shared["epoch"]) if "epoch" in shared else None
     recipes = {
         recipe: [epoch for epoch in epochs if at in (None, epoch)]
@@ -123,42 +132,42 @@ def shared_epochs(plan: Plan, shared: dict[str, Any]) -> dict[str, dict[str, Epo
 
 
 def shared_steps(plan: Plan, shared: dict[str, Any]) -> dict[str, list[int]]:
-    """Return the steps of each recipe that some dreams come from."""
+    """Return the kept steps of each recipe of dreams with shared values."""
     return {recipe: plan.steps[recipe] for recipe in shared_epochs(plan, shared)[shared["run"]]}
 
 
-def job_if_there(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> list[str]:
-    """Return the table of the job that the dream belongs to, if it has run: then its pictures must be those of now.
+def existing_job(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> list[str]:
+    """Return the table of a dream's job if it exists.
 
-    Raises UserError if the study makes no such file.
+    As an input, it brings the job's images up to date first. Raises UserError if the study does not create such a file.
     """
-    steps_of(plan, run, epoch, recipe, label, file)
+    requested_steps(plan, run, epoch, recipe, label, file)
     folder = job_folder(plan.study, run, epoch, recipe)
     tables = [f"{folder}/{index_name(part)}" for part, names in plan.parts.items() if label in names]
     return [table for table in tables if Path(table).exists()]
 
 
-def steps_of(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> tuple[int, ...] | None:
-    """Return the step that a picture of this name shows, None for a trace or film, which need them all.
+def requested_steps(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> tuple[int, ...] | None:
+    """Return the step of an image; None for a trace or film, which needs all steps.
 
-    Raises UserError if the study makes no such file.
+    Raises UserError if the study does not create such a file.
     """
     step = {"step": file.split("-")[1].removesuffix(".png")} if file.startswith("step-") else {}
     rows = plan.select(run=run, epoch=epoch, recipe=recipe, label=label, **step)
     if file == "film.gif" and plan.recipes[recipe]["film_every"] is None:
-        raise UserError(f"dreams.recipes.{recipe}: there are films only where film_every is set")
+        raise UserError(f"dreams.recipes.{recipe}: this recipe has no films; set film_every")
     return tuple(int(number) for number in rows["step"]) if step else None
 
 
 def patterns(plan: Plan) -> list[str]:
-    """Return patterns, as Snakemake has them, of the gallery's pictures that the report shows.
+    """Return Snakemake patterns of the gallery's images that the report shows.
 
-    They are the dreams at each recipe's last step, in the view of the films. Where there are more than
-    `MOST_REPORT_PICTURES`, only the first classes are shown, as many as fit but one at least.
+    They are the dreams at each recipe's last step, in the view of the films. If there are more than
+    `MAX_REPORT_IMAGES`, the report shows only the first classes: as many as fit, and at least one.
     """
     ending = VIEWS[plan.config["pictures"]["view"]]
     jobs = plan.dreams[["run", "epoch", "recipe"]].drop_duplicates()
-    labels = "|".join(list(plan.names)[: max(1, MOST_REPORT_PICTURES // len(jobs))])
+    labels = "|".join(list(plan.names)[: max(1, MAX_REPORT_IMAGES // len(jobs))])
     return [
         f"dreams/{{run,[^/]+}}/epoch-{{epoch,[^/]+}}/{{recipe,{re.escape(recipe)}}}/{{label,{labels}}}/"
         f"{{file,{step_name(parameters['steps'][-1])}{ending}[.]png}}"

@@ -1,1 +1,1 @@
-"""What every job shares: its entry, its GPUs, its locks, and the version of its code."""
+"""Entry point, GPUs, locks and code version of every job."""

@@ -1,8 +1,9 @@
-"""What invalidates a result: code counts as input, sentences do not.
+"""Digest of the code of each stage; a change of code invalidates results.
 
-Each rule has `stage_code` among its parameters, and each key of the dream store and of prepared images contains it. So
-an edit re-runs its own stage and no stage before it. A stage's modules are found by following imports from its scripts.
-The part of a module that counts is its syntax tree (see `essence`). Modules that affect no result are in `EXEMPT`.
+Comments, docstrings and messages do not count. Each rule has `stage_code` among its parameters, and the keys of the
+dream store and of prepared images contain it. So an edit reruns its own stage and no earlier stage. The modules of a
+stage are found by following imports from its scripts. Of each module, the syntax tree counts (see `essence`). Modules
+that affect no result are in `EXEMPT`.
 """
 
 import ast
@@ -18,7 +19,7 @@ from dreambirds.errors import UserError
 PACKAGE = Path(__file__).parents[1]
 SCRIPTS = PACKAGE.parent / "scripts"
 TEMPLATES = sorted((PACKAGE / "gallery" / "templates").iterdir())
-SOURCES = sorted((PACKAGE / "data" / "sources").glob("*.py"))  # imported as they are found, so no import names them
+SOURCES = sorted((PACKAGE / "data" / "sources").glob("*.py"))  # discovered at run time, not imported by name
 STYLE = PACKAGE / "figures" / "style.mplstyle"
 ENTRIES = {
     "dataset": [SCRIPTS / "dataset.py", *SOURCES],
@@ -48,55 +49,61 @@ LIBRARIES = {
     "judging": ["pillow", "timm", "torch", "torchvision"],
 }
 EXEMPT = {
-    "they word errors and write logs": ["errors", "log"],
-    "they lock, link, move, digest and store files, whose contents others decide": ["io", "dream_job.store"],
-    "they run a job: its GPUs, its end with Snakemake's, its check of the code, its times": [
+    "they format errors and write logs": ["errors", "log"],
+    "they lock, link, move, digest and store files, whose contents other modules determine": ["io", "dream_job.store"],
+    "they run a job: they reserve GPUs, exit with Snakemake, check the code, and record times": [
         *("runtime.code_version", "runtime.job", "runtime.gpu_lock", "runtime.snakemake_lock", "runtime.timings"),
     ],
-    "they check a config and plan its jobs, and each rule's parameters contain what they decide": [
+    "they check a config and plan its jobs, and the parameters of each rule contain the outcome": [
         *("config.judges", "config.load", "config.runs", "models.packages"),
         *("plan.checkpoints", "plan.inputs", "plan.paths", "plan.plan", "plan.targets"),
     ],
-    "it estimates memory, which says how many images share a batch; each image is the same alone, to rounding": [
-        "plan.memory"
-    ],
+    "it estimates memory, which sets the batch size; that changes an image only by rounding": ["plan.memory"],
 }
-SAYS_NOTHING = {"annotation", "returns", "ctx", "kind", "type_comment", "type_params"}
-PLACES = {ast.ClassDef: "class", ast.FunctionDef: "function", ast.AsyncFunctionDef: "function", ast.Lambda: "function"}
-DATA_ERRORS = {"UnreadableError"}  # their sentences are the column `error` of images.csv
+IGNORED_FIELDS = {"annotation", "returns", "ctx", "kind", "type_comment", "type_params"}
+SCOPES = {ast.ClassDef: "class", ast.FunctionDef: "function", ast.AsyncFunctionDef: "function", ast.Lambda: "function"}
+DATA_ERRORS = {"UnreadableError"}  # their messages are the column `error` of images.csv
 NOTHING = hashlib.sha256().hexdigest()
 LOG_CALLS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 
 
 def libraries(stage: str) -> dict[str, str]:
-    """Return the versions of the libraries that decide a stage's results, by name."""
+    """Return the versions of the libraries that affect a stage's results, by name."""
     return {name: version(name) for name in LIBRARIES[stage]}
 
 
 @cache
 def stage_code(stage: str) -> str:
-    """Return a stage's name with a digest of its modules' contents, wherever their files are."""
+    """Return a stage's name with a digest of its modules, independent of their paths."""
     return f"{stage} code {code_digest(stage_modules(stage))[:16]}"
 
 
 def check_code(code: str | None) -> None:
-    """Raise UserError unless a stage's code is what it was when Snakemake began; None is not checked."""
+    """Raise UserError if a stage's code changed since Snakemake started.
+
+    None is not checked.
+    """
     if code is not None and stage_code(code.partition(" code ")[0]) != code:
-        raise UserError("the code was edited while Snakemake ran; type the same command again")
+        raise UserError("the code was edited while Snakemake was running; run the same command again")
 
 
 def code_digest(paths: Iterable[Path]) -> str:
-    """Return the sha256 of the essence of Python modules and of the bytes of other files, in any order."""
+    """Return a sha256 of the `essence` of modules and the bytes of other files.
+
+    The order of the paths does not matter.
+    """
     counted = {path: _read(path) for path in paths}
-    lines = {read.digest for read in counted.values()} - {NOTHING}  # of a module of a docstring only
-    for read in counted.values():  # a name that comes from another module counts, and where that lies does not
+    lines = {read.digest for read in counted.values()} - {NOTHING}  # modules with nothing but a docstring
+    for read in counted.values():  # the content behind an imported name counts, the path of its module does not
         lines |= {f"{read.digest} {name} {counted[file].digest}" for name, file in read.names if file in counted}
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
 def stage_modules(stage: str) -> list[Path]:
-    """Return the scripts and templates of a stage and the modules that they import, directly or not, but for those that
-    are exempt and what only those import."""
+    """Return the scripts and templates of a stage, and the modules that they import.
+
+    Indirect imports count too. Exempt modules, and modules that only those import, are excluded.
+    """
     exempt = {module_path(name) for names in EXEMPT.values() for name in names}
     found: set[Path] = set()
     waiting = list(ENTRIES[stage])
@@ -115,7 +122,7 @@ def module_path(name: str) -> Path:
 
 @dataclass(frozen=True)
 class _File:
-    """A file's digest, the files of the package's modules that it imports, and the names that it uses of these."""
+    """A file's digest, its imports from the package, and the names that it uses."""
 
     digest: str
     imported: list[Path]
@@ -144,7 +151,7 @@ def _read(path: Path) -> _File:
 
 
 def _files(base: Path) -> list[Path]:
-    # the package's own `__init__` contains its version and its public names, which decide nothing
+    # the package's `__init__` contains only its version and public names, which affect no result
     files = (base.with_suffix(".py"), base / "__init__.py") if base != PACKAGE else ()
     return [file for file in files if file.is_file()]
 
@@ -154,45 +161,48 @@ def _is_own(module: str | None) -> bool:
 
 
 def essence(source: str) -> str:
-    """Return the part of a module that can affect a result: its syntax tree as text, the same in every Python version.
+    """Return the part of a module that can affect a result.
 
-    Left out are comments, docstrings, annotations, imports of the package's own modules, and the arguments of `raise`
-    (but for errors that a table lists), of `warnings.warn` and of log calls. Then what nothing else in the module uses
-    and no other module can is left out too, since it only served a sentence: imports, private functions of the module,
-    and texts that a function gives a name.
+    This is its syntax tree as text, the same in every Python version, without comments, docstrings, annotations,
+    imports of the package's modules, and the arguments of `raise` (except for errors that a table lists), of
+    `warnings.warn` and of log calls. Then names that are no longer used in the module, and cannot be used in others,
+    are removed as well: imports, private functions, and strings that a function assigns to a variable.
     """
     return _essence(ast.parse(source))[0]
 
 
 def _essence(tree: ast.Module) -> tuple[str, set[str]]:
     """Return the text of a module, and the names that it uses."""
-    whole = _Part()
-    whole.add(tree.body)
-    used = whole.used
-    while more := [part for part in whole.optional if part.names & used and not part.used <= used]:
+    module = _Part()
+    module.add(tree.body)
+    used = module.used
+    while more := [part for part in module.optional if part.names & used and not part.used <= used]:
         used = used.union(*(part.used for part in more))
-    return "\n".join([*sorted(text for name, text in whole.imports if name in used), whole.text(used)]), used
+    return "\n".join([*sorted(text for name, text in module.imports if name in used), module.text(used)]), used
 
 
 class _Part:
-    """A part of a syntax tree as text, and the names that it reads; with `names`, it counts if something uses one."""
+    """A part of a syntax tree as text, and the names that it uses.
 
-    def __init__(self, names: Iterable[str] = (), whole: "_Part | None" = None) -> None:
+    A part with `names` counts only if one of them is used elsewhere.
+    """
+
+    def __init__(self, names: Iterable[str] = (), root: "_Part | None" = None) -> None:
         self.names, self.used, self.pieces = set(names), set[str](), list[str | _Part]()
-        self.imports: set[tuple[str, str]] = whole.imports if whole else set()
-        self.optional: list[_Part] = whole.optional if whole else []
+        self.imports: set[tuple[str, str]] = root.imports if root else set()
+        self.optional: list[_Part] = root.optional if root else []
 
     def text(self, used: set[str]) -> str:
         """Return the text without the parts whose names are not used."""
         parts = (piece for piece in self.pieces if isinstance(piece, str) or piece.names & used)
         return "".join(part if isinstance(part, str) else part.text(used) for part in parts)
 
-    def add(self, node: object, place: str = "module") -> None:
-        """Add a part of the tree, which stands in a module, a class or a function."""
+    def add(self, node: object, scope: str = "module") -> None:
+        """Add a node of the tree; `scope` is module, class or function."""
         if isinstance(node, list):
             for each in node:
                 before = len(self.pieces)
-                self.add(each, place)
+                self.add(each, scope)
                 if len(self.pieces) > before:
                     last = self.pieces[-1]
                     (last if isinstance(last, _Part) else self).pieces.append(",")
@@ -200,21 +210,21 @@ class _Part:
             self.pieces.append(repr(node))
         elif isinstance(node, ast.Import | ast.ImportFrom):
             self._add_imports(node)
-        elif isinstance(node, ast.AnnAssign) and place != "class":
+        elif isinstance(node, ast.AnnAssign) and scope != "class":
             if node.value:
-                self.add(ast.Assign([node.target], node.value), place)
+                self.add(ast.Assign([node.target], node.value), scope)
         elif not (isinstance(node, ast.Expr) and _is_text(node.value)):
-            names = _own_names(node, place)
+            names = _own_names(node, scope)
             if names:
                 part = _Part(names, self)
-                part._add_fields(node, place)
+                part._add_fields(node, scope)
                 self.optional.append(part)
                 self.pieces.append(part)
             else:
-                self._add_fields(node, place)
+                self._add_fields(node, scope)
 
-    def _add_fields(self, node: ast.AST, place: str) -> None:
-        within = PLACES.get(type(node), place)
+    def _add_fields(self, node: ast.AST, scope: str) -> None:
+        inner = SCOPES.get(type(node), scope)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             self.used.add(node.id)
         elif isinstance(node, ast.Attribute):
@@ -222,12 +232,12 @@ class _Part:
         self.pieces.append(f"{type(node).__name__}(")
         for name in node._fields:
             value = getattr(node, name, None)
-            if name not in SAYS_NOTHING and value is not None and value != []:
+            if name not in IGNORED_FIELDS and value is not None and value != []:
                 self.pieces.append(f"{name}=")
                 if isinstance(node, ast.Raise) and isinstance(value, ast.Call) and not _is_data(value.func):
                     value = value.func
                 if not (name in ("args", "keywords") and _is_log_call(node)):
-                    self.add(value, within)
+                    self.add(value, inner)
         self.pieces.append(")")
 
     def _add_imports(self, node: ast.Import | ast.ImportFrom) -> None:
@@ -236,15 +246,15 @@ class _Part:
             name = alias.asname or alias.name.partition(".")[0]
             if not _is_own(module):
                 self.imports.add((name, f"from {module} import {alias.name} as {name}"))
-            elif alias.asname:  # else the code itself contains the name
+            elif alias.asname:  # otherwise the code itself contains the name
                 self.imports.add((name, f"import {alias.name} as {name}"))
 
 
-def _own_names(node: ast.AST, place: str) -> list[str]:
-    """Return the names of a module's private function, or of a text within a function; nothing for all else."""
-    if place == "module" and isinstance(node, ast.FunctionDef) and not node.decorator_list:
+def _own_names(node: ast.AST, scope: str) -> list[str]:
+    """Return the names of a module's private function, or of a function's string."""
+    if scope == "module" and isinstance(node, ast.FunctionDef) and not node.decorator_list:
         return [node.name] if node.name.startswith("_") and not node.name.startswith("__") else []
-    if place == "function" and isinstance(node, ast.Assign) and _is_text(node.value):
+    if scope == "function" and isinstance(node, ast.Assign) and _is_text(node.value):
         names = [target.id for target in node.targets if isinstance(target, ast.Name)]
         return names if len(names) == len(node.targets) else []
     return []

@@ -1,4 +1,4 @@
-"""GPUs are leased among the jobs of one machine, so that jobs that run side by side compute on different ones."""
+"""Reserve GPUs of a machine, so jobs that run at the same time use different ones."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from dreambirds.errors import UserError
 log = logging.getLogger(__name__)
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set by SLURM, PBS, LSF, SGE
-POLL = 0.5  # seconds between two looks whether a GPU is free
+POLL = 0.5  # seconds between checks for a free GPU
 PATIENCE = 60  # seconds for the driver to count its devices
 PROBE = """
 import ctypes
@@ -31,37 +31,38 @@ print(count.value)
 
 
 def count_gpus() -> int:
-    """Return how many GPUs CUDA sees, 0 where it is not installed; in the words of its own driver, without a context.
+    """Return how many GPUs the CUDA driver counts; 0 if it is not installed.
 
-    A process of its own asks, since CUDA reads CUDA_VISIBLE_DEVICES only once in each.
+    No context is created. The count runs in a separate process, because CUDA reads CUDA_VISIBLE_DEVICES only once per
+    process.
     """
     try:
-        told = subprocess.run([sys.executable, "-IS", "-c", PROBE], capture_output=True, timeout=PATIENCE, check=True)
-        return int(told.stdout)
+        result = subprocess.run([sys.executable, "-IS", "-c", PROBE], capture_output=True, timeout=PATIENCE, check=True)
+        return int(result.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return 0
 
 
 @contextmanager
 def reserve_gpus(gpus: int, count: Callable[[], int] = count_gpus, poll: float = POLL) -> Iterator[list[str]]:
-    """Give a job GPUs of its own for the time of the block, and wait for them first; yield their names.
+    """Wait for free GPUs, reserve them during the block, and yield their names.
 
-    To be entered before CUDA starts, since CUDA_VISIBLE_DEVICES then names these GPUs only. Nothing is done, and no
-    name given, if no GPU is asked for or there is none, or if CUDA_VISIBLE_DEVICES was set by a scheduler such as SLURM
-    and lists no more than are asked for. A lease ends with its process, however that ends, and is not its children's.
-    Raises UserError if the leases can't be kept.
+    Enter this before CUDA starts: it sets CUDA_VISIBLE_DEVICES to the reserved GPUs. It does nothing and yields an
+    empty list if the job requests no GPU, if there is none, or if a scheduler such as SLURM set CUDA_VISIBLE_DEVICES to
+    no more GPUs than requested. A reservation ends with its process, however that ends; child processes do not
+    inherit it. Raises UserError if the locks cannot be created.
     """
     devices = _choice(gpus, count)
     if not devices:
         yield []
         return
     with ExitStack() as held:
-        mine = _wait(held, devices, min(gpus, len(devices)), poll)
-        log.info("computing on GPU %s", ", ".join(mine))
+        reserved = _wait(held, devices, min(gpus, len(devices)), poll)
+        log.info("computing on GPU %s", ", ".join(reserved))
         before = os.environ.get(VISIBLE)
-        os.environ[VISIBLE] = ",".join(mine)
+        os.environ[VISIBLE] = ",".join(reserved)
         try:
-            yield mine
+            yield reserved
         finally:
             if before is None:
                 os.environ.pop(VISIBLE, None)
@@ -72,46 +73,46 @@ def reserve_gpus(gpus: int, count: Callable[[], int] = count_gpus, poll: float =
 def _choice(gpus: int, count: Callable[[], int]) -> list[str]:
     if gpus <= 0:
         return []
-    told = os.environ.get(VISIBLE)
-    if told is None:
+    visible = os.environ.get(VISIBLE)
+    if visible is None:
         return [str(index) for index in range(count())]
-    listed = _listed(told)
-    # Two jobs of a scheduler may each call their GPU 0, so there is no lease on a GPU that was given to the job alone.
+    listed = _listed(visible)
+    # Two jobs of a scheduler may each call their GPU 0, so a GPU that was granted to this job alone is not locked.
     return [] if len(listed) <= gpus and any(map(os.environ.get, SCHEDULERS)) else listed
 
 
-def _listed(told: str) -> list[str]:
-    """Return the devices that CUDA_VISIBLE_DEVICES lists; as CUDA does, only those before the first that is none."""
+def _listed(visible: str) -> list[str]:
+    """Return the devices of CUDA_VISIBLE_DEVICES before the first invalid one."""
     devices = []
-    for word in map(str.strip, told.split(",")):
-        if not re.fullmatch(r"\d+|(GPU|MIG)-.+", word):
+    for device in map(str.strip, visible.split(",")):
+        if not re.fullmatch(r"\d+|(GPU|MIG)-.+", device):
             break
-        devices.append(word)
+        devices.append(device)
     return list(dict.fromkeys(devices))
 
 
-def _wait(held: ExitStack, devices: list[str], wanted: int, poll: float) -> list[str]:
-    told = False
-    while not (mine := _take(held, devices, wanted)):
-        if not told:
+def _wait(held: ExitStack, devices: list[str], count: int, poll: float) -> list[str]:
+    logged = False
+    while not (reserved := _take(held, devices, count)):
+        if not logged:
             log.info(
-                "waiting until %d of the %d GPU(s) can be had; `--resources gpu=%d` keeps Snakemake from starting more "
+                "waiting for %d of %d GPU(s) to become free; with `--resources gpu=%d`, Snakemake does not start more "
                 "jobs than there are GPUs",
-                wanted,
+                count,
                 len(devices),
                 len(devices),
             )
-            told = True
-        time.sleep(poll * SystemRandom().uniform(0.5, 1))  # not in step with others that want several
-    return mine
+            logged = True
+        time.sleep(poll * SystemRandom().uniform(0.5, 1))  # out of step with other jobs that wait for several
+    return reserved
 
 
-def _take(held: ExitStack, devices: list[str], wanted: int) -> list[str]:
-    """Lock so many of the devices, or none of them if there are fewer free ones; return which."""
-    folder, mine = _folder(), []
+def _take(held: ExitStack, devices: list[str], count: int) -> list[str]:
+    """Lock `count` of the devices, or none if fewer are free; return the locked ones."""
+    folder, reserved = _folder(), []
     with ExitStack() as taken:
         for device in devices:
-            # A lock that is a mere file would outlive a killed job, so there is no falling back to one.
+            # A lock that is only a file would outlive a killed job, so do not fall back to it.
             lock = FileLock(folder / _name(device), mode=0o600, thread_local=False, fallback_to_soft=False)
             try:
                 lock.acquire(blocking=False)
@@ -120,10 +121,10 @@ def _take(held: ExitStack, devices: list[str], wanted: int) -> list[str]:
             except OSError as error:
                 raise UserError(_refusal(folder, error.strerror or str(error))) from error
             taken.callback(lock.release)
-            mine.append(device)
-            if len(mine) == wanted:
+            reserved.append(device)
+            if len(reserved) == count:
                 held.push(taken.pop_all())
-                return mine
+                return reserved
     return []
 
 
@@ -136,10 +137,10 @@ def _folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"dreambirds-gpus-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        about = folder.lstat()
-        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
-            raise UserError(_refusal(folder, "it is someone else's"))
-        if stat.S_IMODE(about.st_mode) != 0o700:
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            raise UserError(_refusal(folder, "it belongs to another user"))
+        if stat.S_IMODE(status.st_mode) != 0o700:
             folder.chmod(0o700)
     except OSError as error:
         raise UserError(_refusal(folder, error.strerror or str(error))) from error
@@ -148,6 +149,6 @@ def _folder() -> Path:
 
 def _refusal(folder: Path, why: str) -> str:
     return (
-        f"the locks that share out the GPUs can't be kept in '{folder}' ({why}); remove it, or let the environment "
-        "variable TMPDIR name another folder"
+        f"cannot create the locks of the GPUs in '{folder}' ({why}); remove it, or set the environment variable TMPDIR "
+        "to another folder"
     )

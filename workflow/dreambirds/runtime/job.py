@@ -1,5 +1,4 @@
-"""What scripts share: a log on the terminal and in the rule's file, one-sentence errors, GPUs of their own, and an end
-with Snakemake's."""
+"""Context of every script: logs, one-line errors, GPUs, exit with Snakemake."""
 
 import logging
 import sys
@@ -16,10 +15,11 @@ from dreambirds.runtime.timings import record_job
 
 @contextmanager
 def job(snakemake):
-    """Log to the terminal and to the rule's log; end on a UserError, or a mishap of the machine, with a
-    sentence, on others with a traceback.
+    """Run a script: log, reserve GPUs, and exit with status 1 on an error.
 
-    The job has the GPUs that its rule asks for to itself, so torch is to be imported inside only.
+    The log goes to the terminal and to the rule's log file. A UserError or a machine failure is logged as one line, any
+    other error with its traceback. The GPUs that the rule requests are reserved first, so import torch only inside the
+    block.
     """
     exit_with_parent()
     log = logging.getLogger("dreambirds")
@@ -33,8 +33,8 @@ def job(snakemake):
         log.error("Error: %s", error)
         sys.exit(1)
     except Exception as error:
-        if sentence := explain_failure(error):
-            log.error("Error: %s", one_line(sentence))
+        if explanation := explain_failure(error):
+            log.error("Error: %s", one_line(explanation))
         else:
             log.exception("unexpected error in %s", snakemake.rule)
         sys.exit(1)

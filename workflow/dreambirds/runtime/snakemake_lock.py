@@ -1,4 +1,4 @@
-"""Killing Snakemake leaves nothing to clean up by hand: its stale locks go with the next run, its jobs end with it."""
+"""Clean up after a killed Snakemake: remove its stale locks, and end its jobs."""
 
 import atexit
 import logging
@@ -16,40 +16,40 @@ import psutil
 from filelock import FileLock, Timeout
 
 log = logging.getLogger(__name__)
-BEAT = 60  # seconds between two signs of life
-SILENT = 600  # seconds without one after which another machine's Snakemake is taken for dead
-PATIENCE = 10  # seconds to wait for others that look at the locks
-POLL = 1.0  # seconds between two looks whether Snakemake lives
+BEAT = 60  # seconds between heartbeats
+SILENT = 600  # seconds without a heartbeat after which Snakemake on another machine counts as dead
+PATIENCE = 10  # seconds to wait for other processes that check the locks
+POLL = 1.0  # seconds between checks whether Snakemake is alive
 SNAKEMAKE = re.compile(
     r"([^\0]*/)?(python|pypy)[\d.]*\0(-[XW]\0[^\0]*\0|-[^mc\0][^\0]*\0)*(-m\0snakemake|([^\0]*/)?\.?snakemake[\w-]*)\0",
     re.IGNORECASE,
 )
-held: list[FileLock] = []  # until the process ends
+held: list[FileLock] = []  # for the lifetime of the process
 
 
 def acquire_workdir_lock(folder: Path) -> None:
-    """Mark `folder`, Snakemake's own ``.snakemake``, as in use by this process, and remove what killed ones left there.
+    """Mark `folder` (``.snakemake``) as in use, and remove stale locks.
 
-    Snakemake's locks are removed, with a line on standard error, if a process that had marked the folder was killed and
-    no other that has marked it lives; those that live are Snakemake's matter. Nothing is done, and nothing made, where
-    there is no such folder yet, where it can't be written to, or where the file system has no locks (flock).
+    Snakemake's locks are removed, with a line on standard error, if a process that marked the folder was killed and no
+    other process that marked it is alive. Locks of live processes are left to Snakemake. Nothing is done or created if
+    the folder does not exist yet or is not writable, or if the file system does not support locks (flock).
     """
     if held:
         return
-    place = folder / "dreambirds"
+    marks = folder / "dreambirds"
     try:
-        place.mkdir(exist_ok=True)  # but not the folder itself: where it is not, nothing is stale
-        # one at a time, so that nobody takes the locks of one who came later for stale
-        with FileLock(place / "turn.lock", timeout=PATIENCE, fallback_to_soft=False):
-            others = sorted(place.glob("main-*.lock"))
-            _mark(place / f"main-{uuid4().hex}.lock")
+        marks.mkdir(exist_ok=True)  # but not the folder itself: without it, nothing is stale
+        # one process at a time, so none mistakes the locks of a later one for stale
+        with FileLock(marks / "turn.lock", timeout=PATIENCE, fallback_to_soft=False):
+            others = sorted(marks.glob("main-*.lock"))
+            _mark(marks / f"main-{uuid4().hex}.lock")
             dead = [other for other in others if _is_dead(other)]
             if dead and len(dead) == len(others):
                 _clear(folder / "locks")
                 for other in dead:
                     other.unlink(missing_ok=True)
     except (OSError, Timeout) as error:
-        log.debug("no lock in '%s': %s", place, error)
+        log.debug("no lock in '%s': %s", marks, error)
 
 
 def _mark(path: Path) -> None:
@@ -81,7 +81,7 @@ def _beat(path: Path) -> None:
 
 
 def _machine() -> str:
-    """Return the machine's names: its host's, and its kernel's since it started, which containers share."""
+    """Return the host name, and the boot id of the kernel, which containers share."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:
@@ -90,17 +90,17 @@ def _machine() -> str:
 
 
 def _is_dead(mark: Path) -> bool:
-    """Tell whether the process that marked the folder is gone; what can't be known means no."""
+    """Return whether the process that marked the folder has ended; False if unknown."""
     try:
         with FileLock(mark, blocking=False, fallback_to_soft=False):
             names, silence = mark.read_text().split(), time.time() - mark.stat().st_mtime
     except (OSError, Timeout):
         return False
-    # Some file systems know locks of their own machine only.
+    # Some file systems know only the locks of the same machine.
     if not names or set(names) & set(_machine().split()) or silence > SILENT:
         return True
     print(
-        f"A Snakemake on the machine '{names[0]}' may be at work in this folder; {silence:.0f} s ago it was. "
+        f"Snakemake on the machine '{names[0]}' may be running in this folder: it was active {silence:.0f} s ago. "
         f"If it was killed, its locks can be removed {SILENT} s after that.",
         file=sys.stderr,
     )
@@ -112,17 +112,18 @@ def _clear(locks: Path) -> None:
     for path in stale:
         path.unlink(missing_ok=True)
     if stale:
-        print("A Snakemake was killed in this folder; the locks that it left are removed.", file=sys.stderr)
+        print("Snakemake was killed in this folder; its locks have been removed.", file=sys.stderr)
 
 
 def exit_with_parent(poll: float = POLL) -> None:
-    """Let this process, and its children, end at once when a Snakemake that it runs under is gone.
+    """End this process and its children when a parent Snakemake process ends.
 
-    That is each process above it whose command is Snakemake's: under SLURM the job's own, not the one that submitted
-    it. Nothing is done if there is none. What is written at that time must be written so that a half is never seen.
+    A parent is any ancestor process that runs Snakemake's command: under SLURM the one in the job, not the one that
+    submitted it. Nothing is done if there is none. Files must be written atomically, because the process can end at
+    any time.
     """
-    if above := snakemake_processes():
-        threading.Thread(target=_watch, args=(above, poll), daemon=True).start()
+    if parents := snakemake_processes():
+        threading.Thread(target=_watch, args=(parents, poll), daemon=True).start()
 
 
 def snakemake_processes() -> list[psutil.Process]:
@@ -140,13 +141,13 @@ def _is_snakemake(process: psutil.Process) -> bool:
         return False
 
 
-def _watch(above: list[psutil.Process], poll: float) -> None:
-    while all(map(_lives, above)):
+def _watch(parents: list[psutil.Process], poll: float) -> None:
+    while all(map(_is_alive, parents)):
         time.sleep(poll)
-    # In a thread of its own, since a pipe that nobody reads any more may be full.
-    last_words = threading.Thread(target=log.error, args=("Snakemake is gone, so this job ends",), daemon=True)
-    last_words.start()
-    last_words.join(0.5)
+    # In a separate thread, because a pipe that is no longer read may be full.
+    message = threading.Thread(target=log.error, args=("Snakemake has ended, so this job ends too",), daemon=True)
+    message.start()
+    message.join(0.5)
     with suppress(psutil.Error):
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
@@ -154,7 +155,7 @@ def _watch(above: list[psutil.Process], poll: float) -> None:
     os._exit(1)
 
 
-def _lives(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
