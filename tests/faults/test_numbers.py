@@ -191,7 +191,7 @@ def test_a_checkpoint_that_holds_no_numbers_is_refused_whole(spoil, tmp_path, we
 def test_weights_that_are_too_large_for_any_dream_do_not_blame_the_step_size(spoil, tmp_path, counted):
     with pytest.raises(UserError) as error:
         spoil("fc.weight", 3e38)
-    assert "is infinite or no number, which no step_size mends" in str(error.value)
+    assert "is NaN or infinite, whatever the step_size; set another objective or start" in str(error.value)
     assert "or train with a lower learning_rate" in str(error.value) and entries(tmp_path / "store") == []
     counted(ROW)
 

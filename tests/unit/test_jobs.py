@@ -1,4 +1,4 @@
-"""A whole dream job: what a config says reaches the pixels, and what happened is in the facts."""
+"""Complete dream jobs: parameters of a recipe change the pixels, and metadata records what happened."""
 
 import logging
 from dataclasses import replace
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 
 
 def make_checkpoint(folder, size: int | list[int]):
-    """Write a checkpoint of a tiny network with some batch-norm statistics, trained on pictures of a size."""
+    """Write a checkpoint of a tiny network with batch-norm statistics, for images of a size."""
     torch.manual_seed(0)
     classifier = build("test_resnet", 3, {})
     with torch.no_grad():
@@ -46,14 +46,16 @@ def make_checkpoint(folder, size: int | list[int]):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """Return a checkpoint of a network that was trained on squares."""
+    """Return a checkpoint of a network for square images."""
     return make_checkpoint(tmp_path, 32)
 
 
 @pytest.fixture
 def dreamt(checkpoint, tmp_path, tmp_path_factory, monkeypatch):
-    """Return the function that dreams under a recipe, with an empty store, and returns the pixels and facts of each
-    label's last picture."""
+    """Return a function that runs a dream job with an empty store.
+
+    It returns the pixels and the metadata of each label's last image.
+    """
 
     def dream(names=NAMES, weights=checkpoint, photographs=None, statistics=None, references=None, **recipe):
         (parameters,) = expand_grid("r", {"steps": [4], **recipe}).values()
@@ -97,16 +99,20 @@ def test_the_prior_sees_batch_norms_and_depths_are_told(dreamt, caplog):
 
 
 def test_a_start_is_blurred_by_lengths_that_scale(monkeypatch, dreamt):
-    seen = []
-    whole = context.Starts
-    monkeypatch.setattr(context, "Starts", lambda start, *rest: (seen.append(start.blur_sigma), whole(start, *rest))[1])
+    sigmas, starts = [], context.Starts
+
+    def recorded(start, *rest):
+        sigmas.append(start.blur_sigma)
+        return starts(start, *rest)
+
+    monkeypatch.setattr(context, "Starts", recorded)
     dreamt(start_blur_sigma=3.0, reference_size=64)
     dreamt(start_blur_sigma=3.0)
-    assert seen == [1.5, 3.0]
+    assert sigmas == [1.5, 3.0]
 
 
 def test_a_dream_stays_nearly_the_same_with_other_batch_mates(dreamt):
-    """In float32 the processor rounds otherwise for another batch; over many steps that grows, as the README tells."""
+    """A CPU rounds float32 differently for another batch size; the differences grow over many steps (see README)."""
     for preset, steps in (("original", [10]), ("lucid", [20]), ("bird", [20])):
         together, alone = dreamt(preset=preset, steps=steps), dreamt({"b": "Birch"}, preset=preset, steps=steps)
         assert np.abs(together["b"][0].astype(int) - alone["b"][0]).mean() < 0.1, preset
@@ -119,20 +125,21 @@ def test_a_dream_that_stops_says_when_and_one_that_fails_leaves_its_mates_and_it
     assert facts["steps_done"] == 0 and facts["step"] == 9 and "diverged_at" not in facts
     freeze = context.prepare_for_inference
 
-    def broken(*arguments):
+    def diverging(*arguments):
         model = freeze(*arguments)
         model.network.fc.bias[1] = torch.nan
         return model
 
-    whole = dreamt()
-    monkeypatch.setattr(context, "prepare_for_inference", broken)
+    expected = dreamt()
+    monkeypatch.setattr(context, "prepare_for_inference", diverging)
     results = dreamt()
     for mate in ("a", "c"):
-        assert np.array_equal(results[mate][0], whole[mate][0])
+        assert np.array_equal(results[mate][0], expected[mate][0])
     assert results["b"][1]["diverged_at"] == 1 and results["b"][1]["steps_done"] == 0
     assert np.all(results["b"][0] == 128), "the start"
-    assert "Error: dreams.recipes.r, b: what the model '" in caplog.text and "lower step_size" not in caplog.text
-    with pytest.raises(UserError, match=r"dreams\.recipes\.r, b: what the model '.*' makes of the start image, or "):
+    message = "dreams.recipes.r, b: the output of the model '"
+    assert f"Error: {message}" in caplog.text and "lower step_size" not in caplog.text
+    with pytest.raises(UserError, match=rf"{message}.*' for the start image, or its gradient, is NaN or infinite, "):
         dreamt({"b": "Birch"})
 
 
@@ -142,7 +149,7 @@ def test_a_film_ends_where_its_dream_ends(dreamt, tmp_path):
     assert Image.open(film).n_frames == 4
     dreamt(steps=[8], film_every=3, stop_confidence=0.0001)
     films = sorted(tmp_path.glob("*/a/film.gif"), key=lambda path: path.stat().st_mtime_ns)
-    assert Image.open(films[-1]).n_frames == 1, "it was confident before it began"
+    assert Image.open(films[-1]).n_frames == 1, "it reached the confidence before the first step"
     assert len(pd.read_csv(films[-1].with_name("trace.csv"))) == 1
 
 
@@ -153,7 +160,7 @@ def photographs(tmp_path_factory) -> Bench:
 
 
 SWIN = {"img_size": 64, "window_size": 4, "embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2)}
-MODELS = {  # its options, the size of its pictures, and that of its dreams
+MODELS = {  # model options, the size of the training images, and the size of the dreams
     "test_vit": ({"img_size": 64}, 64, 64),
     "test_convnext": ({}, 48, 64),
     "swin_tiny_patch4_window7_224": (SWIN, 64, 64),
@@ -169,8 +176,8 @@ def test_models_of_every_kind_dream_portraits(model, dreamt, photographs, tmp_pa
     options, trained, size = MODELS[model]
     name = model.partition(" ")[0]
     torch.manual_seed(0)
-    card = CheckpointInfo(name, options, list(NAMES), "run", 1, trained)
-    save_checkpoint(tmp_path / "portraits", build(name, 3, options).eval(), card)
+    info = CheckpointInfo(name, options, list(NAMES), "run", 1, trained)
+    save_checkpoint(tmp_path / "portraits", build(name, 3, options).eval(), info)
     few = {"steps": [2], "pyramid_steps": 2, "match_photographs": 2, "crop_area": 0.5, "whole_views": 0.5}
     prepared = photographs.prepare(image_size=size)
     given = {"weights": tmp_path / "portraits/model.safetensors", "references": prepared, "size": size}
@@ -181,7 +188,7 @@ def test_models_of_every_kind_dream_portraits(model, dreamt, photographs, tmp_pa
     assert dreams["a"][1]["references_sha256"] != dreams["b"][1]["references_sha256"]
 
 
-FEW = {  # of each preset: enough steps to see every octave and view
+FEW = {  # steps per preset: enough for every octave and view
     "original": {"steps": [2, 5]},
     "tensorflow-tutorial": {"steps": [9], "octaves": 4, "octave_steps": 2, "tile": 40},
     "google-2015": {"steps": [6], "octaves": 3, "octave_steps": 2},
@@ -208,7 +215,7 @@ FEW = {  # of each preset: enough steps to see every octave and view
 def test_every_preset_dreams_in_the_proportions_that_its_model_was_trained_on(
     preset, size, shape, dreamt, tmp_path, photographs
 ):
-    whole = make_checkpoint(tmp_path, [48, 32])
+    weights = make_checkpoint(tmp_path, [48, 32])
     photograph, statistics = tmp_path / "start.png", tmp_path / "statistics.safetensors"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 50, 3), dtype=np.uint8)).save(photograph)
     images = torch.rand(8, 3, *shape, generator=torch.Generator().manual_seed(0))
@@ -216,15 +223,15 @@ def test_every_preset_dreams_in_the_proportions_that_its_model_was_trained_on(
     given = {"photographs": dict.fromkeys(NAMES, photograph), "statistics": statistics}
     if needs_photographs(load_presets()[preset].recipe.get("objective", "logit")):
         given["references"] = photographs.prepare(image_size=list(shape))
-    dreams = dreamt(weights=whole, preset=preset, size=size, film_every=2, **given, **FEW[preset])
+    dreams = dreamt(weights=weights, preset=preset, size=size, film_every=2, **given, **FEW[preset])
     for label, (pixels, facts) in dreams.items():
         assert pixels.shape == (*shape, 3) and facts["label"] == label
-        assert pixels.reshape(-1, 3).std(axis=0).min() > 0.5, "something was dreamt"
+        assert pixels.reshape(-1, 3).std(axis=0).min() > 0.5, "the image is not constant"
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir() and path.name != "epoch-0001")
     for label in NAMES:
-        pictures = list((folder / label).glob("*.png"))
-        assert len(pictures) == 2 * len(FEW[preset]["steps"])
-        assert {Image.open(path).size for path in [*pictures, folder / label / "film.gif"]} == {shape[::-1]}
+        images = list((folder / label).glob("*.png"))
+        assert len(images) == 2 * len(FEW[preset]["steps"])
+        assert {Image.open(path).size for path in [*images, folder / label / "film.gif"]} == {shape[::-1]}
         trace = pd.read_csv(folder / label / "trace.csv")
         assert len(trace) == FEW[preset]["steps"][-1] + 1 and trace["mean_abs_change"].iloc[-1] > 0
         assert np.isfinite(trace[["loss", "mean_abs_change"]]).all(axis=None) and np.isfinite(trace["logit"].iloc[-1])
@@ -235,13 +242,13 @@ def test_a_job_of_squares_says_its_size_either_way(dreamt, tmp_path):
 
 
 def test_lengths_are_meant_for_the_shorter_side(monkeypatch, dreamt, tmp_path):
-    seen, whole = [], run.dream
-    monkeypatch.setattr(run, "dream", lambda *given, **more: (seen.append(more), whole(*given, **more))[1])
+    calls, dream = [], run.dream
+    monkeypatch.setattr(run, "dream", lambda *given, **more: (calls.append(more), dream(*given, **more))[1])
     wide = make_checkpoint(tmp_path, [24, 60])
     dreamt(
         weights=wide, reference_size=48, jitter=8, blur_sigma=1.0, start="noise", start_noise=0.1, start_blur_sigma=4.0
     )
-    starts, recipe, shape = seen[0]["starts"], seen[0]["recipe"], (24, 60)
+    starts, recipe, shape = calls[0]["starts"], calls[0]["recipe"], (24, 60)
     assert (recipe.jitter, recipe.blur_sigma) == (4, 0.5) and starts.shape == (3, 3, *shape)
     plain = (0.5 + 0.1 * torch.randn((3, *shape), generator=generator(0, "a"))).clamp(0, 1)
     assert torch.allclose(starts[0], gaussian_blur(plain, [13, 13], [2.0, 2.0]), atol=1e-5)
@@ -271,7 +278,7 @@ def test_a_film_takes_its_memory_by_its_pixels(checkpoint, tmp_path):
     (parameters,) = expand_grid("r", {"film_every": 1, "steps": [99_998]}).values()
     wide = make_checkpoint(tmp_path, [16, 64])
     job = DreamJob(wide, "r", parameters, NAMES, {}, None, tmp_path, 0)
-    film = 3 * 16 * 64 * 100_000  # bytes of a picture's frames, with the first and the last
+    film = 3 * 16 * 64 * 100_000  # bytes of one dream's frames, with the first and the last
     free = [round(count * film / 0.8) for count in (2.9, 3.1, 3.9)]
     assert [DreamContext(replace(job, bytes_free=each), CPU).batch for each in free] == [2, 3, 3]
 
@@ -280,7 +287,7 @@ def test_a_film_takes_its_memory_by_its_pixels(checkpoint, tmp_path):
     ("model", "recipe", "sentence"),
     [
         ("test_vit", {"preset": "deep-inversion"}, "batch_norm_prior: the model has no batch norm"),
-        ("test_vit", {"octaves": 2, "octave_steps": 2, "steps": [4]}, "does not take pictures of 114x114 pixels"),
+        ("test_vit", {"octaves": 2, "octave_steps": 2, "steps": [4]}, "does not accept images of 114x114 pixels"),
         ("test_resnet", {"objective": "channel:layer1:999"}, "objective: 'layer1' has channels 0 to"),
     ],
 )

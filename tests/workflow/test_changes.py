@@ -54,11 +54,11 @@ SENTENCES = [
     ("dreaming/updates.py", "import torch\n", "import torch  # a comment\n"),
     ("dreaming/dream.py", '"""Take one step', '"""Make one step'),
     ("training/trainer.py", '"""Updates of', '"""The updates of'),
-    ("dream_job/context.py", "can't be read:", "is not readable:"),
+    ("dream_job/context.py", "cannot read the start", "failed to read the start"),
     ("models/classifier.py", "can't be built with", "is not built with"),
     ("errors.py", "did you mean", "do you mean"),
     ("dreaming/starts.py", "place: int) -> torch.Tensor:", "place: int | bool) -> torch.Tensor:"),
-    ("dream_job/run.py", "%s: dreamt of %d labels", "%s: %d labels dreamt of"),
+    ("dream_job/run.py", "%s: computed %d dreams", "%s: %d dreams computed"),
 ]
 
 

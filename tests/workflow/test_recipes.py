@@ -79,7 +79,7 @@ def test_a_dream_that_leaves_the_numbers_is_named_and_its_mates_are_kept(fresh):
         classifier.network.fc.weight[card.labels.index("blue_jay")] = 3e38
     save_checkpoint((fresh.folder / weights).parent, classifier, card)
     said = fresh.run("dreams_only")
-    assert "Error: dreams.recipes.study, blue_jay: what the model '" in said and "lower step_size" not in said
+    assert "Error: dreams.recipes.study, blue_jay: the output of the model '" in said and "lower step_size" not in said
     assert "Traceback" not in said
     folder = fresh.results / "dreams/scratch/epoch-0000/study"
     assert read_facts(folder / "blue_jay/step-0003.png")["diverged_at"] == 1

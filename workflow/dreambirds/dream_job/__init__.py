@@ -1,1 +1,1 @@
-"""The dream job: everything around the pure dreamer, such as its files, its cache and its memory."""
+"""Dream jobs: files, the store, batch sizes and memory around the pure `dreaming` package."""
