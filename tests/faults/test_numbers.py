@@ -199,7 +199,7 @@ def test_weights_that_are_too_large_for_any_dream_do_not_blame_the_step_size(spo
 def test_weights_of_one_class_that_are_too_large_leave_the_dreams_of_the_others(spoil, tmp_path, caplog, counted):
     rows = spoil("fc.weight", 3e38, 1)
     assert rows["diverged_at"].fillna(0).tolist() == [0, 0, 1, 1, 0, 0]
-    assert caplog.text.count("dreams.recipes.r, b: what the model '") == 1
+    assert caplog.text.count("dreams.recipes.r, b: the output of the model '") == 1
     assert len(entries(tmp_path / "store")) == 4
     for name in ("step-0001.png", "step-0001-rescaled.png", "step-0003.png"):
         assert np.ptp(np.asarray(Image.open(tmp_path / "out/b" / name))) == 0, "the grey start"

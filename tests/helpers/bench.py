@@ -15,21 +15,21 @@ class Bench:
     """Photographs in class folders, a store, and a count of the photographs that were decoded and resized."""
 
     def __init__(self, root: Path, labels: Iterable[str] = ("auk", "bunting", "crane")):
-        """Write six photographs of each class into a folder."""
+        """Write six photographs of each class to a folder."""
         self.root, self.made = root, []
         for number, label in enumerate(labels):
-            for place in range(6):
-                self.photograph(f"{label}/{place}.png", 100 * number + place)
+            for index in range(6):
+                self.photograph(f"{label}/{index}.png", 100 * number + index)
 
     def photograph(self, name: str, seed: int) -> Path:
-        """Write a photograph of noise, and return its file."""
+        """Write a photograph of noise, and return its path."""
         path = self.root / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.random.default_rng(seed).integers(0, 256, (30, 40, 3), np.uint8)).save(path)
         return path
 
     def prepare(self, name: str = "out", threads: int = 1, **changes) -> Path:
-        """Prepare into a folder of this name, and return it; `made` then holds what was decoded and resized."""
+        """Prepare the data set in folder `name`, and return it; `made` lists what was decoded and resized."""
         config = {"dataset": {"source": "folder", "path": str(self.root / "in"), "image_size": 16, **changes}}
         config |= {"runs": {"a": {}}, "dreams": {"recipes": {"a": {}}}}
         check(config, "config")
@@ -42,10 +42,10 @@ class Bench:
 
     @property
     def entries(self) -> list[Path]:
-        """The pictures in the store."""
+        """The images in the store."""
         return sorted((self.root / "store").rglob("*.png"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return all files of a folder with their bytes."""
+    """Return the contents of all files in a folder by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

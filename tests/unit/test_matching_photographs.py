@@ -1,4 +1,4 @@
-"""What a network makes of photographs, against a loop that shows one after the other; and which views are compared."""
+"""Statistics of photographs, compared with a loop over single views; and which views are compared."""
 
 import math
 from dataclasses import replace
@@ -24,8 +24,8 @@ from tests.helpers.matching import distance_by_hand, parts_by_hand, statistic_by
 from tests.helpers.small import close, network, ramps, rand, streams
 
 
-class Watched:
-    """Features that see the views themselves, and keep them."""
+class ViewRecorder:
+    """A feature extractor that returns the views themselves, and records them."""
 
     prefix = 0
 
@@ -38,26 +38,28 @@ class Watched:
 
 
 def by_kind(photographs: torch.Tensor, recipe: Recipe, views: dict[str, list[torch.Tensor]]) -> None:
-    """Assert that the statistics are the means of those of single views."""
-    found = photograph_statistics(Watched(), photographs, recipe)
+    """Assert that the statistics are the means over single views, by kind of view."""
+    found = photograph_statistics(ViewRecorder(), photographs, recipe)
     assert list(found) == list(views) and all(list(layers) == ["view", "half"] for layers in found.values())
-    for kind, seen in views.items():
-        for layer, shown in (("view", seen), ("half", [view[..., ::2] for view in seen])):
-            parts = parts_by_hand(recipe.match_regions, *shown[0].shape[-2:])
-            each = [statistic_by_hand(view.flatten(1).numpy(), parts, recipe.match_statistics) for view in shown]
+    for kind, expected in views.items():
+        for layer, activations in (("view", expected), ("half", [view[..., ::2] for view in expected])):
+            parts = parts_by_hand(recipe.match_regions, *activations[0].shape[-2:])
+            each = [statistic_by_hand(view.flatten(1).numpy(), parts, recipe.match_statistics) for view in activations]
             assert close(found[kind][layer], sum(each) / len(each), 1e-6), (kind, layer)
 
 
 def crops_by_hand(monkeypatch, photographs: torch.Tensor, recipe: Recipe, side: tuple[int, int]) -> list[torch.Tensor]:
-    """Return the crops, one photograph at a time, in the boxes that the code draws; how many, and how large, is
-    checked."""
+    """Return the crops of the boxes that the code draws, computed one photograph at a time.
+
+    The number of boxes, and their area and aspect ratio, are checked.
+    """
     drawn = []
     monkeypatch.setattr(matching, "draw_box", lambda *given: (drawn.append((given, draw_box(*given))), drawn[-1][1])[1])
-    photograph_statistics(Watched(), photographs, recipe)
+    photograph_statistics(ViewRecorder(), photographs, recipe)
     monkeypatch.undo()
     assert len(drawn) == len(photographs) * recipe.match_views
-    assert all(given[1:] == (0.3, recipe.crop_ratio) for given, _ in drawn), "the area in the end"
-    order = [photographs[place % len(photographs)] for place in range(len(drawn))]
+    assert all(given[1:] == (0.3, recipe.crop_ratio) for given, _ in drawn), "the area at the last step"
+    order = [photographs[index % len(photographs)] for index in range(len(drawn))]
     return [resized_crops(each[None], [box], side)[0] for each, (_, box) in zip(order, drawn, strict=True)]
 
 
@@ -81,18 +83,18 @@ def test_photographs_are_mirrored_half_the_time_if_the_dreams_are():
     photographs = rand(3, 3, 6, 8)
     both = [*photographs, *photographs.flip(-1)]
     by_kind(photographs, Recipe(flip=0.5), {"whole": both})
-    watched = Watched()
+    recorder = ViewRecorder()
     recipe = Recipe(crop_area=0.3, crop_ratio=1.0, match_views=200, flip=0.5)
-    found = photograph_statistics(watched, ramps(3, 8, 8), recipe)
-    views = torch.cat(watched.views)
+    found = photograph_statistics(recorder, ramps(3, 8, 8), recipe)
+    views = torch.cat(recorder.views)
     assert len(views) == 600
-    mirrored = views[:, 0, 4, 5] < views[:, 0, 4, 2]
-    assert mirrored.double().mean().item() == pytest.approx(0.5, abs=0.06)
-    assert [mirrored[place::3].double().mean().item() for place in range(3)] == pytest.approx([0.5] * 3, abs=0.11)
+    flipped = views[:, 0, 4, 5] < views[:, 0, 4, 2]
+    assert flipped.double().mean().item() == pytest.approx(0.5, abs=0.06)
+    assert [flipped[first::3].double().mean().item() for first in range(3)] == pytest.approx([0.5] * 3, abs=0.11)
     assert close(found["crop"]["view"], views.flatten(2).sort(dim=-1).values.mean(dim=0))
-    watched = Watched()
-    photograph_statistics(watched, ramps(3, 8, 8), replace(recipe, flip=0.0))
-    views = torch.cat(watched.views)
+    recorder = ViewRecorder()
+    photograph_statistics(recorder, ramps(3, 8, 8), replace(recipe, flip=0.0))
+    views = torch.cat(recorder.views)
     assert not (views[:, 0, 4, 5] < views[:, 0, 4, 2]).any()
 
 
@@ -100,20 +102,20 @@ def test_chance_is_the_same_for_every_class_and_every_time():
     recipe = Recipe(crop_area=0.3, crop_output_size=16, match_views=2, flip=0.5)
     seen = []
     for photographs in (ramps(4, 8, 8), ramps(4, 8, 8), 2 * ramps(4, 8, 8)):
-        watched = Watched()
-        photograph_statistics(watched, photographs, recipe)
-        seen.append(torch.cat(watched.views))
+        recorder = ViewRecorder()
+        photograph_statistics(recorder, photographs, recipe)
+        seen.append(torch.cat(recorder.views))
     assert torch.equal(seen[0], seen[1]) and close(2 * seen[0], seen[2])
     assert not close(seen[0][:4], seen[0][4:], 0.01) and not close(seen[0][0, :2], seen[0][1, :2], 0.01)
 
 
-def test_many_photographs_are_looked_at_in_parts(monkeypatch):
+def test_many_photographs_are_compared_in_parts(monkeypatch):
     photographs = rand(5, 3, 6, 6)
-    whole = photograph_statistics(Watched(), photographs, Recipe(flip=0.5))
+    whole = photograph_statistics(ViewRecorder(), photographs, Recipe(flip=0.5))
     monkeypatch.setattr(matching, "PIXELS", 80)
-    watched = Watched()
-    parts = photograph_statistics(watched, photographs, Recipe(flip=0.5))
-    assert {len(views) for views in watched.views} == {1, 2}
+    recorder = ViewRecorder()
+    parts = photograph_statistics(recorder, photographs, Recipe(flip=0.5))
+    assert {len(views) for views in recorder.views} == {1, 2}
     assert close(whole["whole"]["view"], parts["whole"]["view"])
 
 
@@ -129,11 +131,11 @@ def test_many_photographs_are_looked_at_in_parts(monkeypatch):
 )
 def test_photographs_are_seen_as_the_dreams_are(recipe, kinds):
     assert view_kinds(recipe) == kinds
-    given = {kind: {"layer": rand(2, 3, 16) * (1 + place)} for place, kind in enumerate(kinds)}
+    given = {kind: {"layer": rand(2, 3, 16) * (1 + index)} for index, kind in enumerate(kinds)}
     references = References(recipe, given, 0, (4, 4))
     for step in range(20):
-        wanted = "whole" if "crop" not in kinds or ("whole" in kinds and step in (9, 19)) else "crop"
-        assert torch.equal(references.at(step)["layer"].mean, given[wanted]["layer"])
+        expected = "whole" if "crop" not in kinds or ("whole" in kinds and step in (9, 19)) else "crop"
+        assert torch.equal(references.at(step)["layer"].mean, given[expected]["layer"])
     assert torch.equal(references.of_whole()["layer"].mean, given[kinds[-1]]["layer"])
 
 
@@ -145,32 +147,32 @@ def test_each_step_is_compared_with_the_kind_of_view_that_it_shows():
     activation = rand(4, 3, 4, 4)
     for step, means in enumerate((crop, entire, crop, entire)):
         found = references.at(step)["x"].distance(activation)
-        for place, mean in enumerate(means):
-            own = statistic_by_hand(activation[place].flatten(1).numpy(), [list(range(16))])
-            assert found[place].item() == pytest.approx(distance_by_hand(own, mean.numpy())), (step, place)
+        for index, mean in enumerate(means):
+            own = statistic_by_hand(activation[index].flatten(1).numpy(), [list(range(16))])
+            assert found[index].item() == pytest.approx(distance_by_hand(own, mean.numpy())), (step, index)
     nothing = References(Recipe(), {}, 0, (4, 4))
     assert nothing.at(0) == {} == nothing.of_whole(), "nothing is compared"
 
 
 @pytest.mark.parametrize("kind", ["sorted", "moments"])
-@pytest.mark.parametrize(("shape", "looked_at"), [((34, 37), (17, 18)), ((33, 35), (16, 17))], ids=str)
-def test_of_large_maps_every_other_row_and_column_is_compared_and_in_other_phases_the_others(kind, shape, looked_at):
+@pytest.mark.parametrize(("shape", "compared"), [((34, 37), (17, 18)), ((33, 35), (16, 17))], ids=str)
+def test_of_large_maps_every_other_row_and_column_is_compared_and_in_other_phases_the_others(kind, shape, compared):
     activation, seen = rand(2, 3, *shape).requires_grad_(True), torch.zeros(shape)
     recipe = Recipe(match_statistics=kind, match_regions="thirds", match_stride=2)
-    parts = parts_by_hand("thirds", *looked_at)
-    size = math.prod(looked_at) if kind == "sorted" else 2 * len(parts)
+    parts = parts_by_hand("thirds", *compared)
+    size = math.prod(compared) if kind == "sorted" else 2 * len(parts)
     mean = 3 * rand(2, 3, size)
     references = References(recipe, {"whole": {"x": mean}}, 0, shape)
     for step in range(4):
         found = references.at(step)["x"].distance(activation)
-        strided = activation.detach()[:, :, step // 2 :: 2, step % 2 :: 2][:, :, : looked_at[0], : looked_at[1]]
-        for place in range(2):
-            own = statistic_by_hand(strided[place].flatten(1).numpy(), parts, kind)
-            assert found[place].item() == pytest.approx(distance_by_hand(own, mean[place].numpy()), rel=1e-6)
-        (slope,) = torch.autograd.grad(found.sum(), activation)
-        seen += slope.abs().sum(dim=(0, 1)).gt(0)
-    assert torch.equal(seen[: 2 * looked_at[0], : 2 * looked_at[1]], torch.ones([2 * side for side in looked_at]))
-    assert seen[2 * looked_at[0] :].sum() == 0 == seen[:, 2 * looked_at[1] :].sum()
+        strided = activation.detach()[:, :, step // 2 :: 2, step % 2 :: 2][:, :, : compared[0], : compared[1]]
+        for index in range(2):
+            own = statistic_by_hand(strided[index].flatten(1).numpy(), parts, kind)
+            assert found[index].item() == pytest.approx(distance_by_hand(own, mean[index].numpy()), rel=1e-6)
+        (gradient,) = torch.autograd.grad(found.sum(), activation)
+        seen += gradient.abs().sum(dim=(0, 1)).gt(0)
+    assert torch.equal(seen[: 2 * compared[0], : 2 * compared[1]], torch.ones([2 * side for side in compared]))
+    assert seen[2 * compared[0] :].sum() == 0 == seen[:, 2 * compared[1] :].sum()
 
 
 @pytest.mark.parametrize("shape", [(16, 90), (90, 16), (5, 6)], ids=str)

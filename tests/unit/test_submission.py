@@ -1,4 +1,4 @@
-"""The competition's submission: each picture's class number, in the order and the spelling that it asks for."""
+"""The competition's submission: each image's class number, in the order and spelling of the sample."""
 
 import csv
 import logging
@@ -32,26 +32,26 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def birds(tmp_path) -> Path:
-    """Return the competition's folder, with seven pictures to classify."""
+    """Return the competition's folder, with seven images to classify."""
     return layouts.kaggle(tmp_path, tests=7)
 
 
 @pytest.fixture
 def weights(birds, tmp_path) -> Path:
-    """Return a checkpoint that knows the classes in an order of its own, and whose answers differ."""
-    pictures = torch.stack([to_tensor(Image.open(path)) for path in (birds / "test" / "0").iterdir()]) / 255
+    """Return a checkpoint with a different order of classes, and with varied predictions."""
+    images = torch.stack([to_tensor(Image.open(path)) for path in (birds / "test" / "0").iterdir()]) / 255
     torch.manual_seed(0)
     classifier = build("test_resnet", 3, {}).eval()
     with torch.no_grad():
-        head, logits = classifier.network.get_classifier(), classifier(pictures)
+        head, logits = classifier.network.get_classifier(), classifier(images)
         head.weight.div_(logits.std(dim=0).view(3, 1))
-        head.bias.copy_(-(classifier(pictures) - head.bias).mean(dim=0))
+        head.bias.copy_(-(classifier(images) - head.bias).mean(dim=0))
     save_checkpoint(tmp_path / "epoch-0001", classifier, CheckpointInfo("test_resnet", {}, LABELS, "a", 1, 32))
     return tmp_path / "epoch-0001" / MODEL_FILE
 
 
 def expected(weights: Path, file: Path) -> str:
-    """Return what the model says of one picture that has its size already, asked alone."""
+    """Return the class number that the model predicts for one image, which already has the right size."""
     classifier, _ = load_checkpoint(weights)
     pixels = torch.from_numpy(np.asarray(Image.open(file)).transpose(2, 0, 1) / 255).float()
     with torch.no_grad():
@@ -59,35 +59,35 @@ def expected(weights: Path, file: Path) -> str:
 
 
 def rows(path: Path) -> list[list[str]]:
-    """Return the rows of a table, its header first."""
+    """Return the rows of a table, starting with its header."""
     with path.open(newline="") as file:
         return list(csv.reader(file))
 
 
 def submit(weights: Path, path: Path, **changes) -> list[list[str]]:
-    """Return the rows of a submission, its header first."""
+    """Return the rows of a submission, starting with its header."""
     output = weights.parent / "out.csv"
     write_submission(weights, settings("kaggle", path, image_size=layouts.SIDE, **changes), output, CPU, threads=2)
     return rows(output)
 
 
 def test_every_picture_gets_its_class_s_number_in_the_order_asked_for(birds, weights, monkeypatch):
-    asked = [row[0] for row in rows(birds / "sample.csv")[1:]]
-    answers = [[name, expected(weights, birds / "test" / "0" / name.removeprefix("test/"))] for name in asked]
-    assert len({answer for _, answer in answers}) == 3 and asked != sorted(asked)
+    names = [row[0] for row in rows(birds / "sample.csv")[1:]]
+    answers = [[name, expected(weights, birds / "test" / "0" / name.removeprefix("test/"))] for name in names]
+    assert len({answer for _, answer in answers}) == 3 and names != sorted(names)
     assert submit(weights, birds) == [["path", "class"], *answers]
     assert (weights.parent / "out.csv").read_bytes().startswith(b"path,class\ntest/")
     sizes = []
     monkeypatch.setattr(submission, "BATCH", 3)
     monkeypatch.setattr(submission, "_most_likely", lambda *given: sizes.append(len(given[1])) or most_likely(*given))
-    assert submit(weights, birds)[1:] == answers and sizes == [3, 3, 1], "in batches the same"
-    assert submit(weights, layouts.zipped(birds, birds.parent / "b.zip"))[1:] == answers, "and out of the zip"
+    assert submit(weights, birds)[1:] == answers and sizes == [3, 3, 1], "batches do not matter"
+    assert submit(weights, layouts.zipped(birds, birds.parent / "b.zip"))[1:] == answers, "from the zip"
     (birds / "sample.csv").unlink()
     (birds / "test" / "1").mkdir()
-    first, second, *_ = sorted(name.removeprefix("test/") for name in asked)
+    first, second, *_ = sorted(name.removeprefix("test/") for name in names)
     (birds / "test" / "0" / first).rename(birds / "test" / "1" / first)
     (birds / "test" / "0" / second).rename(birds / "test" / second)
-    assert submit(weights, birds)[1:] == sorted(answers), "without the table: all pictures by name"
+    assert submit(weights, birds)[1:] == sorted(answers), "without the table: all images sorted by name"
 
 
 most_likely = submission._most_likely
@@ -103,17 +103,17 @@ def test_the_spelling_of_the_sample_is_kept(birds, weights):
 
 
 def test_pictures_that_cannot_be_read_get_the_most_frequent_class(birds, weights, caplog, monkeypatch):
-    asked = [row[0].removeprefix("test/") for row in rows(birds / "sample.csv")[1:]]
-    (birds / "test" / "0" / asked[0]).unlink()
-    (birds / "test" / "0" / asked[3]).write_text("no picture")
-    kept = {name: expected(weights, birds / "test" / "0" / name) for name in asked if name not in (asked[0], asked[3])}
+    names = [row[0].removeprefix("test/") for row in rows(birds / "sample.csv")[1:]]
+    (birds / "test" / "0" / names[0]).unlink()
+    (birds / "test" / "0" / names[3]).write_text("not an image")
+    kept = {name: expected(weights, birds / "test" / "0" / name) for name in names if name not in (names[0], names[3])}
     counts = Counter(kept.values())
-    usual = min(counts, key=lambda number: (-counts[number], NUMBERS.index(number)))
-    answers = [kept.get(name, usual) for name in asked]
+    most_frequent = min(counts, key=lambda number: (-counts[number], NUMBERS.index(number)))
+    answers = [kept.get(name, most_frequent) for name in names]
     monkeypatch.setattr(submission, "BATCH", 1)
     assert [row[1] for row in submit(weights, birds)[1:]] == answers
     assert "2 of 7 pictures can't be read and get the most frequent class" in caplog.text
-    assert f"{asked[0]}: sample.csv names the file, but there is none" in caplog.text
+    assert f"{names[0]}: sample.csv names the file, but there is none" in caplog.text
 
 
 def test_the_most_frequent_class_fills_and_of_several_the_first():
@@ -137,11 +137,11 @@ def test_without_any_picture_or_with_other_classes_it_says_so(birds, weights):
 @pytest.mark.parametrize("size", [24, [20, 28]])
 def test_a_picture_is_classified_as_it_would_be_learnt_from(birds, tmp_path, size):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
+    exif[0x0112] = 6  # rotate by 90 degrees
     for number, mode in enumerate(["RGB", "L", "CMYK"]):
-        picture = layouts.save_bird(tmp_path / "a.png", "blue_jay", number)
-        picture = Image.open(picture).resize((61, 40 + number)).convert(mode)
-        picture.save(birds / "train" / "9" / f"odd{number}.jpg", exif=exif)
+        path = layouts.save_bird(tmp_path / "a.png", "blue_jay", number)
+        image = Image.open(path).resize((61, 40 + number)).convert(mode)
+        image.save(birds / "train" / "9" / f"odd{number}.jpg", exif=exif)
     dataset = settings("kaggle", birds, image_size=size, validation_fraction=0)
     (tmp_path / "dataset").mkdir()
     prepare(dataset, list_labels(dataset), tmp_path / "dataset")
@@ -149,12 +149,12 @@ def test_a_picture_is_classified_as_it_would_be_learnt_from(birds, tmp_path, siz
     shape = (size, size) if isinstance(size, int) else tuple(size)
     assert len(prepared) == 15
     for photograph in photographs(dataset):
-        learnt = np.asarray(Image.open(tmp_path / "dataset" / prepared[str(photograph.file)])).transpose(2, 0, 1)
-        assert np.array_equal(read(photograph, shape).numpy(), learnt) and learnt.shape == (3, *shape)
+        trained = np.asarray(Image.open(tmp_path / "dataset" / prepared[str(photograph.file)])).transpose(2, 0, 1)
+        assert np.array_equal(read(photograph, shape).numpy(), trained) and trained.shape == (3, *shape)
 
 
 def study(source: str, path: Path) -> SimpleNamespace:
-    """Return what a submission needs of a plan."""
+    """Return a stand-in for a plan, with what a submission needs."""
     config = {"dataset": settings(source, path), "runs": {"a": {}, "b": {}}}
     return SimpleNamespace(config=config, study="s", epochs=lambda run: {"a": [0, 3], "b": [0, 0.25]}[run])
 
@@ -178,12 +178,12 @@ def test_a_submission_is_made_anew_where_a_picture_or_the_sample_changed(birds, 
     before = fingerprint_tests(plan)
     assert fingerprint_tests(plan) == before
     layouts.save_bird(birds / "train" / "9" / "more.jpg", "blue_jay")
-    assert fingerprint_tests(plan) == before, "what is learnt from is no matter of the question"
+    assert fingerprint_tests(plan) == before, "training images do not matter"
     (birds / "sample.csv").write_text((birds / "sample.csv").read_text() + "test/more.jpg,0\n")
-    asked = fingerprint_tests(plan)
-    assert asked != before
+    listed = fingerprint_tests(plan)
+    assert listed != before
     layouts.save_bird(birds / "test" / "0" / "more.jpg", "blue_jay")
     more = fingerprint_tests(plan)
-    assert more != asked
+    assert more != listed
     (birds / "sample.csv").write_text((birds / "sample.csv").read_text().replace("test/more", "test/0/more"))
     assert fingerprint_tests(plan) != more, "another spelling"

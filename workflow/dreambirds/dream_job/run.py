@@ -117,7 +117,7 @@ class _Runner:
         if self.diverged and len(self.diverged) == len(self.job.names):
             raise UserError(_failure(self.job, *next(iter(self.diverged.items()))))
         for label, step in self.diverged.items():
-            log.error("Error: %s; its images are those from before that step", _failure(self.job, label, step))
+            log.error("Error: %s; its images are from the last good step", _failure(self.job, label, step))
         log.info("%s: %d dreams, %d of them from the store", self.context.name, len(self.rows), self.found)
         if index:
             rows = [self.rows[label, step] for label in self.job.names for step in self.job.steps]
