@@ -1,8 +1,8 @@
-"""Compare the dream loop with its floor, a bare forward and backward pass: ``make bench``.
+"""Compare the dream loop with a bare forward and backward pass (the floor).
 
-Prints one row per loop: seconds per image and step, and their ratio to the floor. --json writes the same as JSON. In
-each round, all loops of a model run in turn, and the best round of each loop counts. This reduces the influence of
-other load on the machine.
+Run it as ``make bench``. Prints one row per loop: seconds per image and step, and their ratio to the floor. --json
+writes the same as JSON. In each round, all loops of a model run in turn, and the best round of each loop counts. This
+reduces the influence of other load on the machine.
 """
 
 import argparse
@@ -46,12 +46,18 @@ def targets_of(batch: int, device: torch.device) -> torch.Tensor:
 
 
 def starts_of(batch: int, side: int, device: torch.device) -> torch.Tensor:
-    """Return noise, (B, 3, side, side). On plain gray, a network without biases would have no gradient."""
+    """Return noise, (B, 3, side, side).
+
+    On plain gray, a network without biases would have no gradient.
+    """
     return torch.rand((batch, 3, side, side), generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def floor(model: Classifier, side: int, batch: int, steps: int, precision: str, device: torch.device) -> Callable:
-    """Return the bare loop of the frozen, folded model: forward, the target's logit, and backward to the input."""
+    """Return the bare loop of the frozen, folded model.
+
+    It runs forward, takes the target's logit, and runs backward to the input.
+    """
     targets = targets_of(batch, device)[:, None]
     images = starts_of(batch, side, device).contiguous(memory_format=torch.channels_last)
 
@@ -66,7 +72,10 @@ def floor(model: Classifier, side: int, batch: int, steps: int, precision: str, 
 
 
 def textbook(model: Classifier, side: int, steps: int, device: torch.device) -> Callable:
-    """Return a typical loop: one image, float32, and parameters that accumulate unneeded gradients."""
+    """Return a typical loop: one image, in float32.
+
+    Its parameters accumulate unneeded gradients.
+    """
     image = starts_of(1, side, device).requires_grad_(True)
 
     def run() -> None:
@@ -83,7 +92,10 @@ def textbook(model: Classifier, side: int, steps: int, device: torch.device) -> 
 def ours(
     classifier: Classifier, preset: str, side: int, batch: int, steps: int, precision: str, device: torch.device
 ) -> Callable:
-    """Return our loop with a preset; if it compares with photographs, noise stands in for them."""
+    """Return our loop with a preset.
+
+    If the preset compares with photographs, noise stands in for them.
+    """
     (parameters,) = expand_grid("bench", {"preset": preset}).values()
     recipe = replace(as_recipe(parameters, side, side), steps=(steps,))
     objective = make_objective(recipe.objective, classifier)
@@ -120,7 +132,10 @@ def measure(loops: dict[str, Loop], rounds: int, device: torch.device) -> dict[s
 
 
 def time_peer(python: Path, name: str, rounds: int, threads: int) -> float | None:
-    """Return the seconds per step of an unmodified peer, timed in its own venv; None if it is not installed."""
+    """Return the seconds per step of a peer, timed in its own venv.
+
+    The peer has default settings. Return None if it is not installed.
+    """
     if not python.exists():
         return None
     command = [python, HERE / "peers.py", name, "--rounds", rounds, "--threads", threads]

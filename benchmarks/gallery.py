@@ -1,8 +1,8 @@
-"""Compare the gallery with about 10,000 dreams with a small one: ``make bench-gallery``.
+"""Compare a gallery of about 10,000 dreams with a small one.
 
-Builds both galleries from constant images, and opens them in turn from disk in a headless Chromium. Prints one row per
-gallery: the size of the page, the time to write it, the time until the dream is displayed, and the page's median time
-per slider move. --json writes the same as JSON.
+Run it as ``make bench-gallery``. Builds both galleries from constant images, and opens them in turn from disk in a
+headless Chromium. Prints one row per gallery: the size of the page, the time to write it, the time until the dream is
+displayed, and the page's median time per slider move. --json writes the same as JSON.
 """
 
 import argparse
@@ -42,7 +42,10 @@ poll();
 
 
 def make(name: str, folder: Path) -> tuple[Path, dict]:
-    """Write a gallery to a folder; return its page, and a record of its size and of the time to write it."""
+    """Write a gallery to a folder; return its page and a record.
+
+    The record contains its size, and the time to write it.
+    """
     labels, epochs, recipes = SIZES[name]
     plan = gallery_plan(
         epochs=range(epochs),

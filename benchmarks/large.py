@@ -1,4 +1,7 @@
-"""Measure the memory of one step of a large dream: ``.venv/bin/python -m benchmarks.large``."""
+"""Measure the memory of one step of a large dream.
+
+Run it as ``.venv/bin/python -m benchmarks.large``.
+"""
 
 import argparse
 import resource

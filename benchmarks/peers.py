@@ -1,7 +1,8 @@
-"""Time a step of torch-lucent or torch-dreams with default settings: inception_v4, a class's logit, 299 pixels.
+"""Time a step of torch-lucent or torch-dreams with default settings.
 
-Runs in a separate venv, which `make bench` creates. With default settings, the model sees 323 to 356 pixels per side
-with lucent, which pads, and 149 to 358 with torch-dreams, which scales randomly.
+Both maximize a class's logit of inception_v4 at 299 pixels. Runs in a separate venv, which `make bench` creates. With
+default settings, the model sees 323 to 356 pixels per side with lucent, which pads, and 149 to 358 with torch-dreams,
+which scales randomly.
 """
 
 import argparse

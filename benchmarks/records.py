@@ -7,7 +7,7 @@ import pandas as pd
 
 
 def report(records: list[dict], file: Path | None) -> list[dict]:
-    """Print records as a table, write them to `file` as JSON if given, and return them."""
+    """Print records as a table, write them as JSON if requested, and return them."""
     print(pd.DataFrame(records).to_string(index=False, float_format="{:.4g}".format))
     if file:
         file.write_text(json.dumps(records, indent=1))

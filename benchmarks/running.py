@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def snakemake(root: Path, folder: Path, cores: int, *arguments: str) -> tuple[float, float]:
-    """Run the workflow in `root` on the ``study.yaml`` of a folder; return the seconds and the peak memory in MiB.
+    """Run the workflow in `root` on the ``study.yaml`` of a folder.
 
-    If Snakemake fails, exit with the end of its output.
+    Return the seconds and the peak memory in MiB. If Snakemake fails, exit with the end of its output.
     """
     command = [sys.executable, "-m", "snakemake", *arguments, "--cores", cores, "--snakefile", root / "Snakefile"]
     command += ["--directory", folder, "--configfile", folder / "study.yaml"]

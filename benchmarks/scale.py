@@ -1,9 +1,10 @@
-"""Measure the overhead of 100,000 dreams, apart from the model: ``make bench-scale``.
+"""Measure the overhead of 100,000 dreams, apart from the model.
 
-Creates a study of 20 checkpoints, 500 classes and 10 recipes on tiny photographs, in a temporary folder. It uses a copy
-of the workflow in which dreaming takes no time and returns the start images. Prints the time and memory of the first
-``snakemake -n``, the time of ``-n`` on the finished study, and the overhead per dream: the wall time of the run that
-computes all dreams, including starting jobs and writing files, divided by their number. --json writes the same as JSON.
+Run it as ``make bench-scale``. Creates a study of 20 checkpoints, 500 classes and 10 recipes on tiny photographs, in a
+temporary folder. It uses a copy of the workflow in which dreaming takes no time and returns the start images. Prints
+the time and memory of the first ``snakemake -n``, the time of ``-n`` on the finished study, and the overhead per dream:
+the wall time of the run that computes all dreams, including starting jobs and writing files, divided by their number.
+--json writes the same as JSON.
 """
 
 import argparse
@@ -35,7 +36,10 @@ def dream(model, targets, starts, recipe, rngs, **_):  # noqa: F811
 
 
 def make_study(folder: Path, checkpoints: int, labels: int, recipes: int, size: int) -> None:
-    """Write a workflow with an instant `dream` function, photographs of one color, and a config to a folder."""
+    """Write a copy of the workflow, photographs, and a config to a folder.
+
+    The `dream` function of the copy is instant; each photograph has one color.
+    """
     for name in ("workflow", "profiles"):
         shutil.copytree(ROOT / name, folder / "code" / name)
     for name in ("Snakefile", "environment.yml"):

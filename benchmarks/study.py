@@ -1,8 +1,8 @@
-"""Compare the time of a complete study with the bare passes of its models: ``make bench-study``.
+"""Compare the time of a complete study with its models' bare passes.
 
-Runs a study, by default ``config/default.yaml``, in a temporary folder with an empty store. Before and after it,
-measures its bare passes, with the number of threads of a job. Prints the wall time, the sum of the bare passes, and
-their ratio; --json writes the same as JSON.
+Run it as ``make bench-study``. Runs a study, by default ``config/default.yaml``, in a temporary folder with an empty
+store. Before and after it, measures its bare passes, with the number of threads of a job. Prints the wall time, the sum
+of the bare passes, and their ratio; --json writes the same as JSON.
 
 The bare passes of training are updates (forward, backward and the optimizer's step), adversarial steps (forward, and
 backward to the images), and forward passes on validation images. Those of dreaming are one forward pass and one
@@ -57,7 +57,7 @@ Loop = tuple[Callable[[], None], int]
 
 
 def count_training(run: dict, training: int, validation: int) -> dict[str, int]:
-    """Return the number of images that a run passes in updates, adversarial steps and validation.
+    """Return the number of images in all passes of a run, by kind of pass.
 
     `training` and `validation` are the sizes of the two splits.
     """
@@ -75,7 +75,10 @@ def count_training(run: dict, training: int, validation: int) -> dict[str, int]:
 
 
 def count_dreaming(recipe: Recipe, shape: tuple[int, int]) -> dict[tuple[int, int], int]:
-    """Return the number of images that the model sees in all steps of one dream of (height, width), by shape."""
+    """Return the number of images that the model sees in one dream, by shape.
+
+    `shape` is the dream's (height, width).
+    """
     octaves, last = octave_shapes(recipe, shape), recipe.steps[-1]
     earlier = (len(octaves) - 1) * recipe.octave_steps
     images: Counter = Counter()
@@ -122,7 +125,10 @@ def training_loops(run: dict, shape: tuple[int, int], classes: int, device: torc
 def dreaming_loop(
     model: Classifier, shape: tuple[int, int], batch: int, precision: str, device: torch.device
 ) -> tuple[Callable[[], None], int]:
-    """Return a bare step of a batch of dreams: forward, one logit per image, and backward to the images."""
+    """Return a bare step of a batch of dreams.
+
+    It runs forward, takes one logit per image, and runs backward to the images.
+    """
     images = noise(batch, shape, device)
 
     def step() -> None:
@@ -140,12 +146,12 @@ def noise(count: int, shape: tuple[int, int], device: torch.device) -> torch.Ten
 
 
 def job_device(plan: Plan, stage: str, cores: int) -> torch.device:
-    """Return the device of a stage's jobs, and set the number of threads that they use."""
+    """Return the device of a stage's jobs, and set their number of threads."""
     return choose_device(plan.config["gpu"], min(cores, plan.config["threads"][stage]))
 
 
 def training_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str], Loop]]:
-    """Yield the bare passes of training for each run and trained judge, by (stage, run, kind)."""
+    """Yield the bare passes of training by (stage, run or judge, kind)."""
     device, shape = job_device(plan, "train", cores), shape_of(plan.config["dataset"]["image_size"])
     for name, run in plan.trained.items():
         for kind, loop in training_loops(run, shape, len(plan.labels), device).items():
@@ -197,7 +203,10 @@ def count(plan: Plan, training: int, validation: int) -> dict[tuple[str, str, st
 
 
 def time_loops(loops: dict[tuple, Loop], rounds: int, device: torch.device) -> dict[tuple, float]:
-    """Return the seconds per image of each loop in its best round; each round runs all loops in turn."""
+    """Return the seconds per image of each loop in its best round.
+
+    Each round runs all loops in turn.
+    """
     best, times = dict.fromkeys(loops, math.inf), {}
     for key, (run, _) in loops.items():
         seconds_of(run, WARM, device)
@@ -227,7 +236,10 @@ def floors(plan: Plan, cores: int, rounds: int) -> dict[tuple[str, str, str], fl
 
 
 def bench(config: dict, cores: int, rounds: int) -> dict:
-    """Measure the bare passes before and after running a study, print the table, and return the figures."""
+    """Run a study, and measure its bare passes before and after.
+
+    Print the table, and return the figures.
+    """
     plan = make_plan(config)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -244,7 +256,7 @@ def bench(config: dict, cores: int, rounds: int) -> dict:
 
 
 def figures(counts: dict, before: dict, after: dict, wall: float, cores: int) -> dict:
-    """Print one row per part; return the ratios, with the times that they are computed from."""
+    """Print one row per part; return the ratios and times."""
     lines = []
     for key, images in counts.items():
         mean = (before[key] + after[key]) / 2

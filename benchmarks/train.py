@@ -1,8 +1,8 @@
-"""Compare training with a plain loop of timm and torch for the same model, image and batch size: ``make bench-train``.
+"""Compare training with a plain loop of timm and torch.
 
-Prints one row per loop: images per second, and their ratio to the plain loop. --json writes the same as JSON. In each
-round, all loops of a case run in turn, and the best round of each loop counts. This reduces the influence of other load
-on the machine.
+Both use the same model, image size and batch size. Run it as ``make bench-train``. Prints one row per loop: images per
+second, and their ratio to the plain loop. --json writes the same as JSON. In each round, all loops of a case run in
+turn, and the best round of each loop counts. This reduces the influence of other load on the machine.
 """
 
 import argparse
@@ -38,7 +38,10 @@ CASES = [("test_resnet", 64, 32, 12), ("mobilenetv2_100", 128, 32, 4), ("incepti
 
 
 def section(model: str, batch: int) -> dict:
-    """Return a run's section: SGD with momentum, random crops and horizontal flips, as in the original study."""
+    """Return a run's section, as in the original study.
+
+    It uses SGD with momentum, random crops and horizontal flips.
+    """
     run = {"model": model, "batch_size": batch, "optimizer": "momentum", "learning_rate": RATE, "weight_decay": 0.0005}
     augmented = {"crop_padding": PADDING, "flip": 0.5, "color": 0.0}
     config = {"runs": {"run": {**run, "augmentation": augmented}}, "dreams": {"recipes": {"a": {}}}}
@@ -55,7 +58,7 @@ def noise_images(side: int, count: int) -> TensorDataset:
 
 
 class Transformed(Dataset):
-    """Another data set with a transform that is applied to each image when it is loaded."""
+    """Another data set, whose images are transformed when they are loaded."""
 
     def __init__(self, dataset: Dataset, transform: Callable):
         """Transform the images of a data set of (image, class)."""
@@ -79,7 +82,10 @@ def photographs(folder: Path, count: int) -> None:
 
 
 def plain(model: str, side: int, batch: int, data: Dataset, first: list) -> Callable[[], None]:
-    """Return one epoch of a typical loop; the transforms `first` convert images to uint8 (3, side, side)."""
+    """Return one epoch of a typical loop.
+
+    The transforms `first` convert images to uint8 (3, side, side).
+    """
     network = timm.create_model(model, num_classes=CLASSES)
     config = timm.data.resolve_data_config({}, model=network)
     augment = [v2.RandomCrop(side, padding=PADDING, padding_mode="reflect"), v2.RandomHorizontalFlip(0.5)]
@@ -119,7 +125,10 @@ def ours(model: str, side: int, batch: int, data: Dataset) -> Callable[[], None]
 
 
 def measure(loops: dict[str, Callable], count: int, rounds: int) -> dict[str, float]:
-    """Return the images per second of each loop in its best round, after a warm-up round."""
+    """Return the images per second of each loop in its best round.
+
+    A warm-up round comes first.
+    """
     best = dict.fromkeys(loops, 0.0)
     for number in range(rounds + 1):
         for name, run in loops.items():

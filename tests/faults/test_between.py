@@ -1,4 +1,4 @@
-"""Corrupt files between the stages: each is refused with a one-line error or recreated, and never used."""
+"""Corrupt files between the stages are refused or recreated, and never used."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Growth is bounded: the memory of a long job, logs, a study that is run repeatedly, and the store."""
+"""Growth is bounded: of memory, logs, repeated runs, and the store."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ ENTRIES = 10**15  # bytes, more than any store contains
 
 
 def growth(memory: list[int]) -> int:
-    """Return the difference in bytes between the maxima of the last and the first quarter."""
+    """Return the last quarter's maximum minus the first quarter's, in bytes."""
     quarter = len(memory) // 4
     assert quarter >= 20, "there must be many batches"
     return max(memory[-quarter:]) - max(memory[:quarter])

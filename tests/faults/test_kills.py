@@ -1,4 +1,4 @@
-"""The tiny study, killed at random times until it is done, has the same files as after an undisturbed run."""
+"""The tiny study, killed at random times: it ends with the same files."""
 
 import os
 import random

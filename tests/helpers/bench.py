@@ -12,7 +12,10 @@ from dreambirds.data.sources.catalog import list_labels
 
 
 class Bench:
-    """Photographs in class folders, a store, and a count of the photographs that were decoded and resized."""
+    """Photographs in class folders, and a store.
+
+    `made` lists the photographs that were decoded and resized.
+    """
 
     def __init__(self, root: Path, labels: Iterable[str] = ("auk", "bunting", "crane")):
         """Write six photographs of each class to a folder."""
@@ -29,7 +32,10 @@ class Bench:
         return path
 
     def prepare(self, name: str = "out", threads: int = 1, **changes) -> Path:
-        """Prepare the data set in folder `name`, and return it; `made` lists what was decoded and resized."""
+        """Prepare the data set in folder `name`, and return it.
+
+        `made` then lists what was decoded and resized.
+        """
         config = {"dataset": {"source": "folder", "path": str(self.root / "in"), "image_size": 16, **changes}}
         config |= {"runs": {"a": {}}, "dreams": {"recipes": {"a": {}}}}
         check(config, "config")

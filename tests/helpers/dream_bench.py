@@ -42,7 +42,7 @@ class DreamBench:
         self.job = DreamJob(path, "r", parameters(), NAMES, {}, None, folder / "out", 4 * 10**9, code="code 1")
 
     def dreamt(self, **changes) -> int:
-        """Run the job with changes; return how many dreams were computed because they were not in the store."""
+        """Run the job with changes; return how many dreams were computed."""
         job = replace(self.job, **changes)
         self.caplog.clear()
         with self.caplog.at_level(logging.INFO):

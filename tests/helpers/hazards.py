@@ -1,4 +1,7 @@
-"""Find unsafe code in the project's source: code that executes data, shells, and predictable temporary files."""
+"""Find unsafe code in the project's source.
+
+This is code that executes data, shells, and predictable temporary files.
+"""
 
 import ast
 import re
@@ -50,7 +53,10 @@ def in_rules(source: str) -> list[str]:
 
 
 def in_page(source: str) -> list[str]:
-    """Return the unsafe code in a page's template, style or script; inlining the project's own files is allowed."""
+    """Return the unsafe code in a page's template, style or script.
+
+    Inlining the project's own files is allowed.
+    """
     rest = INLINE.sub("", source)
     return [what for what, pattern in IN_PAGES.items() if pattern.search(rest)]
 
@@ -97,7 +103,7 @@ def _unsafe_call(node: ast.Call, names: dict[str, str]) -> Iterator[str]:
 
 
 def _qualified_name(node: ast.AST, names: dict[str, str]) -> str:
-    """Return the fully qualified name of an expression, or its code if it is not a name."""
+    """Return the full name of an expression, or its code if it is not a name."""
     if isinstance(node, ast.Name):
         return names.get(node.id, node.id)
     if isinstance(node, ast.Attribute):

@@ -12,7 +12,10 @@ ENDINGS = (".png", ".gif", ".csv", ".safetensors", ".npy")
 
 
 def files(study: Study) -> dict[str, bytes]:
-    """Return the contents of all results by path, except logs, hidden files and columns with times."""
+    """Return the contents of all results by path.
+
+    Logs, hidden files and columns with times are excluded.
+    """
     found = {}
     for path in sorted(study.results.rglob("*")):
         name = str(path.relative_to(study.results))

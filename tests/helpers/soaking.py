@@ -1,4 +1,7 @@
-"""Run a dream job of many classes in a separate process, and record its memory after each batch."""
+"""Run a dream job of many classes, and record its memory after each batch.
+
+It runs in a separate process.
+"""
 
 import json
 import logging
@@ -10,9 +13,9 @@ SIDE = 32
 
 
 def soak(folder: Path, dreams: int, leak: int = 0) -> list[int]:
-    """Dream of `dreams` classes in a separate process; return its memory in bytes after each batch.
+    """Dream of `dreams` classes in a separate process.
 
-    With `leak`, it deliberately leaks so many bytes per dream.
+    Return its memory in bytes after each batch. With `leak`, it deliberately leaks so many bytes per dream.
     """
     from tests.helpers.forks import run_python  # not at the top, because the separate process runs only this file
 

@@ -1,4 +1,4 @@
-"""Cache keys of dreams: what changes the pixels changes the key, nothing else does, and studies share dreams."""
+"""Cache keys of dreams: they change if and only if the pixels may change."""
 
 from dataclasses import replace
 

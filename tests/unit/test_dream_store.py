@@ -1,4 +1,4 @@
-"""The store of dreams: corrupt entries are replaced, and killed or failing jobs leave it valid."""
+"""The store of dreams, with corrupt entries, and with killed or failing jobs."""
 
 import json
 import os
@@ -111,7 +111,7 @@ def test_results_that_cannot_be_written_to_are_named_and_the_batch_is_kept(dream
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(snapshots, "link_or_copy", full)
-    with pytest.raises(UserError, match=r"cannot write to '.*out' \(No space left on device\)"):
+    with pytest.raises(UserError, match=r"cannot write to '.*out' \(No space left on device\); fix that and "):
         dreamer.dreamt()
     monkeypatch.setattr(snapshots, "link_or_copy", link_or_copy)
     assert dreamer.dreamt() == 0, "the dreams are in the store"

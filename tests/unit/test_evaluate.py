@@ -1,4 +1,4 @@
-"""A judge on known answers: it classifies mean colors, and the images and dreams have known colors."""
+"""A judge on known answers: it classifies images by their mean color."""
 
 import logging
 from pathlib import Path
@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 
 
 class Colors(nn.Module):
-    """A network whose features are an image's mean color, and whose classes are red, green and blue."""
+    """A network with the mean color as features, for red, green and blue."""
 
     pretrained_cfg: ClassVar = {"architecture": "colors", "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
@@ -79,7 +79,7 @@ def judge() -> Judge:
 
 
 def views(folder: Path, rows: list[tuple], view: str = "raw") -> pd.DataFrame:
-    """Write images of dreams given as (recipe, family, label, color), and return their table."""
+    """Write dreams (recipe, family, label, color), and return their table."""
     found = []
     for number, (recipe, family, label, color) in enumerate(rows):
         path = paint(folder / f"{view}-{recipe}-{label}.png", color, number)

@@ -1,4 +1,4 @@
-"""Complete dream jobs: parameters of a recipe change the pixels, and metadata records what happened."""
+"""Complete dream jobs: a recipe changes the pixels, metadata records the rest."""
 
 import logging
 from dataclasses import replace
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 
 
 def make_checkpoint(folder, size: int | list[int]):
-    """Write a checkpoint of a tiny network with batch-norm statistics, for images of a size."""
+    """Write a checkpoint of a tiny network for images of a size."""
     torch.manual_seed(0)
     classifier = build("test_resnet", 3, {})
     with torch.no_grad():
@@ -112,7 +112,7 @@ def test_a_start_is_blurred_by_lengths_that_scale(monkeypatch, dreamt):
 
 
 def test_a_dream_stays_nearly_the_same_with_other_batch_mates(dreamt):
-    """A CPU rounds float32 differently for another batch size; the differences grow over many steps (see README)."""
+    """Rounding in float32 depends on the batch size; see the README."""
     for preset, steps in (("original", [10]), ("lucid", [20]), ("bird", [20])):
         together, alone = dreamt(preset=preset, steps=steps), dreamt({"b": "Birch"}, preset=preset, steps=steps)
         assert np.abs(together["b"][0].astype(int) - alone["b"][0]).mean() < 0.1, preset

@@ -1,4 +1,4 @@
-"""Statistics of photographs, compared with a loop over single views; and which views are compared."""
+"""Statistics of photographs, and which views are compared."""
 
 import math
 from dataclasses import replace
@@ -49,9 +49,9 @@ def by_kind(photographs: torch.Tensor, recipe: Recipe, views: dict[str, list[tor
 
 
 def crops_by_hand(monkeypatch, photographs: torch.Tensor, recipe: Recipe, side: tuple[int, int]) -> list[torch.Tensor]:
-    """Return the crops of the boxes that the code draws, computed one photograph at a time.
+    """Return the crops of the boxes that the code draws.
 
-    The number of boxes, and their area and aspect ratio, are checked.
+    They are computed one photograph at a time. The number of boxes, and their area and aspect ratio, are checked.
     """
     drawn = []
     monkeypatch.setattr(matching, "draw_box", lambda *given: (drawn.append((given, draw_box(*given))), drawn[-1][1])[1])

@@ -1,4 +1,4 @@
-"""Metrics of images and of a judge's outputs, compared with plain loops and known values."""
+"""Metrics of images and of a judge's outputs, compared with known values."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The photographs that dreams are compared with: their digests, and their statistics, computed once."""
+"""Photographs that dreams are compared with: their digests and statistics."""
 
 import logging
 import math
@@ -171,7 +171,7 @@ MATCHED = {"objective": "feature_match:layer1", "match_photographs": 2, "flip": 
 
 
 class Contexts:
-    """A job whose dreams are compared with photographs; `seen` counts the photographs of each forward pass."""
+    """A job with photographs; `seen` has the number in each computation."""
 
     def __init__(self, bench, monkeypatch):
         self.bench, self.seen = bench, []
@@ -193,7 +193,7 @@ class Contexts:
         return DreamContext(replace(self.job, **changes), CPU)
 
     def computed(self, labels=("auk",), **changes) -> int:
-        """Return for how many of the labels statistics are computed, and not taken from the store."""
+        """Return for how many labels statistics are computed, not read."""
         before = len(self.seen)
         self.of(**changes).references(labels)
         return len(self.seen) - before

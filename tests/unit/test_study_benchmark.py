@@ -1,4 +1,4 @@
-"""The benchmark of a complete study counts the actual passes, and computes its ratios as documented."""
+"""The benchmark of a study counts the actual passes, and computes the ratios."""
 
 from collections import Counter
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The competition's submission: each image's class number, in the order and spelling of the sample."""
+"""The competition's submission: classes in the order of the sample file."""
 
 import csv
 import logging
@@ -38,7 +38,7 @@ def birds(tmp_path) -> Path:
 
 @pytest.fixture
 def weights(birds, tmp_path) -> Path:
-    """Return a checkpoint with a different order of classes, and with varied predictions."""
+    """Return a checkpoint with another order of classes, and varied predictions."""
     images = torch.stack([to_tensor(Image.open(path)) for path in (birds / "test" / "0").iterdir()]) / 255
     torch.manual_seed(0)
     classifier = build("test_resnet", 3, {}).eval()
@@ -51,7 +51,7 @@ def weights(birds, tmp_path) -> Path:
 
 
 def expected(weights: Path, file: Path) -> str:
-    """Return the class number that the model predicts for one image, which already has the right size."""
+    """Return the class number predicted for one image of the right size."""
     classifier, _ = load_checkpoint(weights)
     pixels = torch.from_numpy(np.asarray(Image.open(file)).transpose(2, 0, 1) / 255).float()
     with torch.no_grad():

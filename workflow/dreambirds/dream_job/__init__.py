@@ -1,1 +1,1 @@
-"""Dream jobs: files, the store, batch sizes and memory around the pure `dreaming` package."""
+"""Dream jobs: the files, store and memory around the `dreaming` package."""

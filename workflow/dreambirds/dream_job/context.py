@@ -1,4 +1,4 @@
-"""Prepare a dream job: the model, the batch size that fits into memory, and the cache keys."""
+"""Prepare a dream job: the model, the batch size, and the cache keys."""
 
 import gc
 import itertools
@@ -49,14 +49,15 @@ NOT_IN_CACHE_KEY = ("preset", "steps", "film_every", "precision", "start_path")
 
 
 def batch_size(bytes_an_image: int, bytes_free: int, device: torch.device) -> int:
-    """Return the batch size: at least 1, and at most the largest useful size on the device."""
+    """Return the batch size: at least 1, and at most what is useful on the device."""
     return max(1, min(AT_ONCE[device.type], int(SHARE * bytes_free / max(1, bytes_an_image))))
 
 
 def in_batches(dream_of: Callable[[list[int]], object], count: int, size: int) -> Iterator[tuple[list[int], object]]:
-    """Call `dream_of` on batches of `size` indices below `count`; yield each batch with its result.
+    """Call `dream_of` on batches of indices; yield each batch and its result.
 
-    If memory runs out, the batch is repeated at half the size. Raises UserError if a single image does not fit.
+    Indices are 0 to `count` - 1, in batches of `size`. If memory runs out, the batch is repeated at half the size.
+    Raises UserError if a single image does not fit.
     """
     waiting = list(range(count))
     while waiting:
@@ -80,10 +81,10 @@ def in_batches(dream_of: Callable[[list[int]], object], count: int, size: int) -
 
 
 def estimate_activation_memory(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
-    """Estimate the bytes per image of a dream of (height, width), by one forward pass at each size the model will see.
+    """Estimate the bytes per image of a dream of (height, width).
 
-    Raises UserError if the model lacks a layer, channel, position or batch norm that the recipe uses, or does not
-    accept images of such a size.
+    Runs the model once at each size that it will see. Raises UserError if the model lacks a layer, channel, position or
+    batch norm that the recipe uses, or does not accept images of such a size.
     """
     views = max(_bytes_of(model, recipe, view) for view in shapes_seen(recipe, shape)) * max(1, recipe.crops)
     return views + COPIES * 3 * 4 * math.prod(shape)
@@ -149,7 +150,7 @@ class DreamJob:
 
     @property
     def film(self) -> bool:
-        """Whether to write animations: the recipe asks for them, and the job reaches its last step."""
+        """Whether to write animations: requested, and the last step is kept."""
         return self.parameters["film_every"] is not None and self.steps[-1] == self.parameters["steps"][-1]
 
 
@@ -186,7 +187,7 @@ class DreamContext:
 
     @cached_property
     def statistics(self) -> tuple[torch.Tensor | None, dict[str, torch.Tensor]]:
-        """The data set's mean spectrum, and the mean image of each label, if the recipe needs them."""
+        """The mean spectrum, and each label's mean image, if the recipe needs them."""
         return read_statistics(self.job.statistics) if self.job.statistics else (None, {})
 
     @cached_property
@@ -198,10 +199,10 @@ class DreamContext:
         return batch_size(estimate_activation_memory(self.model, self.recipe, self.shape) + film, free, self.device)
 
     def cache_key(self, label: str) -> str:
-        """Return a digest of everything that determines the pixels of a label's dream, except which steps are kept.
+        """Return a digest of everything that determines a label's dream.
 
-        A stored dream is reused as long as its key is the same. `code` is the digest of the stage's code
-        (runtime/code_version.py).
+        Which steps are kept does not matter. A stored dream is reused as long as its key is the same. `code` is the
+        digest of the stage's code (runtime/code_version.py).
         """
         parameters = self.job.parameters
         facts = {
@@ -215,7 +216,7 @@ class DreamContext:
         return dream_key(facts)
 
     def _computed_by(self) -> dict:
-        """Return what dreams and statistics of photographs depend on: checkpoint, device, versions and code."""
+        """Return the checkpoint, device and code that computed values depend on."""
         return {
             "checkpoint_sha256": self.checkpoint_sha256,
             "precision": self.precision,
@@ -226,13 +227,14 @@ class DreamContext:
 
     @cached_property
     def compared_layers(self) -> list[str]:
-        """The layers whose activations are compared with those of photographs, sorted by name."""
+        """The layers that are compared with photographs, sorted by name."""
         return sorted(make_objective(self.recipe.objective, self.model).matched)
 
     def references(self, labels: Sequence[str]) -> Statistics | None:
-        """Return activation statistics of each label's photographs, (B, C, S) by view kind and layer, on the device.
+        """Return activation statistics of each label's photographs.
 
-        Return None if the recipe does not compare dreams with photographs.
+        They are (B, C, S) by view kind and layer, on the device, or None if the recipe does not compare dreams with
+        photographs.
         """
         if not self.training_photographs:
             return None
@@ -248,7 +250,7 @@ class DreamContext:
         return {kind: {layer: mean.to(self.device) for layer, mean in means.items()} for kind, means in kinds}
 
     def _statistics_key(self, label: str) -> str:
-        """Return a digest of everything that determines the statistics of a label's photographs."""
+        """Return a digest of what determines the statistics of a label's photographs."""
         recipe = self.recipe
         statistics = (recipe.match_statistics, recipe.match_regions, recipe.match_stride, recipe.match_views)
         views = (recipe.crop_area and last_value(recipe.crop_area), recipe.crop_ratio, bool(recipe.flip))
@@ -283,9 +285,9 @@ class DreamContext:
 
 
 def read_start(path: Path, shape: tuple[int, int]) -> torch.Tensor:
-    """Return a photograph, resized and center-cropped to (height, width), as (3, H, W) in [0, 1].
+    """Return a photograph as (3, H, W) in [0, 1], resized and center-cropped.
 
-    Raises UserError if it cannot be read.
+    `shape` is (height, width). Raises UserError if it cannot be read.
     """
     try:
         photograph = read_photograph(path)

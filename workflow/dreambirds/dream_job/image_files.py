@@ -1,4 +1,4 @@
-"""Image files of dreams: raw and rescaled views as PNG with provenance metadata, and animations as GIF."""
+"""Image files of dreams: PNG files with metadata, and GIF animations."""
 
 import json
 import math
@@ -26,18 +26,19 @@ LAST_FRAME_FACTOR = 3  # on the duration of the last frame
 
 
 def rescale(image: torch.Tensor) -> torch.Tensor:
-    """Stretch an image (3, H, W) so that its values from the 0.5th to the 99.5th percentile fill [0, 1].
+    """Stretch the contrast of an image (3, H, W) to [0, 1] by percentiles.
 
-    All channels share one stretch, which preserves hues. Unlike in a min-max stretch, single extreme pixels do not
-    determine it. A constant image becomes mid-gray.
+    Values from the 0.5th to the 99.5th percentile fill the range. All channels share one stretch, which preserves hues.
+    Unlike in a min-max stretch, single extreme pixels do not determine it. A constant image becomes mid-gray.
     """
     return _stretch(image, image)
 
 
 def rescale_together(frames: torch.Tensor) -> torch.Tensor:
-    """Stretch frames of an animation, uint8 (N, 3, H, W), to [0, 1], all by the percentiles of the last one.
+    """Stretch all frames of an animation by the percentiles of the last one.
 
-    With a separate stretch per frame, the animation would begin with amplified noise.
+    Frames are uint8 (N, 3, H, W), the result is in [0, 1]. With a separate stretch per frame, the animation would begin
+    with amplified noise.
     """
     images = frames.float() / 255
     return _stretch(images, images[-1])
@@ -51,7 +52,7 @@ def _stretch(images: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def to_picture(image: torch.Tensor) -> Image.Image:
-    """Convert an image (3, H, W) in [0, 1] to 8-bit RGB, rounding each value to the nearest."""
+    """Convert an image (3, H, W) in [0, 1] to 8-bit RGB, with rounding."""
     return Image.fromarray((image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
 
 
@@ -62,7 +63,7 @@ def views(image: torch.Tensor) -> dict[str, Image.Image]:
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the versions of this project and of the libraries that determine pixel values."""
+    """Return the versions of this project and of libraries that affect pixels."""
     return {"dreambirds": __version__, **{library: version(library) for library in LIBRARIES}}
 
 
@@ -83,7 +84,10 @@ def save_png(picture: Image.Image, path: Path, title: str, facts: dict) -> None:
 
 
 def read_facts(path: Path) -> dict:
-    """Return the metadata of a PNG or GIF file of this project. Raises KeyError or ValueError if it has none."""
+    """Return the metadata of a PNG or GIF file of this project.
+
+    Raises KeyError or ValueError if it has none.
+    """
     with Image.open(path) as picture:
         picture.load()
         text = picture.text[KEY] if picture.format == "PNG" else picture.info["comment"].decode()

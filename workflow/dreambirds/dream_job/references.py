@@ -1,4 +1,7 @@
-"""Activation statistics of each class's photographs: computed once per checkpoint, and kept in the store."""
+"""Activation statistics of each class's photographs.
+
+They are computed once per checkpoint, and kept in the store.
+"""
 
 import logging
 from collections.abc import Callable, Collection
@@ -19,7 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class TrainingPhotographs:
-    """The first training photographs of each class of a prepared data set; `digests` has a digest of each class's."""
+    """The first training photographs of each class of a prepared data set.
+
+    `digests` maps each label to a digest of their pixels.
+    """
 
     def __init__(self, folder: Path, labels: Collection[str], most: int):
         """Open the data set in `folder`; use at most `most` photographs per label.
@@ -42,16 +48,20 @@ class TrainingPhotographs:
 
 
 class ReferenceStore:
-    """Statistics of classes in a folder of the store, one file each. Many jobs may use it at the same time."""
+    """Statistics of classes in a folder of the store, one file each.
+
+    Many jobs may use it at the same time.
+    """
 
     def __init__(self, folder: Path | None = None):
         """Use `folder`, by default ``references`` in the store."""
         self.folder = folder or store_root() / "references"
 
     def get(self, key: str, compute: Callable[[], Statistics]) -> Statistics:
-        """Return the statistics of a key, by view kind and layer; compute and store them if missing or corrupt.
+        """Return the statistics of a key, by view kind and layer.
 
-        Raises UserError if the store cannot be written to.
+        Statistics that are missing or corrupt are computed and stored. Raises UserError if the store cannot be written
+        to.
         """
         path = self.folder / key[:2] / f"{key}.safetensors"
         if path.exists():

@@ -1,4 +1,4 @@
-"""One dream job: from a checkpoint and a recipe to the images, traces and animations of its labels.
+"""Run a dream job: images, traces and animations of the labels of a recipe.
 
 Dreams that are in the store are linked into the results. The rest is computed in batches, and each batch is stored as
 soon as it is complete.
@@ -23,7 +23,7 @@ from dreambirds.dream_job.snapshots import Snapshot
 from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
 from dreambirds.dreaming.dream import METRICS, DreamResult, dream
 from dreambirds.dreaming.recipe import value_at
-from dreambirds.errors import UserError
+from dreambirds.errors import AGAIN, UserError
 from dreambirds.io import link_or_copy
 from dreambirds.plan.paths import film_name, step_name
 from dreambirds.seeding import generator
@@ -34,12 +34,12 @@ log = logging.getLogger(__name__)
 
 
 def run_dream_job(job: DreamJob, device: torch.device, index: Path | None = None) -> None:
-    """Dream of every label with one checkpoint and recipe; write images, traces and animations to the job's folder.
+    """Dream of every label with one checkpoint and recipe.
 
-    With `index`, a table with one row per image is written last. A dream that becomes NaN or infinite is reported in
-    the log. Its last good image is written, with ``diverged_at`` in its metadata, but is not kept in the store. Raises
-    UserError if the checkpoint is corrupt, the recipe does not fit the model, all dreams become NaN or infinite, or a
-    file cannot be written.
+    Images, traces and animations are written to the job's folder. With `index`, a table with one row per image is
+    written last. A dream that becomes NaN or infinite is reported in the log. Its last good image is written, with
+    ``diverged_at`` in its metadata, but is not kept in the store. Raises UserError if the checkpoint is corrupt, the
+    recipe does not fit the model, all dreams become NaN or infinite, or a file cannot be written.
     """
     runner = _Runner(job, device, dream_store())
     runner.load_cached()
@@ -54,7 +54,7 @@ class _Runner:
         self.job, self.context, self.store = job, DreamContext(job, device), store
         self.keys = {label: self.context.cache_key(label) for label in job.names}
         self.request = _request(job, self.context)
-        self.missing: dict[tuple[int, ...], list[str]] = {}  # labels by the steps that they are missing
+        self.missing: dict[tuple[int, ...], list[str]] = {}  # labels by their missing steps
         self.rows: dict[tuple[str, int], dict] = {}
         self.traces: dict[tuple[str, int], list[str]] = {}
         self.diverged: dict[str, int] = {}
@@ -62,17 +62,17 @@ class _Runner:
         self.write_error: OSError | None = None
 
     def load_cached(self) -> None:
-        """Link the dreams that are in the store into the job's folder, and record the missing ones."""
+        """Link the dreams that are in the store, and record the missing ones."""
         for label, key in self.keys.items():
-            lacking = self.job.steps
+            missing = self.job.steps
             # without a stored animation, all steps are recomputed: its frames begin at the first step
             if not self.job.film or self._link_film(label, self.store.get(key, self._film_key(label))):
-                lacking = tuple(
-                    step for step in lacking if not self._link_result(label, step, self.store.get(key, step_name(step)))
+                missing = tuple(
+                    step for step in missing if not self._link_result(label, step, self.store.get(key, step_name(step)))
                 )
-            self.found += len(self.job.steps) - len(lacking)
-            if lacking:
-                self.missing.setdefault(lacking, []).append(label)
+            self.found += len(self.job.steps) - len(missing)
+            if missing:
+                self.missing.setdefault(missing, []).append(label)
             else:
                 self._write_trace(label)
         self._check_writable()
@@ -92,7 +92,10 @@ class _Runner:
                 self._check_writable()
 
     def dream(self, labels: Sequence[str], steps: Sequence[int], film: bool) -> DreamResult:
-        """Dream of `labels` as one batch; keep the images at `steps`, and with `film` the frames of an animation."""
+        """Dream of `labels` as one batch, and keep the images at `steps`.
+
+        With `film`, the frames of an animation are kept too.
+        """
         context, parameters, started = self.context, self.job.parameters, time.perf_counter()
         rngs = [generator(parameters["seed"], label) for label in labels]
         result = dream(
@@ -113,7 +116,10 @@ class _Runner:
         return result
 
     def finish(self, index: Path | None) -> None:
-        """Log a summary of the job, and write its index. Raises UserError if all dreams became NaN or infinite."""
+        """Log a summary of the job, and write its index.
+
+        Raises UserError if all dreams became NaN or infinite.
+        """
         if self.diverged and len(self.diverged) == len(self.job.names):
             raise UserError(_failure(self.job, *next(iter(self.diverged.items()))))
         for label, step in self.diverged.items():
@@ -125,7 +131,7 @@ class _Runner:
             write_table(table, index, float_format="%.6g")
 
     def _store(self, transaction: Transaction, result: DreamResult, row: int, label: str) -> None:
-        """Store the snapshots of one dream of a batch, and link them into the job's folder."""
+        """Store the snapshots of one dream of a batch, and link them."""
         diverged, key, classes = int(result.diverged[row]), self.keys[label], self.context.info.labels
         if diverged:
             self.diverged[label] = diverged
@@ -153,7 +159,10 @@ class _Runner:
             save_gif(images, folder / FILM, FRAME_DURATION, as_text(facts))
 
     def _film_key(self, label: str) -> str:
-        """Return the name of a label's animation in the store, a digest of its metadata, which cannot be edited."""
+        """Return the name of a label's animation in the store.
+
+        It contains a digest of the metadata, which cannot be changed in a stored GIF.
+        """
         snapshot, parameters = self._snapshot(label, self.job.steps[-1], {}), self.job.parameters
         facts = [snapshot.title, snapshot.request, parameters["film_every"], parameters["steps"][-1]]
         return f"film-{dream_key(facts)[:8]}"
@@ -203,7 +212,7 @@ class _Runner:
         return bool(linked)
 
     def _write_trace(self, label: str) -> None:
-        """Write a label's trace, which has a row per step, unless this job keeps only some of the recipe's steps."""
+        """Write a label's trace, unless the job keeps only some of the recipe's steps."""
         if not self.write_error and self.job.steps == tuple(self.job.parameters["steps"]):
             with self._linking():
                 snapshots.write_trace([self.traces[label, step] for step in self.job.steps], self.job.folder, label)
@@ -227,12 +236,13 @@ class _Runner:
     def _check_writable(self) -> None:
         if self.write_error:
             reason = self.write_error.strerror or str(self.write_error)
-            raise UserError(f"cannot write to '{self.job.folder}' ({reason})") from self.write_error
+            folder = self.job.folder
+            raise UserError(f"cannot write to '{folder}' ({reason}); fix that and {AGAIN}") from self.write_error
 
 
 def _request(job: DreamJob, context: DreamContext) -> dict:
     """Return the part of the request that all snapshots of a job share."""
-    of_job = ("steps", "film_every")  # they do not describe a single image
+    of_job = ("steps", "film_every")  # not of a single image
     return {
         "run": context.info.run,
         "epoch": context.info.epoch,

@@ -1,4 +1,4 @@
-"""Write the files of a dream's kept steps: images with their provenance, traces and animations."""
+"""Write the files of a dream's kept steps: images with metadata, and traces."""
 
 import json
 import math
@@ -21,7 +21,10 @@ TRACE = "trace.csv"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Metadata of a kept image: its title, the request, and the environment that computed it (batch, threads …)."""
+    """Metadata of a kept image.
+
+    Its title, the request, and the environment that computed it (batch, threads …).
+    """
 
     title: str
     request: dict
@@ -32,20 +35,23 @@ class Snapshot:
         return {**self.request, **self.environment, "view": view}
 
     def as_facts(self, metrics: dict, seconds: float) -> dict:
-        """Return the metadata that the store keeps; `seconds` is the time that the dream took."""
+        """Return the metadata for the store; `seconds` is the time of the dream."""
         facts = {"title": self.title, "request": self.request, "environment": self.environment}
         return {**facts, "metrics": metrics, "seconds": seconds}
 
 
 def write_snapshot(folder: Path, image: torch.Tensor, snapshot: Snapshot, trace: Sequence[str]) -> None:
-    """Write both views of an image (3, H, W) in [0, 1], and the lines of its trace, to an entry's folder."""
+    """Write both views of an image, and its trace, to an entry's folder.
+
+    The image is (3, H, W) in [0, 1]; `trace` is a list of lines.
+    """
     for view, rendered in views(image).items():
         save_png(rendered, folder / f"{view}.png", snapshot.title, snapshot.facts(view))
     (folder / TRACE).write_text("\n".join(trace) + "\n")
 
 
 def link_snapshot(entry: StoredSnapshot, requested: Snapshot, folder: Path, label: str, step: int) -> dict[str, str]:
-    """Link both views of a stored snapshot into a job's folder; return their sha256 by view.
+    """Link both views of a stored snapshot; return their sha256 by view.
 
     If the stored metadata differs from the requested (another study computed the dream), write new files instead.
     """
@@ -66,7 +72,10 @@ def link_snapshot(entry: StoredSnapshot, requested: Snapshot, folder: Path, labe
 
 
 def trace_lines(dreams: DreamResult, row: int, classes: Sequence[str]) -> list[str]:
-    """Return the trace of one dream of a batch as CSV lines: a header, then one line per completed step."""
+    """Return the trace of one dream of a batch as CSV lines.
+
+    The lines are a header, and one line per completed step including step 0.
+    """
     ended = int(dreams.ended[row])
     columns = [getattr(dreams.trace, metric)[row, : ended + 1].tolist() for metric in METRICS]
     rows = zip(*columns, strict=True)
@@ -75,13 +84,19 @@ def trace_lines(dreams: DreamResult, row: int, classes: Sequence[str]) -> list[s
 
 
 def snapshot_metrics(dreams: DreamResult, row: int, step: int, classes: Sequence[str]) -> dict:
-    """Return the metrics of a kept image by name: numbers, and the label of the predicted class."""
+    """Return the metrics of a kept image by name.
+
+    They are numbers, except the label of the predicted class.
+    """
     metrics = _metrics(dreams, row, step)
     return {**metrics, "prediction": _name(metrics["prediction"], classes)}
 
 
 def snapshot_trace(lines: Sequence[str], dreams: DreamResult, row: int, step: int, classes: Sequence[str]) -> list[str]:
-    """Return the trace up to a kept step: measured on transformed images, and on the plain image in the last line."""
+    """Return the lines of a trace up to a kept step.
+
+    Metrics are measured on transformed images, except in the last line: there, on the plain image.
+    """
     done = min(step, int(dreams.ended[row]))
     return [*lines[: done + 1], _line(done, _metrics(dreams, row, step), classes)]
 
@@ -105,7 +120,10 @@ def read_trace(entry: StoredSnapshot) -> list[str]:
 
 
 def write_trace(traces: Sequence[list[str]], folder: Path, label: str) -> None:
-    """Join the traces of a dream's snapshots, which are in the order of steps, and write them to a job's folder."""
+    """Join the traces of a dream's snapshots, and write them to a job's folder.
+
+    `traces` are in the order of steps.
+    """
     lines: list[str] = []
     for trace in traces:
         lines += trace[len(lines) :]

@@ -1,4 +1,4 @@
-"""Statistics of a data set's training images: their mean spectrum, and the mean image of each class."""
+"""Statistics of training images: the mean spectrum, and each class's mean."""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +18,10 @@ PIXELS = 64 * 64**2  # per batch
 
 
 def write_statistics(folder: Path, shape: tuple[int, int], path: Path) -> None:
-    """Write the statistics of the prepared data set in `folder`, with images resized to (height, width)."""
+    """Write the statistics of the prepared data set in `folder`.
+
+    Images are resized to `shape`, (height, width).
+    """
     images = read_images(folder)
     images = images[images["split"] == "train"]
     means = {
@@ -31,7 +34,10 @@ def write_statistics(folder: Path, shape: tuple[int, int], path: Path) -> None:
 
 
 def read_statistics(path: Path) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the mean spectrum (3, H, W // 2 + 1), and the mean image (3, H, W) in [0, 1] of each label."""
+    """Return the mean spectrum, and the mean image of each label.
+
+    Shapes are (3, H, W // 2 + 1) and (3, H, W); images are in [0, 1].
+    """
     tensors, _ = load_tensors(path)
     means = {name.removeprefix("mean/"): tensor for name, tensor in tensors.items() if name.startswith("mean/")}
     return tensors["spectrum"], means

@@ -1,9 +1,9 @@
-"""The store of dreams: a cache that all studies share, addressed by what determines a dream's pixels.
+"""The store of dreams: a cache that all studies share.
 
-An entry is a folder ``<first two>/<digest>/<name>`` of files. Its ``entry.json`` contains their metadata and digests.
-Entries are written to a stage, a temporary folder, and are moved into the store by renaming, either all entries of a
-stage or none. So any number of jobs may read and write at the same time, and may be killed, also on network file
-systems.
+It is addressed by what determines a dream's pixels. An entry is a folder ``<first two>/<digest>/<name>`` of files. Its
+``entry.json`` contains their metadata and digests. Entries are written to a stage, a temporary folder, and are moved
+into the store by renaming, either all entries of a stage or none. So any number of jobs may read and write at the same
+time, and may be killed, also on network file systems.
 """
 
 import json
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoredSnapshot:
-    """One entry: its folder, its metadata, and the sha256 of each of its files by name."""
+    """One entry: its folder, its metadata, and the sha256 of its files by name."""
 
     folder: Path
     facts: dict[str, Any]
@@ -37,7 +37,10 @@ class StoredSnapshot:
 
 
 class Transaction:
-    """Entries that are being written; they are added to the store together when the ``with`` block succeeds."""
+    """Entries that are being written.
+
+    They are added to the store together when the ``with`` block succeeds.
+    """
 
     def __init__(self, folder: Path):
         """Write entries below `folder`."""
@@ -74,13 +77,16 @@ class DreamStore:
     """The dreams in one folder. Many jobs may use it at the same time."""
 
     def __init__(self, folder: Path):
-        """Use `folder`, which is created when needed; add the complete stages of killed jobs."""
+        """Use `folder`, which may be missing; add complete stages of killed jobs."""
         self.folder = folder
         for ready in find(folder, f"{READY}*"):
             self._publish(ready)
 
     def get(self, key: str, name: str) -> StoredSnapshot | None:
-        """Return an entry, or None if it does not exist. A corrupt entry is removed, with a warning."""
+        """Return an entry, or None if it does not exist.
+
+        A corrupt entry is removed, with a warning in the log.
+        """
         folder = self._path(key) / name
         try:
             record = json.loads((folder / RECORD).read_text())
@@ -105,7 +111,10 @@ class DreamStore:
 
     @contextmanager
     def stage(self) -> Iterator[Transaction]:
-        """Yield a stage for new entries. Raises UserError if the store cannot be written to."""
+        """Yield a stage for new entries.
+
+        Raises UserError if the store cannot be written to.
+        """
         stage = Transaction(self.folder / f"{STAGED}{uuid4().hex}")
         try:
             stage.folder.mkdir(parents=True)
@@ -120,9 +129,9 @@ class DreamStore:
             shutil.rmtree(stage.folder, ignore_errors=True)
 
     def _publish(self, ready: Path) -> None:
-        """Move the entries of a complete stage into the store. Another job may be doing the same.
+        """Move the entries of a complete stage into the store.
 
-        Entries that cannot be moved stay in the stage, and the next job tries again.
+        Another job may be doing the same. Entries that cannot be moved stay in the stage, and the next job tries again.
         """
         for folder in find(ready, "*/*"):
             target = self._path(folder.parent.name) / folder.name
@@ -143,12 +152,19 @@ class DreamStore:
 
 
 def find(folder: Path, pattern: str) -> list[Path]:
-    """Return the paths in a folder that match a pattern; other jobs may add and remove files meanwhile."""
-    return [folder / name for name in glob(pattern, root_dir=folder)]  # noqa: PTH207, Path.glob fails if a folder is removed
+    """Return the paths in a folder that match a pattern.
+
+    Other jobs may add and remove files in the meantime.
+    """
+    # Path.glob fails if a folder is removed meanwhile
+    return [folder / name for name in glob(pattern, root_dir=folder)]  # noqa: PTH207
 
 
 def discard(folder: Path) -> None:
-    """Remove an entry atomically: it is renamed first, so no other job finds it partly removed."""
+    """Remove an entry atomically.
+
+    It is renamed first, so other jobs never find it partly removed.
+    """
     hidden = folder.with_name(f".gone-{uuid4().hex}")
     with suppress(OSError):
         folder.rename(hidden)
@@ -156,7 +172,10 @@ def discard(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed jobs left: stages and hidden folders that have not been modified for a day."""
+    """Remove what killed jobs left.
+
+    These are stages and hidden folders that have not been modified for a day.
+    """
     for path in (*find(folder, f"{STAGED}*"), *find(folder, "*/*/.gone-*")):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > ABANDONED:
@@ -164,10 +183,10 @@ def sweep(folder: Path) -> None:
 
 
 def dream_store() -> DreamStore:
-    """Return the store of dreams, in ``results/.store`` or the folder that DREAMBIRDS_STORE sets."""
+    """Return the store in ``results/.store``, or where DREAMBIRDS_STORE is set."""
     return DreamStore(store_root() / "dreams")
 
 
 def dream_key(facts: dict[str, Any] | list[Any]) -> str:
-    """Return a digest of JSON facts, such as those that determine the pixels of a dream."""
+    """Return a digest of JSON facts that determine stored results."""
     return digest_of(facts)[:40]

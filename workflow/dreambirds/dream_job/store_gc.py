@@ -23,7 +23,7 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 @dataclass(frozen=True)
 class Item:
-    """An item in the store that is kept or removed: a dream's folder, a prepared image, or a file of statistics."""
+    """A dream's folder, a prepared image or a statistics file in the store."""
 
     path: Path
     size: int
@@ -31,11 +31,11 @@ class Item:
 
 
 def evict(root: Path, limit: int) -> tuple[int, int, int]:
-    """Remove the least recently used items from the store in `root`, until it contains at most `limit` bytes.
+    """Remove least recently used items until the store is within `limit` bytes.
 
-    Return the number of removed items, their bytes, and the bytes that are left. If a study's results are hard links to
-    an item, they remain, and no space is freed. Temporary files of killed jobs are removed after a day. Other jobs may
-    use the store at the same time.
+    `root` is the folder of the store. Return the number of removed items, their bytes, and the bytes that are left. If
+    a study's results are hard links to an item, they remain, and no space is freed. Temporary files of killed jobs are
+    removed after a day. Other jobs may use the store at the same time.
     """
     sweep(root / "dreams")
     for part in PARTS:
@@ -68,15 +68,15 @@ def keep_within(limit: int | None) -> None:
 
 
 def evict_to(size: str, where: str) -> str:
-    """Evict from the store of the working directory until it is at most `size`, such as ``20GB``; return a summary.
+    """Evict from the store of the working directory; return a summary.
 
-    Raises UserError, prefixed with `where`, if the size is not valid.
+    `size` is the maximum size, such as ``20GB``. Raises UserError, prefixed with `where`, if the size is not valid.
     """
     return _summary(*evict(store_root(), as_bytes(size, where)))
 
 
 def asked_limit() -> int | None:
-    """Return the value of the environment variable DREAMBIRDS_STORE_LIMIT in bytes, or None if it is not set.
+    """Return DREAMBIRDS_STORE_LIMIT in bytes, or None if it is not set.
 
     Raises UserError if it is not a valid size.
     """
@@ -104,7 +104,10 @@ def _files(folder: Path, pattern: str) -> Iterator[Item]:
 
 
 def _remove(path: Path) -> bool:
-    """Remove one item, and its parent folders if they are empty; return whether it was removed."""
+    """Remove one item, and its parent folders if they are empty.
+
+    Return whether it was removed.
+    """
     if path.is_dir():
         discard(path)
     else:

@@ -1,4 +1,4 @@
-"""Columns of the tables of results, their display names, and readers for dreams. Does not import torch."""
+"""Columns of the tables of results, and readers for dreams. No torch import."""
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -75,7 +75,7 @@ def read_dreams_and_runs(results: Path, dreams: pd.DataFrame) -> tuple[pd.DataFr
 
 
 def read_dreams(dreams: pd.DataFrame, folder: Path, parts: Mapping[str, Collection[str]]) -> pd.DataFrame:
-    """Return the rows of the dream jobs' tables for the requested dreams, in their order.
+    """Return the dream jobs' rows for the requested dreams, in their order.
 
     `dreams` has the columns of `DREAM`; `folder` is the folder ``dreams`` of the results; `parts` maps the file name of
     each table in a job's folder to its labels. Raises UserError if a table cannot be read, or lacks a dream.

@@ -33,9 +33,10 @@ UNSEEN, FEW, UNKNOWN = "no difference seen", "too few classes to tell", "not mea
 
 
 def bootstrap_mean(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """Return the mean of values (N,) and the bounds of its 95 % interval, by the percentile bootstrap (Efron 1979).
+    """Return the mean of values (N,) and the bounds of its 95 % interval.
 
-    NaN values are ignored. With fewer than two values the interval is NaN; with none, the mean is NaN too.
+    The interval is that of the percentile bootstrap (Efron 1979). NaN values are ignored. With fewer than two values
+    the interval is NaN; with none, the mean is NaN too.
     """
     values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
@@ -55,10 +56,10 @@ def bootstrap_mean(values: np.ndarray, seed: int = 0) -> tuple[float, float, flo
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean paired difference, the bounds of its 95 % interval, its effect size, and the number of pairs.
+    """A mean paired difference, its 95 % interval, and its effect size.
 
-    The effect size is Cohen's d for pairs, d_z: the mean divided by the standard deviation of the differences (Lakens
-    2013).
+    `ci_low` and `ci_high` are the bounds of the interval, `pairs` is the number of pairs. The effect size is Cohen's d
+    for pairs, d_z: the mean divided by the standard deviation of the differences (Lakens 2013).
     """
 
     mean: float
@@ -74,7 +75,7 @@ class Difference:
 
 
 def difference_of_labels(pairs: pd.DataFrame) -> tuple[pd.DataFrame, Difference]:
-    """Return the mean of each label, ``baseline`` and ``compared``, and the paired difference over labels.
+    """Return the means of each label, and the difference over labels.
 
     `pairs` has one row per pair: ``label``, ``baseline`` and ``compared``. Dreams of one label are not independent, so
     each label's pairs are averaged first, and the interval is over labels. Pairs with a NaN are ignored.
@@ -84,29 +85,31 @@ def difference_of_labels(pairs: pd.DataFrame) -> tuple[pd.DataFrame, Difference]
 
 
 def paired_difference(before: np.ndarray, after: np.ndarray) -> Difference:
-    """Return the mean of `after` (N,) minus `before` (N,), pair by pair; pairs with a NaN are ignored.
+    """Return the mean paired difference of `after` (N,) minus `before` (N,).
 
-    The interval is Student's. With about eight pairs, that of a percentile bootstrap would be too narrow.
+    Pairs with a NaN are ignored. The interval is Student's t. With about eight pairs, a percentile bootstrap interval
+    would be too narrow.
     """
     differences = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     differences = differences[~np.isnan(differences)]
     pairs = len(differences)
     mean = float(differences.mean()) if pairs else np.nan
     spread = float(differences.std(ddof=1)) if pairs > 1 else np.nan
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1) * spread / np.sqrt(pairs) if pairs > 1 else np.nan
+    margin = stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1) * spread / np.sqrt(pairs) if pairs > 1 else np.nan
     constant = 0.0 if mean == 0 else np.nan  # all differences are the same
     effect = mean / spread if spread > ROUNDING * abs(mean) else constant
-    return Difference(mean, mean - reach, mean + reach, float(effect), pairs)
+    return Difference(mean, mean - margin, mean + margin, float(effect), pairs)
 
 
 def compute_contrasts(
     comparisons: Iterable[Comparison], grids: dict[str, Section], recipes: dict[str, Section], dreams: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return one row per comparison and measure of a study's experiment, with the columns of `FINDINGS`.
+    """Return one row per comparison and measure of a study's experiment.
 
-    `grids` are the recipes as the config defines them, `recipes` the expanded grids; `dreams` is the study's table.
-    Dreams of one class are not independent, so its pairs are averaged first: means, the 95 % interval and the effect
-    size (d_z) are over classes. For a judge's measures, only pairs with the same judge for both dreams count.
+    The columns are `FINDINGS`. `grids` are the recipes as the config defines them, `recipes` the expanded grids;
+    `dreams` is the study's table. Dreams of one class are not independent, so its pairs are averaged first: means, the
+    95 % interval and the effect size (d_z) are over classes. For a judge's measures, only pairs with the same judge for
+    both dreams count.
     """
     query = DreamQuery(grids, recipes, stack_views(dreams))
     rows = []
@@ -119,7 +122,10 @@ def compute_contrasts(
 
 
 def stack_views(dreams: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per dream and view: a column ``view``, and metric columns without a view suffix."""
+    """Return one row per dream and view.
+
+    The result has a column ``view``, and metric columns without a view suffix.
+    """
     metrics = [column for column in dreams if f"{column}_rescaled" in dreams]
     tables = []
     for view, suffix in SUFFIX.items():
@@ -130,17 +136,21 @@ def stack_views(dreams: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measured(query: DreamQuery, pairs: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Return one row per pair: its ``label``, and the measure of both dreams, ``baseline`` and ``compared``."""
+    """Return one row per pair: ``label``, ``baseline`` and ``compared``.
+
+    The last two are the measure of both dreams.
+    """
     one, two = (query.table.loc[pairs[side]].reset_index(drop=True) for side in ("baseline", "compared"))
     values = pd.DataFrame({"label": one["label"], "baseline": one[measure], "compared": two[measure]})
     return values[one["judge"] == two["judge"]] if measure in OF_JUDGE else values
 
 
 def _by_chance(query: DreamQuery, comparison: Comparison, measure: str) -> pd.DataFrame:
-    """Return one row per dream: ``compared``, whether it is classified as its own label, and the chance ``baseline``.
+    """Return one row per dream: ``label``, ``baseline`` and ``compared``.
 
-    The baseline is how often dreams of other labels are classified as this label. If dreams contained no information
-    about their label, both would be the same on average, whichever classes a judge prefers.
+    ``compared`` is whether the dream is classified as its own label, ``baseline`` how often dreams of other labels are
+    classified as this label. If dreams contained no information about their label, both would be the same on average,
+    whichever classes a judge prefers.
     """
     rows = query.side(comparison, comparison.compared)
     rows = rows[rows[measure].notna()]
@@ -168,7 +178,10 @@ def _verdict(difference: Difference) -> str:
 
 
 def say(value: object) -> str:
-    """Return a config value as readable text: ``random 0.1 to 1`` for ``{random: [0.1, 1.0]}``."""
+    """Return a config value as readable text.
+
+    An example is ``random 0.1 to 1`` for ``{random: [0.1, 1.0]}``.
+    """
     if isinstance(value, dict):
         return ", ".join(f"{name} {say(inner)}" for name, inner in value.items())
     if isinstance(value, list):
@@ -177,7 +190,10 @@ def say(value: object) -> str:
 
 
 def where(comparison: Comparison) -> str:
-    """Return the filter of a comparison as text, such as ``recipe bird, first step``; defaults are omitted."""
+    """Return the filter of a comparison as text.
+
+    An example is ``recipe bird, first step``. Default conditions are omitted.
+    """
     conditions = []
     for column, values in comparison.where.items():
         if USUAL.get(column) == values:

@@ -1,6 +1,7 @@
-"""Evaluate dreams with one judge: its predictions, and the distance of its features from those of photographs.
+"""Evaluate dreams with one judge: its predictions, and feature distances.
 
-Metrics are cached by image for all studies, so a judge evaluates each image once.
+Distances are to features of real photographs. Metrics are cached by image for all studies, so a judge evaluates each
+image once.
 """
 
 import logging
@@ -25,14 +26,7 @@ from dreambirds.plan.dream_table import DREAM
 from dreambirds.runtime.code_version import libraries
 
 SAME = 1e-9  # cosine distance below which held-out and training photographs have the same features, up to rounding
-FAMILY = [
-    "run",
-    "epoch",
-    "family",
-    "label",
-    "step",
-    "view",
-]  # columns that are the same for dreams that differ only in their seed
+FAMILY = ["run", "epoch", "family", "label", "step", "view"]  # equal for dreams that differ only in their seed
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +48,7 @@ class JudgeJob:
     code: str
 
     def cache_facts(self) -> dict:
-        """Return everything that determines the judge's metrics of an image, except the image."""
+        """Return what determines the judge's metrics, except the image."""
         return {
             "weights_sha256": sha256_of(self.weights),
             "judge": dict(self.section),
@@ -68,7 +62,7 @@ class JudgeJob:
 
 @dataclass(frozen=True)
 class JudgeContext:
-    """A judge, its results on real photographs, and the facts that determine its metrics of an image."""
+    """A judge, its results on photographs, and its cache facts."""
 
     judge: Judge
     real: RealReference
@@ -85,7 +79,10 @@ def load_context(job: JudgeJob, device: torch.device) -> JudgeContext:
 
 
 def write_sanity(job: JudgeJob, context: JudgeContext, path: Path) -> None:
-    """Write the row of ``judges.csv``: the classes that the judge knows, and its accuracy on photographs and noise."""
+    """Write a judge's row of ``judges.csv``.
+
+    It contains the classes that the judge knows, and its accuracy on photographs and noise.
+    """
     labels = [label.label for label in job.labels]
     sha256 = context.facts["weights_sha256"]
     write_table(check_row(context.judge, context.real, job.kind, labels, sha256), path, "%.6g")
@@ -119,7 +116,10 @@ def judge_dreams(context: JudgeContext, dreams: pd.DataFrame) -> pd.DataFrame:
 
 
 def evaluate(judge: Judge, real: RealReference, group: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns `JUDGED` for images of complete families, indexed by their cache keys."""
+    """Return the columns `JUDGED` for images, indexed by their cache keys.
+
+    All images of a family must be in the same group.
+    """
     logits, features = judge.predict(batches(group["path"], lambda path: decode(Path(path))))
     targets = torch.tensor([judge.class_indices[label] for label in group["label"]])
     outputs = classification_metrics(logits, targets)
@@ -143,7 +143,10 @@ def evaluate(judge: Judge, real: RealReference, group: pd.DataFrame) -> pd.DataF
 
 
 def _cache_keys(dreams: pd.DataFrame) -> pd.Series:
-    """Return a digest of what determines each image's metrics: the image, its label, and the images of other seeds."""
+    """Return a digest of what determines each image's metrics.
+
+    That is the image, its label, and the images of other seeds.
+    """
     together = dreams.groupby(FAMILY, sort=False)["sha256"].transform(lambda found: " ".join(sorted(found)))
     facts = zip(dreams["sha256"], dreams["label"], together, strict=True)
     return pd.Series([digest_of(fact)[:32] for fact in facts], index=dreams.index)

@@ -1,4 +1,4 @@
-"""Judges: networks, separate from the dreamer, that classify images of the study's classes."""
+"""Judges: networks, other than the dreamer, that classify images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,10 @@ FOREIGN = "set another file, or recreate it in its own study"
 
 @dataclass(frozen=True)
 class Judge:
-    """A network on a device, its input (height, width), the names of its classes, and class indices by label.
+    """A network that classifies images, on a device.
 
-    `class_indices` maps the label of each class of the study that the judge knows to the index of its logit.
+    `shape` is its input (height, width), `classes` are the names of its classes. `class_indices` maps the label of each
+    class of the study that the judge knows to the index of its logit.
     """
 
     name: str
@@ -87,7 +88,10 @@ def _from_checkpoint(judge: dict, weights: Path) -> tuple[Classifier, tuple[int,
 
 
 def batches(items: Sequence, read) -> Iterator[torch.Tensor]:
-    """Yield the images that `read` returns for each item, uint8 (3, H, W), in batches of one size (B, 3, H, W)."""
+    """Yield images in batches of one size, uint8 (B, 3, H, W).
+
+    `read` returns the image of an item, uint8 (3, H, W).
+    """
     batch: list[torch.Tensor] = []
     for image in map(read, items):
         if batch and (len(batch) == BATCH or image.shape != batch[0].shape):

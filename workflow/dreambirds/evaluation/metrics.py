@@ -1,4 +1,4 @@
-"""Metrics of dreams: from a judge's outputs and features, and from the saved images."""
+"""Metrics of a judge's outputs and features, and of saved images."""
 
 import logging
 from pathlib import Path
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 def classification_metrics(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return metrics of logits (N, C) for the classes `targets` (N,), each of shape (N,).
+    """Return metrics of logits (N, C) for the classes `targets` (N,).
 
-    These are the softmax ``probability`` of the target, its ``rank`` (1 is the highest; ties rank before it) and
-    ``first``, the index of the predicted class.
+    They are the softmax ``probability`` of the target, its ``rank`` (1 is the highest; classes with an equal logit rank
+    before it) and ``first``, the index of the predicted class, each of shape (N,).
     """
     own = logits.gather(1, targets[:, None])
     others = torch.arange(logits.shape[1], device=logits.device) != targets[:, None]
@@ -36,12 +36,18 @@ def classification_metrics(logits: torch.Tensor, targets: torch.Tensor) -> dict[
 
 
 def cosine_distance(features: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
-    """Return the cosine distance (0 same direction, 1 unrelated, 2 opposite) of features (N, D) from (D,) or (N, D)."""
+    """Return the cosine distance of features (N, D) from (D,) or (N, D).
+
+    0 is the same direction, 1 unrelated, 2 opposite.
+    """
     return 1 - functional.cosine_similarity(features.double(), center.double(), dim=-1)
 
 
 def mean_cosine_similarity(features: torch.Tensor) -> torch.Tensor:
-    """Return each image's mean cosine similarity to all others, (N,) from features (N, D); NaN for a single image."""
+    """Return each image's mean cosine similarity to all others.
+
+    The shape is (N,), from features (N, D). The result is NaN for a single image.
+    """
     unit = functional.normalize(features.double(), dim=1)
     cosines = unit @ unit.T
     others = cosines.sum(dim=1) - cosines.diagonal()
@@ -49,20 +55,21 @@ def mean_cosine_similarity(features: torch.Tensor) -> torch.Tensor:
 
 
 def total_variation(image: np.ndarray) -> float:
-    """Return the mean absolute difference between horizontal and vertical neighbors of an image (H, W, 3) in [0, 1].
+    """Return the mean absolute difference between neighboring pixels.
 
-    It is 0 for a constant image, and 1/3 on average for independent uniform noise.
+    Neighbors are horizontal and vertical. The image is (H, W, 3) in [0, 1]. The result is 0 for a constant image, and
+    1/3 on average for independent uniform noise.
     """
     across, down = np.abs(np.diff(image, axis=1)), np.abs(np.diff(image, axis=0))
     return float((across.sum() + down.sum()) / (across.size + down.size))
 
 
 def radial_spectrum(image: np.ndarray) -> np.ndarray:
-    """Return the logarithm (base 10) of the power of an image (H, W, 3) in [0, 1], one value per spatial frequency.
+    """Return the base-10 logarithm of an image's power by spatial frequency.
 
-    Value k - 1 is the mean power, over all directions and the three color channels, at k cycles per shorter side, for k
-    from 1 to half of the shorter side. The mean is subtracted and a Hann window applied, because edges would otherwise
-    count as detail. White noise of unit variance has power 1.
+    The image is (H, W, 3) in [0, 1]. Value k - 1 is the mean power, over all directions and the three color channels,
+    at k cycles per shorter side, for k from 1 to half of the shorter side. The mean is subtracted and a Hann window
+    applied, because edges would otherwise count as detail. White noise of unit variance has power 1.
     """
     height, width = image.shape[:2]
     window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])[..., None]
@@ -75,7 +82,7 @@ def radial_spectrum(image: np.ndarray) -> np.ndarray:
 
 
 def spectrum_distance(spectrum: np.ndarray, real: np.ndarray) -> float:
-    """Return the root mean square difference between two radial spectra over frequencies, in decades."""
+    """Return the RMS difference of two radial spectra, in decades."""
     return float(np.sqrt(np.mean((spectrum - real) ** 2)))
 
 
@@ -123,7 +130,10 @@ def _read(path: Path, end: str = MAKE_AGAIN) -> np.ndarray:
 
 
 class MetricCache:
-    """Metrics by image key. A digest of everything else that determines them is the name of the file."""
+    """A file of metrics by image key.
+
+    Its name is a digest of everything else that determines the metrics.
+    """
 
     def __init__(self, facts: dict):
         """Load the cached metrics for `facts`."""
@@ -139,7 +149,10 @@ class MetricCache:
         self.rows = pd.concat([self.rows, rows]) if len(self.rows) else rows
 
     def save(self) -> None:
-        """Write the metrics to the file, merged with those that other jobs have added; log a warning on failure."""
+        """Write the metrics to the file, merged with those of other jobs.
+
+        Log a warning if this fails.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             theirs = _read_cache(self.path)

@@ -1,4 +1,4 @@
-"""Evaluate a judge on real photographs: reference features to compare dreams with, and the judge's accuracy."""
+"""Evaluate a judge on real photographs: reference features and accuracy."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,10 @@ class RealReference:
 
 
 def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
-    """Evaluate a judge on the photographs in the prepared data set in `folder`, of the classes that it knows."""
+    """Evaluate a judge on the prepared data set in `folder`.
+
+    Only classes that the judge knows are used.
+    """
     labels = list(read_labels(folder)["label"])
     train, validation = (_predict(judge, Pictures(folder, part), labels) for part in ("train", "validation"))
     centers = {label: features.mean(dim=0) for label, (_, features) in train.items()}
@@ -87,7 +90,10 @@ def _check_noise(judge: Judge) -> dict[str, float]:
 
 
 def check_row(judge: Judge, real: RealReference, kind: str, labels: list[str], weights_sha256: str) -> pd.DataFrame:
-    """Return a judge's row of ``judges.csv``: its network, the study's classes that it knows, and its accuracy."""
+    """Return a judge's row of ``judges.csv``.
+
+    It contains the network, the study's classes that it knows, and its accuracy.
+    """
     unmatched = [label for label in labels if label not in judge.class_indices]
     description = {
         "judge": judge.name,

@@ -1,4 +1,4 @@
-"""The tables of results: one row per dream, per judgement, per checkpoint and per judge."""
+"""Tables of results: one row per dream, judgement, checkpoint or judge."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -34,10 +34,10 @@ from dreambirds.plan.paths import HISTORY_FILE, epoch_name, picture_path
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """Facts of a study that its jobs' tables do not contain, in the order of the config.
+    """Facts of a study that its jobs' tables do not contain.
 
     The parameters of each recipe, the display name of each label, the model of each run, and the runs that each judge
-    evaluates.
+    evaluates, in the order of the config.
     """
 
     recipes: Mapping[str, Mapping[str, Any]]
@@ -56,11 +56,11 @@ def write_tables(
     code: str,
     paths: Mapping[str, Path],
 ) -> None:
-    """Write all four tables, to the paths of ``dreams``, ``judgements``, ``runs`` and ``judges``.
+    """Write the tables ``dreams``, ``judgements``, ``runs`` and ``judges``.
 
-    `dreams` and `parts` are those of `read_dreams`, `results` is the study's folder. `judged` and `checks` are the
-    files of the judge jobs, in the order of the judges. `code` is a digest of the code that measures saved images.
-    Raises UserError if an input cannot be read or is incomplete.
+    `dreams` and `parts` are the arguments of `read_dreams`, `results` is the study's folder. `judged` and `checks` are
+    the files of the judge jobs, in the order of the judges. `code` is a digest of the code that measures saved images.
+    `paths` has the path of each table by name. Raises UserError if an input cannot be read or is incomplete.
     """
     found = read_dreams(dreams, results / "dreams", parts)
     names = [pd.DataFrame({"judge": [judge]}) for judge in study.judged_runs]
@@ -82,9 +82,10 @@ def write_tables(
 
 
 def read_judged(path: Path, check: pd.DataFrame, dreams: pd.DataFrame) -> pd.DataFrame:
-    """Read a judge's metrics of dreams from the table of its job; `check` is its row of ``judges.csv``.
+    """Read a judge's metrics of dreams from the table of its job.
 
-    Raises UserError unless the table has exactly one row per view of each dream whose class the judge knows.
+    `check` is its row of ``judges.csv``. Raises UserError unless the table has exactly one row per view of each dream
+    whose class the judge knows.
     """
     judge, unknown = check["judge"].iloc[0], check["unmatched"].iloc[0].split()
     known = dreams.loc[~dreams["label"].isin(unknown), DREAM]
@@ -126,7 +127,10 @@ def merge_dreams(
 
 
 def run_table(table: pd.DataFrame, models: Mapping[str, str], results: Path) -> pd.DataFrame:
-    """Return one row per checkpoint, with the columns of `RUNS`; means are over dreams at each recipe's last step."""
+    """Return one row per checkpoint, with the columns of `RUNS`.
+
+    Means are over the dreams at each recipe's last step.
+    """
     last = table[table["step"] == table.groupby("recipe")["step"].transform("max")]
     checkpoints = table[["run", "epoch"]].drop_duplicates().itertuples(index=False)
     rows = [_checkpoint(last, run, epoch, models[run], results) for run, epoch in checkpoints]
