@@ -1,8 +1,8 @@
-"""How close the dream loop comes to the floor, the bare forward and backward pass: ``make bench``.
+"""Compare the dream loop with a bare forward and backward pass (the floor).
 
-Prints, and with --json writes, a line a loop: seconds per image and step, and how many times the floor that is. All
-loops of a model run in turn, round after round, and each keeps its best, so that what else the machine does counts
-least.
+Run it as ``make bench``. Prints one row per loop: seconds per image and step, and their ratio to the floor. --json
+writes the same as JSON. In each round, all loops of a model run in turn, and the best round of each loop counts. This
+reduces the influence of other load on the machine.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.records import tell
+from benchmarks.records import report
 from dreambirds.config.recipes import expand_grid
 from dreambirds.device import autocast, resolve_precision
 from dreambirds.dreaming.dream import dream
@@ -31,27 +31,33 @@ HERE = Path(__file__).parent
 CLASSES = 8
 PEERS = ("lucent", "torch-dreams")
 PEER_MODEL = ("inception_v4", 299)
-# model, side, batch, steps of one round
+# model, image size, batch size, steps per round
 CASES = [
     *(("inception_v4", 299, 4, 20), ("inception_v4", 128, 4, 40), ("mobilenetv2_100", 128, 8, 40)),
     ("test_resnet", 64, 8, 200),
 ]
-PHOTOGRAPHS = 4  # of a class: how many there were changes nothing in a step
+PHOTOGRAPHS = 4  # per class; the number does not affect the time of a step
 Loop = tuple[Callable[[], None], int]
 
 
 def targets_of(batch: int, device: torch.device) -> torch.Tensor:
-    """Return the classes of a batch, (B,)."""
+    """Return the target classes of a batch, (B,)."""
     return torch.arange(batch, device=device) % CLASSES
 
 
 def starts_of(batch: int, side: int, device: torch.device) -> torch.Tensor:
-    """Return noise, (B, 3, side, side): in plain grey, a network without biases has no slope."""
+    """Return noise, (B, 3, side, side).
+
+    On plain gray, a network without biases would have no gradient.
+    """
     return torch.rand((batch, 3, side, side), generator=torch.Generator().manual_seed(0)).to(device)
 
 
 def floor(model: Classifier, side: int, batch: int, steps: int, precision: str, device: torch.device) -> Callable:
-    """Return the bare loop: forward, the target's logit, and backward to the input, of the frozen and folded model."""
+    """Return the bare loop of the frozen, folded model.
+
+    It runs forward, takes the target's logit, and runs backward to the input.
+    """
     targets = targets_of(batch, device)[:, None]
     images = starts_of(batch, side, device).contiguous(memory_format=torch.channels_last)
 
@@ -66,7 +72,10 @@ def floor(model: Classifier, side: int, batch: int, steps: int, precision: str, 
 
 
 def textbook(model: Classifier, side: int, steps: int, device: torch.device) -> Callable:
-    """Return the loop that most write: one picture, float32, parameters that gather gradients nobody wants."""
+    """Return a typical loop: one image, in float32.
+
+    Its parameters accumulate unneeded gradients.
+    """
     image = starts_of(1, side, device).requires_grad_(True)
 
     def run() -> None:
@@ -83,7 +92,10 @@ def textbook(model: Classifier, side: int, steps: int, device: torch.device) -> 
 def ours(
     classifier: Classifier, preset: str, side: int, batch: int, steps: int, precision: str, device: torch.device
 ) -> Callable:
-    """Return our loop with a preset, and with references of noise where it compares with photographs."""
+    """Return our loop with a preset.
+
+    If the preset compares with photographs, noise stands in for them.
+    """
     (parameters,) = expand_grid("bench", {"preset": preset}).values()
     recipe = replace(as_recipe(parameters, side, side), steps=(steps,))
     objective = make_objective(recipe.objective, classifier)
@@ -96,40 +108,46 @@ def ours(
         references = stack_statistics([statistics] * batch)
 
     def run() -> None:
-        streams = [generator(0, str(place)) for place in range(batch)]
+        rngs = [generator(0, str(index)) for index in range(batch)]
         targets = targets_of(batch, device)
-        dream(model, targets, starts, recipe, streams, references=references, precision=precision)
+        dream(model, targets, starts, recipe, rngs, references=references, precision=precision)
 
     return run
 
 
 def measure(loops: dict[str, Loop], rounds: int, device: torch.device) -> dict[str, float]:
-    """Return the seconds of one image and step of each loop: its best round. A loop comes with its image-steps."""
+    """Return the seconds per image and step of each loop in its best round.
+
+    `loops` contains each loop with its number of images times steps.
+    """
     best = dict.fromkeys(loops, float("inf"))
     for _ in range(rounds):
         for name, (run, image_steps) in loops.items():
-            began = time.perf_counter()
+            started = time.perf_counter()
             run()
             if device.type == "cuda":
                 torch.cuda.synchronize()
-            best[name] = min(best[name], (time.perf_counter() - began) / image_steps)
+            best[name] = min(best[name], (time.perf_counter() - started) / image_steps)
     return best
 
 
 def time_peer(python: Path, name: str, rounds: int, threads: int) -> float | None:
-    """Return the seconds of one step of a peer as it is shipped, timed in its own venv; None if it is not installed."""
+    """Return the seconds per step of a peer, timed in its own venv.
+
+    The peer has default settings. Return None if it is not installed.
+    """
     if not python.exists():
         return None
     command = [python, HERE / "peers.py", name, "--rounds", rounds, "--threads", threads]
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    done = subprocess.run([str(argument) for argument in command], capture_output=True, text=True)
     if done.returncode:
-        print(f"{name} can't be timed: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        print(f"cannot time {name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
         return None
     return json.loads(done.stdout.splitlines()[-1])["seconds_per_step"]
 
 
 def bench(case: tuple, settings: argparse.Namespace, device: torch.device) -> list[dict]:
-    """Return the records of one model, side and batch."""
+    """Return the records of one model, image size and batch size."""
     name, side, batch, steps = case
     steps = settings.steps or steps
     precision = resolve_precision(settings.precision, device)
@@ -146,13 +164,13 @@ def bench(case: tuple, settings: argparse.Namespace, device: torch.device) -> li
     }
     seconds = measure(loops, settings.rounds, device)
     if (name, side) == PEER_MODEL and settings.peers:
-        timed = {peer: time_peer(settings.peers, peer, settings.rounds, settings.threads) for peer in PEERS}
-        seconds |= {peer: found for peer, found in timed.items() if found is not None}
-    about = {"model": name, "size": side}
+        peers = {peer: time_peer(settings.peers, peer, settings.rounds, settings.threads) for peer in PEERS}
+        seconds |= {peer: found for peer, found in peers.items() if found is not None}
+    case_facts = {"model": name, "size": side}
     single = dict.fromkeys(("textbook", *PEERS), (1, "float32"))
     return [
         {
-            **about,
+            **case_facts,
             **dict(zip(("batch", "precision"), single.get(loop, (batch, precision)), strict=True)),
             "loop": loop,
             "seconds_per_image_step": value,
@@ -166,20 +184,20 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     """Run the benchmark and return its records."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the records to this file")
-    parser.add_argument("--models", nargs="+", help="only these models")
-    parser.add_argument("--batches", nargs="+", type=int, help="other batches, for a GPU: 1 16 64")
-    parser.add_argument("--steps", type=int, help="steps of a round")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--models", nargs="+", help="run only these models")
+    parser.add_argument("--batches", nargs="+", type=int, help="batch sizes to run instead; for a GPU, 1 16 64")
+    parser.add_argument("--steps", type=int, help="steps per round")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the best counts")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--peers", type=Path, help="the Python of a venv that has torch-lucent and torch-dreams")
+    parser.add_argument("--peers", type=Path, help="the Python of a venv with torch-lucent and torch-dreams")
     settings = parser.parse_args(arguments)
     torch.set_num_threads(settings.threads)
     cases = [case for case in CASES if not settings.models or case[0] in settings.models]
     cases = [(name, side, size, steps) for name, side, batch, steps in cases for size in settings.batches or [batch]]
     records = [record for case in cases for record in bench(case, settings, torch.device(settings.device))]
-    return tell(records, settings.json)
+    return report(records, settings.json)
 
 
 if __name__ == "__main__":

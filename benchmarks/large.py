@@ -1,4 +1,7 @@
-"""What memory one step of a large dream takes: ``.venv/bin/python -m benchmarks.large``."""
+"""Measure the memory of one step of a large dream.
+
+Run it as ``.venv/bin/python -m benchmarks.large``.
+"""
 
 import argparse
 import resource
@@ -13,11 +16,11 @@ from dreambirds.seeding import generator
 
 
 def main() -> None:
-    """Dream one step and print the highest memory that the process held."""
+    """Compute one step of a dream, and print the peak memory of the process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="inception_v4")
     parser.add_argument("--size", type=int, default=2048)
-    parser.add_argument("--tile", type=int, default=512, help="0 shows the picture whole")
+    parser.add_argument("--tile", type=int, default=512, help="tile size; 0 disables tiling")
     settings = parser.parse_args()
     torch.manual_seed(0)
     model = prepare_for_inference(build(settings.model, 8, {}).eval(), 299, torch.device("cpu"))
@@ -25,8 +28,8 @@ def main() -> None:
     starts = torch.rand((1, 3, settings.size, settings.size), generator=torch.Generator().manual_seed(0))
     dreams = dream(model, torch.tensor([1]), starts, recipe, [generator(0, "large")])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{settings.model}, {settings.size} pixels, tile {settings.tile}: at most {peak:.2f} GiB")
-    assert dreams.trace.mean_abs_change[0, 1] > 0, "the step did nothing"
+    print(f"{settings.model}, {settings.size} pixels, tile {settings.tile}: peak memory {peak:.2f} GiB")
+    assert dreams.trace.mean_abs_change[0, 1] > 0, "the step did not change the image"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Time a step of torch-lucent or torch-dreams as they are shipped: inception_v4, a class's logit, 299 pixels.
+"""Time a step of torch-lucent or torch-dreams with default settings.
 
-Runs in a venv of its own, which `make bench` makes. As shipped, lucent shows the model 323 to 356 pixels (it pads), and
-torch-dreams 149 to 358 each way (it scales at random).
+Both maximize a class's logit of inception_v4 at 299 pixels. Runs in a separate venv, which `make bench` creates. With
+default settings, the model sees 323 to 356 pixels per side with lucent, which pads, and 149 to 358 with torch-dreams,
+which scales randomly.
 """
 
 import argparse
@@ -17,7 +18,7 @@ SIDE, CLASS, CLASSES = 299, 3, 8
 
 
 def lucent(model: torch.nn.Module, steps: int) -> None:
-    """Let lucent climb a class's logit."""
+    """Maximize a class's logit with lucent."""
     from lucent.optvis import param, render
 
     render.render_vis(
@@ -31,7 +32,7 @@ def lucent(model: torch.nn.Module, steps: int) -> None:
 
 
 def torch_dreams(model: torch.nn.Module, steps: int) -> None:
-    """Let torch-dreams do the same."""
+    """Maximize a class's logit with torch-dreams."""
     from torch_dreams import Dreamer
 
     dreamer = Dreamer(model, quiet=True, device="cpu")
@@ -45,7 +46,7 @@ def torch_dreams(model: torch.nn.Module, steps: int) -> None:
 
 
 def main() -> None:
-    """Print one line of JSON: the seconds of a step in the best round."""
+    """Print one line of JSON: the seconds per step in the best round."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("peer", choices=["lucent", "torch-dreams"])
     parser.add_argument("--steps", type=int, default=10)
@@ -58,10 +59,10 @@ def main() -> None:
     run = {"lucent": lucent, "torch-dreams": torch_dreams}[settings.peer]
     best = float("inf")
     for _ in range(settings.rounds):
-        began = time.perf_counter()
+        started = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()):
             run(model, settings.steps)
-        best = min(best, (time.perf_counter() - began) / settings.steps)
+        best = min(best, (time.perf_counter() - started) / settings.steps)
     print(json.dumps({"seconds_per_step": best}))
 
 

@@ -1,4 +1,4 @@
-"""How benchmarks run Snakemake: on the study of a folder, with a store of its own."""
+"""Run Snakemake for benchmarks: on the study in a folder, with a separate store."""
 
 import os
 import subprocess
@@ -8,20 +8,20 @@ from pathlib import Path
 
 
 def snakemake(root: Path, folder: Path, cores: int, *arguments: str) -> tuple[float, float]:
-    """Run the workflow in `root` on the ``study.yaml`` of a folder; return its seconds and its largest memory in MiB.
+    """Run the workflow in `root` on the ``study.yaml`` of a folder.
 
-    Exits with what Snakemake said if it fails.
+    Return the seconds and the peak memory in MiB. If Snakemake fails, exit with the end of its output.
     """
     command = [sys.executable, "-m", "snakemake", *arguments, "--cores", cores, "--snakefile", root / "Snakefile"]
     command += ["--directory", folder, "--configfile", folder / "study.yaml"]
-    surroundings = {key: value for key, value in os.environ.items() if key != "DREAMBIRDS_STORE"}
-    said, began = folder / "said.log", time.perf_counter()
-    with said.open("w") as log:
-        words = [str(word) for word in command]
-        process = subprocess.Popen(words, cwd=root, env=surroundings, stdout=log, stderr=subprocess.STDOUT)
+    environment = {key: value for key, value in os.environ.items() if key != "DREAMBIRDS_STORE"}
+    output, started = folder / "snakemake.log", time.perf_counter()
+    with output.open("w") as log:
+        arguments = [str(argument) for argument in command]
+        process = subprocess.Popen(arguments, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - started
     if process.returncode:
-        sys.exit(said.read_text()[-4000:])
+        sys.exit(output.read_text()[-4000:])
     return seconds, usage.ru_maxrss / 1024

@@ -1,9 +1,10 @@
-"""What 100,000 dreams cost beside the model: ``make bench-scale``.
+"""Measure the overhead of 100,000 dreams, apart from the model.
 
-Makes a study of 20 checkpoints, 500 classes and 10 recipes on tiny photographs, in a temporary folder, with a copy of
-the workflow whose dreamer is instant: it hands back its start images. Prints, and with --json writes, how long the
-first ``snakemake -n`` takes and how much memory, how long ``-n`` takes on the finished study, and what a dream costs in
-milliseconds of wall time: its share of the run that dreams of everything, from starting jobs to the last file.
+Run it as ``make bench-scale``. Creates a study of 20 checkpoints, 500 classes and 10 recipes on tiny photographs, in a
+temporary folder. It uses a copy of the workflow in which dreaming takes no time and returns the start images. Prints
+the time and memory of the first ``snakemake -n``, the time of ``-n`` on the finished study, and the overhead per dream:
+the wall time of the run that computes all dreams, including starting jobs and writing files, divided by their number.
+--json writes the same as JSON.
 """
 
 import argparse
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 INSTANT = '''
 
 def dream(model, targets, starts, recipe, rngs, **_):  # noqa: F811
-    """Hand back the start images."""
+    """Return the start images."""
     count, steps = len(starts), recipe.steps
     return DreamResult(
         snapshots=dict.fromkeys(steps, starts),
@@ -35,7 +36,10 @@ def dream(model, targets, starts, recipe, rngs, **_):  # noqa: F811
 
 
 def make_study(folder: Path, checkpoints: int, labels: int, recipes: int, size: int) -> None:
-    """Write a workflow with an instant dreamer, photographs of one colour, and a config into a folder."""
+    """Write a copy of the workflow, photographs, and a config to a folder.
+
+    The `dream` function of the copy is instant; each photograph has one color.
+    """
     for name in ("workflow", "profiles"):
         shutil.copytree(ROOT / name, folder / "code" / name)
     for name in ("Snakefile", "environment.yml"):
@@ -47,7 +51,7 @@ def make_study(folder: Path, checkpoints: int, labels: int, recipes: int, size: 
         birds.mkdir(parents=True)
         for number in range(2):
             Image.new("RGB", (8, 8), (label % 256, label // 256, 128 * number)).save(birds / f"{number}.png")
-    widths = [round(0.1 * (place + 1), 1) for place in range(recipes)]
+    widths = [round(0.1 * (index + 1), 1) for index in range(recipes)]
     config = {
         "study": "scale",
         "dataset": {"source": "folder", "path": "birds", "image_size": size, "validation_fraction": 0.5},
@@ -61,17 +65,17 @@ def make_study(folder: Path, checkpoints: int, labels: int, recipes: int, size: 
 
 
 def measure(folder: Path, dreams: int, cores: int) -> dict[str, float]:
-    """Run the study and return what it cost."""
+    """Run the study; return times, memory, and the size of the store."""
     dry_run, memory = snakemake(folder / "code", folder, cores, "-n")
     print(f"first snakemake -n: {dry_run:.1f} s, {memory:.0f} MiB", flush=True)
     training, _ = snakemake(folder / "code", folder, cores, "training_only")
-    print(f"preparing and training: {training:.1f} s", flush=True)
+    print(f"preparation and training: {training:.1f} s", flush=True)
     dreaming, _ = snakemake(folder / "code", folder, cores, "dreams_only")
     print(f"{dreams} instant dreams: {dreaming:.1f} s", flush=True)
-    pictures, _ = snakemake(folder / "code", folder, cores)
-    print(f"montages and films: {pictures:.1f} s", flush=True)
+    figures, _ = snakemake(folder / "code", folder, cores)
+    print(f"montages and animations: {figures:.1f} s", flush=True)
     noop, noop_memory = snakemake(folder / "code", folder, cores, "-n")
-    print(f"snakemake -n when all is there: {noop:.1f} s, {noop_memory:.0f} MiB", flush=True)
+    print(f"snakemake -n on the finished study: {noop:.1f} s, {noop_memory:.0f} MiB", flush=True)
     store = sum(path.stat().st_size for path in (folder / "results/.store/dreams").rglob("*") if path.is_file())
     return {
         "dreams": dreams,
@@ -85,22 +89,23 @@ def measure(folder: Path, dreams: int, cores: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the table, and write it as JSON if asked to."""
+    """Run the benchmark and print its figures; with --json, also write them to a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoints", type=int, default=20)
     parser.add_argument("--labels", type=int, default=500)
     parser.add_argument("--recipes", type=int, default=10)
-    parser.add_argument("--size", type=int, default=64, help="side of the pictures, in pixels")
+    parser.add_argument("--size", type=int, default=64, help="size of the images in pixels")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
-    wanted = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"  # of each job, beside another
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    settings = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # per job, because jobs run in parallel
     with tempfile.TemporaryDirectory() as folder:
-        make_study(Path(folder), wanted.checkpoints, wanted.labels, wanted.recipes, wanted.size)
-        figures = measure(Path(folder), wanted.checkpoints * wanted.labels * wanted.recipes, wanted.cores)
+        make_study(Path(folder), settings.checkpoints, settings.labels, settings.recipes, settings.size)
+        dreams = settings.checkpoints * settings.labels * settings.recipes
+        figures = measure(Path(folder), dreams, settings.cores)
     print(json.dumps(figures, indent=1))
-    if wanted.json:
-        wanted.json.write_text(json.dumps(figures, indent=1))
+    if settings.json:
+        settings.json.write_text(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

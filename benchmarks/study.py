@@ -1,13 +1,16 @@
-"""What a whole study costs beside the bare passes of its models: ``make bench-study``.
+"""Compare the time of a complete study with its models' bare passes.
 
-Runs a study, the default one unless another is named, in a temporary folder and with an empty store; measures in the
-same run, before and after it, what its bare passes take on as many threads as a job has; and prints, and with --json
-writes, the wall time, the sum of the bare passes, and their ratio. Bare passes of training are the updates (forward,
-backward and the optimiser's step), those that find harder pictures (forward, and backward to the pictures), and looks
-at the pictures that validate; of dreaming, forward and backward to the pictures, a pass a step, through the whole
-frozen model. All are counted in pictures, at the batches of the study's jobs, with the pictures in memory.
+Run it as ``make bench-study``. Runs a study, by default ``config/default.yaml``, in a temporary folder with an empty
+store. Before and after it, measures its bare passes, with the number of threads of a job. Prints the wall time, the sum
+of the bare passes, and their ratio; --json writes the same as JSON.
 
-Jobs run side by side, so that the wall time may be below the sum; the second ratio counts the wall time of every core.
+The bare passes of training are updates (forward, backward and the optimizer's step), adversarial steps (forward, and
+backward to the images), and forward passes on validation images. Those of dreaming are one forward pass and one
+backward pass to the images per step, through the complete frozen model. All are counted in images, with the batch sizes
+of the study's jobs and with images in memory.
+
+Jobs run in parallel, so the wall time can be below the sum. The second ratio multiplies the wall time by the number of
+cores.
 """
 
 import argparse
@@ -26,7 +29,7 @@ import torch
 import yaml
 from torch.nn import functional
 
-from benchmarks.records import tell
+from benchmarks.records import report
 from benchmarks.running import snakemake
 from dreambirds.data.tables import read_images
 from dreambirds.device import autocast, choose_device, resolve_precision
@@ -47,42 +50,47 @@ from dreambirds.training.trainer import parts, prepare_to_train, resolve_dtype, 
 ROOT = Path(__file__).parents[1]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 AT_MOST = 1.5
-WARM = 2  # passes before any is timed
-SHORT = 0.5  # seconds of a timed loop
-# what is passed, in which words, and how many pictures a pass takes
+WARM = 2  # warm-up passes
+SHORT = 0.5  # minimum seconds per timed loop
+# a function that runs one pass, and the number of images per pass
 Loop = tuple[Callable[[], None], int]
 
 
-def count_training(run: dict, learnt: int, validated: int) -> dict[str, int]:
-    """Return how many pictures a run passes in updates, in finding harder pictures and in validation, from how many
-    there are to learn from and to validate."""
-    order = Order(learnt, run["batch_size"], run["seed"])
+def count_training(run: dict, training: int, validation: int) -> dict[str, int]:
+    """Return the number of images in all passes of a run, by kind of pass.
+
+    `training` and `validation` are the sizes of the two splits.
+    """
+    order = Order(training, run["batch_size"], run["seed"])
     goals = [round(epoch * order.per_epoch) for epoch in run["epochs"]]
-    passed = Counter(updates=0, harder=0, validation=validated)  # a look before the first update
+    passed = Counter(updates=0, adversarial=0, validation=validation)  # validates before the first update
     for number in range(goals[-1]):
-        pictures = min(order.batch_size, learnt - number % order.per_epoch * order.batch_size)
-        hard = adversarial_length(run["adversarial"], number / order.per_epoch) > 0
-        passed.update(updates=pictures, harder=hard * run["adversarial"]["steps"] * pictures)
+        images = min(order.batch_size, training - number % order.per_epoch * order.batch_size)
+        steps = run["adversarial"]["steps"] * (adversarial_length(run["adversarial"], number / order.per_epoch) > 0)
+        passed.update(updates=images, adversarial=steps * images)
     for epoch, done, goal in zip(run["epochs"], [0, *goals], goals, strict=False):
-        looks = len(list(parts(done, goal, order.per_epoch))) or (epoch > 0)
-        passed.update(validation=looks * validated)
+        validations = len(list(parts(done, goal, order.per_epoch))) or (epoch > 0)
+        passed.update(validation=validations * validation)
     return dict(passed)
 
 
 def count_dreaming(recipe: Recipe, shape: tuple[int, int]) -> dict[tuple[int, int], int]:
-    """Return how many pictures one dream of (height, width) shows its model in all its steps, by their shape."""
+    """Return the number of images that the model sees in one dream, by shape.
+
+    `shape` is the dream's (height, width).
+    """
     octaves, last = octave_shapes(recipe, shape), recipe.steps[-1]
-    grown = (len(octaves) - 1) * recipe.octave_steps
-    shown: Counter = Counter()
-    for octave, steps in zip(octaves, [*[recipe.octave_steps] * (len(octaves) - 1), last - grown], strict=True):
+    earlier = (len(octaves) - 1) * recipe.octave_steps
+    images: Counter = Counter()
+    for octave, steps in zip(octaves, [*[recipe.octave_steps] * (len(octaves) - 1), last - earlier], strict=True):
         view = max(shapes_seen(replace(recipe, octaves=1), octave), key=math.prod)
         tiles = not recipe.tile or math.prod(math.ceil((side + 2 * recipe.pad) / recipe.tile) for side in octave)
-        shown[view] += steps * tiles * max(1, recipe.crops)
-    return dict(shown)
+        images[view] += steps * tiles * max(1, recipe.crops)
+    return dict(images)
 
 
 def training_loops(run: dict, shape: tuple[int, int], classes: int, device: torch.device) -> dict[str, Loop]:
-    """Return the bare passes of a run's training on pictures of (height, width)."""
+    """Return the bare passes of a run's training on images of (height, width)."""
     options = options_for(run["model"], run["model_options"], shape)
     classifier = build(run["model"], classes, options).to(device, memory_format=torch.channels_last)
     prepare_to_train(classifier, run)
@@ -90,9 +98,9 @@ def training_loops(run: dict, shape: tuple[int, int], classes: int, device: torc
     images = noise(run["batch_size"], shape, device)
     targets = torch.arange(len(images), device=device) % classes
 
-    def loss_of(pictures: torch.Tensor) -> torch.Tensor:
+    def loss_of(batch: torch.Tensor) -> torch.Tensor:
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            return functional.cross_entropy(classifier(pictures), targets)
+            return functional.cross_entropy(classifier(batch), targets)
 
     def update() -> None:
         set_training_mode(classifier, run)
@@ -100,23 +108,27 @@ def training_loops(run: dict, shape: tuple[int, int], classes: int, device: torc
         loss_of(images).backward()
         optimizer.step()
 
-    def harder() -> None:
+    def attack() -> None:
         classifier.eval()
         leaf = images.detach().requires_grad_(True)
         torch.autograd.grad(loss_of(leaf), leaf)
 
-    def look() -> None:
+    def validate() -> None:
         classifier.eval()
         with torch.no_grad():
             loss_of(images)
 
-    return {"updates": (update, len(images)), "harder": (harder, len(images)), "validation": (look, len(images))}
+    passes = {"updates": update, "adversarial": attack, "validation": validate}
+    return {kind: (run_pass, len(images)) for kind, run_pass in passes.items()}
 
 
 def dreaming_loop(
     model: Classifier, shape: tuple[int, int], batch: int, precision: str, device: torch.device
 ) -> tuple[Callable[[], None], int]:
-    """Return a bare step of a batch of dreams: forward, a logit of each, and backward to the pictures."""
+    """Return a bare step of a batch of dreams.
+
+    It runs forward, takes one logit per image, and runs backward to the images.
+    """
     images = noise(batch, shape, device)
 
     def step() -> None:
@@ -129,17 +141,17 @@ def dreaming_loop(
 
 
 def noise(count: int, shape: tuple[int, int], device: torch.device) -> torch.Tensor:
-    """Return pictures (count, 3, *shape) in [0, 1]."""
+    """Return uniform noise, (count, 3, *shape) in [0, 1]."""
     return torch.rand(count, 3, *shape).to(device, memory_format=torch.channels_last)
 
 
 def job_device(plan: Plan, stage: str, cores: int) -> torch.device:
-    """Return where a job of a stage computes, and let it have as many threads as it has there."""
+    """Return the device of a stage's jobs, and set their number of threads."""
     return choose_device(plan.config["gpu"], min(cores, plan.config["threads"][stage]))
 
 
 def training_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str], Loop]]:
-    """Yield the bare passes of the training of every run and judge, by (stage, run, kind)."""
+    """Yield the bare passes of training by (stage, run or judge, kind)."""
     device, shape = job_device(plan, "train", cores), shape_of(plan.config["dataset"]["image_size"])
     for name, run in plan.trained.items():
         for kind, loop in training_loops(run, shape, len(plan.labels), device).items():
@@ -147,8 +159,10 @@ def training_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str
 
 
 def dreaming_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str], Loop]]:
-    """Yield the bare passes of every recipe's dreams, at every shape that they show, by (stage, run, recipe and
-    shape)."""
+    """Yield the bare passes of each recipe's dreams at each shape that the model sees.
+
+    The keys are (stage, run, recipe and shape).
+    """
     device, trained = job_device(plan, "dream", cores), shape_of(plan.config["dataset"]["image_size"])
     for run, keys in plan.config["runs"].items():
         options = options_for(keys["model"], keys["model_options"], trained)
@@ -173,57 +187,63 @@ def dreaming_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str
                 )
 
 
-def count(plan: Plan, learnt: int, validated: int) -> dict[tuple[str, str, str], int]:
-    """Return how many pictures the study passes in each part."""
+def count(plan: Plan, training: int, validation: int) -> dict[tuple[str, str, str], int]:
+    """Return the number of images that each part of the study passes."""
     counts: Counter = Counter()
     for run, keys in plan.trained.items():
-        for kind, pictures in count_training(keys, learnt, validated).items():
-            counts["train", run, kind] += pictures
+        for kind, images in count_training(keys, training, validation).items():
+            counts["train", run, kind] += images
     for run, keys in plan.config["runs"].items():
         for name, parameters in plan.recipes.items():
             shape, trained = plan.shape(name), shape_of(plan.config["dataset"]["image_size"])
-            for view, pictures in count_dreaming(as_recipe(parameters, min(shape), min(trained)), shape).items():
+            for view, images in count_dreaming(as_recipe(parameters, min(shape), min(trained)), shape).items():
                 dreams = len(keys["epochs"]) * len(plan.dreamt)
-                counts["dream", run, f"{name}, {shape_text(view)}"] += dreams * pictures
+                counts["dream", run, f"{name}, {shape_text(view)}"] += dreams * images
     return dict(counts)
 
 
 def time_loops(loops: dict[tuple, Loop], rounds: int, device: torch.device) -> dict[tuple, float]:
-    """Return the seconds of one picture in each loop: its best round, all loops in turn."""
+    """Return the seconds per image of each loop in its best round.
+
+    Each round runs all loops in turn.
+    """
     best, times = dict.fromkeys(loops, math.inf), {}
     for key, (run, _) in loops.items():
         seconds_of(run, WARM, device)
         times[key] = max(1, math.ceil(SHORT / seconds_of(run, 1, device)))
     for _ in range(rounds):
-        for key, (run, pictures) in loops.items():
-            best[key] = min(best[key], seconds_of(run, times[key], device) / times[key] / pictures)
+        for key, (run, images) in loops.items():
+            best[key] = min(best[key], seconds_of(run, times[key], device) / times[key] / images)
     return best
 
 
 def seconds_of(run: Callable[[], None], times: int, device: torch.device) -> float:
-    """Return the seconds of so many passes."""
-    began = time.perf_counter()
+    """Return the seconds that `times` passes take."""
+    started = time.perf_counter()
     for _ in range(times):
         run()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 def floors(plan: Plan, cores: int, rounds: int) -> dict[tuple[str, str, str], float]:
-    """Return the seconds of one picture in each part of the study."""
-    found = {}
-    for stage, yielded in (("train", training_parts), ("dream", dreaming_parts)):
-        found |= time_loops(dict(yielded(plan, cores)), rounds, job_device(plan, stage, cores))
-    return found
+    """Return the seconds per image of the bare passes in each part of the study."""
+    seconds = {}
+    for stage, passes in (("train", training_parts), ("dream", dreaming_parts)):
+        seconds |= time_loops(dict(passes(plan, cores)), rounds, job_device(plan, stage, cores))
+    return seconds
 
 
 def bench(config: dict, cores: int, rounds: int) -> dict:
-    """Run a study between two measurements of its bare passes, print the table, and return the figures."""
+    """Run a study, and measure its bare passes before and after.
+
+    Print the table, and return the figures.
+    """
     plan = make_plan(config)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        os.environ["DREAMBIRDS_STORE"] = str(folder / "apart")  # the study's own store begins empty
+        os.environ["DREAMBIRDS_STORE"] = str(folder / "profiling")  # the store of the study itself starts empty
         measure_memory(plan)
         (folder / "study.yaml").write_text(yaml.safe_dump(config))
         before = floors(plan, cores, rounds)
@@ -236,14 +256,14 @@ def bench(config: dict, cores: int, rounds: int) -> dict:
 
 
 def figures(counts: dict, before: dict, after: dict, wall: float, cores: int) -> dict:
-    """Print a line for each part, and return the ratios with what they are made of."""
+    """Print one row per part; return the ratios and times."""
     lines = []
-    for key, pictures in counts.items():
-        each = (before[key] + after[key]) / 2
-        about = dict(zip(("stage", "run", "part"), key, strict=True)) | {"pictures": pictures}
-        times = {"ms_before": 1000 * before[key], "ms_after": 1000 * after[key], "seconds": pictures * each}
-        lines.append(about | times)
-    tell(lines, None)
+    for key, images in counts.items():
+        mean = (before[key] + after[key]) / 2
+        part = dict(zip(("stage", "run", "part"), key, strict=True)) | {"images": images}
+        times = {"ms_before": 1000 * before[key], "ms_after": 1000 * after[key], "seconds": images * mean}
+        lines.append(part | times)
+    report(lines, None)
     model = sum(line["seconds"] for line in lines)
     ratios = {"wall_over_model": wall / model, "wall_of_all_cores_over_model": wall * cores / model}
     return {**ratios, "wall_seconds": wall, "model_seconds": model, "cores": cores, "parts": lines}
@@ -253,18 +273,21 @@ def main(arguments: list[str] | None = None) -> dict:
     """Run the benchmark and return its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--config", type=Path, default=ROOT / "config/default.yaml", help="the study to run, its paths in full"
+        "--config",
+        type=Path,
+        default=ROOT / "config/default.yaml",
+        help="config of the study, with absolute paths",
     )
-    parser.add_argument("--cores", type=int, default=CORES, help="cores for Snakemake; all unless told")
+    parser.add_argument("--cores", type=int, default=CORES, help="cores for Snakemake (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the bare passes, of which the best counts")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     settings = parser.parse_args(arguments)
     found = bench(yaml.safe_load(settings.config.read_text()), settings.cores, settings.rounds)
     print(
-        f"wall time {found['wall_seconds']:.1f} s on {settings.cores} cores, bare passes {found['model_seconds']:.1f} s"
+        f"wall time {found['wall_seconds']:.1f} s on {settings.cores} cores; bare passes {found['model_seconds']:.1f} s"
     )
-    print(f"wall over model {found['wall_over_model']:.2f}, which should be at most {AT_MOST}")
-    print(f"wall time of all cores over model {found['wall_of_all_cores_over_model']:.2f}")
+    print(f"wall time / bare passes: {found['wall_over_model']:.2f} (target: at most {AT_MOST})")
+    print(f"wall time x cores / bare passes: {found['wall_of_all_cores_over_model']:.2f}")
     if settings.json:
         settings.json.write_text(json.dumps(found, indent=1))
     return found

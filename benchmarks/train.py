@@ -1,7 +1,8 @@
-"""How fast training is beside a plain loop of timm and torch on the same model, size and batch: ``make bench-train``.
+"""Compare training with a plain loop of timm and torch.
 
-Prints, and with --json writes, a line a loop: pictures per second, and the ratio to the plain loop's. All loops of a
-case run in turn, round after round, and each keeps its best, so that what else the machine does counts least.
+Both use the same model, image size and batch size. Run it as ``make bench-train``. Prints one row per loop: images per
+second, and their ratio to the plain loop. --json writes the same as JSON. In each round, all loops of a case run in
+turn, and the best round of each loop counts. This reduces the influence of other load on the machine.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from benchmarks.records import tell
+from benchmarks.records import report
 from dreambirds.config.load import check
 from dreambirds.data.dataset import Pictures
 from dreambirds.data.prepare import prepare
@@ -31,45 +32,48 @@ from dreambirds.training.data import augmentation, load_training_data
 from dreambirds.training.trainer import Trainer
 
 CLASSES, PADDING, RATE = 8, 8, 0.01
-FILE_SIZE = (500, 375)  # of a photograph on disk
-# model, side, batch, updates of one round
+FILE_SIZE = (500, 375)  # width and height of a photograph file
+# model, image size, batch size, updates per round
 CASES = [("test_resnet", 64, 32, 12), ("mobilenetv2_100", 128, 32, 4), ("inception_v4", 128, 16, 3)]
 
 
 def section(model: str, batch: int) -> dict:
-    """Return a run's section: SGD with momentum, a random crop and a mirror image, as the original study has them."""
+    """Return a run's section, as in the original study.
+
+    It uses SGD with momentum, random crops and horizontal flips.
+    """
     run = {"model": model, "batch_size": batch, "optimizer": "momentum", "learning_rate": RATE, "weight_decay": 0.0005}
-    change = {"crop_padding": PADDING, "flip": 0.5, "color": 0.0}
-    config = {"runs": {"run": {**run, "augmentation": change}}, "dreams": {"recipes": {"a": {}}}}
+    augmented = {"crop_padding": PADDING, "flip": 0.5, "color": 0.0}
+    config = {"runs": {"run": {**run, "augmentation": augmented}}, "dreams": {"recipes": {"a": {}}}}
     check(config, "config")
     return config["runs"]["run"]
 
 
-def pictures_of(side: int, count: int) -> TensorDataset:
-    """Return noise as uint8 (N, 3, side, side), and its classes."""
+def noise_images(side: int, count: int) -> TensorDataset:
+    """Return noise, uint8 (N, 3, side, side), with classes."""
     pixels = torch.randint(
         0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
     return TensorDataset(pixels, torch.arange(count) % CLASSES)
 
 
-class Changed(Dataset):
-    """Pictures of another data set, each transformed when it is asked for."""
+class Transformed(Dataset):
+    """Another data set, whose images are transformed when they are loaded."""
 
-    def __init__(self, pictures: Dataset, transform: Callable):
-        """Take a data set of (picture, class) and what is done to a picture."""
-        self.pictures, self.transform = pictures, transform
+    def __init__(self, dataset: Dataset, transform: Callable):
+        """Transform the images of a data set of (image, class)."""
+        self.dataset, self.transform = dataset, transform
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.dataset)
 
     def __getitem__(self, number: int):
-        picture, target = self.pictures[number]
-        return self.transform(picture), target
+        image, target = self.dataset[number]
+        return self.transform(image), target
 
 
 def photographs(folder: Path, count: int) -> None:
-    """Write JPEG files, one folder a class."""
+    """Write JPEG files of noise, one folder per class."""
     noise = np.random.default_rng(0)
     for number in range(count):
         small = Image.fromarray(noise.integers(0, 256, (24, 32, 3), dtype=np.uint8))
@@ -78,12 +82,15 @@ def photographs(folder: Path, count: int) -> None:
 
 
 def plain(model: str, side: int, batch: int, data: Dataset, first: list) -> Callable[[], None]:
-    """Return one epoch of the loop that most write, on pictures that `first` brings to uint8 (3, side, side)."""
+    """Return one epoch of a typical loop.
+
+    The transforms `first` convert images to uint8 (3, side, side).
+    """
     network = timm.create_model(model, num_classes=CLASSES)
-    about = timm.data.resolve_data_config({}, model=network)
-    change = [v2.RandomCrop(side, padding=PADDING, padding_mode="reflect"), v2.RandomHorizontalFlip(0.5)]
-    last = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(about["mean"], about["std"])]
-    loader = DataLoader(Changed(data, v2.Compose([*first, *change, *last])), batch, shuffle=True)
+    config = timm.data.resolve_data_config({}, model=network)
+    augment = [v2.RandomCrop(side, padding=PADDING, padding_mode="reflect"), v2.RandomHorizontalFlip(0.5)]
+    last = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(config["mean"], config["std"])]
+    loader = DataLoader(Transformed(data, v2.Compose([*first, *augment, *last])), batch, shuffle=True)
     optimizer = timm.optim.create_optimizer_v2(network, opt="momentum", lr=RATE, weight_decay=0.0005)
 
     def run() -> None:
@@ -98,7 +105,7 @@ def plain(model: str, side: int, batch: int, data: Dataset, first: list) -> Call
 
 
 def prepared(photographs: Path, folder: Path, side: int) -> Pictures:
-    """Return the photographs as the workflow prepares them, all to train on."""
+    """Return the photographs as prepared by the workflow, all for training."""
     config = {"dataset": {"source": "folder", "path": str(photographs), "image_size": side, "validation_fraction": 0.0}}
     check(config | {"runs": {"a": {}}, "dreams": {"recipes": {"a": {}}}}, "config")
     folder.mkdir()
@@ -118,22 +125,25 @@ def ours(model: str, side: int, batch: int, data: Dataset) -> Callable[[], None]
 
 
 def measure(loops: dict[str, Callable], count: int, rounds: int) -> dict[str, float]:
-    """Return the pictures per second of each loop: its best round after one to warm up."""
+    """Return the images per second of each loop in its best round.
+
+    A warm-up round comes first.
+    """
     best = dict.fromkeys(loops, 0.0)
     for number in range(rounds + 1):
         for name, run in loops.items():
-            began = time.perf_counter()
+            started = time.perf_counter()
             run()
             if number:
-                best[name] = max(best[name], count / (time.perf_counter() - began))
+                best[name] = max(best[name], count / (time.perf_counter() - started))
     return best
 
 
 def bench(case: tuple, rounds: int) -> Iterator[dict]:
-    """Yield the records of one model, side and batch."""
+    """Yield the records of one model, image size and batch size."""
     model, side, batch, updates = case
     count = batch * updates
-    pixels = pictures_of(side, count)
+    pixels = noise_images(side, count)
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder, "files")
         photographs(files, count)
@@ -145,22 +155,22 @@ def bench(case: tuple, rounds: int) -> Iterator[dict]:
         }
         speeds = measure(loops, count, rounds)
     for name, speed in speeds.items():
-        about = {"model": model, "size": side, "batch": batch, "loop": name}
-        yield {**about, "pictures_per_second": speed, "ratio_to_plain": speed / speeds["plain"]}
+        case_facts = {"model": model, "size": side, "batch": batch, "loop": name}
+        yield {**case_facts, "images_per_second": speed, "ratio_to_plain": speed / speeds["plain"]}
 
 
 def main(arguments: list[str] | None = None) -> list[dict]:
-    """Time every case, print a table, and return its records."""
+    """Run the benchmark and return its records."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="+", help="only these")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--models", nargs="+", help="run only these models")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the best counts")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="write the records to this file")
     settings = parser.parse_args(arguments)
     torch.set_num_threads(settings.threads)
     chosen = [case for case in CASES if not settings.models or case[0] in settings.models]
     records = [record for case in chosen for record in bench(case, settings.rounds)]
-    return tell(records, settings.json)
+    return report(records, settings.json)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""Files between the stages that something spoilt: each is refused in one sentence, or made anew, and never taken for
-whole."""
+"""Corrupt files between the stages are refused or recreated, and never used."""
 
 import re
 import shutil
@@ -21,7 +20,7 @@ CHECKPOINT = "runs/scratch/epoch-0001/model.safetensors"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Study:
-    """Return a study with all its checkpoints, and no dream yet."""
+    """Return a study with all its checkpoints and no dreams."""
     study = Study(tmp_path_factory.mktemp("whole"), tiny())
     study.run("training_only")
     return study
@@ -29,36 +28,36 @@ def whole(tmp_path_factory) -> Study:
 
 @pytest.fixture
 def study(whole, tmp_path) -> Study:
-    """Return a copy of the study to be spoilt."""
+    """Return a copy of the study whose files a test may corrupt."""
     return whole.copy(tmp_path / "study")
 
 
 def cut(path: Path) -> None:
-    """Lose the second half, as a copy that broke off."""
+    """Remove the second half, like an interrupted copy."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def flip(path: Path) -> None:
     """Flip one bit of a weight."""
-    whole = bytearray(path.read_bytes())
-    whole[-1000] ^= 0b100
-    path.write_bytes(whole)
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 0b100
+    path.write_bytes(content)
 
 
 def exchange(path: Path) -> None:
-    """Put the checkpoint of another epoch in its place."""
+    """Replace it with the checkpoint of another epoch."""
     shutil.copyfile(path.parents[1] / "epoch-0000" / path.name, path)
 
 
 def rename(path: Path) -> None:
-    """Let it say that it is of another architecture."""
+    """Change the architecture in its metadata."""
     with safe_open(path, framework="pt") as file:
-        tensors, told = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
-    save_file(tensors, path, {"dreambirds": told["dreambirds"].replace("test_resnet", "resnet18")})
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    save_file(tensors, path, {"dreambirds": metadata["dreambirds"].replace("test_resnet", "resnet18")})
 
 
 def empty(path: Path) -> None:
-    """Leave nothing in it."""
+    """Remove its contents."""
     path.write_bytes(b"")
 
 
@@ -88,7 +87,7 @@ def test_a_spoilt_checkpoint_stops_its_dreams_only_and_is_trained_anew_once_it_i
     flip(path)
     said = refused(study, "dreams_only")
     assert f"'results/tiny/{CHECKPOINT}' is corrupt" in said
-    assert (study.results / "dreams/scratch/epoch-0000/study/dreams.csv").exists(), "the others are dreamt of"
+    assert (study.results / "dreams/scratch/epoch-0000/study/dreams.csv").exists(), "the other checkpoints have dreams"
     path.unlink()
     study.run("dreams_only")
     assert path.read_bytes() == good
@@ -136,9 +135,9 @@ def test_a_data_set_that_was_edited_is_prepared_again_once_it_is_deleted(study, 
 def test_pictures_deleted_anywhere_come_back(finished_study, tmp_path, counted):
     study = finished_study.copy(tmp_path / "study")
     expected = files(study)
-    for place in ("results/.store/dreams", "results/tiny/dreams"):
-        for picture in list((study.folder / place).rglob("*.png"))[::2]:
-            picture.unlink()
+    for folder in ("results/.store/dreams", "results/tiny/dreams"):
+        for image in list((study.folder / folder).rglob("*.png"))[::2]:
+            image.unlink()
             counted("spoilt files between stages refused or made anew")
     (study.results / "montages/scratch/recipe-by-class_epoch-0001_rescaled.png").unlink()
     study.run()
@@ -150,25 +149,25 @@ def test_a_copied_and_a_moved_study_are_finished(finished_study, tmp_path, count
     study = finished_study.copy(tmp_path / "study")
     expected = files(study)
     for number, bring in enumerate((shutil.copytree, shutil.move)):
-        place = tmp_path / f"elsewhere-{number}"
-        bring(study.folder, place)
-        other = Study(place, tiny())
+        folder = tmp_path / f"elsewhere-{number}"
+        bring(study.folder, folder)
+        other = Study(folder, tiny())
         assert count_dreams(other.run()) == 0 and files(other) == expected
         counted("studies copied, moved or read-only")
 
 
 def test_a_folder_that_can_not_be_written_to_is_told_and_nothing_in_it_is_lost(study, counted):
-    place, expected = study.results.parent, files(study)
-    if subprocess.run(["mount", "--bind", place, place], capture_output=True).returncode != 0:
-        pytest.skip("nothing can be mounted here (it takes root)")
+    folder, expected = study.results.parent, files(study)
+    if subprocess.run(["mount", "--bind", folder, folder], capture_output=True).returncode != 0:
+        pytest.skip("mounting a folder requires root")
     try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
         said = study.snakemake("dreams_only").stdout
         assert "Failed to create output directory" in said and "Read-only file system" in said
         assert "Traceback" not in said
         assert "dream" in study.run("-n", "dreams_only"), "a dry run writes nothing"
     finally:
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", folder], check=True)
     assert files(study) == expected
     counted("studies copied, moved or read-only")
 
@@ -188,9 +187,9 @@ def test_a_file_where_a_folder_should_be_is_named_before_any_job(tmp_path, place
 
 
 def refused(study: Study, *targets: str) -> str:
-    """Return the sentence that a job of the study ends with."""
+    """Return the error line of a study that fails."""
     result = study.snakemake(*targets)
     assert result.returncode != 0 and "Traceback" not in result.stdout, result.stdout[-3000:]
-    told = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
-    assert told, result.stdout[-3000:]
-    return told[0]
+    errors = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
+    assert errors, result.stdout[-3000:]
+    return errors[0]

@@ -109,7 +109,7 @@ BAD = [
     ),
     # checkpoints
     ("judges.w.checkpoint: 'cut' is truncated or not a checkpoint", from_checkpoint("cut")),
-    ("name another file, or make it again in the study that it is of", from_checkpoint("cut")),
+    ("set another file, or recreate it in its own study", from_checkpoint("cut")),
     (
         "judges.w.checkpoint: 'odd' contains a model that cannot be built ({'dept': 3} do not fit",
         from_checkpoint("odd"),

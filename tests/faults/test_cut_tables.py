@@ -179,7 +179,7 @@ def test_a_judges_table_contains_exactly_the_classes_that_it_matches(plan, tmp_p
     write_table(table[table["label"] != "blue_jay"], path)
     assert len(read_judged(path, check, plan.dreams)) == len(table) * 2 // 3
     write_table(table, path)
-    with pytest.raises(UserError, match=rf"has {len(table)} rows, and {len(table) * 2 // 3} are asked for; {REBUILD}$"):
+    with pytest.raises(UserError, match=rf"has {len(table)} rows instead of {len(table) * 2 // 3}; {REBUILD}$"):
         read_judged(path, check, plan.dreams)
     write_table(pd.concat([table, table.tail(1)]), path)
     with pytest.raises(UserError, match=rf"contains a duplicate row; {REBUILD}$"):
@@ -259,7 +259,7 @@ def test_a_damaged_start_photograph_is_reported_with_a_remedy_if_it_is_the_data_
             ready(plan, photographs, str(path) if own else None).starts(["blue_jay"], [generator(0, "blue_jay")])
     finally:
         path.write_bytes(good)
-    assert f"the start photograph '{path}' can't be read: " in str(error.value)
+    assert f"cannot read the start photograph '{path}': " in str(error.value)
     assert str(error.value).endswith(f"; {DATASET}") != own
     counted(ROW)
 

@@ -1,4 +1,4 @@
-"""What grows is bounded: a long job's memory, logs, a study that is run again and again, and the store."""
+"""Growth is bounded: of memory, logs, repeated runs, and the store."""
 
 import logging
 import os
@@ -15,59 +15,59 @@ from tests.helpers.soaking import soak
 from tests.helpers.studies import Study, tiny
 
 DREAMS, MIB = 2000, 1 << 20
-LEAK = 32 * 32 * 3 * 4  # bytes of one picture in float32
-FLAT = 8 * MIB  # a leak of one picture a dream is 18 MiB from one quarter's end to the other's
+LEAK = 32 * 32 * 3 * 4  # bytes of one image in float32
+FLAT = 8 * MIB  # a leak of one image per dream adds 18 MiB between the ends of the first and last quarter
 LINES = 100_000
-ENTRIES = 10**15  # bytes, more than any store has
+ENTRIES = 10**15  # bytes, more than any store contains
 
 
-def grown(held: list[int]) -> int:
-    """Return by how many bytes the last quarter's most is more than the first quarter's."""
-    quarter = len(held) // 4
-    assert quarter >= 20, "a batch is a small part of them all"
-    return max(held[-quarter:]) - max(held[:quarter])
+def growth(memory: list[int]) -> int:
+    """Return the last quarter's maximum minus the first quarter's, in bytes."""
+    quarter = len(memory) // 4
+    assert quarter >= 20, "there must be many batches"
+    return max(memory[-quarter:]) - max(memory[:quarter])
 
 
 def test_the_memory_of_a_dream_job_does_not_grow_with_its_dreams(tmp_path, counted):
-    held = soak(tmp_path, DREAMS)
-    assert grown(held) < min(FLAT, held[0] // 10), [bytes_held // MIB for bytes_held in held]
+    memory = soak(tmp_path, DREAMS)
+    assert growth(memory) < min(FLAT, memory[0] // 10), [used // MIB for used in memory]
     assert len(list((tmp_path / "store" / "dreams").glob("*/*/*/entry.json"))) == DREAMS
     counted("dreams soaked with flat memory", DREAMS)
 
 
 @pytest.mark.exhaustive
 def test_a_leak_of_a_picture_a_dream_would_be_seen(tmp_path):
-    assert grown(soak(tmp_path, DREAMS, LEAK)) > FLAT
+    assert growth(soak(tmp_path, DREAMS, LEAK)) > FLAT
 
 
 @pytest.mark.parametrize(("level", "most"), [(logging.INFO, MOST_ALIKE), (logging.WARNING, MOST_WARNINGS)])
 def test_a_hundred_thousand_lines_of_one_kind_are_a_short_log(level, most, own_log, terminal, counted):
     log = logging.getLogger("dreambirds.anything")
     for number in range(LINES):
-        log.log(level, "picture %d is told", number)
+        log.log(level, "image %d is logged", number)
     for number in range(3):
         log.error("Error: %d", number)
     log.info("another kind")
     lines = own_log.read_text().splitlines()
     assert len(lines) == most + 5 and own_log.stat().st_size < 100_000
-    assert lines[most - 1].endswith(f" picture {most - 1} is told")
+    assert lines[most - 1].endswith(f" image {most - 1} is logged")
     assert lines[most].endswith(" … further messages like these are not logged")
     assert [line[-8:] for line in lines[-4:-1]] == ["Error: 0", "Error: 1", "Error: 2"]
     on_terminal = terminal.getvalue().splitlines()
-    assert [line.split(" ", 2)[2] for line in lines] == on_terminal, "the terminal is told the same"
+    assert [line.split(" ", 2)[2] for line in lines] == on_terminal, "the terminal has the same lines"
     counted("lines of one kind logged in a short file", LINES)
 
 
 def test_a_line_stays_one_line_whatever_names_hold(own_log):
     for name in ("two\nlines", "\x1b[2J", "a\rb", "\u2028", "tab\t"):
-        logging.getLogger("dreambirds.names").warning("'%s' is left out", name)
-    said = own_log.read_text()
-    assert said.count("\n") == 5 == len(said.splitlines()) and "\\x1b[2J" in said
-    assert all(letter.isprintable() for line in said.splitlines() for letter in line)
+        logging.getLogger("dreambirds.names").warning("'%s' is skipped", name)
+    text = own_log.read_text()
+    assert text.count("\n") == 5 == len(text.splitlines()) and "\\x1b[2J" in text
+    assert all(character.isprintable() for line in text.splitlines() for character in line)
 
 
 def test_a_job_s_log_begins_anew(own_log):
-    own_log.write_text("what an earlier run said\n" * 1000)
+    own_log.write_text("a line of an earlier run\n" * 1000)
     log_to(own_log)
     logging.getLogger("dreambirds").info("now")
     assert len(own_log.read_text().splitlines()) == 1
@@ -79,13 +79,13 @@ def sizes(folder: Path) -> dict[str, int]:
 
 
 def stored(folder: Path) -> int:
-    """Return the bytes in a study's store, as eviction counts them."""
+    """Return the bytes in a study's store, as counted by eviction."""
     return store_gc.evict(folder / "results/.store", ENTRIES)[2]
 
 
 @pytest.fixture(scope="module")
 def finished(finished_study, tmp_path_factory) -> Study:
-    """Return a study that has been run without a limit."""
+    """Return a study that was run without a limit."""
     return finished_study.copy(tmp_path_factory.mktemp("growth") / "study")
 
 
@@ -98,7 +98,7 @@ def test_a_finished_study_that_is_run_again_adds_nothing_but_snakemake_s_own_log
     assert sizes(results) == before
     logs = {name: size for name, size in new.items() if name.startswith("log/")}
     assert len(logs) == 3 and max(logs.values()) < 1000, logs
-    assert len(sizes(own)) == len(small) + 3, "but for these, one file takes another's place at most"
+    assert len(sizes(own)) == len(small) + 3, "all other changed files replace existing ones"
     counted("runs of a finished study that add nothing but a log", 3)
 
 
@@ -109,14 +109,14 @@ def test_the_store_keeps_within_the_limit_of_the_environment(finished, monkeypat
     finished.run("-n")
     assert stored(finished.folder) == size, "a dry run removes nothing"
     (finished.results / "compare.html").unlink()
-    assert finished.run().count(f"Kept within {store_gc.LIMIT}: results/.store: removed ") == 1
+    assert finished.run().count(f"{store_gc.LIMIT}: results/.store: removed ") == 1
     assert 0 < stored(finished.folder) <= limit
     assert "Nothing to be done" in finished.run() and files(finished) == good
     other = Study(finished.folder, {**tiny(), "study": "other"})
     other.run()
     assert stored(finished.folder) <= limit and files(finished) == good
-    pictures = {name: whole for name, whole in good.items() if "step-" in name and name.startswith("dreams")}
-    assert pictures and pictures.keys() <= files(other).keys()
+    images = [name for name in good if "step-" in name and name.startswith("dreams")]
+    assert images and set(images) <= files(other).keys()
     assert "Nothing to be done" in other.run()
     counted("store limits honoured", 2)
 
@@ -129,7 +129,7 @@ def test_the_store_keeps_within_its_limit_after_a_run_that_fails(finished, monke
     monkeypatch.setenv(store_gc.LIMIT, "0")
     result = broken.snakemake("dreams_only")
     assert result.returncode != 0 and "has the epoch '0', not '1'" in result.stdout
-    assert f"Kept within {store_gc.LIMIT}: " in result.stdout and stored(finished.folder) == 0
+    assert f"{store_gc.LIMIT}: results/.store: removed " in result.stdout and stored(finished.folder) == 0
     counted("store limits honoured")
 
 
@@ -147,8 +147,8 @@ def test_a_store_that_cannot_be_looked_at_is_told_of_and_fails_no_run(tmp_path, 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(store_gc, "evict", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
     store_gc.keep_within(0)
-    said = capsys.readouterr().err
-    assert said == f"The store can't be kept within {store_gc.LIMIT}: [Errno 5] Input/output error\n"
+    output = capsys.readouterr().err
+    assert output == f"{store_gc.LIMIT}: cannot reduce the size of the store: [Errno 5] Input/output error\n"
     store_gc.keep_within(None)
     assert capsys.readouterr().err == ""
 
@@ -158,11 +158,11 @@ def test_what_killed_jobs_left_half_written_is_swept_after_a_day(tmp_path, count
     old, kept = [], []
     for part in ("dreams/ab", "prepared/cd", "memory", "photographs", "judged"):
         (tmp_path / part).mkdir(parents=True)
-        places = {f"{half}.png": 2 * day, half: 2 * day, f"{half[:-1]}f.png": day / 2, "whole.json": 2 * day}
-        places[".hidden.png"] = 2 * day
-        for name, age in places.items():
+        ages = {f"{half}.png": 2 * day, half: 2 * day, f"{half[:-1]}f.png": day / 2, "complete.json": 2 * day}
+        ages[".hidden.png"] = 2 * day
+        for name, age in ages.items():
             path = tmp_path / part / name
-            path.write_text("half")
+            path.write_text("partial")
             os.utime(path, (time.time() - age,) * 2)
             (old if name.startswith(half) and age > day else kept).append(path)
     store_gc.evict(tmp_path, ENTRIES)

@@ -1,4 +1,4 @@
-"""The tiny study, killed at random moments until it is done: it ends with the files of a run that nobody disturbed."""
+"""The tiny study, killed at random times: it ends with the same files."""
 
 import os
 import random
@@ -18,21 +18,23 @@ LONGEST = 20  # seconds before a kill; a run of the whole study takes about twic
 VICTIMS = ("all of them", "Snakemake", "a job")
 
 
-def killed(study: Study, moment: float, victim: str) -> bool:
-    """Start the study, kill it after so many seconds, and wait until nothing of it runs; tell whether it was killed
-    before its end."""
-    with (study.folder / "said.log").open("w") as said:
+def killed(study: Study, seconds: float, victim: str) -> bool:
+    """Start the study, kill it after `seconds`, and wait for all its processes to end.
+
+    Return whether it was killed before it finished.
+    """
+    with (study.folder / "snakemake.log").open("w") as log:
         main = subprocess.Popen(
-            study.command(), cwd=study.root, env=surroundings(), stdout=said, stderr=said, start_new_session=True
+            study.command(), cwd=study.root, env=surroundings(), stdout=log, stderr=log, start_new_session=True
         )
     try:
-        main.wait(moment)
+        main.wait(seconds)
     except subprocess.TimeoutExpired:
         _kill(main, study.folder, victim)
     main.wait(600)
-    patience = time.monotonic() + 300
-    while jobs_of(study.folder):  # those of a killed Snakemake end by themselves
-        assert time.monotonic() < patience, "a job outlives its Snakemake"
+    deadline = time.monotonic() + 300
+    while jobs_of(study.folder):  # jobs of a killed Snakemake exit on their own
+        assert time.monotonic() < deadline, "a job outlives its Snakemake"
         time.sleep(0.1)
     return main.returncode != 0
 
@@ -48,33 +50,33 @@ def _kill(main: subprocess.Popen, folder: Path, victim: str) -> None:
 
 
 def stored(study: Study) -> set[str]:
-    """Return the dreams that the store holds."""
-    return {str(card.parent) for card in (study.folder / "results/.store/dreams").glob("??/*/*/entry.json")}
+    """Return the folders of the dreams in the store."""
+    return {str(record.parent) for record in (study.folder / "results/.store/dreams").glob("??/*/*/entry.json")}
 
 
 def halves(study: Study) -> list[Path]:
-    """Return what was left half written."""
+    """Return the temporary files that were left behind."""
     return [path for path in study.results.rglob(".*") if HALF.fullmatch(path.name)]
 
 
 def test_a_study_killed_at_random_moments_ends_as_one_that_nobody_disturbed(tmp_path, finished_study, counted):
-    expected, chance, kills = files(finished_study), random.Random(SEED), 0
+    expected, rng, kills = files(finished_study), random.Random(SEED), 0
     counted("files lost or changed by kills", 0)
     while kills < KILLS:
         folder = tmp_path / f"killed-{kills}"
         folder.mkdir()
         study, kept = Study(folder, tiny()), set()
-        while kills < KILLS and killed(study, chance.uniform(0, LONGEST), chance.choice(VICTIMS)):
+        while kills < KILLS and killed(study, rng.uniform(0, LONGEST), rng.choice(VICTIMS)):
             kills += 1
             counted("kills survived")
-            assert kept <= stored(study), "a dream that was whole is gone"
+            assert kept <= stored(study), "a complete dream is missing"
             kept = stored(study)
         study.run()
         found = files(study)
-        counted("files lost or changed by kills", sum(found.get(name) != whole for name, whole in expected.items()))
+        counted("files lost or changed by kills", sum(found.get(name) != content for name, content in expected.items()))
         assert found.keys() == expected.keys()
         assert [name for name in expected if found[name] != expected[name]] == []
         for left in halves(study):
-            os.utime(left, (0, 0))  # as if it were left long ago
+            os.utime(left, (0, 0))  # as if left behind long ago
         assert "Nothing to be done" in study.run()
         assert halves(study) == []

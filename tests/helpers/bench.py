@@ -12,10 +12,13 @@ from dreambirds.data.sources.catalog import list_labels
 
 
 class Bench:
-    """Photographs in class folders, a store, and a list `made` with one entry per prepared photograph."""
+    """Photographs in class folders, and a store.
+
+    `made` lists the photographs that were decoded and resized.
+    """
 
     def __init__(self, root: Path, labels: Iterable[str] = ("auk", "bunting", "crane")):
-        """Write six photographs per class into a folder."""
+        """Write six photographs of each class to a folder."""
         self.root, self.made = root, []
         for number, label in enumerate(labels):
             for index in range(6):
@@ -29,7 +32,10 @@ class Bench:
         return path
 
     def prepare(self, name: str = "out", threads: int = 1, **changes) -> Path:
-        """Prepare the photographs into a folder, and return it; `made` is reset before."""
+        """Prepare the data set in folder `name`, and return it.
+
+        `made` then lists what was decoded and resized.
+        """
         config = {"dataset": {"source": "folder", "path": str(self.root / "in"), "image_size": 16, **changes}}
         config |= {"runs": {"a": {}}, "dreams": {"recipes": {"a": {}}}}
         check(config, "config")
@@ -47,5 +53,5 @@ class Bench:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return all files of a folder with their bytes."""
+    """Return the contents of all files in a folder by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,4 +1,4 @@
-"""A dream job on a tiny checkpoint, for several tests of the store of dreams."""
+"""A dream job on a tiny checkpoint, for tests of the store of dreams."""
 
 import logging
 from dataclasses import replace
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 def checkpoint(folder: Path, seed: int = 0, epoch: int = 1) -> Path:
-    """Write a checkpoint of a tiny network, and return its file of weights."""
+    """Write a checkpoint of a tiny network, and return its weights file."""
     torch.manual_seed(seed)
     save_checkpoint(
         folder, build("test_resnet", 3, {}).eval(), CheckpointInfo("test_resnet", {}, list(NAMES), "run", epoch, 32)
@@ -33,16 +33,16 @@ def parameters(**recipe) -> dict:
 
 
 class DreamBench:
-    """A store, a job, and how many labels each run of it dreams of."""
+    """A store and a job; each run returns how many dreams were computed."""
 
     def __init__(self, folder: Path, caplog):
-        """Take a folder."""
+        """Use `folder` for the checkpoint and the results."""
         self.folder, self.caplog = folder, caplog
         path = checkpoint(folder / "epoch-0001")
         self.job = DreamJob(path, "r", parameters(), NAMES, {}, None, folder / "out", 4 * 10**9, code="code 1")
 
     def dreamt(self, **changes) -> int:
-        """Run the job with changes; return how many of its dreams were not in the store."""
+        """Run the job with changes; return how many dreams were computed."""
         job = replace(self.job, **changes)
         self.caplog.clear()
         with self.caplog.at_level(logging.INFO):
@@ -52,11 +52,11 @@ class DreamBench:
         return total - found
 
     def files(self, folder: str = "out") -> dict[str, bytes]:
-        """Return the contents of a job's files."""
+        """Return the contents of a job's files by relative path."""
         root = self.folder / folder
         return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return the folders of all entries of dreams below a store."""
-    return sorted(card.parent for card in folder.glob("dreams/??/*/*/entry.json"))
+    """Return the folders of all dreams in a store."""
+    return sorted(record.parent for record in folder.glob("dreams/??/*/*/entry.json"))

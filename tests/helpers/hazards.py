@@ -1,4 +1,7 @@
-"""What the project's own source must not hold: code that runs data, shells, and files that others can foresee."""
+"""Find unsafe code in the project's source.
+
+This is code that executes data, shells, and predictable temporary files.
+"""
 
 import ast
 import re
@@ -12,7 +15,7 @@ NEVER = {
     *("torch.hub.load", "torch.jit.load", "torch.serialization.add_safe_globals", "torch.package.PackageImporter"),
     *("jinja2.Template", "jinja2.Markup", "markupsafe.Markup"),
 }
-ASKED = {
+REQUIRED = {
     "torch.load": ("weights_only", "True"),
     "torch.hub.load_state_dict_from_url": ("weights_only", "True"),
     "timm.models.load_state_dict": ("weights_only", "True"),
@@ -21,7 +24,7 @@ ASKED = {
     "jinja2.Environment": ("autoescape", "True"),
 }
 UNPACKS = ("extract", "extractall")
-OTHERS_WRITE_THERE = re.compile(r"(/var)?/tmp\b|/dev/shm\b")
+SHARED_FOLDERS = re.compile(r"(/var)?/tmp\b|/dev/shm\b")
 IN_RULES = {
     "a shell": re.compile(r"^\s*(shell|run)\s*:(?!=)|\bshell\s*\(", re.MULTILINE),
     "code that runs data": re.compile(r"\b(eval|exec|system|popen|pickle)\s*\("),
@@ -38,69 +41,73 @@ INLINE = re.compile(r"\{\{ inline\(\"[a-z]+\.(css|js)\"\) \| safe \}\}")
 
 
 def in_python(source: str) -> list[str]:
-    """Return what is unsafe in a Python module, each with its line."""
+    """Return the unsafe code in a Python module, each with its line number."""
     tree = ast.parse(source)
     names = dict(_imported(tree))
-    return [f"line {node.lineno}: {what}" for node in ast.walk(tree) for what in _told(node, names)]
+    return [f"line {node.lineno}: {what}" for node in ast.walk(tree) for what in _unsafe(node, names)]
 
 
 def in_rules(source: str) -> list[str]:
-    """Return what is unsafe in a file of Snakemake's rules."""
+    """Return the unsafe code in a file of Snakemake rules."""
     return [what for what, pattern in IN_RULES.items() if pattern.search(source)]
 
 
 def in_page(source: str) -> list[str]:
-    """Return what is unsafe in a page's template, style or script; the project's own files may be put in unescaped."""
+    """Return the unsafe code in a page's template, style or script.
+
+    Inlining the project's own files is allowed.
+    """
     rest = INLINE.sub("", source)
     return [what for what, pattern in IN_PAGES.items() if pattern.search(rest)]
 
 
 def _imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Yield each imported name with its whole name."""
+    """Yield each imported name with its fully qualified name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                whole = alias.name if alias.asname else alias.name.partition(".")[0]
-                yield alias.asname or whole, whole
+                full = alias.name if alias.asname else alias.name.partition(".")[0]
+                yield alias.asname or full, full
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 yield alias.asname or alias.name, f"{node.module}.{alias.name}"
 
 
-def _told(node: ast.AST, names: dict[str, str]) -> Iterator[str]:
+def _unsafe(node: ast.AST, names: dict[str, str]) -> Iterator[str]:
     if isinstance(node, ast.Import | ast.ImportFrom):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
         yield from (f"imports {module}" for module in modules if module.partition(".")[0] in MODULES)
-    elif isinstance(node, ast.Name | ast.Attribute) and _whole(node, names) in NEVER:
-        yield f"uses {_whole(node, names)}"
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and OTHERS_WRITE_THERE.match(node.value):
+    elif isinstance(node, ast.Name | ast.Attribute) and _qualified_name(node, names) in NEVER:
+        yield f"uses {_qualified_name(node, names)}"
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and SHARED_FOLDERS.match(node.value):
         yield f"names {node.value}"
     elif isinstance(node, ast.Call):
-        yield from _told_of_call(node, names)
+        yield from _unsafe_call(node, names)
 
 
-def _told_of_call(node: ast.Call, names: dict[str, str]) -> Iterator[str]:
-    called, given = _whole(node.func, names), {word.arg: _whole(word.value, names) for word in node.keywords}
-    if called in ASKED:
-        key, value = ASKED[called]
-        if given.get(key) != value:
+def _unsafe_call(node: ast.Call, names: dict[str, str]) -> Iterator[str]:
+    called = _qualified_name(node.func, names)
+    options = {keyword.arg: _qualified_name(keyword.value, names) for keyword in node.keywords}
+    if called in REQUIRED:
+        key, value = REQUIRED[called]
+        if options.get(key) != value:
             yield f"calls {called} without {key}={value}"
-    if given.get("Loader", "yaml.SafeLoader") != "yaml.SafeLoader":
-        yield f"loads with {given['Loader']}"
-    if given.get("shell", "False") != "False":
+    if options.get("Loader", "yaml.SafeLoader") != "yaml.SafeLoader":
+        yield f"loads with {options['Loader']}"
+    if options.get("shell", "False") != "False":
         yield "starts a shell"
-    if isinstance(node.func, ast.Attribute) and node.func.attr in UNPACKS and "filter" not in given:
+    if isinstance(node.func, ast.Attribute) and node.func.attr in UNPACKS and "filter" not in options:
         yield f"calls {node.func.attr} without a filter"
-    if given.get("autoescape", "True") != "True":
+    if options.get("autoescape", "True") != "True":
         yield "switches escaping off"
 
 
-def _whole(node: ast.AST, names: dict[str, str]) -> str:
-    """Return the dotted name of an expression with what was imported spelt out, its code if it is no name."""
+def _qualified_name(node: ast.AST, names: dict[str, str]) -> str:
+    """Return the full name of an expression, or its code if it is not a name."""
     if isinstance(node, ast.Name):
         return names.get(node.id, node.id)
     if isinstance(node, ast.Attribute):
-        return f"{_whole(node.value, names)}.{node.attr}"
+        return f"{_qualified_name(node.value, names)}.{node.attr}"
     return ast.unparse(node)
 
 

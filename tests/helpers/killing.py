@@ -1,4 +1,4 @@
-"""Runs that are killed, and what they leave."""
+"""Helpers for killed runs: their results and their processes."""
 
 import contextlib
 from pathlib import Path
@@ -12,7 +12,10 @@ ENDINGS = (".png", ".gif", ".csv", ".safetensors", ".npy")
 
 
 def files(study: Study) -> dict[str, bytes]:
-    """Return the contents of all results but for logs, hidden files and what tells how long things took."""
+    """Return the contents of all results by path.
+
+    Logs, hidden files and columns with times are excluded.
+    """
     found = {}
     for path in sorted(study.results.rglob("*")):
         name = str(path.relative_to(study.results))
@@ -25,11 +28,11 @@ def files(study: Study) -> dict[str, bytes]:
 
 
 def jobs_of(folder: Path) -> list[int]:
-    """Return the processes of the scripts that run in a working directory."""
+    """Return the process ids of the scripts that run in a working directory."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            if (process / "cwd").readlink() == folder and b".snakemake/scripts/" in b" ".join(words[:3]):
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
+            if (process / "cwd").readlink() == folder and b".snakemake/scripts/" in b" ".join(arguments[:3]):
                 found.append(int(process.name))
     return found

@@ -1,4 +1,7 @@
-"""A dream job of many classes in a process of its own, which tells how much memory it holds batch after batch."""
+"""Run a dream job of many classes, and record its memory after each batch.
+
+It runs in a separate process.
+"""
 
 import json
 import logging
@@ -10,11 +13,11 @@ SIDE = 32
 
 
 def soak(folder: Path, dreams: int, leak: int = 0) -> list[int]:
-    """Dream of so many classes in a process apart; return the bytes that it held after each batch.
+    """Dream of `dreams` classes in a separate process.
 
-    With `leak`, it keeps so many bytes a dream on purpose.
+    Return its memory in bytes after each batch. With `leak`, it deliberately leaks so many bytes per dream.
     """
-    from tests.helpers.forks import run_python  # the process apart runs this file alone
+    from tests.helpers.forks import run_python  # not at the top, because the separate process runs only this file
 
     env = {**os.environ, "DREAMBIRDS_STORE": str(folder / "store")}
     result = run_python([__file__, str(folder), str(dreams), str(leak)], folder, env, apart=True)
@@ -22,25 +25,25 @@ def soak(folder: Path, dreams: int, leak: int = 0) -> list[int]:
     return json.loads(result.stdout)
 
 
-class Watch(logging.Handler):
-    """Notes the memory of this process each time that a batch has been dreamt of."""
+class MemoryRecorder(logging.Handler):
+    """Record the memory of this process at each log line about a batch."""
 
     def __init__(self, leak: int):
-        """Take how many bytes to keep a dream."""
+        """Leak `leak` bytes per dream."""
         import psutil
 
         super().__init__()
-        self.process, self.leak, self.held, self.kept = psutil.Process(), leak, [], []
+        self.process, self.leak, self.memory, self.leaked = psutil.Process(), leak, [], []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Look at the memory if the record tells of a batch."""
-        if "dreamt of" in record.msg:
-            self.kept.append(b"\1" * (self.leak * record.args[1]))
-            self.held.append(self.process.memory_info().rss)
+        """Record the memory if the log record is about a batch."""
+        if "computed %d dreams" in record.msg:
+            self.leaked.append(b"\1" * (self.leak * record.args[1]))
+            self.memory.append(self.process.memory_info().rss)
 
 
 def main(folder: Path, dreams: int, leak: int) -> None:
-    """Write a checkpoint of so many classes and dream of them all, a step each."""
+    """Write a checkpoint of `dreams` classes, and dream of all of them."""
     import torch
 
     from dreambirds.config.recipes import expand_grid
@@ -53,15 +56,15 @@ def main(folder: Path, dreams: int, leak: int) -> None:
     torch.set_num_threads(1)
     names = {f"class_{number:04d}": f"Class {number}" for number in range(dreams)}
     (recipe,) = expand_grid("r", {"steps": [2]}).values()
-    checkpoint, watch = folder / "epoch-0001", Watch(leak)
+    checkpoint, recorder = folder / "epoch-0001", MemoryRecorder(leak)
     info = CheckpointInfo("test_resnet", {}, list(names), "run", 1, SIDE)
     save_checkpoint(checkpoint, build("test_resnet", dreams, {}).eval(), info)
     log = logging.getLogger("dreambirds")
     log.setLevel(logging.INFO)
-    log.addHandler(watch)
+    log.addHandler(recorder)
     job = DreamJob(checkpoint / MODEL_FILE, "r", recipe, names, {}, None, folder / "out", 4 * 10**9)
     run_dream_job(job, torch.device("cpu"), folder / "out" / "dreams.csv")
-    json.dump(watch.held, sys.stdout)
+    json.dump(recorder.memory, sys.stdout)
 
 
 if __name__ == "__main__":

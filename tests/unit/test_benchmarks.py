@@ -1,4 +1,4 @@
-"""The benchmarks run and write what they promise."""
+"""The benchmarks run, and write the records that they document."""
 
 import importlib.util
 import json
@@ -10,7 +10,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def load(name: str):
-    """Return a benchmark's module; it is no part of the package."""
+    """Import a benchmark, which is not part of the package, and return its module."""
     spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -39,4 +39,4 @@ def test_the_training_benchmark_writes_a_record_a_loop(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "b.json").read_text()) == records
     assert [record["loop"] for record in records] == ["plain", "plain, from JPEG files", "ours"]
     for record in records:
-        assert record["ratio_to_plain"] == record["pictures_per_second"] / records[0]["pictures_per_second"] > 0
+        assert record["ratio_to_plain"] == record["images_per_second"] / records[0]["images_per_second"] > 0

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dreambirds.evaluation.columns import DREAMS
-from dreambirds.evaluation.contrasts import FINDINGS, in_views, say
+from dreambirds.evaluation.contrasts import FINDINGS, say, stack_views
 from dreambirds.plan.plan import make_plan
 from tests.helpers.values import contrasts_of
 
@@ -182,7 +182,7 @@ def test_dreams_without_a_judge_are_not_measured():
 def test_a_table_by_view_has_two_rows_per_dream():
     plan = plan_of({"vary": "view"})
     table = table_of(plan)
-    long = in_views(table)
+    long = stack_views(table)
     assert len(long) == 2 * len(table) and not [column for column in long if column.endswith("_rescaled")]
     rescaled = long[long["view"] == "rescaled"]["judge_probability"].to_numpy()
     assert (rescaled == table["judge_probability_rescaled"].to_numpy()).all()

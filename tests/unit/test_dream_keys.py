@@ -1,4 +1,4 @@
-"""What decides a dream is in its key, and what does not is not; and another study finds it as its own."""
+"""Cache keys of dreams: they change if and only if the pixels may change."""
 
 from dataclasses import replace
 
@@ -70,7 +70,7 @@ DECIDES = {
 
 def test_every_parameter_that_decides_pixels_is_in_the_key(dreamer):
     known = {*DECIDES, *context.NOT_IN_CACHE_KEY}
-    assert known == set(parameters()), "a new parameter must be put on one of the lists"
+    assert known == set(parameters()), "a new parameter must be added to one of the lists"
     keys = {key: _key(dreamer, parameters=parameters() | {key: value}) for key, value in DECIDES.items()}
     assert len({*keys.values(), _key(dreamer)}) == len(DECIDES) + 1
     for values in ({"steps": [1, 2]}, {"film_every": 2}, {"preset": "bird"}, {"start_path": "elsewhere"}):
@@ -103,11 +103,11 @@ def test_photographs_and_statistics_decide_by_their_contents(dreamer, tmp_path):
     photograph, other = tmp_path / "one.png", tmp_path / "two.png"
     for path, gray in ((photograph, 90), (other, 91)):
         Image.new("RGB", (32, 32), (gray, gray, gray)).save(path)
-    begun = {"parameters": parameters(start="photograph"), "photographs": dict.fromkeys(NAMES, photograph)}
-    assert dreamer.dreamt(**begun) == 6 and dreamer.dreamt(**begun) == 0
+    inputs = {"parameters": parameters(start="photograph"), "photographs": dict.fromkeys(NAMES, photograph)}
+    assert dreamer.dreamt(**inputs) == 6 and dreamer.dreamt(**inputs) == 0
     moved = photograph.rename(tmp_path / "renamed.png")
-    assert dreamer.dreamt(**begun | {"photographs": dict.fromkeys(NAMES, moved)}) == 0, "not by its name"
-    assert dreamer.dreamt(**begun | {"photographs": {**dict.fromkeys(NAMES, moved), "b": other}}) == 2, (
+    assert dreamer.dreamt(**inputs | {"photographs": dict.fromkeys(NAMES, moved)}) == 0, "the file name does not matter"
+    assert dreamer.dreamt(**inputs | {"photographs": {**dict.fromkeys(NAMES, moved), "b": other}}) == 2, (
         "only that label"
     )
     means = {f"mean/{label}": torch.full((3, 32, 32), 0.4) for label in NAMES}
@@ -119,7 +119,7 @@ def test_photographs_and_statistics_decide_by_their_contents(dreamer, tmp_path):
 
 def test_what_does_not_decide_pixels_leaves_the_dream(dreamer, tmp_path):
     assert dreamer.dreamt() == 6
-    whole = dreamer.files()
+    before = dreamer.files()
     for changes in (
         {"bytes_free": 10**9},
         {"names": {"c": "Cedar", "a": "Ash"}},
@@ -134,7 +134,7 @@ def test_what_does_not_decide_pixels_leaves_the_dream(dreamer, tmp_path):
     torch.set_num_threads(2)
     assert dreamer.dreamt() == 0
     torch.set_num_threads(threads)
-    assert dreamer.files() == whole
+    assert dreamer.files() == before
 
 
 def test_another_study_s_pictures_say_what_they_are_there(dreamer):
@@ -144,10 +144,10 @@ def test_another_study_s_pictures_say_what_they_are_there(dreamer):
     assert np.array_equal(np.asarray(Image.open(ours)), np.asarray(Image.open(theirs)))
     facts, others = read_facts(ours), read_facts(theirs)
     assert others == facts | {"recipe": "renamed"}
-    with Image.open(theirs) as picture:
-        assert picture.text["Title"].startswith("Oak, dreamt at epoch 1")
+    with Image.open(theirs) as image:
+        assert image.text["Title"].startswith("Oak, dreamt at epoch 1")
     assert (dreamer.folder / "out/b/step-0003.png").stat().st_nlink == 2
-    assert read_facts(entries(dreamer.folder / "store")[0] / "raw.png")["recipe"] == "r", "the store's own stays"
+    assert read_facts(entries(dreamer.folder / "store")[0] / "raw.png")["recipe"] == "r", "the store is unchanged"
 
 
 def test_a_missing_moment_alone_is_dreamt_and_the_trace_is_that_of_one_go(dreamer, monkeypatch, tmp_path):
@@ -171,8 +171,8 @@ def test_the_table_says_of_each_picture_what_the_model_makes_of_it(dreamer):
     for label, rows in table.groupby("label"):
         trace = pd.read_csv(dreamer.folder / "out" / label / "trace.csv").set_index("step")
         for row in rows.itertuples():
-            told = trace.loc[row.step, ["loss", "logit", "probability", "prediction", "mean_abs_change"]].tolist()
-            assert told == [row.loss, row.logit, row.probability, row.prediction, row.mean_abs_change]
+            traced = trace.loc[row.step, ["loss", "logit", "probability", "prediction", "mean_abs_change"]].tolist()
+            assert traced == [row.loss, row.logit, row.probability, row.prediction, row.mean_abs_change]
             path = dreamer.folder / "out" / label / f"step-{row.step:04d}.png"
             assert row.raw_sha256 == store.sha256_of(path) and row.steps_done == row.step
 
@@ -189,7 +189,7 @@ def test_one_picture_leaves_the_trace_alone(dreamer):
 @pytest.mark.slow
 def test_films_are_kept_too(dreamer, monkeypatch):
     filmed = parameters(film_every=1)
-    assert dreamer.dreamt() == 6 and dreamer.dreamt(parameters=filmed) == 6, "its frames are needed"
+    assert dreamer.dreamt() == 6 and dreamer.dreamt(parameters=filmed) == 6, "the frames must be computed"
     film = (dreamer.folder / "out/a/film.gif").read_bytes()
     (dreamer.folder / "out/a/film.gif").unlink()
     assert dreamer.dreamt(parameters=filmed) == 0 and (dreamer.folder / "out/a/film.gif").read_bytes() == film

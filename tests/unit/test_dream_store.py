@@ -1,4 +1,4 @@
-"""The store of dreams: what is damaged goes, and what a killed or failing job left is right."""
+"""The store of dreams, with corrupt entries, and with killed or failing jobs."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def test_a_damaged_entry_is_dreamt_again_with_a_line_in_the_log(dreamer, damage,
     dreamer.dreamt()
     good = dreamer.files()
     entry = next(each for each in entries(dreamer.folder / "store") if each.name == "step-0003")
-    shutil.copy(entry / "raw.png", tmp_path / "raw.png")  # results share the store's own
+    shutil.copy(entry / "raw.png", tmp_path / "raw.png")  # the results are hard links to the store's files
     (tmp_path / "raw.png").replace(entry / "raw.png")
     if damage == "bytes":
         (entry / "raw.png").write_bytes((entry / "raw.png").read_bytes()[:-1] + b"\0")
@@ -39,7 +39,7 @@ def test_a_damaged_entry_is_dreamt_again_with_a_line_in_the_log(dreamer, damage,
     else:
         (entry / "entry.json").write_text({"card": "{", "pickled": "[]"}[damage])
     assert dreamer.dreamt() == 1
-    assert any(f"the stored dream '{entry}' is damaged" in record.getMessage() for record in caplog.records)
+    assert any(f"the stored dream '{entry}' is corrupt" in record.getMessage() for record in caplog.records)
     again = dreamer.files()
     assert set(again) == set(good)
     assert [name for name in good if "trace" in name and again[name] != good[name]] == []
@@ -55,20 +55,20 @@ def test_a_picture_of_the_results_that_was_painted_over_is_noticed(dreamer):
 
 
 def test_a_dream_that_fails_is_not_kept(dreamer, monkeypatch):
-    whole = context.prepare_for_inference
+    prepare = context.prepare_for_inference
 
-    def broken(*arguments):
-        frozen = whole(*arguments)
+    def diverging(*arguments):
+        frozen = prepare(*arguments)
         forward = frozen.forward
-        spoil = torch.tensor([1.0, torch.nan, 1.0])[:, None]
-        frozen.forward = lambda images: forward(images) * (spoil if images.shape[0] == 3 else 1.0)
+        factor = torch.tensor([1.0, torch.nan, 1.0])[:, None]
+        frozen.forward = lambda images: forward(images) * (factor if images.shape[0] == 3 else 1.0)
         return frozen
 
-    monkeypatch.setattr(context, "prepare_for_inference", broken)
+    monkeypatch.setattr(context, "prepare_for_inference", diverging)
     assert dreamer.dreamt() == 6
     assert pd.read_csv(dreamer.folder / "out/dreams.csv").set_index("label").loc["b", "diverged_at"].tolist() == [1, 1]
-    monkeypatch.setattr(context, "prepare_for_inference", whole)
-    assert dreamer.dreamt() == 2, "only the one that failed"
+    monkeypatch.setattr(context, "prepare_for_inference", prepare)
+    assert dreamer.dreamt() == 2, "only the dream that failed"
     assert pd.read_csv(dreamer.folder / "out/dreams.csv")["diverged_at"].isna().all()
 
 
@@ -77,55 +77,55 @@ def test_an_entry_that_cannot_be_read_now_is_not_thrown_away(dreamer, monkeypatc
     found = entries(dreamer.folder / "store")
     monkeypatch.setattr(store, "sha256_of", lambda _: (_ for _ in ()).throw(OSError(24, "Too many open files")))
     assert dream_store().get(found[0].parent.name, found[0].name) is None
-    assert "can't be read" in dreamer.caplog.text and entries(dreamer.folder / "store") == found
+    assert "cannot read the stored dream" in dreamer.caplog.text and entries(dreamer.folder / "store") == found
 
 
 def test_a_card_that_was_edited_is_noticed(dreamer):
     dreamer.dreamt()
-    card = entries(dreamer.folder / "store")[0] / "entry.json"
-    told = json.loads(card.read_text())
-    told["facts"]["metrics"]["probability"] = 0.5
-    card.write_text(json.dumps(told))
+    path = entries(dreamer.folder / "store")[0] / "entry.json"
+    record = json.loads(path.read_text())
+    record["facts"]["metrics"]["probability"] = 0.5
+    path.write_text(json.dumps(record))
     assert dreamer.dreamt() == 1
 
 
 def test_what_cannot_join_the_store_yet_stays_aside_for_the_next_job(dreamer, monkeypatch):
-    whole = Path.rename
+    rename = Path.rename
 
     def refused(path, target):
         if path.name.startswith("step-"):
             raise OSError(28, "No space left on device")
-        return whole(path, target)
+        return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", refused)
     assert dreamer.dreamt() == 6 and entries(dreamer.folder / "store") == []
-    assert "can't be added to the store yet" in dreamer.caplog.text
-    monkeypatch.setattr(Path, "rename", whole)
+    assert "cannot add the dream " in dreamer.caplog.text
+    monkeypatch.setattr(Path, "rename", rename)
     assert dreamer.dreamt() == 0 and len(entries(dreamer.folder / "store")) == 6
 
 
 def test_results_that_cannot_be_written_to_are_named_and_the_batch_is_kept(dreamer, monkeypatch):
-    whole = snapshots.link_or_copy
+    link_or_copy = snapshots.link_or_copy
 
     def full(source, path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(snapshots, "link_or_copy", full)
-    with pytest.raises(UserError, match=r"'.*out' can't be written to \(No space left on device\)"):
+    with pytest.raises(UserError, match=r"cannot write to '.*out' \(No space left on device\); fix that and "):
         dreamer.dreamt()
-    monkeypatch.setattr(snapshots, "link_or_copy", whole)
-    assert dreamer.dreamt() == 0, "what was dreamt is in the store"
+    monkeypatch.setattr(snapshots, "link_or_copy", link_or_copy)
+    assert dreamer.dreamt() == 0, "the dreams are in the store"
 
 
 def test_a_dream_that_is_evicted_while_a_job_looks_at_it_is_dreamt_again(dreamer, monkeypatch):
     dreamer.dreamt()
-    whole, seen = snapshots.link_snapshot, []
+    link_snapshot, evicted = snapshots.link_snapshot, []
 
     def late(entry, *arguments):
-        if not seen:
-            seen.append(entry)
+        if not evicted:
+            evicted.append(entry)
             store.discard(entry.folder)
-        return whole(entry, *arguments)
+        return link_snapshot(entry, *arguments)
 
     monkeypatch.setattr(snapshots, "link_snapshot", late)
     good = dreamer.files()
@@ -133,17 +133,17 @@ def test_a_dream_that_is_evicted_while_a_job_looks_at_it_is_dreamt_again(dreamer
 
 
 def test_a_batch_is_kept_whole_where_a_job_is_killed_while_it_is_added(tmp_path):
-    folder, whole = tmp_path / "dreams", DreamStore(tmp_path / "whole")
-    with whole.stage() as stage:
+    folder, complete = tmp_path / "dreams", DreamStore(tmp_path / "complete")
+    with complete.stage() as stage:
         for label in "abc":
             with stage.entry(label * 40, "step-0001", {"label": label}) as entry:
                 (entry / "raw.png").write_text(label)
     for moved in range(4):
         killed = folder / f"{store.READY}killed{moved}"
-        for place, label in enumerate("abc"):
-            target = folder / (label * 2) / (label * 40) if place < moved else killed / (label * 40)
+        for index, label in enumerate("abc"):
+            target = folder / (label * 2) / (label * 40) if index < moved else killed / (label * 40)
             target.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(tmp_path / "whole" / (label * 2) / (label * 40) / "step-0001", target / "step-0001")
+            shutil.copytree(tmp_path / "complete" / (label * 2) / (label * 40) / "step-0001", target / "step-0001")
         found = DreamStore(folder)
         assert [found.get(label * 40, "step-0001").facts["label"] for label in "abc"] == list("abc")
         assert not list(folder.glob(f"{store.READY}*"))
@@ -153,7 +153,7 @@ def test_a_batch_is_kept_whole_where_a_job_is_killed_while_it_is_added(tmp_path)
 def test_what_a_job_has_not_finished_is_not_there_and_is_swept_after_a_day(tmp_path):
     found = DreamStore(tmp_path)
     with pytest.raises(KeyboardInterrupt), found.stage() as stage, stage.entry("k" * 40, "step-0001", {}) as entry:
-        (entry / "raw.png").write_text("half")
+        (entry / "raw.png").write_text("partial")
         raise KeyboardInterrupt
     assert found.get("k" * 40, "step-0001") is None and list(tmp_path.rglob("*.png")) == []
     for name, age in ((f"{store.STAGED}old", 2), (f"{store.STAGED}new", 0.5)):

@@ -1,4 +1,4 @@
-"""A judge where the answer is known: it sees colours, the classes are colours, and so are the dreams."""
+"""A judge on known answers: it classifies images by their mean color."""
 
 import logging
 from pathlib import Path
@@ -32,9 +32,9 @@ CPU = torch.device("cpu")
 
 
 class Colors(nn.Module):
-    """A network whose features are a picture's mean colour, and whose classes are red, green and blue."""
+    """A network with the mean color as features, for red, green and blue."""
 
-    pretrained_cfg: ClassVar = {"architecture": "colours", "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    pretrained_cfg: ClassVar = {"architecture": "colors", "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
     def __init__(self):
         super().__init__()
@@ -50,7 +50,7 @@ class Colors(nn.Module):
 
 
 def paint(path: Path, color: tuple[int, int, int], seed: int, noise: float = 12) -> Path:
-    """Write a picture of a colour, and some noise."""
+    """Write an image of one color with noise."""
     pixels = np.random.default_rng(seed).normal(color, noise, (SIDE, SIDE, 3)).clip(0, 255).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
@@ -59,11 +59,11 @@ def paint(path: Path, color: tuple[int, int, int], seed: int, noise: float = 12)
 
 @pytest.fixture
 def prepared(tmp_path, monkeypatch) -> Path:
-    """Return a prepared data set of three colours, ten pictures each."""
+    """Return a prepared data set of three colors, with ten images each."""
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
-    for place, (name, color) in enumerate(COLORS.items()):
+    for index, (name, color) in enumerate(COLORS.items()):
         for number in range(10):
-            paint(tmp_path / "photographs" / name / f"{number}.png", color, 100 * place + number)
+            paint(tmp_path / "photographs" / name / f"{number}.png", color, 100 * index + number)
     dataset = settings("folder", tmp_path / "photographs", image_size=SIDE)
     (tmp_path / "dataset").mkdir()
     prepare(dataset, list_labels(dataset), tmp_path / "dataset")
@@ -72,14 +72,14 @@ def prepared(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def judge() -> Judge:
-    """Return the judge of colours; it has its own order of the classes."""
+    """Return a judge of colors, whose classes have a different order."""
     return Judge(
         "eye", Classifier(Colors()).eval(), (8, 8), ["red", "green", "blue"], {"red": 0, "green": 1, "blue": 2}
     )
 
 
 def views(folder: Path, rows: list[tuple], view: str = "raw") -> pd.DataFrame:
-    """Return the dreams of (recipe, family, label, colour), painted."""
+    """Write dreams (recipe, family, label, color), and return their table."""
     found = []
     for number, (recipe, family, label, color) in enumerate(rows):
         path = paint(folder / f"{view}-{recipe}-{label}.png", color, number)
@@ -92,9 +92,9 @@ def test_real_pictures_score_high_noise_low_and_shuffled_labels_are_chance(prepa
     real = evaluate_on_real(judge, prepared)
     row = check_row(judge, real, "run", [*COLORS], "0" * 64).iloc[0]
     assert row["held_out"] == 6 and row["held_out_top1"] == 1 and row["held_out_probability"] > 0.9
-    assert row["noise_probability"] == pytest.approx(1 / 3, abs=0.02), "noise is grey"
+    assert row["noise_probability"] == pytest.approx(1 / 3, abs=0.02), "noise is gray"
     assert row["shuffled_top1"] == pytest.approx(1 / 3, abs=0.08)
-    assert row["matched"] == 3 and row["unmatched"] == "" and row["model"] == "colours"
+    assert row["matched"] == 3 and row["unmatched"] == "" and row["model"] == "colors"
 
 
 def test_a_judge_whose_labels_are_mixed_up_is_never_right(prepared, judge):
@@ -117,28 +117,28 @@ def test_dreams_are_judged_as_what_they_show(prepared, judge, tmp_path):
 def test_seeds_that_agree_are_alike(prepared, judge, tmp_path):
     rows = [("one", "f", "red", COLORS["red"]), ("two", "f", "red", COLORS["red"]), ("else", "g", "red", (9, 9, 9))]
     bench = JudgeContext(judge, evaluate_on_real(judge, prepared), {})
-    alike = judge_dreams(bench, views(tmp_path, rows))["seed_agreement"]
-    assert alike[0] == alike[1] > 0.999 and np.isnan(alike[2])
+    same = judge_dreams(bench, views(tmp_path, rows))["seed_agreement"]
+    assert same[0] == same[1] > 0.999 and np.isnan(same[2])
     rows[1] = ("two", "f", "red", COLORS["blue"])
-    apart = judge_dreams(bench, views(tmp_path, rows))["seed_agreement"]
-    assert apart[0] == apart[1] < 0, "a picture whose companion has changed is judged again"
+    different = judge_dreams(bench, views(tmp_path, rows))["seed_agreement"]
+    assert different[0] == different[1] < 0, "if an image of another seed changes, both are judged again"
 
 
 def test_a_picture_is_judged_once_by_the_same_judge(prepared, judge, tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO, "dreambirds")
     real, dreams = evaluate_on_real(judge, prepared), views(tmp_path, [("x", "x", *each) for each in COLORS.items()])
     first = judge_dreams(JudgeContext(judge, real, {"judge": 1}), dreams)
-    looks, look = [], Judge.look
-    monkeypatch.setattr(Judge, "look", lambda self, pictures: looks.append(1) or look(self, pictures))
+    calls, predict = [], Judge.predict
+    monkeypatch.setattr(Judge, "predict", lambda self, images: calls.append(1) or predict(self, images))
     again = judge_dreams(JudgeContext(judge, real, {"judge": 1}), dreams.iloc[[2, 0]])
-    assert looks == [] and "2 pictures, 2 of them judged before" in caplog.text
+    assert calls == [] and "2 images, 2 of them from the cache" in caplog.text
     pd.testing.assert_frame_equal(again, first.iloc[[2, 0]].reset_index(drop=True))
     judge_dreams(JudgeContext(judge, real, {"judge": 2}), dreams)
-    assert looks == [1], "another judge looks for itself"
+    assert calls == [1], "another judge has its own cache"
     for file in (tmp_path / "store/judged").glob("*.csv"):
         file.write_text("not,a\ntable")
     judge_dreams(JudgeContext(judge, real, {"judge": 1}), dreams)
-    assert looks == [1, 1], "a damaged memory is none"
+    assert calls == [1, 1], "a corrupt cache is ignored"
 
 
 def test_classes_that_a_judge_does_not_know_are_left_out_and_named(prepared, judge, tmp_path, caplog):
@@ -146,7 +146,10 @@ def test_classes_that_a_judge_does_not_know_are_left_out_and_named(prepared, jud
     real = evaluate_on_real(partial, prepared)
     rows = [("x", "x", name, color) for name, color in COLORS.items()]
     found = judge_dreams(JudgeContext(partial, real, {}), views(tmp_path, rows))
-    assert list(found["label"]) == ["green", "red"] and "the judge 'eye' does not know blue" in caplog.text
+    assert (
+        list(found["label"]) == ["green", "red"]
+        and "the judge 'eye' skips dreams of classes that it does not know: blue" in caplog.text
+    )
     row = check_row(partial, real, "weights", [*COLORS], "").iloc[0]
     assert row["matched"] == 2 and row["unmatched"] == "blue" and row["held_out"] == 4
     none = views(tmp_path, [("x", "x", "blue", COLORS["blue"])])
@@ -156,12 +159,12 @@ def test_classes_that_a_judge_does_not_know_are_left_out_and_named(prepared, jud
 def test_logits_and_features_are_the_network_s_own_whatever_the_batch(judge, monkeypatch):
     classifier = build("test_resnet", 4, {}).eval()
     net = Judge("net", classifier, (32, 32), ["a", "b", "c", "d"], {})
-    pictures = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
-    logits, features = net.look(iter([pictures[:2], pictures[2:]]))
+    images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
+    logits, features = net.predict(iter([images[:2], images[2:]]))
     with torch.no_grad():
-        torch.testing.assert_close(logits, classifier(pictures / 255), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(logits, classifier(images / 255), rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(classifier.network.get_classifier()(features), logits, rtol=1e-5, atol=1e-5)
-    assert net.look(iter([torch.zeros(1, 3, 48, 20, dtype=torch.uint8)]))[0].shape == (1, 4), "resized"
+    assert net.predict(iter([torch.zeros(1, 3, 48, 20, dtype=torch.uint8)]))[0].shape == (1, 4), "resized"
 
 
 def test_a_checkpoint_and_a_file_of_weights_judge_alike(tmp_path):
@@ -172,16 +175,16 @@ def test_a_checkpoint_and_a_file_of_weights_judge_alike(tmp_path):
     (tmp_path / "names.txt").write_text("Cyanocitta cristata (Blue Jay)\nother\n")
     labels = [Label("blue_jay", "Blue Jay"), Label("mallard", "Mallard")]
     own = load_judge("a", {"names": {}}, weights, labels, CPU)
-    asked = {
+    section = {
         "weights": str(weights),
         "labels": str(tmp_path / "names.txt"),
         "model": "test_resnet",
     }
-    asked |= {"model_options": {}, "image_size": 32, "names": {}}
-    other = load_judge("b", asked, weights, labels, CPU)
-    assert own.places == other.places == {"blue_jay": 0} and own.shape == other.shape == (32, 32)
-    picture = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
-    torch.testing.assert_close(own.look(iter([picture]))[0], other.look(iter([picture]))[0])
+    section |= {"model_options": {}, "image_size": 32, "names": {}}
+    other = load_judge("b", section, weights, labels, CPU)
+    assert own.class_indices == other.class_indices == {"blue_jay": 0} and own.shape == other.shape == (32, 32)
+    image = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    torch.testing.assert_close(own.predict(iter([image]))[0], other.predict(iter([image]))[0])
     with pytest.raises(UserError, match="no class name of the judge matches the study's classes"):
         load_judge("a", {"names": {}}, weights, labels[1:], CPU)
 
@@ -191,9 +194,9 @@ def test_saved_pictures_lie_near_the_spectrum_of_their_class(prepared, tmp_path,
     rough = paint(tmp_path / "rough.png", COLORS["red"], 5, noise=60)
     dreams = pd.concat([like, like.assign(path=str(rough), sha256=sha256_of(rough))], ignore_index=True)
     found = measure_saved(dreams, prepared, "code")
-    assert found["spectrum_distance"][0] < 0.5 < 1 < found["spectrum_distance"][1], "25 times the power is 1.4 decades"
+    assert found["spectrum_distance"][0] < 0.5 < 1 < found["spectrum_distance"][1], "25 times the power: 1.4 decades"
     assert found["total_variation"][1] == pytest.approx(60 * 2 / np.sqrt(np.pi) / 255, rel=0.25), (
-        "of clipped normal noise"
+        "the value for clipped normal noise"
     )
     monkeypatch.setattr("dreambirds.evaluation.metrics._measure", lambda *_: pytest.fail("measured again"))
     pd.testing.assert_frame_equal(measure_saved(dreams, prepared, "code"), found)

@@ -1,4 +1,4 @@
-"""Complete dream jobs: effects of recipe settings, and the recorded metadata."""
+"""Complete dream jobs: a recipe changes the pixels, metadata records the rest."""
 
 import logging
 from dataclasses import replace
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 
 
 def make_checkpoint(folder, size: int | list[int]):
-    """Write a checkpoint of a tiny network with batch-norm statistics."""
+    """Write a checkpoint of a tiny network for images of a size."""
     torch.manual_seed(0)
     classifier = build("test_resnet", 3, {})
     with torch.no_grad():
@@ -52,9 +52,9 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def dreamt(checkpoint, tmp_path, tmp_path_factory, monkeypatch):
-    """Return a function that dreams with a recipe and an empty store.
+    """Return a function that runs a dream job with an empty store.
 
-    It returns the pixels and metadata of each label's last image.
+    It returns the pixels and the metadata of each label's last image.
     """
 
     def dream(names=NAMES, weights=checkpoint, photographs=None, statistics=None, references=None, **recipe):
@@ -98,22 +98,21 @@ def test_the_prior_uses_batch_norms_and_depths_are_recorded(dreamt, caplog):
     assert "run epoch 1, r: 3 dreams" in caplog.text
 
 
-def test_the_blur_of_a_start_image_scales_with_its_size(monkeypatch, dreamt):
-    sigmas = []
-    original = context.Starts
+def test_a_start_is_blurred_by_lengths_that_scale(monkeypatch, dreamt):
+    sigmas, starts = [], context.Starts
 
-    def starts(start, *rest):
+    def recorded(start, *rest):
         sigmas.append(start.blur_sigma)
-        return original(start, *rest)
+        return starts(start, *rest)
 
-    monkeypatch.setattr(context, "Starts", starts)
+    monkeypatch.setattr(context, "Starts", recorded)
     dreamt(start_blur_sigma=3.0, reference_size=64)
     dreamt(start_blur_sigma=3.0)
     assert sigmas == [1.5, 3.0]
 
 
-def test_a_dream_stays_nearly_the_same_in_another_batch(dreamt):
-    """On the CPU, the batch size changes float32 rounding, which grows with the steps."""
+def test_a_dream_stays_nearly_the_same_with_other_batch_mates(dreamt):
+    """Rounding in float32 depends on the batch size; see the README."""
     for preset, steps in (("original", [10]), ("lucid", [20]), ("bird", [20])):
         together, alone = dreamt(preset=preset, steps=steps), dreamt({"b": "Birch"}, preset=preset, steps=steps)
         assert np.abs(together["b"][0].astype(int) - alone["b"][0]).mean() < 0.1, preset
@@ -126,20 +125,21 @@ def test_a_stopped_dream_records_its_step_and_a_failed_one_affects_no_other_and_
     assert facts["steps_done"] == 0 and facts["step"] == 9 and "diverged_at" not in facts
     freeze = context.prepare_for_inference
 
-    def broken(*arguments):
+    def diverging(*arguments):
         model = freeze(*arguments)
         model.network.fc.bias[1] = torch.nan
         return model
 
     expected = dreamt()
-    monkeypatch.setattr(context, "prepare_for_inference", broken)
+    monkeypatch.setattr(context, "prepare_for_inference", diverging)
     results = dreamt()
-    for other in ("a", "c"):
-        assert np.array_equal(results[other][0], expected[other][0])
+    for mate in ("a", "c"):
+        assert np.array_equal(results[mate][0], expected[mate][0])
     assert results["b"][1]["diverged_at"] == 1 and results["b"][1]["steps_done"] == 0
-    assert np.all(results["b"][0] == 128), "the start image"
-    assert "Error: dreams.recipes.r, b: what the model '" in caplog.text and "lower step_size" not in caplog.text
-    with pytest.raises(UserError, match=r"dreams\.recipes\.r, b: what the model '.*' makes of the start image, or "):
+    assert np.all(results["b"][0] == 128), "the start"
+    message = "dreams.recipes.r, b: the output of the model '"
+    assert f"Error: {message}" in caplog.text and "lower step_size" not in caplog.text
+    with pytest.raises(UserError, match=rf"{message}.*' for the start image, or its gradient, is NaN or infinite, "):
         dreamt({"b": "Birch"})
 
 
@@ -149,7 +149,7 @@ def test_a_film_ends_with_its_dream(dreamt, tmp_path):
     assert Image.open(film).n_frames == 4
     dreamt(steps=[8], film_every=3, stop_confidence=0.0001)
     films = sorted(tmp_path.glob("*/a/film.gif"), key=lambda path: path.stat().st_mtime_ns)
-    assert Image.open(films[-1]).n_frames == 1, "the confidence was reached before the first step"
+    assert Image.open(films[-1]).n_frames == 1, "it reached the confidence before the first step"
     assert len(pd.read_csv(films[-1].with_name("trace.csv"))) == 1
 
 
@@ -160,7 +160,7 @@ def photographs(tmp_path_factory) -> Bench:
 
 
 SWIN = {"img_size": 64, "window_size": 4, "embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2)}
-MODELS = {  # options, size of training images, size of dreams
+MODELS = {  # model options, the size of the training images, and the size of the dreams
     "test_vit": ({"img_size": 64}, 64, 64),
     "test_convnext": ({}, 48, 64),
     "swin_tiny_patch4_window7_224": (SWIN, 64, 64),
@@ -188,7 +188,7 @@ def test_models_of_every_architecture_dream_portraits(model, dreamt, photographs
     assert dreams["a"][1]["references_sha256"] != dreams["b"][1]["references_sha256"]
 
 
-FEW = {  # for each preset, enough steps to reach every octave and view
+FEW = {  # steps per preset: enough for every octave and view
     "original": {"steps": [2, 5]},
     "tensorflow-tutorial": {"steps": [9], "octaves": 4, "octave_steps": 2, "tile": 40},
     "google-2015": {"steps": [6], "octaves": 3, "octave_steps": 2},
@@ -212,7 +212,9 @@ FEW = {  # for each preset, enough steps to reach every octave and view
     ],
 )
 @pytest.mark.parametrize("preset", FEW)
-def test_every_preset_dreams_with_the_aspect_ratio_of_its_model(preset, size, shape, dreamt, tmp_path, photographs):
+def test_every_preset_dreams_in_the_proportions_that_its_model_was_trained_on(
+    preset, size, shape, dreamt, tmp_path, photographs
+):
     weights = make_checkpoint(tmp_path, [48, 32])
     photograph, statistics = tmp_path / "start.png", tmp_path / "statistics.safetensors"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 50, 3), dtype=np.uint8)).save(photograph)
@@ -224,12 +226,12 @@ def test_every_preset_dreams_with_the_aspect_ratio_of_its_model(preset, size, sh
     dreams = dreamt(weights=weights, preset=preset, size=size, film_every=2, **given, **FEW[preset])
     for label, (pixels, facts) in dreams.items():
         assert pixels.shape == (*shape, 3) and facts["label"] == label
-        assert pixels.reshape(-1, 3).std(axis=0).min() > 0.5, "the dream is not empty"
+        assert pixels.reshape(-1, 3).std(axis=0).min() > 0.5, "the image is not constant"
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir() and path.name != "epoch-0001")
     for label in NAMES:
-        paths = list((folder / label).glob("*.png"))
-        assert len(paths) == 2 * len(FEW[preset]["steps"])
-        assert {Image.open(path).size for path in [*paths, folder / label / "film.gif"]} == {shape[::-1]}
+        images = list((folder / label).glob("*.png"))
+        assert len(images) == 2 * len(FEW[preset]["steps"])
+        assert {Image.open(path).size for path in [*images, folder / label / "film.gif"]} == {shape[::-1]}
         trace = pd.read_csv(folder / label / "trace.csv")
         assert len(trace) == FEW[preset]["steps"][-1] + 1 and trace["mean_abs_change"].iloc[-1] > 0
         assert np.isfinite(trace[["loss", "mean_abs_change"]]).all(axis=None) and np.isfinite(trace["logit"].iloc[-1])
@@ -239,7 +241,7 @@ def test_the_size_of_square_images_can_be_one_number_or_two(dreamt, tmp_path):
     assert np.array_equal(dreamt()["a"][0], dreamt(weights=make_checkpoint(tmp_path, [32, 32]))["a"][0])
 
 
-def test_lengths_scale_with_the_shorter_side(monkeypatch, dreamt, tmp_path):
+def test_lengths_are_meant_for_the_shorter_side(monkeypatch, dreamt, tmp_path):
     calls, dream = [], run.dream
     monkeypatch.setattr(run, "dream", lambda *given, **more: (calls.append(more), dream(*given, **more))[1])
     wide = make_checkpoint(tmp_path, [24, 60])
@@ -276,7 +278,7 @@ def test_the_memory_of_a_film_depends_on_its_pixels(checkpoint, tmp_path):
     (parameters,) = expand_grid("r", {"film_every": 1, "steps": [99_998]}).values()
     wide = make_checkpoint(tmp_path, [16, 64])
     job = DreamJob(wide, "r", parameters, NAMES, {}, None, tmp_path, 0)
-    film = 3 * 16 * 64 * 100_000  # bytes of a dream's frames, including the first and the last
+    film = 3 * 16 * 64 * 100_000  # bytes of one dream's frames, with the first and the last
     free = [round(count * film / 0.8) for count in (2.9, 3.1, 3.9)]
     assert [DreamContext(replace(job, bytes_free=each), CPU).batch for each in free] == [2, 3, 3]
 
@@ -285,7 +287,7 @@ def test_the_memory_of_a_film_depends_on_its_pixels(checkpoint, tmp_path):
     ("model", "recipe", "sentence"),
     [
         ("test_vit", {"preset": "deep-inversion"}, "batch_norm_prior: the model has no batch norm"),
-        ("test_vit", {"octaves": 2, "octave_steps": 2, "steps": [4]}, "does not take pictures of 114x114 pixels"),
+        ("test_vit", {"octaves": 2, "octave_steps": 2, "steps": [4]}, "does not accept images of 114x114 pixels"),
         ("test_resnet", {"objective": "channel:layer1:999"}, "objective: 'layer1' has channels 0 to"),
     ],
 )

@@ -1,4 +1,4 @@
-"""docs/measurements.md tells every column of the tables, in the order in which they are written."""
+"""docs/measurements.md documents each column of the tables, in their order."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ KEYS = "each recipe key"
 
 
 def documented(table: str) -> list[list[str]]:
-    """Return the cells of each row that the page has on a table: column, unit, meaning."""
+    """Return the page's rows on a table: column, unit, meaning."""
     section = PAGE.partition(f"\n## `{table}.csv`")[2].partition("\n## ")[0]
     rows = [re.split(r"(?<!\\) *\| *", line)[1:-1] for line in section.splitlines() if line.startswith("| ")]
     return [row for row in rows if row[0] != "column"]

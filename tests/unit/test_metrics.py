@@ -1,4 +1,4 @@
-"""What is measured of pictures and of a judge's answers, against plain loops and what is known beforehand."""
+"""Metrics of images and of a judge's outputs, compared with known values."""
 
 import math
 
@@ -17,13 +17,13 @@ from dreambirds.evaluation.metrics import (
 )
 
 
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+def noise_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     """Return uniform noise."""
     return np.random.default_rng(seed).random((height, width, 3))
 
 
 def test_total_variation_is_that_of_a_plain_loop_and_of_noise():
-    noise = picture(7, 5)
+    noise = noise_image(7, 5)
     steps = []
     for y in range(7):
         for x in range(5):
@@ -32,12 +32,12 @@ def test_total_variation_is_that_of_a_plain_loop_and_of_noise():
                 steps += [abs(noise[y + 1, x, color] - noise[y, x, color])] if y < 6 else []
     assert total_variation(noise) == pytest.approx(sum(steps) / len(steps), rel=1e-12)
     assert total_variation(np.full((8, 8, 3), 0.3)) == 0
-    assert total_variation(picture(200, 200)) == pytest.approx(1 / 3, abs=0.01)
+    assert total_variation(noise_image(200, 200)) == pytest.approx(1 / 3, abs=0.01)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (9, 11), (10, 7)])
 def test_a_spectrum_is_that_of_a_plain_loop(height, width):
-    noise = picture(height, width)
+    noise = noise_image(height, width)
     window = [
         [math.sin(math.pi * (y + 1) / (height + 1)) ** 2 * math.sin(math.pi * (x + 1) / (width + 1)) ** 2]
         for y in range(height)
@@ -73,7 +73,7 @@ def test_white_noise_has_its_variance_at_every_frequency_and_a_wave_its_own():
 
 
 def test_a_spectrum_that_is_ten_times_as_strong_lies_a_decade_away():
-    one = radial_spectrum(picture(32, 32))
+    one = radial_spectrum(noise_image(32, 32))
     assert spectrum_distance(one, one) == 0
     assert spectrum_distance(one + 1, one) == pytest.approx(1)
 
@@ -82,14 +82,14 @@ def test_opinions_are_those_of_a_plain_loop():
     logits = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
     logits[3, :] = 1.0
     targets = torch.arange(20) % 6
-    seen = classification_metrics(logits, targets)
+    metrics = classification_metrics(logits, targets)
     for row, target in enumerate(targets.tolist()):
         powers = [math.exp(value) for value in logits[row].double().tolist()]
-        assert float(seen["probability"][row]) == pytest.approx(powers[target] / sum(powers), rel=1e-9)
-        others = [value for place, value in enumerate(logits[row].tolist()) if place != target]
-        assert int(seen["rank"][row]) == 1 + sum(value >= logits[row, target] for value in others)
-    assert int(seen["rank"][3]) == 6, "of equal ones the target is last"
-    assert seen["first"].tolist() == [row.index(max(row)) for row in logits.tolist()]
+        assert float(metrics["probability"][row]) == pytest.approx(powers[target] / sum(powers), rel=1e-9)
+        others = [value for index, value in enumerate(logits[row].tolist()) if index != target]
+        assert int(metrics["rank"][row]) == 1 + sum(value >= logits[row, target] for value in others)
+    assert int(metrics["rank"][3]) == 6, "among equal logits the target ranks last"
+    assert metrics["first"].tolist() == [row.index(max(row)) for row in logits.tolist()]
 
 
 def test_distances_are_known_for_known_directions():

@@ -184,7 +184,7 @@ def test_the_shorter_side_is_checked_and_the_error_contains_both(size):
     make_plan(study(size, octaves=2, octave_scale=2.5, octave_steps=2, jitter=15))
     config = study(size, pad=6, reference_size=80)
     config["runs"]["one"] = {"model": "test_vit", "model_options": {"img_size": size, "patch_size": 10}}
-    with pytest.raises(UserError, match=f"does not take pictures of {size[0] + 6}x{size[1] + 6} pixels"):
+    with pytest.raises(UserError, match=f"does not accept images of {size[0] + 6}x{size[1] + 6} pixels"):
         profile_memory(make_plan(config))
 
 

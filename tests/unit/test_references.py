@@ -1,4 +1,4 @@
-"""The photographs that dreams are compared with: what decides them, and that they are looked at once."""
+"""Photographs that dreams are compared with: their digests and statistics."""
 
 import logging
 import math
@@ -24,7 +24,7 @@ KEY = "0123456789abcdef"
 
 
 def training(folder, label: str) -> pd.DataFrame:
-    """Return the rows of the prepared table for the pictures of a label that train."""
+    """Return the rows of the prepared table for a label's training images."""
     images = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False)
     return images[(images["label"] == label) & (images["split"] == "train") & (images["path"] != "")]
 
@@ -43,16 +43,18 @@ def test_the_photographs_are_the_first_that_train_as_they_were_prepared(bench):
             expected = [np.asarray(Image.open(folder / path)).transpose(2, 0, 1) / 255 for path in paths]
             found = photographs.read(label)
             assert found.dtype == torch.float32 and np.allclose(found, expected, atol=1e-7)
-    assert 1 < len(training(folder, "auk")) < 6 == len(list((bench.root / "in/auk").iterdir())), "some validate"
+    assert 1 < len(training(folder, "auk")) < 6 == len(list((bench.root / "in/auk").iterdir())), (
+        "some are for validation"
+    )
 
 
 def test_the_digest_is_that_of_the_pixels_and_not_of_where_they_lie(bench):
     before = digests(bench.prepare("before"))
     assert len(set(before.values())) == 3
     bench.photograph("albatross/0.png", 999)
-    for place in range(1, 6):
-        bench.photograph(f"albatross/{place}.png", 990 + place)
-    assert digests(bench.prepare("after")) == before, "another class came before them"
+    for number in range(1, 6):
+        bench.photograph(f"albatross/{number}.png", 990 + number)
+    assert digests(bench.prepare("after")) == before, "a new class precedes them"
 
 
 def test_the_digest_changes_with_a_pixel_of_its_own_class_only(bench):
@@ -60,13 +62,13 @@ def test_the_digest_changes_with_a_pixel_of_its_own_class_only(bench):
     before, most = digests(folder), digests(folder, 2)
     images = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False)
     source = images.loc[training(folder, "bunting").index[-1], "source"]
-    picture = next(path for path in (bench.root / "in/bunting").iterdir() if path.name in source)
-    pixels = np.array(Image.open(picture))
+    photograph = next(path for path in (bench.root / "in/bunting").iterdir() if path.name in source)
+    pixels = np.array(Image.open(photograph))
     pixels[12:18, 15:25] ^= 255
-    Image.fromarray(pixels).save(picture)
+    Image.fromarray(pixels).save(photograph)
     after = bench.prepare("after")
     assert {label for label in LABELS if digests(after)[label] != before[label]} == {"bunting"}
-    assert digests(after, 2) == most, "the last one is not among the first two"
+    assert digests(after, 2) == most, "the changed image is not among the first two"
     assert digests(after, 2)["auk"] != digests(after)["auk"]
 
 
@@ -77,10 +79,10 @@ def test_a_class_without_a_photograph_that_trains_is_told_in_one_sentence(bench,
         images, label = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False), "bunting"
         images.loc[images["label"] == label, "split"] = "validation"
         images.to_csv(folder / "images.csv", index=False)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         TrainingPhotographs(folder, ["auk", label], 9)
     sentence = f"'{folder}/images.csv' has no training photograph of '{label}'; "
-    assert str(told.value) == f"{sentence}delete the folder '{folder}' and run the same command again to rebuild it"
+    assert str(error.value) == f"{sentence}delete the folder '{folder}' and run again"
 
 
 def test_pictures_of_another_table_are_refused(bench):
@@ -95,7 +97,7 @@ def test_pictures_of_another_table_are_refused(bench):
 
 
 class Counted:
-    """Statistics that are computed, and how often."""
+    """A function that returns statistics and counts its calls."""
 
     def __init__(self):
         self.times = 0
@@ -110,7 +112,7 @@ class Counted:
 
 
 def same(one, other) -> bool:
-    """Tell whether two statistics are the same, to the bit, in the same kinds and layers."""
+    """Return whether two statistics are bitwise equal, in the same kinds and layers."""
     if {kind: set(layers) for kind, layers in one.items()} != {kind: set(layers) for kind, layers in other.items()}:
         return False
     return all(torch.equal(one[kind][layer], other[kind][layer]) for kind in one for layer in one[kind])
@@ -132,36 +134,36 @@ def test_the_store_lies_where_the_environment_says(tmp_path, monkeypatch):
     assert len(list((tmp_path / "elsewhere/references").rglob("*.safetensors"))) == 1
 
 
-def cut(whole: bytes) -> bytes:
-    """Leave the last bytes out."""
-    return whole[:-4]
+def truncate(content: bytes) -> bytes:
+    """Remove the last four bytes."""
+    return content[:-4]
 
 
-def flip(whole: bytes) -> bytes:
-    """Change a bit of the last number."""
-    return whole[:-1] + bytes([whole[-1] ^ 1])
+def flip(content: bytes) -> bytes:
+    """Flip a bit of the last value."""
+    return content[:-1] + bytes([content[-1] ^ 1])
 
 
 @pytest.mark.parametrize(
-    "damage", [cut, flip, lambda _: b"", lambda _: b"no tensors"], ids=["cut", "bit", "empty", "text"]
+    "damage", [truncate, flip, lambda _: b"", lambda _: b"no tensors"], ids=["truncated", "bit", "empty", "text"]
 )
 def test_a_damaged_file_is_told_and_computed_again(tmp_path, caplog, damage):
     compute, store = Counted(), ReferenceStore(tmp_path)
     store.get(KEY, compute)
     (path,) = tmp_path.rglob("*.safetensors")
-    whole = path.read_bytes()
-    path.write_bytes(damage(whole))
+    content = path.read_bytes()
+    path.write_bytes(damage(content))
     with caplog.at_level(logging.WARNING):
         assert same(store.get(KEY, compute), compute.statistics) and compute.times == 2
     (record,) = caplog.records
-    assert str(path) in record.getMessage() and "damaged" in record.getMessage()
-    assert path.read_bytes() == whole and list(path.parent.iterdir()) == [path]
+    assert str(path) in record.getMessage() and "are corrupt" in record.getMessage()
+    assert path.read_bytes() == content and list(path.parent.iterdir()) == [path]
     assert same(store.get(KEY, compute), compute.statistics) and compute.times == 2 and len(caplog.records) == 1
 
 
 def test_a_store_that_can_not_be_written_to_is_told(tmp_path):
-    (tmp_path / "references").write_text("a file, no folder")
-    with pytest.raises(UserError, match=r"cannot write to the store of statistics of photographs '.*references' \("):
+    (tmp_path / "references").write_text("a file instead of a folder")
+    with pytest.raises(UserError, match=r"the store of statistics of photographs '.*references' can't be written to"):
         ReferenceStore(tmp_path / "references").get(KEY, Counted())
 
 
@@ -169,7 +171,7 @@ MATCHED = {"objective": "feature_match:layer1", "match_photographs": 2, "flip": 
 
 
 class Contexts:
-    """A job whose dreams are compared with photographs, and how many photographs were looked at."""
+    """A job with photographs; `seen` has the number in each computation."""
 
     def __init__(self, bench, monkeypatch):
         self.bench, self.seen = bench, []
@@ -187,11 +189,11 @@ class Contexts:
         return photograph_statistics(features, photographs, *rest)
 
     def of(self, **changes) -> DreamContext:
-        """Return the context of the job with changes."""
+        """Return a context of the job with changes."""
         return DreamContext(replace(self.job, **changes), CPU)
 
-    def looks(self, labels=("auk",), **changes) -> int:
-        """Return how many classes are looked at for the references of labels."""
+    def computed(self, labels=("auk",), **changes) -> int:
+        """Return for how many labels statistics are computed, not read."""
         before = len(self.seen)
         self.of(**changes).references(labels)
         return len(self.seen) - before
@@ -223,7 +225,7 @@ def test_auto_and_depths_are_compared_by_their_names(contexts):
 
 
 CROPS = {"crop_area": {"from": 1.0, "to": 0.3, "over": 5}}
-LOOKS = {
+CHANGES = {
     "match_statistics": {"match_statistics": "moments"},
     "match_regions": {"match_regions": "center"},
     "match_stride": {"match_stride": 2},
@@ -236,11 +238,11 @@ LOOKS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", LOOKS.values(), ids=LOOKS)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_what_decides_the_statistics_looks_again(contexts, change):
-    assert contexts.looks() == 1 and contexts.looks() == 0
-    assert contexts.looks(parameters=parameters(**MATCHED | change)) == 1
-    assert contexts.looks(parameters=parameters(**MATCHED | change)) == 0 == contexts.looks()
+    assert contexts.computed() == 1 and contexts.computed() == 0
+    assert contexts.computed(parameters=parameters(**MATCHED | change)) == 1
+    assert contexts.computed(parameters=parameters(**MATCHED | change)) == 0 == contexts.computed()
 
 
 @pytest.mark.slow
@@ -255,26 +257,24 @@ def test_what_decides_the_crops_looks_again(contexts):
         {"whole_views": 0.5},
     ]
     for new in (1, 0):
-        looks = [contexts.looks(parameters=parameters(**crops | change)) for change in changes]
-        assert looks == [new] * len(changes)
-    alike = [{"crop_area": 0.3}, {"crop_area": {"from": 0.9, "to": 0.3, "over": 7}}]
-    assert [contexts.looks(parameters=parameters(**crops | change)) for change in alike] == [0, 0], (
-        "the same in the end"
-    )
+        computed = [contexts.computed(parameters=parameters(**crops | change)) for change in changes]
+        assert computed == [new] * len(changes)
+    for change in ({"crop_area": 0.3}, {"crop_area": {"from": 0.9, "to": 0.3, "over": 7}}):  # at the last step
+        assert contexts.computed(parameters=parameters(**crops | change)) == 0
 
 
 @pytest.mark.slow
 def test_other_weights_code_and_photographs_look_again_and_what_only_the_dream_does_not(contexts, tmp_path):
-    assert contexts.looks() == 1
-    assert contexts.looks(checkpoint=checkpoint(tmp_path / "other", seed=1)) == 1
-    assert contexts.looks(code="code 2") == 1
+    assert contexts.computed() == 1
+    assert contexts.computed(checkpoint=checkpoint(tmp_path / "other", seed=1)) == 1
+    assert contexts.computed(code="code 2") == 1
     weighted = {"objective": {"logit": 3.0, "feature_match:layer1": 0.5}}
     more = [weighted, {"start": "noise"}, {"film_every": 1}, {"runs": ["run"], "epochs": [1]}]
     for change in ({"seed": 1}, {"step_size": 0.01}, {"tv_weight": 0.1}, {"steps": [2]}, {"optimizer": "adam"}, *more):
-        assert contexts.looks(parameters=parameters(**MATCHED | change)) == 0, change
-    assert contexts.looks(parameters=parameters(**MATCHED | {"size": 48})) == 1, "dreams of another size"
-    assert contexts.looks(recipe="renamed", folder=tmp_path / "x", names={"auk": "Another name"}) == 0
-    assert contexts.looks(("bunting",)) == 1, "another class"
+        assert contexts.computed(parameters=parameters(**MATCHED | change)) == 0, change
+    assert contexts.computed(parameters=parameters(**MATCHED | {"size": 48})) == 1, "dreams of another size"
+    assert contexts.computed(recipe="renamed", folder=tmp_path / "x", names={"auk": "Another name"}) == 0
+    assert contexts.computed(("bunting",)) == 1, "another class"
 
 
 def test_a_photograph_decides_the_dreams_of_its_own_class(contexts):
@@ -285,7 +285,7 @@ def test_a_photograph_decides_the_dreams_of_its_own_class(contexts):
     after = contexts.of(references=bench.prepare("after", image_size=32))
     changed = {label for label in LABELS if before.cache_key(label) != after.cache_key(label)}
     assert changed == {"bunting"}
-    assert contexts.looks(LABELS) == 3 and contexts.looks(LABELS, references=after.job.references) == 1
+    assert contexts.computed(LABELS) == 3 and contexts.computed(LABELS, references=after.job.references) == 1
     single = [made.references(["bunting"])["whole"]["layer1"] for made in (before, after)]
     assert not torch.allclose(*single, atol=1e-3)
 

@@ -1,4 +1,4 @@
-"""Intervals and effects, against plain loops and what is known beforehand."""
+"""Intervals and effect sizes, compared with plain loops and known values."""
 
 import math
 
@@ -15,13 +15,13 @@ def test_an_interval_is_that_of_a_plain_bootstrap():
     means = sorted(sum(rng.choice(values, 30)) / 30 for _ in range(4000))
     assert mean == pytest.approx(sum(values) / 30)
     assert low == pytest.approx(means[100], rel=0.04) and high == pytest.approx(means[-100], rel=0.04)
-    assert bootstrap_mean(values) == (mean, low, high), "the same every time"
+    assert bootstrap_mean(values) == (mean, low, high), "deterministic"
 
 
 def test_an_interval_holds_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
-    held = [low <= 5 <= high for low, high in (bootstrap_mean(rng.normal(5, 2, 40))[1:] for _ in range(100))]
-    assert 86 <= sum(held) <= 100
+    contained = [low <= 5 <= high for low, high in (bootstrap_mean(rng.normal(5, 2, 40))[1:] for _ in range(100))]
+    assert 86 <= sum(contained) <= 100
 
 
 def test_few_values_have_no_interval():
@@ -41,10 +41,10 @@ def test_a_difference_goes_pair_by_pair():
         and found.mean == pytest.approx(mean)
         and found.cohens_dz == pytest.approx(mean / spread)
     )
-    reach = 2.7764 * spread / math.sqrt(5)  # Student's t of 4 degrees of freedom, from a table
+    reach = 2.7764 * spread / math.sqrt(5)  # Student's t with 4 degrees of freedom, from a table
     assert found.seen and found.ci_low == pytest.approx(mean - reach, rel=1e-4)
     assert found.ci_high == pytest.approx(mean + reach, rel=1e-4)
-    assert not paired_difference(before[:4], after[:4]).seen, "four pairs say nothing"
+    assert not paired_difference(before[:4], after[:4]).seen, "four pairs are too few"
 
 
 def test_no_difference_is_seen_where_there_is_none():
@@ -52,8 +52,8 @@ def test_no_difference_is_seen_where_there_is_none():
     before = rng.normal(size=200)
     assert not paired_difference(before, before + rng.normal(0, 1, 200)).seen
     assert paired_difference(before, before + rng.normal(0.5, 1, 200)).seen
-    alike = paired_difference(np.zeros(8), np.full(8, 0.3))
-    assert alike.seen and math.isnan(alike.cohens_dz), "all differ alike"
+    constant = paired_difference(np.zeros(8), np.full(8, 0.3))
+    assert constant.seen and math.isnan(constant.cohens_dz), "all differences are the same"
     same = paired_difference(before, before)
     assert (same.mean, same.ci_low, same.ci_high, same.cohens_dz, same.seen) == (0, 0, 0, 0, False)
 

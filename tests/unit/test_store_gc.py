@@ -1,4 +1,4 @@
-"""The store is kept within a size: what was used least recently goes."""
+"""Limiting the size of the store: the least recently used entries are removed."""
 
 import os
 
@@ -28,24 +28,24 @@ def test_eviction_takes_what_was_used_least_recently(dreamer):
     assert set(entries(dreamer.folder / "store")) == used and removed == 12
     assert (freed, left) == (sum(sizes.values()) - limit + 1, limit - 1)
     assert store_gc.evict(dreamer.folder / "store", 0)[0] == 6 and not list((dreamer.folder / "store/dreams").iterdir())
-    assert (dreamer.folder / "out/a/step-0003.png").exists(), "results keep theirs"
+    assert (dreamer.folder / "out/a/step-0003.png").exists(), "the results remain"
 
 
 def test_statistics_of_photographs_are_evicted_by_their_last_use_among_all_else(tmp_path):
     (tmp_path / "prepared/ab").mkdir(parents=True)
-    picture, keys = tmp_path / "prepared/ab/picture.png", ["aa1", "bb2", "cc3"]
-    picture.write_bytes(bytes(100))
+    image, keys = tmp_path / "prepared/ab/image.png", ["aa1", "bb2", "cc3"]
+    image.write_bytes(bytes(100))
     store = ReferenceStore(tmp_path / "references")
     for key in keys:
         store.get(key, lambda: {"whole": {"layer1": torch.zeros(3, 5)}})
     files = [tmp_path / "references" / key[:2] / f"{key}.safetensors" for key in keys]
-    for time, path in enumerate([*files, picture]):
+    for time, path in enumerate([*files, image]):
         os.utime(path, (1000 + time, 1000 + time))
-    store.get("aa1", pytest.fail)  # is used again
+    store.get("aa1", pytest.fail)  # used again
     size = files[0].stat().st_size
     assert store_gc.evict(tmp_path, 2 * size + 100) == (1, size, 2 * size + 100)
-    assert [path.exists() for path in (*files, picture)] == [True, False, True, True]
-    assert not files[1].parent.exists(), "nor its folder"
+    assert [path.exists() for path in (*files, image)] == [True, False, True, True]
+    assert not files[1].parent.exists(), "its empty folder is removed too"
     assert store_gc.evict(tmp_path, size) == (2, size + 100, size) and files[0].exists()
     assert store_gc.evict(tmp_path, 0) == (1, size, 0)
 

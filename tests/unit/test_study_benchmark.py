@@ -1,4 +1,4 @@
-"""The benchmark of a whole study counts the passes that are really made, and reckons as it says."""
+"""The benchmark of a study counts the actual passes, and computes the ratios."""
 
 from collections import Counter
 from dataclasses import replace
@@ -19,23 +19,23 @@ HARD = {"epsilon": 1.0, "steps": 2, "warmup_epochs": 1}
 
 
 @pytest.mark.parametrize(
-    ("changes", "learnt", "expected"),
+    ("changes", "training", "expected"),
     [
-        # updates of 8, 8 and 4; after 0, 2, 3 and 6 of them it looks at 5 pictures
-        ({"epochs": [0, 0.5, 2]}, 20, {"updates": 2 * 20, "harder": 0, "validation": 4 * 5}),
-        ({"epochs": [2]}, 20, {"updates": 2 * 20, "harder": 0, "validation": 3 * 5}),
-        ({"epochs": [0]}, 20, {"updates": 0, "harder": 0, "validation": 5}),
-        # half an update is none, and is told all the same
-        ({"epochs": [0, 0.1, 1]}, 20, {"updates": 20, "harder": 0, "validation": 3 * 5}),
-        # a last picture alone is left out
-        ({"epochs": [3]}, 17, {"updates": 3 * 16, "harder": 0, "validation": 4 * 5}),
-        # the first update's length is 0
-        ({"epochs": [2], "adversarial": HARD}, 20, {"updates": 40, "harder": 2 * (40 - 8), "validation": 3 * 5}),
-        ({"epochs": [1], "adversarial": {"epsilon": 1.0}}, 20, {"updates": 20, "harder": 20, "validation": 2 * 5}),
+        # batches of 8, 8 and 4; it validates on 5 images after 0, 2, 3 and 6 updates
+        ({"epochs": [0, 0.5, 2]}, 20, {"updates": 2 * 20, "adversarial": 0, "validation": 4 * 5}),
+        ({"epochs": [2]}, 20, {"updates": 2 * 20, "adversarial": 0, "validation": 3 * 5}),
+        ({"epochs": [0]}, 20, {"updates": 0, "adversarial": 0, "validation": 5}),
+        # 0.1 epochs round to 0 updates, but are validated
+        ({"epochs": [0, 0.1, 1]}, 20, {"updates": 20, "adversarial": 0, "validation": 3 * 5}),
+        # a last batch of one image is dropped
+        ({"epochs": [3]}, 17, {"updates": 3 * 16, "adversarial": 0, "validation": 4 * 5}),
+        # at the first update, epsilon is 0
+        ({"epochs": [2], "adversarial": HARD}, 20, {"updates": 40, "adversarial": 2 * (40 - 8), "validation": 3 * 5}),
+        ({"epochs": [1], "adversarial": {"epsilon": 1.0}}, 20, {"updates": 20, "adversarial": 20, "validation": 2 * 5}),
     ],
 )
-def test_the_passes_of_training_are_counted_as_by_hand(changes, learnt, expected):
-    assert benchmark.count_training(section(batch_size=8, **changes), learnt, 5) == expected
+def test_the_passes_of_training_are_counted_as_by_hand(changes, training, expected):
+    assert benchmark.count_training(section(batch_size=8, **changes), training, 5) == expected
 
 
 @pytest.mark.slow
@@ -44,15 +44,15 @@ def test_real_training_makes_as_many_passes(adversarial, tmp_path, dataset, monk
     passed, forward = Counter(), Classifier.forward
 
     def counting(self, images):
-        kind = "updates" if self.training else "harder" if torch.is_grad_enabled() else "validation"
+        kind = "updates" if self.training else "adversarial" if torch.is_grad_enabled() else "validation"
         passed[kind] += len(images)
         return forward(self, images)
 
     monkeypatch.setattr(Classifier, "forward", counting)
     run = section(batch_size=6, epochs=[0, 1, 3], adversarial=adversarial)
     train(tmp_path, dataset, run, run["epochs"])
-    passed["validation"] -= 1  # the model was tried on a picture
-    assert benchmark.count_training(run, 16, 4) == {**dict.fromkeys(("harder", "updates"), 0), **passed}
+    passed["validation"] -= 1  # the forward pass that checks the model
+    assert benchmark.count_training(run, 16, 4) == {**dict.fromkeys(("adversarial", "updates"), 0), **passed}
 
 
 def test_the_pictures_of_a_dream_are_counted_as_by_hand():
@@ -60,7 +60,7 @@ def test_the_pictures_of_a_dream_are_counted_as_by_hand():
     assert count(Recipe(steps=(3, 50)), (64, 48)) == {(64, 48): 50}
     assert count(Recipe(steps=(5,), pad=2), (64, 64)) == {(68, 68): 5}
     assert count(Recipe(steps=(5,), tile=32), (64, 80)) == {(32, 32): 5 * 2 * 3}
-    assert count(Recipe(steps=(5,), tile=64, pad=2), (64, 64)) == {(64, 64): 5 * 2 * 2}, "tiles cover the border too"
+    assert count(Recipe(steps=(5,), tile=64, pad=2), (64, 64)) == {(64, 64): 5 * 2 * 2}, "tiles cover the padding too"
     assert count(Recipe(steps=(5,), crops=7, crop_output_size=20), (64, 64)) == {(20, 20): 5 * 7}
     grown = Recipe(steps=(30,), octaves=3, octave_scale=2.0, octave_steps=10)
     assert count(grown, (64, 64)) == {(16, 16): 10, (32, 32): 10, (64, 64): 10}
@@ -70,15 +70,15 @@ def test_the_pictures_of_a_dream_are_counted_as_by_hand():
 @pytest.mark.parametrize("recipe", [PLAIN, replace(RICH, tile=None), replace(RICH, octaves=1), FOURIER, MACO])
 @pytest.mark.parametrize("shape", [(12, 12), (17, 11)])
 def test_a_real_dream_shows_as_many_pictures(recipe, shape):
-    model, shown = network(), Counter()
+    model, passed = network(), Counter()
 
-    def note(_module, inputs):
+    def record(_module, inputs):
         if inputs[0].requires_grad:
-            shown[tuple(inputs[0].shape[2:])] += len(inputs[0])
+            passed[tuple(inputs[0].shape[2:])] += len(inputs[0])
 
-    model.register_forward_pre_hook(note)
+    model.register_forward_pre_hook(record)
     dream_of(model, recipe, "ab", shape=shape)
-    assert {view: 2 * pictures for view, pictures in benchmark.count_dreaming(recipe, shape).items()} == shown
+    assert {view: 2 * images for view, images in benchmark.count_dreaming(recipe, shape).items()} == passed
 
 
 def test_a_study_is_the_sum_of_its_checkpoints_labels_and_recipes():
@@ -90,16 +90,16 @@ def test_a_study_is_the_sum_of_its_checkpoints_labels_and_recipes():
     plan = make_plan({"dataset": dataset, "runs": runs, "dreams": dreams, "judges": judges})
     assert benchmark.count(plan, 24, 6) == {
         ("train", "j", "updates"): 72,
-        ("train", "j", "harder"): 0,
+        ("train", "j", "adversarial"): 0,
         ("train", "j", "validation"): 4 * 6,
         ("train", "a", "updates"): 48,
-        ("train", "a", "harder"): 0,
+        ("train", "a", "adversarial"): 0,
         ("train", "a", "validation"): 3 * 6,
         ("dream", "a", "r, 64x64"): 2 * 2 * 9,
         ("dream", "a", "s, 32x32"): 2 * 2 * 3,
         ("dream", "a", "s, 64x64"): 2 * 2 * 2,
         ("train", "b", "updates"): 24,
-        ("train", "b", "harder"): 0,
+        ("train", "b", "adversarial"): 0,
         ("train", "b", "validation"): 2 * 6,
         ("dream", "b", "r, 64x64"): 2 * 9,
         ("dream", "b", "s, 32x32"): 2 * 3,
@@ -118,8 +118,8 @@ def test_each_part_that_is_counted_has_a_bare_pass_of_its_own(monkeypatch):
     config = {"gpu": 0, "judges": {}, "dataset": {"image_size": 32, "labels": labels}}
     plan = make_plan({**config, "runs": runs, "dreams": {"recipes": recipes}})
     loops = dict(benchmark.dreaming_parts(plan, 1)) | dict(benchmark.training_parts(plan, 1))
-    assert {key[2]: pictures for key, (_, pictures) in loops.items()} == {
-        **{"updates": 4, "harder": 4, "validation": 4},
+    assert {key[2]: images for key, (_, images) in loops.items()} == {
+        **{"updates": 4, "adversarial": 4, "validation": 4},
         **{"r, 32x32": 3, "p, 24x24": 3 * 3},
     }
     counts = benchmark.count(plan, 24, 6)

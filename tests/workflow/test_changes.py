@@ -57,11 +57,11 @@ PROSE = [
     ("dreaming/updates.py", "import torch\n", "import torch  # a comment\n"),
     ("dreaming/dream.py", '"""Do one step', '"""Make one step'),
     ("training/trainer.py", '"""Train a classifier', '"""The training of a classifier'),
-    ("dream_job/context.py", "can't be read:", "is not readable:"),
+    ("dream_job/context.py", "cannot read the start", "failed to read the start"),
     ("models/classifier.py", "cannot be built with", "is not built with"),
     ("errors.py", "did you mean", "do you mean"),
     ("dreaming/starts.py", "index: int) -> torch.Tensor:", "index: int | bool) -> torch.Tensor:"),
-    ("dream_job/run.py", "%s: dreamt of %d labels", "%s: %d labels dreamt of"),
+    ("dream_job/run.py", "%s: computed %d dreams", "%s: %d dreams computed"),
 ]
 
 

@@ -79,7 +79,9 @@ def test_a_dream_that_becomes_nan_is_named_and_the_others_are_kept(fresh):
         classifier.network.fc.weight[info.labels.index("blue_jay")] = 3e38
     save_checkpoint((fresh.folder / weights).parent, classifier, info)
     output = fresh.run("dreams_only")
-    assert "Error: dreams.recipes.study, blue_jay: what the model '" in output and "lower step_size" not in output
+    assert (
+        "Error: dreams.recipes.study, blue_jay: the output of the model '" in output and "lower step_size" not in output
+    )
     assert "Traceback" not in output
     folder = fresh.results / "dreams/scratch/epoch-0000/study"
     assert read_facts(folder / "blue_jay/step-0003.png")["diverged_at"] == 1

@@ -1,1 +1,1 @@
-"""The dream job: everything around the pure dreamer, such as its files, its cache and its memory."""
+"""Dream jobs: the files, store and memory around the `dreaming` package."""

@@ -1,4 +1,4 @@
-"""Prepare a dream job: the model, the batch size that fits its memory, and the key of its cache."""
+"""Prepare a dream job: the model, the batch size, and the cache keys."""
 
 import gc
 import itertools
@@ -41,48 +41,50 @@ from dreambirds.shapes import in_proportion, shape_of, shape_text
 
 SHARE = 0.8
 log = logging.getLogger(__name__)
-# beside what autograd keeps: gradients, and the workspaces of convolutions
+# factor on the tensors that autograd saves, for gradients and the workspaces of convolutions
 WORKSPACE = 2.0
-# a step holds so many whole pictures in float32: the picture, its view, gradients, what is padded and blurred
+# images in float32 that a step needs per dream: the image, its view, gradients, and padded and blurred copies
 COPIES = 12
 NOT_IN_CACHE_KEY = ("preset", "steps", "film_every", "precision", "start_path")
 
 
 def batch_size(bytes_an_image: int, bytes_free: int, device: torch.device) -> int:
-    """Return how many images to dream of at once: at least 1, and no more than pays on the device."""
+    """Return the batch size: at least 1, and at most what is useful on the device."""
     return max(1, min(AT_ONCE[device.type], int(SHARE * bytes_free / max(1, bytes_an_image))))
 
 
 def in_batches(dream_of: Callable[[list[int]], object], count: int, size: int) -> Iterator[tuple[list[int], object]]:
-    """Yield places and what `dream_of` makes of them, for 0 to `count`, `size` at a time.
+    """Call `dream_of` on batches of indices; yield each batch and its result.
 
-    Where memory runs out, the batch is dreamt again at half the size; raises UserError if a single image is too much.
+    Indices are 0 to `count` - 1, in batches of `size`. If memory runs out, the batch is repeated at half the size.
+    Raises UserError if a single image does not fit.
     """
     waiting = list(range(count))
     while waiting:
         batch = waiting[:size]
         try:
-            made = dream_of(batch)
+            result = dream_of(batch)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             if len(batch) == 1:
-                raise UserError("memory ran out on a single picture; set a smaller `size`, or `tile`") from error
-            made = None
-        if made is None:  # only here, since the error holds on to what the batch had in memory
+                raise UserError("memory ran out for a single image; lower `size`, or set `tile`") from error
+            result = None
+        if result is None:  # outside the except block, because the error keeps the tensors of the batch alive
             size = len(batch) // 2
-            log.warning("memory ran out; going on with %d pictures at once", size)
+            log.warning("memory ran out; continuing with a batch size of %d", size)
             gc.collect()
             torch.cuda.empty_cache()
             continue
-        yield batch, made
+        yield batch, result
         waiting = waiting[len(batch) :]
 
 
 def estimate_activation_memory(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
-    """Show a model all sizes that a dream of (height, width) will show it; return about how many bytes a picture needs.
+    """Estimate the bytes per image of a dream of (height, width).
 
-    Raises UserError if the model has no such layer, channel, place or batch norm, or does not take such pictures.
+    Runs the model once at each size that it will see. Raises UserError if the model lacks a layer, channel, position or
+    batch norm that the recipe uses, or does not accept images of such a size.
     """
     views = max(_bytes_of(model, recipe, view) for view in shapes_seen(recipe, shape)) * max(1, recipe.crops)
     return views + COPIES * 3 * 4 * math.prod(shape)
@@ -90,40 +92,43 @@ def estimate_activation_memory(model: nn.Module, recipe: Recipe, shape: tuple[in
 
 def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
     score = make_objective(recipe.objective, model)
-    watched = FeatureExtractor(model, score.layers, score.logits, statistics=recipe.batch_norm_prior > 0)
+    extractor = FeatureExtractor(model, score.layers, score.logits, statistics=recipe.batch_norm_prior > 0)
     device = next(model.parameters()).device
     image = torch.full((1, 3, *shape), 0.5, device=device, requires_grad=True)
-    kept: dict[int, int] = {}
+    saved: dict[int, int] = {}
 
-    def note(tensor: torch.Tensor) -> torch.Tensor:
+    def record(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
         try:
-            seen = watched(image)
+            outputs = extractor(image)
         except UserError:
             raise
         except (AssertionError, RuntimeError, ValueError) as error:
             if is_out_of_memory(error):
                 raise
             raise UserError(
-                f"the model does not take pictures of {shape_text(shape)} pixels: {first_line(error)}"
+                f"the model does not accept images of {shape_text(shape)} pixels: {first_line(error)}"
             ) from error
-        seen.references = references_like(watched, seen, recipe, shape).of_whole()
-        score(seen, torch.zeros(1, dtype=torch.long, device=device))
+        outputs.references = references_like(extractor, outputs, recipe, shape).of_whole()
+        score(outputs, torch.zeros(1, dtype=torch.long, device=device))
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    compared = sum(reference.mean.nbytes for reference in seen.references.values()) * (1 + len(view_kinds(recipe)))
-    return round(WORKSPACE * sum(size for place, size in kept.items() if place not in own)) + image.nbytes + compared
+    compared = sum(reference.mean.nbytes for reference in outputs.references.values()) * (1 + len(view_kinds(recipe)))
+    activations = sum(size for pointer, size in saved.items() if pointer not in own)
+    return round(WORKSPACE * activations) + image.nbytes + compared
 
 
 @dataclass(frozen=True)
 class DreamJob:
-    """What to dream: a checkpoint, a recipe by name and its values, the labels with their names for people, the
-    photographs that they start from, if any, the data set's statistics, if needed, the folder for it all, the bytes
-    that pictures may take on the processor, a digest of the code, which of the recipe's steps to keep (None: all), and
-    the folder of the prepared data set whose photographs the dreams are compared with, if they are.
+    """The inputs of a dream job.
+
+    A checkpoint, the name of a recipe and its values, the display name of each label, start photographs by label (empty
+    if not used), the file of the data set's statistics (None if not used), the output folder, the bytes that images may
+    take on the CPU, a digest of the code, which of the recipe's steps to keep (None: all), and the folder of the
+    prepared data set whose photographs the dreams are compared with (None if not used).
     """
 
     checkpoint: Path
@@ -140,20 +145,20 @@ class DreamJob:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """The steps to keep, ascending."""
+        """The steps to keep, in ascending order."""
         return self.only or tuple(self.parameters["steps"])
 
     @property
     def film(self) -> bool:
-        """Whether there are to be films of whole dreams."""
+        """Whether to write animations: requested, and the last step is kept."""
         return self.parameters["film_every"] is not None and self.steps[-1] == self.parameters["steps"][-1]
 
 
 class DreamContext:
-    """A job's checkpoint on a device. The model is built when the first dream asks for it."""
+    """A job's checkpoint on a device. The model is built on first use."""
 
     def __init__(self, job: DreamJob, device: torch.device):
-        """Read the checkpoint's metadata. Raises UserError if the checkpoint is damaged."""
+        """Read the checkpoint's metadata. Raises UserError if the checkpoint is corrupt."""
         self.job, self.device, self.info = job, device, read_metadata(job.checkpoint)
         self.trained = shape_of(self.info.image_size)
         self.shape = in_proportion(self.trained, job.parameters["size"] or min(self.trained))
@@ -170,34 +175,34 @@ class DreamContext:
         """The frozen model. Raises UserError if the recipe does not fit it."""
         classifier, _ = load_checkpoint(self.job.checkpoint)
         self.layers = {name: find_layers(classifier.network, name) for name in layers(self.recipe.objective)}
-        # what the batch norms saw in training is wanted by the prior, so then they stay apart
+        # the prior needs the running statistics of the batch norms, so those are not folded into convolutions
         fold = not self.job.parameters["batch_norm_prior"]
-        seen = itertools.chain(*self.layers.values())
-        return prepare_for_inference(classifier, self.trained, self.device, fold, set(seen))
+        observed = itertools.chain(*self.layers.values())
+        return prepare_for_inference(classifier, self.trained, self.device, fold, set(observed))
 
     @property
     def name(self) -> str:
-        """The name of the job in the log."""
+        """The name of the job in log lines."""
         return f"{self.info.run} epoch {self.info.epoch}, {self.job.recipe}"
 
     @cached_property
     def statistics(self) -> tuple[torch.Tensor | None, dict[str, torch.Tensor]]:
-        """The data set's spectrum and mean images, if the recipe needs them."""
+        """The mean spectrum, and each label's mean image, if the recipe needs them."""
         return read_statistics(self.job.statistics) if self.job.statistics else (None, {})
 
     @cached_property
     def batch(self) -> int:
-        """How many labels to dream of at once."""
+        """The batch size, in labels."""
         film = 3 * math.prod(self.shape) * frames(self.job.parameters) if self.job.film else 0
         cuda = self.device.type == "cuda"
         free = torch.cuda.mem_get_info()[0] if cuda else self.job.bytes_free
         return batch_size(estimate_activation_memory(self.model, self.recipe, self.shape) + film, free, self.device)
 
     def cache_key(self, label: str) -> str:
-        """Return the digest of all that decides the pixels of a label's dream, whichever of its steps are kept.
+        """Return a digest of everything that determines a label's dream.
 
-        A stored dream is reused as long as this is the same, so this is what invalidates a dream. `code` is the digest
-        of the stage's code (runtime/code_version.py).
+        Which steps are kept does not matter. A stored dream is reused as long as its key is the same. `code` is the
+        digest of the stage's code (runtime/code_version.py).
         """
         parameters = self.job.parameters
         facts = {
@@ -211,7 +216,7 @@ class DreamContext:
         return dream_key(facts)
 
     def _computed_by(self) -> dict:
-        """Return what computes a dream, or what the model makes of photographs: the checkpoint, code and libraries."""
+        """Return the checkpoint, device and code that computed values depend on."""
         return {
             "checkpoint_sha256": self.checkpoint_sha256,
             "precision": self.precision,
@@ -222,48 +227,52 @@ class DreamContext:
 
     @cached_property
     def compared_layers(self) -> list[str]:
-        """The layers whose activations are compared with those of photographs."""
+        """The layers that are compared with photographs, sorted by name."""
         return sorted(make_objective(self.recipe.objective, self.model).matched)
 
     def references(self, labels: Sequence[str]) -> Statistics | None:
-        """Return what the model makes of photographs of each label, (B, C, S) by kind of view and layer, on the device;
-        None if the recipe compares with none."""
+        """Return activation statistics of each label's photographs.
+
+        They are (B, C, S) by view kind and layer, on the device, or None if the recipe does not compare dreams with
+        photographs.
+        """
         if not self.training_photographs:
             return None
         features = FeatureExtractor(self.model, self.compared_layers, logits=False)
 
-        def look(label: str) -> Statistics:
+        def compute(label: str) -> Statistics:
             photographs = self.training_photographs.read(label).to(self.device)
             return photograph_statistics(features, photographs, self.recipe, self.precision)
 
         store = ReferenceStore()
-        found = stack_statistics([store.get(self._statistics_key(label), partial(look, label)) for label in labels])
-        return {kind: {layer: mean.to(self.device) for layer, mean in layers.items()} for kind, layers in found.items()}
+        rows = [store.get(self._statistics_key(label), partial(compute, label)) for label in labels]
+        kinds = stack_statistics(rows).items()
+        return {kind: {layer: mean.to(self.device) for layer, mean in means.items()} for kind, means in kinds}
 
     def _statistics_key(self, label: str) -> str:
-        """Return the digest of all that decides what the model makes of a label's photographs."""
+        """Return a digest of what determines the statistics of a label's photographs."""
         recipe = self.recipe
-        seen = (recipe.match_statistics, recipe.match_regions, recipe.match_stride, recipe.match_views)
+        statistics = (recipe.match_statistics, recipe.match_regions, recipe.match_stride, recipe.match_views)
         views = (recipe.crop_area and last_value(recipe.crop_area), recipe.crop_ratio, bool(recipe.flip))
         facts = {
             **self._computed_by(),
             "photographs": self.references_sha256[label],
             "layers": self.compared_layers,
-            "seen": [*seen, *views, view_kinds(recipe), evaluation_shape(recipe, self.shape), self.shape],
+            "seen": [*statistics, *views, view_kinds(recipe), evaluation_shape(recipe, self.shape), self.shape],
         }
         return dream_key(facts)
 
     def starts(self, labels: Sequence[str], rngs: Sequence[torch.Generator]) -> torch.Tensor:
-        """Return the start images of labels, (B, 3, H, W) in [0, 1], on the device; each is drawn from its generator.
+        """Return the start images of labels, (B, 3, H, W) in [0, 1], on the device.
 
-        Raises UserError if a start photograph can't be read.
+        Random values of each image come from its generator. Raises UserError if a start photograph cannot be read.
         """
         try:
             return default_collate(list(Starts(self._start(labels), self.shape, list(rngs))))[0].to(self.device)
         except UserError as error:
             if self.job.parameters["start_path"] is not None:
                 raise
-            prepared = next(iter(self.job.photographs.values())).parents[2]  # of dataset/images/<label>/<picture>
+            prepared = next(iter(self.job.photographs.values())).parents[2]  # the path is dataset/images/<label>/<file>
             raise UserError(f"{error}; {remedy(prepared)}") from error
 
     def _start(self, labels: Sequence[str]) -> Start:
@@ -276,10 +285,12 @@ class DreamContext:
 
 
 def read_start(path: Path, shape: tuple[int, int]) -> torch.Tensor:
-    """Return the middle of a photograph, (3, H, W) in [0, 1], at (height, width). Raises UserError if it can't be
-    read."""
+    """Return a photograph as (3, H, W) in [0, 1], resized and center-cropped.
+
+    `shape` is (height, width). Raises UserError if it cannot be read.
+    """
     try:
-        picture = read_photograph(path)
+        photograph = read_photograph(path)
     except ValueError as error:
-        raise UserError(f"the start photograph '{path}' can't be read: {error}") from error
-    return to_tensor(resize_and_crop(picture, shape)).float() / 255
+        raise UserError(f"cannot read the start photograph '{path}': {error}") from error
+    return to_tensor(resize_and_crop(photograph, shape)).float() / 255

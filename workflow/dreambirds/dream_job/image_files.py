@@ -1,4 +1,4 @@
-"""Image files of dreams: raw and rescaled views as PNG files with their provenance, and animations as GIF files."""
+"""Image files of dreams: PNG files with metadata, and GIF animations."""
 
 import json
 import math
@@ -22,22 +22,23 @@ LIBRARIES = ("torch", "torchvision", "timm", "numpy", "pillow")
 COLORS = 256
 DITHER = 14
 BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
-LAST_FRAME_RESTS = 3
+LAST_FRAME_FACTOR = 3  # on the duration of the last frame
 
 
 def rescale(image: torch.Tensor) -> torch.Tensor:
-    """Stretch an image (3, H, W) so that its values from the 0.5th to the 99.5th percentile fill [0, 1].
+    """Stretch the contrast of an image (3, H, W) to [0, 1] by percentiles.
 
-    All channels share one stretch, so that hues stay; single extreme pixels do not decide it, as in a min-max stretch.
-    A constant image becomes mid-grey.
+    Values from the 0.5th to the 99.5th percentile fill the range. All channels share one stretch, which preserves hues.
+    Unlike in a min-max stretch, single extreme pixels do not determine it. A constant image becomes mid-gray.
     """
     return _stretch(image, image)
 
 
 def rescale_together(frames: torch.Tensor) -> torch.Tensor:
-    """Stretch the frames of one film, uint8 (N, 3, H, W), as its last one asks for; return them in [0, 1].
+    """Stretch all frames of an animation by the percentiles of the last one.
 
-    A film of which each frame had its own stretch would begin with noise made large.
+    Frames are uint8 (N, 3, H, W), the result is in [0, 1]. With a separate stretch per frame, the animation would begin
+    with amplified noise.
     """
     images = frames.float() / 255
     return _stretch(images, images[-1])
@@ -51,7 +52,7 @@ def _stretch(images: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def to_picture(image: torch.Tensor) -> Image.Image:
-    """Return an image (3, H, W) in [0, 1] as an 8-bit RGB picture, each value rounded to the nearest."""
+    """Convert an image (3, H, W) in [0, 1] to 8-bit RGB, with rounding."""
     return Image.fromarray((image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
 
 
@@ -62,17 +63,17 @@ def views(image: torch.Tensor) -> dict[str, Image.Image]:
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the versions of this project and of the libraries that decide pixels."""
+    """Return the versions of this project and of libraries that affect pixels."""
     return {"dreambirds": __version__, **{library: version(library) for library in LIBRARIES}}
 
 
 def as_text(facts: dict) -> str:
-    """Return facts as one line of JSON."""
+    """Return metadata as one line of JSON."""
     return json.dumps(facts, ensure_ascii=False)
 
 
 def save_png(picture: Image.Image, path: Path, title: str, facts: dict) -> None:
-    """Write a PNG with a title and its facts, making its folder first."""
+    """Write a PNG file with a title and JSON metadata; create its folder if needed."""
     text = PngInfo()
     text.add_itxt("Title", title)
     text.add_itxt("Software", f"Dreaming of Birds {__version__}")
@@ -83,7 +84,10 @@ def save_png(picture: Image.Image, path: Path, title: str, facts: dict) -> None:
 
 
 def read_facts(path: Path) -> dict:
-    """Return the facts of a PNG or GIF that this project made. Raises KeyError or ValueError if it holds none."""
+    """Return the metadata of a PNG or GIF file of this project.
+
+    Raises KeyError or ValueError if it has none.
+    """
     with Image.open(path) as picture:
         picture.load()
         text = picture.text[KEY] if picture.format == "PNG" else picture.info["comment"].decode()
@@ -91,17 +95,17 @@ def read_facts(path: Path) -> dict:
 
 
 def save_gif(frames: Sequence[Image.Image], path: Path, seconds_per_frame: float, comment: str) -> None:
-    """Write frames as a GIF that repeats for ever and rests longer on its last frame.
+    """Write frames as a GIF that loops forever and shows its last frame longer.
 
-    One palette is made from all frames, and one pattern dithers them all, so that what stands still does not flicker.
+    All frames share one palette and one dither pattern, so still regions do not flicker.
     """
     shared = _shared_palette(frames)
     indices = [np.asarray(_dither(frame).quantize(palette=shared, dither=Image.Dither.NONE)) for frame in frames]
     duration = [round(1000 * seconds_per_frame)] * len(frames)
-    duration[-1] *= LAST_FRAME_RESTS
+    duration[-1] *= LAST_FRAME_FACTOR
     duration = duration if len(frames) > 1 else duration[0]
     written = imageio.imwrite(
-        "<bytes>",  # an open file would complain of a full disk only when it is forgotten
+        "<bytes>",  # with an open file, a full disk would raise an error only when the file is garbage-collected
         np.stack(indices),
         plugin="pillow",
         extension=".gif",
@@ -118,7 +122,7 @@ def save_gif(frames: Sequence[Image.Image], path: Path, seconds_per_frame: float
 
 
 def _dither(frame: Image.Image) -> Image.Image:
-    """Add a pattern of 4 x 4 pixels that stays in place: ordered dithering, Bayer 1973."""
+    """Add a fixed 4 x 4 pixel pattern: ordered dithering (Bayer 1973)."""
     pattern = np.tile(BAYER, (math.ceil(frame.height / 4), math.ceil(frame.width / 4)))[: frame.height, : frame.width]
     shifted = np.asarray(frame) + DITHER * ((pattern[..., None] + 0.5) / 16 - 0.5)
     return Image.fromarray(shifted.round().clip(0, 255).astype(np.uint8))

@@ -1,4 +1,7 @@
-"""What a checkpoint makes of the photographs of each class: computed once, and kept in the store."""
+"""Activation statistics of each class's photographs.
+
+They are computed once per checkpoint, and kept in the store.
+"""
 
 import logging
 from collections.abc import Callable, Collection
@@ -19,14 +22,19 @@ log = logging.getLogger(__name__)
 
 
 class TrainingPhotographs:
-    """The first training photographs of each class of a prepared data set; `digests` has what decides their pixels."""
+    """The first training photographs of each class of a prepared data set.
+
+    `digests` maps each label to a digest of their pixels.
+    """
 
     def __init__(self, folder: Path, labels: Collection[str], most: int):
-        """Open the data set in a folder. Raises UserError if it is not whole, or a label has no photograph that
-        trains."""
+        """Open the data set in `folder`; use at most `most` photographs per label.
+
+        Raises UserError if the data set is incomplete or corrupt, or if a label has no training photograph.
+        """
         images = read_images(folder)
         images = images[images["path"] != ""].reset_index(drop=True)
-        self.pictures = open_packed(folder, list(images["sha256"]))
+        self.images = open_packed(folder, list(images["sha256"]))
         training = images[images["split"] == "train"]
         self.rows = {label: rows.index[:most] for label, rows in training.groupby("label")}
         for label in labels:
@@ -36,27 +44,33 @@ class TrainingPhotographs:
 
     def read(self, label: str) -> torch.Tensor:
         """Return the photographs of a class, (N, 3, H, W) in [0, 1]."""
-        return torch.from_numpy(np.stack([self.pictures[row] for row in self.rows[label]])).float() / 255
+        return torch.from_numpy(np.stack([self.images[row] for row in self.rows[label]])).float() / 255
 
 
 class ReferenceStore:
-    """The statistics of classes in a folder of the store, one file each. Many jobs may use it at once."""
+    """Statistics of classes in a folder of the store, one file each.
+
+    Many jobs may use it at the same time.
+    """
 
     def __init__(self, folder: Path | None = None):
-        """Take the folder, by default ``references`` in the store."""
+        """Use `folder`, by default ``references`` in the store."""
         self.folder = folder or store_root() / "references"
 
     def get(self, key: str, compute: Callable[[], Statistics]) -> Statistics:
-        """Return the statistics of a key, by kind of view and layer; what is not there, or damaged, is computed and put
-        there. Raises UserError where the store can't be written to."""
+        """Return the statistics of a key, by view kind and layer.
+
+        Statistics that are missing or corrupt are computed and stored. Raises UserError if the store cannot be written
+        to.
+        """
         path = self.folder / key[:2] / f"{key}.safetensors"
         if path.exists():
             with suppress(OSError):
-                path.touch()  # eviction goes by it; a store may be another's
+                path.touch()  # eviction uses this time; the file may belong to another user
             try:
                 return _by_kind(load_tensors(path)[0])
             except (OSError, UserError) as error:
-                log.warning("the stored statistics '%s' are damaged (%s) and computed again", path, error)
+                log.warning("the stored statistics '%s' are corrupt (%s); recomputing them", path, error)
         statistics = compute()
         tensors = {f"{kind}/{layer}": mean for kind, layers in statistics.items() for layer, mean in layers.items()}
         try:

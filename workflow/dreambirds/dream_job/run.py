@@ -1,7 +1,7 @@
-"""One dream job: from a checkpoint and a recipe to the images, traces and films of its labels.
+"""Run a dream job: images, traces and animations of the labels of a recipe.
 
-What the store has is linked from it; the rest is computed, batch after batch, and each batch is stored as soon as it is
-complete.
+Dreams that are in the store are linked into the results. The rest is computed in batches, and each batch is stored as
+soon as it is complete.
 """
 
 import logging
@@ -23,7 +23,7 @@ from dreambirds.dream_job.snapshots import Snapshot
 from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
 from dreambirds.dreaming.dream import METRICS, DreamResult, dream
 from dreambirds.dreaming.recipe import value_at
-from dreambirds.errors import UserError
+from dreambirds.errors import AGAIN, UserError
 from dreambirds.io import link_or_copy
 from dreambirds.plan.paths import film_name, step_name
 from dreambirds.runtime.timings import dream_work, record
@@ -35,11 +35,12 @@ log = logging.getLogger(__name__)
 
 
 def run_dream_job(job: DreamJob, device: torch.device, index: Path | None = None) -> None:
-    """Let a checkpoint dream of every label under one recipe; put images, traces and films into the job's folder.
+    """Dream of every label with one checkpoint and recipe.
 
-    With `index`, a table of the images is written last, one row each. A dream that becomes NaN or infinite is named in
-    the log and leaves its last good image, which says so in its facts; the store does not keep it. Raises UserError if
-    the checkpoint is damaged, the recipe does not fit the model, no dream succeeds, or a file can't be written.
+    Images, traces and animations are written to the job's folder. With `index`, a table with one row per image is
+    written last. A dream that becomes NaN or infinite is reported in the log. Its last good image is written, with
+    ``diverged_at`` in its metadata, but is not kept in the store. Raises UserError if the checkpoint is corrupt, the
+    recipe does not fit the model, all dreams become NaN or infinite, or a file cannot be written.
     """
     runner = _Runner(job, device, dream_store())
     runner.load_cached()
@@ -48,13 +49,13 @@ def run_dream_job(job: DreamJob, device: torch.device, index: Path | None = None
 
 
 class _Runner:
-    """The labels of a job, from the store or computed, and the rows of its index."""
+    """The dreams of a job, from the store or computed, and the rows of its index."""
 
     def __init__(self, job: DreamJob, device: torch.device, store: DreamStore):
         self.job, self.context, self.store = job, DreamContext(job, device), store
         self.keys = {label: self.context.cache_key(label) for label in job.names}
         self.request = _request(job, self.context)
-        self.missing: dict[tuple[int, ...], list[str]] = {}  # labels by the steps that they lack
+        self.missing: dict[tuple[int, ...], list[str]] = {}  # labels by their missing steps
         self.rows: dict[tuple[str, int], dict] = {}
         self.traces: dict[tuple[str, int], list[str]] = {}
         self.diverged: dict[str, int] = {}
@@ -62,41 +63,44 @@ class _Runner:
         self.write_error: OSError | None = None
 
     def load_cached(self) -> None:
-        """Put into the job's folder what the store has of each label, and note what it lacks."""
+        """Link the dreams that are in the store, and record the missing ones."""
         for label, key in self.keys.items():
-            lacking = self.job.steps
-            # a film's frames are needed from the first step on
+            missing = self.job.steps
+            # without a stored animation, all steps are recomputed: its frames begin at the first step
             if not self.job.film or self._link_film(label, self.store.get(key, self._film_key(label))):
-                lacking = tuple(
-                    step for step in lacking if not self._link_result(label, step, self.store.get(key, step_name(step)))
+                missing = tuple(
+                    step for step in missing if not self._link_result(label, step, self.store.get(key, step_name(step)))
                 )
-            self.found += len(self.job.steps) - len(lacking)
-            if lacking:
-                self.missing.setdefault(lacking, []).append(label)
+            self.found += len(self.job.steps) - len(missing)
+            if missing:
+                self.missing.setdefault(missing, []).append(label)
             else:
                 self._write_trace(label)
         self._check_writable()
 
     def compute_missing(self) -> None:
-        """Dream of what the store lacks."""
+        """Compute the dreams that are not in the store."""
         work = dream_work(self.context.info.model, self.job.parameters, self.context.shape)
         for steps, labels in self.missing.items():
             began = time.perf_counter()
             film = self.job.film and steps == self.job.steps
 
-            def dream_batch(places: Sequence[int], labels=labels, steps=steps, film=film) -> DreamResult:
-                return self.dream([labels[place] for place in places], steps, film)
+            def dream_batch(indices: Sequence[int], labels=labels, steps=steps, film=film) -> DreamResult:
+                return self.dream([labels[index] for index in indices], steps, film)
 
-            for places, result in in_batches(dream_batch, len(labels), self.context.batch):
+            for indices, result in in_batches(dream_batch, len(labels), self.context.batch):
                 with self.store.stage() as transaction:
-                    for row, place in enumerate(places):
-                        self._store(transaction, result, row, labels[place])
+                    for row, index in enumerate(indices):
+                        self._store(transaction, result, row, labels[index])
                 self._check_writable()
             record(work, time.perf_counter() - began, len(labels) * steps[-1])
 
     def dream(self, labels: Sequence[str], steps: Sequence[int], film: bool) -> DreamResult:
-        """Dream of labels as one batch, and keep the images of these steps, and frames if there is to be a film."""
-        context, parameters, began = self.context, self.job.parameters, time.perf_counter()
+        """Dream of `labels` as one batch, and keep the images at `steps`.
+
+        With `film`, the frames of an animation are kept too.
+        """
+        context, parameters, started = self.context, self.job.parameters, time.perf_counter()
         rngs = [generator(parameters["seed"], label) for label in labels]
         result = dream(
             context.model,
@@ -110,16 +114,20 @@ class _Runner:
             film_every=parameters["film_every"] if film else None,
         )
         done = result.trace.loss.shape[1] - 1
-        self.seconds_per_step = (time.perf_counter() - began) / len(labels) / done
-        log.info("%s: dreamt of %d labels, %.1f ms a step", context.name, len(labels), 1000 * self.seconds_per_step)
+        self.seconds_per_step = (time.perf_counter() - started) / len(labels) / done
+        milliseconds = 1000 * self.seconds_per_step
+        log.info("%s: computed %d dreams, %.1f ms per dream and step", context.name, len(labels), milliseconds)
         return result
 
     def finish(self, index: Path | None) -> None:
-        """Log how the job went, and write its index."""
+        """Log a summary of the job, and write its index.
+
+        Raises UserError if all dreams became NaN or infinite.
+        """
         if self.diverged and len(self.diverged) == len(self.job.names):
             raise UserError(_failure(self.job, *next(iter(self.diverged.items()))))
         for label, step in self.diverged.items():
-            log.error("Error: %s; its pictures are those from before", _failure(self.job, label, step))
+            log.error("Error: %s; its images are from the last good step", _failure(self.job, label, step))
         log.info("%s: %d dreams, %d of them from the store", self.context.name, len(self.rows), self.found)
         if index:
             rows = [self.rows[label, step] for label in self.job.names for step in self.job.steps]
@@ -127,7 +135,7 @@ class _Runner:
             write_table(table, index, float_format="%.6g")
 
     def _store(self, transaction: Transaction, result: DreamResult, row: int, label: str) -> None:
-        """Write the snapshots of one dream of a batch, and link them into the job's folder."""
+        """Store the snapshots of one dream of a batch, and link them."""
         diverged, key, classes = int(result.diverged[row]), self.keys[label], self.context.info.labels
         if diverged:
             self.diverged[label] = diverged
@@ -148,14 +156,17 @@ class _Runner:
     def _write_animation(self, transaction: Transaction, result: DreamResult, row: int, label: str) -> None:
         ended, every = int(result.ended[row]), self.job.parameters["film_every"]
         frames = [*result.frames[: math.ceil(ended / every)], result.frames[-1]]
-        pictures = [to_picture(image) for image in rescale_together(torch.stack([each[row] for each in frames]))]
+        images = [to_picture(image) for image in rescale_together(torch.stack([each[row] for each in frames]))]
         snapshot = self._snapshot(label, self.job.steps[-1], self._environment(result, row, ended))
         facts = {**snapshot.request, **snapshot.environment, "title": snapshot.title}
         with transaction.entry(self.keys[label], self._film_key(label), facts, keep=not result.diverged[row]) as folder:
-            save_gif(pictures, folder / FILM, FRAME_DURATION, as_text(facts))
+            save_gif(images, folder / FILM, FRAME_DURATION, as_text(facts))
 
     def _film_key(self, label: str) -> str:
-        """Return the name of a label's film in the store; a GIF's comment can't be rewritten, so it counts too."""
+        """Return the name of a label's animation in the store.
+
+        It contains a digest of the metadata, which cannot be changed in a stored GIF.
+        """
         snapshot, parameters = self._snapshot(label, self.job.steps[-1], {}), self.job.parameters
         facts = [snapshot.title, snapshot.request, parameters["film_every"], parameters["steps"][-1]]
         return f"film-{dream_key(facts)[:8]}"
@@ -174,14 +185,14 @@ class _Runner:
 
     def _snapshot(self, label: str, step: int, environment: dict) -> Snapshot:
         start = self.job.photographs.get(label)
-        begun = {"start": start.name, "start_sha256": self.context.starts_sha256[label]} if start else {}
+        inputs = {"start": start.name, "start_sha256": self.context.starts_sha256[label]} if start else {}
         if label in self.context.references_sha256:
-            begun["references_sha256"] = self.context.references_sha256[label]
+            inputs["references_sha256"] = self.context.references_sha256[label]
         title = f"{self.job.names[label]}, dreamt at epoch {self.context.info.epoch}, step {step}"
-        return Snapshot(title, {**self.request, "label": label, "step": step, **begun}, environment)
+        return Snapshot(title, {**self.request, "label": label, "step": step, **inputs}, environment)
 
     def _link_result(self, label: str, step: int, entry: StoredSnapshot | None) -> bool:
-        """Put a snapshot into the job's folder; return whether the store had it."""
+        """Link a snapshot into the job's folder; return whether the store had it."""
         if entry is None:
             return False
         environment, metrics = entry.facts["environment"], entry.facts["metrics"]
@@ -205,39 +216,43 @@ class _Runner:
         return bool(linked)
 
     def _write_trace(self, label: str) -> None:
-        """Write a label's trace, unless this job keeps only some of the recipe's steps, which each have a row."""
+        """Write a label's trace, unless the job keeps only some of the recipe's steps."""
         if not self.write_error and self.job.steps == tuple(self.job.parameters["steps"]):
             with self._linking():
                 snapshots.write_trace([self.traces[label, step] for step in self.job.steps], self.job.folder, label)
 
     @contextmanager
     def _linking(self) -> Iterator[list[bool]]:
-        """Give a list that is filled if all went well. What the store has lost is computed again; that the results
-        can't be written to is raised when the batch is safe."""
+        """Yield a list that is not empty afterwards if linking succeeded.
+
+        If the entry has been removed from the store, the list stays empty and the dream is recomputed. If the results
+        cannot be written to, `_check_writable` raises the error after the batch has been stored.
+        """
         linked: list[bool] = []
         try:
             yield linked
             linked.append(True)
         except FileNotFoundError:
-            log.info("a dream went out of the store while it was looked at")
+            log.info("a dream was removed from the store while it was being linked; recomputing it")
         except OSError as error:
             self.write_error = self.write_error or error
 
     def _check_writable(self) -> None:
         if self.write_error:
             reason = self.write_error.strerror or str(self.write_error)
-            raise UserError(f"'{self.job.folder}' can't be written to ({reason})") from self.write_error
+            folder = self.job.folder
+            raise UserError(f"cannot write to '{folder}' ({reason}); fix that and {AGAIN}") from self.write_error
 
 
 def _request(job: DreamJob, context: DreamContext) -> dict:
-    """Return what all snapshots of a job record of what was requested."""
-    of_all = ("steps", "film_every")  # and not of one image
+    """Return the part of the request that all snapshots of a job share."""
+    of_job = ("steps", "film_every")  # not of a single image
     return {
         "run": context.info.run,
         "epoch": context.info.epoch,
         "model": context.info.model,
         "recipe": job.recipe,
-        "parameters": {key: value for key, value in job.parameters.items() if key not in of_all},
+        "parameters": {key: value for key, value in job.parameters.items() if key not in of_job},
         "seed": job.parameters["seed"],
         "precision": context.precision,
         "checkpoint_sha256": context.checkpoint_sha256,
@@ -248,13 +263,13 @@ def _request(job: DreamJob, context: DreamContext) -> dict:
 
 def _failure(job: DreamJob, label: str, step: int) -> str:
     where = f"dreams.recipes.{job.recipe}, {label}"
-    if step == 1:  # nothing has moved yet
+    if step == 1:  # before the first update
         return (
-            f"{where}: what the model '{job.checkpoint}' makes of the start image, or its slope, is infinite or no "
-            "number, which no step_size mends; name another objective or start, or train with a lower learning_rate"
+            f"{where}: the output of the model '{job.checkpoint}' for the start image, or its gradient, is NaN or "
+            "infinite, whatever the step_size; set another objective or start, or train with a lower learning_rate"
         )
     size = value_at(job.parameters["step_size"], step - 1)
     return (
-        f"{where}: values ran to infinity in step {step} at step_size {size:g}; lower step_size, or set "
+        f"{where}: values became NaN or infinite in step {step} at step_size {size:g}; lower step_size, or set "
         "gradient_normalization to std"
     )

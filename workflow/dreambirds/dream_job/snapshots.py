@@ -1,4 +1,4 @@
-"""Write the files of a dream's kept steps: images with their provenance, traces and animations."""
+"""Write the files of a dream's kept steps: images with metadata, and traces."""
 
 import json
 import math
@@ -21,35 +21,42 @@ TRACE = "trace.csv"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a kept image records: its title, what was requested, and the environment that made it (batch, threads …)."""
+    """Metadata of a kept image.
+
+    Its title, the request, and the environment that computed it (batch, threads …).
+    """
 
     title: str
     request: dict
     environment: dict
 
     def facts(self, view: str) -> dict:
-        """Return all facts of the picture's view."""
+        """Return all metadata of one view of the image."""
         return {**self.request, **self.environment, "view": view}
 
     def as_facts(self, metrics: dict, seconds: float) -> dict:
-        """Return the facts that the store keeps of it; `seconds` is the time that it took."""
+        """Return the metadata for the store; `seconds` is the time of the dream."""
         facts = {"title": self.title, "request": self.request, "environment": self.environment}
         return {**facts, "metrics": metrics, "seconds": seconds}
 
 
 def write_snapshot(folder: Path, image: torch.Tensor, snapshot: Snapshot, trace: Sequence[str]) -> None:
-    """Write both views of an image (3, H, W) in [0, 1], and the lines of its trace, into an entry's folder."""
-    for view, picture in views(image).items():
-        save_png(picture, folder / f"{view}.png", snapshot.title, snapshot.facts(view))
+    """Write both views of an image, and its trace, to an entry's folder.
+
+    The image is (3, H, W) in [0, 1]; `trace` is a list of lines.
+    """
+    for view, rendered in views(image).items():
+        save_png(rendered, folder / f"{view}.png", snapshot.title, snapshot.facts(view))
     (folder / TRACE).write_text("\n".join(trace) + "\n")
 
 
-def link_snapshot(entry: StoredSnapshot, wanted: Snapshot, folder: Path, label: str, step: int) -> dict[str, str]:
-    """Put both pictures of a stored moment into a job's folder; return their sha256 by view.
+def link_snapshot(entry: StoredSnapshot, requested: Snapshot, folder: Path, label: str, step: int) -> dict[str, str]:
+    """Link both views of a stored snapshot; return their sha256 by view.
 
-    They are the store's own files unless another study dreamt them and they say other things of themselves there.
+    If the stored metadata differs from the requested (another study computed the dream), write new files instead.
     """
-    same = (entry.facts["title"], entry.facts["request"]) == (wanted.title, json.loads(json.dumps(wanted.request)))
+    request = json.loads(json.dumps(requested.request))  # as JSON returns it: tuples become lists
+    same = (entry.facts["title"], entry.facts["request"]) == (requested.title, request)
     digests = {}
     for view in VIEWS:
         source, path = entry.folder / f"{view}.png", folder / picture_name(label, step, view)
@@ -58,14 +65,17 @@ def link_snapshot(entry: StoredSnapshot, wanted: Snapshot, folder: Path, label: 
             link_or_copy(source, path)
             digests[view] = entry.files[source.name]
         else:
-            with Image.open(source) as picture:
-                save_png(picture, path, wanted.title, wanted.facts(view))
+            with Image.open(source) as image:
+                save_png(image, path, requested.title, requested.facts(view))
             digests[view] = sha256_of(path)
     return digests
 
 
 def trace_lines(dreams: DreamResult, row: int, classes: Sequence[str]) -> list[str]:
-    """Return the trace of one dream of a batch as lines of CSV: a header, then a line a step that it has done."""
+    """Return the trace of one dream of a batch as CSV lines.
+
+    The lines are a header, and one line per completed step including step 0.
+    """
     ended = int(dreams.ended[row])
     columns = [getattr(dreams.trace, metric)[row, : ended + 1].tolist() for metric in METRICS]
     rows = zip(*columns, strict=True)
@@ -74,13 +84,19 @@ def trace_lines(dreams: DreamResult, row: int, classes: Sequence[str]) -> list[s
 
 
 def snapshot_metrics(dreams: DreamResult, row: int, step: int, classes: Sequence[str]) -> dict:
-    """Return the metrics of a kept image by name: numbers, and the name of the predicted class."""
+    """Return the metrics of a kept image by name.
+
+    They are numbers, except the label of the predicted class.
+    """
     metrics = _metrics(dreams, row, step)
     return {**metrics, "prediction": _name(metrics["prediction"], classes)}
 
 
 def snapshot_trace(lines: Sequence[str], dreams: DreamResult, row: int, step: int, classes: Sequence[str]) -> list[str]:
-    """Return the trace up to a kept step: through each step's own view, and at the kept step plainly."""
+    """Return the lines of a trace up to a kept step.
+
+    Metrics are measured on transformed images, except in the last line: there, on the plain image.
+    """
     done = min(step, int(dreams.ended[row]))
     return [*lines[: done + 1], _line(done, _metrics(dreams, row, step), classes)]
 
@@ -99,12 +115,15 @@ def _name(prediction: float, classes: Sequence[str]) -> str:
 
 
 def read_trace(entry: StoredSnapshot) -> list[str]:
-    """Return the lines of a stored moment's trace."""
+    """Return the trace of a stored snapshot, as lines."""
     return (entry.folder / TRACE).read_text().splitlines()
 
 
 def write_trace(traces: Sequence[list[str]], folder: Path, label: str) -> None:
-    """Write the trace of a dream into a job's folder, put together from those of its moments in the order of steps."""
+    """Join the traces of a dream's snapshots, and write them to a job's folder.
+
+    `traces` are in the order of steps.
+    """
     lines: list[str] = []
     for trace in traces:
         lines += trace[len(lines) :]

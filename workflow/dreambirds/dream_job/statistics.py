@@ -1,4 +1,4 @@
-"""What is common to a data set's training pictures: their mean spectrum, and the mean image of each class."""
+"""Statistics of training images: the mean spectrum, and each class's mean."""
 
 import math
 from collections.abc import Iterator
@@ -14,11 +14,14 @@ from dreambirds.dreaming.parameterization import mean_spectrum
 from dreambirds.models.checkpoint import load_tensors, save_tensors
 from dreambirds.shapes import as_size
 
-PIXELS = 64 * 64**2  # of a batch
+PIXELS = 64 * 64**2  # per batch
 
 
 def write_statistics(folder: Path, shape: tuple[int, int], path: Path) -> None:
-    """Write the statistics of the prepared data set in `folder`, its pictures resized to (height, width)."""
+    """Write the statistics of the prepared data set in `folder`.
+
+    Images are resized to `shape`, (height, width).
+    """
     images = read_images(folder)
     images = images[images["split"] == "train"]
     means = {
@@ -31,7 +34,10 @@ def write_statistics(folder: Path, shape: tuple[int, int], path: Path) -> None:
 
 
 def read_statistics(path: Path) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the spectrum (3, H, W // 2 + 1) and each label's mean image (3, H, W) in [0, 1]."""
+    """Return the mean spectrum, and the mean image of each label.
+
+    Shapes are (3, H, W // 2 + 1) and (3, H, W); images are in [0, 1].
+    """
     tensors, _ = load_tensors(path)
     means = {name.removeprefix("mean/"): tensor for name, tensor in tensors.items() if name.startswith("mean/")}
     return tensors["spectrum"], means

@@ -1,8 +1,9 @@
-"""The store of dreams: each is computed once for all studies, and found again by what decides its pixels.
+"""The store of dreams: a cache that all studies share.
 
-An entry is a folder ``<first two>/<digest>/<name>`` of files, with an ``entry.json`` that says what they are and holds
-their digests. Entries are written in a stage beside the store and become part of it by renaming, all those of a stage
-or none, so that any number of jobs may read, write and be killed at once, on network file systems too.
+It is addressed by what determines a dream's pixels. An entry is a folder ``<first two>/<digest>/<name>`` of files. Its
+``entry.json`` contains their metadata and digests. Entries are written to a stage, a temporary folder, and are moved
+into the store by renaming, either all entries of a stage or none. So any number of jobs may read and write at the same
+time, and may be killed, also on network file systems.
 """
 
 import json
@@ -22,13 +23,13 @@ from dreambirds.io import digest_of, sha256_of, store_root, unwritable
 
 RECORD = "entry.json"
 STAGED, READY = ".stage-", ".ready-"
-ABANDONED = 24 * 3600  # seconds after which a stage is a killed job's
+ABANDONED = 24 * 3600  # seconds after which a stage is assumed to be left by a killed job
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class StoredSnapshot:
-    """One entry: its folder, its facts, and the sha256 of each of its files by name."""
+    """One entry: its folder, its metadata, and the sha256 of its files by name."""
 
     folder: Path
     facts: dict[str, Any]
@@ -36,17 +37,22 @@ class StoredSnapshot:
 
 
 class Transaction:
-    """Entries that are being written; they join the store together when its ``with`` block ends well."""
+    """Entries that are being written.
+
+    They are added to the store together when the ``with`` block succeeds.
+    """
 
     def __init__(self, folder: Path):
-        """Take the stage's folder."""
+        """Write entries below `folder`."""
         self.folder = folder
         self.entries: list[tuple[StoredSnapshot, bool]] = []
 
     @contextmanager
     def entry(self, key: str, name: str, facts: dict[str, Any], keep: bool = True) -> Iterator[Path]:
-        """Give a folder to write an entry's files into, with JSON facts; one that is not to be kept stays outside the
-        store, and can be read until the stage ends."""
+        """Yield a folder for the files of an entry; `facts` is its metadata, as JSON.
+
+        With `keep` false, the entry is not added to the store, and can be read until the stage ends.
+        """
         folder = self.folder / key / name
         folder.mkdir(parents=True)
         yield folder
@@ -57,83 +63,88 @@ class Transaction:
         self.entries.append((entry, keep))
 
     def last(self) -> StoredSnapshot:
-        """Return the entry that was written last."""
+        """Return the most recently written entry."""
         return self.entries[-1][0]
 
-    def dismiss(self) -> None:
-        """Remove what is not to be kept."""
+    def remove_unkept(self) -> None:
+        """Remove the entries that are not to be kept."""
         for entry, keep in self.entries:
             if not keep:
                 shutil.rmtree(entry.folder)
 
 
 class DreamStore:
-    """The dreams in one folder. Many jobs may use it at once."""
+    """The dreams in one folder. Many jobs may use it at the same time."""
 
     def __init__(self, folder: Path):
-        """Take the folder, which is made when something is put there; finish what a killed job was about to add."""
+        """Use `folder`, which may be missing; add complete stages of killed jobs."""
         self.folder = folder
         for ready in find(folder, f"{READY}*"):
-            self._join(ready)
+            self._publish(ready)
 
     def get(self, key: str, name: str) -> StoredSnapshot | None:
-        """Return an entry, None if there is none; one whose files are not what was put there is discarded, with a line
-        in the log."""
+        """Return an entry, or None if it does not exist.
+
+        A corrupt entry is removed, with a warning in the log.
+        """
         folder = self._path(key) / name
         try:
             record = json.loads((folder / RECORD).read_text())
             entry = StoredSnapshot(folder, record["facts"], record["files"])
             if dream_key([entry.facts, entry.files]) != record["sha256"]:
-                raise ValueError(f"{RECORD} is not what was put there")
+                raise ValueError(f"{RECORD} does not match its digest")
             for file, digest in entry.files.items():
                 if sha256_of(folder / file) != digest:
-                    raise ValueError(f"{file} is not what was put there")
+                    raise ValueError(f"{file} does not match its digest")
             with suppress(OSError):
-                os.utime(folder / RECORD)  # eviction goes by it; a store may be another's
+                os.utime(folder / RECORD)  # eviction uses this time; the file may belong to another user
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
             if folder.exists():
-                log.warning("the stored dream '%s' is damaged (%s) and dreamt anew", folder, error)
+                log.warning("the stored dream '%s' is corrupt (%s); recomputing it", folder, error)
                 discard(folder)
             return None
-        except OSError as error:  # it may be as good as ever, for others or later
+        except OSError as error:  # not removed: it may be readable for other users, or later
             if folder.exists():
-                log.warning("the stored dream '%s' can't be read (%s) and is dreamt anew", folder, error)
+                log.warning("cannot read the stored dream '%s' (%s); recomputing it", folder, error)
             return None
         return entry
 
     @contextmanager
     def stage(self) -> Iterator[Transaction]:
-        """Give a stage for new entries. Raises UserError where the store can't be written to."""
+        """Yield a stage for new entries.
+
+        Raises UserError if the store cannot be written to.
+        """
         stage = Transaction(self.folder / f"{STAGED}{uuid4().hex}")
         try:
             stage.folder.mkdir(parents=True)
             yield stage
-            stage.dismiss()
+            stage.remove_unkept()
             ready = stage.folder.with_name(stage.folder.name.replace(STAGED, READY))
-            stage.folder.rename(ready)  # from here on the whole stage is kept, whatever happens
-            self._join(ready)
+            stage.folder.rename(ready)  # from here on, all its entries survive a kill
+            self._publish(ready)
         except OSError as error:
             raise unwritable("dreams", self.folder, error) from error
         finally:
             shutil.rmtree(stage.folder, ignore_errors=True)
 
-    def _join(self, ready: Path) -> None:
-        """Move the entries of a stage to their places; another job may be doing the same.
+    def _publish(self, ready: Path) -> None:
+        """Move the entries of a complete stage into the store.
 
-        What can't be moved now stays aside, and the next job tries again.
+        Another job may be doing the same. Entries that cannot be moved stay in the stage, and the next job tries again.
         """
         for folder in find(ready, "*/*"):
-            place = self._path(folder.parent.name) / folder.name
+            target = self._path(folder.parent.name) / folder.name
             try:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                folder.rename(place)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                folder.rename(target)
             except OSError as error:
-                if place.exists():
+                if target.exists():
                     shutil.rmtree(folder, ignore_errors=True)
                 elif folder.exists():
-                    log.warning("the dream '%s' can't be added to the store yet (%s)", folder, error)
+                    log.warning("cannot add the dream '%s' to the store (%s); the next job tries again", folder, error)
         for folder in (*find(ready, "*"), ready):
-            with suppress(OSError):  # another job was first, or something stays
+            with suppress(OSError):  # another job removed it, or it is not empty
                 folder.rmdir()
 
     def _path(self, key: str) -> Path:
@@ -141,12 +152,19 @@ class DreamStore:
 
 
 def find(folder: Path, pattern: str) -> list[Path]:
-    """Return what is there of a pattern in a folder, while other jobs may add and remove."""
-    return [folder / name for name in glob(pattern, root_dir=folder)]  # noqa: PTH207, Path.glob fails where one goes
+    """Return the paths in a folder that match a pattern.
+
+    Other jobs may add and remove files in the meantime.
+    """
+    # Path.glob fails if a folder is removed meanwhile
+    return [folder / name for name in glob(pattern, root_dir=folder)]  # noqa: PTH207
 
 
 def discard(folder: Path) -> None:
-    """Remove an entry at once: under its name, nobody sees it half removed."""
+    """Remove an entry atomically.
+
+    It is renamed first, so other jobs never find it partly removed.
+    """
     hidden = folder.with_name(f".gone-{uuid4().hex}")
     with suppress(OSError):
         folder.rename(hidden)
@@ -154,7 +172,10 @@ def discard(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed jobs left: stages and hidden folders that nothing has touched for a day."""
+    """Remove what killed jobs left.
+
+    These are stages and hidden folders that have not been modified for a day.
+    """
     for path in (*find(folder, f"{STAGED}*"), *find(folder, "*/*/.gone-*")):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > ABANDONED:
@@ -162,10 +183,10 @@ def sweep(folder: Path) -> None:
 
 
 def dream_store() -> DreamStore:
-    """Return the store of dreams: below ``results/.store``, or below what DREAMBIRDS_STORE names."""
+    """Return the store in ``results/.store``, or where DREAMBIRDS_STORE is set."""
     return DreamStore(store_root() / "dreams")
 
 
 def dream_key(facts: dict[str, Any] | list[Any]) -> str:
-    """Return the digest of JSON facts: all that decides the pixels of a dream."""
+    """Return a digest of JSON facts that determine stored results."""
     return digest_of(facts)[:40]

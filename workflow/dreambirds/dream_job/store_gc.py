@@ -1,6 +1,6 @@
-"""Keep the store within a size: what was used least recently goes first.
+"""Limit the size of the store: remove the least recently used items.
 
-That is asked for by ``make store-gc LIMIT=20GB``, or done after each run where DREAMBIRDS_STORE_LIMIT is set.
+``make store-gc LIMIT=20GB`` does this, and so does each run if DREAMBIRDS_STORE_LIMIT is set.
 """
 
 import math
@@ -22,8 +22,8 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 @dataclass(frozen=True)
-class Kept:
-    """One thing in the store that is kept or goes as a whole: a dream's folder, a prepared picture, or statistics."""
+class Item:
+    """A dream's folder, a prepared image or a statistics file in the store."""
 
     path: Path
     size: int
@@ -31,90 +31,99 @@ class Kept:
 
 
 def evict(root: Path, limit: int) -> tuple[int, int, int]:
-    """Remove what was used least recently from the store in `root`, until it holds at most `limit` bytes.
+    """Remove least recently used items until the store is within `limit` bytes.
 
-    Return how many things were removed, their bytes, and the bytes that are left. Pictures that a study's results share
-    with the store stay there, and then no space is freed. What killed jobs left half written goes after a day. Other
-    jobs may use the store at the same time.
+    `root` is the folder of the store. Return the number of removed items, their bytes, and the bytes that are left. If
+    a study's results are hard links to an item, they remain, and no space is freed. Temporary files of killed jobs are
+    removed after a day. Other jobs may use the store at the same time.
     """
     sweep(root / "dreams")
     for part in PARTS:
         remove_stale_temp_files(root / part, ABANDONED)
     files = [*_files(root / "prepared", "*/*.png"), *_files(root / "references", "*/*.safetensors")]
-    kept = sorted([*_dreams(root / "dreams"), *files], key=lambda each: each.used)
-    left, removed, freed = sum(each.size for each in kept), 0, 0
-    for each in kept:
+    items = sorted([*_dreams(root / "dreams"), *files], key=lambda item: item.used)
+    left, removed, freed = sum(item.size for item in items), 0, 0
+    for item in items:
         if left <= limit:
             break
-        if _remove(each.path):
-            left, removed, freed = left - each.size, removed + 1, freed + each.size
+        if _remove(item.path):
+            left, removed, freed = left - item.size, removed + 1, freed + item.size
     return removed, freed, left
 
 
 def keep_within(limit: int | None) -> None:
-    """Evict from the store that this folder's studies use where there is a limit, in bytes, and say on standard error
-    in one line what went. A store that can't be looked at is told of there too, and is no reason to fail."""
+    """Evict from the store of the working directory if there is a limit, in bytes.
+
+    Print one line to standard error if items were removed, or if this failed. Errors are not raised.
+    """
     if limit is None:
         return
     try:
         removed, freed, left = evict(store_root(), limit)
-    except Exception as error:  # what was dreamt is whole, whatever becomes of the store
-        print(one_line(f"The store can't be kept within {LIMIT}: {first_line(error)}"), file=sys.stderr)
+    except Exception as error:  # the results are complete, so a failure here must not fail the run
+        print(one_line(f"{LIMIT}: cannot reduce the size of the store: {first_line(error)}"), file=sys.stderr)
         return
     if removed:
-        print(f"Kept within {LIMIT}: {_said(removed, freed, left)}", file=sys.stderr)
+        print(f"{LIMIT}: {_summary(removed, freed, left)}", file=sys.stderr)
 
 
 def evict_to(size: str, where: str) -> str:
-    """Evict from the store that this folder's studies use until it holds at most a size such as ``20GB``, and return
-    what became of it. Raises UserError, which says `where` the size was given, if it is none."""
-    return _said(*evict(store_root(), as_bytes(size, where)))
+    """Evict from the store of the working directory; return a summary.
+
+    `size` is the maximum size, such as ``20GB``. Raises UserError, prefixed with `where`, if the size is not valid.
+    """
+    return _summary(*evict(store_root(), as_bytes(size, where)))
 
 
 def asked_limit() -> int | None:
-    """Return the bytes that the environment variable DREAMBIRDS_STORE_LIMIT allows, None where it is not set.
+    """Return DREAMBIRDS_STORE_LIMIT in bytes, or None if it is not set.
 
-    Raises UserError if it is no size.
+    Raises UserError if it is not a valid size.
     """
     text = os.environ.get(LIMIT, "").strip()
     return as_bytes(text, LIMIT) if text else None
 
 
-def _said(removed: int, freed: int, left: int) -> str:
+def _summary(removed: int, freed: int, left: int) -> str:
     where = one_line(str(store_root()))
-    return f"{where}: removed {removed} entries of {freed / 1e6:.1f} MB, {left / 1e6:.1f} MB are left"
+    return f"{where}: removed {removed} entries ({freed / 1e6:.1f} MB), {left / 1e6:.1f} MB left"
 
 
-def _dreams(folder: Path) -> Iterator[Kept]:
+def _dreams(folder: Path) -> Iterator[Item]:
     for record in find(folder, f"*/*/*/{RECORD}"):
         with suppress(OSError):  # another job may have removed it
             size = sum(path.stat().st_size for path in record.parent.iterdir())
-            yield Kept(record.parent, size, record.stat().st_mtime)
+            yield Item(record.parent, size, record.stat().st_mtime)
 
 
-def _files(folder: Path, pattern: str) -> Iterator[Kept]:
+def _files(folder: Path, pattern: str) -> Iterator[Item]:
     for path in find(folder, pattern):
         with suppress(OSError):
-            about = path.stat()
-            yield Kept(path, about.st_size, about.st_mtime)
+            status = path.stat()
+            yield Item(path, status.st_size, status.st_mtime)
 
 
 def _remove(path: Path) -> bool:
-    """Remove one thing, and its folders if they are empty; tell whether it is gone."""
+    """Remove one item, and its parent folders if they are empty.
+
+    Return whether it was removed.
+    """
     if path.is_dir():
         discard(path)
     else:
-        with suppress(OSError):  # it is another's
+        with suppress(OSError):  # it may belong to another user
             path.unlink()
     for parent in (path.parent, path.parent.parent):
-        with suppress(OSError):  # it is not empty
+        with suppress(OSError):  # not empty
             parent.rmdir()
     return not path.exists()
 
 
 def as_bytes(text: str, where: str) -> int:
-    """Return a size such as ``500MB``, ``20GB`` or ``0`` in bytes. Raises UserError, which says `where` it was given,
-    if it is none."""
+    """Return a size such as ``500MB``, ``20GB`` or ``0`` in bytes.
+
+    Raises UserError, prefixed with `where`, if it is not valid.
+    """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
     size = float(match[1]) * UNITS[match[2].upper()] if match else math.inf
     if size == math.inf:

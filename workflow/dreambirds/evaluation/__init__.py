@@ -1,1 +1,1 @@
-"""What others see in dreams: judges, measurements, and how sure they are."""
+"""Evaluation of dreams: judges, metrics, the tables of results, and contrasts."""

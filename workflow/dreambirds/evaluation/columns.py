@@ -1,4 +1,4 @@
-"""The columns of the tables of results, their names for people, and how dreams are read from them. Imports no torch."""
+"""Columns of the tables of results, and readers for dreams. No torch import."""
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ SUFFIX = {"raw": "", "rescaled": "_rescaled"}
 JUDGED = ["probability", "rank", "top1", "prediction", "feature_distance", "feature_ratio", "seed_agreement"]
 PIXELS = ["spectrum_distance", "total_variation"]
 OWN = ["dreamer_loss", "dreamer_logit", "dreamer_probability", "dreamer_prediction", "dreamer_top1"]
-OF_VIEW = [*(f"judge_{word}" for word in JUDGED[:4]), *JUDGED[4:], *PIXELS]
+VIEW_METRICS = [*(f"judge_{metric}" for metric in JUDGED[:4]), *JUDGED[4:], *PIXELS]
 DREAMS = [
     "run",
     "epoch",
@@ -29,12 +29,19 @@ DREAMS = [
     "mean_abs_change",
     "judge",
 ]
-DREAMS += [f"{word}{suffix}" for suffix in SUFFIX.values() for word in OF_VIEW]
+DREAMS += [f"{metric}{suffix}" for suffix in SUFFIX.values() for metric in VIEW_METRICS]
 DREAMS += ["seconds", "image_path", "image_path_rescaled", *parameter_names()]
 JUDGEMENTS = [*DREAM, "judge", "view", *JUDGED]
-OF_TRAINING = ["train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"]
+TRAINING_METRICS = [
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "learning_rate",
+    "seconds",
+]
 MEANS = ["dreamer_probability", "judge_probability", "judge_top1"]
-RUNS = ["run", "epoch", "model", *OF_TRAINING, "dreams", "judge", *MEANS, "best_recipe", "best_judge_top1"]
+RUNS = ["run", "epoch", "model", *TRAINING_METRICS, "dreams", "judge", *MEANS, "best_recipe", "best_judge_top1"]
 RUNS += ["checkpoint_sha256"]
 JUDGES = ["judge", "kind", "model", "classes", "matched", "unmatched", "held_out", "held_out_top1"]
 JUDGES += ["held_out_probability", "noise_top1", "noise_probability", "shuffled_top1", "weights_sha256"]
@@ -57,8 +64,8 @@ DISPLAY_NAMES = {
 def read_dreams_and_runs(results: Path, dreams: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tables ``dreams`` and ``runs`` of a study's results.
 
-    `dreams` has a row for each dream of the study, with the columns of `DREAM`. Raises UserError if a table can't be
-    read or lacks one of them, or its checkpoint.
+    `dreams` has one row per dream of the study, with the columns of `DREAM`. Raises UserError if a table cannot be
+    read, or if a dream or its checkpoint is missing from it.
     """
     checkpoints = dreams[["run", "epoch"]].drop_duplicates()
     return (
@@ -68,11 +75,10 @@ def read_dreams_and_runs(results: Path, dreams: pd.DataFrame) -> tuple[pd.DataFr
 
 
 def read_dreams(dreams: pd.DataFrame, folder: Path, parts: Mapping[str, Collection[str]]) -> pd.DataFrame:
-    """Return what the dream jobs' tables record of the wanted dreams, in their order.
+    """Return the dream jobs' rows for the requested dreams, in their order.
 
-    `dreams` has the columns of `DREAM`; `folder` is the folder ``dreams`` of the results; `parts` has the labels in
-    each table of a job's folder by the table's name. Raises UserError if a table can't be read or lacks one of its
-    dreams.
+    `dreams` has the columns of `DREAM`; `folder` is the folder ``dreams`` of the results; `parts` maps the file name of
+    each table in a job's folder to its labels. Raises UserError if a table cannot be read, or lacks a dream.
     """
     tables = pd.concat(_job_tables(dreams[DREAM], folder, parts))
     return dreams[DREAM].merge(tables, on=DREAM, how="left")
@@ -81,16 +87,16 @@ def read_dreams(dreams: pd.DataFrame, folder: Path, parts: Mapping[str, Collecti
 def _job_tables(dreams: pd.DataFrame, folder: Path, parts: Mapping[str, Collection[str]]) -> Iterator[pd.DataFrame]:
     for (run, epoch, recipe), rows in dreams.groupby(DREAM[:3], sort=False):
         for name, labels in parts.items():
-            wanted = rows.loc[rows["label"].isin(list(labels)), ["label", "step"]]
-            table = read_table(dream_folder(folder, run, epoch, recipe) / name, rows=wanted)
+            requested = rows.loc[rows["label"].isin(list(labels)), ["label", "step"]]
+            table = read_table(dream_folder(folder, run, epoch, recipe) / name, rows=requested)
             yield table.assign(run=run, epoch=epoch, recipe=recipe)
 
 
 def list_views(dreams: pd.DataFrame, folder: Path, families: Mapping[str, str]) -> pd.DataFrame:
-    """Return one row for each view of dreams that `read_dreams` returned, the raw ones first.
+    """Return one row per view of the dreams from `read_dreams`, raw views first.
 
-    In addition to the columns of `DREAM` these are the ``view``, its ``path`` and ``sha256``, and the ``family`` of the
-    recipe: `families` has the same text for all recipes that differ in their seed only.
+    In addition to those of `DREAM`, the columns are ``view``, its ``path`` and ``sha256``, and the ``family`` of the
+    recipe: `families` maps all recipes that differ only in their seed to the same text.
     """
     rows = []
     for view in VIEWS:

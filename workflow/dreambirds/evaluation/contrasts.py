@@ -1,4 +1,4 @@
-"""Contrasts of an experiment: effects and their intervals."""
+"""Contrasts of an experiment: effects and their confidence intervals."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from dreambirds.config.load import Section
 from dreambirds.evaluation.columns import SUFFIX
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
-ROUNDING = 1e-9  # a spread below so much of the mean is none
-FEWEST = 5  # pairs that an interval is said of
+ROUNDING = 1e-9  # a standard deviation below this fraction of the mean counts as 0
+FEWEST = 5  # pairs needed to interpret an interval
 FINDINGS = [
     "vary",
     "baseline",
@@ -33,15 +33,16 @@ UNSEEN, FEW, UNKNOWN = "no difference seen", "too few classes to tell", "not mea
 
 
 def bootstrap_mean(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """Return the mean of values (N,) and the ends of its 95 % interval, by the percentile bootstrap (Efron 1979).
+    """Return the mean of values (N,) and the bounds of its 95 % interval.
 
-    Values that are NaN are left out. With fewer than two the interval is NaN, and so is the mean of none.
+    The interval is that of the percentile bootstrap (Efron 1979). NaN values are ignored. With fewer than two values
+    the interval is NaN; with none, the mean is NaN too.
     """
     values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
     if len(values) < 2:
         return (float(values[0]) if len(values) else np.nan), np.nan, np.nan
-    drawn = stats.bootstrap(
+    result = stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=RESAMPLES,
@@ -50,13 +51,16 @@ def bootstrap_mean(values: np.ndarray, seed: int = 0) -> tuple[float, float, flo
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return float(values.mean()), float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
+    return float(values.mean()), float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean paired difference, the ends of its 95 % interval, its size in units of the differences' own standard
-    deviation (Cohen's d for pairs, d_z; Lakens 2013), and how many pairs there are."""
+    """A mean paired difference, its 95 % interval, and its effect size.
+
+    `ci_low` and `ci_high` are the bounds of the interval, `pairs` is the number of pairs. The effect size is Cohen's d
+    for pairs, d_z: the mean divided by the standard deviation of the differences (Lakens 2013).
+    """
 
     mean: float
     ci_low: float
@@ -66,105 +70,118 @@ class Difference:
 
     @property
     def seen(self) -> bool:
-        """Whether there are enough pairs, and the interval leaves out zero."""
+        """Whether there are enough pairs, and the interval excludes zero."""
         return self.pairs >= FEWEST and (self.ci_low > 0 or self.ci_high < 0)
 
 
 def difference_of_labels(pairs: pd.DataFrame) -> tuple[pd.DataFrame, Difference]:
-    """Return the means of each label, and what became of them, from a row a pair: ``label``, ``baseline`` and
-    ``compared``.
+    """Return the means of each label, and the difference over labels.
 
-    Dreams of one label are alike, so that each label's pairs are averaged first, and the interval is over labels.
-    Pairs with a NaN are left out.
+    `pairs` has one row per pair: ``label``, ``baseline`` and ``compared``. Dreams of one label are not independent, so
+    each label's pairs are averaged first, and the interval is over labels. Pairs with a NaN are ignored.
     """
     means = pairs.dropna().groupby("label")[["baseline", "compared"]].mean()
     return means, paired_difference(means["baseline"].to_numpy(), means["compared"].to_numpy())
 
 
 def paired_difference(before: np.ndarray, after: np.ndarray) -> Difference:
-    """Return what `after` (N,) is more than `before` (N,), pair by pair; pairs with a NaN are left out.
+    """Return the mean paired difference of `after` (N,) minus `before` (N,).
 
-    The interval is Student's: with some eight pairs a percentile bootstrap would be too sure of itself.
+    Pairs with a NaN are ignored. The interval is Student's t. With about eight pairs, a percentile bootstrap interval
+    would be too narrow.
     """
     differences = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     differences = differences[~np.isnan(differences)]
     pairs = len(differences)
     mean = float(differences.mean()) if pairs else np.nan
     spread = float(differences.std(ddof=1)) if pairs > 1 else np.nan
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1) * spread / np.sqrt(pairs) if pairs > 1 else np.nan
-    alike = 0.0 if mean == 0 else np.nan
-    effect = mean / spread if spread > ROUNDING * abs(mean) else alike
-    return Difference(mean, mean - reach, mean + reach, float(effect), pairs)
+    margin = stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1) * spread / np.sqrt(pairs) if pairs > 1 else np.nan
+    constant = 0.0 if mean == 0 else np.nan  # all differences are the same
+    effect = mean / spread if spread > ROUNDING * abs(mean) else constant
+    return Difference(mean, mean - margin, mean + margin, float(effect), pairs)
 
 
 def compute_contrasts(
     comparisons: Iterable[Comparison], grids: dict[str, Section], recipes: dict[str, Section], dreams: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return one row per comparison and measure of a study's experiment, with the columns of `FINDINGS`.
+    """Return one row per comparison and measure of a study's experiment.
 
-    `grids` are the recipes as the config writes them, `recipes` the same spread out; `dreams` is the study's table.
-    Each class's pairs are averaged first, since its dreams are alike, so that means, the 95 % interval and the effect
-    (d_z) are over classes. Where a judge measured, both dreams of a pair were its own to judge.
+    The columns are `FINDINGS`. `grids` are the recipes as the config defines them, `recipes` the expanded grids;
+    `dreams` is the study's table. Dreams of one class are not independent, so its pairs are averaged first: means, the
+    95 % interval and the effect size (d_z) are over classes. For a judge's measures, only pairs with the same judge for
+    both dreams count.
     """
-    known = DreamQuery(grids, recipes, in_views(dreams))
+    query = DreamQuery(grids, recipes, stack_views(dreams))
     rows = []
     for comparison in comparisons:
-        pairs = None if comparison.baseline is None else known.pairs(comparison)
+        pairs = None if comparison.baseline is None else query.pairs(comparison)
         for measure in comparison.measures:
-            found = _by_chance(known, comparison, measure) if pairs is None else _measured(known, pairs, measure)
-            rows.append(_row(comparison, measure, found))
+            values = _by_chance(query, comparison, measure) if pairs is None else _measured(query, pairs, measure)
+            rows.append(_row(comparison, measure, values))
     return pd.DataFrame(rows, columns=FINDINGS)
 
 
-def in_views(dreams: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a dream and view, its column ``view`` beside columns without a view's ending."""
-    endless = [column for column in dreams if f"{column}_rescaled" in dreams]
+def stack_views(dreams: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per dream and view.
+
+    The result has a column ``view``, and metric columns without a view suffix.
+    """
+    metrics = [column for column in dreams if f"{column}_rescaled" in dreams]
     tables = []
-    for view, ending in SUFFIX.items():
-        others = [f"{column}{other}" for column in endless for other in SUFFIX.values() if other != ending]
-        names = {f"{column}{ending}": column for column in endless}
+    for view, suffix in SUFFIX.items():
+        others = [f"{column}{other}" for column in metrics for other in SUFFIX.values() if other != suffix]
+        names = {f"{column}{suffix}": column for column in metrics}
         tables.append(dreams.drop(columns=others).rename(columns=names).assign(view=view))
     return pd.concat(tables, ignore_index=True)
 
 
-def _measured(known: DreamQuery, pairs: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Return a row a pair: its ``label``, and the measure ``baseline`` and ``compared``."""
-    one, two = (known.table.loc[pairs[side]].reset_index(drop=True) for side in ("baseline", "compared"))
-    found = pd.DataFrame({"label": one["label"], "baseline": one[measure], "compared": two[measure]})
-    return found[one["judge"] == two["judge"]] if measure in OF_JUDGE else found
+def _measured(query: DreamQuery, pairs: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return one row per pair: ``label``, ``baseline`` and ``compared``.
 
-
-def _by_chance(known: DreamQuery, comparison: Comparison, measure: str) -> pd.DataFrame:
-    """Return a row a dream: how often dreams of other labels are taken for its label, and whether it is.
-
-    Were dreams no sign of what they are of, both would be the same on average, whatever a judge likes to see.
+    The last two are the measure of both dreams.
     """
-    rows = known.side(comparison, comparison.compared)
+    one, two = (query.table.loc[pairs[side]].reset_index(drop=True) for side in ("baseline", "compared"))
+    values = pd.DataFrame({"label": one["label"], "baseline": one[measure], "compared": two[measure]})
+    return values[one["judge"] == two["judge"]] if measure in OF_JUDGE else values
+
+
+def _by_chance(query: DreamQuery, comparison: Comparison, measure: str) -> pd.DataFrame:
+    """Return one row per dream: ``label``, ``baseline`` and ``compared``.
+
+    ``compared`` is whether the dream is classified as its own label, ``baseline`` how often dreams of other labels are
+    classified as this label. If dreams contained no information about their label, both would be the same on average,
+    whichever classes a judge prefers.
+    """
+    rows = query.side(comparison, comparison.compared)
     rows = rows[rows[measure].notna()]
     labels = rows["label"].unique()
-    taken = {label: (rows.loc[rows["label"] != label, OF_CHANCE[measure]] == label).mean() for label in labels}
-    return pd.DataFrame({"label": rows["label"], "baseline": rows["label"].map(taken), "compared": rows[measure]})
+    confused = {label: (rows.loc[rows["label"] != label, OF_CHANCE[measure]] == label).mean() for label in labels}
+    return pd.DataFrame({"label": rows["label"], "baseline": rows["label"].map(confused), "compared": rows[measure]})
 
 
 def _row(comparison: Comparison, measure: str, pairs: pd.DataFrame) -> list:
-    means, found = difference_of_labels(pairs)
+    means, difference = difference_of_labels(pairs)
     before = CHANCE if comparison.baseline is None else say(comparison.baseline)
     sides = means.mean() if len(means) else (np.nan, np.nan)
-    words = [comparison.vary, before, say(comparison.compared), where(comparison), measure]
-    numbers = [*sides, found.mean, found.ci_low, found.ci_high, found.cohens_dz, found.pairs, len(pairs.dropna())]
-    return [*words, *numbers, _word(found)]
+    names = [comparison.vary, before, say(comparison.compared), where(comparison), measure]
+    interval = [difference.mean, difference.ci_low, difference.ci_high]
+    counts = [difference.pairs, len(pairs.dropna())]
+    return [*names, *sides, *interval, difference.cohens_dz, *counts, _verdict(difference)]
 
 
-def _word(found: Difference) -> str:
-    if not found.pairs:
+def _verdict(difference: Difference) -> str:
+    if not difference.pairs:
         return UNKNOWN
-    if found.pairs < FEWEST:
+    if difference.pairs < FEWEST:
         return FEW
-    return SEEN[found.mean > 0] if found.seen else UNSEEN
+    return SEEN[difference.mean > 0] if difference.seen else UNSEEN
 
 
 def say(value: object) -> str:
-    """Return a value of a config as people read it: ``random 0.1 to 1`` of ``{random: [0.1, 1.0]}``."""
+    """Return a config value as readable text.
+
+    An example is ``random 0.1 to 1`` for ``{random: [0.1, 1.0]}``.
+    """
     if isinstance(value, dict):
         return ", ".join(f"{name} {say(inner)}" for name, inner in value.items())
     if isinstance(value, list):
@@ -173,11 +190,15 @@ def say(value: object) -> str:
 
 
 def where(comparison: Comparison) -> str:
-    """Return what else counts in a comparison, as text: ``recipe bird, first step``; the usual is not told."""
-    words = []
+    """Return the filter of a comparison as text.
+
+    An example is ``recipe bird, first step``. Default conditions are omitted.
+    """
+    conditions = []
     for column, values in comparison.where.items():
         if USUAL.get(column) == values:
             continue
-        told = " or ".join(map(say, values))
-        words.append(f"{told} {column}" if values in (["first"], ["last"]) or column == "view" else f"{column} {told}")
-    return ", ".join(words)
+        text = " or ".join(map(say, values))
+        before = values in (["first"], ["last"]) or column == "view"
+        conditions.append(f"{text} {column}" if before else f"{column} {text}")
+    return ", ".join(conditions)

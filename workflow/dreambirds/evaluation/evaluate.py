@@ -1,6 +1,7 @@
-"""Evaluate dreams with one judge: what it predicts, and how far its features are from those of real photographs.
+"""Evaluate dreams with one judge: its predictions, and feature distances.
 
-Metrics are cached by image, so that a judge looks at each image once, in whichever study.
+Distances are to features of real photographs. Metrics are cached by image for all studies, so a judge evaluates each
+image once.
 """
 
 import logging
@@ -26,15 +27,18 @@ from dreambirds.plan.dream_table import DREAM
 from dreambirds.runtime.code_version import libraries
 from dreambirds.runtime.timings import judge_work, record
 
-SAME = 1e-9  # cosine distance below which held-out photographs are where the training ones are, to rounding
-FAMILY = ["run", "epoch", "family", "label", "step", "view"]  # what dreams share that differ in their seed only
+SAME = 1e-9  # cosine distance below which held-out and training photographs have the same features, up to rounding
+FAMILY = ["run", "epoch", "family", "label", "step", "view"]  # equal for dreams that differ only in their seed
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class JudgeJob:
-    """Which judge: its name, its kind and its section of the config, the files of its weights and of its class names,
-    the study's classes, the folder of the prepared data set, and a digest of the code."""
+    """The inputs of a judge job.
+
+    The judge's name, kind and section of the config, the files of its weights and class names, the study's classes, the
+    folder of the prepared data set, and a digest of the code.
+    """
 
     name: str
     kind: str
@@ -46,7 +50,7 @@ class JudgeJob:
     code: str
 
     def cache_facts(self) -> dict:
-        """Return all that decides the judge's metrics of an image, but for the image."""
+        """Return what determines the judge's metrics, except the image."""
         return {
             "weights_sha256": sha256_of(self.weights),
             "judge": dict(self.section),
@@ -60,7 +64,7 @@ class JudgeJob:
 
 @dataclass(frozen=True)
 class JudgeContext:
-    """A judge, what it makes of real photographs, and the facts that decide its metrics of an image."""
+    """A judge, its results on photographs, and its cache facts."""
 
     judge: Judge
     real: RealReference
@@ -70,30 +74,33 @@ class JudgeContext:
 def load_context(job: JudgeJob, device: torch.device) -> JudgeContext:
     """Load a judge and evaluate it on real photographs.
 
-    Raises UserError if its weights can't be read or do not fit, or if it knows none of the study's classes.
+    Raises UserError if its weights cannot be read or do not fit, or if it knows none of the study's classes.
     """
     judge = load_judge(job.name, job.section, job.weights, job.labels, device)
     return JudgeContext(judge, evaluate_on_real(judge, job.dataset), job.cache_facts())
 
 
 def write_sanity(job: JudgeJob, context: JudgeContext, path: Path) -> None:
-    """Write the row of ``judges.csv``: what the judge knows, and how good it is where the answer is known."""
+    """Write a judge's row of ``judges.csv``.
+
+    It contains the classes that the judge knows, and its accuracy on photographs and noise.
+    """
     labels = [label.label for label in job.labels]
     sha256 = context.facts["weights_sha256"]
     write_table(check_row(context.judge, context.real, job.kind, labels, sha256), path, "%.6g")
 
 
 def judge_dreams(context: JudgeContext, dreams: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each view of each dream, with the columns of `JUDGEMENTS`.
+    """Return one row per view of each dream, with the columns of `JUDGEMENTS`.
 
-    `dreams` has the columns of `columns.list_views`. Images that this judge has seen before, here or in another study,
-    are not evaluated again. Dreams of classes that the judge does not know are left out.
+    `dreams` has the columns of `columns.list_views`. Images that this judge has evaluated before, in this or another
+    study, are taken from the cache. Dreams of classes that the judge does not know are skipped, with a warning.
     """
     judge = context.judge
-    known = dreams[dreams["label"].isin(list(judge.places))]
+    known = dreams[dreams["label"].isin(list(judge.class_indices))]
     if len(known) < len(dreams):
         unknown = dreams.loc[~dreams.index.isin(known.index), "label"].unique()
-        log.warning("the judge '%s' does not know %s", judge.name, ", ".join(unknown))
+        log.warning("the judge '%s' skips dreams of classes that it does not know: %s", judge.name, ", ".join(unknown))
     if known.empty:
         return pd.DataFrame(columns=JUDGEMENTS)
     known = known.assign(key=_cache_keys(known))
@@ -101,41 +108,48 @@ def judge_dreams(context: JudgeContext, dreams: pd.DataFrame) -> pd.DataFrame:
     missing = known[cache.missing(known["key"])]
     families, began = missing.groupby(["run", "epoch", "family"], sort=False), time.perf_counter()
     for _, group in tqdm(families, desc="judge", disable=None, leave=False):
-        cache.learn(evaluate(judge, context.real, group))
+        cache.add(evaluate(judge, context.real, group))
     if len(missing):
-        cache.keep()
+        cache.save()
         record(judge_work(judge.name), time.perf_counter() - began, len(missing))
-    log.info("%s: %d pictures, %d of them judged before", judge.name, len(known), len(known) - len(missing))
-    metrics = cache.known.loc[known["key"], JUDGED].reset_index(drop=True)
+    log.info("%s: %d images, %d of them from the cache", judge.name, len(known), len(known) - len(missing))
+    metrics = cache.rows.loc[known["key"], JUDGED].reset_index(drop=True)
     rows = known.assign(judge=judge.name)[[*DREAM, "judge", "view"]].reset_index(drop=True)
     return rows.join(metrics)[JUDGEMENTS]
 
 
 def evaluate(judge: Judge, real: RealReference, group: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns `JUDGED` of images, whose families are complete; the index holds their cache keys."""
-    logits, features = judge.look(batches(group["path"], lambda path: decode(Path(path))))
-    seen = classification_metrics(logits, torch.tensor([judge.places[label] for label in group["label"]]))
-    names = {place: label for label, place in judge.places.items()}
+    """Return the columns `JUDGED` for images, indexed by their cache keys.
+
+    All images of a family must be in the same group.
+    """
+    logits, features = judge.predict(batches(group["path"], lambda path: decode(Path(path))))
+    targets = torch.tensor([judge.class_indices[label] for label in group["label"]])
+    outputs = classification_metrics(logits, targets)
+    names = {index: label for label, index in judge.class_indices.items()}
     distances = torch.stack([_distance(real, label, row) for label, row in zip(group["label"], features, strict=True)])
-    usual = torch.tensor([real.held_out.get(label, torch.nan) for label in group["label"]])
+    held_out = torch.tensor([real.held_out.get(label, torch.nan) for label in group["label"]])
     agreement = pd.Series(torch.nan, index=group.index)
-    places = pd.Series(range(len(group)), index=group.index)
-    for _, rows in places.groupby([group[column] for column in FAMILY]):
+    positions = pd.Series(range(len(group)), index=group.index)
+    for _, rows in positions.groupby([group[column] for column in FAMILY]):
         agreement[rows.index] = mean_cosine_similarity(features[rows.tolist()]).numpy()
     metrics = {
-        "probability": seen["probability"],
-        "rank": seen["rank"],
-        "top1": (seen["rank"] == 1).long(),
-        "prediction": [names.get(int(place), judge.classes[int(place)]) for place in seen["first"]],
+        "probability": outputs["probability"],
+        "rank": outputs["rank"],
+        "top1": (outputs["rank"] == 1).long(),
+        "prediction": [names.get(int(index), judge.classes[int(index)]) for index in outputs["first"]],
         "feature_distance": distances,
-        "feature_ratio": torch.where(usual > SAME, distances / usual, torch.nan),
+        "feature_ratio": torch.where(held_out > SAME, distances / held_out, torch.nan),
         "seed_agreement": agreement.to_numpy(),
     }
     return pd.DataFrame(metrics, index=group["key"])
 
 
 def _cache_keys(dreams: pd.DataFrame) -> pd.Series:
-    """Return what decides the metrics of each image: the image, its target, and the images of other seeds."""
+    """Return a digest of what determines each image's metrics.
+
+    That is the image, its label, and the images of other seeds.
+    """
     together = dreams.groupby(FAMILY, sort=False)["sha256"].transform(lambda found: " ".join(sorted(found)))
     facts = zip(dreams["sha256"], dreams["label"], together, strict=True)
     return pd.Series([digest_of(fact)[:32] for fact in facts], index=dreams.index)

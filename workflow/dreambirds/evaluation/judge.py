@@ -1,4 +1,4 @@
-"""A judge: a network that did not dream, what it calls the study's classes, and what it makes of pictures."""
+"""Judges: networks, other than the dreamer, that classify images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,54 +16,57 @@ from dreambirds.models.classifier import Classifier, build, probe
 from dreambirds.shapes import shape_of
 
 BATCH = 64
-FOREIGN = "name another file, or make it again in the study that it is of"
+FOREIGN = "set another file, or recreate it in its own study"
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A network on a device, the (height, width) that it looks at, what it calls its own classes, in order, and the
-    place among them of each class of the study that it knows."""
+    """A network that classifies images, on a device.
+
+    `shape` is its input (height, width), `classes` are the names of its classes. `class_indices` maps the label of each
+    class of the study that the judge knows to the index of its logit.
+    """
 
     name: str
     classifier: Classifier
     shape: tuple[int, int]
     classes: list[str]
-    places: dict[str, int]
+    class_indices: dict[str, int]
 
     @property
     def architecture(self) -> str:
-        """timm's name of the network."""
+        """The name of the network in timm."""
         return self.classifier.network.pretrained_cfg.get("architecture", "")
 
     @torch.inference_mode()
-    def look(self, pictures: Iterator[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the logits (N, C) and the features before the last layer (N, D) of pictures, on the processor.
+    def predict(self, images: Iterator[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits (N, C) and the features before the last layer (N, D), on the CPU.
 
-        `pictures` yields batches of uint8 (B, 3, H, W); they are resized to what the judge looks at.
+        `images` yields batches of uint8 (B, 3, H, W), which are resized to the judge's input size.
         """
         resize = v2.Resize(self.shape, interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
-        device, seen = next(self.classifier.parameters()).device, []
+        device, features = next(self.classifier.parameters()).device, []
         head = self.classifier.network.get_classifier()
-        hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1).float().cpu()))
+        hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].flatten(1).float().cpu()))
         try:
-            logits = [self.classifier(resize(batch.to(device) / 255)).float().cpu() for batch in pictures]
+            logits = [self.classifier(resize(batch.to(device) / 255)).float().cpu() for batch in images]
         finally:
             hook.remove()
-        return torch.cat(logits), torch.cat(seen)
+        return torch.cat(logits), torch.cat(features)
 
 
 def load_judge(name: str, judge: dict, weights: Path, labels: list[Label], device: torch.device) -> Judge:
-    """Return the judge that a section of the config describes, with its weights from a file.
+    """Load the judge that a section of the config describes, with weights from a file.
 
-    `labels` are the study's classes. Raises UserError, the key's full path in it, if the weights can't be read or do
-    not fit, or the judge knows no class of the study.
+    `labels` are the study's classes. Raises UserError, with the full path of the key, if the weights cannot be read or
+    do not fit, or if the judge knows none of the study's classes.
     """
     with error_context(f"judges.{name}"):
         load = _from_weights if judge.get("weights") else _from_checkpoint
         classifier, shape, classes = load(judge, weights)
-        places = match_classes(labels, classes, judge["names"])
+        class_indices = match_classes(labels, classes, judge["names"])
     classifier = classifier.eval().to(device, memory_format=torch.channels_last)
-    return Judge(name, classifier, shape, classes, places)
+    return Judge(name, classifier, shape, classes, class_indices)
 
 
 def _from_weights(judge: dict, _weights: Path) -> tuple[Classifier, tuple[int, int], list[str]]:
@@ -84,13 +87,16 @@ def _from_checkpoint(judge: dict, weights: Path) -> tuple[Classifier, tuple[int,
     return classifier, shape_of(info.image_size), info.labels
 
 
-def batches(pictures: Sequence, read) -> Iterator[torch.Tensor]:
-    """Yield the pictures that `read` makes of each, uint8 (3, H, W), in batches of one size (B, 3, H, W)."""
+def batches(items: Sequence, read) -> Iterator[torch.Tensor]:
+    """Yield images in batches of one size, uint8 (B, 3, H, W).
+
+    `read` returns the image of an item, uint8 (3, H, W).
+    """
     batch: list[torch.Tensor] = []
-    for picture in map(read, pictures):
-        if batch and (len(batch) == BATCH or picture.shape != batch[0].shape):
+    for image in map(read, items):
+        if batch and (len(batch) == BATCH or image.shape != batch[0].shape):
             yield torch.stack(batch)
             batch = []
-        batch.append(picture)
+        batch.append(image)
     if batch:
         yield torch.stack(batch)

@@ -1,4 +1,4 @@
-"""Metrics of dreams: of the judge's outputs and features, and of the saved images."""
+"""Metrics of a judge's outputs and features, and of saved images."""
 
 import logging
 from pathlib import Path
@@ -15,16 +15,16 @@ from dreambirds.errors import MAKE_AGAIN
 from dreambirds.evaluation.columns import PIXELS
 from dreambirds.io import atomic_write, digest_of, store_root
 
-ROUNDING = 1 / 12 / 255**2  # variance that rounding to 8 bits adds to a pixel; less power than that is not seen
-MOST = 100  # photographs a class that make its mean spectrum
+ROUNDING = 1 / 12 / 255**2  # variance that rounding to 8 bits adds to a pixel: the noise floor of the spectrum
+MOST = 100  # photographs per class for its mean spectrum
 log = logging.getLogger(__name__)
 
 
 def classification_metrics(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return what logits (N, C) say of the classes `targets` (N,): each of shape (N,).
+    """Return metrics of logits (N, C) for the classes `targets` (N,).
 
-    ``probability`` of the target by softmax, its ``rank`` (1 is first; equal ones come before it) and the class that
-    comes ``first``.
+    They are the softmax ``probability`` of the target, its ``rank`` (1 is the highest; classes with an equal logit rank
+    before it) and ``first``, the index of the predicted class, each of shape (N,).
     """
     own = logits.gather(1, targets[:, None])
     others = torch.arange(logits.shape[1], device=logits.device) != targets[:, None]
@@ -36,37 +36,45 @@ def classification_metrics(logits: torch.Tensor, targets: torch.Tensor) -> dict[
 
 
 def cosine_distance(features: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
-    """Return the cosine distance (0 same direction, 1 unrelated, 2 opposite) of features (N, D) from (D,) or (N, D)."""
+    """Return the cosine distance of features (N, D) from (D,) or (N, D).
+
+    0 is the same direction, 1 unrelated, 2 opposite.
+    """
     return 1 - functional.cosine_similarity(features.double(), center.double(), dim=-1)
 
 
 def mean_cosine_similarity(features: torch.Tensor) -> torch.Tensor:
-    """Return each picture's mean cosine similarity to all others of a set, (N,) from features (N, D); NaN if alone."""
-    unit = functional.normalize(features.double(), dim=1)
-    alike = unit @ unit.T
-    return (alike.sum(dim=1) - alike.diagonal()) / (len(features) - 1) if len(features) > 1 else alike[0] * torch.nan
+    """Return each image's mean cosine similarity to all others.
 
-
-def total_variation(picture: np.ndarray) -> float:
-    """Return the mean absolute difference between neighbours, across and down, of a picture (H, W, 3) in [0, 1].
-
-    0 is constant, 1/3 is what independent uniform noise comes to on average.
+    The shape is (N,), from features (N, D). The result is NaN for a single image.
     """
-    across, down = np.abs(np.diff(picture, axis=1)), np.abs(np.diff(picture, axis=0))
+    unit = functional.normalize(features.double(), dim=1)
+    cosines = unit @ unit.T
+    others = cosines.sum(dim=1) - cosines.diagonal()
+    return others / (len(features) - 1) if len(features) > 1 else cosines[0] * torch.nan
+
+
+def total_variation(image: np.ndarray) -> float:
+    """Return the mean absolute difference between neighboring pixels.
+
+    Neighbors are horizontal and vertical. The image is (H, W, 3) in [0, 1]. The result is 0 for a constant image, and
+    1/3 on average for independent uniform noise.
+    """
+    across, down = np.abs(np.diff(image, axis=1)), np.abs(np.diff(image, axis=0))
     return float((across.sum() + down.sum()) / (across.size + down.size))
 
 
-def radial_spectrum(picture: np.ndarray) -> np.ndarray:
-    """Return the logarithm (base 10) of the power of a picture (H, W, 3) in [0, 1], one value a spatial frequency.
+def radial_spectrum(image: np.ndarray) -> np.ndarray:
+    """Return the base-10 logarithm of an image's power by spatial frequency.
 
-    Value k - 1 is the mean power, over all directions and the three colours, of k cycles a shorter side, for k from 1
-    to half of the shorter side. A picture loses its mean and is faded out at its edges (Hann), which would else count
-    as detail; 1 is the power of white noise of unit variance.
+    The image is (H, W, 3) in [0, 1]. Value k - 1 is the mean power, over all directions and the three color channels,
+    at k cycles per shorter side, for k from 1 to half of the shorter side. The mean is subtracted and a Hann window
+    applied, because edges would otherwise count as detail. White noise of unit variance has power 1.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     window = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1])[..., None]
-    faded = (picture - picture.mean(axis=(0, 1))) * window
-    power = (np.abs(np.fft.fft2(faded, axes=(0, 1))) ** 2).mean(axis=2) / (window**2).sum()
+    windowed = (image - image.mean(axis=(0, 1))) * window
+    power = (np.abs(np.fft.fft2(windowed, axes=(0, 1))) ** 2).mean(axis=2) / (window**2).sum()
     side = min(height, width)
     ring = np.rint(side * np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))).astype(int)
     sums, counts = (np.bincount(ring.ravel(), weights)[1 : side // 2 + 1] for weights in (power.ravel(), None))
@@ -74,28 +82,29 @@ def radial_spectrum(picture: np.ndarray) -> np.ndarray:
 
 
 def spectrum_distance(spectrum: np.ndarray, real: np.ndarray) -> float:
-    """Return how far a radial spectrum lies from another, as the root mean square over frequencies, in decades."""
+    """Return the RMS difference of two radial spectra, in decades."""
     return float(np.sqrt(np.mean((spectrum - real) ** 2)))
 
 
 def measure_saved(views: pd.DataFrame, dataset: Path, code: str) -> pd.DataFrame:
-    """Return the columns of `PIXELS` for the pictures of `views`, in their order; its ``path`` and ``sha256`` count.
+    """Return the columns of `PIXELS` for the images of `views`, in their order.
 
-    Distances are from the mean spectrum of the class's training photographs in the prepared data set. `code` is what
-    the measurements depend on beside these. Pictures that were measured before are not opened again. Raises UserError
-    if a picture can't be read.
+    `views` has the columns ``path``, ``sha256`` and ``label``. Distances are to the mean spectrum of the class's
+    training photographs in the prepared data set. `code` is a digest of the code. Images that were measured before are
+    not opened again. Raises UserError if an image cannot be read.
     """
     real = _real_spectra(dataset)
     facts = {"dataset": {label: spectrum.tolist() for label, spectrum in real.items()}, "code": code}
-    memory = MetricCache(facts)
+    cache = MetricCache(facts)
     keys = views["sha256"] + " " + views["label"]
-    unseen = views.assign(key=keys)[memory.missing(keys)].drop_duplicates("key")
-    if len(unseen):
-        rows = [_measure(Path(row.path), real[row.label]) for row in tqdm(unseen.itertuples(), "measure", len(unseen))]
-        memory.learn(pd.DataFrame(rows, columns=PIXELS, index=unseen["key"]))
-        memory.keep()
-    log.info("%d pictures measured, %d of them before", len(views), len(views) - len(unseen))
-    return memory.known.loc[keys, PIXELS].reset_index(drop=True)
+    missing = views.assign(key=keys)[cache.missing(keys)].drop_duplicates("key")
+    if len(missing):
+        progress = tqdm(missing.itertuples(), "measure", len(missing))
+        rows = [_measure(Path(row.path), real[row.label]) for row in progress]
+        cache.add(pd.DataFrame(rows, columns=PIXELS, index=missing["key"]))
+        cache.save()
+    log.info("measured %d images, %d of them from the cache", len(views), len(views) - len(missing))
+    return cache.rows.loc[keys, PIXELS].reset_index(drop=True)
 
 
 def _real_spectra(dataset: Path) -> dict[str, np.ndarray]:
@@ -109,11 +118,11 @@ def _real_spectra(dataset: Path) -> dict[str, np.ndarray]:
 
 
 def _measure(path: Path, real: np.ndarray) -> list[float]:
-    picture = _read(path)
-    spectrum = radial_spectrum(picture)
-    # a dream of another size has other frequencies: those that both have are compared
+    image = _read(path)
+    spectrum = radial_spectrum(image)
+    # a dream of a different size has different frequencies; only common ones are compared
     common = min(len(spectrum), len(real))
-    return [spectrum_distance(spectrum[:common], real[:common]), total_variation(picture)]
+    return [spectrum_distance(spectrum[:common], real[:common]), total_variation(image)]
 
 
 def _read(path: Path, end: str = MAKE_AGAIN) -> np.ndarray:
@@ -121,35 +130,41 @@ def _read(path: Path, end: str = MAKE_AGAIN) -> np.ndarray:
 
 
 class MetricCache:
-    """Measurements by a key a picture; the facts that decide them, but for the picture, name the file."""
+    """A file of metrics by image key.
+
+    Its name is a digest of everything else that determines the metrics.
+    """
 
     def __init__(self, facts: dict):
-        """Take up what is known under these facts."""
+        """Load the cached metrics for `facts`."""
         self.path = store_root() / "judged" / f"{digest_of(facts)[:32]}.csv"
-        self.known = _read_cache(self.path)
+        self.rows = _read_cache(self.path)
 
     def missing(self, keys: pd.Series) -> pd.Series:
-        """Tell of each key whether nothing is known under it."""
-        return ~keys.isin(self.known.index)
+        """Return a mask of the keys that are not in the cache."""
+        return ~keys.isin(self.rows.index)
 
-    def learn(self, rows: pd.DataFrame) -> None:
-        """Take measurements up, a row each; the index holds the keys."""
-        self.known = pd.concat([self.known, rows]) if len(self.known) else rows
+    def add(self, rows: pd.DataFrame) -> None:
+        """Add metrics, one row per image, indexed by key."""
+        self.rows = pd.concat([self.rows, rows]) if len(self.rows) else rows
 
-    def keep(self) -> None:
-        """Write down what is known, beside what other jobs have learnt; where that can't be, say so."""
+    def save(self) -> None:
+        """Write the metrics to the file, merged with those of other jobs.
+
+        Log a warning if this fails.
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             theirs = _read_cache(self.path)
-            whole = pd.concat([theirs[~theirs.index.isin(self.known.index)], self.known]) if len(theirs) else self.known
+            merged = pd.concat([theirs[~theirs.index.isin(self.rows.index)], self.rows]) if len(theirs) else self.rows
             with atomic_write(self.path) as temporary:
-                whole.to_csv(temporary, index_label="key")
+                merged.to_csv(temporary, index_label="key")
         except OSError as error:
-            log.warning("measurements can't be kept for other studies in '%s' (%s)", self.path.parent, error.strerror)
+            log.warning("cannot cache metrics for other studies in '%s' (%s)", self.path.parent, error.strerror)
 
 
 def _read_cache(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, index_col="key", dtype={"key": str})
-    except (OSError, ValueError):  # gone or damaged: measured again
+    except (OSError, ValueError):  # missing or corrupt: measured again
         return pd.DataFrame()

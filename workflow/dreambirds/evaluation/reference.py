@@ -1,4 +1,4 @@
-"""How a judge sees real photographs of the study's classes: what dreams are held against, and how good the judge is."""
+"""Evaluate a judge on real photographs: reference features and accuracy."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,18 @@ from dreambirds.data.tables import read_labels
 from dreambirds.evaluation.judge import Judge, batches
 from dreambirds.evaluation.metrics import classification_metrics, cosine_distance
 
-MOST = 100  # photographs a class and part that are looked at
-NOISES = 256
+MOST = 100  # photographs per class and split
+NOISE_IMAGES = 256
 SHUFFLES = 100
 
 
 @dataclass(frozen=True)
 class RealReference:
-    """The mean features of each class's training photographs, how far held-out ones lie from it on average, by label,
-    and what the judge makes of real pictures and of noise."""
+    """Reference features of each class, and the judge's sanity checks.
+
+    `centers` are the mean features of the training photographs by label, `held_out` the mean cosine distance of
+    held-out photographs from them, and `check` the judge's metrics on photographs and on noise.
+    """
 
     centers: dict[str, torch.Tensor]
     held_out: dict[str, float]
@@ -27,9 +30,12 @@ class RealReference:
 
 
 def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
-    """Show a judge the photographs of the prepared data set in `folder`, of the classes that it knows."""
+    """Evaluate a judge on the prepared data set in `folder`.
+
+    Only classes that the judge knows are used.
+    """
     labels = list(read_labels(folder)["label"])
-    train, validation = (_look(judge, Pictures(folder, part), labels) for part in ("train", "validation"))
+    train, validation = (_predict(judge, Pictures(folder, part), labels) for part in ("train", "validation"))
     centers = {label: features.mean(dim=0) for label, (_, features) in train.items()}
     held_out = {
         label: float(cosine_distance(features, centers[label]).mean())
@@ -41,52 +47,55 @@ def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
     )
 
 
-def _look(judge: Judge, pictures: Pictures, labels: list[str]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Return the logits and features of each class's first photographs, by label."""
-    places: dict[str, list[int]] = {}
-    for place, target in enumerate(pictures.targets):
-        if labels[target] in judge.places:
-            places.setdefault(labels[target], []).append(place)
-    chosen = {label: found[:MOST] for label, found in places.items()}
+def _predict(judge: Judge, images: Pictures, labels: list[str]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Return the logits and features of the first photographs of each class, by label."""
+    indices: dict[str, list[int]] = {}
+    for index, target in enumerate(images.targets):
+        if labels[target] in judge.class_indices:
+            indices.setdefault(labels[target], []).append(index)
+    chosen = {label: found[:MOST] for label, found in indices.items()}
     if not chosen:
         return {}
-    numbers = [number for found in chosen.values() for number in found]
-    logits, features = judge.look(batches(numbers, lambda number: pictures[number][0]))
+    flat = [index for found in chosen.values() for index in found]
+    logits, features = judge.predict(batches(flat, lambda index: images[index][0]))
     sizes = [len(found) for found in chosen.values()]
     return dict(zip(chosen, zip(logits.split(sizes), features.split(sizes), strict=True), strict=True))
 
 
 def _check(judge: Judge, real: dict[str, tuple[torch.Tensor, torch.Tensor]], held_out: bool) -> dict[str, float]:
     logits = torch.cat([logits for logits, _ in real.values()])
-    targets = torch.cat([torch.full((len(each),), judge.places[label]) for label, (each, _) in real.items()])
-    seen = classification_metrics(logits, targets)
+    targets = torch.cat([torch.full((len(each),), judge.class_indices[label]) for label, (each, _) in real.items()])
+    metrics = classification_metrics(logits, targets)
     generator = torch.Generator().manual_seed(0)
     orders = [torch.randperm(len(targets), generator=generator) for _ in range(SHUFFLES)]
-    shuffled = [float((seen["first"] == targets[order]).float().mean()) for order in orders]
+    shuffled = [float((metrics["first"] == targets[order]).float().mean()) for order in orders]
     return {
         "held_out": len(targets) if held_out else 0,
-        "held_out_top1": float((seen["rank"] == 1).float().mean()),
-        "held_out_probability": float(seen["probability"].mean()),
+        "held_out_top1": float((metrics["rank"] == 1).float().mean()),
+        "held_out_probability": float(metrics["probability"].mean()),
         "shuffled_top1": sum(shuffled) / SHUFFLES,
     }
 
 
 def _check_noise(judge: Judge) -> dict[str, float]:
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randint(0, 256, (NOISES, 3, *judge.shape), generator=generator, dtype=torch.uint8)
-    logits, _ = judge.look(batches(noise, lambda picture: picture))
-    places = torch.tensor(list(judge.places.values()))
-    seen = classification_metrics(logits, places[torch.arange(NOISES) % len(places)])
+    noise = torch.randint(0, 256, (NOISE_IMAGES, 3, *judge.shape), generator=generator, dtype=torch.uint8)
+    logits, _ = judge.predict(batches(noise, lambda image: image))
+    classes = torch.tensor(list(judge.class_indices.values()))
+    metrics = classification_metrics(logits, classes[torch.arange(NOISE_IMAGES) % len(classes)])
     return {
-        "noise_top1": float((seen["rank"] == 1).float().mean()),
-        "noise_probability": float(seen["probability"].mean()),
+        "noise_top1": float((metrics["rank"] == 1).float().mean()),
+        "noise_probability": float(metrics["probability"].mean()),
     }
 
 
 def check_row(judge: Judge, real: RealReference, kind: str, labels: list[str], weights_sha256: str) -> pd.DataFrame:
-    """Return the one row that tells what a judge is, which of the study's classes it knows, and how good it is."""
-    unmatched = [label for label in labels if label not in judge.places]
-    about = {
+    """Return a judge's row of ``judges.csv``.
+
+    It contains the network, the study's classes that it knows, and its accuracy.
+    """
+    unmatched = [label for label in labels if label not in judge.class_indices]
+    description = {
         "judge": judge.name,
         "kind": kind,
         "model": judge.architecture,
@@ -94,4 +103,4 @@ def check_row(judge: Judge, real: RealReference, kind: str, labels: list[str], w
         "matched": len(labels) - len(unmatched),
         "unmatched": " ".join(unmatched),
     }
-    return pd.DataFrame([{**about, **real.check, "weights_sha256": weights_sha256}])
+    return pd.DataFrame([{**description, **real.check, "weights_sha256": weights_sha256}])

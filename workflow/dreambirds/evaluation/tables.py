@@ -1,4 +1,4 @@
-"""The tables of results: one row per dream, per judgement, per checkpoint and per judge."""
+"""Tables of results: one row per dream, judgement, checkpoint or judge."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from dreambirds.evaluation.columns import (
     JUDGEMENTS,
     JUDGES,
     MEANS,
-    OF_TRAINING,
     OWN,
     RUNS,
     SUFFIX,
+    TRAINING_METRICS,
     list_views,
     read_dreams,
 )
@@ -34,8 +34,11 @@ from dreambirds.plan.paths import HISTORY_FILE, epoch_name, picture_path
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """What the tables contain of a study besides what its jobs wrote: the parameters of each recipe, the name for
-    people of each label, the model of each run, and the runs that each judge judges, in the order of the config."""
+    """Facts of a study that its jobs' tables do not contain.
+
+    The parameters of each recipe, the display name of each label, the model of each run, and the runs that each judge
+    evaluates, in the order of the config.
+    """
 
     recipes: Mapping[str, Mapping[str, Any]]
     names: Mapping[str, str]
@@ -53,11 +56,11 @@ def write_tables(
     code: str,
     paths: Mapping[str, Path],
 ) -> None:
-    """Write all four tables, at the paths of ``dreams``, ``judgements``, ``runs`` and ``judges``.
+    """Write the tables ``dreams``, ``judgements``, ``runs`` and ``judges``.
 
-    `dreams` and `parts` are those of `read_dreams`, `results` is the study's folder. `judged` and `checks` are what the
-    judges' jobs have written, in the judges' order. `code` is what measurements of saved images depend on. Raises
-    UserError where something that they are made of can't be read or is not whole.
+    `dreams` and `parts` are the arguments of `read_dreams`, `results` is the study's folder. `judged` and `checks` are
+    the files of the judge jobs, in the order of the judges. `code` is a digest of the code that measures saved images.
+    `paths` has the path of each table by name. Raises UserError if an input cannot be read or is incomplete.
     """
     found = read_dreams(dreams, results / "dreams", parts)
     names = [pd.DataFrame({"judge": [judge]}) for judge in study.judged_runs]
@@ -79,17 +82,17 @@ def write_tables(
 
 
 def read_judged(path: Path, check: pd.DataFrame, dreams: pd.DataFrame) -> pd.DataFrame:
-    """Return a judge's metrics of the dreams that it judges, as its job wrote them; `check` is its row of
-    ``judges.csv``.
+    """Read a judge's metrics of dreams from the table of its job.
 
-    Raises UserError unless there is a row for each view of each dream whose class the judge knows, and no other.
+    `check` is its row of ``judges.csv``. Raises UserError unless the table has exactly one row per view of each dream
+    whose class the judge knows.
     """
     judge, unknown = check["judge"].iloc[0], check["unmatched"].iloc[0].split()
     known = dreams.loc[~dreams["label"].isin(unknown), DREAM]
-    wanted = pd.concat([known.assign(judge=judge, view=view) for view in VIEWS])
-    table = read_table(path, rows=wanted)
-    if len(table) > len(wanted):
-        raise UserError(f"'{path}' has {len(table)} rows, and {len(wanted)} are asked for; {MAKE_AGAIN}")
+    expected = pd.concat([known.assign(judge=judge, view=view) for view in VIEWS])
+    table = read_table(path, rows=expected)
+    if len(table) > len(expected):
+        raise UserError(f"'{path}' has {len(table)} rows instead of {len(expected)}; {MAKE_AGAIN}")
     return table
 
 
@@ -98,33 +101,36 @@ def merge_dreams(
 ) -> pd.DataFrame:
     """Return one row per dream, with the columns of `DREAMS`.
 
-    `dreams` is what `read_dreams` returned; `pixels` has the columns of `PIXELS`, and `judgements` those of
-    `JUDGEMENTS`, for each dream and view. Of several judges, the first that knows the run and the class counts.
+    `dreams` is the result of `read_dreams`; `pixels` has the columns of `PIXELS`, and `judgements` those of
+    `JUDGEMENTS`, for each dream and view. With several judges, the first one that judges the run and knows the class
+    counts.
     """
     own = ["loss", "logit", "probability", "prediction"]
     table = dreams.rename(columns=dict(zip(own, OWN, strict=False)))
     table["dreamer_top1"] = (table["dreamer_prediction"] == table["label"]).astype(int)
     table["class_name"] = table["label"].map(study.names)
-    order = {judge: place for place, judge in enumerate(study.judged_runs)}
+    order = {judge: position for position, judge in enumerate(study.judged_runs)}
     first = judgements.assign(order=judgements["judge"].map(order)).sort_values("order", kind="stable")
     first = first.drop_duplicates([*DREAM, "view"])
     table = table.merge(first[[*DREAM, "judge"]].drop_duplicates(DREAM), on=DREAM, how="left")
     of_judge = first.rename(columns={name: f"judge_{name}" for name in JUDGED[:4]}).drop(columns=["judge", "order"])
     for view, suffix in SUFFIX.items():
         for metrics in (of_judge, pixels):
-            mine = metrics[metrics["view"] == view].drop(columns="view")
-            renamed = {column: f"{column}{suffix}" for column in mine if column not in DREAM}
-            table = table.merge(mine.rename(columns=renamed), on=DREAM, how="left")
+            selected = metrics[metrics["view"] == view].drop(columns="view")
+            renamed = {column: f"{column}{suffix}" for column in selected if column not in DREAM}
+            table = table.merge(selected.rename(columns=renamed), on=DREAM, how="left")
     for view, suffix in SUFFIX.items():
         files = [picture_path(results / "dreams", dream, view) for dream in table.itertuples()]
         table[f"image_path{suffix}"] = [str(file.relative_to(results)) for file in files]
-    whole = [column for column in table if column.startswith(("judge_rank", "judge_top1"))] + ["diverged_at"]
-    return table.merge(recipe_table(study.recipes), on="recipe")[DREAMS].astype(dict.fromkeys(whole, "Int64"))
+    integers = [column for column in table if column.startswith(("judge_rank", "judge_top1"))] + ["diverged_at"]
+    return table.merge(recipe_table(study.recipes), on="recipe")[DREAMS].astype(dict.fromkeys(integers, "Int64"))
 
 
 def run_table(table: pd.DataFrame, models: Mapping[str, str], results: Path) -> pd.DataFrame:
-    """Return one row per checkpoint, with the columns of `RUNS`; means are over the dreams at each recipe's last
-    step."""
+    """Return one row per checkpoint, with the columns of `RUNS`.
+
+    Means are over the dreams at each recipe's last step.
+    """
     last = table[table["step"] == table.groupby("recipe")["step"].transform("max")]
     checkpoints = table[["run", "epoch"]].drop_duplicates().itertuples(index=False)
     rows = [_checkpoint(last, run, epoch, models[run], results) for run, epoch in checkpoints]
@@ -141,7 +147,7 @@ def _checkpoint(last: pd.DataFrame, run: str, epoch: float, model: str, results:
         "run": run,
         "epoch": epoch,
         "model": model,
-        **history.reindex(OF_TRAINING),
+        **history.reindex(TRAINING_METRICS),
         "dreams": len(mine),
         "judge": judges[0] if len(judges) else None,
         **mine[MEANS].mean(),
