@@ -99,7 +99,7 @@ def ours(
     (parameters,) = expand_grid("bench", {"preset": preset}).values()
     recipe = replace(as_recipe(parameters, side, side), steps=(steps,))
     objective = make_objective(recipe.objective, classifier)
-    model = prepare_for_inference(classifier, side, device, seen=objective.layers)
+    model = prepare_for_inference(classifier, side, device, hooked=objective.layers)
     starts, references = starts_of(batch, side, device), None
     if objective.matched:
         features = FeatureExtractor(model, sorted(objective.matched), logits=False)

@@ -34,7 +34,7 @@ from benchmarks.running import snakemake
 from dreambirds.data.tables import read_images
 from dreambirds.device import autocast, choose_device, resolve_precision
 from dreambirds.dream_job.context import batch_size, estimate_activation_memory
-from dreambirds.dreaming.octaves import octave_shapes, shapes_seen
+from dreambirds.dreaming.octaves import input_shapes, octave_shapes
 from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.models.classifier import Classifier, build, options_for
 from dreambirds.models.inference import prepare_for_inference
@@ -42,8 +42,8 @@ from dreambirds.plan.memory import dream_bytes
 from dreambirds.plan.plan import Plan, make_plan
 from dreambirds.shapes import shape_of, shape_text
 from dreambirds.startup.memory_profile import profile_memory as measure_memory
-from dreambirds.training.data import Order
-from dreambirds.training.loss import adversarial_length
+from dreambirds.training.data import ResumableBatchSampler
+from dreambirds.training.loss import perturbation_norm
 from dreambirds.training.optim import make_optimizer
 from dreambirds.training.trainer import parts, prepare_to_train, resolve_dtype, set_training_mode
 
@@ -61,12 +61,12 @@ def count_training(run: dict, training: int, validation: int) -> dict[str, int]:
 
     `training` and `validation` are the sizes of the two splits.
     """
-    order = Order(training, run["batch_size"], run["seed"])
+    order = ResumableBatchSampler(training, run["batch_size"], run["seed"])
     goals = [round(epoch * order.per_epoch) for epoch in run["epochs"]]
     passed = Counter(updates=0, adversarial=0, validation=validation)  # validates before the first update
     for number in range(goals[-1]):
         images = min(order.batch_size, training - number % order.per_epoch * order.batch_size)
-        steps = run["adversarial"]["steps"] * (adversarial_length(run["adversarial"], number / order.per_epoch) > 0)
+        steps = run["adversarial"]["steps"] * (perturbation_norm(run["adversarial"], number / order.per_epoch) > 0)
         passed.update(updates=images, adversarial=steps * images)
     for epoch, done, goal in zip(run["epochs"], [0, *goals], goals, strict=False):
         validations = len(list(parts(done, goal, order.per_epoch))) or (epoch > 0)
@@ -83,7 +83,7 @@ def count_dreaming(recipe: Recipe, shape: tuple[int, int]) -> dict[tuple[int, in
     earlier = (len(octaves) - 1) * recipe.octave_steps
     images: Counter = Counter()
     for octave, steps in zip(octaves, [*[recipe.octave_steps] * (len(octaves) - 1), last - earlier], strict=True):
-        view = max(shapes_seen(replace(recipe, octaves=1), octave), key=math.prod)
+        view = max(input_shapes(replace(recipe, octaves=1), octave), key=math.prod)
         tiles = not recipe.tile or math.prod(math.ceil((side + 2 * recipe.pad) / recipe.tile) for side in octave)
         images[view] += steps * tiles * max(1, recipe.crops)
     return dict(images)

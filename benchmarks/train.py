@@ -24,7 +24,7 @@ from torchvision.transforms import v2
 
 from benchmarks.records import report
 from dreambirds.config.load import check
-from dreambirds.data.dataset import Pictures
+from dreambirds.data.dataset import PreparedImages
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels
 from dreambirds.models.classifier import build
@@ -104,13 +104,13 @@ def plain(model: str, side: int, batch: int, data: Dataset, first: list) -> Call
     return run
 
 
-def prepared(photographs: Path, folder: Path, side: int) -> Pictures:
+def prepared(photographs: Path, folder: Path, side: int) -> PreparedImages:
     """Return the photographs as prepared by the workflow, all for training."""
     config = {"dataset": {"source": "folder", "path": str(photographs), "image_size": side, "validation_fraction": 0.0}}
     check(config | {"runs": {"a": {}}, "dreams": {"recipes": {"a": {}}}}, "config")
     folder.mkdir()
     prepare(config["dataset"], list_labels(config["dataset"]), folder, folder / "store")
-    return Pictures(folder, "train")
+    return PreparedImages(folder, "train")
 
 
 def ours(model: str, side: int, batch: int, data: Dataset) -> Callable[[], None]:

@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from dreambirds.data.dataset import Pictures
+from dreambirds.data.dataset import PreparedImages
 from dreambirds.errors import UserError
 from dreambirds.models.checkpoint import check_metadata, load_checkpoint, read_metadata
 from tests.helpers.killing import files
@@ -110,7 +110,7 @@ def test_a_table_edited_by_hand_is_refused_where_it_is_no_data_set_any_more(stud
     pattern, text = EDITED[sentence]
     table.write_text(re.sub(pattern, text, table.read_text()))
     with pytest.raises(UserError) as error:
-        Pictures(table.parent, "train")
+        PreparedImages(table.parent, "train")
     assert sentence in str(error.value)
     assert str(error.value).endswith("dataset' and run the same command again to rebuild it")
     counted("spoilt files between stages refused or made anew")

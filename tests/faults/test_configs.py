@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dreambirds.config.load import load_schema
-from dreambirds.errors import LONGEST, UserError, one_line
+from dreambirds.errors import MAX_LENGTH, UserError, one_line
 from dreambirds.plan.plan import make_plan
 from dreambirds.startup.preflight import missing_download
 from tests.helpers.refusals import REMOVED, changed_config, refusal
@@ -163,7 +163,7 @@ BAD = [
 def test_a_faulty_config_is_refused_before_anything_is_written(empty, number, counted):
     expected, changes = BAD[number]
     message = refusal(changed_config(changes))
-    assert expected in message and one_line(message) == message and len(message) <= LONGEST + 3, message
+    assert expected in message and one_line(message) == message and len(message) <= MAX_LENGTH + 3, message
     assert list(empty.rglob("*")) == []
     counted("configs refused")
 
@@ -204,7 +204,7 @@ def test_any_value_at_a_key_is_planned_or_refused(empty, counted, path, value):
         make_plan(config)
     except UserError as error:
         message, keys = str(error), path.replace("/", ".").split(".")
-        assert one_line(message) == message and len(message) <= LONGEST + 3
+        assert one_line(message) == message and len(message) <= MAX_LENGTH + 3
         assert message.startswith(keys[0]), "the message begins with the key's path"
         counted("configs refused, generated from the schema")
     assert list(empty.rglob("*")) == []

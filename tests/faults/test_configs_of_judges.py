@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dreambirds.errors import LONGEST, one_line
+from dreambirds.errors import MAX_LENGTH, one_line
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import build
 from dreambirds.plan import memory
@@ -130,7 +130,7 @@ def test_a_judge_or_weights_that_do_not_fit_are_refused_before_any_job(files, nu
     if "big.pth" in str(changes):
         torch.save(build("inception_v4", 3, {}).network.state_dict(), "big.pth")
     message = refusal(changed_config(changes))
-    assert sentence in message and one_line(message) == message and len(message) <= LONGEST + 3, message
+    assert sentence in message and one_line(message) == message and len(message) <= MAX_LENGTH + 3, message
     assert not Path("store").exists()
     counted(ROW)
 

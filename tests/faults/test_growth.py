@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dreambirds.dream_job import store_gc
-from dreambirds.log import MOST_ALIKE, MOST_WARNINGS, log_to
+from dreambirds.log import MOST_MESSAGES, MOST_WARNINGS, log_to
 from tests.helpers.killing import files
 from tests.helpers.soaking import soak
 from tests.helpers.studies import Study, tiny
@@ -40,7 +40,7 @@ def test_a_leak_of_a_picture_a_dream_would_be_seen(tmp_path):
     assert growth(soak(tmp_path, DREAMS, LEAK)) > FLAT
 
 
-@pytest.mark.parametrize(("level", "most"), [(logging.INFO, MOST_ALIKE), (logging.WARNING, MOST_WARNINGS)])
+@pytest.mark.parametrize(("level", "most"), [(logging.INFO, MOST_MESSAGES), (logging.WARNING, MOST_WARNINGS)])
 def test_a_hundred_thousand_lines_of_one_kind_are_a_short_log(level, most, own_log, terminal, counted):
     log = logging.getLogger("dreambirds.anything")
     for number in range(LINES):
@@ -146,10 +146,10 @@ def test_a_limit_that_is_no_size_is_refused_before_any_job(fresh, monkeypatch, l
 def test_a_store_that_cannot_be_looked_at_is_told_of_and_fails_no_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(store_gc, "evict", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
-    store_gc.keep_within(0)
+    store_gc.enforce_limit(0)
     output = capsys.readouterr().err
     assert output == f"{store_gc.LIMIT}: cannot reduce the size of the store: [Errno 5] Input/output error\n"
-    store_gc.keep_within(None)
+    store_gc.enforce_limit(None)
     assert capsys.readouterr().err == ""
 
 

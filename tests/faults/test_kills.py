@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from dreambirds.io import HALF
+from dreambirds.io import TEMPORARY_NAME
 from tests.helpers.killing import files, jobs_of
 from tests.helpers.studies import Study, tiny
 from tests.helpers.surroundings import surroundings
@@ -56,7 +56,7 @@ def stored(study: Study) -> set[str]:
 
 def halves(study: Study) -> list[Path]:
     """Return the temporary files that were left behind."""
-    return [path for path in study.results.rglob(".*") if HALF.fullmatch(path.name)]
+    return [path for path in study.results.rglob(".*") if TEMPORARY_NAME.fullmatch(path.name)]
 
 
 def test_a_study_killed_at_random_moments_ends_as_one_that_nobody_disturbed(tmp_path, finished_study, counted):

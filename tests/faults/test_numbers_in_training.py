@@ -21,7 +21,7 @@ from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.models.classifier import Classifier, build
 from dreambirds.plan.paths import HISTORY_FILE
 from dreambirds.training.trainer import DivergenceError, Trainer
-from tests.helpers.chains import Lessons, linear, link, train, trainer, weights
+from tests.helpers.chains import BatchList, linear, link, train, trainer, weights
 from tests.helpers.layouts import settings
 from tests.helpers.sections import section
 from tests.helpers.studies import Study
@@ -89,7 +89,7 @@ def batch(seed: int, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
 def test_gradients_that_are_nan_under_a_finite_loss_end_training(way, counted):
     made = trainer(Classifier(Rooted(2)), per_epoch=40, **WAYS[way])
     with pytest.raises(DivergenceError) as error:
-        made.train(Lessons([batch(number) for number in range(40)]), 1, 0, 40)
+        made.train(BatchList([batch(number) for number in range(40)]), 1, 0, 40)
     message = str(error.value)
     assert "in epoch 1 at learning rate 0.5; lower learning_rate, now 0.5" in message
     assert ("or set gradient_clip" in message) == (way != "clipped"), "an option that is set is not suggested"
@@ -104,12 +104,12 @@ def test_float16_skips_an_update_with_infinite_gradients_and_continues(counted):
     made = trainer(classifier, per_epoch=40, precision="float16", learning_rate=0.05)
     huge = (torch.full((4, 3, 2, 2), 6e4), batch(0)[1])
     whole = [batch(number) for number in range(30)]
-    made.train(Lessons(whole[:3]), 1, 0, 3)
+    made.train(BatchList(whole[:3]), 1, 0, 3)
     before = copy.deepcopy(classifier.state_dict())
     made.scaler.update(2.0**30)
-    made.train(Lessons([huge]), 1, 0, 1)
+    made.train(BatchList([huge]), 1, 0, 1)
     assert all(torch.equal(before[name], tensor) for name, tensor in classifier.state_dict().items())
-    tally = made.train(Lessons(whole), 2, 0, 30)
+    tally = made.train(BatchList(whole), 2, 0, 30)
     assert math.isfinite(tally.means[0]) and not torch.equal(before["network.1.weight"], classifier.network[1].weight)
     counted(ROW)
 
@@ -120,7 +120,7 @@ def test_a_loss_that_is_nan_before_the_first_update_does_not_suggest_a_learning_
     with torch.no_grad():
         classifier.network[1].weight.fill_(3e38)
     made = trainer(classifier, **WAYS[way])
-    for act in (lambda: made.evaluate([batch(0)], 0), lambda: made.train(Lessons([batch(0)] * 2), 1, 0, 2)):
+    for act in (lambda: made.evaluate([batch(0)], 0), lambda: made.train(BatchList([batch(0)] * 2), 1, 0, 2)):
         with pytest.raises(DivergenceError, match=r"^the loss became (nan|inf) before the first update") as error:
             act()
         assert "learning_rate" not in str(error.value) and "choose other weights, another model" in str(error.value)
@@ -134,7 +134,7 @@ def test_an_infinite_optimizer_state_is_an_error(counted):
     loss = made.loss
     made.loss = lambda *parts: tuple(1e25 * each for each in loss(*parts))
     with pytest.raises(DivergenceError, match=r"^the optimizer's state became NaN or infinite in epoch 1 at "):
-        made.train(Lessons([batch(0)] * 2), 1, 0, 2)
+        made.train(BatchList([batch(0)] * 2), 1, 0, 2)
     counted(ROW)
 
 

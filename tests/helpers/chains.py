@@ -15,12 +15,12 @@ from tests.helpers.sections import section
 CPU = torch.device("cpu")
 
 
-class Lessons(list):
+class BatchList(list):
     """A list of batches that behaves like the training loader."""
 
     @property
     def batch_sampler(self):
-        """The list itself, which has `set_range` of `Order`."""
+        """The list itself, which has `set_range` of `ResumableBatchSampler`."""
         return self
 
     def set_range(self, _epoch: int, first: int, last: int) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dreambirds.evaluation.columns import DREAMS
-from dreambirds.evaluation.contrasts import FINDINGS, say, stack_views
+from dreambirds.evaluation.contrasts import FINDINGS, format_value, stack_views
 from dreambirds.plan.plan import make_plan
 from tests.helpers.values import contrasts_of
 
@@ -193,4 +193,4 @@ def test_a_table_by_view_has_two_rows_per_dream():
     [(0.5, "0.5"), (1.0, "1"), ("last", "last"), ({"random": [0.1, 1.0]}, "random 0.1 to 1"), (10, "10")],
 )
 def test_values_are_formatted_for_people(value, text):
-    assert say(value) == text
+    assert format_value(value) == text

@@ -10,7 +10,7 @@ import torch
 from torchvision.transforms.v2 import functional as v2
 
 from dreambirds.dreaming.crops import WHOLE, draw_box, resampling_weights, resized_crops
-from dreambirds.dreaming.recipe import Recipe, shows_whole
+from dreambirds.dreaming.recipe import Recipe, uses_full_images
 from dreambirds.dreaming.transforms import Transforms
 from dreambirds.seeding import generator
 from tests.helpers.small import close, ramps, rand, streams
@@ -193,11 +193,11 @@ def test_the_smallest_area_is_a_schedule():
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 1 / 3, 0.5, 0.7, 1.0])
 def test_a_fraction_of_the_steps_uses_full_images_at_equal_intervals(share):
     recipe = Recipe(crop_area=0.1, whole_views=share)
-    whole = [shows_whole(recipe, step) for step in range(3000)]
+    whole = [uses_full_images(recipe, step) for step in range(3000)]
     for count in (*range(1, 60), 3000):
         assert sum(whole[:count]) == math.floor(Fraction(share).limit_denominator(1000) * count)
     assert len({sum(whole[begun : begun + 30]) for begun in range(2900)}) <= 2, "equally often everywhere"
-    assert all(shows_whole(Recipe(whole_views=share), step) for step in range(9)), "without crops"
+    assert all(uses_full_images(Recipe(whole_views=share), step) for step in range(9)), "without crops"
 
 
 def test_full_views_equal_torchvision_s_resize_in_the_same_steps_for_every_image():

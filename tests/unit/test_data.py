@@ -11,12 +11,12 @@ from PIL import Image, ImageDraw
 from torchvision.transforms.v2 import functional as v2
 
 from dreambirds.config.load import check
-from dreambirds.data.dataset import Pictures
+from dreambirds.data.dataset import PreparedImages
 from dreambirds.data.image_io import decoding_errors, read_photograph, resize_and_crop, to_rgb
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels
 from dreambirds.data.split import split
-from dreambirds.data.tables import example_pictures, read_images, read_labels
+from dreambirds.data.tables import example_images, read_images, read_labels
 from dreambirds.errors import UserError
 
 
@@ -142,8 +142,8 @@ def test_a_folder_is_prepared_and_unreadable_files_are_listed(photographs, caplo
         assert (picture.mode, picture.size) == ("RGB", (32, 32))
         assert hashlib.sha256(picture.tobytes()).hexdigest() == digest
     assert set(images.loc[images["error"] == "", "size"]) == {"40x20", "30x50", "31x50", "32x50", "33x50"}
-    assert set(example_pictures(photographs / "out")) == {"001_Blue_Bird_s", "Other"}
-    assert len(Pictures(photographs / "out", "train")) == 7
+    assert set(example_images(photographs / "out")) == {"001_Blue_Bird_s", "Other"}
+    assert len(PreparedImages(photographs / "out", "train")) == 7
 
 
 def test_files_damaged_at_random_are_rejected_with_a_reason_or_read(tmp_path):

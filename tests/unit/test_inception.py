@@ -9,7 +9,7 @@ from dreambirds.dreaming.recipe import Recipe
 from dreambirds.models.classifier import build, options_for, probe
 from dreambirds.models.inference import prepare_for_inference
 from dreambirds.seeding import generator
-from tests.helpers.chains import CPU, Lessons, changed, trainer
+from tests.helpers.chains import CPU, BatchList, changed, trainer
 
 HEAD = {"last_linear.weight", "last_linear.bias"}
 
@@ -35,7 +35,7 @@ def test_inception_trains_and_dreams_from_a_file_with_a_new_head(donor, side):
     before = {name: tensor.clone() for name, tensor in classifier.network.state_dict().items()}
     rng = torch.Generator().manual_seed(0)
     images, targets = torch.rand(2, 3, side, side, generator=rng), torch.tensor([0, 2])
-    tally = trainer(classifier, learning_rate=0.01).train(Lessons([(images, targets)]), 1, 0, 1)
+    tally = trainer(classifier, learning_rate=0.01).train(BatchList([(images, targets)]), 1, 0, 1)
     assert 0 < tally.means[0] < 5
     after = classifier.network.state_dict()
     assert changed(before, after) == set(before), "all of its parameters change"
@@ -56,5 +56,5 @@ def test_the_backbone_is_the_files_and_the_head_can_be_trained_alone(donor):
     assert changed(given, classifier.network.state_dict()) == HEAD
     before = {name: tensor.clone() for name, tensor in classifier.network.state_dict().items()}
     batch = torch.rand(2, 3, 80, 80, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2])
-    trainer(classifier, trainable="head").train(Lessons([batch]), 1, 0, 1)
+    trainer(classifier, trainable="head").train(BatchList([batch]), 1, 0, 1)
     assert changed(before, classifier.network.state_dict()) == HEAD

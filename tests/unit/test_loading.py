@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dreambirds.data.dataset import Pictures
+from dreambirds.data.dataset import PreparedImages
 from dreambirds.data.tables import read_images, read_labels
 from dreambirds.errors import UserError
 
@@ -16,7 +16,7 @@ from dreambirds.errors import UserError
 @pytest.mark.parametrize("part", ["train", "validation"])
 def test_training_images_are_those_of_the_files(bench, part):
     folder = bench.prepare("out", image_size=[16, 24], validation_fraction=0.4)
-    pictures, images = Pictures(folder, part), read_images(folder)
+    pictures, images = PreparedImages(folder, part), read_images(folder)
     rows = images[images["split"] == part]
     assert len(pictures) == len(rows) > 0 and pictures.shape == (16, 24)
     index = dict(read_labels(folder)[["label", "index"]].to_numpy())
@@ -59,4 +59,4 @@ def test_images_that_do_not_match_their_table_are_rejected(bench, damage):
     with pytest.raises(
         UserError, match=r"pictures.npy' .*delete the folder '.*out' and run the same command again to rebuild it"
     ):
-        Pictures(folder, "train")
+        PreparedImages(folder, "train")

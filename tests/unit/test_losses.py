@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from dreambirds.training import trainer as training
-from dreambirds.training.loss import Loss, adversarial_length, class_weights, hard_targets, l2_pgd_attack
-from tests.helpers.chains import Lessons, linear, trainer
+from dreambirds.training.loss import Loss, class_weights, hard_targets, l2_pgd_attack, perturbation_norm
+from tests.helpers.chains import BatchList, linear, trainer
 
 
 def test_balanced_weights_have_the_same_sum_per_class_and_a_mean_of_1_over_images():
@@ -115,8 +115,8 @@ def test_an_attack_of_several_steps_stays_within_its_radius_and_increases_the_lo
 
 def test_the_adversarial_length_grows_during_the_warm_up(run):
     settings = run(adversarial={"epsilon": 4.0, "warmup_epochs": 2})["adversarial"]
-    assert [adversarial_length(settings, epoch) for epoch in (0, 0.5, 1, 2, 9)] == [0, 1, 2, 4, 4]
-    assert adversarial_length({**settings, "warmup_epochs": 0}, 0) == 4.0
+    assert [perturbation_norm(settings, epoch) for epoch in (0, 0.5, 1, 2, 9)] == [0, 1, 2, 4, 4]
+    assert perturbation_norm({**settings, "warmup_epochs": 0}, 0) == 4.0
 
 
 def test_training_uses_adversarial_examples_that_are_computed_in_eval_mode(monkeypatch):
@@ -132,7 +132,7 @@ def test_training_uses_adversarial_examples_that_are_computed_in_eval_mode(monke
     images, targets = torch.ones(3, 3, 2, 2), torch.arange(3)
     classifier.register_forward_pre_hook(lambda module, inputs: seen.append((module.training, inputs[0].mean().item())))
     for epoch, first in itertools.product((1, 2), (0, 1)):
-        taught.train(Lessons([(images, targets)] * 2), epoch, first, first + 1)
+        taught.train(BatchList([(images, targets)] * 2), epoch, first, first + 1)
     assert lengths == [(length, 3, False, (3, 3)) for length in (10.0, 20.0, 30.0)]
     learnt = [mean for training, mean in seen if training]
     assert learnt == pytest.approx([1.0, 0.1, 0.2, 0.3])

@@ -97,7 +97,7 @@ def reference_of(mean: torch.Tensor, shape: tuple[int, int], kind: str = "sorted
     """Return the reference for mean statistics (B, C, S)."""
     statistics = {"whole": {"layer": mean}}
     recipe = Recipe(match_statistics=kind, match_regions=regions)
-    return References(recipe, statistics, prefix, shape).of_whole()["layer"]
+    return References(recipe, statistics, prefix, shape).for_full_images()["layer"]
 
 
 @pytest.mark.parametrize("regions", KINDS)

@@ -101,12 +101,12 @@ def test_a_photograph_compared_with_itself_has_no_distance(known):
     photograph, recipe = rand(1, 3, *shape), Recipe(objective="feature_match", match_regions="thirds")
     features = FeatureExtractor(model, names, logits=False)
     statistics = stack_statistics([photograph_statistics(features, photograph, recipe)])
-    references = References(recipe, statistics, features.prefix, shape).of_whole()
+    references = References(recipe, statistics, features.prefix, shape).for_full_images()
     other = features(rand(2, 3, *shape)[1:]).layers
     for name, activation in features(photograph).layers.items():
         assert references[name].distance(activation).item() < 1e-12
         assert references[name].distance(other[name]).item() > 1e-6
-    measured = references_like(features, features(photograph), recipe, shape).of_whole()
+    measured = references_like(features, features(photograph), recipe, shape).for_full_images()
     assert {name: each.mean.shape for name, each in measured.items()} == {
         name: each.mean.shape for name, each in references.items()
     }

@@ -13,7 +13,7 @@ from dreambirds.dreaming.matching import (
     LayerStatistic,
     References,
     photograph_statistics,
-    view_kinds,
+    view_types,
 )
 from dreambirds.dreaming.objectives import ModelOutputs, Objective, needs_photographs, parse
 from dreambirds.dreaming.octaves import evaluation_shape
@@ -128,13 +128,13 @@ def test_many_photographs_are_processed_in_batches(monkeypatch):
     ids=["no crops", "crops", "both", "always whole"],
 )
 def test_views_of_photographs_are_those_of_the_dreams(recipe, kinds):
-    assert view_kinds(recipe) == kinds
+    assert view_types(recipe) == kinds
     given = {kind: {"layer": rand(2, 3, 16) * (1 + index)} for index, kind in enumerate(kinds)}
     references = References(recipe, given, 0, (4, 4))
     for step in range(20):
         kind = "whole" if "crop" not in kinds or ("whole" in kinds and step in (9, 19)) else "crop"
         assert torch.equal(references.at(step)["layer"].mean, given[kind]["layer"])
-    assert torch.equal(references.of_whole()["layer"].mean, given[kinds[-1]]["layer"])
+    assert torch.equal(references.for_full_images()["layer"].mean, given[kinds[-1]]["layer"])
 
 
 def test_each_step_is_compared_with_its_type_of_view():
@@ -149,7 +149,7 @@ def test_each_step_is_compared_with_its_type_of_view():
             own = statistic_by_hand(activation[index].flatten(1).numpy(), [list(range(16))])
             assert found[index].item() == pytest.approx(distance_by_hand(own, mean.numpy())), (step, index)
     nothing = References(Recipe(), {}, 0, (4, 4))
-    assert nothing.at(0) == {} == nothing.of_whole(), "nothing is compared"
+    assert nothing.at(0) == {} == nothing.for_full_images(), "nothing is compared"
 
 
 @pytest.mark.parametrize("kind", ["sorted", "moments"])

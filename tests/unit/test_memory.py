@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dreambirds.data.dataset import packing
+from dreambirds.data.dataset import write_packed
 from dreambirds.data.labels import Label
 from dreambirds.data.tables import IMAGE_COLUMNS, label_table
 from dreambirds.dream_job.context import SHARE, DreamJob, batch_size, estimate_activation_memory
@@ -135,7 +135,7 @@ def test_the_photographs_of_a_class_take_memory_before_its_dream():
 def test_the_batch_of_a_job_fits_on_the_model_that_it_dreams_with():
     recipe = {"octaves": 2, "octave_steps": 1, "pad": 4, "objective": "layer_l2:layer2"}
     plan = measured({"r": {**STEPS, **recipe}}, size=64, labels=None)
-    model = prepare_for_inference(build("test_resnet", 8, {}), 64, CPU, seen=["layer2"])
+    model = prepare_for_inference(build("test_resnet", 8, {}), 64, CPU, hooked=["layer2"])
     image_bytes = estimate_activation_memory(model, as_recipe(plan.recipes["r"], 64), (64, 64))
     assert memory.read(memory.dreaming(plan, "a", "r")) == {"image": image_bytes}
     assert batch_size(image_bytes, memory.dream_bytes(plan, "a", "r"), CPU) == 8
@@ -176,7 +176,7 @@ def noise(folder: Path, side: int, batch: int, labels: list[str]) -> Path:
     """Write a prepared data set of noise: two batches to train on, one to validate."""
     folder.mkdir()
     random, rows = np.random.default_rng(0), []
-    with packing(folder, (side, side)) as append:
+    with write_packed(folder, (side, side)) as append:
         for number in range(3 * batch):
             image = random.integers(0, 256, (3, side, side), dtype=np.uint8)
             append(image)

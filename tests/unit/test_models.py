@@ -120,7 +120,7 @@ def test_the_frozen_copy_computes_the_same_and_needs_no_gradient(name):
 
 def test_a_convolution_whose_output_is_recorded_keeps_its_batch_norm():
     classifier = settled()
-    frozen = prepare_for_inference(classifier, 32, torch.device("cpu"), seen=["layer1.0.conv1"])
+    frozen = prepare_for_inference(classifier, 32, torch.device("cpu"), hooked=["layer1.0.conv1"])
     outputs = []
     for model in (classifier, frozen):
         conv = model.network.layer1[0].conv1
@@ -136,7 +136,7 @@ def test_a_convolution_whose_output_is_recorded_keeps_its_batch_norm():
 @pytest.mark.parametrize("seen", ["conv1", "bn1", "layer1.0.conv1", "layer2"])
 def test_recorded_outputs_are_the_same_after_folding(seen):
     outputs = []
-    for model in (classifier := settled(), prepare_for_inference(classifier, 32, torch.device("cpu"), seen=[seen])):
+    for model in (classifier := settled(), prepare_for_inference(classifier, 32, torch.device("cpu"), hooked=[seen])):
         note = lambda _module, _inputs, output: outputs.append(output.clone())  # noqa: E731
         model.network.get_submodule(seen).register_forward_hook(note)
         model(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)))

@@ -9,9 +9,9 @@ from dreambirds.dreaming.octaves import (
     Octaves,
     enlarge,
     evaluation_shape,
+    input_shapes,
     octave_shapes,
     resize,
-    shapes_seen,
     tile_starts,
     tiled_gradient,
 )
@@ -54,7 +54,7 @@ def test_shapes_keep_their_aspect_ratio_and_are_part_of_file_names():
     ids=str,
 )
 def test_shapes_seen_are_those_of_the_model_s_inputs(recipe, views, looks):
-    assert shapes_seen(recipe, (90, 60)) == sorted({*views, *looks})
+    assert input_shapes(recipe, (90, 60)) == sorted({*views, *looks})
     shown = []
 
     def watch(tile: torch.Tensor) -> tuple[torch.Tensor]:

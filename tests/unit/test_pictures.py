@@ -16,7 +16,7 @@ from dreambirds.dream_job.image_files import (
     rescale_together,
     save_gif,
     save_png,
-    to_picture,
+    to_image,
     views,
 )
 from dreambirds.dream_job.statistics import read_statistics, write_statistics
@@ -88,7 +88,7 @@ def test_the_statistics_of_images_that_are_not_square(tmp_path):
 
 def test_pixels_are_rounded_to_the_nearest_of_256_values():
     image = torch.tensor([0.0, 0.4999 / 255, 0.5001 / 255, 1.0]).view(1, 2, 2).expand(3, 2, 2)
-    assert np.asarray(to_picture(image))[..., 0].flatten().tolist() == [0, 0, 1, 255]
+    assert np.asarray(to_image(image))[..., 0].flatten().tolist() == [0, 0, 1, 255]
     assert set(views(image)) == {"raw", "rescaled"}
 
 

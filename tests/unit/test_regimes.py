@@ -14,7 +14,7 @@ from dreambirds.models.classifier import build, head_parameters, options_for
 from dreambirds.plan.paths import HISTORY_FILE
 from dreambirds.training import trainer as training
 from dreambirds.training.trainer import DivergenceError, Trainer, resolve_dtype, set_training_mode
-from tests.helpers.chains import CPU, Lessons, changed, linear, train, trainer, weights
+from tests.helpers.chains import CPU, BatchList, changed, linear, train, trainer, weights
 from tests.helpers.sections import section
 
 PLAIN = {"augmentation": {"crop_padding": 0, "flip": 0.0, "color": 0.0}, "label_smoothing": 0.0}
@@ -52,7 +52,7 @@ def test_an_sgd_update_with_global_clipping_matches_the_one_computed_by_hand(cli
     layer = classifier.network[1]
     slopes = slope(classifier, images, targets, clip)
     before = layer.weight.detach().double(), layer.bias.detach().double()
-    trainer(classifier, gradient_clip=clip, precision=precision).train(Lessons([(images, targets)]), 1, 0, 1)
+    trainer(classifier, gradient_clip=clip, precision=precision).train(BatchList([(images, targets)]), 1, 0, 1)
     allowed = 1e-7 if precision == "float32" else 2e-5
     assert torch.allclose(layer.weight.double(), before[0] - 0.5 * slopes[0], rtol=0, atol=allowed)
     assert torch.allclose(layer.bias.double(), before[1] - 0.5 * slopes[1], rtol=0, atol=allowed)
@@ -66,7 +66,7 @@ def test_float16_scales_the_loss_so_that_tiny_gradients_reach_the_weights():
     layer.bias.data[:] = torch.tensor([18.0, 0.0, 0.0])
     images = batch(1)[0]
     taught = trainer(classifier, learning_rate=100.0, precision="float16")
-    taught.train(Lessons([(images, torch.zeros(4, dtype=torch.long))]), 1, 0, 1)
+    taught.train(BatchList([(images, torch.zeros(4, dtype=torch.long))]), 1, 0, 1)
     assert layer.bias[1:].tolist() == pytest.approx([-100 * math.exp(-18)] * 2, rel=0.1), "too small for float16"
 
 
@@ -76,7 +76,7 @@ def test_balanced_classes_have_the_same_weight_in_an_update():
     layer = classifier.network[1]
     weight = torch.tensor([16 / (3 * count) for count in counts])
     expected = layer.weight.detach().double() - 0.5 * slope(classifier, images, targets, weight=weight)[0]
-    trainer(classifier, counts, class_weights="balanced").train(Lessons([(images, targets)]), 1, 0, 1)
+    trainer(classifier, counts, class_weights="balanced").train(BatchList([(images, targets)]), 1, 0, 1)
     assert torch.allclose(layer.weight.double(), expected, atol=1e-7)
 
 
@@ -87,7 +87,7 @@ def test_metrics_are_those_of_the_augmented_images():
     losses = [float(-logit.log_softmax(1)[i, t]) for logit in logits for i, t in enumerate(batch(1)[1])]
     hits = [int(logit[i].argmax() == t) for logit in logits for i, t in enumerate(batch(1)[1])]
     still = trainer(classifier, learning_rate=1e-30)
-    tally = still.train(Lessons([batch(1), batch(2)]), 3, 0, 2)
+    tally = still.train(BatchList([batch(1), batch(2)]), 3, 0, 2)
     assert tally.means == pytest.approx((sum(losses) / 8, sum(hits) / 8)) and tally.count == 8
     assert tally.rate == 1e-30 and tally.seconds > 0
     assert still.evaluate([batch(1), batch(2)], 3).means == pytest.approx((sum(losses) / 8, sum(hits) / 8))
@@ -105,7 +105,7 @@ def test_training_the_head_changes_nothing_else(name):
     assert names and all("head" in name or "fc" in name for name in names) and len(names) < 9
     before = tensors(classifier.network)
     tuned = trainer(classifier, trainable="head", optimizer="adamw", learning_rate=0.01, weight_decay=0.05)
-    tuned.train(Lessons([batch(number, side=32) for number in range(2)]), 1, 0, 2)
+    tuned.train(BatchList([batch(number, side=32) for number in range(2)]), 1, 0, 2)
     assert changed(before, classifier.network.state_dict()) == names
 
 
@@ -113,7 +113,7 @@ def test_frozen_batch_norms_keep_their_statistics_but_learn_their_scale():
     for frozen in (True, False):
         classifier = build("test_efficientnet", 3, {})
         before = tensors(classifier.network)
-        trainer(classifier, freeze_batch_norm=frozen).train(Lessons([batch(1, side=32)]), 1, 0, 1)
+        trainer(classifier, freeze_batch_norm=frozen).train(BatchList([batch(1, side=32)]), 1, 0, 1)
         names = changed(before, classifier.network.state_dict())
         statistics = {name for name in names if name.endswith(("running_mean", "running_var", "tracked"))}
         assert bool(statistics) != frozen
@@ -153,7 +153,7 @@ def test_mixup_equals_a_plain_loop_and_is_off_by_default(monkeypatch):
         classifier = linear()
         taught = trainer(classifier, mixup=mixup)
         taught.network = lambda images, classifier=classifier: seen.append(images.clone()) or classifier(images)
-        tally = taught.train(Lessons([(images, targets)]), 2, 0, 1)
+        tally = taught.train(BatchList([(images, targets)]), 2, 0, 1)
     assert torch.equal(seen[0], images)
     training.seed_update(CPU, "update", 0, 2, 0)
     share = float(torch.distributions.Beta(torch.tensor([0.7]), torch.tensor([0.7])).sample())
@@ -193,7 +193,7 @@ def test_a_compiled_network_trains_like_a_plain_one():
         if compiled:
             taught.compile((2, 2))
             assert taught.network is not taught.classifier
-        losses.append([taught.train(Lessons([batch(1)]), 1, 0, 1).means[0] for _ in range(4)])
+        losses.append([taught.train(BatchList([batch(1)]), 1, 0, 1).means[0] for _ in range(4)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4) and losses[0][-1] < 0.95 * losses[0][0]
 
 
@@ -221,7 +221,7 @@ def test_an_infinite_weight_under_a_finite_loss_is_an_error():
     classifier = linear()
     classifier.network.register_buffer("seen", torch.tensor([math.inf]))
     with pytest.raises(DivergenceError, match=r"a weight became NaN or infinite in epoch 3 at learning rate 0\.5"):
-        trainer(classifier).train(Lessons([batch(1)]), 3, 0, 1)
+        trainer(classifier).train(BatchList([batch(1)]), 3, 0, 1)
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
@@ -229,7 +229,7 @@ def test_a_loss_that_is_nan_is_detected_before_the_epoch_ends(wrong):
     classifier, made = linear(), []
     classifier.network.register_forward_hook(lambda *parts: made.append(1) or parts[2] * wrong)
     with pytest.raises(DivergenceError, match=r"the loss became (nan|inf) in epoch 2 at learning rate 0\.5"):
-        trainer(classifier, per_epoch=90).train(Lessons([batch(1)] * 90), 2, 0, 90)
+        trainer(classifier, per_epoch=90).train(BatchList([batch(1)] * 90), 2, 0, 90)
     assert len(made) <= 16
     with pytest.raises(DivergenceError, match=r"the loss became (nan|inf) in epoch 2\.5"):
         Trainer(classifier, section(), torch.tensor([1, 1, 1]), 1).evaluate([batch(1)], 2.5)

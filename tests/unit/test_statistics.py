@@ -42,16 +42,16 @@ def test_a_difference_goes_pair_by_pair():
         and found.cohens_dz == pytest.approx(mean / spread)
     )
     reach = 2.7764 * spread / math.sqrt(5)  # Student's t with 4 degrees of freedom, from a table
-    assert found.seen and found.ci_low == pytest.approx(mean - reach, rel=1e-4)
+    assert found.significant and found.ci_low == pytest.approx(mean - reach, rel=1e-4)
     assert found.ci_high == pytest.approx(mean + reach, rel=1e-4)
-    assert not paired_difference(before[:4], after[:4]).seen, "four pairs are too few"
+    assert not paired_difference(before[:4], after[:4]).significant, "four pairs are too few"
 
 
 def test_no_difference_is_seen_where_there_is_none():
     rng = np.random.default_rng(1)
     before = rng.normal(size=200)
-    assert not paired_difference(before, before + rng.normal(0, 1, 200)).seen
-    assert paired_difference(before, before + rng.normal(0.5, 1, 200)).seen
+    assert not paired_difference(before, before + rng.normal(0, 1, 200)).significant
+    assert paired_difference(before, before + rng.normal(0.5, 1, 200)).significant
     constant = paired_difference(np.zeros(8), np.full(8, 0.3))
     assert constant.seen and math.isnan(constant.cohens_dz), "all differences are the same"
     same = paired_difference(before, before)
@@ -61,5 +61,5 @@ def test_no_difference_is_seen_where_there_is_none():
 @pytest.mark.parametrize("pairs", [5, 8])
 def test_of_few_pairs_without_a_difference_one_in_twenty_seems_to_have_one(pairs):
     rng = np.random.default_rng(2)
-    seen = sum(paired_difference(np.zeros(pairs), rng.normal(size=pairs)).seen for _ in range(2000))
+    seen = sum(paired_difference(np.zeros(pairs), rng.normal(size=pairs)).significant for _ in range(2000))
     assert 0.035 < seen / 2000 < 0.065

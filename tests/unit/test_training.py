@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from dreambirds.data.dataset import Pictures
+from dreambirds.data.dataset import PreparedImages
 from dreambirds.errors import UserError
 from dreambirds.models import CONFIG_FILE, MODEL_FILE
 from dreambirds.models.checkpoint import load_checkpoint, load_tensors, save_checkpoint
@@ -106,7 +106,7 @@ def test_a_row_contains_the_last_learning_rate_and_the_checkpoint_s_validation(t
     assert list(rows["learning_rate"])[1:] == pytest.approx([0.0001 + 0.0099 * 3 / 4, cosine], rel=1e-5)
     classifier, _ = load_checkpoint(checkpoint)
     losses, hits = [], []
-    for image, target in Pictures(dataset, "validation"):
+    for image, target in PreparedImages(dataset, "validation"):
         logits = classifier(image[None] / 255).double()[0]
         losses.append(-float(logits.log_softmax(0)[target]))
         hits.append(int(logits.argmax()) == target)

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreambirds.data.dataset import Pictures
+from dreambirds.data.dataset import PreparedImages
 from dreambirds.seeding import derive_seed, fork_rng, seed_update
-from dreambirds.training.data import AugmentedDataset, Order, augmentation, load_training_data
+from dreambirds.training.data import AugmentedDataset, ResumableBatchSampler, augmentation, load_training_data
 from dreambirds.training.trainer import parts
 from tests.helpers.chains import CPU
 
@@ -17,7 +17,7 @@ from tests.helpers.chains import CPU
 @given(count=st.integers(1, 70), batch=st.integers(2, 17), seed=st.integers(0, 2**32 - 1), epoch=st.integers(1, 50))
 @settings(max_examples=150, deadline=None)
 def test_every_image_is_used_once_per_epoch_in_batches_of_the_requested_size(count, batch, seed, epoch):
-    order = Order(count, batch, seed)
+    order = ResumableBatchSampler(count, batch, seed)
     order.set_range(epoch, 0, order.per_epoch)
     batches = list(order)
     assert len(batches) == len(order) == order.per_epoch
@@ -31,7 +31,7 @@ def test_every_image_is_used_once_per_epoch_in_batches_of_the_requested_size(cou
 
 def test_the_order_differs_between_epochs_and_seeds():
     def order(seed, epoch):
-        one = Order(20, 4, seed)
+        one = ResumableBatchSampler(20, 4, seed)
         one.set_range(epoch, 0, 5)
         return tuple(number for keys in one for _, number in keys)
 
@@ -42,7 +42,7 @@ def test_the_order_differs_between_epochs_and_seeds():
 
 
 def test_a_range_of_updates_is_a_slice_of_the_epoch_s_order():
-    order = Order(21, 4, 0)
+    order = ResumableBatchSampler(21, 4, 0)
     order.set_range(3, 0, 5)
     whole = list(order)
     for first, last in itertools.combinations(range(6), 2):
@@ -83,7 +83,7 @@ def test_fork_rng_restores_the_global_generator_also_after_an_error():
 
 def collect(dataset, run, processes, epoch):
     """Return the augmented images of an epoch from the loader, by number, and check their targets."""
-    data = Pictures(dataset, "train")
+    data = PreparedImages(dataset, "train")
     loader = load_training_data(data, augmentation(run["augmentation"], (32, 32)), run, processes, CPU)
     order = loader.batch_sampler
     order.set_range(epoch, 0, order.per_epoch)
@@ -106,7 +106,7 @@ def test_augmentation_does_not_depend_on_batch_size_or_process(dataset, run):
 
 
 def test_augmentation_does_not_depend_on_the_global_generator(dataset, run):
-    augmented = AugmentedDataset(Pictures(dataset, "train"), augmentation(run()["augmentation"], (32, 32)), 0)
+    augmented = AugmentedDataset(PreparedImages(dataset, "train"), augmentation(run()["augmentation"], (32, 32)), 0)
     torch.manual_seed(3)
     before = torch.get_rng_state()
     first = augmented[1, 5][0]

@@ -71,9 +71,9 @@ def store_gc(options: argparse.Namespace) -> None:
 
 def reference(_options: argparse.Namespace) -> None:
     """Generate config/README.md and the presets in docs/recipes.md from the YAML files."""
-    from dreambirds.config.reference import write_manual
+    from dreambirds.config.reference import write_reference
 
-    write_manual(Path())
+    write_reference(Path())
 
 
 def _read_config(path: Path) -> dict:

@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-LONGEST = 600  # characters of a message
-MAKE_AGAIN = "delete it and run the same command again to rebuild it"
-TRAIN_AGAIN = "delete it to train that epoch again"
+MAX_LENGTH = 600  # characters of a message
+REBUILD = "delete it and run the same command again to rebuild it"
+RETRAIN = "delete it to train that epoch again"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_MEMORY = re.compile(
     r"DefaultCPUAllocator|out of memory|not enough memory|cannot allocate memory|failed to map segment", re.I
@@ -30,14 +30,16 @@ class UserError(ValueError):
     Its message is one line: where, what is wrong, and what is allowed or what to do.
     """
 
-    def __init__(self, sentence: str, key: str | None = None):
+    def __init__(self, message: str, key: str | None = None):
         """Set the message, and the path of the config key that it begins with.
 
-        Control characters are escaped with backslashes. A message longer than LONGEST characters is shortened.
+        Control characters are escaped with backslashes. A message longer than MAX_LENGTH characters is shortened.
         """
-        self.sentence, self.key = sentence, key
-        line = one_line(f"{key}: {sentence}" if key else sentence)
-        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST * 2 // 3]} … {line[-LONGEST // 3 :]}")
+        self.message, self.key = message, key
+        line = one_line(f"{key}: {message}" if key else message)
+        if len(line) > MAX_LENGTH:
+            line = f"{line[: MAX_LENGTH * 2 // 3]} … {line[-MAX_LENGTH // 3 :]}"
+        super().__init__(line)
 
 
 def one_line(text: str) -> str:
@@ -70,7 +72,7 @@ def error_context(where: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise UserError(error.sentence, f"{where}.{error.key}" if error.key else where) from error
+        raise UserError(error.message, f"{where}.{error.key}" if error.key else where) from error
 
 
 def first_line(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from dreambirds.errors import UserError
 
-HALF = re.compile(r"\.[0-9a-f]{32}(\.[^.]*)?")  # a temporary name that `atomic_write` gives
+TEMPORARY_NAME = re.compile(r"\.[0-9a-f]{32}(\.[^.]*)?")  # a temporary name that `atomic_write` gives
 
 
 def expand(path: str) -> Path:
@@ -58,7 +58,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def remove_stale_temp_files(folder: Path, age: float) -> None:
     """Remove temporary files of killed jobs that are older than `age` seconds."""
     for parent, _, names in os.walk(folder):
-        for path in (Path(parent, name) for name in names if HALF.fullmatch(name)):
+        for path in (Path(parent, name) for name in names if TEMPORARY_NAME.fullmatch(name)):
             with suppress(OSError):  # it was renamed, or belongs to another user
                 if time.time() - path.stat().st_mtime > age:
                     path.unlink()

@@ -7,7 +7,7 @@ from threading import Lock
 
 from dreambirds.errors import one_line
 
-MOST_ALIKE = 1000  # messages from one line of code, such as epochs
+MOST_MESSAGES = 1000  # messages from one line of code, such as epochs
 MOST_WARNINGS = 20  # warnings from one line of code, such as unreadable photographs
 
 OTHERS = "… further messages like these are not logged"
@@ -38,7 +38,7 @@ class RateLimitFilter(logging.Filter):
         if record.levelno >= logging.ERROR:
             return True
         most, kind = (
-            MOST_WARNINGS if record.levelno >= logging.WARNING else MOST_ALIKE,
+            MOST_WARNINGS if record.levelno >= logging.WARNING else MOST_MESSAGES,
             (record.pathname, record.lineno),
         )
         with self._lock:

@@ -1,4 +1,4 @@
-from dreambirds.config.judges import kind
+from dreambirds.config.judges import judge_kind
 from dreambirds.plan import inputs
 from dreambirds.plan.paths import index_name
 
@@ -38,7 +38,7 @@ rule judge:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_code("judging"),
-        kind=lambda wildcards: kind(plan.judges[wildcards.judge]),
+        kind=lambda wildcards: judge_kind(plan.judges[wildcards.judge]),
         judge=lambda wildcards: inputs.section(plan, wildcards.judge),
         labels=to_parameter([[label.label, label.name] for label in plan.labels]),
         epochs=lambda wildcards: {

@@ -14,10 +14,10 @@ from dreambirds.io import digest_of
 
 FACTORS = ["run", "epoch", "step", "recipe", "label", "view"]
 CHANCE = "chance"
-ENDS: dict[str, Literal["min", "max"]] = {"first": "min", "last": "max"}
-USUAL = {"epoch": ["last"], "step": ["last"], "view": ["raw"]}
-OF_CHANCE = {"judge_top1": "judge_prediction", "dreamer_top1": "dreamer_prediction"}
-WITHOUT_VIEW = ("dreamer_probability", "dreamer_top1", "mean_abs_change", "seconds")
+FIRST_LAST: dict[str, Literal["min", "max"]] = {"first": "min", "last": "max"}
+DEFAULT_WHERE = {"epoch": ["last"], "step": ["last"], "view": ["raw"]}
+CHANCE_COLUMNS = {"judge_top1": "judge_prediction", "dreamer_top1": "dreamer_prediction"}
+SAME_IN_BOTH_VIEWS = ("dreamer_probability", "dreamer_top1", "mean_abs_change", "seconds")
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class DreamQuery:
     def _matches(self, rows: pd.DataFrame, column: str, accepted: list[Any]) -> pd.Series:
         if column in ("epoch", "step"):
             groups = self.table.groupby("run" if column == "epoch" else "recipe")[column]
-            matches = rows[column].isin([value for value in accepted if value not in ENDS])
-            for end in set(accepted) & set(ENDS):
-                matches |= rows[column] == groups.transform(ENDS[end])[rows.index]
+            matches = rows[column].isin([value for value in accepted if value not in FIRST_LAST])
+            for end in set(accepted) & set(FIRST_LAST):
+                matches |= rows[column] == groups.transform(FIRST_LAST[end])[rows.index]
             return matches
         values = self.values(rows, column)
         return values.isin(accepted) if column in FACTORS else values.map(lambda value: value in accepted)
@@ -112,7 +112,7 @@ def _shared(comparison: Comparison) -> list[str]:
     """Return the columns in which the two dreams of a pair must agree."""
     vary = comparison.vary
     loose = "epoch" if vary == "run" else None if vary in ("epoch", "step", "view") else "step"
-    if loose and not set(comparison.where[loose]) <= set(ENDS):
+    if loose and not set(comparison.where[loose]) <= set(FIRST_LAST):
         loose = None
     return [column for column in ("run", "epoch", "step", "view") if column not in (vary, loose)]
 
@@ -167,9 +167,9 @@ def _check_factor(name: str, allowed: set[str], where: str) -> None:
 
 
 def _accepted(contrast: Section, dreams: DreamQuery, where: str) -> dict[str, list[Any]]:
-    """Return the accepted values by column: those given, else `USUAL`; not of `vary`."""
+    """Return the accepted values by column: those given, else `DEFAULT_WHERE`; not of `vary`."""
     given = {name: value if isinstance(value, list) else [value] for name, value in contrast["where"].items()}
-    accepted = {**USUAL, **given}
+    accepted = {**DEFAULT_WHERE, **given}
     accepted.pop(contrast["vary"], None)
     for name, values in accepted.items():
         for value in values:
@@ -208,7 +208,9 @@ def _distinct(dreams: DreamQuery, rows: pd.DataFrame, column: str) -> list[Any]:
 
 def _check_measures(contrast: Section, where: str) -> None:
     for measure in contrast["measures"]:
-        if contrast["against"] == CHANCE and measure not in OF_CHANCE:
-            raise UserError(f"{where}.measures: '{measure}' has no chance level; {did_you_mean(measure, OF_CHANCE)}")
-        if contrast["vary"] == "view" and measure in WITHOUT_VIEW:
+        if contrast["against"] == CHANCE and measure not in CHANCE_COLUMNS:
+            raise UserError(
+                f"{where}.measures: '{measure}' has no chance level; {did_you_mean(measure, CHANCE_COLUMNS)}"
+            )
+        if contrast["vary"] == "view" and measure in SAME_IN_BOTH_VIEWS:
             raise UserError(f"{where}.measures: '{measure}' is the same in both views; remove it")

@@ -33,10 +33,10 @@ def resolve_judges(config: Section) -> None:
         if name in config["runs"]:
             raise UserError(f"{where}: a run has the same name; choose another name for the judge")
         _check_keys(judge, where)
-        _CHECKS[kind(judge)](judge, where, config["runs"])
+        _CHECKS[judge_kind(judge)](judge, where, config["runs"])
 
 
-def check_judged(judges: dict[str, Section], dreaming: Collection[str]) -> None:
+def check_judge_dreams(judges: dict[str, Section], dreaming: Collection[str]) -> None:
     """Raise UserError if a judge is the only run that dreams."""
     for name, judge in judges.items():
         if set(dreaming) == {judge["run"]}:
@@ -53,16 +53,16 @@ def check_judge_names(judges: dict[str, Section], labels: list[Label]) -> None:
     for name, judge in judges.items():
         with error_context(f"judges.{name}"):
             check_labels(labels, judge["names"])
-            if kind(judge) == "weights":
+            if judge_kind(judge) == "weights":
                 match_classes(labels, read_names(expand(judge["labels"])), judge["names"])
 
 
-def kind(judge: Section) -> str:
+def judge_kind(judge: Section) -> str:
     """Return the kind of a judge: ``train``, ``run``, ``checkpoint`` or ``weights``."""
     return next(key for key in KINDS if judge.get(key) is not None)
 
 
-def trained(judges: dict[str, Section]) -> dict[str, Section]:
+def trained_judges(judges: dict[str, Section]) -> dict[str, Section]:
     """Return the training sections of the judges that the study trains, by name.
 
     Their keys are those of a run.

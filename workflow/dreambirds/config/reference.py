@@ -150,7 +150,7 @@ def with_presets(page: str) -> str:
     return head + BEGIN + "".join(sections) + "\n" + END + tail
 
 
-def write_manual(root: Path) -> None:
+def write_reference(root: Path) -> None:
     """Write config/README.md and the presets in docs/recipes.md below `root`.
 
     Raises UserError if docs/recipes.md does not exist.

@@ -13,13 +13,13 @@ from torch.utils.data import Dataset
 
 from dreambirds.data.image_io import to_tensor
 from dreambirds.data.tables import read_images, read_labels, remedy
-from dreambirds.errors import MAKE_AGAIN, UserError, first_line
+from dreambirds.errors import REBUILD, UserError, first_line
 from dreambirds.io import atomic_write
 
 NAME = "pictures.npy"
 
 
-def read_picture(path: Path, end: str = MAKE_AGAIN) -> Image.Image:
+def read_image(path: Path, end: str = REBUILD) -> Image.Image:
     """Return an image as RGB.
 
     Raises UserError if it cannot be read; its message ends with `end`.
@@ -34,7 +34,7 @@ def read_picture(path: Path, end: str = MAKE_AGAIN) -> Image.Image:
 
 
 @contextmanager
-def packing(folder: Path, shape: tuple[int, int]) -> Iterator[Callable[[np.ndarray], None]]:
+def write_packed(folder: Path, shape: tuple[int, int]) -> Iterator[Callable[[np.ndarray], None]]:
     """Yield a function that appends an image, uint8 (3, H, W), to ``pictures.npy``.
 
     The file is created in `folder` when the block ends without an exception.
@@ -86,7 +86,7 @@ def _write_header(file, count: int, shape: tuple[int, int]) -> None:
     npy.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (count, 3, *shape)})
 
 
-class Pictures(Dataset):
+class PreparedImages(Dataset):
     """The prepared images of one part of a data set, memory-mapped from one file.
 
     All jobs and loader processes share that file.
@@ -128,9 +128,9 @@ class Pictures(Dataset):
         self.images = open_packed(self.folder, self._digests)
 
 
-def decode(path: Path, end: str = MAKE_AGAIN) -> torch.Tensor:
+def decode(path: Path, end: str = REBUILD) -> torch.Tensor:
     """Return a saved image as uint8 (3, H, W).
 
     Raises UserError if it cannot be read; its message ends with `end`.
     """
-    return to_tensor(read_picture(path, end))
+    return to_tensor(read_image(path, end))

@@ -16,7 +16,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from dreambirds.data.dataset import packing
+from dreambirds.data.dataset import write_packed
 from dreambirds.data.image_cache import CachedImage, ImageCache, default_folder, image_key, pixel_digest
 from dreambirds.data.image_io import Box, UnreadableError, decode_image, decoding_errors, make_image, widen
 from dreambirds.data.labels import Label, escaped
@@ -149,7 +149,7 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
     """
     preparer = ImagePreparer(dataset, folder, ImageCache(store or default_folder()))
     rows, found = [], 0
-    with packing(folder, preparer.shape) as append:
+    with write_packed(folder, preparer.shape) as append:
         for prepared in _prepare_all(preparer, _named(list_photographs(dataset, labels)), threads):
             rows.append(prepared.row)
             found += prepared.stored

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from dreambirds.data.labels import Label
-from dreambirds.errors import MAKE_AGAIN, TRAIN_AGAIN, UserError, first_line
+from dreambirds.errors import REBUILD, RETRAIN, UserError, first_line
 from dreambirds.io import atomic_write
 
 TEXT_COLUMNS = (
@@ -78,7 +78,7 @@ def read_labels(folder: Path) -> pd.DataFrame:
 
 
 def read_table(
-    path: Path, text: Collection[str] = TEXT_COLUMNS, rows: pd.DataFrame | None = None, end: str = MAKE_AGAIN
+    path: Path, text: Collection[str] = TEXT_COLUMNS, rows: pd.DataFrame | None = None, end: str = REBUILD
 ) -> pd.DataFrame:
     """Return a table that a stage wrote, whose columns `text` are read as strings.
 
@@ -127,7 +127,7 @@ def _read_filled(path: Path, columns: Collection[str], end: str, **options) -> p
     return table
 
 
-def _read(path: Path, columns: Collection[str] = (), end: str = MAKE_AGAIN, **options) -> pd.DataFrame:
+def _read(path: Path, columns: Collection[str] = (), end: str = REBUILD, **options) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, **options)
     except (OSError, ValueError) as error:
@@ -165,7 +165,7 @@ def write_table(table: pd.DataFrame, path: Path, float_format: str | None = None
         table.to_csv(temporary, index=False, float_format=float_format)
 
 
-def example_pictures(folder: Path) -> dict[str, Path]:
+def example_images(folder: Path) -> dict[str, Path]:
     """Return one prepared image per label: the first of validation, else of training.
 
     Raises UserError if the table is incomplete, or one of these images is missing.
@@ -173,7 +173,7 @@ def example_pictures(folder: Path) -> dict[str, Path]:
     images = read_images(folder)
     images = images[images["path"] != ""].sort_values("split", ascending=False, kind="stable")
     examples = {label: folder / path for label, path in images.groupby("label")["path"].first().items()}
-    check_there(folder, examples.values())
+    check_exist(folder, examples.values())
     return examples
 
 
@@ -186,10 +186,10 @@ def start_photographs(files: list[str], labels: Iterable[str]) -> dict[str, Path
     if not files:
         return {}
     path = Path(files[0])
-    return example_pictures(path.parent) if path.name == "images.csv" else dict.fromkeys(labels, path)
+    return example_images(path.parent) if path.name == "images.csv" else dict.fromkeys(labels, path)
 
 
-def check_there(folder: Path, images: Iterable[Path]) -> None:
+def check_exist(folder: Path, images: Iterable[Path]) -> None:
     """Raise UserError if one of the prepared images of a data set is missing."""
     for path in images:
         if not path.is_file():
@@ -201,4 +201,4 @@ def read_history(path: Path, epoch: float) -> pd.DataFrame:
 
     Raises UserError if the table cannot be read or does not contain `epoch`.
     """
-    return read_table(path, rows=pd.DataFrame({"epoch": [epoch]}), end=TRAIN_AGAIN)
+    return read_table(path, rows=pd.DataFrame({"epoch": [epoch]}), end=RETRAIN)

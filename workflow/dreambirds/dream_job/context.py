@@ -26,10 +26,10 @@ from dreambirds.dreaming.matching import (
     photograph_statistics,
     references_like,
     stack_statistics,
-    view_kinds,
+    view_types,
 )
 from dreambirds.dreaming.objectives import layers
-from dreambirds.dreaming.octaves import evaluation_shape, shapes_seen
+from dreambirds.dreaming.octaves import evaluation_shape, input_shapes
 from dreambirds.dreaming.recipe import Recipe, as_recipe, last_value
 from dreambirds.dreaming.starts import Start, Starts
 from dreambirds.errors import UserError, first_line, is_out_of_memory
@@ -86,7 +86,7 @@ def estimate_activation_memory(model: nn.Module, recipe: Recipe, shape: tuple[in
     Runs the model once at each size that it will see. Raises UserError if the model lacks a layer, channel, position or
     batch norm that the recipe uses, or does not accept images of such a size.
     """
-    views = max(_bytes_of(model, recipe, view) for view in shapes_seen(recipe, shape)) * max(1, recipe.crops)
+    views = max(_bytes_of(model, recipe, view) for view in input_shapes(recipe, shape)) * max(1, recipe.crops)
     return views + COPIES * 3 * 4 * math.prod(shape)
 
 
@@ -113,10 +113,10 @@ def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
             raise UserError(
                 f"the model does not accept images of {shape_text(shape)} pixels: {first_line(error)}"
             ) from error
-        outputs.references = references_like(extractor, outputs, recipe, shape).of_whole()
+        outputs.references = references_like(extractor, outputs, recipe, shape).for_full_images()
         score(outputs, torch.zeros(1, dtype=torch.long, device=device))
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    compared = sum(reference.mean.nbytes for reference in outputs.references.values()) * (1 + len(view_kinds(recipe)))
+    compared = sum(reference.mean.nbytes for reference in outputs.references.values()) * (1 + len(view_types(recipe)))
     activations = sum(size for pointer, size in saved.items() if pointer not in own)
     return round(WORKSPACE * activations) + image.nbytes + compared
 
@@ -258,7 +258,7 @@ class DreamContext:
             **self._computed_by(),
             "photographs": self.references_sha256[label],
             "layers": self.compared_layers,
-            "seen": [*statistics, *views, view_kinds(recipe), evaluation_shape(recipe, self.shape), self.shape],
+            "seen": [*statistics, *views, view_types(recipe), evaluation_shape(recipe, self.shape), self.shape],
         }
         return dream_key(facts)
 

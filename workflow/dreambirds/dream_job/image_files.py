@@ -51,14 +51,14 @@ def _stretch(images: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return ((images - low) / (high - low)).clamp(0, 1)
 
 
-def to_picture(image: torch.Tensor) -> Image.Image:
+def to_image(image: torch.Tensor) -> Image.Image:
     """Convert an image (3, H, W) in [0, 1] to 8-bit RGB, with rounding."""
     return Image.fromarray((image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
 
 
 def views(image: torch.Tensor) -> dict[str, Image.Image]:
     """Return the raw and the rescaled view of an image (3, H, W) in [0, 1]."""
-    return {"raw": to_picture(image), "rescaled": to_picture(rescale(image))}
+    return {"raw": to_image(image), "rescaled": to_image(rescale(image))}
 
 
 @cache

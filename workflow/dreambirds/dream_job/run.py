@@ -18,7 +18,7 @@ import torch
 from dreambirds.data.tables import write_table
 from dreambirds.dream_job import snapshots
 from dreambirds.dream_job.context import DreamContext, DreamJob, in_batches
-from dreambirds.dream_job.image_files import as_text, rescale_together, save_gif, to_picture, versions
+from dreambirds.dream_job.image_files import as_text, rescale_together, save_gif, to_image, versions
 from dreambirds.dream_job.snapshots import Snapshot
 from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
 from dreambirds.dreaming.dream import METRICS, DreamResult, dream
@@ -156,7 +156,7 @@ class _Runner:
     def _write_animation(self, transaction: Transaction, result: DreamResult, row: int, label: str) -> None:
         ended, every = int(result.ended[row]), self.job.parameters["film_every"]
         frames = [*result.frames[: math.ceil(ended / every)], result.frames[-1]]
-        images = [to_picture(image) for image in rescale_together(torch.stack([each[row] for each in frames]))]
+        images = [to_image(image) for image in rescale_together(torch.stack([each[row] for each in frames]))]
         snapshot = self._snapshot(label, self.job.steps[-1], self._environment(result, row, ended))
         facts = {**snapshot.request, **snapshot.environment, "title": snapshot.title}
         with transaction.entry(self.keys[label], self._film_key(label), facts, keep=not result.diverged[row]) as folder:

@@ -51,7 +51,7 @@ def evict(root: Path, limit: int) -> tuple[int, int, int]:
     return removed, freed, left
 
 
-def keep_within(limit: int | None) -> None:
+def enforce_limit(limit: int | None) -> None:
     """Evict from the store of the working directory if there is a limit, in bytes.
 
     Print one line to standard error if items were removed, or if this failed. Errors are not raised.
@@ -75,7 +75,7 @@ def evict_to(size: str, where: str) -> str:
     return _summary(*evict(store_root(), as_bytes(size, where)))
 
 
-def asked_limit() -> int | None:
+def limit_from_environment() -> int | None:
     """Return DREAMBIRDS_STORE_LIMIT in bytes, or None if it is not set.
 
     Raises UserError if it is not a valid size.

@@ -165,7 +165,7 @@ class Dreamer:
                 if self.features.logits or is_out_of_memory(error):
                     raise
                 outputs = self.features(views)  # the image is too small for the head, but not for the layers
-        outputs.references = self.references.of_whole()
+        outputs.references = self.references.for_full_images()
         penalty = regularizers.penalty(images, self.recipe.tv_weight, self.recipe.l2_weight)
         return self._metrics(images, self._score(outputs, self.targets) - penalty, outputs.logits)
 

@@ -20,7 +20,7 @@ from dreambirds.dreaming.crops import WHOLE, draw_box, resized_crops
 from dreambirds.dreaming.features import FeatureExtractor, make_objective
 from dreambirds.dreaming.objectives import ModelOutputs
 from dreambirds.dreaming.octaves import evaluation_shape
-from dreambirds.dreaming.recipe import Recipe, last_value, shows_whole, whole_steps
+from dreambirds.dreaming.recipe import Recipe, full_image_steps, last_value, uses_full_images
 from dreambirds.seeding import generator
 from dreambirds.shapes import in_proportion
 
@@ -212,13 +212,13 @@ class References:
 
     def at(self, step: int) -> dict[str, LayerReference]:
         """Return the references of each layer for the views of a step."""
-        full = shows_whole(self.recipe, step)
+        full = uses_full_images(self.recipe, step)
         references = self.kinds.get(VIEW_WHOLE if full else CROP, {})
-        full_steps = whole_steps(self.recipe, step)
+        full_steps = full_image_steps(self.recipe, step)
         phase = full_steps if full else step - full_steps  # so both types of views go through all rows and columns
         return {layer: replace(reference, phase=phase) for layer, reference in references.items()}
 
-    def of_whole(self) -> dict[str, LayerReference]:
+    def for_full_images(self) -> dict[str, LayerReference]:
         """Return the references for full images, or for crops if there are only crops."""
         return self.kinds.get(VIEW_WHOLE) or self.kinds.get(CROP, {})
 
@@ -228,7 +228,7 @@ def layer_statistic(recipe: Recipe, prefix: int) -> LayerStatistic:
     return LayerStatistic(recipe.match_statistics, recipe.match_regions, recipe.match_stride, prefix)
 
 
-def view_kinds(recipe: Recipe) -> list[str]:
+def view_types(recipe: Recipe) -> list[str]:
     """Return the types of views that a recipe uses: ``crop``, ``whole``, or both."""
     if recipe.crop_area is None or recipe.whole_views == 1:
         return [VIEW_WHOLE]
@@ -248,7 +248,7 @@ def photograph_statistics(
     """
     statistic = layer_statistic(recipe, features.prefix)
     result: Statistics = {}
-    for kind in view_kinds(recipe):
+    for kind in view_types(recipe):
         sums: dict[str, torch.Tensor] = {}
         count = 0
         for phase, views in enumerate(_photograph_views(photographs, recipe, kind)):
@@ -269,7 +269,7 @@ def references_like(
     statistic = layer_statistic(recipe, features.prefix)
     matched = make_objective(recipe.objective, features.model).matched
     means = {layer: statistic(outputs.layers[layer].detach(), view) for layer in matched}
-    return References(recipe, dict.fromkeys(view_kinds(recipe), means), features.prefix, view)
+    return References(recipe, dict.fromkeys(view_types(recipe), means), features.prefix, view)
 
 
 def stack_statistics(statistics: Sequence[Statistics]) -> Statistics:

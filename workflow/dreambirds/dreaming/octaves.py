@@ -79,7 +79,7 @@ def evaluation_shape(recipe: Recipe, shape: tuple[int, int]) -> tuple[int, int]:
     return in_proportion(shape, min(max(shape), recipe.tile or max(shape)), of=max)
 
 
-def shapes_seen(recipe: Recipe, shape: tuple[int, int]) -> list[tuple[int, int]]:
+def input_shapes(recipe: Recipe, shape: tuple[int, int]) -> list[tuple[int, int]]:
     """Return all sizes (height, width) of the model's inputs in a dream, ascending."""
     shapes = set()
     for octave in octave_shapes(recipe, shape):

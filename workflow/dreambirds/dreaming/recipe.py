@@ -121,15 +121,15 @@ class Start:
     images: "list[torch.Tensor]" = field(default_factory=list)
 
 
-def shows_whole(recipe: Recipe, step: int) -> bool:
+def uses_full_images(recipe: Recipe, step: int) -> bool:
     """Return whether the views of a step are full images, not random resized crops.
 
     A fraction `whole_views` of the steps use full images, at equal intervals, and the same steps for every image.
     """
-    return whole_steps(recipe, step + 1) > whole_steps(recipe, step)
+    return full_image_steps(recipe, step + 1) > full_image_steps(recipe, step)
 
 
-def whole_steps(recipe: Recipe, steps: int) -> int:
+def full_image_steps(recipe: Recipe, steps: int) -> int:
     """Return how many of the first `steps` steps use full images."""
     return steps if recipe.crop_area is None else math.floor(steps * recipe.whole_views + ROUNDING)
 

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from dreambirds.dreaming.crops import WHOLE, draw_box, resized_crops
-from dreambirds.dreaming.recipe import Recipe, is_always, shows_whole, value_at
+from dreambirds.dreaming.recipe import Recipe, is_always, uses_full_images, value_at
 from dreambirds.shapes import in_proportion
 
 GRAY = 0.5
@@ -79,7 +79,7 @@ class Transforms:
     def _cropped(self, images: torch.Tensor, step: int) -> torch.Tensor:
         """Return a random resized crop of each image, or the full image."""
         smallest_area, ratio = value_at(self.recipe.crop_area or 1.0, step), self.recipe.crop_ratio
-        full = shows_whole(self.recipe, step)
+        full = uses_full_images(self.recipe, step)
         boxes = [WHOLE if full else draw_box(rng, smallest_area, ratio) for rng in self.rngs]
         height, width = images.shape[-2:]
         shape = in_proportion((height, width), self.recipe.crop_output_size or min(height, width))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dreambirds.config.contrasts import CHANCE, OF_CHANCE, USUAL, Comparison, DreamQuery
+from dreambirds.config.contrasts import CHANCE, CHANCE_COLUMNS, DEFAULT_WHERE, Comparison, DreamQuery
 from dreambirds.config.load import Section
 from dreambirds.evaluation.columns import SUFFIX
 
@@ -28,8 +28,8 @@ FINDINGS = [
 ]
 FINDINGS += ["cohens_dz", "n_classes", "n_pairs", "verdict"]
 OF_JUDGE = ("judge_probability", "judge_top1", "judge_rank", "feature_ratio", "seed_agreement")
-SEEN = {True: "higher", False: "lower"}
-UNSEEN, FEW, UNKNOWN = "no difference seen", "too few classes to tell", "not measured"
+DIRECTIONS = {True: "higher", False: "lower"}
+NO_DIFFERENCE, TOO_FEW, NOT_MEASURED = "no difference seen", "too few classes to tell", "not measured"
 
 
 def bootstrap_mean(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
@@ -69,7 +69,7 @@ class Difference:
     pairs: int
 
     @property
-    def seen(self) -> bool:
+    def significant(self) -> bool:
         """Whether there are enough pairs, and the interval excludes zero."""
         return self.pairs >= FEWEST and (self.ci_low > 0 or self.ci_high < 0)
 
@@ -155,15 +155,15 @@ def _by_chance(query: DreamQuery, comparison: Comparison, measure: str) -> pd.Da
     rows = query.side(comparison, comparison.compared)
     rows = rows[rows[measure].notna()]
     labels = rows["label"].unique()
-    confused = {label: (rows.loc[rows["label"] != label, OF_CHANCE[measure]] == label).mean() for label in labels}
+    confused = {label: (rows.loc[rows["label"] != label, CHANCE_COLUMNS[measure]] == label).mean() for label in labels}
     return pd.DataFrame({"label": rows["label"], "baseline": rows["label"].map(confused), "compared": rows[measure]})
 
 
 def _row(comparison: Comparison, measure: str, pairs: pd.DataFrame) -> list:
     means, difference = difference_of_labels(pairs)
-    before = CHANCE if comparison.baseline is None else say(comparison.baseline)
+    before = CHANCE if comparison.baseline is None else format_value(comparison.baseline)
     sides = means.mean() if len(means) else (np.nan, np.nan)
-    names = [comparison.vary, before, say(comparison.compared), where(comparison), measure]
+    names = [comparison.vary, before, format_value(comparison.compared), format_filter(comparison), measure]
     interval = [difference.mean, difference.ci_low, difference.ci_high]
     counts = [difference.pairs, len(pairs.dropna())]
     return [*names, *sides, *interval, difference.cohens_dz, *counts, _verdict(difference)]
@@ -171,34 +171,34 @@ def _row(comparison: Comparison, measure: str, pairs: pd.DataFrame) -> list:
 
 def _verdict(difference: Difference) -> str:
     if not difference.pairs:
-        return UNKNOWN
+        return NOT_MEASURED
     if difference.pairs < FEWEST:
-        return FEW
-    return SEEN[difference.mean > 0] if difference.seen else UNSEEN
+        return TOO_FEW
+    return DIRECTIONS[difference.mean > 0] if difference.significant else NO_DIFFERENCE
 
 
-def say(value: object) -> str:
+def format_value(value: object) -> str:
     """Return a config value as readable text.
 
     An example is ``random 0.1 to 1`` for ``{random: [0.1, 1.0]}``.
     """
     if isinstance(value, dict):
-        return ", ".join(f"{name} {say(inner)}" for name, inner in value.items())
+        return ", ".join(f"{name} {format_value(inner)}" for name, inner in value.items())
     if isinstance(value, list):
-        return " to ".join(map(say, value))
+        return " to ".join(map(format_value, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def where(comparison: Comparison) -> str:
+def format_filter(comparison: Comparison) -> str:
     """Return the filter of a comparison as text.
 
     An example is ``recipe bird, first step``. Default conditions are omitted.
     """
     conditions = []
     for column, values in comparison.where.items():
-        if USUAL.get(column) == values:
+        if DEFAULT_WHERE.get(column) == values:
             continue
-        text = " or ".join(map(say, values))
+        text = " or ".join(map(format_value, values))
         before = values in (["first"], ["last"]) or column == "view"
         conditions.append(f"{text} {column}" if before else f"{column} {text}")
     return ", ".join(conditions)

@@ -9,7 +9,7 @@ import torch
 from torchvision.transforms import v2
 
 from dreambirds.data.labels import Label, match_classes, read_names
-from dreambirds.errors import TRAIN_AGAIN, error_context
+from dreambirds.errors import RETRAIN, error_context
 from dreambirds.io import expand
 from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.models.classifier import Classifier, build, probe
@@ -80,7 +80,7 @@ def _from_weights(judge: dict, _weights: Path) -> tuple[Classifier, tuple[int, i
 
 def _from_checkpoint(judge: dict, weights: Path) -> tuple[Classifier, tuple[int, int], list[str]]:
     if not judge.get("checkpoint"):
-        classifier, info = load_checkpoint(weights, TRAIN_AGAIN)
+        classifier, info = load_checkpoint(weights, RETRAIN)
     else:
         with error_context("checkpoint"):
             classifier, info = load_checkpoint(weights, FOREIGN)

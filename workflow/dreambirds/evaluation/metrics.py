@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from dreambirds.data.dataset import read_picture
+from dreambirds.data.dataset import read_image
 from dreambirds.data.tables import read_images, remedy
-from dreambirds.errors import MAKE_AGAIN
+from dreambirds.errors import REBUILD
 from dreambirds.evaluation.columns import PIXELS
 from dreambirds.io import atomic_write, digest_of, store_root
 
@@ -125,8 +125,8 @@ def _measure(path: Path, real: np.ndarray) -> list[float]:
     return [spectrum_distance(spectrum[:common], real[:common]), total_variation(image)]
 
 
-def _read(path: Path, end: str = MAKE_AGAIN) -> np.ndarray:
-    return np.asarray(read_picture(path, end), dtype=np.float64) / 255
+def _read(path: Path, end: str = REBUILD) -> np.ndarray:
+    return np.asarray(read_image(path, end), dtype=np.float64) / 255
 
 
 class MetricCache:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dreambirds.data.dataset import Pictures
+from dreambirds.data.dataset import PreparedImages
 from dreambirds.data.tables import read_labels
 from dreambirds.evaluation.judge import Judge, batches
 from dreambirds.evaluation.metrics import classification_metrics, cosine_distance
@@ -35,7 +35,7 @@ def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
     Only classes that the judge knows are used.
     """
     labels = list(read_labels(folder)["label"])
-    train, validation = (_predict(judge, Pictures(folder, part), labels) for part in ("train", "validation"))
+    train, validation = (_predict(judge, PreparedImages(folder, part), labels) for part in ("train", "validation"))
     centers = {label: features.mean(dim=0) for label, (_, features) in train.items()}
     held_out = {
         label: float(cosine_distance(features, centers[label]).mean())
@@ -47,7 +47,7 @@ def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
     )
 
 
-def _predict(judge: Judge, images: Pictures, labels: list[str]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+def _predict(judge: Judge, images: PreparedImages, labels: list[str]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """Return the logits and features of the first photographs of each class, by label."""
     indices: dict[str, list[int]] = {}
     for index, target in enumerate(images.targets):

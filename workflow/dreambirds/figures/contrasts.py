@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from dreambirds.config.contrasts import ENDS, Comparison, DreamQuery
-from dreambirds.data.tables import example_pictures
+from dreambirds.config.contrasts import FIRST_LAST, Comparison, DreamQuery
+from dreambirds.data.tables import example_images
 from dreambirds.dream_job.image_files import save_png
 from dreambirds.evaluation.columns import DISPLAY_NAMES
-from dreambirds.evaluation.contrasts import say, where
+from dreambirds.evaluation.contrasts import format_filter, format_value
 from dreambirds.figures.draw import effects
 from dreambirds.figures.montage import REAL, Grid, montage
 from dreambirds.figures.text import save_figure
@@ -41,7 +41,7 @@ def write_contrast_montage(
     columns = _columns(compared, results / "dreams")
     drawn = dict(list(columns.items())[:MOST_COLUMNS])
     complete = [label for label in names if all(label in dreams for dreams in drawn.values())]
-    labels, examples = complete[:MOST_ROWS], example_pictures(results / "dataset")
+    labels, examples = complete[:MOST_ROWS], example_images(results / "dataset")
     cells = [[*(dreams[label] for dreams in drawn.values()), examples[label]] for label in labels]
     omitted = len(columns) - len(drawn) + len(complete) - len(labels)
     title = "Compared dreams" + (f" ({omitted} columns or classes omitted)" if omitted else "")
@@ -64,7 +64,7 @@ def _columns(compared: Compared, folder: Path) -> dict[str, dict[str, Path]]:
             paths = {dream.label: picture_path(folder, dream, view) for dream in rows.itertuples()}
             name = column_name(comparison, value, several)
             if columns.setdefault(name, paths) != paths:
-                columns.setdefault(f"{name}, {where(comparison)}", paths)
+                columns.setdefault(f"{name}, {format_filter(comparison)}", paths)
     return {
         name: paths for index, (name, paths) in enumerate(columns.items()) if paths not in [*columns.values()][:index]
     }
@@ -75,8 +75,8 @@ def column_name(comparison: Comparison, value: object, several: bool) -> str:
 
     If the experiment compares within `several` recipes, their names follow.
     """
-    name, recipes = say(value), comparison.where.get("recipe", []) if several else []
-    if isinstance(value, str) and value in ENDS:
+    name, recipes = format_value(value), comparison.where.get("recipe", []) if several else []
+    if isinstance(value, str) and value in FIRST_LAST:
         name = f"{name} {comparison.vary}"
     elif isinstance(value, (int, float)):
         name = f"{comparison.vary} {name}"

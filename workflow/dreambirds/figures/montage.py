@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from dreambirds.data.dataset import read_picture
-from dreambirds.data.tables import example_pictures
+from dreambirds.data.dataset import read_image
+from dreambirds.data.tables import example_images
 from dreambirds.dream_job.image_files import save_png
 from dreambirds.figures.selection import Selection
 from dreambirds.figures.text import FAINT, PAPER, font, write
@@ -31,7 +31,7 @@ def write_montage(
     cells = grid.to_numpy().tolist()
     names = [selection.name_of(columns, value) for value in grid.columns]
     if dataset is not None:
-        examples = example_pictures(dataset)
+        examples = example_images(dataset)
         cells = [[*row, examples[label]] for row, label in zip(cells, grid.index, strict=True)]
         names.append(REAL)
     title = f"{AXES[rows]} by {AXES[columns]}".capitalize()
@@ -94,7 +94,7 @@ def load_cell(path: Path | None, cell: int) -> Image.Image:
     page = Image.new("RGB", (cell, cell), PAPER)
     if path is None:
         return page
-    image = read_picture(path)
+    image = read_image(path)
     width, height = in_proportion(image.size, cell, of=max)
     fitted = image.resize((width, height), Image.Resampling.LANCZOS)
     page.paste(fitted, ((cell - width) // 2, (cell - height) // 2))

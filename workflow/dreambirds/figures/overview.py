@@ -12,8 +12,8 @@ import pandas as pd
 from matplotlib.ticker import ScalarFormatter
 from PIL import Image
 
-from dreambirds.data.dataset import read_picture
-from dreambirds.data.tables import check_there, read_images, read_labels, remedy, write_table
+from dreambirds.data.dataset import read_image
+from dreambirds.data.tables import check_exist, read_images, read_labels, remedy, write_table
 from dreambirds.figures.text import COLORS, FAINT, INK, PAPER, fold, font, save_figure, shorten, write
 from dreambirds.io import atomic_write
 from dreambirds.shapes import in_proportion, shape_text
@@ -100,7 +100,7 @@ def _draw_entry(page: Image.Image, entry: Entry, layout: Layout, left: int, top:
     write(page, note, (left, top, left + layout.block + MARGIN, top + round(NOTE * 1.5)), font(NOTE), "left", FAINT)
     top += round(NOTE * 1.7)
     for number, path in enumerate(spread(entry.examples, layout.examples)):
-        small = read_picture(path).resize(layout.cell[::-1], Image.Resampling.LANCZOS)
+        small = read_image(path).resize(layout.cell[::-1], Image.Resampling.LANCZOS)
         page.paste(small, (left + number * (layout.cell[1] + GAP), top))
 
 
@@ -118,8 +118,8 @@ def write_overview(folder: Path, sheet: Path, sizes: Path, classes: Path) -> Non
     """
     images, labels = read_images(folder), read_labels(folder)
     kept = images[images["path"] != ""]
-    check_there(folder, (folder / path for path in kept["path"]))
-    shape = read_picture(folder / kept["path"].iloc[0], remedy(folder)).size[::-1]
+    check_exist(folder, (folder / path for path in kept["path"]))
+    shape = read_image(folder / kept["path"].iloc[0], remedy(folder)).size[::-1]
     table = class_table(images, labels)
     examples = _examples(kept)
     entries = [

@@ -278,7 +278,7 @@ def _effect(name: str, both: pd.DataFrame) -> Effect | None:
         return None
     means, found = difference_of_labels(known)
     good = (found.mean < 0) == (name in LOWER_IS_BETTER)
-    verdict = ("better" if good else "worse") if found.seen else ""
+    verdict = ("better" if good else "worse") if found.significant else ""
     sides = means.mean()
     return Effect(name, *sides, found.mean, found.ci_low, found.ci_high, len(means), len(known), verdict)
 

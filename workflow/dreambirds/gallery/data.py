@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from dreambirds.config.contrasts import WITHOUT_VIEW
+from dreambirds.config.contrasts import SAME_IN_BOTH_VIEWS
 from dreambirds.evaluation.columns import DISPLAY_NAMES
 from dreambirds.figures.recognition import Recognition
 from dreambirds.plan.dream_table import dream_table
@@ -117,7 +117,7 @@ def _values(study: GalleryStudy, group: pd.DataFrame, run: str, recipe: str) -> 
     rows = group.set_index(["label", "epoch", "step"]).reindex(order)
     found = {}
     for measure in MEASURES:
-        for ending in ("",) if measure in WITHOUT_VIEW else ("", "_rescaled"):
+        for ending in ("",) if measure in SAME_IN_BOTH_VIEWS else ("", "_rescaled"):
             values = [_plain(value) for value in rows[f"{measure}{ending}"]]
             if any(value not in (None, "") for value in values):
                 found[f"{measure}{ending}"] = values

@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from dreambirds.config.contrasts import CHANCE, ENDS, Comparison, DreamQuery, by_view
+from dreambirds.config.contrasts import CHANCE, FIRST_LAST, Comparison, DreamQuery, by_view
 from dreambirds.config.load import Section
 from dreambirds.data.tables import read_table, write_table
 from dreambirds.errors import one_line
 from dreambirds.evaluation.columns import DISPLAY_NAMES, read_dreams_and_runs
-from dreambirds.evaluation.contrasts import SEEN, UNKNOWN, UNSEEN, compute_contrasts
+from dreambirds.evaluation.contrasts import DIRECTIONS, NO_DIFFERENCE, NOT_MEASURED, compute_contrasts
 from dreambirds.figures.contrasts import Compared, write_contrast_montage, write_effects
 from dreambirds.gallery.comparison import format_measurement, format_value
 from dreambirds.gallery.pages import write_page
@@ -70,7 +70,7 @@ def write_finding(
         recipes=len(recipes),
         classes=len(names),
         learnt=learnt,
-        no_difference=UNSEEN,
+        no_difference=NO_DIFFERENCE,
         dataset=config["dataset"],
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
     )
@@ -82,13 +82,13 @@ def sentence(row: dict) -> tuple[str, str]:
     measure = DISPLAY_NAMES[row["measure"]]
     one, two = (_side_name(row["vary"], row[side]) for side in ("baseline", "compared"))
     where = f" ({row['where']})" if row["where"] else ""
-    if row["verdict"] == UNKNOWN:
+    if row["verdict"] == NOT_MEASURED:
         return f"{measure} was not measured", f"for {one} and {two}{where}."
     before, after, low, high = (format_number(row[key]) for key in NUMBERS)
     numbers = f"{before} → {after}, a difference of {format_number(row['difference'], '+')}"
     statistics = f"95 % interval {low} to {high}, d_z {format_measurement(row['cohens_dz'])}"
     rest = f"{where}: {numbers} ({statistics}; {row['n_classes']} classes, {row['n_pairs']} pairs)."
-    if row["verdict"] in SEEN.values():
+    if row["verdict"] in DIRECTIONS.values():
         return f"{measure} is {row['verdict']}", f"for {two} than for {one}{rest}"
     return f"{measure}: {row['verdict']}", f"between {one} and {two}{rest}"
 
@@ -103,12 +103,12 @@ def format_number(value: float, sign: str = "-") -> str:
 def _side_name(vary: str, value: str) -> str:
     if value == CHANCE:
         return value
-    return f"the {value} {vary}" if value in ENDS or vary == "view" else f"{vary} {value}"
+    return f"the {value} {vary}" if value in FIRST_LAST or vary == "view" else f"{vary} {value}"
 
 
 def _row(row: dict) -> dict:
     texts = {key: format_value(value) for key, value in row.items()}
-    return {**texts, "differs": row["verdict"] in SEEN.values(), "measure": DISPLAY_NAMES[row["measure"]]}
+    return {**texts, "differs": row["verdict"] in DIRECTIONS.values(), "measure": DISPLAY_NAMES[row["measure"]]}
 
 
 def _run(runs: dict[str, Section], rows: pd.DataFrame) -> dict:

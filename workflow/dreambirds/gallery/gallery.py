@@ -9,8 +9,8 @@ import pandas as pd
 from PIL import Image
 
 from dreambirds.config import VIEWS
-from dreambirds.data.dataset import read_picture
-from dreambirds.data.tables import example_pictures
+from dreambirds.data.dataset import read_image
+from dreambirds.data.tables import example_images
 from dreambirds.evaluation.columns import read_dreams_and_runs
 from dreambirds.gallery.data import MOST_LABELS, GalleryStudy, cell_shape, gallery_facts
 from dreambirds.gallery.pages import write_download, write_page
@@ -56,7 +56,7 @@ def write_sheet(cells: Sequence[Sequence[Path]], shape: tuple[int, int], path: P
     page = Image.new("RGB", (width * len(cells[0]), height * len(cells)))
     for row, files in enumerate(cells):
         for column, file in enumerate(files):
-            image = read_picture(file)
+            image = read_image(file)
             if image.size != (width, height):
                 image = image.resize((width, height), Image.Resampling.LANCZOS)
             page.paste(image, (column * width, row * height))
@@ -73,7 +73,7 @@ def write_gallery(study: GalleryStudy, results: Path, dataset: Path, folder: Pat
     before anything is written, if one of the tables is truncated or incomplete.
     """
     facts = gallery_facts(study, *read_dreams_and_runs(results, study.dreams()))
-    examples = example_pictures(dataset)
+    examples = example_images(dataset)
     for sheet in sheets(study, results / "dreams"):
         write_sheet(sheet.cells, sheet.shape, folder / sheet.name)
     _link_dreams(study.dreams(), results / "dreams", folder / "pictures" / "dreams")

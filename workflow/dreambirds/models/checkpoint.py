@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from timm.models import get_model_input_config
 from timm.models._hub import save_config_for_hf  # timm's public function would write the weights too
 
-from dreambirds.errors import TRAIN_AGAIN, UserError, is_out_of_memory
+from dreambirds.errors import RETRAIN, UserError, is_out_of_memory
 from dreambirds.io import atomic_write
 from dreambirds.models import CONFIG_FILE, MODEL_FILE
 from dreambirds.models.classifier import Classifier, build
@@ -78,7 +78,7 @@ def write_config(path: Path, classifier: Classifier, info: CheckpointInfo) -> No
         )
 
 
-def load_checkpoint(path: Path | str, remedy: str = TRAIN_AGAIN) -> tuple[Classifier, CheckpointInfo]:
+def load_checkpoint(path: Path | str, remedy: str = RETRAIN) -> tuple[Classifier, CheckpointInfo]:
     """Return the classifier of a checkpoint and its info.
 
     The classifier is on the CPU and in eval mode. `path` is the checkpoint's folder, or the weights file in it. Raises
@@ -92,7 +92,7 @@ def load_checkpoint(path: Path | str, remedy: str = TRAIN_AGAIN) -> tuple[Classi
         classifier = build(info.model, len(info.labels), info.model_options)
         classifier.network.load_state_dict(state)
     except UserError as error:
-        raise UserError(f"'{path}' contains a model that cannot be built ({error.sentence}); {remedy}") from error
+        raise UserError(f"'{path}' contains a model that cannot be built ({error.message}); {remedy}") from error
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
@@ -107,7 +107,7 @@ def check_metadata(path: Path, info: CheckpointInfo, **expected: object) -> None
     """
     for key, value in expected.items():
         if getattr(info, key) != value:
-            raise UserError(f"'{path}' has the {key} '{getattr(info, key)}', not '{value}'; {TRAIN_AGAIN}")
+            raise UserError(f"'{path}' has the {key} '{getattr(info, key)}', not '{value}'; {RETRAIN}")
 
 
 def read_metadata(path: Path | str) -> CheckpointInfo:
@@ -116,8 +116,8 @@ def read_metadata(path: Path | str) -> CheckpointInfo:
     `path` is its folder or the weights file in it. Raises UserError if the file is corrupt.
     """
     path = _model_file(path)
-    with _open(path, TRAIN_AGAIN) as (_, metadata, _):
-        return _info(path, metadata, TRAIN_AGAIN)
+    with _open(path, RETRAIN) as (_, metadata, _):
+        return _info(path, metadata, RETRAIN)
 
 
 def _model_file(path: Path | str) -> Path:
@@ -159,7 +159,7 @@ def _digest(tensors: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def load_tensors(path: Path, remedy: str = TRAIN_AGAIN) -> tuple[dict[str, torch.Tensor], dict]:
+def load_tensors(path: Path, remedy: str = RETRAIN) -> tuple[dict[str, torch.Tensor], dict]:
     """Return the tensors and metadata that `save_tensors` wrote.
 
     Raises UserError if the file is corrupt or was not written by it.

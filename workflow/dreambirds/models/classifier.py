@@ -72,7 +72,7 @@ def build(name: str, classes: int, options: dict, weights: str | None = None, ne
         try:
             set_weights(network, state, "the package's file", new_head)
         except UserError as error:
-            message = f"with {options} {error.sentence}; change them, or set weights to null"
+            message = f"with {options} {error.message}; change them, or set weights to null"
             raise UserError(message, "model_options") from error
     elif weights == "hub" and network.pretrained_cfg["num_classes"] != classes:
         network.reset_classifier(classes)
@@ -102,7 +102,11 @@ def _no_hub(name: str, error: Exception) -> str:
 
 
 def probe(
-    classifier: Classifier, shape: tuple[int, int], classes: int, options: dict | None = None, own_size: bool = False
+    classifier: Classifier,
+    shape: tuple[int, int],
+    classes: int,
+    options: dict | None = None,
+    own_size: bool = False,
 ) -> None:
     """Raise UserError unless the classifier fits the images and classes.
 

@@ -25,18 +25,18 @@ def prepare_for_inference(
     size: int | list[int] | tuple[int, int],
     device: torch.device,
     fold: bool = True,
-    seen: Collection[str] = (),
+    hooked: Collection[str] = (),
 ) -> Classifier:
     """Return a frozen copy that computes the same logits faster.
 
     Its parameters need no gradient. `size` is the side of its square images or their (height, width), in pixels. With
     `fold`, batch norms are folded into the convolutions before them; none is folded if that would change the logits by
-    more than 1e-4 of their scale. `seen` names the modules whose outputs are recorded: a convolution that computes one
-    of these keeps its batch norm.
+    more than 1e-4 of their scale. `hooked` names the modules whose outputs are recorded: a convolution that computes
+    one of these keeps its batch norm.
     """
     frozen = copy.deepcopy(classifier).eval()
     if fold:
-        frozen.network = _folded(frozen, shape_of(size), set(seen))
+        frozen.network = _folded(frozen, shape_of(size), set(hooked))
     return frozen.to(device, memory_format=torch.channels_last).requires_grad_(False)
 
 

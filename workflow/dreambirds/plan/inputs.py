@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from dreambirds.config import VIEWS
-from dreambirds.config.judges import kind
+from dreambirds.config.judges import judge_kind
 from dreambirds.config.load import Section
 from dreambirds.config.recipes import start_file
 from dreambirds.data.labels import Label
@@ -213,7 +213,7 @@ def _read_request(path: Path) -> _Request:
 def weights(plan: Plan, judge: str) -> str:
     """Return the weights file of a judge."""
     keys = plan.judges[judge]
-    match kind(keys):
+    match judge_kind(keys):
         case "train":
             return f"{checkpoint_folder(plan.study, judge, plan.epochs(judge)[-1])}/{MODEL_FILE}"
         case "run":

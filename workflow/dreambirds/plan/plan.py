@@ -12,7 +12,7 @@ import pandas as pd
 
 from dreambirds.config.contrasts import Comparison, list_comparisons
 from dreambirds.config.dreamers import Epochs
-from dreambirds.config.judges import check_judge_names, check_judged, resolve_judges, trained
+from dreambirds.config.judges import check_judge_dreams, check_judge_names, resolve_judges, trained_judges
 from dreambirds.config.load import Section, check
 from dreambirds.config.recipes import check_sizes, dream_shape, expand_recipes, start_file
 from dreambirds.config.runs import check_run, native_input_size, parse_epoch
@@ -55,7 +55,7 @@ class Plan:
     @cached_property
     def trained(self) -> dict[str, Section]:
         """Sections of all networks to train, by name: runs, and judges with `train`."""
-        return {**self.config["runs"], **trained(self.judges)}
+        return {**self.config["runs"], **trained_judges(self.judges)}
 
     def path(self, run: str) -> str:
         """Return the key path of a run, or of the training section of a judge."""
@@ -187,7 +187,7 @@ def check_all_but_labels(config: Section) -> tuple[dict[str, Section], dict[str,
     if config["dataset"]["image_size"] is None:
         config["dataset"]["image_size"] = native_input_size(config["runs"])
     recipes, dreamers = expand_recipes(config["dreams"]["recipes"], config["runs"])
-    check_judged(config["judges"], {run for dreaming in dreamers.values() for run in dreaming})
+    check_judge_dreams(config["judges"], {run for dreaming in dreamers.values() for run in dreaming})
     for name, recipe in recipes.items():
         start_file(recipe, name)
         check_sizes(recipe, dream_shape(recipe, config["dataset"]), f"dreams.recipes.{name}")

@@ -16,7 +16,7 @@ from torch import nn
 from dreambirds.dream_job.context import COPIES, estimate_activation_memory
 from dreambirds.dreaming.features import find_layers
 from dreambirds.dreaming.objectives import layers
-from dreambirds.dreaming.octaves import shapes_seen
+from dreambirds.dreaming.octaves import input_shapes
 from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory
 from dreambirds.evaluation.judge import load_judge
@@ -116,7 +116,7 @@ class _RunModel:
             layer for name in layers(recipe.objective) for layer in find_layers(self.classifier.network, name)
         )
         model = self.frozen(not recipe.batch_norm_prior, used_layers)
-        largest = max(shapes_seen(recipe, shape), key=math.prod)
+        largest = max(input_shapes(recipe, shape), key=math.prod)
         if math.prod(largest) <= LARGEST:
             return estimate_activation_memory(model, recipe, shape)
         try:

@@ -19,7 +19,7 @@ from dreambirds.data.sources.catalog import missing
 from dreambirds.data.sources.source import Resource
 from dreambirds.data.tables import read_images, read_labels
 from dreambirds.dream_job.store_gc import PARTS
-from dreambirds.errors import TRAIN_AGAIN, UserError
+from dreambirds.errors import RETRAIN, UserError
 from dreambirds.io import store_root
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan import inputs
@@ -130,7 +130,7 @@ def _check_complete(path: Path) -> None:
         with safe_open(path, framework="np"):
             pass
     except SafetensorError as error:
-        raise UserError(f"'{path}' is truncated or not a checkpoint ({error!r}); {TRAIN_AGAIN}") from error
+        raise UserError(f"'{path}' is truncated or not a checkpoint ({error!r}); {RETRAIN}") from error
 
 
 def _own_files(plan: Plan) -> Iterator[Path]:

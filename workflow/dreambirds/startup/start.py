@@ -6,7 +6,7 @@ from typing import Any
 
 from dreambirds.config.load import Section, check_file
 from dreambirds.data.sources.source import Resource
-from dreambirds.dream_job.store_gc import asked_limit, keep_within
+from dreambirds.dream_job.store_gc import enforce_limit, limit_from_environment
 from dreambirds.errors import UserError, explain_failure, report_killed
 from dreambirds.io import remove_stale_temp_files
 from dreambirds.plan.memory import needs_profiling
@@ -32,7 +32,7 @@ def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None,
     study cannot be run.
     """
     try:
-        limit = asked_limit() if workflow.is_main_process else None
+        limit = limit_from_environment() if workflow.is_main_process else None
         download, plan = _plan(workflow, config)
     except UserError as error:
         sys.exit(f"Error: {error}")
@@ -74,6 +74,6 @@ def finish(limit: int | None, log: list[str] | None = None) -> None:
 
     With `log`, Snakemake's logs of a failed run, also report whether its jobs were killed.
     """
-    keep_within(limit)
+    enforce_limit(limit)
     if log is not None:
         report_killed(log)

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import v2
 
-from dreambirds.data.dataset import Pictures
+from dreambirds.data.dataset import PreparedImages
 from dreambirds.seeding import derive_seed, fork_rng
 
 
@@ -38,7 +38,7 @@ class AugmentedDataset(Dataset):
     The key is (epoch, number). The augmentation is seeded with the run's seed and the key.
     """
 
-    def __init__(self, images: Pictures, transform, seed: int):
+    def __init__(self, images: PreparedImages, transform, seed: int):
         """Take uint8 images, the transform, and the run's seed.
 
         The transform draws from torch's global generator.
@@ -52,7 +52,7 @@ class AugmentedDataset(Dataset):
             return self.transform(image), target
 
 
-class Order(Sampler[list[tuple[int, int]]]):
+class ResumableBatchSampler(Sampler[list[tuple[int, int]]]):
     """A batch sampler for a range of updates of an epoch, which can resume anywhere.
 
     Images are shuffled differently in each epoch. A last batch of a single image is dropped, because batch norm cannot
@@ -84,9 +84,11 @@ class Order(Sampler[list[tuple[int, int]]]):
             yield [(self.epoch, number) for number in batch]
 
 
-def load_training_data(images: Pictures, transform, run: dict, processes: int, device: torch.device) -> DataLoader:
-    """Return the loader of the training images; its ``batch_sampler`` is an `Order`."""
-    order = Order(len(images), run["batch_size"], run["seed"])
+def load_training_data(
+    images: PreparedImages, transform, run: dict, processes: int, device: torch.device
+) -> DataLoader:
+    """Return the loader of the training images; its ``batch_sampler`` is a `ResumableBatchSampler`."""
+    order = ResumableBatchSampler(len(images), run["batch_size"], run["seed"])
     return DataLoader(
         AugmentedDataset(images, transform, run["seed"]),
         batch_sampler=order,
@@ -96,7 +98,7 @@ def load_training_data(images: Pictures, transform, run: dict, processes: int, d
     )
 
 
-def load_validation(images: Pictures, run: dict, device: torch.device) -> DataLoader:
+def load_validation(images: PreparedImages, run: dict, device: torch.device) -> DataLoader:
     """Return the loader of the validation images, without augmentation."""
     images.transform = as_float()
     return DataLoader(images, run["batch_size"], pin_memory=device.type == "cuda")

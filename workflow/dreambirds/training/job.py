@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from dreambirds.config.runs import parse_epoch
-from dreambirds.data.dataset import Pictures
+from dreambirds.data.dataset import PreparedImages
 from dreambirds.data.tables import read_labels, read_table, write_table
 from dreambirds.errors import UserError, error_context
 from dreambirds.io import digest_of, expand, sha256_of
@@ -100,11 +100,11 @@ class Training:
         """
         self.job, run = job, job.run
         self.labels = list(read_labels(job.dataset)["label"])
-        images = Pictures(job.dataset, "train")
+        images = PreparedImages(job.dataset, "train")
         self.shape = images.shape
         transform = augmentation(run["augmentation"], self.shape)
         self.loader = load_training_data(images, transform, run, job.processes, device)
-        self.validation = load_validation(Pictures(job.dataset, "validation"), run, device)
+        self.validation = load_validation(PreparedImages(job.dataset, "validation"), run, device)
         self.per_epoch = self.loader.batch_sampler.per_epoch
 
         self.progress = Progress(job.to.parent / ".progress", _identity(job))

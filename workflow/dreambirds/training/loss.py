@@ -56,7 +56,7 @@ def hard_targets(targets: torch.Tensor) -> torch.Tensor:
     return targets.argmax(dim=1) if targets.ndim == 2 else targets
 
 
-def adversarial_length(settings: dict, epoch: float) -> float:
+def perturbation_norm(settings: dict, epoch: float) -> float:
     """Return the largest L2 norm of an adversarial perturbation at an epoch.
 
     It grows linearly to ``epsilon`` over the ``warmup_epochs`` of `settings`; `epoch` may be a fraction.

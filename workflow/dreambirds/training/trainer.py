@@ -17,11 +17,11 @@ from dreambirds.seeding import seed_update
 from dreambirds.training import optim
 from dreambirds.training.loss import (
     Loss,
-    adversarial_length,
     class_weights,
     hard_targets,
     l2_pgd_attack,
     make_mixup,
+    perturbation_norm,
 )
 
 CHECK_EVERY = 16  # updates; each check of the loss synchronizes a GPU
@@ -131,7 +131,7 @@ class Trainer:
 
     def _update(self, images: torch.Tensor, targets: torch.Tensor, number: int, metrics: RunningMetrics) -> None:
         adversarial = self.run["adversarial"]
-        if length := adversarial_length(adversarial, number / self.per_epoch):
+        if length := perturbation_norm(adversarial, number / self.per_epoch):
             self.classifier.eval()
             images = l2_pgd_attack(self.forward, images, targets, length, adversarial["steps"])
         if self.mixup:
