@@ -82,7 +82,7 @@ def test_a_class_without_a_photograph_that_trains_is_told_in_one_sentence(bench,
     with pytest.raises(UserError) as error:
         TrainingPhotographs(folder, ["auk", label], 9)
     sentence = f"'{folder}/images.csv' has no training photograph of '{label}'; "
-    assert str(error.value) == f"{sentence}delete the folder '{folder}' and run again"
+    assert str(error.value) == f"{sentence}delete the folder '{folder}' and run the same command again to rebuild it"
 
 
 def test_pictures_of_another_table_are_refused(bench):
@@ -163,7 +163,7 @@ def test_a_damaged_file_is_told_and_computed_again(tmp_path, caplog, damage):
 
 def test_a_store_that_can_not_be_written_to_is_told(tmp_path):
     (tmp_path / "references").write_text("a file instead of a folder")
-    with pytest.raises(UserError, match=r"the store of statistics of photographs '.*references' can't be written to"):
+    with pytest.raises(UserError, match=r"cannot write to the store of statistics of photographs '.*references' \("):
         ReferenceStore(tmp_path / "references").get(KEY, Counted())
 
 

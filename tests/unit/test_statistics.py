@@ -53,9 +53,9 @@ def test_no_difference_is_seen_where_there_is_none():
     assert not paired_difference(before, before + rng.normal(0, 1, 200)).significant
     assert paired_difference(before, before + rng.normal(0.5, 1, 200)).significant
     constant = paired_difference(np.zeros(8), np.full(8, 0.3))
-    assert constant.seen and math.isnan(constant.cohens_dz), "all differences are the same"
+    assert constant.significant and math.isnan(constant.cohens_dz), "all differences are the same"
     same = paired_difference(before, before)
-    assert (same.mean, same.ci_low, same.ci_high, same.cohens_dz, same.seen) == (0, 0, 0, 0, False)
+    assert (same.mean, same.ci_low, same.ci_high, same.cohens_dz, same.significant) == (0, 0, 0, 0, False)
 
 
 @pytest.mark.parametrize("pairs", [5, 8])
