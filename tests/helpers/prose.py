@@ -26,7 +26,7 @@ AVOIDED = {
     r"climb(s|ed|ing)?": "maximize",
     r"harden(s|ed|ing)?|made harder": "adversarial training",
     r"mirror(ed|ing)": "flipped, reflected",
-    r"pictures?(?![:/.])": "image, dream",
+    r"pictures?(?![:/.=\"])": "image, dream",
     r"otherwise called|call (it|them|the \w+) otherwise": "choose another name",
     r"(is|are|was|were) not (there|here)": "does not exist, is missing",
     r"(no|not|is|are) whole|whole numbers?": "complete, integer",
@@ -62,26 +62,31 @@ def find_hits(path: Path) -> list[Hit]:
 def passages(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the passages of a file that people read, each with the number of its first line.
 
-    These are, in Python, comments and strings of several words, in Markdown the text outside of code blocks, and in
-    other files the whole text. Code in backticks is left blank.
+    These are, in Python and in rules, comments and strings of several words, in Markdown the text outside of code
+    blocks, and in other files the whole text. Code in backticks is left blank.
     """
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
-        found = _of_python(text)
+        found = [*_strings(text), *_tokens(text, tokenize.COMMENT)]
+    elif path.suffix == ".smk" or path.name == "Snakefile":  # not valid Python
+        found = [each for each in _tokens(text, tokenize.COMMENT, tokenize.STRING) if " " in each[1]]
     elif path.suffix == ".md":
-        found = iter([(1, re.sub(r"^```.*?^```", _blank, text, flags=re.MULTILINE | re.DOTALL))])
+        found = [(1, re.sub(r"^```.*?^```", _blank, text, flags=re.MULTILINE | re.DOTALL))]
     else:
-        found = iter([(1, text)])
+        found = [(1, text)]
     for line, passage in found:
         yield line, re.sub(r"(`+).*?\1", _blank, passage, flags=re.DOTALL)
 
 
-def _of_python(text: str) -> Iterator[tuple[int, str]]:
+def _strings(text: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
             yield node.lineno, node.value
+
+
+def _tokens(text: str, *types: int) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.COMMENT:
+        if token.type in types:
             yield token.start[0], token.string
 
 

@@ -102,6 +102,6 @@ def _machine() -> list[str]:
 
 
 def _started() -> float:
-    """Return when this job began, in seconds since 1970: a job is a Snakemake process of its own below the main one."""
+    """Return when this job began, in seconds since 1970. Its first process is a Snakemake below the main Snakemake."""
     job = [psutil.Process(), *snakemake_processes()[:-1]][-1]
     return job.create_time()
