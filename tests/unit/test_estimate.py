@@ -23,7 +23,7 @@ from dreambirds.runtime.timings import (
     time_text,
     training_work,
 )
-from dreambirds.startup.estimate import DRY_RUN, estimate, granted_cores, size_text
+from dreambirds.startup.estimate import DRY_RUN, Estimate, estimate, granted_cores, size_text
 from dreambirds.startup.memory_profile import profile_memory
 from dreambirds.startup.preflight import announce_study
 from tests.helpers.chains import link
@@ -96,7 +96,9 @@ def test_what_exists_is_not_counted(plan, tmp_path):
 
 
 def test_without_records_the_time_is_unknown_until_the_first_epoch(plan):
-    assert str(estimate(plan, none_exist(plan), 2)).startswith("Expected: time unknown until the first epoch; about ")
+    assert str(estimate(plan, none_exist(plan), 2)).startswith(
+        "Expected: time unknown until the first epoch; more than "
+    )
 
 
 def test_work_without_a_record_is_named(plan):
@@ -141,13 +143,19 @@ def _checkpoint_bytes(model: str) -> int:
     return 3 * parameters + sum(buffer.nbytes for buffer in network.buffers())
 
 
+def test_a_disk_that_is_too_small_is_reported():
+    texts = [str(Estimate(60, [], 3 * 10**9, free, 2)) for free in (10**9, 4 * 10**9)]
+    assert texts[0] == "Expected: about 60 s on 2 cores; about 3.0 GB of disk, but only 1.0 GB are free."
+    assert texts[1] == "Expected: about 60 s on 2 cores; about 3.0 GB of disk."
+
+
 def test_the_announcement_counts_in_the_singular_and_the_plural(plan, capsys):
     announce_study(plan, 2)
     first, second = capsys.readouterr().err.splitlines()
     assert first == (
         "Study 'default': 12 dreams requested (3 checkpoints, 1 run, 1 recipe, 2 classes), 0 of them exist."
     )
-    assert second.startswith("Expected: time unknown until the first epoch; about ")
+    assert second.startswith("Expected: time unknown until the first epoch; more than ")
 
 
 def test_a_record_replaces_the_one_before_and_a_corrupt_one_counts_as_none():
