@@ -70,7 +70,7 @@ def test_the_same_command_downloads_and_then_continues(fresh, served):
     fresh.config["dataset"] = {"source": "cub", "image_size": 32}
     shown = fresh.run("-n")
     assert shown.count("this run downloads CUB-200-2011") == 1
-    assert set(count_jobs(shown)) == {"download_cub", "all"}
+    assert set(count_jobs(shown)) == {"download_cub", "study"}
     hidden = served.rename(served.with_suffix(".elsewhere"))
     failed = fresh.snakemake()
     assert failed.returncode != 0 and "cub.tgz: the server responded 404" in failed.stdout
