@@ -15,7 +15,7 @@ from dreambirds.errors import UserError
 from tests.helpers.hostile import HEIGHT, WIDTH, assert_plain, encoded, prepare_separately, problems, scene
 from tests.helpers.layouts import refused, settings
 
-ROW = "photographs survived or listed"
+ROW = "bad photographs handled or listed"
 LONG = 300 << 20  # bytes, more than the limit per file
 
 

@@ -78,7 +78,7 @@ def test_a_corrupt_checkpoint_is_refused(study, expected, counted):
         check_metadata(path, read_metadata(path), run="scratch", epoch=1, model="test_resnet")
         load_checkpoint(path)
     assert expected in str(error.value) and str(error.value).endswith("delete it to train that epoch again")
-    counted("spoilt files between stages refused or made anew")
+    counted("corrupt files between stages refused or rebuilt")
 
 
 def test_a_corrupt_checkpoint_stops_only_its_own_dreams_and_is_retrained_once_it_is_deleted(study, counted):
@@ -91,7 +91,7 @@ def test_a_corrupt_checkpoint_stops_only_its_own_dreams_and_is_retrained_once_it
     path.unlink()
     study.run("dreams_only")
     assert path.read_bytes() == good
-    counted("spoilt files between stages refused or made anew")
+    counted("corrupt files between stages refused or rebuilt")
 
 
 EDITED = {
@@ -113,7 +113,7 @@ def test_an_edited_table_that_is_no_longer_valid_is_refused(study, expected, cou
         PreparedImages(table.parent, "train")
     assert expected in str(error.value)
     assert str(error.value).endswith("dataset' and run the same command again to rebuild it")
-    counted("spoilt files between stages refused or made anew")
+    counted("corrupt files between stages refused or rebuilt")
 
 
 def test_an_edited_data_set_is_prepared_again_once_it_is_deleted(study, counted):
@@ -129,7 +129,7 @@ def test_an_edited_data_set_is_prepared_again_once_it_is_deleted(study, counted)
     shutil.rmtree(table.parent)
     study.run("training_only")
     assert table.read_bytes() == good
-    counted("spoilt files between stages refused or made anew")
+    counted("corrupt files between stages refused or rebuilt")
 
 
 def test_deleted_images_are_restored(finished_study, tmp_path, counted):
@@ -138,7 +138,7 @@ def test_deleted_images_are_restored(finished_study, tmp_path, counted):
     for folder in ("results/.store/dreams", "results/tiny/dreams"):
         for image in list((study.folder / folder).rglob("*.png"))[::2]:
             image.unlink()
-            counted("spoilt files between stages refused or made anew")
+            counted("corrupt files between stages refused or rebuilt")
     (study.results / "montages/scratch/recipe-by-class_epoch-0001_rescaled.png").unlink()
     study.run()
     assert files(study) == expected
@@ -183,7 +183,7 @@ def test_a_file_in_place_of_a_folder_is_refused_before_any_job(tmp_path, name, c
     message = refused(study, "dreams_only")
     assert message == f"Error: '{name}' is a file, and a folder is expected there; move the file away"
     assert (tmp_path / name).read_text() == "mine"
-    counted("files where folders should be refused")
+    counted("files in place of folders, refused")
 
 
 def refused(study: Study, *targets: str) -> str:

@@ -30,7 +30,7 @@ from tests.helpers.hostile import (
 )
 from tests.helpers.layouts import settings
 
-ROW = "photographs survived or listed"
+ROW = "bad photographs handled or listed"
 SHAPE = [HEIGHT, WIDTH]
 NAMES = [
     b'it\'s "quoted" `twice`.png',

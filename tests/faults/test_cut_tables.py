@@ -28,7 +28,7 @@ from tests.helpers.killing import files
 from tests.helpers.studies import Study, tiny
 from tests.helpers.values import dreams_of, gallery_study, views_of, write_all_tables, write_finding_of
 
-ROW = "spoilt files between stages refused or made anew"
+ROW = "corrupt files between stages refused or rebuilt"
 RESULTS = Path("results/tiny")
 INDEX, HISTORY = "dreams/scratch/epoch-0001/study/dreams.csv", "runs/scratch/epoch-0001/history.csv"
 ENDS = [f"{RESULTS}/{name}" for name in ("gallery/index.html", "finding/index.html", "dreams.csv")]

@@ -16,7 +16,7 @@ from tests.helpers.hostile import assert_plain, encoded, prepare_separately, pro
 from tests.helpers.layouts import class_names, refused, settings
 from tests.helpers.surroundings import surroundings
 
-ROW = "photographs survived or listed"
+ROW = "bad photographs handled or listed"
 STRANGE = [b"two\nlines", b"\x1b[31mred", b"caf\xe9", b"it's <b>&amp;", b"$(touch owned)", b"-rf", b"a{b}%s"]
 
 

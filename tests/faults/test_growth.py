@@ -32,7 +32,7 @@ def test_the_memory_of_a_dream_job_does_not_grow_with_its_dreams(tmp_path, count
     memory = soak(tmp_path, DREAMS)
     assert growth(memory) < min(FLAT, memory[0] // 10), [used // MIB for used in memory]
     assert len(list((tmp_path / "store" / "dreams").glob("*/*/*/entry.json"))) == DREAMS
-    counted("dreams soaked with flat memory", DREAMS)
+    counted("dreams computed with constant memory", DREAMS)
 
 
 @pytest.mark.exhaustive
@@ -55,7 +55,7 @@ def test_a_hundred_thousand_similar_messages_give_a_short_log(level, most, own_l
     assert [line[-8:] for line in lines[-4:-1]] == ["Error: 0", "Error: 1", "Error: 2"]
     on_terminal = terminal.getvalue().splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == on_terminal, "the terminal has the same lines"
-    counted("lines of one kind logged in a short file", LINES)
+    counted("repeated log lines kept in a short file", LINES)
 
 
 def test_a_message_is_one_line_for_any_name(own_log):
@@ -99,7 +99,7 @@ def test_rerunning_a_finished_study_adds_only_snakemakes_log(finished, counted):
     logs = {name: size for name, size in new.items() if name.startswith("log/")}
     assert len(logs) == 3 and max(logs.values()) < 1000, logs
     assert len(sizes(own)) == len(own_before) + 3, "all other changed files replace existing ones"
-    counted("runs of a finished study that add nothing but a log", 3)
+    counted("runs of a finished study that add only a log", 3)
 
 
 def test_the_store_stays_within_the_limit_set_in_the_environment(finished, monkeypatch, counted):
@@ -118,7 +118,7 @@ def test_the_store_stays_within_the_limit_set_in_the_environment(finished, monke
     images = [name for name in good if "step-" in name and name.startswith("dreams")]
     assert images and set(images) <= files(other).keys()
     assert "Nothing to be done" in other.run()
-    counted("store limits honoured", 2)
+    counted("store limits kept", 2)
 
 
 def test_the_store_stays_within_its_limit_after_a_failed_run(finished, monkeypatch, counted):
@@ -130,7 +130,7 @@ def test_the_store_stays_within_its_limit_after_a_failed_run(finished, monkeypat
     result = broken.snakemake("dreams_only")
     assert result.returncode != 0 and "has the epoch '0', not '1'" in result.stdout
     assert f"{store_gc.LIMIT}: results/.store: removed " in result.stdout and stored(finished.folder) == 0
-    counted("store limits honoured")
+    counted("store limits kept")
 
 
 @pytest.mark.parametrize("limit", ["much", "-1GB", "20 XB", "1e9", "GB"])
@@ -167,4 +167,4 @@ def test_partial_files_of_killed_jobs_are_removed_after_a_day(tmp_path, counted)
             (old if name.startswith(partial) and age > day else kept).append(path)
     store_gc.evict(tmp_path, ENTRIES)
     assert [path for path in old if path.exists()] == [] and all(path.exists() for path in kept)
-    counted("halves of killed jobs swept", len(old))
+    counted("temporary files of killed jobs removed", len(old))

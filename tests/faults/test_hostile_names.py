@@ -173,7 +173,7 @@ def test_single_file_pages_show_user_input_as_text(study, browser, counted):
     config = yaml.safe_load(browser.find_element(By.TAG_NAME, "pre").get_property("textContent"))
     assert config["experiment"]["question"] == QUESTION
     assert config["dreams"]["recipes"]["photo"]["start_path"].endswith(f"/{PHOTOGRAPH}")
-    counted("pages opened that hold hostile words", 2)
+    counted("pages with hostile text opened", 2)
 
 
 def test_snakemakes_report_runs_no_code_from_names(study, browser, counted):
@@ -182,7 +182,7 @@ def test_snakemakes_report_runs_no_code_from_names(study, browser, counted):
     WebDriverWait(browser, 10).until(lambda _: browser.find_elements(By.XPATH, "//*[normalize-space()='dreams']"))
     text = page.read_text(encoding="utf-8")
     assert OWN not in text and "touch owned" not in text, "it contains neither display names nor the user's paths"
-    counted("pages opened that hold hostile words")
+    counted("pages with hostile text opened")
 
 
 def test_the_terminal_and_the_logs_contain_no_terminal_codes(study):
@@ -205,7 +205,7 @@ def test_a_table_in_the_terminal_contains_no_codes_and_no_markup(study, tmp_path
         output = capsys.readouterr().out
         assert [character for character in output if not character.isprintable() and character != "\n"] == []
         assert "[bold]study" in output and "\\x1b" in "".join(output.split())
-    counted("tables of the terminal that show codes as text", 2)
+    counted("terminal tables that show control codes as text", 2)
 
 
 def test_folder_and_file_names_cannot_forge_log_lines(fresh, counted):

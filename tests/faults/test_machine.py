@@ -30,7 +30,7 @@ def test_a_clock_set_back_stops_no_job_and_repeats_no_job(fresh, finished_study,
     assert files(fresh) == files(finished_study)
     output = fresh.run()
     assert "Nothing to be done" in output and "clock" not in output
-    counted("accidents of the machine survived")
+    counted("machine failures survived")
 
 
 def test_a_second_snakemake_in_a_folder_is_refused_and_two_folders_share_a_store(
@@ -50,7 +50,7 @@ def test_a_second_snakemake_in_a_folder_is_refused_and_two_folders_share_a_store
     assert files(fresh) == files(other) == files(finished_study)
     assert not (fresh.folder / "results/.store").exists()
     assert 12 <= sum(map(count_dreams, outputs)) <= 24, "both may have computed the same dreams at the same time"
-    counted("accidents of the machine survived", 2)
+    counted("machine failures survived", 2)
 
 
 LOADER = """
@@ -93,7 +93,7 @@ def test_a_machine_failure_is_reported_in_one_line_on_the_terminal_and_in_the_lo
     assert result.returncode == 1 and len(errors) == 1 and expected in errors[0], result.stderr
     assert "run the same command again to resume" in errors[0]
     assert "Traceback" not in result.stderr and expected in (tmp_path / "job.log").read_text()
-    counted("accidents of the machine told in one sentence")
+    counted("machine failures reported in one line")
 
 
 def test_other_errors_keep_their_traceback():
@@ -116,7 +116,7 @@ def test_a_memory_limit_is_reported_and_the_study_resumes_without_it(fresh, fini
     assert "Traceback" not in result.stdout
     fresh.run()
     assert files(fresh) == files(finished_study)
-    counted("accidents of the machine survived")
+    counted("machine failures survived")
 
 
 def test_a_killed_job_is_reported_with_the_usual_cause(fresh, finished_study, counted):
@@ -130,7 +130,7 @@ def test_a_killed_job_is_reported_with_the_usual_cause(fresh, finished_study, co
         os.kill(jobs_of(fresh.folder)[0], signal.SIGKILL)
         assert main.wait(300) != 0
     assert "Error: a job was killed (signal 9)" in (fresh.folder / "output.log").read_text()
-    counted("accidents of the machine told in one sentence")
+    counted("machine failures reported in one line")
 
 
 def test_the_local_cache_is_used_if_the_hub_does_not_respond(tmp_path, counted):
@@ -154,4 +154,4 @@ def test_the_local_cache_is_used_if_the_hub_does_not_respond(tmp_path, counted):
     assert result.stdout.startswith("Error: weights: cannot download 'hub' weights for 'test_resnet'"), result.stderr
     assert result.stdout.endswith(" True False\n"), result.stdout
     silent.close()
-    counted("accidents of the machine told in one sentence")
+    counted("machine failures reported in one line")

@@ -38,7 +38,7 @@ from dreambirds.models.classifier import build
 from tests.helpers.dream_bench import CPU, NAMES, checkpoint, entries, parameters
 from tests.helpers.small import SQUARE, network, rand, run
 
-ROW = "numbers that were none survived"
+ROW = "NaN and infinite values survived"
 NORMALIZATIONS, OPTIMIZERS = ("none", "std", "mean_abs", "l2"), ("ascent", "adam", "adamw", "nadam")
 SPACES = ("pixels", "fourier", "maco", "pyramid")
 STARTS = {"random": None, "gray": 128 / 255, "black": 0.0, "white": 1.0}

@@ -26,7 +26,7 @@ from tests.helpers.layouts import settings
 from tests.helpers.sections import section
 from tests.helpers.studies import Study
 
-ROW = "numbers that were none survived"
+ROW = "NaN and infinite values survived"
 VARIANTS = {
     "plain": {},
     "mixed": {"mixup": 0.4},

@@ -56,7 +56,7 @@ def test_the_source_executes_no_data_and_starts_no_shell(check, path):
 @pytest.mark.parametrize(("check", "text"), SNIPPETS, ids=lambda value: value if isinstance(value, str) else "")
 def test_unsafe_code_is_detected(check, text, counted):
     assert check(text)
-    counted("kinds of unsafe source that are found")
+    counted("kinds of unsafe source code detected by the tests")
 
 
 def test_all_source_files_are_checked():

@@ -80,7 +80,7 @@ def test_a_corrupt_file_is_refused_and_all_other_results_are_kept(study, name, d
     message = refused(study, "training_only")
     assert f"'results/tiny/{name}'" in message and message.endswith(remedy)
     assert files(study) == before
-    counted("spoilt files between stages refused or made anew")
+    counted("corrupt files between stages refused or rebuilt")
 
 
 def test_deleted_checkpoints_are_trained_again_when_requested(study, trained, counted):
@@ -94,7 +94,7 @@ def test_deleted_checkpoints_are_trained_again_when_requested(study, trained, co
         (study.results / "runs/scratch" / name).unlink()
     study.run("training_only")
     assert files(study) == files(trained)
-    counted("spoilt files between stages refused or made anew", len(names))
+    counted("corrupt files between stages refused or rebuilt", len(names))
 
 
 @pytest.mark.parametrize("what", ["weights", "link", "start"])
@@ -119,7 +119,7 @@ def test_a_file_with_a_modification_time_in_the_future_is_refused(study, what, c
     assert files(study) == before
     subprocess.run([*touch.split(), own], check=True)
     assert study.jobs("dreams_only" if what == "start" else "training_only")
-    counted("accidents of the machine told in one sentence")
+    counted("machine failures reported in one line")
 
 
 @pytest.mark.parametrize("name", ["results", "results/tiny", "results/.store"])
@@ -128,7 +128,7 @@ def test_a_broken_link_in_place_of_a_folder_is_refused_before_any_job(tmp_path, 
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).symlink_to(tmp_path / "gone")
     assert refused(study) == f"Error: '{name}' is a broken link, and a folder is expected there; fix or remove the link"
-    counted("files where folders should be refused")
+    counted("files in place of folders, refused")
 
 
 def refused(study: Study, *targets: str) -> str:
