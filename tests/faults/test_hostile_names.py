@@ -106,7 +106,7 @@ def test_the_tables_contain_the_complete_names(study, counted):
     for path in study.results.rglob("*.csv"):
         with path.open(newline="", encoding="utf-8") as file:
             assert len({len(row) for row in csv.reader(file)}) == 1, f"{path} has rows of one length"
-    counted("hostile names carried to the tables", len(SHOWN))
+    counted("hostile names kept unchanged in the tables", len(SHOWN))
 
 
 def test_the_metadata_of_images_and_films_contains_the_names_as_data(study):
@@ -160,7 +160,7 @@ def test_the_gallery_shows_the_names_as_text(study, browser, counted):
         assert alt.startswith(f"Dream of {name}: run ")
         assert browser.find_element(By.ID, "announcement").get_property("textContent") == name
     check_quiet(browser, page, page.parent)
-    counted("hostile names carried to the gallery", len(SHOWN))
+    counted("hostile names displayed safely in the gallery", len(SHOWN))
 
 
 def test_single_file_pages_show_user_input_as_text(study, browser, counted):
@@ -228,4 +228,4 @@ def test_folder_and_file_names_cannot_forge_log_lines(fresh, counted):
     names = list(read_labels(fresh.results / "dataset")["class_name"])
     assert len(names) == len(folders) and "two Error: forged lines" in names and CODES_SHOWN in names
     assert [path for path in fresh.folder.rglob("owned") if path.is_file()] == [] and not (ROOT / "owned").exists()
-    counted("hostile names carried to the tables", len(names))
+    counted("hostile names kept unchanged in the tables", len(names))
