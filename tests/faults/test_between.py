@@ -77,7 +77,9 @@ def test_a_spoilt_checkpoint_is_refused(study, sentence, counted):
     with pytest.raises(UserError) as error:
         check_metadata(path, read_metadata(path), run="scratch", epoch=1, model="test_resnet")
         load_checkpoint(path)
-    assert sentence in str(error.value) and str(error.value).endswith("delete it to train that epoch again")
+    assert sentence in str(error.value) and str(error.value).endswith(
+        "delete it and run the same command again to retrain that epoch"
+    )
     counted("spoilt files between stages refused or made anew")
 
 
@@ -98,9 +100,9 @@ EDITED = {
     "line 2: invalid path '../../x.png'": (r"images/\S+?\.png", "../../x.png"),
     "line 2: invalid split 'test'": (",(train|validation),", ",test,"),
     "has no column 'path'": ("^path", "file"),
-    "images.csv' lists 14 images, but labels.csv counts 15": (r"\n.*\n$", "\n"),
-    "contains label 'dodo', which is not in labels.csv": (",blue_jay,", ",dodo,"),
-    "is not a readable table": ("^", '"'),
+    "images.csv' lists 14 images, but 'labels.csv' counts 15": (r"\n.*\n$", "\n"),
+    "contains label 'dodo', which is not in 'labels.csv'": (",blue_jay,", ",dodo,"),
+    "cannot read the table '": ("^", '"'),
 }
 
 

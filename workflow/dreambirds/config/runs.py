@@ -102,7 +102,7 @@ def _find_problems(run: Section) -> dict[str, str | None]:
         f"{run['warmup_epochs']}"
         if long_warmup
         else None,
-        "weights": f"'{weights}' {file_problem(expand(weights))}; set it to an existing file, null, 'hub' or 'package'"
+        "weights": f"'{weights}' {file_problem(expand(weights))}; set it to an existing file, null, hub or package"
         if no_file
         else None,
     }
