@@ -9,8 +9,6 @@ export CONFIG WITH LIMIT
 
 .PHONY: install study checked report compare findings check unit test test-all test-slurm slurm chromium lint types manual store-gc bench bench-train bench-scale bench-study bench-gallery faults audit clean distclean
 
-install: .venv/installed
-
 # If photographs must be downloaded first, Snakemake runs twice, because the classes are known only after that.
 study: checked
 	@$(BIN)/dreambirds missing -- "$$CONFIG" > /dev/null 2>&1 \
@@ -21,6 +19,8 @@ study: checked
 # Checked here, because Snakemake prints a traceback if it cannot read a config.
 checked: .venv/installed
 	@$(BIN)/dreambirds check --study -- "$$CONFIG" > /dev/null
+
+install: .venv/installed
 
 report: checked
 	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"

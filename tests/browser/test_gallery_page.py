@@ -87,7 +87,7 @@ def test_a_slider_is_dragged_with_the_mouse(page, plan):
     shows(page, plan, epoch=0)
 
 
-def test_keys_do_all_that_the_mouse_does(page, plan):
+def test_keys_do_everything_that_the_mouse_does(page, plan):
     press(page, Keys.ARROW_LEFT)
     shows(page, plan, epoch=0.25)
     press(page, Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
@@ -100,7 +100,7 @@ def test_keys_do_all_that_the_mouse_does(page, plan):
     until(page, lambda: len(page.find_elements(By.CSS_SELECTOR, ".pane")) == 1)
 
 
-def test_the_link_restores_the_whole_view(page, plan, gallery):
+def test_the_link_restores_the_complete_view(page, plan, gallery):
     press(page, "c", ".", "r", Keys.ARROW_DOWN, Keys.ARROW_LEFT)
     Select(page.find_elements(By.CSS_SELECTOR, ".run select")[1]).select_by_value("second")
     second = {"run": "second", "recipe": "other", "label": "class_1", "epoch": 0.25, "step": 3, "view": "rescaled"}
@@ -135,7 +135,7 @@ def test_the_grid_shows_and_chooses_classes(page, plan):
     shows(page, plan)
 
 
-def test_curves_mark_where_the_sliders_are(page, plan):
+def test_curves_mark_the_positions_of_the_sliders(page, plan):
     def marker(chart: str) -> float:
         return float(page.find_element(By.CSS_SELECTOR, f".{chart} .marker").get_attribute("d")[1:].split()[0])
 
@@ -248,7 +248,7 @@ def test_every_control_shows_its_focus(page):
     assert {"grid", "epoch", "step", "play", "compare", "download", "yaml"} <= reached
 
 
-def test_one_run_recipe_epoch_and_step_leave_nothing_to_choose(browser, tmp_path):
+def test_controls_with_a_single_choice_are_hidden(browser, tmp_path):
     plan = gallery_plan(epochs=[1], runs=["only"], recipes={"r": {"steps": [1]}})
     open_page(browser, build_gallery(plan, tmp_path, judged=False))
     until(browser, lambda: browser.find_element(By.CSS_SELECTOR, "figcaption b").text == BAD)
@@ -351,7 +351,7 @@ def test_two_runs_with_one_recipe_each_are_compared(browser, tmp_path):
 
 
 @pytest.mark.parametrize("epochs", [2, pytest.param(10, marks=pytest.mark.exhaustive)])
-def test_of_thousands_of_dreams_only_the_visible_ones_are_loaded(browser, tmp_path, epochs):
+def test_only_the_visible_ones_of_thousands_of_dreams_are_loaded(browser, tmp_path, epochs):
     recipes = {f"r{number}": {"steps": [1, 2], "seed": number} for number in range(5)}
     plan = gallery_plan(range(epochs), ["only"], recipes, names=[f"class {number}" for number in range(100)])
     start = time.monotonic()

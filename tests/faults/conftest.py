@@ -1,4 +1,4 @@
-"""Studies to be spoilt, and a log to be read."""
+"""Fixtures: a tiny study whose files a test may corrupt, and a log that it reads."""
 
 import io
 import logging
@@ -12,21 +12,21 @@ from tests.helpers.studies import Study, tiny
 
 @pytest.fixture
 def fresh(tmp_path) -> Study:
-    """Return a tiny study of one's own."""
+    """Return a tiny study for a single test."""
     return Study(tmp_path, tiny())
 
 
 @pytest.fixture
 def terminal() -> io.StringIO:
-    """Return what stands for the terminal."""
+    """Return a stream that replaces the terminal."""
     return io.StringIO()
 
 
 @pytest.fixture
 def own_log(tmp_path, monkeypatch, terminal):
-    """Return a file that the package logs to; afterwards nothing of it is left in `logging`."""
+    """Return a file that the package logs to; restore `logging` after the test."""
     root, package = logging.getLogger(), logging.getLogger("dreambirds")
-    before, level, loud = root.handlers[:], package.level, logging.raiseExceptions
+    before, level, raise_exceptions = root.handlers[:], package.level, logging.raiseExceptions
     monkeypatch.setattr(sys, "stderr", terminal)
     log_to(tmp_path / "job.log")
     yield tmp_path / "job.log"
@@ -35,4 +35,4 @@ def own_log(tmp_path, monkeypatch, terminal):
     root.handlers[:] = before
     package.setLevel(level)
     logging.captureWarnings(False)
-    logging.raiseExceptions = loud
+    logging.raiseExceptions = raise_exceptions

@@ -12,10 +12,10 @@ from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels, list_photographs
 from dreambirds.data.tables import read_images
 from dreambirds.errors import UserError
-from tests.helpers.hostile import HEIGHT, WIDTH, assert_plain, encoded, prepare_apart, problems, scene
+from tests.helpers.hostile import HEIGHT, WIDTH, assert_plain, encoded, prepare_separately, problems, scene
 from tests.helpers.layouts import refused, settings
 
-ROW = "photographs survived or listed"
+ROW = "bad photographs handled or listed"
 LONG = 300 << 20  # bytes, more than the limit per file
 
 
@@ -23,8 +23,8 @@ def good(archive: zipfile.ZipFile, numbers: tuple[int, ...] = (0, 1), each: int 
     """Add classes with `each` different images."""
     for number in numbers:
         for count in range(each):
-            picture = encoded(scene() + 10 * number + count, "PNG")
-            archive.writestr(f"birds/train/{number}/whole {count}.png", picture)
+            image = encoded(scene() + 10 * number + count, "PNG")
+            archive.writestr(f"birds/train/{number}/intact {count}.png", image)
 
 
 def zeros(archive: zipfile.ZipFile, name: str, count: int) -> None:
@@ -38,20 +38,20 @@ def zeros(archive: zipfile.ZipFile, name: str, count: int) -> None:
 
 def damage(archive: zipfile.ZipFile) -> dict[str, str]:
     """Add damaged and unreadable members to class 0; return the start of each reason by file name."""
-    picture = encoded(scene(), "PNG")
-    damaged, much = "corrupt or unreadable in the zip: ", f"bytes exceed the limit of {LARGEST} bytes"
+    image = encoded(scene(), "PNG")
+    damaged, too_large = "corrupt or unreadable in the zip: ", f"bytes exceed the limit of {LARGEST} bytes"
     other = "compressed in the zip with a method other than deflate"
     wrong = {
         "encrypted.png": ("flag_bits", 1, "encrypted in the zip"),
         "other sum.png": ("CRC", 7, f"{damaged}Bad CRC-32"),
         "elsewhere.png": ("header_offset", 5, f"{damaged}Bad magic number"),
-        "ten gigabytes.png": ("file_size", 10 << 30, f"{10 << 30} {much}"),
-        "longer.png": ("file_size", len(picture) + 9, damaged),
+        "ten gigabytes.png": ("file_size", 10 << 30, f"{10 << 30} {too_large}"),
+        "longer.png": ("file_size", len(image) + 9, damaged),
         "shorter.png": ("file_size", 20, f"{damaged}Bad CRC-32"),
         "unknown.png": ("compress_type", 77, other),
     }
     for name, (field, value, _) in wrong.items():
-        archive.writestr(f"birds/train/0/{name}", picture)
+        archive.writestr(f"birds/train/0/{name}", image)
         setattr(archive.filelist[-1], field, value)
     archive.writestr("birds/train/0/bzip2.png", bytes(9000), zipfile.ZIP_BZIP2)
     archive.writestr("birds/train/0/lzma.png", bytes(9000), zipfile.ZIP_LZMA)
@@ -75,7 +75,7 @@ def test_damaged_and_unreadable_members_are_listed(tmp_path, counted):
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         good(archive)
         expected = damage(archive)
-    result = prepare_apart(settings("kaggle", file), out)
+    result = prepare_separately(settings("kaggle", file), out)
     found = problems(out)
     assert set(found) == set(expected)
     for name, reason in expected.items():
@@ -96,35 +96,35 @@ def test_a_member_that_is_too_large_is_listed_without_exhausting_the_memory(tmp_
         zeros(archive, "birds/train/0/bomb.png", LONG)
         archive.filelist[-1].file_size = claimed
     assert file.stat().st_size < 3_000_000
-    result = prepare_apart(settings("kaggle", file), out)
+    result = prepare_separately(settings("kaggle", file), out)
     (name, problem), *others = problems(out).items()
     assert name == "bomb.png" and problem.startswith(reason) and not others
-    assert result.grown < 150
+    assert result.growth < 150
     counted(ROW)
 
 
 def test_members_with_paths_outside_the_folder_write_nothing(tmp_path, counted):
     work = tmp_path / "a" / "b" / "c"
     work.mkdir(parents=True)
-    picture = encoded(scene() // 2, "PNG")
+    image = encoded(scene() // 2, "PNG")
     names = ["../../escaped.png", "birds/train/0/../../../../escaped.png", "birds/train/../../../1/escaped.png"]
     names += [f"{tmp_path}/escaped.png", "//escaped.png", "birds/train/0/..", "..", "C:\\escaped.png", "\\\\x\\y.png"]
     names += ["birds/train/0/x\\..\\..\\escaped.png", "a/" * 30_000 + "deep.png", "birds/train/../0/escaped.png"]
     with zipfile.ZipFile(work / "birds.zip", "w") as archive:
         good(archive)
         for name in names:
-            archive.writestr(name, picture)
+            archive.writestr(name, image)
     before = set(tmp_path.rglob("*"))
     dataset = settings("kaggle", work / "birds.zip", image_size=[HEIGHT, WIDTH])
-    result = prepare_apart(dataset, work)
+    result = prepare_separately(dataset, work)
     assert_plain(result.output)
-    assert result.grown < 150, "one path has 30,000 nested folders"
-    made = {path.relative_to(work).parts[0] for path in set(tmp_path.rglob("*")) - before}
-    assert made == {"images", "images.csv", "labels.csv", "pictures.npy", "store"}
+    assert result.growth < 150, "one path has 30,000 nested folders"
+    created = {path.relative_to(work).parts[0] for path in set(tmp_path.rglob("*")) - before}
+    assert created == {"images", "images.csv", "labels.csv", "pictures.npy", "store"}
     assert not [path for path in tmp_path.rglob("*") if "escaped" in path.name]
     images = read_images(work)
     odd = "birds.zip/birds/train/0/x\\..\\..\\escaped.png"
-    inside = [source for source in images["source"] if not source.endswith(("whole 0.png", "whole 1.png"))]
+    inside = [source for source in images["source"] if not source.endswith(("intact 0.png", "intact 1.png"))]
     assert inside == [f"{work}/{odd}"] and set(images["error"]) == {""}
     counted(ROW, len(names))
 

@@ -19,20 +19,20 @@ CHECKPOINT = "runs/scratch/epoch-0001/model.safetensors"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Study:
+def trained(tmp_path_factory) -> Study:
     """Return a study with all its checkpoints and no dreams."""
-    study = Study(tmp_path_factory.mktemp("whole"), tiny())
+    study = Study(tmp_path_factory.mktemp("trained"), tiny())
     study.run("training_only")
     return study
 
 
 @pytest.fixture
-def study(whole, tmp_path) -> Study:
+def study(trained, tmp_path) -> Study:
     """Return a copy of the study whose files a test may corrupt."""
-    return whole.copy(tmp_path / "study")
+    return trained.copy(tmp_path / "study")
 
 
-def cut(path: Path) -> None:
+def truncate(path: Path) -> None:
     """Remove the second half, like an interrupted copy."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -49,7 +49,7 @@ def exchange(path: Path) -> None:
     shutil.copyfile(path.parents[1] / "epoch-0000" / path.name, path)
 
 
-def rename(path: Path) -> None:
+def change_model(path: Path) -> None:
     """Change the architecture in its metadata."""
     with safe_open(path, framework="pt") as file:
         tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
@@ -61,39 +61,38 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-SPOILT = {
-    "truncated or not a checkpoint": cut,
+DAMAGES = {
+    "truncated or not a checkpoint": truncate,
     "is corrupt: its tensors do not match their digest": flip,
     "has the epoch '0', not '1'": exchange,
-    "has the model 'resnet18', not 'test_resnet'": rename,
+    "has the model 'resnet18', not 'test_resnet'": change_model,
     "is truncated or not a checkpoint": empty,
 }
 
 
-@pytest.mark.parametrize("sentence", SPOILT)
-def test_a_spoilt_checkpoint_is_refused(study, sentence, counted):
+@pytest.mark.parametrize("expected", DAMAGES)
+def test_a_corrupt_checkpoint_is_refused(study, expected, counted):
     path = study.results / CHECKPOINT
-    SPOILT[sentence](path)
+    DAMAGES[expected](path)
     with pytest.raises(UserError) as error:
         check_metadata(path, read_metadata(path), run="scratch", epoch=1, model="test_resnet")
         load_checkpoint(path)
-    assert sentence in str(error.value) and str(error.value).endswith(
-        "delete it and run the same command again to retrain that epoch"
-    )
-    counted("spoilt files between stages refused or made anew")
+    assert expected in str(error.value)
+    assert str(error.value).endswith("delete it and run the same command again to retrain that epoch")
+    counted("corrupt files between stages refused or rebuilt")
 
 
-def test_a_spoilt_checkpoint_stops_its_dreams_only_and_is_trained_anew_once_it_is_deleted(study, counted):
+def test_a_corrupt_checkpoint_stops_only_its_own_dreams_and_is_retrained_once_it_is_deleted(study, counted):
     path = study.results / CHECKPOINT
     good = path.read_bytes()
     flip(path)
-    said = refused(study, "dreams_only")
-    assert f"'results/tiny/{CHECKPOINT}' is corrupt" in said
+    message = refused(study, "dreams_only")
+    assert f"'results/tiny/{CHECKPOINT}' is corrupt" in message
     assert (study.results / "dreams/scratch/epoch-0000/study/dreams.csv").exists(), "the other checkpoints have dreams"
     path.unlink()
     study.run("dreams_only")
     assert path.read_bytes() == good
-    counted("spoilt files between stages refused or made anew")
+    counted("corrupt files between stages refused or rebuilt")
 
 
 EDITED = {
@@ -106,67 +105,67 @@ EDITED = {
 }
 
 
-@pytest.mark.parametrize("sentence", EDITED)
-def test_a_table_edited_by_hand_is_refused_where_it_is_no_data_set_any_more(study, sentence, counted):
+@pytest.mark.parametrize("expected", EDITED)
+def test_an_edited_table_that_is_no_longer_valid_is_refused(study, expected, counted):
     table = study.results / "dataset/images.csv"
-    pattern, text = EDITED[sentence]
+    pattern, text = EDITED[expected]
     table.write_text(re.sub(pattern, text, table.read_text()))
     with pytest.raises(UserError) as error:
         PreparedImages(table.parent, "train")
-    assert sentence in str(error.value)
+    assert expected in str(error.value)
     assert str(error.value).endswith("dataset' and run the same command again to rebuild it")
-    counted("spoilt files between stages refused or made anew")
+    counted("corrupt files between stages refused or rebuilt")
 
 
-def test_a_data_set_that_was_edited_is_prepared_again_once_it_is_deleted(study, counted):
+def test_an_edited_data_set_is_prepared_again_once_it_is_deleted(study, counted):
     table = study.results / "dataset/labels.csv"
     good = table.read_bytes()
     table.write_text(table.read_text().replace("1,", "7,", 1))
     study.config["runs"]["scratch"]["epochs"] = [0, 1, 2]
-    said = refused(study, "training_only")
-    assert said.endswith(
+    message = refused(study, "training_only")
+    assert message.endswith(
         "must contain unique labels, numbered from 0; delete the folder 'results/tiny/dataset' and run the same "
         "command again to rebuild it"
     )
     shutil.rmtree(table.parent)
     study.run("training_only")
     assert table.read_bytes() == good
-    counted("spoilt files between stages refused or made anew")
+    counted("corrupt files between stages refused or rebuilt")
 
 
-def test_pictures_deleted_anywhere_come_back(finished_study, tmp_path, counted):
+def test_deleted_images_are_restored(finished_study, tmp_path, counted):
     study = finished_study.copy(tmp_path / "study")
     expected = files(study)
     for folder in ("results/.store/dreams", "results/tiny/dreams"):
         for image in list((study.folder / folder).rglob("*.png"))[::2]:
             image.unlink()
-            counted("spoilt files between stages refused or made anew")
+            counted("corrupt files between stages refused or rebuilt")
     (study.results / "montages/scratch/recipe-by-class_epoch-0001_rescaled.png").unlink()
     study.run()
     assert files(study) == expected
     assert "Nothing to be done" in study.run()
 
 
-def test_a_copied_and_a_moved_study_are_finished(finished_study, tmp_path, counted):
+def test_a_copied_or_moved_study_is_still_finished(finished_study, tmp_path, counted):
     study = finished_study.copy(tmp_path / "study")
     expected = files(study)
-    for number, bring in enumerate((shutil.copytree, shutil.move)):
+    for number, relocate in enumerate((shutil.copytree, shutil.move)):
         folder = tmp_path / f"elsewhere-{number}"
-        bring(study.folder, folder)
+        relocate(study.folder, folder)
         other = Study(folder, tiny())
         assert count_dreams(other.run()) == 0 and files(other) == expected
         counted("studies copied, moved or read-only")
 
 
-def test_a_folder_that_can_not_be_written_to_is_told_and_nothing_in_it_is_lost(study, counted):
+def test_a_read_only_folder_is_reported_and_nothing_in_it_is_lost(study, counted):
     folder, expected = study.results.parent, files(study)
     if subprocess.run(["mount", "--bind", folder, folder], capture_output=True).returncode != 0:
         pytest.skip("mounting a folder requires root")
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
-        said = study.snakemake("dreams_only").stdout
-        assert "Failed to create output directory" in said and "Read-only file system" in said
-        assert "Traceback" not in said
+        output = study.snakemake("dreams_only").stdout
+        assert "Failed to create output directory" in output and "Read-only file system" in output
+        assert "Traceback" not in output
         assert "dream" in study.run("-n", "dreams_only"), "a dry run writes nothing"
     finally:
         subprocess.run(["umount", folder], check=True)
@@ -175,17 +174,17 @@ def test_a_folder_that_can_not_be_written_to_is_told_and_nothing_in_it_is_lost(s
 
 
 @pytest.mark.parametrize(
-    "place",
+    "name",
     ["results", "results/tiny", "results/.store", "results/tiny/runs/scratch", "results/tiny/runs/scratch/epoch-0001"],
 )
-def test_a_file_where_a_folder_should_be_is_named_before_any_job(tmp_path, place, counted):
+def test_a_file_in_place_of_a_folder_is_refused_before_any_job(tmp_path, name, counted):
     study = Study(tmp_path, tiny())
-    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / place).write_text("mine")
-    said = refused(study, "dreams_only")
-    assert said == f"Error: '{place}' is a file, and a folder is expected there; move the file away"
-    assert (tmp_path / place).read_text() == "mine"
-    counted("files where folders should be refused")
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    message = refused(study, "dreams_only")
+    assert message == f"Error: '{name}' is a file, and a folder is expected there; move the file away"
+    assert (tmp_path / name).read_text() == "mine"
+    counted("files in place of folders, refused")
 
 
 def refused(study: Study, *targets: str) -> str:

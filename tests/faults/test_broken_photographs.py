@@ -22,7 +22,7 @@ from tests.helpers.hostile import (
     claiming,
     encoded,
     png,
-    prepare_apart,
+    prepare_separately,
     problems,
     scene,
     sixteen_bits,
@@ -30,7 +30,7 @@ from tests.helpers.hostile import (
 )
 from tests.helpers.layouts import settings
 
-ROW = "photographs survived or listed"
+ROW = "bad photographs handled or listed"
 SHAPE = [HEIGHT, WIDTH]
 NAMES = [
     b'it\'s "quoted" `twice`.png',
@@ -42,7 +42,7 @@ NAMES = [
     "turned\u202earound\u2028.png".encode(),
     b"a,b;c\t.png",
     b" blank .png",
-    b"$(touch spoilt) && *.png",
+    b"$(touch owned) && *.png",
     b"-rf.PNG",
     b"%s {label}\\.png",
     b"x" * 251 + b".png",
@@ -50,7 +50,7 @@ NAMES = [
 
 
 @pytest.fixture
-def place(tmp_path) -> Path:
+def root(tmp_path) -> Path:
     """Return a folder of two classes: `Other` with two images, and `Bird` with none yet."""
     for name in ("Bird", "Other"):
         (tmp_path / "in" / name).mkdir(parents=True)
@@ -60,15 +60,15 @@ def place(tmp_path) -> Path:
     return tmp_path
 
 
-def photographs(place: Path, **changes) -> dict:
+def photographs(root: Path, **changes) -> dict:
     """Return the config section of the folder's data set, at the size of the scenes."""
-    return settings("folder", place / "in", image_size=SHAPE, **changes)
+    return settings("folder", root / "in", image_size=SHAPE, **changes)
 
 
-def put(place: Path, files: dict[str, bytes]) -> None:
+def put(root: Path, files: dict[str, bytes]) -> None:
     """Write files into the class `Bird`."""
     for name, contents in files.items():
-        (place / "in" / "Bird" / name).write_bytes(contents)
+        (root / "in" / "Bird" / name).write_bytes(contents)
 
 
 def stored(orientation: int) -> np.ndarray:
@@ -100,7 +100,7 @@ def inks() -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([scene(), black], axis=-1), left
 
 
-def kinds() -> dict[str, tuple[bytes, np.ndarray, float]]:
+def formats() -> dict[str, tuple[bytes, np.ndarray, float]]:
     """Return files of many formats, the expected pixels of each, and the tolerance in gray levels."""
     best = {"quality": 100, "subsampling": 0}
     cyan, left = inks()
@@ -112,7 +112,7 @@ def kinds() -> dict[str, tuple[bytes, np.ndarray, float]]:
     some = np.asarray(films[0].convert("1"))
     return {
         "cmyk.jpg": (encoded(Image.fromarray(cyan, "CMYK"), "JPEG", **best), left, 4),
-        "grey16.png": (encoded(gray.astype(np.uint16), "PNG"), np.repeat(gray[..., None] / 257, 3, -1), 1),
+        "gray16.png": (encoded(gray.astype(np.uint16), "PNG"), np.repeat(gray[..., None] / 257, 3, -1), 1),
         "rgb16.png": (sixteen_bits(scene().astype(np.uint16) * 257), scene(), 0),
         "one bit.png": (encoded(some, "PNG"), np.repeat(some[..., None] * 255, 3, -1), 0),
         "palette.png": (encoded(palette, "PNG"), np.asarray(palette.convert("RGB")), 0),
@@ -129,18 +129,18 @@ def kinds() -> dict[str, tuple[bytes, np.ndarray, float]]:
     }
 
 
-def test_photographs_of_all_formats_and_names_are_prepared_correctly(place, counted):
-    files = kinds()
-    put(place, {name: contents for name, (contents, _, _) in files.items()})
-    result = prepare_apart(photographs(place), place / "out")
+def test_photographs_of_all_formats_and_names_are_prepared_correctly(root, counted):
+    files = formats()
+    put(root, {name: contents for name, (contents, _, _) in files.items()})
+    result = prepare_separately(photographs(root), root / "out")
     assert_plain(result.output)
-    assert problems(place / "out") == {} and result.grown < 150
-    rows = read_images(place / "out")
+    assert problems(root / "out") == {} and result.growth < 150
+    rows = read_images(root / "out")
     for name, row in zip(sorted(files), rows[rows["label"] == "Bird"].itertuples(), strict=True):
         _, expected, tolerance = files[name]
-        found = np.asarray(Image.open(place / "out" / row.path)).astype(float)
+        found = np.asarray(Image.open(root / "out" / row.path)).astype(float)
         assert np.abs(found - expected).max() <= tolerance, (name, row.source)
-    assert not list(place.rglob("spoilt"))
+    assert not list(root.rglob("owned"))
     counted(ROW, len(files))
 
 
@@ -181,19 +181,19 @@ def zlib_row() -> bytes:
     return zeros(WIDTH + 1)
 
 
-def test_bombs_are_rejected_without_decompressing_them(place, counted):
+def test_bombs_are_rejected_without_decompressing_them(root, counted):
     files = bombs()
     assert max(map(len, files.values())) < 2_000_000
-    put(place, files)
+    put(root, files)
     for number in (1, 2):
-        put(place, {f"whole {number}.png": encoded(scene() // number, "PNG")})
-    result = prepare_apart(photographs(place), place / "out")
-    found = problems(place / "out")
+        put(root, {f"intact {number}.png": encoded(scene() // number, "PNG")})
+    result = prepare_separately(photographs(root), root / "out")
+    found = problems(root / "out")
     assert set(found) == set(files) - {"thin.png"}
     for name, reason in found.items():
         pixels, text = "more pixels than the limit of 89478485", "the text in the file exceeds Pillow's limit"
         assert reason.startswith(pixels if name[0] in "2oc" else text), (name, reason)
-    assert result.grown < 200, "the smallest of them would have taken 400 MB"
+    assert result.growth < 200, "the smallest of them would have taken 400 MB"
     assert_plain(result.output)
     counted(ROW, len(files))
 
@@ -208,9 +208,9 @@ def no_photographs() -> dict[str, tuple[bytes, str]]:
         "cut late.jpg": (files["JPEG"][:-20], "image file is truncated"),
         "cut.png": (files["PNG"][: len(files["PNG"]) // 2], "image file is truncated"),
         "cut.webp": (files["WEBP"][: len(files["WEBP"]) // 2], "could not create decoder object"),
-        "text.jpg": (b"This is not a picture.\n", none),
+        "text.jpg": (b"This is not an image.\n", none),
         "page.png": (b"<html><body>404 Not Found</body></html>", none),
-        "programme.jpg": (b"#!/bin/sh\ntouch spoilt\n", none),
+        "program.jpg": (b"#!/bin/sh\ntouch owned\n", none),
         "postscript.jpg": (files["EPS"], none),
         "a tiff.jpg": (files["TIFF"], none),
         "magic only.png": (files["PNG"][:8], none),
@@ -241,22 +241,22 @@ def put_strange_files(folder: Path) -> dict[str, str]:
     return nowhere | folders | devices | {"huge.jpg": f"{1 << 40} bytes exceed the limit of {image_files.LARGEST}"}
 
 
-def test_a_file_that_is_not_a_photograph_is_listed_and_starts_no_program(place, counted):
+def test_files_that_are_not_photographs_are_listed_and_start_no_program(root, counted):
     files = no_photographs()
-    put(place, {name: contents for name, (contents, _) in files.items()})
-    expected = {name: reason for name, (_, reason) in files.items()} | put_strange_files(place / "in" / "Bird")
+    put(root, {name: contents for name, (contents, _) in files.items()})
+    expected = {name: reason for name, (_, reason) in files.items()} | put_strange_files(root / "in" / "Bird")
     for number in (1, 2):
-        put(place, {f"whole {number}.png": encoded(scene() // number, "PNG")})
-    ghostscript = place / "bin" / "gs"
+        put(root, {f"intact {number}.png": encoded(scene() // number, "PNG")})
+    ghostscript = root / "bin" / "gs"
     ghostscript.parent.mkdir()
-    ghostscript.write_text(f"#!/bin/sh\ntouch '{place}/spoilt'\n")
+    ghostscript.write_text(f"#!/bin/sh\ntouch '{root}/owned'\n")
     ghostscript.chmod(0o755)
-    result = prepare_apart(photographs(place), place / "out", PATH=f"{ghostscript.parent}:{os.environ['PATH']}")
-    found = problems(place / "out")
+    result = prepare_separately(photographs(root), root / "out", PATH=f"{ghostscript.parent}:{os.environ['PATH']}")
+    found = problems(root / "out")
     assert set(found) == set(expected)
     for name, reason in expected.items():
         assert found[name].startswith(reason), (name, found[name])
-    assert not (place / "spoilt").exists() and result.grown < 150
+    assert not (root / "owned").exists() and result.growth < 150
     assert_plain(result.output)
     counted(ROW, len(expected))
 
@@ -269,24 +269,24 @@ def test_an_endless_start_photograph_is_rejected(tmp_path, counted):
     counted(ROW, len(expected))
 
 
-def test_a_file_that_changes_between_listing_and_reading_is_listed(place, monkeypatch, counted, caplog):
+def test_a_file_that_changes_between_listing_and_reading_is_listed(root, monkeypatch, counted, caplog):
     names = ["away.png", "folder.png", "pipe.png", "link.png", "1.png", "2.png"]
-    put(place, {name: encoded(scene() // (1 + number), "PNG") for number, name in enumerate(names)})
+    put(root, {name: encoded(scene() // (1 + number), "PNG") for number, name in enumerate(names)})
     listed = preparing.list_photographs
 
     def damage(*arguments):
         found = listed(*arguments)
         for name in names[:4]:
-            (place / "in" / "Bird" / name).unlink()
-        (place / "in" / "Bird" / "folder.png").mkdir()
-        os.mkfifo(place / "in" / "Bird" / "pipe.png")
-        (place / "in" / "Bird" / "link.png").symlink_to("link.png")
+            (root / "in" / "Bird" / name).unlink()
+        (root / "in" / "Bird" / "folder.png").mkdir()
+        os.mkfifo(root / "in" / "Bird" / "pipe.png")
+        (root / "in" / "Bird" / "link.png").symlink_to("link.png")
         return found
 
     monkeypatch.setattr(preparing, "list_photographs", damage)
-    dataset = photographs(place)
-    prepare(dataset, list_labels(dataset), place / "out", place / "store")
-    assert problems(place / "out") == {
+    dataset = photographs(root)
+    prepare(dataset, list_labels(dataset), root / "out", root / "store")
+    assert problems(root / "out") == {
         "away.png": "the file does not exist",
         "folder.png": "a folder, not a file",
         "pipe.png": "a pipe, a socket or a device, not a file",

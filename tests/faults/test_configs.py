@@ -108,7 +108,7 @@ BAD = [
     ("study: the name 'a/b' is not allowed; use 1 to 64 ASCII letters", {"study": "a/b"}),
     ("study: the name '../../owned' is not allowed; use 1 to 64", {"study": "../../owned"}),
     ("study: the name 'my study' is not allowed; use 1 to 64", {"study": "my study"}),
-    ("study: 'logs' is the folder of all studies' logs; call it otherwise", {"study": "logs"}),
+    ("study: 'logs' is reserved for the folder of logs; choose another name", {"study": "logs"}),
     ("runs: the name 'a.b' is not allowed; use 1 to 64", {"runs": {"a.b": {}}}),
     ("runs: the name '..' is not allowed; use 1 to 64", {"runs": {"..": {}}}),
     ("runs: the name '' is not allowed; use 1 to 64", {"runs": {"": {}}}),
@@ -232,17 +232,17 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("sentence", FILES)
-def test_a_faulty_config_file_is_refused(tmp_path, sentence, counted):
-    (tmp_path / "my.yaml").write_bytes(FILES[sentence])
+@pytest.mark.parametrize("expected", FILES)
+def test_a_faulty_config_file_is_refused(tmp_path, expected, counted):
+    (tmp_path / "my.yaml").write_bytes(FILES[expected])
     message = checked("my.yaml", tmp_path)
-    assert message.startswith("Error: the config 'my.yaml'") and sentence in message and message.count("\n") == 1
+    assert message.startswith("Error: the config 'my.yaml'") and expected in message and message.count("\n") == 1
     assert [path.name for path in tmp_path.rglob("*")] == ["my.yaml"]
     counted("configs refused")
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"),
+    ("name", "expected"),
     [
         ("defualt.yaml", "does not exist; did you mean 'default.yaml'?"),
         ("none/my.yaml", "does not exist; the folder 'none' contains no YAML file"),
@@ -250,11 +250,11 @@ def test_a_faulty_config_file_is_refused(tmp_path, sentence, counted):
         ("a" * 300, f"cannot read the config '{'a' * 300}' (File name too long); pass another path"),
     ],
 )
-def test_a_config_path_that_is_not_a_file_is_refused(tmp_path, name, sentence, counted):
+def test_a_config_path_that_is_not_a_file_is_refused(tmp_path, name, expected, counted):
     (tmp_path / "default.yaml").touch()
     (tmp_path / "folder").mkdir()
     message = checked(name, tmp_path)
-    assert sentence in message and message.count("\n") == 1
+    assert expected in message and message.count("\n") == 1
     counted("configs refused")
 
 

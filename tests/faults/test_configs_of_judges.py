@@ -36,8 +36,8 @@ def files(tmp_path, monkeypatch) -> Path:
         ("strange", {}, ["a", "b", "c"]),
         ("odd", {"dept": 3}, CLASSES),
     ):
-        save_checkpoint(Path("made") / name, classifier, CheckpointInfo("test_resnet", options, labels, "r", 1, 32))
-        shutil.copyfile(Path("made") / name / "model.safetensors", name)
+        save_checkpoint(Path("saved") / name, classifier, CheckpointInfo("test_resnet", options, labels, "r", 1, 32))
+        shutil.copyfile(Path("saved") / name / "model.safetensors", name)
     Path("cut").write_bytes(Path("good").read_bytes()[:-100])
     Path("labels.txt").write_text("\n".join(CLASSES))
     Path("few.txt").write_text("\n".join(CLASSES[:2]))
@@ -129,11 +129,11 @@ BAD = [
 
 @pytest.mark.parametrize("number", range(len(BAD)), ids=lambda number: BAD[number][0][:60])
 def test_a_judge_or_weights_that_do_not_fit_are_refused_before_any_job(files, number, counted):
-    sentence, changes = BAD[number]
+    expected, changes = BAD[number]
     if "big.pth" in str(changes):
         torch.save(build("inception_v4", 3, {}).network.state_dict(), "big.pth")
     message = refusal(changed_config(changes))
-    assert sentence in message and one_line(message) == message and len(message) <= MAX_LENGTH + 3, message
+    assert expected in message and one_line(message) == message and len(message) <= MAX_LENGTH + 3, message
     assert not Path("store").exists()
     counted(ROW)
 
@@ -157,7 +157,7 @@ def test_valid_files_are_checked_once_and_again_after_a_change(files, monkeypatc
     assert memory.read(memory.weights(make_plan(config), "scratch")) is None
 
 
-def test_files_that_the_study_creates_are_not_checked_before(files):
+def test_files_that_the_study_creates_are_not_checked_in_advance(files):
     own = files / "results/tiny/runs/scratch/epoch-0001/model.safetensors"
     own.parent.mkdir(parents=True)
     own.write_bytes(b"")

@@ -28,7 +28,7 @@ from tests.helpers.killing import files
 from tests.helpers.studies import Study, tiny
 from tests.helpers.values import dreams_of, gallery_study, views_of, write_all_tables, write_finding_of
 
-ROW = "spoilt files between stages refused or made anew"
+ROW = "corrupt files between stages refused or rebuilt"
 RESULTS = Path("results/tiny")
 INDEX, HISTORY = "dreams/scratch/epoch-0001/study/dreams.csv", "runs/scratch/epoch-0001/history.csv"
 ENDS = [f"{RESULTS}/{name}" for name in ("gallery/index.html", "finding/index.html", "dreams.csv")]
@@ -45,18 +45,18 @@ def study_config() -> dict:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Study:
+def finished(tmp_path_factory) -> Study:
     """Return a complete study: measured, with the result of its experiment."""
-    study = Study(tmp_path_factory.mktemp("whole"), study_config())
+    study = Study(tmp_path_factory.mktemp("finished"), study_config())
     study.run(*ENDS)
     return study
 
 
 @pytest.fixture
-def plan(whole, monkeypatch):
+def plan(finished, monkeypatch):
     """Return the plan of the study, in its folder."""
     monkeypatch.delenv("DREAMBIRDS_STORE", raising=False)
-    monkeypatch.chdir(whole.folder)
+    monkeypatch.chdir(finished.folder)
     return make_plan(study_config())
 
 
@@ -90,9 +90,9 @@ STAGES = {
 DAMAGES = {
     "half": lambda content: content[: len(content) // 2],
     "header only": lambda content: content[: content.index(b"\n") + 1],
-    "a line less": lambda content: content[: content.rindex(b"\n", 0, -1) + 1],
-    "a character less": lambda content: content[:-1],
-    "nothing left": lambda content: b"",
+    "last line missing": lambda content: content[: content.rindex(b"\n", 0, -1) + 1],
+    "last character missing": lambda content: content[:-1],
+    "empty": lambda content: b"",
 }
 REBUILD, TRAIN = (
     "delete it and run the same command again to rebuild it",
@@ -135,22 +135,22 @@ def is_detected(name: str, how: str) -> bool:
     A table that may be edited by hand may end without a line break, and the number of an experiment's comparisons is
     not known.
     """
-    return not (how == "a character less" and name.startswith("dataset")) and not (
-        how == "a line less" and name.startswith("finding")
+    return not (how == "last character missing" and name.startswith("dataset")) and not (
+        how == "last line missing" and name.startswith("finding")
     )
 
 
-def test_the_workflow_reports_a_truncated_table_and_rebuilds_it_once_it_is_deleted(whole, counted):
-    expected, name = files(whole), "judged/j.csv"
-    damage(whole.results / name, "half")
-    result = whole.snakemake(*ENDS)
+def test_the_workflow_reports_a_truncated_table_and_rebuilds_it_once_it_is_deleted(finished, counted):
+    expected, name = files(finished), "judged/j.csv"
+    damage(finished.results / name, "half")
+    result = finished.snakemake(*ENDS)
     errors = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
     assert result.returncode != 0 and "Traceback" not in result.stdout, result.stdout[-3000:]
     assert errors[0] == f"Error: '{RESULTS / name}' is truncated: its last line is incomplete; {REBUILD}"
-    assert all((whole.folder / page).exists() for page in ENDS[:2])
-    (whole.results / name).unlink()
-    whole.run(*ENDS)
-    assert files(whole) == expected
+    assert all((finished.folder / page).exists() for page in ENDS[:2])
+    (finished.results / name).unlink()
+    finished.run(*ENDS)
+    assert files(finished) == expected
     counted(ROW)
 
 
@@ -200,10 +200,10 @@ def test_an_experiment_with_a_truncated_table_is_not_copied(plan, tmp_path, monk
     monkeypatch.setattr(experiments, "_command", lambda *_: ["true"])
     path = RESULTS / "finding/finding.csv"
     good = damage(path, "half")
-    places = {"config_file": tmp_path / "e.yaml", "said": tmp_path / "e.log"}
+    paths = {"config_file": tmp_path / "e.yaml", "log_file": tmp_path / "e.log"}
     try:
-        with pytest.raises(UserError, match=rf"^'{path}' is truncated: .*; delete the folder '{path.parent}', and "):
-            experiments.run_experiment({"study": "tiny"}, 1, **places, page=tmp_path / "p", table=tmp_path / "t")
+        with pytest.raises(UserError, match=rf"^'{path}' is truncated: .*; delete the folder '{path.parent}' and "):
+            experiments.run_experiment({"study": "tiny"}, 1, **paths, page=tmp_path / "p", table=tmp_path / "t")
     finally:
         path.write_bytes(good)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["e.log", "e.yaml"]
@@ -235,7 +235,7 @@ def test_a_missing_prepared_photograph_is_reported_with_the_data_sets_remedy(pla
         ("dataset/images/blue_jay/0000.png", lambda path: write_sheet([[path]], (32, 32), path.with_name("sheet.png"))),
     ],
 )
-@pytest.mark.parametrize("how", ["half", "nothing left"])
+@pytest.mark.parametrize("how", ["half", "empty"])
 def test_a_damaged_image_is_reported(plan, name, read, how, counted):
     path = RESULTS / name
     good = damage(path, how)
@@ -259,7 +259,8 @@ def test_a_damaged_start_photograph_is_reported_with_a_remedy_if_it_is_the_data_
     good = damage(path, "half")
     try:
         with pytest.raises(UserError) as error:
-            ready(plan, photographs, str(path) if own else None).starts(["blue_jay"], [generator(0, "blue_jay")])
+            job = dream_context(plan, photographs, str(path) if own else None)
+            job.starts(["blue_jay"], [generator(0, "blue_jay")])
     finally:
         path.write_bytes(good)
     assert f"cannot read the start photograph '{path}': " in str(error.value)
@@ -267,7 +268,7 @@ def test_a_damaged_start_photograph_is_reported_with_a_remedy_if_it_is_the_data_
     counted(ROW)
 
 
-def ready(plan, photographs: dict[str, Path], start_path: str | None) -> DreamContext:
+def dream_context(plan, photographs: dict[str, Path], start_path: str | None) -> DreamContext:
     """Return the context for dreams of the study's checkpoint that start from photographs."""
     parameters = {**plan.recipes["ph"], "start_path": start_path}
     folder = Path(job_folder("tiny", "scratch", 1, "ph"))

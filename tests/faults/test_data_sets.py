@@ -12,12 +12,12 @@ from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels
 from dreambirds.data.tables import read_images
 from dreambirds.log import MOST_WARNINGS
-from tests.helpers.hostile import assert_plain, encoded, prepare_apart, problems, scene
+from tests.helpers.hostile import assert_plain, encoded, prepare_separately, problems, scene
 from tests.helpers.layouts import class_names, refused, settings
 from tests.helpers.surroundings import surroundings
 
-ROW = "photographs survived or listed"
-STRANGE = [b"two\nlines", b"\x1b[31mred", b"caf\xe9", b"it's <b>&amp;", b"$(touch spoilt)", b"-rf", b"a{b}%s"]
+ROW = "bad photographs handled or listed"
+STRANGE = [b"two\nlines", b"\x1b[31mred", b"caf\xe9", b"it's <b>&amp;", b"$(touch owned)", b"-rf", b"a{b}%s"]
 
 
 def put(folder: Path, count: int, first: int = 0) -> Path:
@@ -29,7 +29,7 @@ def put(folder: Path, count: int, first: int = 0) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path) -> Path:
+def root(tmp_path) -> Path:
     """Return a folder of two classes with two images each."""
     for number, name in enumerate(("auk", "crane")):
         put(tmp_path / "in" / name, 2, 10 * number)
@@ -37,20 +37,20 @@ def place(tmp_path) -> Path:
     return tmp_path
 
 
-def test_a_class_with_too_few_photographs_is_rejected_unless_it_is_excluded(place, counted):
-    put(place / "in" / "lonely", 1)
-    put(place / "in" / "none", 0)
-    put(place / "in" / "nested" / "deeper", 5)
-    dataset = settings("folder", place / "in")
-    beginning = f"dataset.path: class '%s' has %s in '{place / 'in'}'%s, but at least 2 JPEG, PNG or WebP"
+def test_a_class_with_too_few_photographs_is_rejected_unless_it_is_excluded(root, counted):
+    put(root / "in" / "lonely", 1)
+    put(root / "in" / "none", 0)
+    put(root / "in" / "nested" / "deeper", 5)
+    dataset = settings("folder", root / "in")
+    beginning = f"dataset.path: class '%s' has %s in '{root / 'in'}'%s, but at least 2 JPEG, PNG or WebP"
     assert refused(dataset).startswith(beginning % ("lonely", "1 readable image", " (also too few in 2 more classes)"))
     for name, count in (("lonely", "1 readable image"), ("none", "0 readable images"), ("nested", "0 readable images")):
         error = refused({**dataset, "labels": ["auk", "crane", name]})
         assert error.startswith(beginning % (name, count, ""))
         assert error.endswith("remove the class from dataset.labels")
     assert len(class_names({**dataset, "labels": ["auk", "crane"]})) == 2
-    prepare({**dataset, "labels": ["auk", "crane"]}, list_labels(dataset)[:2], place / "out", place / "store")
-    assert len(read_images(place / "out")) == 4
+    prepare({**dataset, "labels": ["auk", "crane"]}, list_labels(dataset)[:2], root / "out", root / "store")
+    assert len(read_images(root / "out")) == 4
     counted("data sets refused", 4)
 
 
@@ -67,40 +67,40 @@ def test_a_path_that_is_not_a_folder_of_classes_is_rejected(tmp_path, name, coun
     counted("data sets refused", 3)
 
 
-def test_a_class_without_readable_images_is_rejected_with_the_first_reason(place, counted):
+def test_a_class_without_readable_images_is_rejected_with_the_first_reason(root, counted):
     for number in range(10, 12):
-        (place / "in" / "crane" / f"{number}.png").write_bytes(b"")
-    result = prepare_apart(settings("folder", place / "in"), place / "out")
+        (root / "in" / "crane" / f"{number}.png").write_bytes(b"")
+    result = prepare_separately(settings("folder", root / "in"), root / "out")
     assert_plain(result.output)
     error = result.output.splitlines()[-1]
-    assert error.startswith(f"dataset.path: class 'crane' has 0 readable images in '{place / 'in'}' (")
-    assert f"(the first skipped one is '{place / 'in'}/crane/10.png': the file is empty), but at least 2 " in error
-    assert not (place / "out" / "images.csv").exists()
+    assert error.startswith(f"dataset.path: class 'crane' has 0 readable images in '{root / 'in'}' (")
+    assert f"(the first skipped one is '{root / 'in'}/crane/10.png': the file is empty), but at least 2 " in error
+    assert not (root / "out" / "images.csv").exists()
     counted("data sets refused")
 
 
-def test_the_same_image_in_two_classes_is_listed_with_a_warning(place, caplog, counted):
+def test_the_same_image_in_two_classes_is_listed_with_a_warning(root, caplog, counted):
     caplog.set_level(logging.INFO, "dreambirds")
-    (place / "in" / "crane" / "0.png").hardlink_to(place / "in" / "auk" / "0.png")
-    (place / "in" / "crane" / "1.png").symlink_to(place / "in" / "auk" / "1.png")
-    dataset = settings("folder", place / "in")
-    prepare(dataset, list_labels(dataset), place / "out", place / "store")
-    images = read_images(place / "out").set_index("path")
+    (root / "in" / "crane" / "0.png").hardlink_to(root / "in" / "auk" / "0.png")
+    (root / "in" / "crane" / "1.png").symlink_to(root / "in" / "auk" / "1.png")
+    dataset = settings("folder", root / "in")
+    prepare(dataset, list_labels(dataset), root / "out", root / "store")
+    images = read_images(root / "out").set_index("path")
     same = images[images["duplicate_of"] != ""]
     assert list(same["label"]) == ["crane"] * 2 and set(images.loc[same["duplicate_of"], "label"]) == {"auk"}
     assert "2 images are in more than one class, so no model can tell these classes apart" in caplog.text
     counted(ROW, 2)
 
 
-def test_the_log_contains_only_a_few_repeated_messages(place, own_log, counted):
+def test_the_log_contains_only_a_few_repeated_messages(root, own_log, counted):
     for number in range(300):
-        (place / "in" / "auk" / f"broken {number:03d}.jpg").write_bytes(b"\xff\xd8")
-    dataset = settings("folder", place / "in")
-    prepare(dataset, list_labels(dataset), place / "out", place / "store", threads=2)
+        (root / "in" / "auk" / f"broken {number:03d}.jpg").write_bytes(b"\xff\xd8")
+    dataset = settings("folder", root / "in")
+    prepare(dataset, list_labels(dataset), root / "out", root / "store", threads=2)
     lines = own_log.read_text()
     assert lines.count(" skipped ") == MOST_WARNINGS
     assert lines.count("further images are skipped; images.csv lists all of them with the reasons") == 1
-    assert "; 300 skipped" in lines and len(problems(place / "out")) == 300
+    assert "; 300 skipped" in lines and len(problems(root / "out")) == 300
     counted(ROW, 300)
 
 
@@ -125,16 +125,14 @@ def test_photographs_without_read_permission_are_listed(tmp_path, unprivileged, 
     (root / "auk" / "4.png").symlink_to(root / "locked" / "20.png")
     (root / "locked").chmod(0)
     dataset = settings("folder", root, labels=["auk", "crane"])
-    result = prepare_apart(dataset, out, by=unprivileged)
+    result = prepare_separately(dataset, out, by=unprivileged)
     assert problems(out) == dict.fromkeys(["3.png", "4.png"], "no permission to read the file")
     assert_plain(result.output)
-    output = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).output
-    assert (
-        output
-        == f"dataset.path: cannot read '{root}/locked' (Permission denied); fix its permissions, or set another path\n"
-    )
+    output = prepare_separately({**dataset, "labels": None}, out, by=unprivileged).output
+    problem = f"cannot read '{root}/locked' (Permission denied)"
+    assert output == f"dataset.path: {problem}; fix its permissions, or set another path\n"
     (root / "locked").chmod(0o400)  # the folder can be listed, but its files cannot be opened
-    output = prepare_apart({**dataset, "labels": None}, out, by=unprivileged).output
+    output = prepare_separately({**dataset, "labels": None}, out, by=unprivileged).output
     assert output.count("no permission to read the file") == 5 and "class 'locked' has" in output.splitlines()[-1]
     (root / "locked").chmod(0o700)
     counted(ROW, 4)
@@ -156,7 +154,7 @@ def test_the_workflow_handles_unusual_class_names_and_endless_files(fresh, count
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert_plain(result.stdout + result.stderr + (fresh.folder / "results/logs/tiny/dataset.log").read_text())
-    assert len(problems(fresh.results / "dataset")) == 3 and not list(fresh.folder.rglob("spoilt"))
+    assert len(problems(fresh.results / "dataset")) == 3 and not list(fresh.folder.rglob("owned"))
     assert "Nothing to be done" in fresh.run("dataset_only")
     put(root / "lonely", 1)
     refusal = fresh.snakemake("-n", "dataset_only")

@@ -32,22 +32,22 @@ def test_the_memory_of_a_dream_job_does_not_grow_with_its_dreams(tmp_path, count
     memory = soak(tmp_path, DREAMS)
     assert growth(memory) < min(FLAT, memory[0] // 10), [used // MIB for used in memory]
     assert len(list((tmp_path / "store" / "dreams").glob("*/*/*/entry.json"))) == DREAMS
-    counted("dreams soaked with flat memory", DREAMS)
+    counted("dreams computed with constant memory", DREAMS)
 
 
 @pytest.mark.exhaustive
-def test_a_leak_of_a_picture_a_dream_would_be_seen(tmp_path):
+def test_a_leak_of_one_image_per_dream_is_detected(tmp_path):
     assert growth(soak(tmp_path, DREAMS, LEAK)) > FLAT
 
 
 @pytest.mark.parametrize(("level", "most"), [(logging.INFO, MOST_MESSAGES), (logging.WARNING, MOST_WARNINGS)])
-def test_a_hundred_thousand_lines_of_one_kind_are_a_short_log(level, most, own_log, terminal, counted):
+def test_a_hundred_thousand_similar_messages_give_a_short_log(level, most, own_log, terminal, counted):
     log = logging.getLogger("dreambirds.anything")
     for number in range(LINES):
         log.log(level, "image %d is logged", number)
     for number in range(3):
         log.error("%d", number)
-    log.info("another kind")
+    log.info("another message")
     lines = own_log.read_text().splitlines()
     assert len(lines) == most + 5 and own_log.stat().st_size < 100_000
     assert lines[most - 1].endswith(f" image {most - 1} is logged")
@@ -55,10 +55,10 @@ def test_a_hundred_thousand_lines_of_one_kind_are_a_short_log(level, most, own_l
     assert [line[-8:] for line in lines[-4:-1]] == ["Error: 0", "Error: 1", "Error: 2"]
     on_terminal = terminal.getvalue().splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == on_terminal, "the terminal has the same lines"
-    counted("lines of one kind logged in a short file", LINES)
+    counted("repeated log lines kept in a short file", LINES)
 
 
-def test_a_line_stays_one_line_whatever_names_hold(own_log):
+def test_a_message_is_one_line_for_any_name(own_log):
     for name in ("two\nlines", "\x1b[2J", "a\rb", "\u2028", "tab\t"):
         logging.getLogger("dreambirds.names").warning("'%s' is skipped", name)
     text = own_log.read_text()
@@ -66,7 +66,7 @@ def test_a_line_stays_one_line_whatever_names_hold(own_log):
     assert all(character.isprintable() for line in text.splitlines() for character in line)
 
 
-def test_a_job_s_log_begins_anew(own_log):
+def test_a_job_overwrites_its_previous_log(own_log):
     own_log.write_text("a line of an earlier run\n" * 1000)
     log_to(own_log)
     logging.getLogger("dreambirds").info("now")
@@ -89,20 +89,20 @@ def finished(finished_study, tmp_path_factory) -> Study:
     return finished_study.copy(tmp_path_factory.mktemp("growth") / "study")
 
 
-def test_a_finished_study_that_is_run_again_adds_nothing_but_snakemake_s_own_log(finished, counted):
+def test_rerunning_a_finished_study_adds_only_snakemakes_log(finished, counted):
     results, own = finished.folder / "results", finished.folder / ".snakemake"
-    before, small = sizes(results), sizes(own)
+    before, own_before = sizes(results), sizes(own)
     for _ in range(3):
         assert "Nothing to be done" in finished.run()
-    new = {name: size for name, size in sizes(own).items() if small.get(name) != size}
+    new = {name: size for name, size in sizes(own).items() if own_before.get(name) != size}
     assert sizes(results) == before
     logs = {name: size for name, size in new.items() if name.startswith("log/")}
     assert len(logs) == 3 and max(logs.values()) < 1000, logs
-    assert len(sizes(own)) == len(small) + 3, "all other changed files replace existing ones"
-    counted("runs of a finished study that add nothing but a log", 3)
+    assert len(sizes(own)) == len(own_before) + 3, "all other changed files replace existing ones"
+    counted("runs of a finished study that add only a log", 3)
 
 
-def test_the_store_keeps_within_the_limit_of_the_environment(finished, monkeypatch, counted):
+def test_the_store_stays_within_the_limit_set_in_the_environment(finished, monkeypatch, counted):
     good, size = files(finished), stored(finished.folder)
     limit = size // 2
     monkeypatch.setenv(store_gc.LIMIT, str(limit))
@@ -118,10 +118,10 @@ def test_the_store_keeps_within_the_limit_of_the_environment(finished, monkeypat
     images = [name for name in good if "step-" in name and name.startswith("dreams")]
     assert images and set(images) <= files(other).keys()
     assert "Nothing to be done" in other.run()
-    counted("store limits honoured", 2)
+    counted("store limits kept", 2)
 
 
-def test_the_store_keeps_within_its_limit_after_a_run_that_fails(finished, monkeypatch, counted):
+def test_the_store_stays_within_its_limit_after_a_failed_run(finished, monkeypatch, counted):
     broken = Study(finished.folder, {**tiny(), "study": "broken"})
     broken.run("training_only")
     results = broken.results / "runs/scratch"
@@ -130,11 +130,11 @@ def test_the_store_keeps_within_its_limit_after_a_run_that_fails(finished, monke
     result = broken.snakemake("dreams_only")
     assert result.returncode != 0 and "has the epoch '0', not '1'" in result.stdout
     assert f"{store_gc.LIMIT}: results/.store: removed " in result.stdout and stored(finished.folder) == 0
-    counted("store limits honoured")
+    counted("store limits kept")
 
 
 @pytest.mark.parametrize("limit", ["much", "-1GB", "20 XB", "1e9", "GB"])
-def test_a_limit_that_is_no_size_is_refused_before_any_job(fresh, monkeypatch, limit, counted):
+def test_a_limit_that_is_not_a_size_is_refused_before_any_job(fresh, monkeypatch, limit, counted):
     monkeypatch.setenv(store_gc.LIMIT, limit)
     result = fresh.snakemake()
     assert result.returncode != 0 and "Traceback" not in result.stdout
@@ -143,7 +143,7 @@ def test_a_limit_that_is_no_size_is_refused_before_any_job(fresh, monkeypatch, l
     counted("store limits refused")
 
 
-def test_a_store_that_cannot_be_looked_at_is_told_of_and_fails_no_run(tmp_path, monkeypatch, capsys):
+def test_an_error_while_limiting_the_store_is_reported_and_not_raised(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(store_gc, "evict", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
     store_gc.enforce_limit(0)
@@ -153,18 +153,18 @@ def test_a_store_that_cannot_be_looked_at_is_told_of_and_fails_no_run(tmp_path, 
     assert capsys.readouterr().err == ""
 
 
-def test_what_killed_jobs_left_half_written_is_swept_after_a_day(tmp_path, counted):
-    half, day = f".{'0a' * 16}", 24 * 3600
+def test_partial_files_of_killed_jobs_are_removed_after_a_day(tmp_path, counted):
+    partial, day = f".{'0a' * 16}", 24 * 3600
     old, kept = [], []
     for part in ("dreams/ab", "prepared/cd", "memory", "photographs", "judged"):
         (tmp_path / part).mkdir(parents=True)
-        ages = {f"{half}.png": 2 * day, half: 2 * day, f"{half[:-1]}f.png": day / 2, "complete.json": 2 * day}
+        ages = {f"{partial}.png": 2 * day, partial: 2 * day, f"{partial[:-1]}f.png": day / 2, "complete.json": 2 * day}
         ages[".hidden.png"] = 2 * day
         for name, age in ages.items():
             path = tmp_path / part / name
             path.write_text("partial")
             os.utime(path, (time.time() - age,) * 2)
-            (old if name.startswith(half) and age > day else kept).append(path)
+            (old if name.startswith(partial) and age > day else kept).append(path)
     store_gc.evict(tmp_path, ENTRIES)
     assert [path for path in old if path.exists()] == [] and all(path.exists() for path in kept)
-    counted("halves of killed jobs swept", len(old))
+    counted("temporary files of killed jobs removed", len(old))

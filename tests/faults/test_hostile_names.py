@@ -67,7 +67,7 @@ def study(tmp_path_factory) -> Study:
     photo = {"steps": [1], "start": "photograph", "start_path": str(start)}
     study.config["dreams"]["recipes"] = {"study": {"steps": [1]}, "photo": photo}
     study.config["experiment"] = {"question": QUESTION, "contrasts": [{"vary": "recipe"}]}
-    study.said = study.run() + study.run("--report", "results/tiny/report.zip")
+    study.output = study.run() + study.run("--report", "results/tiny/report.zip")
     with zipfile.ZipFile(study.results / "report.zip") as archive:
         archive.extractall(folder)
     return study
@@ -78,7 +78,7 @@ def paths_below(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
 
 
-def test_no_command_in_a_name_is_run_and_nothing_is_written_elsewhere(study):
+def test_commands_in_names_are_not_run_and_nothing_is_written_elsewhere(study):
     outside = study.folder.parents[1]
     assert paths_below(outside)[:2] == ["of", "of/study"]
     assert len(list(outside.iterdir())) == len(list((outside / "of").iterdir())) == 1
@@ -86,7 +86,7 @@ def test_no_command_in_a_name_is_run_and_nothing_is_written_elsewhere(study):
     assert not list(ROOT.glob("owned")) and not Path("/owned").exists()
 
 
-def test_every_path_of_the_results_is_plain_and_every_class_has_its_own(study):
+def test_result_paths_have_only_safe_characters_and_are_unique_per_class(study):
     strange = [path for path in paths_below(study.folder / "results") if not SAFE_PATH.fullmatch(path)]
     assert strange == []
     labels = list(read_labels(study.results / "dataset")["label"])
@@ -96,7 +96,7 @@ def test_every_path_of_the_results_is_plain_and_every_class_has_its_own(study):
         assert {path.name for path in (study.results / folder).iterdir() if path.is_dir()} == set(labels)
 
 
-def test_the_tables_hold_the_names_whole(study, counted):
+def test_the_tables_contain_the_complete_names(study, counted):
     assert list(read_labels(study.results / "dataset")["class_name"]) == SHOWN
     assert list(read_table(study.results / "dataset" / "classes.csv")["class_name"]) == SHOWN
     dreams = read_table(study.results / "dreams.csv")
@@ -106,25 +106,25 @@ def test_the_tables_hold_the_names_whole(study, counted):
     for path in study.results.rglob("*.csv"):
         with path.open(newline="", encoding="utf-8") as file:
             assert len({len(row) for row in csv.reader(file)}) == 1, f"{path} has rows of one length"
-    counted("hostile names carried to the tables", len(SHOWN))
+    counted("hostile names kept unchanged in the tables", len(SHOWN))
 
 
-def test_the_text_in_pictures_and_films_holds_the_names_as_data(study):
-    places = [*study.results.glob("montages/**/*.png"), *study.results.glob("films/**/*.gif")]
+def test_the_metadata_of_images_and_films_contains_the_names_as_data(study):
+    assembled = [*study.results.glob("montages/**/*.png"), *study.results.glob("films/**/*.gif")]
     dreams = list(study.results.glob("dreams/**/*.png"))
-    assert len(places) > 3 and len(dreams) == 4 * len(SHOWN)
+    assert len(assembled) > 3 and len(dreams) == 4 * len(SHOWN)
     labels = list(read_labels(study.results / "dataset")["label"])
-    assert all(read_facts(path)["labels"] == labels for path in places)
-    told = [_text(path) for path in dreams]
-    assert {json.loads(text[KEY])["label"] for text in told} == set(labels)
-    assert {name for name in SHOWN if any(text["Title"].startswith(f"{name}, ") for text in told)} == set(SHOWN)
-    assert not [letter for text in told for letter in "".join(text.values()) if not letter.isprintable()]
+    assert all(read_facts(path)["labels"] == labels for path in assembled)
+    texts = [_text(path) for path in dreams]
+    assert {json.loads(text[KEY])["label"] for text in texts} == set(labels)
+    assert {name for name in SHOWN if any(text["Title"].startswith(f"{name}, ") for text in texts)} == set(SHOWN)
+    assert not [character for text in texts for character in "".join(text.values()) if not character.isprintable()]
 
 
 def _text(path: Path) -> dict[str, str]:
-    with Image.open(path) as picture:
-        picture.load()
-        return picture.text
+    with Image.open(path) as image:
+        image.load()
+        return image.text
 
 
 def open_quietly(browser, path: Path, *inside: Path) -> None:
@@ -160,10 +160,10 @@ def test_the_gallery_shows_the_names_as_text(study, browser, counted):
         assert alt.startswith(f"Dream of {name}: run ")
         assert browser.find_element(By.ID, "announcement").get_property("textContent") == name
     check_quiet(browser, page, page.parent)
-    counted("hostile names carried to the gallery", len(SHOWN))
+    counted("hostile names displayed safely in the gallery", len(SHOWN))
 
 
-def test_the_pages_of_one_file_show_what_the_user_wrote_as_text(study, browser, counted):
+def test_single_file_pages_show_user_input_as_text(study, browser, counted):
     overview, finding = study.results / "compare.html", study.results / "finding" / "index.html"
     open_quietly(browser, overview)
     assert PHOTOGRAPH in browser.find_element(By.TAG_NAME, "table").text
@@ -173,27 +173,27 @@ def test_the_pages_of_one_file_show_what_the_user_wrote_as_text(study, browser, 
     config = yaml.safe_load(browser.find_element(By.TAG_NAME, "pre").get_property("textContent"))
     assert config["experiment"]["question"] == QUESTION
     assert config["dreams"]["recipes"]["photo"]["start_path"].endswith(f"/{PHOTOGRAPH}")
-    counted("pages opened that hold hostile words", 2)
+    counted("pages with hostile text opened", 2)
 
 
-def test_snakemakes_report_runs_nothing_of_it(study, browser, counted):
+def test_snakemakes_report_runs_no_code_from_names(study, browser, counted):
     page = study.folder / "report" / "report.html"
     open_quietly(browser, page, page.parent)
     WebDriverWait(browser, 10).until(lambda _: browser.find_elements(By.XPATH, "//*[normalize-space()='dreams']"))
     text = page.read_text(encoding="utf-8")
-    assert OWN not in text and "touch owned" not in text, "no name for people, and no path of the user's"
-    counted("pages opened that hold hostile words")
+    assert OWN not in text and "touch owned" not in text, "it contains neither display names nor the user's paths"
+    counted("pages with hostile text opened")
 
 
-def test_neither_the_terminal_nor_a_log_gets_codes(study):
+def test_the_terminal_and_the_logs_contain_no_terminal_codes(study):
     logs = [path.read_text(encoding="utf-8") for path in (study.folder / "results" / "logs").rglob("*.log")]
     assert len(logs) > 8
-    for text in (study.said, *logs):
-        assert [letter for letter in text if not letter.isprintable() and letter not in "\n\t\r"] == []
+    for text in (study.output, *logs):
+        assert [character for character in text if not character.isprintable() and character not in "\n\t\r"] == []
 
 
 @pytest.mark.parametrize("width", [60, 2000])
-def test_a_table_of_the_terminal_holds_no_code_and_no_markup(study, tmp_path, monkeypatch, capsys, counted, width):
+def test_a_table_in_the_terminal_contains_no_codes_and_no_markup(study, tmp_path, monkeypatch, capsys, counted, width):
     folder = tmp_path / "[bold]study"
     shutil.copytree(study.results, folder, ignore=shutil.ignore_patterns("dataset", "gallery", "runs"))
     table = (folder / "dreams.csv").read_text()
@@ -202,13 +202,13 @@ def test_a_table_of_the_terminal_holds_no_code_and_no_markup(study, tmp_path, mo
     monkeypatch.setenv("COLUMNS", str(width))
     for others in ([], [str(study.results)]):
         cli.main(["compare", str(folder), *others])
-        said = capsys.readouterr().out
-        assert [letter for letter in said if not letter.isprintable() and letter != "\n"] == []
-        assert "[bold]study" in said and "\\x1b" in "".join(said.split())
-    counted("tables of the terminal that show codes as text", 2)
+        output = capsys.readouterr().out
+        assert [character for character in output if not character.isprintable() and character != "\n"] == []
+        assert "[bold]study" in output and "\\x1b" in "".join(output.split())
+    counted("terminal tables that show control codes as text", 2)
 
 
-def test_names_of_folders_and_files_cannot_forge_lines_either(fresh, counted):
+def test_folder_and_file_names_cannot_forge_log_lines(fresh, counted):
     photographs = fresh.folder / "photographs {wildcards.run} $(touch owned)\nError: forged"
     folders = [name.replace("/", "|").lstrip(".") for name in [*NAMES, CODES]] + ["two\nError: forged\rlines"]
     for number, folder in enumerate(folders):
@@ -220,12 +220,12 @@ def test_names_of_folders_and_files_cannot_forge_lines_either(fresh, counted):
             )
     (photographs / folders[0] / "broken \x1b[2J\nError: forged.jpg").write_bytes(b"not an image")
     fresh.config["dataset"] = {"source": "folder", "path": str(photographs), "image_size": 32}
-    said = fresh.run("dataset_only")
+    output = fresh.run("dataset_only")
     log = (fresh.folder / "results/logs/tiny/dataset.log").read_text()
-    for text in (said, log, (fresh.folder / "results/logs/tiny/overview.log").read_text()):
+    for text in (output, log, (fresh.folder / "results/logs/tiny/overview.log").read_text()):
         assert "\x1b" not in text and not re.search("^Error", text, re.MULTILINE)
-    assert r"broken \x1b[2J\nError: forged.jpg' (not a readable image)" in said
+    assert r"broken \x1b[2J\nError: forged.jpg' (not a readable image)" in output
     names = list(read_labels(fresh.results / "dataset")["class_name"])
     assert len(names) == len(folders) and "two Error: forged lines" in names and CODES_SHOWN in names
     assert [path for path in fresh.folder.rglob("owned") if path.is_file()] == [] and not (ROOT / "owned").exists()
-    counted("hostile names carried to the tables", len(names))
+    counted("hostile names kept unchanged in the tables", len(names))

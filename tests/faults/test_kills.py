@@ -14,7 +14,7 @@ from tests.helpers.surroundings import surroundings
 
 KILLS = int(os.environ.get("DREAMBIRDS_KILLS", "4"))
 SEED = int(os.environ.get("DREAMBIRDS_SEED", "0"))
-LONGEST = 20  # seconds before a kill; a run of the whole study takes about twice as long
+LONGEST = 20  # seconds before a kill; a complete run takes about twice as long
 VICTIMS = ("all of them", "Snakemake", "a job")
 
 
@@ -54,12 +54,12 @@ def stored(study: Study) -> set[str]:
     return {str(record.parent) for record in (study.folder / "results/.store/dreams").glob("??/*/*/entry.json")}
 
 
-def halves(study: Study) -> list[Path]:
+def partial_files(study: Study) -> list[Path]:
     """Return the temporary files that were left behind."""
     return [path for path in study.results.rglob(".*") if TEMPORARY_NAME.fullmatch(path.name)]
 
 
-def test_a_study_killed_at_random_moments_ends_as_one_that_nobody_disturbed(tmp_path, finished_study, counted):
+def test_a_study_killed_at_random_times_gives_the_same_files_as_an_uninterrupted_one(tmp_path, finished_study, counted):
     expected, rng, kills = files(finished_study), random.Random(SEED), 0
     counted("files lost or changed by kills", 0)
     while kills < KILLS:
@@ -76,7 +76,7 @@ def test_a_study_killed_at_random_moments_ends_as_one_that_nobody_disturbed(tmp_
         counted("files lost or changed by kills", sum(found.get(name) != content for name, content in expected.items()))
         assert found.keys() == expected.keys()
         assert [name for name in expected if found[name] != expected[name]] == []
-        for left in halves(study):
-            os.utime(left, (0, 0))  # as if left behind long ago
+        for path in partial_files(study):
+            os.utime(path, (0, 0))  # as if left behind long ago
         assert "Nothing to be done" in study.run()
-        assert halves(study) == []
+        assert partial_files(study) == []

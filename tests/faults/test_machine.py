@@ -20,7 +20,7 @@ from tests.helpers.surroundings import surroundings
 DAY = 86_400
 
 
-def test_a_clock_that_was_set_back_stops_nothing_and_repeats_nothing(fresh, finished_study, counted):
+def test_a_clock_set_back_stops_no_job_and_repeats_no_job(fresh, finished_study, counted):
     fresh.run("training_only")
     for path in fresh.folder.rglob("*"):
         when = path.lstat().st_mtime + DAY
@@ -30,10 +30,10 @@ def test_a_clock_that_was_set_back_stops_nothing_and_repeats_nothing(fresh, fini
     assert files(fresh) == files(finished_study)
     output = fresh.run()
     assert "Nothing to be done" in output and "clock" not in output
-    counted("accidents of the machine survived")
+    counted("machine failures survived")
 
 
-def test_two_snakemakes_on_one_folder_do_not_work_at_once_and_two_folders_share_a_store(
+def test_a_second_snakemake_in_a_folder_is_refused_and_two_folders_share_a_store(
     fresh, finished_study, tmp_path_factory, counted
 ):
     other = Study(tmp_path_factory.mktemp("other"), tiny())
@@ -50,7 +50,7 @@ def test_two_snakemakes_on_one_folder_do_not_work_at_once_and_two_folders_share_
     assert files(fresh) == files(other) == files(finished_study)
     assert not (fresh.folder / "results/.store").exists()
     assert 12 <= sum(map(count_dreams, outputs)) <= 24, "both may have computed the same dreams at the same time"
-    counted("accidents of the machine survived", 2)
+    counted("machine failures survived", 2)
 
 
 LOADER = """
@@ -84,17 +84,17 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("sentence", BODIES)
-def test_a_machine_failure_is_one_line_on_the_terminal_and_in_the_log(tmp_path, sentence, counted):
-    script = textwrap.dedent(LOADER).format(body=textwrap.dedent(BODIES[sentence]).replace("\n", "\n    "))
+@pytest.mark.parametrize("expected", BODIES)
+def test_a_machine_failure_is_reported_in_one_line_on_the_terminal_and_in_the_log(tmp_path, expected, counted):
+    script = textwrap.dedent(LOADER).format(body=textwrap.dedent(BODIES[expected]).replace("\n", "\n    "))
     (tmp_path / "script.py").write_text(script)
     result = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, text=True, capture_output=True)
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert result.returncode == 1 and len(errors) == 1 and sentence in errors[0], result.stderr
-    command = "command" if sentence.startswith("out of memory") else "same command"  # memory needs another command
+    assert result.returncode == 1 and len(errors) == 1 and expected in errors[0], result.stderr
+    command = "command" if expected.startswith("out of memory") else "same command"  # memory needs another command
     assert f"run the {command} again to resume" in errors[0]
-    assert "Traceback" not in result.stderr and sentence in (tmp_path / "job.log").read_text()
-    counted("accidents of the machine told in one sentence")
+    assert "Traceback" not in result.stderr and expected in (tmp_path / "job.log").read_text()
+    counted("machine failures reported in one line")
 
 
 def test_other_errors_keep_their_traceback():
@@ -117,7 +117,7 @@ def test_a_memory_limit_is_reported_and_the_study_resumes_without_it(fresh, fini
     assert "Traceback" not in result.stdout
     fresh.run()
     assert files(fresh) == files(finished_study)
-    counted("accidents of the machine survived")
+    counted("machine failures survived")
 
 
 def test_a_killed_job_is_reported_with_the_usual_cause(fresh, finished_study, counted):
@@ -131,10 +131,10 @@ def test_a_killed_job_is_reported_with_the_usual_cause(fresh, finished_study, co
         os.kill(jobs_of(fresh.folder)[0], signal.SIGKILL)
         assert main.wait(300) != 0
     assert "Error: a job was killed (signal 9)" in (fresh.folder / "output.log").read_text()
-    counted("accidents of the machine told in one sentence")
+    counted("machine failures reported in one line")
 
 
-def test_a_hub_that_hangs_is_given_up_and_its_cache_serves(tmp_path, counted):
+def test_the_local_cache_is_used_if_the_hub_does_not_respond(tmp_path, counted):
     silent = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{silent.getsockname()[1]}"
     script = textwrap.dedent("""
@@ -155,4 +155,4 @@ def test_a_hub_that_hangs_is_given_up_and_its_cache_serves(tmp_path, counted):
     assert result.stdout.startswith("Error: weights: cannot download 'hub' weights for 'test_resnet'"), result.stderr
     assert result.stdout.endswith(" True False\n"), result.stdout
     silent.close()
-    counted("accidents of the machine told in one sentence")
+    counted("machine failures reported in one line")

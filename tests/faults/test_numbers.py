@@ -38,7 +38,7 @@ from dreambirds.models.classifier import build
 from tests.helpers.dream_bench import CPU, NAMES, checkpoint, entries, parameters
 from tests.helpers.small import SQUARE, network, rand, run
 
-ROW = "numbers that were none survived"
+ROW = "NaN and infinite values survived"
 NORMALIZATIONS, OPTIMIZERS = ("none", "std", "mean_abs", "l2"), ("ascent", "adam", "adamw", "nadam")
 SPACES = ("pixels", "fourier", "maco", "pyramid")
 STARTS = {"random": None, "gray": 128 / 255, "black": 0.0, "white": 1.0}
@@ -74,7 +74,7 @@ class Diverging(nn.Module):
         return logits + (root - root.detach())[:, None]
 
 
-def begun(kind: str, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+def start_images(kind: str, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Return five start images of a type in STARTS."""
     value = STARTS[kind]
     return rand(5, 3, *SQUARE).to(dtype) if value is None else torch.full((5, 3, *SQUARE), value, dtype=dtype)
@@ -85,13 +85,13 @@ def flat(slope: float, space: str, start: str):
     for normalization, optimizer in itertools.product(NORMALIZATIONS, OPTIMIZERS):
         recipe = Recipe(steps=(1, 4), step_size=0.05, gradient_normalization=normalization, optimizer=optimizer)
         recipe = replace(recipe, parameterization=space, momentum=0.5, blur_sigma=0.0)
-        yield recipe, run(Flat(slope), recipe, starts=begun(start))
+        yield recipe, run(Flat(slope), recipe, starts=start_images(start))
 
 
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("space", SPACES)
 def test_a_zero_gradient_changes_no_dream(space, start, counted):
-    given = begun(start)[:3]
+    given = start_images(start)[:3]
     for recipe, dreams in flat(0.0, space, start):
         assert dreams.diverged.tolist() == [0, 0, 0] and dreams.ended.tolist() == [4, 4, 4], recipe
         first, last = dreams.snapshots[1], dreams.snapshots[4]
@@ -130,11 +130,11 @@ def test_a_nan_gradient_of_one_dream_does_not_affect_its_batch(space, call, coun
     for normalization, optimizer in itertools.product(NORMALIZATIONS, OPTIMIZERS):
         recipe = Recipe(steps=(call + 1, 5), step_size=0.03, gradient_normalization=normalization, optimizer=optimizer)
         recipe = replace(recipe, parameterization=space, momentum=0.5, gradient_clip=0.5, **blurs)
-        diverged, whole = run(Diverging(model, call, 3), recipe), run(model, recipe)
+        diverged, healthy = run(Diverging(model, call, 3), recipe), run(model, recipe)
         assert diverged.diverged.tolist() == [0, call + 1, 0] and diverged.ended.tolist() == [5, call, 5], recipe
         assert diverged.snapshots[5].isfinite().all()
         for index in (0, 2):
-            assert torch.equal(diverged.snapshots[5][index], whole.snapshots[5][index]), recipe
+            assert torch.equal(diverged.snapshots[5][index], healthy.snapshots[5][index]), recipe
             alone = run(model, recipe, keys="abc"[index])
             assert (diverged.snapshots[5][index] - alone.snapshots[5][0]).abs().max() < 1e-5, recipe
         counted(ROW)
@@ -153,15 +153,15 @@ def test_constant_photographs_and_dead_layers_give_finite_images(kind, start, co
             recipe = Recipe(objective, match_statistics=kind, match_regions="thirds", steps=(1, 4), step_size=0.05)
             recipe = replace(recipe, optimizer=optimizer, gradient_normalization=normalization)
             features = FeatureExtractor(model, ["0", "3"], logits=False)
-            found = photograph_statistics(features, begun(photographs)[:2], recipe)
-            dreams = run(model, recipe, starts=begun(start), references=stack_statistics([found] * 3))
+            found = photograph_statistics(features, start_images(photographs)[:2], recipe)
+            dreams = run(model, recipe, starts=start_images(start), references=stack_statistics([found] * 3))
             assert not dreams.diverged.any() and dreams.trace.loss.isfinite().all(), recipe
             assert all(images.isfinite().all() for images in dreams.snapshots.values()), recipe
             counted(ROW)
 
 
 @pytest.fixture
-def spoil(tmp_path, monkeypatch):
+def dream_with(tmp_path, monkeypatch):
     """Return a function that fills a weight of a checkpoint with a value and dreams of all its classes."""
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
 
@@ -179,9 +179,9 @@ def spoil(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("weight", ["fc.weight", "conv1.0.weight", "bn1.running_var", "bn1.running_mean"])
-def test_a_checkpoint_with_nan_or_infinite_values_is_refused(spoil, tmp_path, weight, value, counted):
+def test_a_checkpoint_with_nan_or_infinite_values_is_refused(dream_with, tmp_path, weight, value, counted):
     with pytest.raises(UserError) as error:
-        spoil(weight, value, 0)
+        dream_with(weight, value, 0)
     message = str(error.value)
     assert message.endswith(
         f"contains NaN or infinite values in '{weight}'; delete it and run the same command again to retrain that epoch"
@@ -190,16 +190,16 @@ def test_a_checkpoint_with_nan_or_infinite_values_is_refused(spoil, tmp_path, we
     counted(ROW)
 
 
-def test_weights_that_are_too_large_for_any_dream_are_not_blamed_on_the_step_size(spoil, tmp_path, counted):
+def test_weights_that_are_too_large_for_any_dream_are_not_blamed_on_the_step_size(dream_with, tmp_path, counted):
     with pytest.raises(UserError) as error:
-        spoil("fc.weight", 3e38)
+        dream_with("fc.weight", 3e38)
     assert "is NaN or infinite, whatever the step_size; set another objective or start" in str(error.value)
     assert "or train with a lower learning_rate" in str(error.value) and entries(tmp_path / "store") == []
     counted(ROW)
 
 
-def test_weights_of_one_class_that_are_too_large_do_not_affect_other_dreams(spoil, tmp_path, caplog, counted):
-    rows = spoil("fc.weight", 3e38, 1)
+def test_weights_of_one_class_that_are_too_large_do_not_affect_other_dreams(dream_with, tmp_path, caplog, counted):
+    rows = dream_with("fc.weight", 3e38, 1)
     assert rows["diverged_at"].fillna(0).tolist() == [0, 0, 1, 1, 0, 0]
     assert caplog.text.count("dreams.recipes.r, b: the output of the model '") == 1
     assert len(entries(tmp_path / "store")) == 4

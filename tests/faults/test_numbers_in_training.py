@@ -26,8 +26,8 @@ from tests.helpers.layouts import settings
 from tests.helpers.sections import section
 from tests.helpers.studies import Study
 
-ROW = "numbers that were none survived"
-WAYS = {
+ROW = "NaN and infinite values survived"
+VARIANTS = {
     "plain": {},
     "mixed": {"mixup": 0.4},
     "smoothed": {"label_smoothing": 0.2},
@@ -71,12 +71,12 @@ class Rooted(nn.Module):
     def __init__(self, update: int):
         """Take the update, counted from 0."""
         super().__init__()
-        self.layer, self.update, self.made = nn.Linear(12, 3), update, 0
+        self.layer, self.update, self.calls = nn.Linear(12, 3), update, 0
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits = self.layer(images.flatten(1))
-        self.made += self.training
-        return logits + (self.layer.weight * 0).square().sum().sqrt() if self.made > self.update else logits
+        self.calls += self.training
+        return logits + (self.layer.weight * 0).square().sum().sqrt() if self.calls > self.update else logits
 
 
 def batch(seed: int, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -85,62 +85,62 @@ def batch(seed: int, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.rand(count, 3, 2, 2, generator=generator), torch.arange(count) % 3
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_gradients_that_are_nan_under_a_finite_loss_end_training(way, counted):
-    made = trainer(Classifier(Rooted(2)), per_epoch=40, **WAYS[way])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradients_that_are_nan_under_a_finite_loss_end_training(variant, counted):
+    training = trainer(Classifier(Rooted(2)), per_epoch=40, **VARIANTS[variant])
     with pytest.raises(DivergenceError) as error:
-        made.train(BatchList([batch(number) for number in range(40)]), 1, 0, 40)
+        training.train(BatchList([batch(number) for number in range(40)]), 1, 0, 40)
     message = str(error.value)
     assert "in epoch 1 at learning rate 0.5; lower learning_rate, now 0.5" in message
-    assert ("or set gradient_clip" in message) == (way != "clipped"), "an option that is set is not suggested"
-    assert ("or set precision to float32" in message) == (way == "float16")
-    if way == "float16":
+    assert ("or set gradient_clip" in message) == (variant != "clipped"), "an option that is set is not suggested"
+    assert ("or set precision to float32" in message) == (variant == "float16")
+    if variant == "float16":
         assert message.startswith("updates were skipped because gradients in float16 became NaN or infinite")
     counted(ROW)
 
 
 def test_float16_skips_an_update_with_infinite_gradients_and_continues(counted):
     classifier = linear()
-    made = trainer(classifier, per_epoch=40, precision="float16", learning_rate=0.05)
+    training = trainer(classifier, per_epoch=40, precision="float16", learning_rate=0.05)
     huge = (torch.full((4, 3, 2, 2), 6e4), batch(0)[1])
-    whole = [batch(number) for number in range(30)]
-    made.train(BatchList(whole[:3]), 1, 0, 3)
+    batches = [batch(number) for number in range(30)]
+    training.train(BatchList(batches[:3]), 1, 0, 3)
     before = copy.deepcopy(classifier.state_dict())
-    made.scaler.update(2.0**30)
-    made.train(BatchList([huge]), 1, 0, 1)
+    training.scaler.update(2.0**30)
+    training.train(BatchList([huge]), 1, 0, 1)
     assert all(torch.equal(before[name], tensor) for name, tensor in classifier.state_dict().items())
-    tally = made.train(BatchList(whole), 2, 0, 30)
+    tally = training.train(BatchList(batches), 2, 0, 30)
     assert math.isfinite(tally.means[0]) and not torch.equal(before["network.1.weight"], classifier.network[1].weight)
     counted(ROW)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_loss_that_is_nan_before_the_first_update_does_not_suggest_a_learning_rate(way, counted):
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_loss_that_is_nan_before_the_first_update_does_not_suggest_a_learning_rate(variant, counted):
     classifier = linear()
     with torch.no_grad():
         classifier.network[1].weight.fill_(3e38)
-    made = trainer(classifier, **WAYS[way])
-    for act in (lambda: made.evaluate([batch(0)], 0), lambda: made.train(BatchList([batch(0)] * 2), 1, 0, 2)):
+    training = trainer(classifier, **VARIANTS[variant])
+    for act in (lambda: training.evaluate([batch(0)], 0), lambda: training.train(BatchList([batch(0)] * 2), 1, 0, 2)):
         with pytest.raises(DivergenceError, match=r"^the loss became (nan|inf) before the first update") as error:
             act()
         assert "learning_rate" not in str(error.value) and "choose other weights, another model" in str(error.value)
-        assert ("set precision to float32" in str(error.value)) == (way == "float16")
+        assert ("set precision to float32" in str(error.value)) == (variant == "float16")
         counted(ROW)
 
 
 def test_an_infinite_optimizer_state_is_an_error(counted):
     classifier = linear()
-    made = trainer(classifier, optimizer="adamw", learning_rate=1e-3)
-    loss = made.loss
-    made.loss = lambda *parts: tuple(1e25 * each for each in loss(*parts))
+    training = trainer(classifier, optimizer="adamw", learning_rate=1e-3)
+    loss = training.loss
+    training.loss = lambda *parts: tuple(1e25 * each for each in loss(*parts))
     with pytest.raises(DivergenceError, match=r"^the optimizer's state became NaN or infinite in epoch 1 at "):
-        made.train(BatchList([batch(0)] * 2), 1, 0, 2)
+        training.train(BatchList([batch(0)] * 2), 1, 0, 2)
     counted(ROW)
 
 
-@pytest.mark.parametrize("way", ["mixed", "smoothed", "clipped", "float16"])
-def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path, plain, monkeypatch, way, counted):
-    run = section(**WAYS[way], learning_rate=0.01)
+@pytest.mark.parametrize("variant", ["mixed", "smoothed", "clipped", "float16"])
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path, plain, monkeypatch, variant, counted):
+    run = section(**VARIANTS[variant], learning_rate=0.01)
     good = train(tmp_path, plain, run, [1])
     update = Trainer._update
 
@@ -159,8 +159,8 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path, plain, mon
     assert not (tmp_path / "epoch-0006").exists()
     monkeypatch.setattr(Trainer, "_update", update)
     after = link(tmp_path, plain, run, 6, good)
-    straight = link(tmp_path / "straight", plain, run, 6, good)
-    assert all(torch.equal(tensor, weights(straight)[name]) for name, tensor in weights(after).items())
+    uninterrupted = link(tmp_path / "uninterrupted", plain, run, 6, good)
+    assert all(torch.equal(tensor, weights(uninterrupted)[name]) for name, tensor in weights(after).items())
     counted(ROW)
 
 
@@ -240,9 +240,9 @@ def test_one_class_of_a_data_set_of_identical_images_is_dreamt_judged_and_plotte
     assert "Traceback" not in output and "RuntimeWarning" not in output
     dreams, judged = (pd.read_csv(fresh.results / f"{name}.csv") for name in ("dreams", "judgements"))
     assert dreams["label"].nunique() == 1
-    own = dreams[["dreamer_logit", "dreamer_probability", "mean_abs_change", "spectrum_distance", "total_variation"]]
-    words = judged[["probability", "rank", "feature_distance"]]
-    assert np.isfinite(own.to_numpy()).all() and np.isfinite(words.to_numpy()).all()
+    measured = ["dreamer_logit", "dreamer_probability", "mean_abs_change", "spectrum_distance", "total_variation"]
+    judge_metrics = judged[["probability", "rank", "feature_distance"]]
+    assert np.isfinite(dreams[measured].to_numpy()).all() and np.isfinite(judge_metrics.to_numpy()).all()
     assert judged["feature_ratio"].isna().all(), "held-out photographs are the training ones, so there is no ratio"
     assert len(list((fresh.results / "plots").glob("*.png"))) > 3
     counted(ROW)

@@ -1,7 +1,7 @@
 """Input is never executed, and output is private.
 
-Covered are hazards in the source, pickles in place of files, archives that write elsewhere, and predictable or readable
-temporary files.
+The tests cover hazards in the source, pickles in place of files, archives that write elsewhere, and temporary files
+that are predictable or readable by others.
 """
 
 import io
@@ -49,24 +49,24 @@ SNIPPETS = [(check, text) for check, texts in UNSAFE.items() for text in texts]
 
 
 @pytest.mark.parametrize(("check", "path"), FILES, ids=lambda value: getattr(value, "name", ""))
-def test_the_source_runs_no_data_and_starts_no_shell(check, path):
+def test_the_source_executes_no_data_and_starts_no_shell(check, path):
     assert check(path.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize(("check", "text"), SNIPPETS, ids=lambda value: value if isinstance(value, str) else "")
-def test_what_is_unsafe_would_be_found(check, text, counted):
+def test_unsafe_code_is_detected(check, text, counted):
     assert check(text)
-    counted("kinds of unsafe source that are found")
+    counted("kinds of unsafe source code detected by the tests")
 
 
-def test_the_look_at_the_source_sees_all_of_it():
+def test_all_source_files_are_checked():
     assert {check: len(paths) > 5 for check, paths in SOURCES.items()} == dict.fromkeys(SOURCES, True)
     assert WORKFLOW / "dreambirds" / "models" / "weights.py" in SOURCES[in_python]
 
 
-def test_a_page_escapes_what_it_is_given(tmp_path):
-    words = '</title></script><script>document.title="owned"</script>{{ 7 * 7 }}'
-    write_page(tmp_path / "page.html", "compare.html.j2", study=words, columns=[], groups=[])
+def test_a_page_escapes_text(tmp_path):
+    text = '</title></script><script>document.title="owned"</script>{{ 7 * 7 }}'
+    write_page(tmp_path / "page.html", "compare.html.j2", study=text, columns=[], groups=[])
     page = (tmp_path / "page.html").read_text()
     assert page.count("&lt;/title&gt;&lt;/script&gt;&lt;script&gt;") == 2 and "<script" not in page
     assert "{{ 7 * 7 }}" in page
@@ -75,13 +75,13 @@ def test_a_page_escapes_what_it_is_given(tmp_path):
 class Bomb:
     """An object that creates a folder when it is unpickled."""
 
-    def __init__(self, place: Path):
+    def __init__(self, path: Path):
         """Take the folder to create."""
-        self.place = place
+        self.path = path
 
     def __reduce__(self):
         """Return the call that unpickling makes."""
-        return os.mkdir, (str(self.place),)
+        return os.mkdir, (str(self.path),)
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def bomb(tmp_path) -> Bomb:
     """Return a bomb; check afterwards that it was not unpickled, and that it works."""
     bomb = Bomb(tmp_path / "went off")
     yield bomb
-    assert not bomb.place.exists()
+    assert not bomb.path.exists()
     pickle.loads(pickle.dumps(bomb))
-    assert bomb.place.is_dir()
+    assert bomb.path.is_dir()
 
 
 def as_npy(bomb: Bomb) -> bytes:
@@ -108,7 +108,7 @@ def as_torch(bomb: Bomb) -> bytes:
     return file.getvalue()
 
 
-PICTURE = Image.new("RGB", (8, 8), "teal")
+IMAGE = Image.new("RGB", (8, 8), "teal")
 FORMS = {"a pickle": pickle.dumps, "an array": as_npy, "torch's": as_torch}
 
 
@@ -134,7 +134,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_pickle_in_place_of_a_file_is_refused_in_one_sentence(tmp_path, bomb, counted, name, form):
+def test_a_pickle_in_place_of_a_file_is_refused_in_one_line(tmp_path, bomb, counted, name, form):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(FORMS[form](bomb))
     with pytest.raises(UserError, match=r"^[^\n]+$"):
@@ -144,7 +144,7 @@ def test_a_pickle_in_place_of_a_file_is_refused_in_one_sentence(tmp_path, bomb, 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("read", [read_images, read_labels], ids=["images.csv", "labels.csv"])
-def test_a_pickle_in_place_of_a_prepared_table_is_never_run(tmp_path, bomb, counted, read, form):
+def test_a_pickle_in_place_of_a_prepared_table_is_never_unpickled(tmp_path, bomb, counted, read, form):
     for name in ("images.csv", "labels.csv"):
         (tmp_path / name).write_bytes(FORMS[form](bomb))
     with pytest.raises(ValueError):
@@ -153,20 +153,20 @@ def test_a_pickle_in_place_of_a_prepared_table_is_never_run(tmp_path, bomb, coun
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_pickle_in_the_stores_is_made_anew(tmp_path, bomb, counted, form, caplog):
+def test_a_pickle_in_a_store_is_discarded(tmp_path, bomb, counted, form, caplog):
     prepared, dreams = Prepared(tmp_path / "prepared"), DreamStore(tmp_path / "dreams")
     key, content = "ab" * 20, FORMS[form](bomb)
-    picture, entry = tmp_path / "prepared" / "ab" / f"{key}.png", tmp_path / "dreams" / "ab" / key / "blue_jay"
-    for path in (picture, entry / RECORD):
+    image, entry = tmp_path / "prepared" / "ab" / f"{key}.png", tmp_path / "dreams" / "ab" / key / "blue_jay"
+    for path in (image, entry / RECORD):
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
     assert prepared.get(key, (32, 32)) is None and dreams.get(key, "blue_jay") is None
-    assert not picture.exists() and not entry.exists() and len(caplog.records) == 2
+    assert not image.exists() and not entry.exists() and len(caplog.records) == 2
     counted("pickles refused", 2)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_pickle_in_place_of_a_measurement_counts_as_none(tmp_path, bomb, counted, form, monkeypatch):
+def test_a_pickle_in_place_of_a_measurement_is_ignored(tmp_path, bomb, counted, form, monkeypatch):
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path))
     monkeypatch.setattr("dreambirds.plan.memory._path", lambda what: tmp_path / "memory.json")
     (tmp_path / "memory.json").write_bytes(FORMS[form](bomb))
@@ -176,9 +176,9 @@ def test_a_pickle_in_place_of_a_measurement_counts_as_none(tmp_path, bomb, count
 
 def member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
     """Return a tar entry of the given type."""
-    about = tarfile.TarInfo(name)
-    about.type, about.linkname = kind, target
-    return about
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, target
+    return entry
 
 
 HOSTILE = {
@@ -191,37 +191,37 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_an_archive_of_more_than_files_is_refused_whole(tmp_path, counted, kind):
+def test_an_archive_with_an_unsafe_member_is_not_unpacked(tmp_path, counted, kind):
     (tmp_path / "secret").write_text("secret")
-    place = tmp_path / "resources" / "CUB_200_2011"
-    place.parent.mkdir()
-    with tarfile.open(place.with_suffix(".tgz"), "w:gz") as tar:
+    folder = tmp_path / "resources" / "CUB_200_2011"
+    folder.parent.mkdir()
+    with tarfile.open(folder.with_suffix(".tgz"), "w:gz") as tar:
         tar.addfile(HOSTILE[kind])
     with pytest.raises(UserError, match=r"^[^\n]*is unsafe to unpack \([^\n]*$"):
-        unpack(place.with_suffix(".tgz"), place)
+        unpack(folder.with_suffix(".tgz"), folder)
     assert {path.name for path in tmp_path.rglob("*")} == {"secret", "resources", "CUB_200_2011.tgz"}
     counted("archives refused")
 
 
-def test_a_file_that_an_archive_wants_to_run_as_its_owner_is_made_plain(tmp_path):
-    place = tmp_path / "CUB_200_2011"
-    about = member("CUB_200_2011/images.txt", tarfile.REGTYPE)
-    about.mode, about.uid = 0o6777, 0
+def test_unpacked_files_lose_setuid_bits_and_write_permissions_for_others(tmp_path):
+    folder = tmp_path / "CUB_200_2011"
+    entry = member("CUB_200_2011/images.txt", tarfile.REGTYPE)
+    entry.mode, entry.uid = 0o6777, 0
     with tarfile.open(tmp_path / "a.tgz", "w:gz") as tar:
-        tar.addfile(about)
-    unpack(tmp_path / "a.tgz", place)
-    mode = stat.S_IMODE((place / "images.txt").stat().st_mode)
+        tar.addfile(entry)
+    unpack(tmp_path / "a.tgz", folder)
+    mode = stat.S_IMODE((folder / "images.txt").stat().st_mode)
     assert not mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IWGRP | stat.S_IWOTH)
 
 
-def test_members_of_a_zip_that_lie_outside_are_no_photographs(tmp_path, counted):
+def test_members_of_a_zip_with_paths_outside_it_are_ignored(tmp_path, counted):
     file = zipped(kaggle(tmp_path / "data"), tmp_path / "birds.zip")
     names = ["../evil.jpg", "/evil.jpg", "birds/train/2/../../../evil.jpg", "birds/train/../../evil.jpg"]
     names += ["birds/train/2/../2/evil.jpg", "birds//train/2/evil.jpg"]
-    picture = save_bird(tmp_path / "evil.jpg", "blue_jay", 7).read_bytes()
+    image = save_bird(tmp_path / "evil.jpg", "blue_jay", 7).read_bytes()
     with zipfile.ZipFile(file, "a") as archive:
         for name in names:
-            archive.writestr(name, picture)
+            archive.writestr(name, image)
     before = sorted(tmp_path.rglob("*"))
     found = [each.member for each in photographs(settings("kaggle", file))]
     assert len(found) == 12 and not any("evil" in member for member in found)
@@ -229,7 +229,7 @@ def test_members_of_a_zip_that_lie_outside_are_no_photographs(tmp_path, counted)
     counted("archives refused")
 
 
-def test_what_is_written_is_as_private_as_the_user_asks_for(tmp_path):
+def test_written_files_respect_the_umask(tmp_path):
     before = os.umask(0o077)
     try:
         with atomic_write(tmp_path / "page.html") as first, atomic_write(tmp_path / "page.html") as second:
@@ -238,7 +238,7 @@ def test_what_is_written_is_as_private_as_the_user_asks_for(tmp_path):
             for path in (first, second):
                 path.write_text("x")
         save_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(1)}, {"a": 1})
-        save_png(Prepared(tmp_path / "prepared").put("ab", PICTURE, {}).image, tmp_path / "a.png", "a", {})
+        save_png(Prepared(tmp_path / "prepared").put("ab", IMAGE, {}).image, tmp_path / "a.png", "a", {})
         write_table(pd.DataFrame({"a": [1]}), tmp_path / "a.csv")
         with DreamStore(tmp_path / "dreams").stage() as stage, stage.entry("ab" * 20, "a", {}) as folder:
             (folder / "a.png").write_bytes(b"x")
@@ -250,7 +250,7 @@ def test_what_is_written_is_as_private_as_the_user_asks_for(tmp_path):
     assert len(modes) > 9 and set(modes.values()) == {0}
 
 
-def test_a_link_at_a_results_place_is_replaced_and_not_followed(tmp_path):
+def test_a_link_at_the_path_of_a_result_is_replaced_and_not_followed(tmp_path):
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "a.csv").symlink_to(tmp_path / "mine")
     write_table(pd.DataFrame({"run": ["a"]}), tmp_path / "a.csv")
@@ -258,8 +258,8 @@ def test_a_link_at_a_results_place_is_replaced_and_not_followed(tmp_path):
     assert list(read_table(tmp_path / "a.csv")["run"]) == ["a"]
 
 
-def test_facts_of_a_picture_are_data_and_no_more(tmp_path, bomb):
-    save_png(PICTURE, tmp_path / "a.png", "\x1b[31m</script>", {"name": "$(touch owned)\n</script>"})
+def test_the_metadata_of_an_image_is_never_executed(tmp_path, bomb):
+    save_png(IMAGE, tmp_path / "a.png", "\x1b[31m</script>", {"name": "$(touch owned)\n</script>"})
     assert read_facts(tmp_path / "a.png") == {"name": "$(touch owned)\n</script>"}
     assert b"\n" not in (tmp_path / "a.png").read_bytes().partition(b'{"name"')[2].partition(b"}")[0]
     (tmp_path / "b.png").write_bytes(pickle.dumps(bomb))

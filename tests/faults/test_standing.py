@@ -13,25 +13,26 @@ from tests.helpers.killing import files
 from tests.helpers.studies import Study, tiny
 
 DAY = 86400  # seconds
+RETRAIN = "delete it and run the same command again to retrain that epoch"
 REBUILD = "delete the folder 'results/tiny/dataset' and run the same command again to rebuild it"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Study:
+def trained(tmp_path_factory) -> Study:
     """Return a study with a chain of checkpoints, without dreams."""
-    study = Study(tmp_path_factory.mktemp("whole"), tiny())
+    study = Study(tmp_path_factory.mktemp("trained"), tiny())
     study.config["runs"]["scratch"]["epochs"] = [0, 1, 2]
     study.run("training_only")
     return study
 
 
 @pytest.fixture
-def study(whole, tmp_path) -> Study:
+def study(trained, tmp_path) -> Study:
     """Return a copy of the study whose files may be corrupted."""
-    return whole.copy(tmp_path / "study")
+    return trained.copy(tmp_path / "study")
 
 
-def cut(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
 
 
@@ -48,18 +49,10 @@ def relabel(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "spoil", "remedy"),
+    ("name", "damage", "remedy"),
     [
-        (
-            "runs/scratch/epoch-0001/model.safetensors",
-            cut,
-            "delete it and run the same command again to retrain that epoch",
-        ),
-        (
-            "runs/scratch/epoch-0000/training_state.safetensors",
-            empty,
-            "delete it and run the same command again to retrain that epoch",
-        ),
+        ("runs/scratch/epoch-0001/model.safetensors", truncate, RETRAIN),
+        ("runs/scratch/epoch-0000/training_state.safetensors", empty, RETRAIN),
         (
             "dataset/labels.csv",
             empty,
@@ -77,21 +70,21 @@ def relabel(path: Path) -> None:
         ),
         (
             "dataset/images.csv",
-            cut,
+            truncate,
             REBUILD,
         ),
     ],
 )
-def test_what_is_not_whole_costs_nothing_that_was_made_from_it(study, name, spoil, remedy, counted):
-    spoil(study.results / name)
-    spoilt = files(study)
-    said = refused(study, "training_only")
-    assert f"'results/tiny/{name}'" in said and said.endswith(remedy)
-    assert files(study) == spoilt
-    counted("spoilt files between stages refused or made anew")
+def test_a_corrupt_file_is_refused_and_all_other_results_are_kept(study, name, damage, remedy, counted):
+    damage(study.results / name)
+    before = files(study)
+    message = refused(study, "training_only")
+    assert f"'results/tiny/{name}'" in message and message.endswith(remedy)
+    assert files(study) == before
+    counted("corrupt files between stages refused or rebuilt")
 
 
-def test_checkpoints_that_were_deleted_are_trained_again_when_one_asks_for_them(study, whole, counted):
+def test_deleted_checkpoints_are_trained_again_when_requested(study, trained, counted):
     names = [
         "epoch-0001/model.safetensors",
         "epoch-0001/training_state.safetensors",
@@ -101,13 +94,13 @@ def test_checkpoints_that_were_deleted_are_trained_again_when_one_asks_for_them(
     for name in names:
         (study.results / "runs/scratch" / name).unlink()
     study.run("training_only")
-    assert files(study) == files(whole)
-    counted("spoilt files between stages refused or made anew", len(names))
+    assert files(study) == files(trained)
+    counted("corrupt files between stages refused or rebuilt", len(names))
 
 
 @pytest.mark.parametrize("what", ["weights", "link", "start"])
-def test_nothing_is_made_from_a_file_of_the_future(study, what, counted):
-    own, ahead = study.folder / "own.safetensors", time.time() + 2 * DAY
+def test_a_file_with_a_modification_time_in_the_future_is_refused(study, what, counted):
+    own, future = study.folder / "own.safetensors", time.time() + 2 * DAY
     shutil.copyfile(study.results / "runs/scratch/epoch-0001/model.safetensors", own)
     study.config["runs"]["other"] = study.config["runs"]["scratch"] | {"weights": str(own)}
     if what == "start":
@@ -118,27 +111,25 @@ def test_nothing_is_made_from_a_file_of_the_future(study, what, counted):
     if what == "link":
         own.rename(own.with_name("there"))
         own.symlink_to(own.with_name("there"))
-    os.utime(own, (ahead, ahead), follow_symlinks=False)
+    os.utime(own, (future, future), follow_symlinks=False)
     before = files(study)
-    said = refused(study)
+    message = refused(study)
     touch = "touch -h" if what == "link" else "touch"
-    assert said.startswith(f"Error: '{own}' has a modification time in the future (")
-    assert said.endswith(f"); run `{touch} {shlex.quote(str(own))}`")
+    assert message.startswith(f"Error: '{own}' has a modification time in the future (")
+    assert message.endswith(f"); run `{touch} {shlex.quote(str(own))}`")
     assert files(study) == before
     subprocess.run([*touch.split(), own], check=True)
     assert study.jobs("dreams_only" if what == "start" else "training_only")
-    counted("accidents of the machine told in one sentence")
+    counted("machine failures reported in one line")
 
 
-@pytest.mark.parametrize("place", ["results", "results/tiny", "results/.store"])
-def test_a_link_that_leads_nowhere_is_told_before_any_job(tmp_path, place, counted):
+@pytest.mark.parametrize("name", ["results", "results/tiny", "results/.store"])
+def test_a_broken_link_in_place_of_a_folder_is_refused_before_any_job(tmp_path, name, counted):
     study = Study(tmp_path, tiny())
-    (tmp_path / place).parent.mkdir(exist_ok=True)
-    (tmp_path / place).symlink_to(tmp_path / "gone")
-    assert (
-        refused(study) == f"Error: '{place}' is a broken link, and a folder is expected there; fix or remove the link"
-    )
-    counted("files where folders should be refused")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).symlink_to(tmp_path / "gone")
+    assert refused(study) == f"Error: '{name}' is a broken link, and a folder is expected there; fix or remove the link"
+    counted("files in place of folders, refused")
 
 
 def refused(study: Study, *targets: str) -> str:

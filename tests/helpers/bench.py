@@ -14,12 +14,12 @@ from dreambirds.data.sources.catalog import list_labels
 class Bench:
     """Photographs in class folders, and a store.
 
-    `made` lists the photographs that were decoded and resized.
+    `decoded` lists the photographs that were decoded and resized.
     """
 
     def __init__(self, root: Path, labels: Iterable[str] = ("auk", "bunting", "crane")):
         """Write six photographs of each class to a folder."""
-        self.root, self.made = root, []
+        self.root, self.decoded = root, []
         for number, label in enumerate(labels):
             for index in range(6):
                 self.photograph(f"{label}/{index}.png", 100 * number + index)
@@ -34,12 +34,12 @@ class Bench:
     def prepare(self, name: str = "out", threads: int = 1, **changes) -> Path:
         """Prepare the data set in folder `name`, and return it.
 
-        `made` then lists what was decoded and resized.
+        `decoded` then lists what was decoded and resized.
         """
         config = {"dataset": {"source": "folder", "path": str(self.root / "in"), "image_size": 16, **changes}}
         config |= {"runs": {"a": {}}, "dreams": {"recipes": {"a": {}}}}
         check(config, "config")
-        self.made.clear()
+        self.decoded.clear()
         folder = self.root / name
         folder.mkdir(exist_ok=True)
         dataset = config["dataset"]

@@ -39,20 +39,20 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_python(
-    words: list[str], folder: Path, env: dict[str, str], apart: bool = False, timeout: float | None = None
+    arguments: list[str], folder: Path, env: dict[str, str], separate: bool = False, timeout: float | None = None
 ) -> subprocess.CompletedProcess:
-    """Run ``python <words>`` in a folder.
+    """Run ``python <arguments>`` in a folder.
 
-    Standard output and error are text, merged or `apart`. Fails if it takes longer than `timeout` seconds.
+    Standard output and error are text, merged or `separate`. Fails if it takes longer than `timeout` seconds.
     """
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        snakefile = Path(words[words.index("--snakefile") + 1]) if "--snakefile" in words else ROOT
+        snakefile = Path(arguments[arguments.index("--snakefile") + 1]) if "--snakefile" in arguments else ROOT
         is_copy = not snakefile.resolve().is_relative_to(ROOT)
-        files = [output.fileno(), (errors if apart else output).fileno()]
-        status = _ask(_server(), words, folder, env, files, is_copy, timeout)
+        files = [output.fileno(), (errors if separate else output).fileno()]
+        status = _ask(_server(), arguments, folder, env, files, is_copy, timeout)
         output.seek(0), errors.seek(0)
         texts = [file.read().decode(errors="replace") for file in (output, errors)]
-        return subprocess.CompletedProcess(words, status, *texts)
+        return subprocess.CompletedProcess(arguments, status, *texts)
 
 
 @cache
@@ -79,7 +79,7 @@ def _server() -> str:
 
 def _ask(
     address: str,
-    words: list[str],
+    arguments: list[str],
     folder: Path,
     env: dict[str, str],
     files: list[int],
@@ -87,7 +87,7 @@ def _ask(
     timeout: float | None = None,
 ) -> int:
     """Run a command with files as standard output and error; return its exit status."""
-    facts = {"words": [str(word) for word in words], "folder": str(folder), "env": env, "is_copy": is_copy}
+    facts = {"arguments": [str(each) for each in arguments], "folder": str(folder), "env": env, "is_copy": is_copy}
     request = json.dumps(facts).encode()
     with socket.socket(socket.AF_UNIX) as server:
         server.settimeout(timeout)
@@ -164,8 +164,8 @@ def _answer(connection: socket.socket, address: str) -> None:
     os._exit(0)
 
 
-def _become(words: list[str], folder: str, env: dict[str, str], is_copy: bool, files: list[int], address: str) -> None:
-    """Run ``python <words>`` in this process, and exit."""
+def _become(arguments: list, folder: str, env: dict[str, str], is_copy: bool, files: list[int], address: str) -> None:
+    """Run ``python <arguments>`` in this process, and exit."""
     for number, file in enumerate(files, 1):
         os.dup2(file, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -179,7 +179,7 @@ def _become(words: list[str], folder: str, env: dict[str, str], is_copy: bool, f
     status = 1
     try:
         _fork_scripts(address, is_copy)
-        _run(words)
+        _run(arguments)
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -194,13 +194,13 @@ def _become(words: list[str], folder: str, env: dict[str, str], is_copy: bool, f
         os._exit(status)
 
 
-def _run(words: list[str]) -> None:
-    if words[0] == "-m":
-        sys.path[0], sys.argv = os.getcwd(), words[1:]  # noqa: PTH109
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+def _run(arguments: list[str]) -> None:
+    if arguments[0] == "-m":
+        sys.path[0], sys.argv = os.getcwd(), arguments[1:]  # noqa: PTH109
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     else:
-        sys.path[0], sys.argv = str(Path(words[0]).parent), words
-        runpy.run_path(words[0], run_name="__main__")
+        sys.path[0], sys.argv = str(Path(arguments[0]).parent), arguments
+        runpy.run_path(arguments[0], run_name="__main__")
 
 
 def _fork_scripts(address: str, is_copy: bool) -> None:

@@ -34,7 +34,7 @@ def gallery_plan(epochs=(0, 0.25, 4), runs=("first", "second"), recipes=None, na
     sections = {run: {"model": "test_resnet", "epochs": list(epochs)} for run in runs}
     recipes = recipes or {"plain": {"steps": [1, 2, 5]}, "other": {"steps": [3, 7], "seed": 1}}
     section = {"gpu": 0, "judges": {}, "dataset": dataset, "runs": sections, "dreams": {"recipes": recipes}}
-    plan = make_plan({"study": "made", **section})
+    plan = make_plan({"study": "synthetic", **section})
     labels = [Label(f"class_{number}", name) for number, name in enumerate(names)]
     return replace(plan, labels=labels, dreamt=labels)
 

@@ -27,10 +27,10 @@ def scene() -> np.ndarray:
     return np.stack([40 + 4 * across, 220 - 5 * down, 30 + 2 * across + 2 * down], axis=-1).astype(np.uint8)
 
 
-def encoded(picture: Image.Image | np.ndarray, kind: str, **options) -> bytes:
+def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
     """Return an image, or its pixels, as a file of a format such as ``JPEG``."""
     file = io.BytesIO()
-    (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, kind, **options)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
     return file.getvalue()
 
 
@@ -78,14 +78,14 @@ def problems(out: Path) -> dict[str, str]:
 
 
 @dataclass
-class Apart:
+class Outcome:
     """The output of a separate process, and the growth of its memory in MiB while it prepared images."""
 
     output: str
-    grown: int
+    growth: int
 
 
-def prepare_apart(dataset: dict, folder: Path, by: tuple[str, ...] = (), **env: str) -> Apart:
+def prepare_separately(dataset: dict, folder: Path, by: tuple[str, ...] = (), **env: str) -> Outcome:
     """Prepare a data set into `folder` in a separate process, started with the command `by` if given.
 
     Fails on a timeout, and on any error but a UserError, whose message is then in the output.
@@ -98,9 +98,9 @@ def prepare_apart(dataset: dict, folder: Path, by: tuple[str, ...] = (), **env: 
     else:
         from tests.helpers.forks import run_python  # the separate process runs only this file
 
-        result = run_python(arguments, folder, env, apart=True, timeout=SECONDS)
+        result = run_python(arguments, folder, env, separate=True, timeout=SECONDS)
     assert result.returncode == 0, result.stderr[-3000:]
-    return Apart(result.stderr, int(result.stdout))
+    return Outcome(result.stderr, int(result.stdout))
 
 
 def peak() -> int:

@@ -28,7 +28,7 @@ def statistic_by_hand(activations: np.ndarray, parts: list[list[int]], kind: str
     """Return the statistic (C, S) of activations (C, P)."""
     rows = []
     for channel in activations:
-        values = [[float(channel[place]) for place in part] for part in parts]
+        values = [[float(channel[position]) for position in part] for part in parts]
         if kind == "sorted":
             rows.append([value for part in values for value in sorted(part)])
         else:

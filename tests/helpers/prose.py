@@ -33,7 +33,7 @@ AVOIDED = {
     r"spoilt": "corrupt",
     r"dealt out": "shuffled",
     r"processors?": "CPU",
-    r"letters(?!,? (digits|or digits|and digits))": "characters",
+    r"(?<!ASCII )letters(?! and digits)": "characters",
     r"is silent|falls silent": "sends no data",
     r"as (it was|they were)": "unchanged",
     r"nothing is to be done|is to be": "must be, has to be",

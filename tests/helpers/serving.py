@@ -9,10 +9,10 @@ BODY = bytes(range(251)) * 4000  # about 1 MB
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves one body; each request takes its failure from `moods`, until there are none.
+    """A server of one body; each request takes its failure from `failures`, until there are none.
 
-    For each request, `asked` lists the Range header, `packings` the Accept-Encoding header, and `sent` the number of
-    bytes sent.
+    For each request, `requests` lists the Range header, `encodings` the Accept-Encoding header, and `sent` the bytes
+    sent.
     """
 
     daemon_threads = True
@@ -20,8 +20,8 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, body: bytes):
         """Listen on a free port of the loopback interface."""
         super().__init__(("127.0.0.1", 0), Handler)
-        self.body, self.moods, self.ranges = body, [], True
-        self.asked, self.packings, self.sent = [], [], []
+        self.body, self.failures, self.supports_ranges = body, [], True
+        self.requests, self.encodings, self.sent = [], [], []
         self.address = f"http://127.0.0.1:{self.server_port}/file.tgz"
 
     def handle_error(self, request, client_address):
@@ -30,14 +30,14 @@ class Server(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        mood = self.server.moods.pop(0) if self.server.moods else ""
-        given = re.match(r"bytes=(\d+)-", self.headers.get("Range", "")) if self.server.ranges else None
+        failure = self.server.failures.pop(0) if self.server.failures else ""
+        given = re.match(r"bytes=(\d+)-", self.headers.get("Range", "")) if self.server.supports_ranges else None
         begin = int(given[1]) if given else 0
-        self.server.asked.append(self.headers.get("Range"))
-        self.server.packings.append(self.headers.get("Accept-Encoding"))
-        if mood.isdigit():
-            return self.send_error(int(mood))
-        if mood == "redirect":
+        self.server.requests.append(self.headers.get("Range"))
+        self.server.encodings.append(self.headers.get("Accept-Encoding"))
+        if failure.isdigit():
+            return self.send_error(int(failure))
+        if failure == "redirect":
             self.send_response(302)
             self.send_header("Location", "/elsewhere.tgz")
             return self.end_headers()
@@ -46,20 +46,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes */{len(self.server.body)}")
             self.send_header("Content-Length", "0")
             return self.end_headers()
-        return self._serve(self.server.body[begin:], begin if given else None, mood)
+        return self._serve(self.server.body[begin:], begin if given else None, failure)
 
-    def _serve(self, body: bytes, begin: int | None, mood: str):
+    def _serve(self, body: bytes, begin: int | None, failure: str):
         self.send_response(200 if begin is None else 206)
         self.send_header("Content-Length", str(len(body)))
         if begin is not None:
             self.send_header("Content-Range", f"bytes {begin}-{begin + len(body) - 1}/{begin + len(body)}")
-        if mood == "packed":
+        if failure == "packed":
             self.send_header("Content-Encoding", "gzip")
         self.end_headers()
-        part = body[: len(body) // 2] if mood in ("cut", "stall") else body
+        part = body[: len(body) // 2] if failure in ("cut", "stall") else body
         self.server.sent.append(len(part))
         self.wfile.write(part)
-        if mood == "stall":
+        if failure == "stall":
             self.wfile.flush()
             time.sleep(2)
 

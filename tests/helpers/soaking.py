@@ -20,7 +20,7 @@ def soak(folder: Path, dreams: int, leak: int = 0) -> list[int]:
     from tests.helpers.forks import run_python  # not at the top, because the separate process runs only this file
 
     env = {**os.environ, "DREAMBIRDS_STORE": str(folder / "store")}
-    result = run_python([__file__, str(folder), str(dreams), str(leak)], folder, env, apart=True)
+    result = run_python([__file__, str(folder), str(dreams), str(leak)], folder, env, separate=True)
     assert result.returncode == 0, result.stderr[-3000:]
     return json.loads(result.stdout)
 

@@ -64,7 +64,7 @@ def shared_study(folder: Path, build: Callable[[Path], Study]) -> Study:
     """
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
-            temporary = folder.with_suffix(".making")
+            temporary = folder.with_suffix(".building")
             temporary.mkdir()
             build(temporary)
             temporary.rename(folder)

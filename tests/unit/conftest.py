@@ -1,4 +1,4 @@
-"""What several unit tests share: a tiny prepared data set, a run's section, and one thread."""
+"""Fixtures of the unit tests: a tiny prepared data set, a run's section, and one thread."""
 
 import os
 import threading
@@ -28,13 +28,13 @@ def store(tmp_path_factory):
 
 @pytest.fixture
 def run():
-    """Return the function that makes a run's section."""
+    """Return the function that creates a run's section."""
     return section
 
 
 @pytest.fixture(scope="session")
 def dataset(store, tmp_path_factory):
-    """Return a prepared folder of 2 species, 10 pictures each, 32 pixels wide."""
+    """Return a prepared folder of 2 species, 10 images each, 32 pixels wide."""
     folder = tmp_path_factory.mktemp("dataset")
     config = {
         "dataset": {"image_size": 32, "images_per_label": 10, "labels": ["blue_jay", "northern_cardinal"]},
@@ -49,11 +49,11 @@ def dataset(store, tmp_path_factory):
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     """Return a bench of 3 classes of 6 photographs."""
-    bench, make_picture = Bench(tmp_path), preparing.make_image
+    bench, make_image = Bench(tmp_path), preparing.make_image
 
     def counted(*arguments):
-        bench.made.append(threading.get_ident())
-        return make_picture(*arguments)
+        bench.decoded.append(threading.get_ident())
+        return make_image(*arguments)
 
     monkeypatch.setattr(preparing, "make_image", counted)
     return bench
@@ -61,7 +61,7 @@ def bench(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def model():
-    """Return the small network in float64, so that nothing hides in rounding."""
+    """Return the small network in float64, because rounding in float32 would hide errors."""
     return network()
 
 
@@ -76,7 +76,7 @@ def server():
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Work in a folder of its own, and return where CUB belongs in it."""
+    """Change to a temporary folder, and return the path of CUB in it."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path / "work" / RESOURCES["cub"].place
@@ -91,7 +91,7 @@ def dreamer(tmp_path, monkeypatch, caplog) -> DreamBench:
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """Begin with nothing measured."""
+    """Start without any measurements."""
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(memory, "_known", {})
     return tmp_path / "store" / "memory"

@@ -17,7 +17,7 @@ def resnet():
 
 
 @pytest.mark.slow
-def test_batches_are_dreamt_in_order_and_halved_where_memory_runs_out():
+def test_batches_are_dreamt_in_order_and_halved_when_memory_runs_out():
     tried = []
 
     def dream_of(indices: list[int], error: Exception, most: int) -> str:
@@ -62,15 +62,16 @@ def test_the_estimate_of_memory_grows_with_the_pixels(resnet):
         "a forward pass that stops early saves fewer activations"
     )
     shallow = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 64**2, 2)).requires_grad_(False)
-    kept, whole = 4 * 8 * 64**2, 12 * 4 * 3 * 64**2  # tanh saves its output; a step needs twelve copies of the image
-    assert 2 * kept <= estimate_activation_memory(shallow, Recipe(), (64, 64)) - whole <= 4 * kept
-    views = estimate_activation_memory(resnet, Recipe(), (64, 64)) - whole
-    assert estimate_activation_memory(resnet, Recipe(crops=3), (64, 64)) - whole == 3 * views, "one view per crop"
+    # tanh saves its output; a step needs twelve copies of the image
+    kept, images = 4 * 8 * 64**2, 12 * 4 * 3 * 64**2
+    assert 2 * kept <= estimate_activation_memory(shallow, Recipe(), (64, 64)) - images <= 4 * kept
+    views = estimate_activation_memory(resnet, Recipe(), (64, 64)) - images
+    assert estimate_activation_memory(resnet, Recipe(crops=3), (64, 64)) - images == 3 * views, "one view per crop"
     tiled = estimate_activation_memory(resnet, Recipe(tile=64), (256, 256))
     assert tiled - 12 * 4 * 3 * 256**2 == views, "the model sees one tile, but the copies are of the full image"
-    tall = estimate_activation_memory(resnet, Recipe(), (128, 32)) - whole
+    tall = estimate_activation_memory(resnet, Recipe(), (128, 32)) - images
     assert tall == pytest.approx(views, rel=0.05), "the same number of pixels needs the same memory"
-    assert estimate_activation_memory(resnet, Recipe(tile=64), (256, 64)) - 4 * whole == views
+    assert estimate_activation_memory(resnet, Recipe(tile=64), (256, 64)) - 4 * images == views
 
 
 def test_the_estimate_of_memory_refuses_recipes_that_do_not_fit_the_model(resnet):

@@ -18,7 +18,7 @@ def load(name: str):
 
 
 @pytest.mark.slow
-def test_the_dream_benchmark_writes_a_record_a_loop(tmp_path):
+def test_the_dream_benchmark_writes_one_record_per_loop(tmp_path):
     arguments = ["--models", "test_resnet", "--steps", "3", "--rounds", "1", "--threads", "1"]
     records = load("dream").main([*arguments, "--json", str(tmp_path / "b.json")])
     assert json.loads((tmp_path / "b.json").read_text()) == records
@@ -31,7 +31,7 @@ def test_the_dream_benchmark_writes_a_record_a_loop(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_training_benchmark_writes_a_record_a_loop(tmp_path, monkeypatch):
+def test_the_training_benchmark_writes_one_record_per_loop(tmp_path, monkeypatch):
     arguments = ["--models", "test_resnet", "--rounds", "1", "--threads", "1"]
     benchmark = load("train")
     monkeypatch.setattr(benchmark, "CASES", [("test_resnet", 32, 8, 2)])

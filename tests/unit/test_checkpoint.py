@@ -127,8 +127,8 @@ def test_a_truncated_file_a_pickle_and_a_foreign_file_are_refused(tmp_path):
     save_checkpoint(tmp_path / "good", settled(), INFO)
     for name in ("cut", "pickle", "foreign"):
         shutil.copytree(tmp_path / "good", tmp_path / name)
-    whole = (tmp_path / "good" / MODEL_FILE).read_bytes()
-    (tmp_path / "cut" / MODEL_FILE).write_bytes(whole[: len(whole) // 2])
+    content = (tmp_path / "good" / MODEL_FILE).read_bytes()
+    (tmp_path / "cut" / MODEL_FILE).write_bytes(content[: len(content) // 2])
     (tmp_path / "pickle" / MODEL_FILE).write_bytes(pickle.dumps(Bomb()))
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign" / MODEL_FILE)
     save_checkpoint(tmp_path / "other", settled(2), INFO)

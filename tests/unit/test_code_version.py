@@ -127,12 +127,12 @@ def edited(text: str, new: str) -> str:
 
 
 @pytest.mark.parametrize("edit", SAME.values(), ids=SAME)
-def test_prose_comments_and_types_do_not_count(edit):
+def test_prose_comments_and_types_do_not_change_the_digest(edit):
     assert edited(*edit) != MODULE and essence(edited(*edit)) == essence(MODULE)
 
 
 @pytest.mark.parametrize("edit", OTHER.values(), ids=OTHER)
-def test_everything_else_counts(edit):
+def test_everything_else_changes_the_digest(edit):
     assert essence(edited(*edit)) != essence(MODULE)
 
 
@@ -198,7 +198,7 @@ def test_the_package_has_nothing_that_the_digest_would_miss():
     assert [f"{path.name}: {match[0]}" for path in paths for match in MISSED.finditer(path.read_text())] == []
 
 
-def test_a_name_from_another_module_counts(tmp_path, monkeypatch):
+def test_importing_a_name_from_another_module_changes_the_digest(tmp_path, monkeypatch):
     monkeypatch.setattr(code_version, "PACKAGE", tmp_path)
     for name, text in {"one": "def f(): return 1", "two": "def f(): return 2"}.items():
         (tmp_path / f"{name}.py").write_text(text)

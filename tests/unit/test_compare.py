@@ -99,7 +99,7 @@ def test_the_summary_has_one_row_per_run_epoch_and_recipe_with_means_at_the_last
     assert set(table["validation_accuracy"]) == {0.5} and table["spectrum_distance"].isna().all()
 
 
-def test_of_studies_with_gaps_the_dreams_that_both_have_are_paired(tmp_path):
+def test_dreams_that_both_studies_have_are_paired(tmp_path):
     one = [row for row in grid(runs=("x", "y"), recipes=("a", "b")) if (row["run"], row["recipe"]) != ("x", "b")]
     first = write(tmp_path / "one", [row for row in one if row["recipe"] == "a" or row["epoch"] == 0])
     both = pairs(first, write(tmp_path / "two", grid(runs=("z",), epochs=(8,), recipes=("c", "b"))))
@@ -107,7 +107,7 @@ def test_of_studies_with_gaps_the_dreams_that_both_have_are_paired(tmp_path):
     assert found == [["b", "y", "z", 0, 8]], "the run that has the shared recipe, at its last epoch"
 
 
-def test_rows_sort_within_their_run_the_best_first(study):
+def test_rows_are_sorted_within_their_run_best_first(study):
     assert list(summary(study, "judge_probability")["recipe"]) == ["a", "a", "b", "b"] * 2
     assert list(summary(study, "seconds")["seconds"])[:4] == [5, 5.25, 10, 10.25], "fewer seconds are better"
     assert list(summary(study, "blur_sigma")["blur_sigma"])[:4] == ["10", "10", "9", "9"], "sorted as numbers"
@@ -141,7 +141,7 @@ def test_names_in_brackets_are_not_markup(tmp_path):
     assert "[bold]" in output and "[red]" in output
 
 
-def test_only_real_differences_of_parameters_are_listed(tmp_path):
+def test_only_actual_differences_of_parameters_are_listed(tmp_path):
     def ours(recipe, **_):
         return {"blur_sigma": 1, "step_size": '{"from": 1, "to": 2}' if recipe == "a" else 0.5}
 
@@ -170,7 +170,7 @@ def test_if_no_name_is_shared_the_first_run_and_recipe_are_compared(tmp_path):
     assert set(both["recipe_1"]) == {"a"} and set(both["recipe_2"]) == {"b"} and set(both["epoch"]) == {0}
 
 
-def test_pairs_share_all_that_they_can_at_the_last_step_that_both_have(tmp_path):
+def test_pairs_agree_as_far_as_possible_at_the_last_common_step(tmp_path):
     one = write(tmp_path / "1", grid(epochs=(0, 1, 4), recipes=("a", "b"), steps=(5, 10, 20)))
     two = write(tmp_path / "2", grid(epochs=(1, 4, 9), recipes=("b", "c"), steps=(5, 10), labels=LABELS[1:]))
     both = pairs(one, two)
@@ -178,7 +178,7 @@ def test_pairs_share_all_that_they_can_at_the_last_step_that_both_have(tmp_path)
     assert set(both["epoch"]) == {1, 4} and set(both["recipe"]) == {"b"} and "ant" not in set(both["label"])
 
 
-def test_studies_that_share_no_step_or_epoch_are_paired_at_the_last(tmp_path):
+def test_studies_without_a_common_step_or_epoch_are_paired_at_their_last(tmp_path):
     one = write(tmp_path / "1", grid(epochs=(0, 4), steps=(5, 10)))
     two = write(tmp_path / "2", grid(epochs=(1, 8), steps=(3, 50)))
     both = pairs(one, two)
@@ -186,13 +186,13 @@ def test_studies_that_share_no_step_or_epoch_are_paired_at_the_last(tmp_path):
     assert set(both["step_1"]) == {10} and set(both["step_2"]) == {50}
 
 
-def test_studies_of_other_classes_are_not_compared(tmp_path):
+def test_studies_of_different_classes_are_not_compared(tmp_path):
     one, two = (write(tmp_path / name, grid(labels=[name])) for name in ("ant", "bee"))
     with pytest.raises(UserError, match="have no label in common"):
         pairs(one, two)
 
 
-def test_effects_are_averaged_by_label_and_their_interval_is_over_labels(tmp_path):
+def test_effects_are_averaged_per_label_and_their_interval_is_over_labels(tmp_path):
     change = dict(zip(LABELS, [0.10, 0.12, 0.20, 0.14, 0.18, 0.40], strict=True))
 
     def after(label, epoch, **_):
@@ -214,8 +214,8 @@ def test_effects_are_averaged_by_label_and_their_interval_is_over_labels(tmp_pat
 
 def test_few_labels_give_no_verdict(tmp_path):
     one, two = (
-        write(tmp_path / str(place), grid(lambda value=place, **_: {"dreamer_probability": value}, labels=LABELS[:3]))
-        for place in (0, 1)
+        write(tmp_path / str(value), grid(lambda value=value, **_: {"dreamer_probability": value}, labels=LABELS[:3]))
+        for value in (0, 1)
     )
     (effect,) = effects(pairs(one, two))
     assert effect.mean == 1 and effect.n_classes == 3 and effect.verdict == ""
@@ -241,7 +241,7 @@ def is_self_contained(page: Page) -> bool:
     return not page.all("script") and heads and all(link.startswith("data:") for link in links)
 
 
-def test_the_page_of_a_study_marks_the_best_and_escapes_all(study, tmp_path):
+def test_the_page_of_a_study_marks_the_best_and_escapes_text(study, tmp_path):
     compare.write_overview(study.folder, tmp_path / "page.html")
     page = Page(tmp_path / "page.html")
     assert is_self_contained(page) and page.text.count("(best)") == best(summary(study)).to_numpy().sum()
@@ -300,7 +300,7 @@ def test_a_page_shows_at_most_36_pairs(tmp_path):
         ),
     ],
 )
-def test_bad_input_is_one_sentence_and_status_1(study, tmp_path, monkeypatch, capsys, arguments, sentence):
+def test_bad_input_gives_a_one_line_error_and_status_1(study, tmp_path, monkeypatch, capsys, arguments, sentence):
     monkeypatch.chdir(tmp_path)
     for name, text in (("empty", None), ("bare", "run,recipe\na,b\n"), ("torn", "")):
         (tmp_path / "results" / name).mkdir()

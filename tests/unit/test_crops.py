@@ -55,7 +55,7 @@ def spread_evenly(values: np.ndarray, low: float, high: float) -> bool:
     ("first", "extent", "pixels", "size"),
     [(0.0, 1.0, 9, 9), (0.0, 1.0, 9, 4), (0.21, 0.43, 30, 5), (0.21, 0.43, 7, 12), (0.4, 0.6, 5, 1), (0.9, 0.1, 4, 6)],
 )
-def test_the_weights_are_those_of_a_plain_loop(first, extent, pixels, size):
+def test_the_weights_equal_a_plain_loop(first, extent, pixels, size):
     given = [torch.tensor([value, 0.25], dtype=torch.float64) for value in (first, extent)]
     found = resampling_weights(*given, pixels, size)
     assert found.shape == (2, size, pixels)
@@ -73,14 +73,14 @@ def test_a_crop_is_the_product_of_both_axes_weights_in_every_channel_of_its_imag
             assert close(found[index, channel, y, x], (weights * images[index, channel].numpy()).sum())
 
 
-@pytest.mark.parametrize(("whole", "shape"), SHAPES, ids=str)
-def test_a_full_box_equals_torchvision_s_resize(whole, shape):
-    images = rand(2, 3, *whole)
+@pytest.mark.parametrize(("image_shape", "shape"), SHAPES, ids=str)
+def test_a_full_box_equals_torchvision_s_resize(image_shape, shape):
+    images = rand(2, 3, *image_shape)
     expected = v2.resize(images, list(shape), antialias=True)
     assert close(resized_crops(images, [WHOLE, WHOLE], shape), expected)
     single = resized_crops(images.float(), [WHOLE, WHOLE], shape)
     assert single.dtype == torch.float32 and close(single, expected, 1e-6)
-    assert shape != whole or torch.equal(resized_crops(images, [WHOLE, WHOLE], shape), images), (
+    assert shape != image_shape or torch.equal(resized_crops(images, [WHOLE, WHOLE], shape), images), (
         "images of the right size are returned unchanged"
     )
 
@@ -114,8 +114,8 @@ def test_a_crop_s_gradient_is_correct_and_limited_to_its_box():
     cuts = [(0.1, 0.3, 0.55, 0.4), (0.0, 0.0, 1.0, 1.0)]
     images = rand(2, 2, 6, 7).requires_grad_(True)
     assert torch.autograd.gradcheck(lambda images: resized_crops(images, cuts, (4, 5)), images)
-    whole = rand(1, 1, 40, 40).requires_grad_(True)
-    (slope,) = torch.autograd.grad(resized_crops(whole, [(0.25, 0.5, 0.25, 0.25)], (5, 5)).sum(), whole)
+    image = rand(1, 1, 40, 40).requires_grad_(True)
+    (slope,) = torch.autograd.grad(resized_crops(image, [(0.25, 0.5, 0.25, 0.25)], (5, 5)).sum(), image)
     down, across = slope[0, 0].abs().sum(dim=1), slope[0, 0].abs().sum(dim=0)
     for sums, first in ((down, 10), (across, 20)):  # downscaled by 2: one pixel beyond the box has a weight too
         assert sums.nonzero()[:, 0].tolist() == list(range(first - 1, first + 11))
@@ -152,7 +152,7 @@ def test_ratios_are_log_uniform():
 
 @pytest.mark.parametrize("ratio", [1.0, 4 / 3])
 def test_a_smallest_area_of_1_gives_the_full_image(ratio):
-    rng = generator(0, "whole")
+    rng = generator(0, "full")
     assert all(np.allclose(draw_box(rng, 1.0, ratio), WHOLE) for _ in range(50))
 
 
@@ -163,14 +163,14 @@ def test_no_box_is_smaller_than_the_smallest_area(smallest):
 
 
 @pytest.mark.parametrize(
-    ("whole", "side", "expected"),
+    ("image_shape", "side", "expected"),
     [((32, 32), 8, (8, 8)), ((32, 32), None, (32, 32)), ((24, 40), 12, (12, 20)), ((40, 24), None, (40, 24))],
     ids=str,
 )
-def test_a_view_is_one_crop_with_the_image_s_aspect_ratio(whole, side, expected):
+def test_a_view_is_one_crop_with_the_image_s_aspect_ratio(image_shape, side, expected):
     views = Transforms(Recipe(crop_area=0.2, crop_ratio=1.5, crop_output_size=side), streams("abcd"))
     for number in range(5):
-        seen = views(ramps(4, *whole), number)
+        seen = views(ramps(4, *image_shape), number)
         assert seen.shape == (4, 3, *expected)
         assert close(seen[:, 2], torch.arange(4).view(4, 1, 1).expand(4, *expected)), "view i is of image i"
         inner = seen[..., 2:-2, 2:-2]  # the image is constant beyond its edge
@@ -193,10 +193,10 @@ def test_the_smallest_area_is_a_schedule():
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 1 / 3, 0.5, 0.7, 1.0])
 def test_a_fraction_of_the_steps_uses_full_images_at_equal_intervals(share):
     recipe = Recipe(crop_area=0.1, whole_views=share)
-    whole = [uses_full_images(recipe, step) for step in range(3000)]
+    full = [uses_full_images(recipe, step) for step in range(3000)]
     for count in (*range(1, 60), 3000):
-        assert sum(whole[:count]) == math.floor(Fraction(share).limit_denominator(1000) * count)
-    assert len({sum(whole[begun : begun + 30]) for begun in range(2900)}) <= 2, "equally often everywhere"
+        assert sum(full[:count]) == math.floor(Fraction(share).limit_denominator(1000) * count)
+    assert len({sum(full[begun : begun + 30]) for begun in range(2900)}) <= 2, "equally often everywhere"
     assert all(uses_full_images(Recipe(whole_views=share), step) for step in range(9)), "without crops"
 
 

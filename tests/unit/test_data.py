@@ -29,9 +29,9 @@ def settings(**changes) -> dict:
 
 def orange(width: int = 40, height: int = 20) -> Image.Image:
     """Return an image whose left half is orange and whose right half is blue."""
-    picture = Image.new("RGB", (width, height), (230, 120, 20))
-    picture.paste((20, 40, 200), (width // 2, 0, width, height))
-    return picture
+    image = Image.new("RGB", (width, height), (230, 120, 20))
+    image.paste((20, 40, 200), (width // 2, 0, width, height))
+    return image
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def photographs(tmp_path):
 def test_every_mode_becomes_rgb_of_the_same_colors():
     expected = np.asarray(orange()).astype(int)
     sixteen = Image.fromarray((np.asarray(orange().convert("L")).astype(np.uint16)) * 257)
-    for picture in (orange().convert("CMYK"), orange().convert("RGBA"), orange().convert("P", palette=1, colors=64)):
-        assert np.abs(np.asarray(to_rgb(picture)).astype(int) - expected).max() <= 3, picture.mode
+    for image in (orange().convert("CMYK"), orange().convert("RGBA"), orange().convert("P", palette=1, colors=64)):
+        assert np.abs(np.asarray(to_rgb(image)).astype(int) - expected).max() <= 3, image.mode
     assert np.array_equal(np.asarray(to_rgb(sixteen))[..., 0], np.asarray(orange().convert("L")))
     clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     assert to_rgb(clear).getpixel((0, 0)) == (255, 255, 255)
@@ -138,9 +138,9 @@ def test_a_folder_is_prepared_and_unreadable_files_are_listed(photographs, caplo
     assert problems["caf\\xe9.jpg"] == "not a readable image"
     assert len(problems) == 5 and all(name in caplog.text for name in problems)
     for path, digest in images.loc[images["error"] == "", ["path", "sha256"]].to_numpy():
-        picture = Image.open(photographs / "out" / path)
-        assert (picture.mode, picture.size) == ("RGB", (32, 32))
-        assert hashlib.sha256(picture.tobytes()).hexdigest() == digest
+        image = Image.open(photographs / "out" / path)
+        assert (image.mode, image.size) == ("RGB", (32, 32))
+        assert hashlib.sha256(image.tobytes()).hexdigest() == digest
     assert set(images.loc[images["error"] == "", "size"]) == {"40x20", "30x50", "31x50", "32x50", "33x50"}
     assert set(example_images(photographs / "out")) == {"001_Blue_Bird_s", "Other"}
     assert len(PreparedImages(photographs / "out", "train")) == 7

@@ -113,9 +113,9 @@ def test_a_fourier_dream_is_adam_on_the_coefficients(model, shape):
 
 def test_scores_of_crops_are_averaged_so_full_crops_equal_a_plain_dream(model):
     plain = Recipe(steps=(5,), step_size=0.5)
-    whole, crops = run(model, plain), run(model, replace(plain, crops=3, crop_size=1.0))
-    assert close(whole.snapshots[5], crops.snapshots[5], 1e-5)
-    assert all(close(getattr(whole.trace, measure), getattr(crops.trace, measure), 1e-5) for measure in METRICS)
+    full, crops = run(model, plain), run(model, replace(plain, crops=3, crop_size=1.0))
+    assert close(full.snapshots[5], crops.snapshots[5], 1e-5)
+    assert all(close(getattr(full.trace, measure), getattr(crops.trace, measure), 1e-5) for measure in METRICS)
 
 
 @SHAPES
@@ -131,12 +131,12 @@ def test_a_dream_does_not_depend_on_its_batch(model, recipe, shape):
 
 @RECIPES
 def test_shorter_dreams_are_snapshots_of_longer_ones_and_filming_changes_nothing(model, recipe):
-    whole, filmed = run(model, recipe), run(model, recipe, film_every=2)
+    unfilmed, filmed = run(model, recipe), run(model, recipe, film_every=2)
     for step in recipe.steps:
-        assert torch.equal(whole.snapshots[step], run(model, replace(recipe, steps=(step,))).snapshots[step])
-        assert torch.equal(whole.snapshots[step], filmed.snapshots[step])
-    assert all(torch.equal(getattr(whole.trace, measure), getattr(filmed.trace, measure)) for measure in METRICS)
-    assert not close(whole.snapshots[4], whole.snapshots[recipe.steps[-1]], 1e-3)
+        assert torch.equal(unfilmed.snapshots[step], run(model, replace(recipe, steps=(step,))).snapshots[step])
+        assert torch.equal(unfilmed.snapshots[step], filmed.snapshots[step])
+    assert all(torch.equal(getattr(unfilmed.trace, measure), getattr(filmed.trace, measure)) for measure in METRICS)
+    assert not close(unfilmed.snapshots[4], unfilmed.snapshots[recipe.steps[-1]], 1e-3)
 
 
 @RECIPES
@@ -243,13 +243,13 @@ def test_float32_stays_within_a_thousandth_of_float64(model, recipe):
 
 
 @RECIPES
-def test_bfloat16_runs_and_stays_near(recipe):
+def test_bfloat16_stays_close_to_float32(recipe):
     recipe = replace(recipe, steps=(3,))
     starts, model = rand(5, 3, SIZE, SIZE).float(), network(torch.float32)
     exact, rough = (run(model, recipe, starts=starts, precision=precision) for precision in ("float32", "bfloat16"))
     assert rough.snapshots[3].dtype == torch.float32
-    apart = (exact.snapshots[3] - rough.snapshots[3]).abs().mean().item()
-    assert 0 < apart < 0.01 < (exact.snapshots[3] - starts[:3]).abs().mean().item()
+    difference = (exact.snapshots[3] - rough.snapshots[3]).abs().mean().item()
+    assert 0 < difference < 0.01 < (exact.snapshots[3] - starts[:3]).abs().mean().item()
     assert close(exact.trace.logit, rough.trace.logit, 0.05)
 
 

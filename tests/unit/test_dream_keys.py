@@ -13,7 +13,7 @@ from dreambirds.dream_job.image_files import read_facts
 from dreambirds.models.checkpoint import save_tensors
 from tests.helpers.dream_bench import CPU, NAMES, checkpoint, entries, parameters
 
-DECIDES = {
+AFFECTS_PIXELS = {
     "objective": "probability",
     "start": "noise",
     "start_noise": 0.3,
@@ -68,11 +68,11 @@ DECIDES = {
 }
 
 
-def test_every_parameter_that_decides_pixels_is_in_the_key(dreamer):
-    known = {*DECIDES, *context.NOT_IN_CACHE_KEY}
+def test_every_parameter_that_affects_pixels_is_in_the_key(dreamer):
+    known = {*AFFECTS_PIXELS, *context.NOT_IN_CACHE_KEY}
     assert known == set(parameters()), "a new parameter must be added to one of the lists"
-    keys = {key: _key(dreamer, parameters=parameters() | {key: value}) for key, value in DECIDES.items()}
-    assert len({*keys.values(), _key(dreamer)}) == len(DECIDES) + 1
+    keys = {key: _key(dreamer, parameters=parameters() | {key: value}) for key, value in AFFECTS_PIXELS.items()}
+    assert len({*keys.values(), _key(dreamer)}) == len(AFFECTS_PIXELS) + 1
     for values in ({"steps": [1, 2]}, {"film_every": 2}, {"preset": "bird"}, {"start_path": "elsewhere"}):
         assert _key(dreamer, parameters=parameters() | values) == _key(dreamer), values
 
@@ -82,7 +82,7 @@ def _key(dreamer, label: str = "a", **changes) -> str:
 
 
 @pytest.mark.slow
-def test_what_else_decides_pixels_gives_a_new_dream(dreamer, monkeypatch, tmp_path):
+def test_other_inputs_that_affect_pixels_give_a_new_dream(dreamer, monkeypatch, tmp_path):
     assert dreamer.dreamt() == 6 and dreamer.dreamt() == 0
     assert dreamer.dreamt(checkpoint=checkpoint(tmp_path / "other.safetensors", seed=1)) == 6, "the weights"
     assert dreamer.dreamt(parameters=parameters(seed=1)) == 6
@@ -99,7 +99,7 @@ def test_what_else_decides_pixels_gives_a_new_dream(dreamer, monkeypatch, tmp_pa
 
 
 @pytest.mark.slow
-def test_photographs_and_statistics_decide_by_their_contents(dreamer, tmp_path):
+def test_keys_depend_on_the_contents_of_photographs_and_statistics(dreamer, tmp_path):
     photograph, other = tmp_path / "one.png", tmp_path / "two.png"
     for path, gray in ((photograph, 90), (other, 91)):
         Image.new("RGB", (32, 32), (gray, gray, gray)).save(path)
@@ -117,7 +117,7 @@ def test_photographs_and_statistics_decide_by_their_contents(dreamer, tmp_path):
         assert dreamer.dreamt(parameters=parameters(start="class_mean"), statistics=path) == 6
 
 
-def test_what_does_not_decide_pixels_leaves_the_dream(dreamer, tmp_path):
+def test_inputs_that_do_not_affect_pixels_reuse_the_dream(dreamer, tmp_path):
     assert dreamer.dreamt() == 6
     before = dreamer.files()
     for changes in (
@@ -137,7 +137,7 @@ def test_what_does_not_decide_pixels_leaves_the_dream(dreamer, tmp_path):
     assert dreamer.files() == before
 
 
-def test_another_study_s_pictures_say_what_they_are_there(dreamer):
+def test_images_from_the_store_get_the_metadata_of_their_study(dreamer):
     dreamer.dreamt()
     assert dreamer.dreamt(recipe="renamed", folder=dreamer.folder / "two", names=NAMES | {"a": "Oak"}) == 0
     ours, theirs = (dreamer.folder / folder / "a" / "step-0003.png" for folder in ("out", "two"))
@@ -150,21 +150,21 @@ def test_another_study_s_pictures_say_what_they_are_there(dreamer):
     assert read_facts(entries(dreamer.folder / "store")[0] / "raw.png")["recipe"] == "r", "the store is unchanged"
 
 
-def test_a_missing_moment_alone_is_dreamt_and_the_trace_is_that_of_one_go(dreamer, monkeypatch, tmp_path):
+def test_only_missing_steps_are_dreamt_and_the_trace_equals_that_of_a_single_job(dreamer, monkeypatch, tmp_path):
     dreamer.dreamt(only=(3,))
     dreamer.dreamt(only=(1, 3))
     assert dreamer.dreamt(parameters=parameters(steps=[1, 2, 3, 5])) == 6
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "fresh"))
-    dreamer.dreamt(parameters=parameters(steps=[1, 2, 3, 5]), folder=tmp_path / "one_go")
-    ours, fresh = dreamer.files(), dreamer.files("one_go")
+    dreamer.dreamt(parameters=parameters(steps=[1, 2, 3, 5]), folder=tmp_path / "single_job")
+    ours, fresh = dreamer.files(), dreamer.files("single_job")
     assert set(ours) == set(fresh)
     assert [name for name in fresh if name.endswith((".csv",)) and "trace" in name and ours[name] != fresh[name]] == []
     for name in (name for name in fresh if name.endswith(".png")):
-        pixels = [np.asarray(Image.open(dreamer.folder / folder / name)) for folder in ("out", "one_go")]
+        pixels = [np.asarray(Image.open(dreamer.folder / folder / name)) for folder in ("out", "single_job")]
         assert np.array_equal(*pixels), name
 
 
-def test_the_table_says_of_each_picture_what_the_model_makes_of_it(dreamer):
+def test_the_table_contains_the_models_output_for_each_image(dreamer):
     dreamer.dreamt()
     table = pd.read_csv(dreamer.folder / "out/dreams.csv")
     assert table[["label", "step"]].to_numpy().tolist() == [[label, step] for label in NAMES for step in (1, 3)]
@@ -177,7 +177,7 @@ def test_the_table_says_of_each_picture_what_the_model_makes_of_it(dreamer):
             assert row.raw_sha256 == store.sha256_of(path) and row.steps_done == row.step
 
 
-def test_one_picture_leaves_the_trace_alone(dreamer):
+def test_dreaming_a_single_image_does_not_change_the_trace(dreamer):
     dreamer.dreamt()
     trace = dreamer.folder / "out/a/trace.csv"
     before = trace.read_bytes()
@@ -187,7 +187,7 @@ def test_one_picture_leaves_the_trace_alone(dreamer):
 
 
 @pytest.mark.slow
-def test_films_are_kept_too(dreamer, monkeypatch):
+def test_films_are_stored_too(dreamer, monkeypatch):
     filmed = parameters(film_every=1)
     assert dreamer.dreamt() == 6 and dreamer.dreamt(parameters=filmed) == 6, "the frames must be computed"
     film = (dreamer.folder / "out/a/film.gif").read_bytes()

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("damage", ["bytes", "truncated", "gone", "card", "pickled"])
-def test_a_damaged_entry_is_dreamt_again_with_a_line_in_the_log(dreamer, damage, caplog, tmp_path):
+@pytest.mark.parametrize("damage", ["bytes", "truncated", "missing", "metadata", "pickled"])
+def test_a_damaged_entry_is_logged_and_dreamt_again(dreamer, damage, caplog, tmp_path):
     dreamer.dreamt()
     good = dreamer.files()
     entry = next(each for each in entries(dreamer.folder / "store") if each.name == "step-0003")
@@ -34,10 +34,10 @@ def test_a_damaged_entry_is_dreamt_again_with_a_line_in_the_log(dreamer, damage,
         (entry / "raw.png").write_bytes((entry / "raw.png").read_bytes()[:-1] + b"\0")
     elif damage == "truncated":
         (entry / "rescaled.png").write_bytes(b"")
-    elif damage == "gone":
+    elif damage == "missing":
         (entry / "trace.csv").unlink()
     else:
-        (entry / "entry.json").write_text({"card": "{", "pickled": "[]"}[damage])
+        (entry / "entry.json").write_text({"metadata": "{", "pickled": "[]"}[damage])
     assert dreamer.dreamt() == 1
     assert any(f"the stored dream '{entry}' is corrupt" in record.getMessage() for record in caplog.records)
     again = dreamer.files()
@@ -46,15 +46,15 @@ def test_a_damaged_entry_is_dreamt_again_with_a_line_in_the_log(dreamer, damage,
     assert dreamer.dreamt() == 0
 
 
-def test_a_picture_of_the_results_that_was_painted_over_is_noticed(dreamer):
+def test_an_overwritten_image_of_the_results_is_detected(dreamer):
     dreamer.dreamt()
-    painted = dreamer.folder / "out/b/step-0003.png"
-    with painted.open("r+b") as file:
-        file.write(b"painted over")
-    assert dreamer.dreamt() == 1 and read_facts(painted)["label"] == "b"
+    overwritten = dreamer.folder / "out/b/step-0003.png"
+    with overwritten.open("r+b") as file:
+        file.write(b"overwritten")
+    assert dreamer.dreamt() == 1 and read_facts(overwritten)["label"] == "b"
 
 
-def test_a_dream_that_fails_is_not_kept(dreamer, monkeypatch):
+def test_a_failed_dream_is_not_stored(dreamer, monkeypatch):
     prepare = context.prepare_for_inference
 
     def diverging(*arguments):
@@ -72,7 +72,7 @@ def test_a_dream_that_fails_is_not_kept(dreamer, monkeypatch):
     assert pd.read_csv(dreamer.folder / "out/dreams.csv")["diverged_at"].isna().all()
 
 
-def test_an_entry_that_cannot_be_read_now_is_not_thrown_away(dreamer, monkeypatch):
+def test_an_entry_that_cannot_be_read_is_not_deleted(dreamer, monkeypatch):
     dreamer.dreamt()
     found = entries(dreamer.folder / "store")
     monkeypatch.setattr(store, "sha256_of", lambda _: (_ for _ in ()).throw(OSError(24, "Too many open files")))
@@ -80,7 +80,7 @@ def test_an_entry_that_cannot_be_read_now_is_not_thrown_away(dreamer, monkeypatc
     assert "cannot read the stored dream" in dreamer.caplog.text and entries(dreamer.folder / "store") == found
 
 
-def test_a_card_that_was_edited_is_noticed(dreamer):
+def test_edited_metadata_is_detected(dreamer):
     dreamer.dreamt()
     path = entries(dreamer.folder / "store")[0] / "entry.json"
     record = json.loads(path.read_text())
@@ -89,7 +89,7 @@ def test_a_card_that_was_edited_is_noticed(dreamer):
     assert dreamer.dreamt() == 1
 
 
-def test_what_cannot_join_the_store_yet_stays_aside_for_the_next_job(dreamer, monkeypatch):
+def test_dreams_that_cannot_be_added_are_kept_for_the_next_job(dreamer, monkeypatch):
     rename = Path.rename
 
     def refused(path, target):
@@ -104,7 +104,7 @@ def test_what_cannot_join_the_store_yet_stays_aside_for_the_next_job(dreamer, mo
     assert dreamer.dreamt() == 0 and len(entries(dreamer.folder / "store")) == 6
 
 
-def test_results_that_cannot_be_written_to_are_named_and_the_batch_is_kept(dreamer, monkeypatch):
+def test_results_that_cannot_be_written_are_reported_and_the_batch_is_stored(dreamer, monkeypatch):
     link_or_copy = snapshots.link_or_copy
 
     def full(source, path):
@@ -117,22 +117,22 @@ def test_results_that_cannot_be_written_to_are_named_and_the_batch_is_kept(dream
     assert dreamer.dreamt() == 0, "the dreams are in the store"
 
 
-def test_a_dream_that_is_evicted_while_a_job_looks_at_it_is_dreamt_again(dreamer, monkeypatch):
+def test_a_dream_that_is_evicted_while_a_job_reads_it_is_dreamt_again(dreamer, monkeypatch):
     dreamer.dreamt()
     link_snapshot, evicted = snapshots.link_snapshot, []
 
-    def late(entry, *arguments):
+    def evict_first(entry, *arguments):
         if not evicted:
             evicted.append(entry)
             store.discard(entry.folder)
         return link_snapshot(entry, *arguments)
 
-    monkeypatch.setattr(snapshots, "link_snapshot", late)
+    monkeypatch.setattr(snapshots, "link_snapshot", evict_first)
     good = dreamer.files()
     assert dreamer.dreamt() == 1 and set(dreamer.files()) == set(good) and dreamer.dreamt() == 0
 
 
-def test_a_batch_is_kept_whole_where_a_job_is_killed_while_it_is_added(tmp_path):
+def test_a_batch_is_complete_if_its_job_is_killed_while_adding_it(tmp_path):
     folder, complete = tmp_path / "dreams", DreamStore(tmp_path / "complete")
     with complete.stage() as stage:
         for label in "abc":
@@ -150,7 +150,7 @@ def test_a_batch_is_kept_whole_where_a_job_is_killed_while_it_is_added(tmp_path)
         shutil.rmtree(folder)
 
 
-def test_what_a_job_has_not_finished_is_not_there_and_is_swept_after_a_day(tmp_path):
+def test_unfinished_entries_are_not_found_and_are_removed_after_a_day(tmp_path):
     found = DreamStore(tmp_path)
     with pytest.raises(KeyboardInterrupt), found.stage() as stage, stage.entry("k" * 40, "step-0001", {}) as entry:
         (entry / "raw.png").write_text("partial")
@@ -163,7 +163,7 @@ def test_what_a_job_has_not_finished_is_not_there_and_is_swept_after_a_day(tmp_p
     assert [path.name for path in tmp_path.glob(f"{store.STAGED}*")] == [f"{store.STAGED}new"]
 
 
-def test_many_writers_of_the_same_dreams_leave_one_whole_store(tmp_path):
+def test_concurrent_writers_of_the_same_dreams_leave_a_consistent_store(tmp_path):
     code = """
 import sys
 from pathlib import Path
@@ -187,13 +187,13 @@ for round in range(40):
         assert (entry / "raw.png").read_text() == writer * 1000
 
 
-def test_a_store_that_cannot_be_written_to_is_named(dreamer):
+def test_a_store_that_cannot_be_written_is_reported(dreamer):
     (dreamer.folder / "store").write_text("a file")
     with pytest.raises(UserError, match=r"cannot write to the store of dreams '.*dreams' \(.*DREAMBIRDS_STORE"):
         dreamer.dreamt()
 
 
-def test_the_environment_moves_the_store_of_dreams(monkeypatch, tmp_path):
+def test_an_environment_variable_sets_the_store(monkeypatch, tmp_path):
     monkeypatch.delenv("DREAMBIRDS_STORE")
     assert dream_store().folder == Path("results/.store/dreams")
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path))

@@ -23,7 +23,7 @@ from dreambirds.runtime.timings import (
     time_text,
     training_work,
 )
-from dreambirds.startup.estimate import DRY_RUN, estimate, granted_cores, size_text
+from dreambirds.startup.estimate import DRY_RUN, Estimate, estimate, granted_cores, size_text
 from dreambirds.startup.memory_profile import profile_memory
 from dreambirds.startup.preflight import announce_study
 from tests.helpers.chains import link
@@ -83,7 +83,7 @@ def test_the_time_is_the_sum_over_training_dreams_judges_and_jobs(plan):
     assert "of all jobs together" in str(estimate(plan, none_exist(plan), None))
 
 
-def test_what_exists_is_not_counted(plan, tmp_path):
+def test_existing_results_are_not_counted(plan, tmp_path):
     record_all(plan)
     before = estimate(plan, none_exist(plan), 1)
     exists = none_exist(plan)
@@ -96,14 +96,16 @@ def test_what_exists_is_not_counted(plan, tmp_path):
 
 
 def test_without_records_the_time_is_unknown_until_the_first_epoch(plan):
-    assert str(estimate(plan, none_exist(plan), 2)).startswith("Expected: time unknown until the first epoch; about ")
+    assert str(estimate(plan, none_exist(plan), 2)).startswith(
+        "Expected: time unknown until the first epoch; more than "
+    )
 
 
-def test_work_without_a_record_is_named(plan):
+def test_work_without_a_record_is_reported(plan):
     record(training_work(plan.trained["scratch"], (64, 64)), 100, 1)
-    said = str(estimate(plan, none_exist(plan), 1))
-    assert said.startswith("Expected: more than 3 h 33 min on 1 core (no record yet of training 'judge', dreams ")
-    assert "…" in said
+    message = str(estimate(plan, none_exist(plan), 1))
+    assert message.startswith("Expected: more than 3 h 33 min on 1 core (no record yet of training 'judge', dreams ")
+    assert "…" in message
 
 
 def test_a_finished_study_has_no_estimate(plan, tmp_path):
@@ -123,7 +125,7 @@ def _all_files(plan) -> list[str]:
     return [*weights, *figures, *tables]
 
 
-def test_the_disk_is_that_of_images_traces_and_checkpoints(plan):
+def test_the_disk_estimate_covers_images_traces_and_checkpoints(plan):
     profile_memory(plan)
     images = 3 * 2 * 2 * 2 * 64 * 64 * 3  # checkpoints, labels, steps and views, in bytes before compression
     figures = 3 * images
@@ -141,16 +143,22 @@ def _checkpoint_bytes(model: str) -> int:
     return 3 * parameters + sum(buffer.nbytes for buffer in network.buffers())
 
 
+def test_a_disk_that_is_too_small_is_reported():
+    texts = [str(Estimate(60, [], 3 * 10**9, free, 2)) for free in (10**9, 4 * 10**9)]
+    assert texts[0] == "Expected: about 60 s on 2 cores; about 3.0 GB of disk, but only 1.0 GB are free."
+    assert texts[1] == "Expected: about 60 s on 2 cores; about 3.0 GB of disk."
+
+
 def test_the_announcement_counts_in_the_singular_and_the_plural(plan, capsys):
     announce_study(plan, 2)
     first, second = capsys.readouterr().err.splitlines()
     assert first == (
         "Study 'default': 12 dreams requested (3 checkpoints, 1 run, 1 recipe, 2 classes), 0 of them exist."
     )
-    assert second.startswith("Expected: time unknown until the first epoch; about ")
+    assert second.startswith("Expected: time unknown until the first epoch; more than ")
 
 
-def test_a_record_replaces_the_one_before_and_a_corrupt_one_counts_as_none():
+def test_a_record_replaces_the_previous_one_and_a_corrupt_one_is_ignored():
     work = judge_work("judge")
     assert seconds_per_unit(work) is None
     record(work, 10, 5)
@@ -164,7 +172,7 @@ def test_a_record_replaces_the_one_before_and_a_corrupt_one_counts_as_none():
         assert seconds_per_unit(work) is None
 
 
-def test_training_records_its_time_and_logs_what_is_left_after_its_first_epoch(tmp_path, dataset, run, caplog):
+def test_training_records_its_time_and_logs_the_remaining_time_after_its_first_epoch(tmp_path, dataset, run, caplog):
     caplog.set_level(logging.INFO)
     settings = run()
     link(tmp_path, dataset, settings, 3)
@@ -176,7 +184,7 @@ def test_training_records_its_time_and_logs_what_is_left_after_its_first_epoch(t
     assert epochs["seconds"].iloc[-1] / (2 * 8) <= each < 1, "with validation and the checkpoint"
 
 
-def test_other_networks_sizes_and_recipes_are_other_work():
+def test_different_networks_sizes_and_recipes_are_recorded_separately():
     keys = make_plan(config()).recipes["study"]
     kinds = [dream_work("a", keys, (64, 64)), dream_work("b", keys, (64, 64)), dream_work("a", keys, (64, 96))]
     kinds.append(dream_work("a", keys | {"octaves": 3}, (64, 64)))
@@ -186,7 +194,7 @@ def test_other_networks_sizes_and_recipes_are_other_work():
     assert dream_work("a", keys | {"seed": 5, "step_size": 9}, (64, 64)) == kinds[0]
 
 
-def test_a_job_records_its_time_without_its_work(monkeypatch):
+def test_a_job_records_its_time_minus_that_of_its_work(monkeypatch):
     monkeypatch.setattr(timings, "_started", lambda: 100.0)
     monkeypatch.setattr(timings.time, "time", lambda: 160.0)
     record(judge_work("judge"), 45, 9)
@@ -214,10 +222,10 @@ def test_a_dry_run_without_cores_is_estimated_for_all_of_them(monkeypatch):
         (90000, "1 d 1 h"),
     ],
 )
-def test_times_are_written_as_people_say_them(seconds, text):
+def test_times_are_formatted_for_people(seconds, text):
     assert time_text(seconds) == text
 
 
 @pytest.mark.parametrize(("size", "text"), [(1, "1 MB"), (58_000_000, "58 MB"), (1_230_000_000, "1.2 GB")])
-def test_sizes_are_written_as_people_say_them(size, text):
+def test_sizes_are_formatted_for_people(size, text):
     assert size_text(size) == text

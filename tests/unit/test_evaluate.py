@@ -88,7 +88,7 @@ def views(folder: Path, rows: list[tuple], view: str = "raw") -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def test_real_pictures_score_high_noise_low_and_shuffled_labels_are_chance(prepared, judge):
+def test_real_images_score_high_noise_low_and_shuffled_labels_at_chance(prepared, judge):
     real = evaluate_on_real(judge, prepared)
     row = check_row(judge, real, "run", [*COLORS], "0" * 64).iloc[0]
     assert row["held_out"] == 6 and row["held_out_top1"] == 1 and row["held_out_probability"] > 0.9
@@ -97,12 +97,12 @@ def test_real_pictures_score_high_noise_low_and_shuffled_labels_are_chance(prepa
     assert row["matched"] == 3 and row["unmatched"] == "" and row["model"] == "colors"
 
 
-def test_a_judge_whose_labels_are_mixed_up_is_never_right(prepared, judge):
+def test_a_judge_with_permuted_labels_is_never_right(prepared, judge):
     wrong = Judge("wrong", judge.classifier, judge.shape, judge.classes, {"red": 1, "green": 2, "blue": 0})
     assert evaluate_on_real(wrong, prepared).check["held_out_top1"] == 0
 
 
-def test_dreams_are_judged_as_what_they_show(prepared, judge, tmp_path):
+def test_dreams_are_judged_by_their_content(prepared, judge, tmp_path):
     rows = [("x", "x", name, color) for name, color in COLORS.items()] + [("y", "y", "red", COLORS["blue"])]
     found = judge_dreams(JudgeContext(judge, evaluate_on_real(judge, prepared), {}), views(tmp_path, rows))
     assert list(found.columns) == JUDGEMENTS and set(found["judge"]) == {"eye"}
@@ -114,7 +114,7 @@ def test_dreams_are_judged_as_what_they_show(prepared, judge, tmp_path):
     assert wrong["feature_ratio"] > 100 and found["seed_agreement"].isna().all()
 
 
-def test_seeds_that_agree_are_alike(prepared, judge, tmp_path):
+def test_seed_agreement_is_high_for_similar_images_only(prepared, judge, tmp_path):
     rows = [("one", "f", "red", COLORS["red"]), ("two", "f", "red", COLORS["red"]), ("else", "g", "red", (9, 9, 9))]
     bench = JudgeContext(judge, evaluate_on_real(judge, prepared), {})
     same = judge_dreams(bench, views(tmp_path, rows))["seed_agreement"]
@@ -124,7 +124,7 @@ def test_seeds_that_agree_are_alike(prepared, judge, tmp_path):
     assert different[0] == different[1] < 0, "if an image of another seed changes, both are judged again"
 
 
-def test_a_picture_is_judged_once_by_the_same_judge(prepared, judge, tmp_path, caplog, monkeypatch):
+def test_an_image_is_judged_only_once_by_the_same_judge(prepared, judge, tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO, "dreambirds")
     real, dreams = evaluate_on_real(judge, prepared), views(tmp_path, [("x", "x", *each) for each in COLORS.items()])
     first = judge_dreams(JudgeContext(judge, real, {"judge": 1}), dreams)
@@ -141,7 +141,7 @@ def test_a_picture_is_judged_once_by_the_same_judge(prepared, judge, tmp_path, c
     assert calls == [1, 1], "a corrupt cache is ignored"
 
 
-def test_classes_that_a_judge_does_not_know_are_left_out_and_named(prepared, judge, tmp_path, caplog):
+def test_classes_that_a_judge_does_not_know_are_skipped_and_reported(prepared, judge, tmp_path, caplog):
     partial = Judge("eye", judge.classifier, judge.shape, judge.classes, {"red": 0, "green": 1})
     real = evaluate_on_real(partial, prepared)
     rows = [("x", "x", name, color) for name, color in COLORS.items()]
@@ -156,7 +156,7 @@ def test_classes_that_a_judge_does_not_know_are_left_out_and_named(prepared, jud
     assert judge_dreams(JudgeContext(partial, real, {}), none).empty
 
 
-def test_logits_and_features_are_the_network_s_own_whatever_the_batch(judge, monkeypatch):
+def test_logits_and_features_are_the_networks_for_any_batch(judge, monkeypatch):
     classifier = build("test_resnet", 4, {}).eval()
     net = Judge("net", classifier, (32, 32), ["a", "b", "c", "d"], {})
     images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
@@ -167,7 +167,7 @@ def test_logits_and_features_are_the_network_s_own_whatever_the_batch(judge, mon
     assert net.predict(iter([torch.zeros(1, 3, 48, 20, dtype=torch.uint8)]))[0].shape == (1, 4), "resized"
 
 
-def test_a_checkpoint_and_a_file_of_weights_judge_alike(tmp_path):
+def test_a_checkpoint_and_a_weights_file_give_the_same_judge(tmp_path):
     torch.manual_seed(0)
     classifier = build("test_resnet", 2, {}).eval()
     save_checkpoint(tmp_path, classifier, CheckpointInfo("test_resnet", {}, ["Blue_Jay", "x"], "r", 1, 32))
@@ -189,7 +189,7 @@ def test_a_checkpoint_and_a_file_of_weights_judge_alike(tmp_path):
         load_judge("a", {"names": {}}, weights, labels[1:], CPU)
 
 
-def test_saved_pictures_lie_near_the_spectrum_of_their_class(prepared, tmp_path, monkeypatch):
+def test_saved_images_are_close_to_the_spectrum_of_their_class(prepared, tmp_path, monkeypatch):
     like = views(tmp_path, [("x", "x", "red", COLORS["red"])])
     rough = paint(tmp_path / "rough.png", COLORS["red"], 5, noise=60)
     dreams = pd.concat([like, like.assign(path=str(rough), sha256=sha256_of(rough))], ignore_index=True)

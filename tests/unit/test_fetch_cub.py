@@ -77,7 +77,7 @@ def test_cub_is_downloaded_and_unpacked_once(server, place, monkeypatch, tmp_pat
     assert locate(config)["dataset"]["path"] == "resources/cub/CUB_200_2011" and config["dataset"]["path"] is None
     assert {path.name for path in place.parent.iterdir()} <= {place.name, f"{place.name}.tgz", f"{place.name}.tgz.lock"}
     fetch_cub(HASTY)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_an_archive_put_there_by_hand_is_verified_and_not_downloaded(server, place, monkeypatch):
@@ -91,7 +91,7 @@ def test_an_archive_put_there_by_hand_is_verified_and_not_downloaded(server, pla
     assert file.exists(), "the user's file is kept"
     monkeypatch.setenv("DREAMBIRDS_CUB_CHECKSUM", md5(file.read_bytes()))
     fetch_cub(HASTY)
-    assert (place / "images.txt").exists() and server.asked == []
+    assert (place / "images.txt").exists() and server.requests == []
 
 
 def test_two_processes_download_the_same_file_once(server, place, monkeypatch, tmp_path, caplog):
@@ -103,9 +103,9 @@ def test_two_processes_download_the_same_file_once(server, place, monkeypatch, t
         with download_lock(place.with_name(f"{place.name}.tgz")):
             both = [pool.submit(fetch_cub, HASTY) for _ in range(2)]
             time.sleep(0.3)
-            assert server.asked == [], "they wait for the lock"
+            assert server.requests == [], "they wait for the lock"
         assert [each.result(timeout=300) for each in both] == [None, None]
-    assert len(server.asked) == 1 and "waiting for it" in caplog.text
+    assert len(server.requests) == 1 and "waiting for it" in caplog.text
 
 
 def test_only_studies_that_need_a_download_are_missing_a_resource(place, tmp_path):

@@ -21,15 +21,15 @@ class Kaggle(Handler):
 
     def do_POST(self):  # noqa: N802 - the name that http.server requires
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.asked.append(self.path)
-        mood = self.server.moods.pop(0) if self.server.moods else ""
-        if "DownloadDataFiles" in self.path and not mood:
+        self.server.requests.append(self.path)
+        failure = self.server.failures.pop(0) if self.server.failures else ""
+        if "DownloadDataFiles" in self.path and not failure:
             self.send_response(302)
             self.send_header("Location", "http://localhost/bundle.zip?signed=1")
             return self.end_headers()
-        code = int(mood or 200)
+        code = int(failure or 200)
         messages = {403: "You must accept this competition's rules before you'll be able to download files."}
-        answer = {"code": code, "message": messages.get(code, "x")} if mood else {"active": False}
+        answer = {"code": code, "message": messages.get(code, "x")} if failure else {"active": False}
         body = json.dumps(answer).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
@@ -69,9 +69,9 @@ def test_kaggles_own_client_downloads_the_zip_once(server, kaggle):
     fetch_cse455()
     assert kaggle.read_bytes() == server.body and COMPETITION in kaggle.name
     assert {path.name for path in kaggle.parent.iterdir()} <= {kaggle.name, f"{kaggle.name}.lock"}
-    asked = len(server.asked)
+    count = len(server.requests)
     fetch_cse455()
-    assert len(server.asked) == asked
+    assert len(server.requests) == count
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_kaggles_own_client_downloads_the_zip_once(server, kaggle):
     ],
 )
 def test_an_error_of_kaggle_is_one_line(server, kaggle, code, sentence):
-    server.moods = [code]
+    server.failures = [code]
     with pytest.raises(UserError, match=sentence) as error:
         fetch_cse455()
     assert "dataset.path" in str(error.value) and "\n" not in str(error.value) and not kaggle.exists()
@@ -101,7 +101,7 @@ def test_without_a_token_the_error_explains_how_to_get_one(server, kaggle, monke
     monkeypatch.setenv("KAGGLE_API_TOKEN", "one that Kaggle does not know")
     with pytest.raises(UserError, match=message):
         fetch_cse455()
-    assert [path.rpartition("/")[2] for path in server.asked] == ["IntrospectToken"] * len(server.asked)
+    assert [path.rpartition("/")[2] for path in server.requests] == ["IntrospectToken"] * len(server.requests)
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_a_failed_connection_is_reported_with_either_type_of_token(kaggle, monke
 
 @pytest.mark.slow
 def test_a_client_without_output_is_stopped(server, kaggle):
-    server.moods = []
+    server.failures = []
     server.RequestHandlerClass = type("Silent", (Kaggle,), {"do_POST": lambda self: time.sleep(6)})
     with pytest.raises(UserError, match="Kaggle sent no data for 2 s, but the partial download is kept; run"):
         fetch_cse455(timeout=2)
@@ -125,7 +125,7 @@ def test_a_client_without_output_is_stopped(server, kaggle):
 @pytest.mark.parametrize(
     ("body", "wrong"), [(b"<html>log in</html>", "is not a zip"), (None, "contains no folder 'train'")]
 )
-def test_what_is_no_data_is_not_taken(server, kaggle, body, wrong):
+def test_a_file_that_is_not_the_data_is_rejected(server, kaggle, body, wrong):
     packed = io.BytesIO()
     zipfile.ZipFile(packed, "w").close()
     server.body = body or packed.getvalue()

@@ -41,7 +41,7 @@ def finding(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_table_holds_what_is_known(finding):
+def test_the_table_contains_the_known_values(finding):
     table, plan = findings.read_findings(finding / "finding.csv"), experiment_plan()
     assert list(table) == ["question", *FINDINGS] and set(table["question"]) == {QUESTION}
     assert list(table["vary"]) == ["epoch", "epoch", "view", "run"]
@@ -65,7 +65,7 @@ def test_the_page_needs_no_other_file_and_escapes_names(finding):
 def test_the_montage_has_one_column_per_value_and_a_dataset_image(finding):
     facts = read_facts(finding / "montage.png")
     assert facts["columns"] == ["first epoch, plain", "last epoch, plain", "raw", "second"]
-    assert facts["labels"] == [f"class_{place}" for place in range(6)]
+    assert facts["labels"] == [f"class_{index}" for index in range(6)]
     with Image.open(finding / "montage.png") as image:
         assert image.width > 5 * 128 and image.height > 6 * 128
 
@@ -81,7 +81,7 @@ def test_the_montage_has_one_column_per_value_and_a_dataset_image(finding):
         ("view", "raw", False, "raw"),
     ],
 )
-def test_a_column_is_called_by_its_value(vary, value, several, name):
+def test_a_column_is_named_after_its_value(vary, value, several, name):
     comparison = Comparison(vary, None, value, {"recipe": ["a", "b"]}, [])
     assert column_name(comparison, value, several) == name
 
@@ -112,7 +112,7 @@ def test_the_title_of_a_large_montage_counts_what_it_omits(tmp_path):
         ({"verdict": "not measured"}, "judge's top 1 was not measured", "for the first epoch and epoch 8."),
     ],
 )
-def test_a_sentence_is_made_of_its_row(row, verdict, rest):
+def test_a_sentence_is_built_from_its_row(row, verdict, rest):
     assert sentence({**ROW, **row}) == (verdict, rest)
 
 
@@ -143,7 +143,7 @@ def test_a_table_is_printed_as_markdown(tmp_path, capsys):
     assert "| epoch first → 8 | judge's top 1 | 0.250 | 1.000 | +0.750 [0.500, 1.000] | 1.620 | higher |" in output
 
 
-def test_a_wrong_table_is_one_sentence(monkeypatch, tmp_path, capsys):
+def test_a_missing_table_gives_a_one_line_error(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
         cli.main(["findings", "no.csv"])

@@ -39,7 +39,7 @@ def facts_of(gallery) -> dict:
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_dream_lies_in_its_cell_of_its_sheet(plan, gallery, view):
+def test_every_dream_is_in_its_cell_of_its_sheet(plan, gallery, view):
     for dream in plan.dreams.itertuples():
         folder = gallery / "sheets" / dream.run / epoch_name(dream.epoch) / dream.recipe
         row, column = list(plan.names).index(dream.label), plan.recipes[dream.recipe]["steps"].index(dream.step)
@@ -48,7 +48,7 @@ def test_every_dream_lies_in_its_cell_of_its_sheet(plan, gallery, view):
         assert pixel == color(plan, dream, view)
 
 
-def test_a_downloaded_picture_is_the_studys_own_file(plan, gallery):
+def test_a_downloaded_image_is_the_studys_file(plan, gallery):
     dream = plan.dreams.iloc[-1]
     path = f"{dream.run}/{epoch_name(dream.epoch)}/{dream.recipe}/{dream.label}/{step_name(dream.step)}-rescaled.png"
     image = gallery / "pictures" / "dreams" / path
@@ -60,7 +60,7 @@ def test_a_downloaded_picture_is_the_studys_own_file(plan, gallery):
     assert {path.name for path in (gallery / "pictures" / "real").iterdir()} == {f"{label}.png" for label in plan.names}
 
 
-def test_more_than_64_classes_go_on_in_the_next_sheet():
+def test_more_than_64_classes_continue_on_the_next_sheet():
     names = [str(number) for number in range(MOST_LABELS + 3)]
     plan = gallery_plan(epochs=[1], runs=["only"], recipes={"r": {"steps": [1]}}, names=names)
     raw = [sheet for sheet in sheets(gallery_study(plan), Path()) if "rescaled" not in sheet.name]
@@ -69,7 +69,7 @@ def test_more_than_64_classes_go_on_in_the_next_sheet():
     assert raw[1].cells[0][0].parent.name == f"class_{MOST_LABELS}"
 
 
-def test_large_pictures_are_made_small_in_proportion_and_small_ones_stay(tmp_path):
+def test_large_images_are_scaled_down_in_proportion_and_small_ones_are_unchanged(tmp_path):
     assert cell_shape((64, 64)) == (64, 64)
     assert cell_shape((300, 200)) == (LARGEST, 64)
     Image.linear_gradient("L").resize((200, 300)).convert("RGB").save(tmp_path / "large.png")
@@ -80,7 +80,7 @@ def test_large_pictures_are_made_small_in_proportion_and_small_ones_stay(tmp_pat
             assert sheet.getpixel((100, row))[0] == pytest.approx(255 * row / LARGEST, abs=5)
 
 
-def test_the_page_knows_the_numbers_of_each_dream(plan, gallery):
+def test_the_page_contains_the_measurements_of_each_dream(plan, gallery):
     facts = facts_of(gallery)
     for dream in plan.dreams.itertuples():
         steps, epochs = plan.recipes[dream.recipe]["steps"], plan.epochs(dream.run)
@@ -93,7 +93,7 @@ def test_the_page_knows_the_numbers_of_each_dream(plan, gallery):
         assert values["judge_prediction_rescaled"][index] == "heron"
 
 
-def test_the_page_begins_where_the_judge_is_surest(plan, gallery):
+def test_the_page_opens_at_the_highest_judge_probability(plan, gallery):
     last = plan.dreams[plan.dreams["last"] & (plan.dreams["epoch"] == 4)]
     means = last.assign(value=[number(plan, dream, "raw") for dream in last.itertuples()])
     run, recipe = means.groupby(["run", "recipe"])["value"].mean().idxmax()
@@ -107,7 +107,7 @@ def test_epochs_keep_their_fractions_and_a_digest_of_digits_stays_text(gallery):
     assert run["checkpoints"] == ["1" * 64] * 3
 
 
-def test_a_recipe_that_is_downloaded_makes_the_same_dreams(plan, gallery):
+def test_a_downloaded_recipe_gives_the_same_dreams(plan, gallery):
     for name, recipe in facts_of(gallery)["recipes"].items():
         config = yaml.safe_load(recipe["yaml"])
         dataset, runs = {"image_size": 16}, {"a": {"model": "test_resnet"}}
@@ -115,7 +115,7 @@ def test_a_recipe_that_is_downloaded_makes_the_same_dreams(plan, gallery):
         assert again.recipes == {name: plan.recipes[name]}
 
 
-def test_a_page_with_gaps_knows_which_epochs_dream_what(tmp_path):
+def test_a_page_with_gaps_lists_the_epochs_with_dreams(tmp_path):
     plan = gallery_plan(recipes=GAPS)
     gallery = build_gallery(plan, tmp_path)
     facts = facts_of(gallery)
@@ -133,19 +133,19 @@ def test_a_page_with_gaps_knows_which_epochs_dream_what(tmp_path):
     assert yaml.safe_load(facts["recipes"]["rare"]["yaml"])["dreams"]["recipes"]["rare"] == plan.recipes["rare"]
 
 
-def test_names_cannot_leave_their_place(gallery):
+def test_names_are_escaped(gallery):
     page = (gallery / "index.html").read_text(encoding="utf-8")
     assert "<script>window" not in page
     assert "<img src=x" not in page
     assert [entry["name"] for entry in facts_of(gallery)["labels"]] == [BAD, "Bruant à gorge blanche"]
 
 
-def test_the_page_names_no_address_outside(gallery):
+def test_the_page_contains_no_external_url(gallery):
     page = (gallery / "index.html").read_text(encoding="utf-8")
     assert set(re.findall(r"\w+://[\w./]+", page)) <= {"http://www.w3.org/2000/svg"}
 
 
-def test_without_a_judge_there_is_nothing_of_one(tmp_path):
+def test_without_a_judge_the_page_has_no_judge_values(tmp_path):
     plan = gallery_plan(epochs=[1], runs=["only"], recipes={"r": {"steps": [1]}})
     facts = facts_of(build_gallery(plan, tmp_path, judged=False))
     assert facts["judge"] is None
@@ -153,13 +153,13 @@ def test_without_a_judge_there_is_nothing_of_one(tmp_path):
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_text_stands_out_from_its_ground(gallery, theme):
+def test_text_has_enough_contrast_with_its_background(gallery, theme):
     page = (gallery / "index.html").read_text(encoding="utf-8")
     block = page.partition(THEMES[theme])[2].partition("}")[0]
     colors = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block))
-    for ground in ("paper", "card"):
+    for background in ("paper", "card"):
         for text in ("ink", "faint", "accent", "second", "third"):
-            assert contrast(colors[text], colors[ground]) >= 4.5, (text, ground)
+            assert contrast(colors[text], colors[background]) >= 4.5, (text, background)
     assert contrast(colors["paper"], colors["accent"]) >= 4.5  # the text of a pressed button
 
 
@@ -176,6 +176,6 @@ def luminance(color: str) -> float:
     return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def test_contrast_is_what_the_standard_says():
+def test_contrast_matches_known_values():
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)

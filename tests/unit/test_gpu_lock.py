@@ -154,7 +154,7 @@ def test_a_child_that_outlives_its_job_reserves_no_device(jobs, inside):
         os.kill(child, signal.SIGKILL)
 
 
-def test_the_devices_of_a_list_that_is_set_are_shared_out(jobs):
+def test_the_devices_of_a_given_list_are_distributed(jobs):
     for _ in range(3):
         jobs.start(available=8, CUDA_VISIBLE_DEVICES="5,GPU-7a/b")
     assert jobs.wait(2) == ["5", "GPU-7a/b"]

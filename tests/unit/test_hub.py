@@ -30,8 +30,8 @@ for name in sys.argv[1:]:
         model, _, classes = name.partition(":")
         network = build(model, int(classes or 2), {}, "hub").network
         head = network.get_classifier().weight
-        whole = sum(value.double().sum().item() for value in network.state_dict().values())
-        found[name] = [whole - head.double().sum().item() - network.get_classifier().bias.double().sum().item(), whole]
+        total = sum(value.double().sum().item() for value in network.state_dict().values())
+        found[name] = [total - head.double().sum().item() - network.get_classifier().bias.double().sum().item(), total]
         found[name] += [list(head.shape), head.std().item()]
     except UserError as error:
         found[name] = str(error)
@@ -119,17 +119,17 @@ def results(tmp_path_factory):
     server.files["/stop"] = b"bye"
     models = ["test_resnet", "test_resnet:1000", "test_efficientnet", "test_vit", "test_convnext", "test_byobnet"]
     results = build_models(home, *models, "darknet17", server.address, "test_nfnet", HF_ENDPOINT=server.address)
-    whole = sum(value.double().sum().item() for value in networks["test_resnet"].state_dict().values())
-    body = whole - sum(value.double().sum().item() for value in networks["test_resnet"].fc.state_dict().values())
+    total = sum(value.double().sum().item() for value in networks["test_resnet"].state_dict().values())
+    body = total - sum(value.double().sum().item() for value in networks["test_resnet"].fc.state_dict().values())
     away = build_models(home, "test_resnet", "test_byobnet", HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1")
-    return {**results, "body": body, "whole": whole, "requests": server.requests, "away": away}
+    return {**results, "body": body, "total": total, "requests": server.requests, "away": away}
 
 
 def test_the_hubs_weights_are_loaded_below_a_new_head(results):
     body, _, shape, _ = results["test_resnet"]
     assert body == pytest.approx(results["body"], rel=1e-9) and shape == [2, 96]
     assert results["test_efficientnet"][3] < 0.1, "timm initializes it with 0.25"
-    assert results["test_resnet:1000"][1] == pytest.approx(results["whole"], rel=1e-9), "the hub's head is kept"
+    assert results["test_resnet:1000"][1] == pytest.approx(results["total"], rel=1e-9), "the hub's head is kept"
     assert f"GET {path_of('test_resnet')}" in results["requests"]
 
 

@@ -30,13 +30,13 @@ def test_the_code_digest_covers_all_modules_that_determine_pixels():
 
 def damage_pixels(entry: Path) -> None:
     """Change a pixel, and keep the text unchanged."""
-    with Image.open(entry) as picture:
-        picture.load()
+    with Image.open(entry) as image:
+        image.load()
         text = PngInfo()
-        for name, value in picture.text.items():
+        for name, value in image.text.items():
             text.add_text(name, value)
-        picture.putpixel((3, 3), (1, 2, 3))
-        picture.save(entry, pnginfo=text)
+        image.putpixel((3, 3), (1, 2, 3))
+        image.save(entry, pnginfo=text)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_damaged_entry_is_discarded_and_recreated(bench, damage, caplog):
             path.unlink()
     good = entry.read_bytes()
     damage(entry)
-    assert contents(bench.prepare("again")) == expected and len(bench.made) == 1
+    assert contents(bench.prepare("again")) == expected and len(bench.decoded) == 1
     assert f"the stored image '{entry}' is corrupt (" in caplog.text and entry.read_bytes() == good
 
 

@@ -41,8 +41,8 @@ def test_crops_of_an_image_of_100x80(box, margin, shape, expected):
 )
 def test_boxes_without_overlap_with_the_image_give_no_crop(box):
     assert frame_box(box, (100, 80), 0.1, SQUARE) is None
-    picture, facts = make_image(Image.new("RGB", (100, 80)), SQUARE, box, 0.1)
-    assert picture.size == SQUARE and facts == {"size": "100x80", "region": "full"}
+    image, facts = make_image(Image.new("RGB", (100, 80)), SQUARE, box, 0.1)
+    assert image.size == SQUARE and facts == {"size": "100x80", "region": "full"}
 
 
 def test_crops_contain_the_box_are_inside_the_image_and_as_small_as_possible():
@@ -89,10 +89,10 @@ def test_boxes_refer_to_the_image_as_stored(orientation, shape, tmp_path):
     rows, columns = np.nonzero(np.asarray(lying).min(axis=-1) >= 200)
     box = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
     with Image.open(tmp_path / "a.png") as stored:
-        picture, facts = make_image(stored, shape, box, 0.0)
-    assert facts == {"size": "120x90", "region": "box"} and picture.size == shape[::-1]
+        image, facts = make_image(stored, shape, box, 0.0)
+    assert facts == {"size": "120x90", "region": "box"} and image.size == shape[::-1]
     if shape == (24, 48):
-        assert picture.tobytes() == bird.tobytes(), "exactly the bird, upright"
+        assert image.tobytes() == bird.tobytes(), "exactly the bird, upright"
     else:
         expected = upright.crop((60, 18, 108, 66)).resize((32, 32), Image.Resampling.BILINEAR)
-        assert np.abs(np.asarray(picture).astype(int) - np.asarray(expected)).max() <= 1
+        assert np.abs(np.asarray(image).astype(int) - np.asarray(expected)).max() <= 1

@@ -49,7 +49,7 @@ def test_inception_trains_and_dreams_from_a_file_with_a_new_head(donor, side):
 
 
 @pytest.mark.slow
-def test_the_backbone_is_the_files_and_the_head_can_be_trained_alone(donor):
+def test_the_backbone_comes_from_the_file_and_the_head_can_be_trained_alone(donor):
     torch.manual_seed(0)
     classifier = build("inception_v4", 3, {}, str(donor))
     given = build("inception_v4", 7, {}, str(donor)).network.state_dict()

@@ -111,7 +111,7 @@ def test_a_start_is_blurred_by_lengths_that_scale(monkeypatch, dreamt):
     assert sigmas == [1.5, 3.0]
 
 
-def test_a_dream_stays_nearly_the_same_with_other_batch_mates(dreamt):
+def test_a_dream_is_nearly_the_same_in_another_batch(dreamt):
     """Rounding in float32 depends on the batch size; see the README."""
     for preset, steps in (("original", [10]), ("lucid", [20]), ("bird", [20])):
         together, alone = dreamt(preset=preset, steps=steps), dreamt({"b": "Birch"}, preset=preset, steps=steps)
@@ -212,7 +212,7 @@ FEW = {  # steps per preset: enough for every octave and view
     ],
 )
 @pytest.mark.parametrize("preset", FEW)
-def test_every_preset_dreams_in_the_proportions_that_its_model_was_trained_on(
+def test_every_preset_dreams_at_the_aspect_ratio_of_the_training_images(
     preset, size, shape, dreamt, tmp_path, photographs
 ):
     weights = make_checkpoint(tmp_path, [48, 32])
@@ -241,7 +241,7 @@ def test_the_size_of_square_images_can_be_one_number_or_two(dreamt, tmp_path):
     assert np.array_equal(dreamt()["a"][0], dreamt(weights=make_checkpoint(tmp_path, [32, 32]))["a"][0])
 
 
-def test_lengths_are_meant_for_the_shorter_side(monkeypatch, dreamt, tmp_path):
+def test_lengths_refer_to_the_shorter_side(monkeypatch, dreamt, tmp_path):
     calls, dream = [], run.dream
     monkeypatch.setattr(run, "dream", lambda *given, **more: (calls.append(more), dream(*given, **more))[1])
     wide = make_checkpoint(tmp_path, [24, 60])

@@ -98,7 +98,7 @@ def test_judges_from_weights_need_class_names_and_a_model(tmp_path):
     assert inputs.names(plan, "a") == [str(labels)] and inputs.names(plan, "b") == []
 
 
-def test_a_judge_has_exactly_one_kind(tmp_path):
+def test_a_judge_has_exactly_one_type(tmp_path):
     assert "needs exactly one of the keys 'train', 'run', 'checkpoint', 'weights', but has none" in refused({"a": {}})
     assert ", but has 'train' and 'run'" in refused({"a": {"train": {}, "run": "one"}})
     assert "judges.a.epoch: is only used with 'run', not 'train'; remove it" in refused(

@@ -14,30 +14,30 @@ from dreambirds.errors import UserError
 
 
 @pytest.mark.parametrize("part", ["train", "validation"])
-def test_training_images_are_those_of_the_files(bench, part):
+def test_training_images_equal_the_files(bench, part):
     folder = bench.prepare("out", image_size=[16, 24], validation_fraction=0.4)
-    pictures, images = PreparedImages(folder, part), read_images(folder)
-    rows = images[images["split"] == part]
-    assert len(pictures) == len(rows) > 0 and pictures.shape == (16, 24)
+    images, table = PreparedImages(folder, part), read_images(folder)
+    rows = table[table["split"] == part]
+    assert len(images) == len(rows) > 0 and images.shape == (16, 24)
     index = dict(read_labels(folder)[["label", "index"]].to_numpy())
     for number, (path, label) in enumerate(rows[["path", "label"]].to_numpy()):
-        picture, target = pictures[number]
-        assert picture.dtype == torch.uint8 and target == pictures.targets[number] == index[label]
-        assert np.array_equal(picture.permute(1, 2, 0), np.asarray(Image.open(folder / path)))
-    pictures[0][0].zero_()
-    assert pictures[0][0].any(), "an image is a copy, which may be modified"
-    data = pickle.dumps(pictures)
-    assert len(data) < 8000 and torch.equal(pickle.loads(data)[1][0], pictures[1][0]), (
+        image, target = images[number]
+        assert image.dtype == torch.uint8 and target == images.targets[number] == index[label]
+        assert np.array_equal(image.permute(1, 2, 0), np.asarray(Image.open(folder / path)))
+    images[0][0].zero_()
+    assert images[0][0].any(), "an image is a copy, which may be modified"
+    data = pickle.dumps(images)
+    assert len(data) < 8000 and torch.equal(pickle.loads(data)[1][0], images[1][0]), (
         "processes open the file themselves"
     )
-    pictures.transform = lambda picture: picture.float() / 255
-    assert pictures[0][0].dtype == torch.float32
+    images.transform = lambda image: image.float() / 255
+    assert images[0][0].dtype == torch.float32
 
 
 def remake(folder: Path, change) -> None:
     """Replace the array of images with a changed one."""
-    pictures = np.load(folder / "pictures.npy")
-    np.save(folder / "pictures.npy", change(pictures))
+    images = np.load(folder / "pictures.npy")
+    np.save(folder / "pictures.npy", change(images))
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def remake(folder: Path, change) -> None:
         lambda folder: (folder / "pictures.npy").write_bytes((folder / "pictures.npy").read_bytes()[:-1]),
         lambda folder: (folder / "pictures.npy").write_bytes(b""),
         lambda folder: (folder / "pictures.npy").write_bytes(b"not an array"),
-        lambda folder: remake(folder, lambda pictures: pictures[:-1]),
-        lambda folder: remake(folder, lambda pictures: pictures[::-1]),
-        lambda folder: remake(folder, lambda pictures: pictures.astype(np.float32)),
-        lambda folder: remake(folder, lambda pictures: pictures[:, :1]),
+        lambda folder: remake(folder, lambda images: images[:-1]),
+        lambda folder: remake(folder, lambda images: images[::-1]),
+        lambda folder: remake(folder, lambda images: images.astype(np.float32)),
+        lambda folder: remake(folder, lambda images: images[:, :1]),
     ],
 )
 def test_images_that_do_not_match_their_table_are_rejected(bench, damage):

@@ -66,17 +66,17 @@ def test_the_other_study_is_one_argument_whatever_it_contains(make, tmp_path, ar
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
         ("study: 3", "study: must be a string, not 3"),
         ("study: $(touch owned)", "study: the name '$(touch owned)' is not allowed; use 1 to 64 ASCII letters"),
         ("study: ../..", "study: the name '../..' is not allowed; use 1 to 64"),
     ],
 )
-def test_an_invalid_name_gives_a_one_line_error_and_compares_nothing(make, tmp_path, text, sentence):
+def test_an_invalid_name_gives_a_one_line_error_and_compares_nothing(make, tmp_path, text, message):
     (tmp_path / "my.yaml").write_text(text)
     result = make("compare", "CONFIG=my.yaml")
     errors = [line for line in result.stderr.splitlines() if not line.startswith("make")]
     assert result.returncode != 0 and result.stdout == ""
-    assert len(errors) == 1 and errors[0].startswith(f"Error: {sentence}")
+    assert len(errors) == 1 and errors[0].startswith(f"Error: {message}")
     assert not (tmp_path / "owned").exists()

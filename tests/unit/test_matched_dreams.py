@@ -58,8 +58,8 @@ class Matched(DreamBench):
 
     def keys(self, **changes) -> dict[str, str]:
         """Return the cache key of each label's dream for a job with changes."""
-        made = DreamContext(replace(self.job, **changes), CPU)
-        return {label: made.cache_key(label) for label in made.job.names}
+        context = DreamContext(replace(self.job, **changes), CPU)
+        return {label: context.cache_key(label) for label in context.job.names}
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 def test_a_killed_job_resumes_to_the_same_pixels(matched):
     alone = {"bytes_free": 0}  # one label per batch
     assert matched.dreamt(**alone) == 6 and matched.computed == 3
-    whole, calls = matched.pixels(), []
-    assert len(whole) == 2 * 6 and matched.dreamt(**alone, folder=matched.folder / "again") == 0
-    assert same(matched.pixels("again"), whole) and matched.computed == 3
+    expected, calls = matched.pixels(), []
+    assert len(expected) == 2 * 6 and matched.dreamt(**alone, folder=matched.folder / "again") == 0
+    assert same(matched.pixels("again"), expected) and matched.computed == 3
 
     def killed(*given, **more):
         calls.append(given)
@@ -95,13 +95,13 @@ def test_a_killed_job_resumes_to_the_same_pixels(matched):
         matched.dreamt(**alone, folder=matched.folder / "resumed")
     assert len(matched.pixels("resumed")) == 2 * 2 and matched.computed == 3 + 2
     assert matched.dreamt(**alone, folder=matched.folder / "resumed") == 4
-    assert same(matched.pixels("resumed"), whole) and matched.computed == 3 + 3
+    assert same(matched.pixels("resumed"), expected) and matched.computed == 3 + 3
 
 
 def test_a_lost_image_and_its_statistics_are_recomputed_identically(matched):
     calm = {"parameters": parameters(**CALM)}
     matched.dreamt(**calm)
-    whole = matched.pixels()
+    expected = matched.pixels()
     lost = next(each for each in entries(matched.folder / "store") if each.name == "step-0003")
     for file in (*lost.iterdir(), *(matched.folder / "store/references").rglob("*.safetensors")):
         file.unlink()
@@ -109,22 +109,22 @@ def test_a_lost_image_and_its_statistics_are_recomputed_identically(matched):
         path.unlink()
     assert matched.dreamt(**calm, bytes_free=0) == 1 and matched.computed == 3 + 1
     found = matched.pixels()
-    assert set(found) == set(whole) and max(np.abs(found[name] - whole[name]).max() for name in whole) <= 1
+    assert set(found) == set(expected) and max(np.abs(found[name] - expected[name]).max() for name in expected) <= 1
 
 
 @pytest.mark.slow
-def test_labels_of_one_batch_are_those_of_two_parts(matched):
+def test_one_job_and_two_parts_give_the_same_images(matched):
     calm = {"parameters": parameters(**CALM)}
     matched.dreamt(**calm)
     matched.with_store("second")
     for part in ("a", "bc"):
         names = {label: NAMES[label] for label in part}
         assert matched.dreamt(**calm, names=names, folder=matched.folder / "parts") == 2 * len(part)
-    whole, parts = matched.pixels(), matched.pixels("parts")
-    assert set(parts) == set(whole) and matched.computed == 2 * 3
-    for name, pixels in whole.items():
+    expected, parts = matched.pixels(), matched.pixels("parts")
+    assert set(parts) == set(expected) and matched.computed == 2 * 3
+    for name, pixels in expected.items():
         assert np.abs(pixels - parts[name]).max() <= 1, name
-    last = [whole[f"{label}/step-0003.png"] for label in NAMES]
+    last = [expected[f"{label}/step-0003.png"] for label in NAMES]
     assert min(np.abs(one - other).mean() for one, other in itertools.combinations(last, 2)) > 1, "all differ"
 
 

@@ -21,7 +21,7 @@ from tests.helpers.matching import distance_by_hand, parts_by_hand, statistic_by
 from tests.helpers.small import close, rand
 
 KINDS = ("whole", "center", "thirds")
-MAPS = {  # the regions of each shape and kind, one letter per region
+MAPS = {  # the regions of each shape and kind, one character per region
     (8, 8): {
         "center": ["aaaaaaaa"] * 2 + ["aabbbbaa"] * 4 + ["aaaaaaaa"] * 2,
         "thirds": ["aaabbaaa"] * 3 + ["cccddccc"] * 2 + ["eeeffeee"] * 3,
@@ -45,7 +45,7 @@ def parts_of(kind: str, shape: tuple[int, int], prefix: int = 0) -> list[list[in
 
 
 @pytest.mark.parametrize("shape", MAPS, ids=str)
-def test_the_regions_of_small_maps_are_those_drawn_here(shape):
+def test_the_regions_of_small_maps_match_the_drawings(shape):
     for kind, drawn in MAPS[shape].items():
         characters = "".join(drawn)
         expected = {
@@ -73,7 +73,7 @@ def test_every_position_of_a_map_is_in_one_region_and_regions_are_symmetric(kind
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(8, 8), (6, 10), (11, 11), (4, 7), (2, 9), (7, 1), (35, 34)], ids=str)
-def test_regions_are_those_of_exact_fractions(kind, shape):
+def test_regions_match_exact_fractions(kind, shape):
     found = parts_of(kind, shape)
     assert sorted(found) == sorted(parts_by_hand(kind, *shape))
     behind = [[position + 2 for position in part] for part in found]
@@ -139,7 +139,7 @@ def test_moments_have_a_finite_gradient_on_constant_activations():
     assert torch.autograd.gradcheck(lambda given: reference.distance(given), rand(1, 2, 3, 3).requires_grad_(True))
 
 
-def test_of_tied_activations_each_takes_one_of_their_ranks():
+def test_each_tied_activation_takes_one_of_the_tied_ranks():
     """The order of tied activations is undefined, but their total gradient is that of all their ranks."""
     activation = torch.tensor([[[0.0, 0.0, 1.0], [0.0, 2.0, 1.0]]], dtype=torch.float64)[None].requires_grad_(True)
     mean = torch.tensor([[[-1.0, 0.3, 0.5, 1.5, 2.5, 3.5]]], dtype=torch.float64)

@@ -66,7 +66,7 @@ AREA = {"from": 1.0, "to": 0.3, "over": 9}
 
 @pytest.mark.parametrize("regions", ["whole", "center"])
 @pytest.mark.parametrize("kind", ["sorted", "moments"])
-def test_statistics_are_the_means_of_one_photograph_after_the_other(monkeypatch, kind, regions):
+def test_statistics_equal_means_over_photographs_one_at_a_time(monkeypatch, kind, regions):
     photographs, names = rand(3, 3, 12, 18), {"match_statistics": kind, "match_regions": regions}
     by_kind(photographs, Recipe(**names), {"whole": list(photographs)})
     small = [resized_crops(each[None], [(0, 0, 1, 1)], (8, 12))[0] for each in photographs]
@@ -125,7 +125,7 @@ def test_many_photographs_are_processed_in_batches(monkeypatch):
         (Recipe(crop_area=0.5, whole_views=0.1), ["crop", "whole"]),
         (Recipe(crop_area=0.5, whole_views=1), ["whole"]),
     ],
-    ids=["no crops", "crops", "both", "always whole"],
+    ids=["no crops", "crops", "both", "always full"],
 )
 def test_views_of_photographs_are_those_of_the_dreams(recipe, kinds):
     assert view_types(recipe) == kinds
@@ -153,24 +153,24 @@ def test_each_step_is_compared_with_its_type_of_view():
 
 
 @pytest.mark.parametrize("kind", ["sorted", "moments"])
-@pytest.mark.parametrize(("shape", "looked_at"), [((34, 37), (17, 18)), ((33, 35), (16, 17))], ids=str)
-def test_of_large_maps_every_other_row_and_column_is_compared_and_in_other_phases_the_others(kind, shape, looked_at):
+@pytest.mark.parametrize(("shape", "compared"), [((34, 37), (17, 18)), ((33, 35), (16, 17))], ids=str)
+def test_every_other_row_and_column_of_a_large_map_is_compared_in_alternating_phases(kind, shape, compared):
     activation, seen = rand(2, 3, *shape).requires_grad_(True), torch.zeros(shape)
     recipe = Recipe(match_statistics=kind, match_regions="thirds", match_stride=2)
-    parts = parts_by_hand("thirds", *looked_at)
-    size = math.prod(looked_at) if kind == "sorted" else 2 * len(parts)
+    parts = parts_by_hand("thirds", *compared)
+    size = math.prod(compared) if kind == "sorted" else 2 * len(parts)
     mean = 3 * rand(2, 3, size)
     references = References(recipe, {"whole": {"x": mean}}, 0, shape)
     for step in range(4):
         found = references.at(step)["x"].distance(activation)
-        strided = activation.detach()[:, :, step // 2 :: 2, step % 2 :: 2][:, :, : looked_at[0], : looked_at[1]]
+        strided = activation.detach()[:, :, step // 2 :: 2, step % 2 :: 2][:, :, : compared[0], : compared[1]]
         for index in range(2):
             own = statistic_by_hand(strided[index].flatten(1).numpy(), parts, kind)
             assert found[index].item() == pytest.approx(distance_by_hand(own, mean[index].numpy()), rel=1e-6)
         (slope,) = torch.autograd.grad(found.sum(), activation)
         seen += slope.abs().sum(dim=(0, 1)).gt(0)
-    assert torch.equal(seen[: 2 * looked_at[0], : 2 * looked_at[1]], torch.ones([2 * side for side in looked_at]))
-    assert seen[2 * looked_at[0] :].sum() == 0 == seen[:, 2 * looked_at[1] :].sum()
+    assert torch.equal(seen[: 2 * compared[0], : 2 * compared[1]], torch.ones([2 * side for side in compared]))
+    assert seen[2 * compared[0] :].sum() == 0 == seen[:, 2 * compared[1] :].sum()
 
 
 @pytest.mark.parametrize("shape", [(16, 90), (90, 16), (5, 6)], ids=str)

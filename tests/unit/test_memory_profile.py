@@ -181,7 +181,7 @@ def test_very_large_dreams_are_extrapolated_or_checked_when_dreaming(monkeypatch
     ],
     ids=["recipe", "matched layer", "no stages", "options", "size"],
 )
-def test_what_does_not_fit_is_refused_in_one_line_and_not_stored(changes, sentence):
+def test_a_recipe_that_does_not_fit_is_refused_in_one_line_and_not_stored(changes, sentence):
     plan = plan_of(**changes)
     with pytest.raises(UserError) as refused:
         profile_memory(plan)

@@ -22,7 +22,7 @@ def noise_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((height, width, 3))
 
 
-def test_total_variation_is_that_of_a_plain_loop_and_of_noise():
+def test_total_variation_equals_a_plain_loop_and_the_value_of_noise():
     noise = noise_image(7, 5)
     steps = []
     for y in range(7):
@@ -36,7 +36,7 @@ def test_total_variation_is_that_of_a_plain_loop_and_of_noise():
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (9, 11), (10, 7)])
-def test_a_spectrum_is_that_of_a_plain_loop(height, width):
+def test_a_spectrum_equals_a_plain_loop(height, width):
     noise = noise_image(height, width)
     window = [
         [math.sin(math.pi * (y + 1) / (height + 1)) ** 2 * math.sin(math.pi * (x + 1) / (width + 1)) ** 2]
@@ -64,7 +64,7 @@ def test_a_spectrum_is_that_of_a_plain_loop(height, width):
     np.testing.assert_allclose(radial_spectrum(noise), expected, rtol=1e-9)
 
 
-def test_white_noise_has_its_variance_at_every_frequency_and_a_wave_its_own():
+def test_white_noise_has_a_flat_spectrum_and_a_wave_a_peak():
     noise = np.random.default_rng(0).normal(0.5, 0.1, (256, 256, 3))
     assert radial_spectrum(noise)[3:] == pytest.approx(np.full(125, -2.0), abs=0.12)
     wave = np.repeat(0.5 + 0.4 * np.sin(2 * np.pi * 9 * np.arange(64) / 64)[None, :, None], 64, axis=0)
@@ -72,13 +72,13 @@ def test_white_noise_has_its_variance_at_every_frequency_and_a_wave_its_own():
     assert radial_spectrum(np.full((16, 16, 3), 0.5)) == pytest.approx(np.full(8, math.log10(ROUNDING)))
 
 
-def test_a_spectrum_that_is_ten_times_as_strong_lies_a_decade_away():
+def test_a_spectrum_ten_times_as_strong_has_a_distance_of_one_decade():
     one = radial_spectrum(noise_image(32, 32))
     assert spectrum_distance(one, one) == 0
     assert spectrum_distance(one + 1, one) == pytest.approx(1)
 
 
-def test_opinions_are_those_of_a_plain_loop():
+def test_classification_metrics_equal_a_plain_loop():
     logits = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
     logits[3, :] = 1.0
     targets = torch.arange(20) % 6
@@ -92,7 +92,7 @@ def test_opinions_are_those_of_a_plain_loop():
     assert metrics["first"].tolist() == [row.index(max(row)) for row in logits.tolist()]
 
 
-def test_distances_are_known_for_known_directions():
+def test_cosine_distances_of_known_directions():
     features = torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0], [1.0, 1.0]])
     assert cosine_distance(features, torch.tensor([5.0, 0.0])).tolist() == pytest.approx([0, 1, 2, 1 - math.sqrt(0.5)])
 

@@ -129,8 +129,8 @@ def test_a_convolution_whose_output_is_recorded_keeps_its_batch_norm():
             model(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
     assert torch.allclose(*outputs, atol=1e-5)
     assert isinstance(frozen.network.layer1[0].bn1, nn.BatchNorm2d)
-    whole = prepare_for_inference(classifier, 32, torch.device("cpu"), fold=False)
-    assert sum(isinstance(module, nn.BatchNorm2d) for module in whole.modules()) == 15
+    unfolded = prepare_for_inference(classifier, 32, torch.device("cpu"), fold=False)
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in unfolded.modules()) == 15
 
 
 @pytest.mark.parametrize("seen", ["conv1", "bn1", "layer1.0.conv1", "layer2"])
@@ -160,8 +160,8 @@ def test_batch_norms_that_cannot_be_folded_stay_and_the_logits_do_not_change():
             self.norm.running_mean.uniform_(-0.5, 0.5)
 
         def forward(self, images):
-            made = self.conv(images)
-            return self.head((self.norm(made) * made).mean(dim=(2, 3)))
+            features = self.conv(images)
+            return self.head((self.norm(features) * features).mean(dim=(2, 3)))
 
     torch.manual_seed(0)
     classifier = settled()

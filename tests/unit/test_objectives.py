@@ -208,8 +208,8 @@ def test_penalties_equal_plain_loops_for_each_image():
         assert variation.item() == pytest.approx(variation_by_loops(image), rel=1e-9)
         assert size.item() == pytest.approx(math.sqrt(sum((value - 0.5) ** 2 for value in image.flat)), rel=1e-9)
         flat = image.reshape(3, -1)
-        apart = np.linalg.norm(flat.mean(axis=1) - mean) + np.linalg.norm(flat.var(axis=1) - variance)
-        assert distance.item() == pytest.approx(apart, rel=1e-9)
+        expected = np.linalg.norm(flat.mean(axis=1) - mean) + np.linalg.norm(flat.var(axis=1) - variance)
+        assert distance.item() == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("penalty", ["total_variation", "length", "statistics_distance"])

@@ -40,7 +40,7 @@ def test_shapes_keep_their_aspect_ratio_and_are_part_of_file_names():
 
 
 @pytest.mark.parametrize(
-    "recipe, views, looks",
+    "recipe, views, evaluations",
     [
         (Recipe(), [(90, 60)], [(90, 60)]),
         (Recipe(pad=5), [(100, 70)], [(90, 60)]),
@@ -53,8 +53,8 @@ def test_shapes_keep_their_aspect_ratio_and_are_part_of_file_names():
     ],
     ids=str,
 )
-def test_shapes_seen_are_those_of_the_model_s_inputs(recipe, views, looks):
-    assert input_shapes(recipe, (90, 60)) == sorted({*views, *looks})
+def test_input_shapes_are_those_that_the_model_sees(recipe, views, evaluations):
+    assert input_shapes(recipe, (90, 60)) == sorted({*views, *evaluations})
     shown = []
 
     def watch(tile: torch.Tensor) -> tuple[torch.Tensor]:
@@ -64,7 +64,7 @@ def test_shapes_seen_are_those_of_the_model_s_inputs(recipe, views, looks):
     for shape in octave_shapes(recipe, (90, 60)):
         view = Transforms(recipe, streams("a"))(rand(1, 3, *shape), 0)
         tiled_gradient(watch, view, recipe.tile or 999, streams("a"))
-        assert evaluation_shape(recipe, shape) in looks
+        assert evaluation_shape(recipe, shape) in evaluations
     assert set(shown) == set(views)
 
 

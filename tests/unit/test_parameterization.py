@@ -229,10 +229,10 @@ def test_each_dream_starts_from_its_photograph_and_a_broken_one_is_named(photogr
 def test_a_start_photograph_fills_the_image_and_keeps_its_aspect_ratio(tmp_path):
     flag = np.repeat(255 * np.eye(3, dtype=np.uint8), 30, axis=0)[None].repeat(60, axis=0)  # red, lime and blue columns
     Image.fromarray(flag).save(tmp_path / "flag.png")
-    tall, wide, whole = (read_start(tmp_path / "flag.png", shape) for shape in ((50, 15), (40, 60), (60, 90)))
+    tall, wide, full = (read_start(tmp_path / "flag.png", shape) for shape in ((50, 15), (40, 60), (60, 90)))
     assert tall.argmax(dim=0).unique().tolist() == [1], "a tall image contains only the middle column"
     assert [wide[:, 20, column].argmax().item() for column in (4, 30, 55)] == [0, 1, 2]
-    assert close(whole, np.moveaxis(flag, -1, 0) / 255, atol=1e-6)
+    assert close(full, np.moveaxis(flag, -1, 0) / 255, atol=1e-6)
 
 
 def test_a_start_photograph_can_be_blurred(tmp_path):

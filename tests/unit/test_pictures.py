@@ -45,7 +45,7 @@ def test_the_frames_of_an_animation_are_rescaled_like_the_last_one():
     gray, last = torch.full((3, 10, 10), 128, dtype=torch.uint8), torch.full((3, 10, 10), 108, dtype=torch.uint8)
     last[:, 5:] = 148
     first, end = rescale_together(torch.stack([gray, last]))
-    assert torch.allclose(first, torch.full((3, 10, 10), 0.5)), "a first frame of noise is not made large"
+    assert torch.allclose(first, torch.full((3, 10, 10), 0.5)), "a first frame of noise is not amplified"
     assert end[:, :5].max() == 0 and end[:, 5:].min() == 1
 
 
@@ -64,16 +64,16 @@ def test_the_statistics_are_of_the_training_images_of_each_class(dataset, tmp_pa
 
 
 def test_the_statistics_of_images_that_are_not_square(tmp_path):
-    random, pictures = np.random.default_rng(0), {}
-    for place in range(5):
-        pictures[f"images/a/{place}.png"] = random.integers(0, 256, (32, 48, 3), dtype=np.uint8)
-        save_png(Image.fromarray(pictures[f"images/a/{place}.png"]), tmp_path / f"images/a/{place}.png", "", {})
+    random, images = np.random.default_rng(0), {}
+    for index in range(5):
+        images[f"images/a/{index}.png"] = random.integers(0, 256, (32, 48, 3), dtype=np.uint8)
+        save_png(Image.fromarray(images[f"images/a/{index}.png"]), tmp_path / f"images/a/{index}.png", "", {})
     labels, parts = ["a", "a", "b", "b", "b"], ["train", "train", "train", "train", "validation"]
-    table = pd.DataFrame({"path": list(pictures), "label": labels, "split": parts, "sha256": "0" * 64})
+    table = pd.DataFrame({"path": list(images), "label": labels, "split": parts, "sha256": "0" * 64})
     table.reindex(columns=IMAGE_COLUMNS).to_csv(tmp_path / "images.csv", index=False)
     write_statistics(tmp_path, (32, 48), tmp_path / "s.safetensors")
     spectrum, means = read_statistics(tmp_path / "s.safetensors")
-    pixels = np.stack(list(pictures.values())).transpose(0, 3, 1, 2) / 255
+    pixels = np.stack(list(images.values())).transpose(0, 3, 1, 2) / 255
     assert np.allclose(means["a"], pixels[:2].mean(axis=0), atol=1e-6)
     assert np.allclose(means["b"], pixels[2:4].mean(axis=0), atol=1e-6), "what validates does not count"
     mixed = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]]) / np.linalg.norm([0.26, 0.27, 0.27])
@@ -186,7 +186,7 @@ def test_an_animation_shows_its_frames_in_order_and_constant_pixels_do_not_flick
     right = read[:, 40:, read.shape[2] // 2 :]
     assert np.array_equal(right[0], right[1]) and np.array_equal(right[1], right[2])
     with Image.open(tmp_path / "a.gif") as gif:
-        durations = [gif.info["duration"] for place in range(3) if gif.seek(place) is None]
+        durations = [gif.info["duration"] for index in range(3) if gif.seek(index) is None]
         assert durations == [500, 500, 1500] and gif.info["loop"] == 0
 
 

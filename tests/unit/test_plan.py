@@ -104,8 +104,8 @@ def test_montages_and_films_show_the_existing_epochs(gaps):
     by_class = targets.montage_dreams("recipe-by-class", "scratch", "", "epoch-0001", "raw")
     assert targets.shared_epochs(gaps, by_class) == {"scratch": {"study": [1]}}
     for layout, at in (("recipe-by-class", "epoch-0004"), ("class-by-step", "epoch-0004")):
-        place = "" if layout == "recipe-by-class" else "study/"
-        shared = targets.montage_dreams(layout, "scratch", place, at, "raw")
+        folder = "" if layout == "recipe-by-class" else "study/"
+        shared = targets.montage_dreams(layout, "scratch", folder, at, "raw")
         free = make_plan(config(dreams__recipes__rare={"steps": [3], "epochs": [0, 1, "last"]}))
         assert targets.shared_epochs(gaps, shared) == targets.shared_epochs(free, shared), "other epochs are not shown"
 

@@ -47,7 +47,7 @@ def numbers(name: str, recognition: Recognition) -> pd.DataFrame:
     return PLOTS[name](recognition, draw)[0]
 
 
-def test_the_plots_come_in_this_order_and_their_names_need_no_heavy_library():
+def test_plots_have_a_fixed_order_and_their_names_need_no_heavy_library():
     names = ["by-epoch", "by-step", "epoch-by-step", "recipes", "classes", "trajectories", "confusion"]
     assert list(PLOTS)[: len(names)] == names
     code = "import sys, dreambirds.figures.plots; print(*{'pandas', 'matplotlib', 'torch'} & set(sys.modules))"
@@ -55,7 +55,7 @@ def test_the_plots_come_in_this_order_and_their_names_need_no_heavy_library():
     assert result.stdout.strip() == ""
 
 
-def test_numbers_are_means_over_the_dreams_that_they_name():
+def test_values_are_means_over_their_dreams():
     recognition = Recognition(*tables())
     by_epoch = numbers("by-epoch", recognition).set_index(["recipe", "epoch"])
     assert by_epoch.loc[("many", 4), "mean"] == pytest.approx(0.8 + 0.1 + 0.01), "of the last step"
@@ -71,7 +71,7 @@ def test_numbers_are_means_over_the_dreams_that_they_name():
     assert classes["mean"].iloc[0] == pytest.approx(0.8 + (0.025 + 0.1) / 2 + 0.02)
 
 
-def test_a_recipe_of_some_epochs_has_a_line_of_these_and_is_ranked_where_its_run_is_at_its_end():
+def test_a_recipe_of_some_epochs_is_drawn_for_these_and_ranked_only_at_the_last_checkpoint():
     dreams, runs = tables()
     gone = (dreams["recipe"] == "few") & (dreams["epoch"] == 4) | (dreams["recipe"] == "many") & (dreams["epoch"] == 0)
     recognition = Recognition(dreams[~gone], runs)
@@ -87,7 +87,7 @@ def test_a_recipe_of_some_epochs_has_a_line_of_these_and_is_ranked_where_its_run
         pyplot.close(PLOTS[name](recognition, draw)[1]())
 
 
-def test_without_a_judge_the_dreamer_s_probability_counts():
+def test_without_a_judge_the_dreamers_probability_is_used():
     recognition = Recognition(*tables(judged=False))
     assert recognition.columns == OWN
     assert numbers("recipes", recognition)["mean"].iloc[0] == pytest.approx(1 - 0.8 - 0.025 - 0.01)
@@ -112,7 +112,7 @@ def test_trajectories_are_quartiles_over_classes(tmp_path):
     assert table["q25"][0] == pytest.approx(0.05) and table["q75"][0] == pytest.approx(0.15)
 
 
-def test_of_many_rows_the_first_and_the_last_are_drawn():
+def test_only_the_first_and_last_of_many_rows_are_drawn():
     table = pd.DataFrame({"mean": range(20)})
     assert list(draw.extremes(table, 5)["mean"]) == [0, 1, 2, 18, 19]
     assert len(draw.extremes(table, 20)) == 20

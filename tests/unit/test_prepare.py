@@ -24,7 +24,7 @@ def test_threads_do_not_change_the_result(bench):
     for entry in bench.entries:
         entry.unlink()
     four = bench.prepare("four", threads=4)
-    assert len(bench.made) == 18 and len(set(bench.made)) > 1
+    assert len(bench.decoded) == 18 and len(set(bench.decoded)) > 1
     assert contents(one) == contents(four) and len(contents(one)) == 18 + 3
 
 
@@ -47,24 +47,24 @@ def test_a_killed_job_resumes_where_it_stopped(bench, monkeypatch):
     assert len(bench.entries) == 7
     assert not set(contents(bench.root / "killed")) & {"images.csv", "labels.csv", "pictures.npy"}, "no partial files"
     again = bench.prepare("killed")
-    assert len(bench.made) == 18 - 7 and contents(again) == expected
-    assert bench.prepare("killed") and bench.made == []
+    assert len(bench.decoded) == 18 - 7 and contents(again) == expected
+    assert bench.prepare("killed") and bench.decoded == []
 
 
 def test_images_are_prepared_again_only_if_their_pixels_change(bench, caplog):
     caplog.set_level(logging.INFO, "dreambirds")
     bench.prepare("few", labels=["auk", "crane"])
-    assert len(bench.made) == 12 and "0 of them from the store" in caplog.text
+    assert len(bench.decoded) == 12 and "0 of them from the store" in caplog.text
     bench.prepare("all", labels=None, validation_fraction=0.5, seed=9)
-    assert len(bench.made) == 6 and "12 of them from the store" in caplog.text
+    assert len(bench.decoded) == 6 and "12 of them from the store" in caplog.text
     bench.prepare("large", image_size=20)
-    assert len(bench.made) == 18
+    assert len(bench.decoded) == 18
     bench.prepare("wide", image_size=[16, 20])
-    assert len(bench.made) == 18
+    assert len(bench.decoded) == 18
     bench.photograph("auk/new.png", 999)
     bench.photograph("bunting/0.png", 998)
     bench.prepare("changed")
-    assert len(bench.made) == 2
+    assert len(bench.decoded) == 2
 
 
 def test_images_are_cropped_to_boxes_and_a_box_without_overlap_is_logged(bench, caplog):
@@ -72,16 +72,16 @@ def test_images_are_cropped_to_boxes_and_a_box_without_overlap_is_logged(bench, 
     config = {"image_size": 16, "crop_margin": 0.0}
     preparer = ImagePreparer(config, bench.root / "out", ImageCache(bench.root / "store"))
     photograph = Photograph(Label("a", "A"), path, box=(10.0, 5.0, 16.0, 16.0))
-    made = preparer.make(photograph, "0")
+    prepared = preparer.make(photograph, "0")
     expected = np.asarray(Image.open(path).convert("RGB"))[5:21, 10:26]
-    assert np.array_equal(made.pixels.transpose(1, 2, 0), expected) and made.row["size"] == "40x30"
+    assert np.array_equal(prepared.pixels.transpose(1, 2, 0), expected) and prepared.row["size"] == "40x30"
     assert "not cropped" not in caplog.text
     for times in (1, 2):  # prepared, then from the store
         missing = replace(photograph, box=(60.0, 5.0, 16.0, 16.0))
         assert "error" not in preparer.make(missing, "0").row
         assert caplog.text.count("is not cropped, because its box [60.0, 5.0, 16.0, 16.0] does not overlap") == times
     full = replace(preparer, dataset={**config, "crop_margin": None}).make(photograph, "0")
-    assert not np.array_equal(full.pixels, made.pixels)
+    assert not np.array_equal(full.pixels, prepared.pixels)
 
 
 def test_a_given_split_is_kept_and_other_images_are_split(tmp_path, bench):

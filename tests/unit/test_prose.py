@@ -28,7 +28,7 @@ def test_no_file_contains_an_avoided_phrase():
         ("x = 1  # made anew", "anew"),
         ('raise ValueError(f"{1} is what it was told")', "told"),
         ('"""The loss leaves the\nnumbers."""', "leaves the numbers"),
-        ('"""Names of 3 letters, digits count."""', None),
+        ('"""Use ASCII letters."""', None),
         ('"""There is no file."""', None),
         ('"""Call `beside` again."""', None),
         ('x = {"told": beside}', None),

@@ -45,12 +45,12 @@ def enlarged(level: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def decoded(parameters: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return the image (3, H, W) of the parameters (N,) of a pyramid."""
-    total, begun = np.zeros((3, *shape)), 0
+    total, start = np.zeros((3, *shape)), 0
     for level in LEVELS[shape]:
-        end = begun + 3 * level[0] * level[1]
-        total += enlarged(parameters[begun:end].reshape(3, *level), *shape)
-        begun = end
-    assert begun == len(parameters)
+        end = start + 3 * level[0] * level[1]
+        total += enlarged(parameters[start:end].reshape(3, *level), *shape)
+        start = end
+    assert start == len(parameters)
     return 1 / (1 + np.exp(-2 * np.einsum("ij,jhw->ihw", COLORS, total)))
 
 

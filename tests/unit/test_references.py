@@ -34,7 +34,7 @@ def digests(folder, most: int = 99) -> dict[str, str]:
     return TrainingPhotographs(folder, LABELS, most).digests
 
 
-def test_the_photographs_are_the_first_that_train_as_they_were_prepared(bench):
+def test_the_photographs_are_the_first_prepared_training_images(bench):
     folder = bench.prepare()
     for most in (1, 3, 99):
         photographs = TrainingPhotographs(folder, LABELS, most)
@@ -48,7 +48,7 @@ def test_the_photographs_are_the_first_that_train_as_they_were_prepared(bench):
     )
 
 
-def test_the_digest_is_that_of_the_pixels_and_not_of_where_they_lie(bench):
+def test_the_digest_depends_on_pixels_and_not_on_their_position(bench):
     before = digests(bench.prepare("before"))
     assert len(set(before.values())) == 3
     bench.photograph("albatross/0.png", 999)
@@ -72,10 +72,10 @@ def test_the_digest_changes_with_a_pixel_of_its_own_class_only(bench):
     assert digests(after, 2)["auk"] != digests(after)["auk"]
 
 
-@pytest.mark.parametrize("lacking", ["nowhere", "validates"])
-def test_a_class_without_a_photograph_that_trains_is_told_in_one_sentence(bench, lacking):
+@pytest.mark.parametrize("missing", ["no image", "validation only"])
+def test_a_class_without_training_photographs_gives_a_one_line_error(bench, missing):
     folder, label = bench.prepare(), "dodo"
-    if lacking == "validates":
+    if missing == "validation only":
         images, label = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False), "bunting"
         images.loc[images["label"] == label, "split"] = "validation"
         images.to_csv(folder / "images.csv", index=False)
@@ -85,7 +85,7 @@ def test_a_class_without_a_photograph_that_trains_is_told_in_one_sentence(bench,
     assert str(error.value) == f"{sentence}delete the folder '{folder}' and run the same command again to rebuild it"
 
 
-def test_pictures_of_another_table_are_refused(bench):
+def test_images_that_do_not_match_the_table_are_refused(bench):
     folder = bench.prepare()
     packed = np.load(folder / "pictures.npy")
     np.save(folder / "pictures.npy", packed[:-1])
@@ -118,7 +118,7 @@ def same(one, other) -> bool:
     return all(torch.equal(one[kind][layer], other[kind][layer]) for kind in one for layer in one[kind])
 
 
-def test_what_was_computed_once_is_taken_from_the_store(tmp_path, caplog):
+def test_statistics_are_computed_once_and_then_read_from_the_store(tmp_path, caplog):
     compute, store = Counted(), ReferenceStore(tmp_path / "references")
     for _ in range(3):
         assert same(store.get(KEY, compute), compute.statistics)
@@ -128,7 +128,7 @@ def test_what_was_computed_once_is_taken_from_the_store(tmp_path, caplog):
     assert compute.times == 2, "another key"
 
 
-def test_the_store_lies_where_the_environment_says(tmp_path, monkeypatch):
+def test_an_environment_variable_sets_the_store(tmp_path, monkeypatch):
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "elsewhere"))
     ReferenceStore().get(KEY, Counted())
     assert len(list((tmp_path / "elsewhere/references").rglob("*.safetensors"))) == 1
@@ -147,7 +147,7 @@ def flip(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     "damage", [truncate, flip, lambda _: b"", lambda _: b"no tensors"], ids=["truncated", "bit", "empty", "text"]
 )
-def test_a_damaged_file_is_told_and_computed_again(tmp_path, caplog, damage):
+def test_a_damaged_file_is_reported_and_recomputed(tmp_path, caplog, damage):
     compute, store = Counted(), ReferenceStore(tmp_path)
     store.get(KEY, compute)
     (path,) = tmp_path.rglob("*.safetensors")
@@ -161,7 +161,7 @@ def test_a_damaged_file_is_told_and_computed_again(tmp_path, caplog, damage):
     assert same(store.get(KEY, compute), compute.statistics) and compute.times == 2 and len(caplog.records) == 1
 
 
-def test_a_store_that_can_not_be_written_to_is_told(tmp_path):
+def test_a_store_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "references").write_text("a file instead of a folder")
     with pytest.raises(UserError, match=r"cannot write to the store of statistics of photographs '.*references' \("):
         ReferenceStore(tmp_path / "references").get(KEY, Counted())
@@ -204,19 +204,19 @@ def contexts(bench, monkeypatch):
     return Contexts(bench, monkeypatch)
 
 
-def test_references_are_those_of_each_label_s_own_photographs_in_the_order_of_the_labels(contexts):
-    made = contexts.of()
-    found = made.references(["crane", "auk"])
+def test_references_are_of_each_labels_photographs_in_the_order_of_the_labels(contexts):
+    built = contexts.of()
+    found = built.references(["crane", "auk"])
     photographs = TrainingPhotographs(contexts.job.references, LABELS, 2)
-    features = FeatureExtractor(made.model, ["layer1"], logits=False)
-    each = [photograph_statistics(features, photographs.read(label), made.recipe) for label in ("crane", "auk")]
+    features = FeatureExtractor(built.model, ["layer1"], logits=False)
+    each = [photograph_statistics(features, photographs.read(label), built.recipe) for label in ("crane", "auk")]
     assert same(found, stack_statistics(each)) and contexts.seen == [2, 2]
     assert same(contexts.of().references(["auk"]), stack_statistics(each[1:])) and contexts.seen == [2, 2]
     assert list(found) == ["whole"] and found["whole"]["layer1"].shape[0] == 2
     assert contexts.of(parameters=parameters(), references=None).references(["auk"]) is None
 
 
-def test_auto_and_depths_are_compared_by_their_names(contexts):
+def test_auto_and_depths_are_resolved_to_layers(contexts):
     found = contexts.of(parameters=parameters(**MATCHED | {"objective": {"logit": 1.0, "feature_match": 1.0}}))
     assert list(found.references(["auk"])["whole"]) == sorted(["act1", "layer1", "layer2", "layer3", "layer4"])
     half = contexts.of(parameters=parameters(**MATCHED | {"objective": "feature_match:50%"})).references(["auk"])
@@ -239,14 +239,14 @@ CHANGES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_what_decides_the_statistics_looks_again(contexts, change):
+def test_statistics_are_recomputed_if_their_options_change(contexts, change):
     assert contexts.computed() == 1 and contexts.computed() == 0
     assert contexts.computed(parameters=parameters(**MATCHED | change)) == 1
     assert contexts.computed(parameters=parameters(**MATCHED | change)) == 0 == contexts.computed()
 
 
 @pytest.mark.slow
-def test_what_decides_the_crops_looks_again(contexts):
+def test_statistics_are_recomputed_if_the_crops_change(contexts):
     crops = MATCHED | CROPS
     changes = [
         {},
@@ -264,7 +264,7 @@ def test_what_decides_the_crops_looks_again(contexts):
 
 
 @pytest.mark.slow
-def test_other_weights_code_and_photographs_look_again_and_what_only_the_dream_does_not(contexts, tmp_path):
+def test_statistics_depend_on_weights_code_and_photographs_and_not_on_other_options(contexts, tmp_path):
     assert contexts.computed() == 1
     assert contexts.computed(checkpoint=checkpoint(tmp_path / "other", seed=1)) == 1
     assert contexts.computed(code="code 2") == 1
@@ -277,7 +277,7 @@ def test_other_weights_code_and_photographs_look_again_and_what_only_the_dream_d
     assert contexts.computed(("bunting",)) == 1, "another class"
 
 
-def test_a_photograph_decides_the_dreams_of_its_own_class(contexts):
+def test_a_photograph_affects_only_the_dreams_of_its_class(contexts):
     before, bench = contexts.of(), contexts.bench
     for path in (bench.root / "in/bunting").iterdir():
         pixels = np.asarray(Image.open(path))
@@ -286,15 +286,15 @@ def test_a_photograph_decides_the_dreams_of_its_own_class(contexts):
     changed = {label for label in LABELS if before.cache_key(label) != after.cache_key(label)}
     assert changed == {"bunting"}
     assert contexts.computed(LABELS) == 3 and contexts.computed(LABELS, references=after.job.references) == 1
-    single = [made.references(["bunting"])["whole"]["layer1"] for made in (before, after)]
+    single = [built.references(["bunting"])["whole"]["layer1"] for built in (before, after)]
     assert not torch.allclose(*single, atol=1e-3)
 
 
-def test_the_memory_of_a_dream_that_is_compared_is_measured_without_a_photograph(contexts):
+def test_the_memory_of_a_matched_dream_is_estimated_without_photographs(contexts):
     plain = contexts.of(parameters=parameters(objective="layer_mean:layer1"), references=None)
     for more in ({}, CROPS, CROPS | {"whole_views": 0.5}):
-        made = contexts.of(parameters=parameters(**MATCHED | more))
-        needed = [context.estimate_activation_memory(each.model, each.recipe, each.shape) for each in (plain, made)]
-        channels = made.model.network.get_submodule("layer1")[-1].conv2.out_channels
-        assert needed[1] - needed[0] >= 2 * 4 * channels * math.prod(side // 4 for side in made.shape)
+        built = contexts.of(parameters=parameters(**MATCHED | more))
+        needed = [context.estimate_activation_memory(each.model, each.recipe, each.shape) for each in (plain, built)]
+        channels = built.model.network.get_submodule("layer1")[-1].conv2.out_channels
+        assert needed[1] - needed[0] >= 2 * 4 * channels * math.prod(side // 4 for side in built.shape)
     assert not contexts.seen

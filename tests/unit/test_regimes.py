@@ -226,10 +226,10 @@ def test_an_infinite_weight_under_a_finite_loss_is_an_error():
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 def test_a_loss_that_is_nan_is_detected_before_the_epoch_ends(wrong):
-    classifier, made = linear(), []
-    classifier.network.register_forward_hook(lambda *parts: made.append(1) or parts[2] * wrong)
+    classifier, passes = linear(), []
+    classifier.network.register_forward_hook(lambda *parts: passes.append(1) or parts[2] * wrong)
     with pytest.raises(DivergenceError, match=r"the loss became (nan|inf) in epoch 2 at learning rate 0\.5"):
         trainer(classifier, per_epoch=90).train(BatchList([batch(1)] * 90), 2, 0, 90)
-    assert len(made) <= 16
+    assert len(passes) <= 16
     with pytest.raises(DivergenceError, match=r"the loss became (nan|inf) in epoch 2\.5"):
         Trainer(classifier, section(), torch.tensor([1, 1, 1]), 1).evaluate([batch(1)], 2.5)

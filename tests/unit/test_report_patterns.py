@@ -42,7 +42,7 @@ def test_a_recipe_is_shown_for_the_epochs_that_dream_it(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("most", "classes"), [(11, 2), (8, 2), (7, 1), (3, 1)])
-def test_of_a_large_study_the_first_classes_are_shown(plan, monkeypatch, most, classes):
+def test_the_first_classes_of_a_large_study_are_shown(plan, monkeypatch, most, classes):
     monkeypatch.setattr(targets, "MAX_REPORT_IMAGES", most)
     files = matched(plan)
     assert len(files) == 2 * 2 * classes and {file.split("/")[3] for file in files} == set(list(plan.names)[:classes])

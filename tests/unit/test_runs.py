@@ -29,8 +29,8 @@ def test_an_epoch_name_is_parsed_back_to_the_epoch(epoch):
     text = epoch_text(epoch)
     assert parse_epoch(text) == epoch
     assert type(parse_epoch(text)) is (int if epoch == int(epoch) else float)
-    whole, _, decimals = text.partition(".")
-    assert len(whole) == 4 and len(decimals) <= 4 and not decimals.endswith("0")
+    integer, _, decimals = text.partition(".")
+    assert len(integer) == 4 and len(decimals) <= 4 and not decimals.endswith("0")
     assert epoch_name(epoch) == f"epoch-{text}"
 
 

@@ -124,7 +124,7 @@ def test_the_locks_of_a_live_process_stay(started, folder):
     assert start(started, folder)[1] == 0
 
 
-def test_of_many_processes_that_start_at_the_same_time_none_removes_the_locks_of_another(started, folder):
+def test_processes_that_start_at_the_same_time_keep_the_locks_of_each_other(started, folder):
     """Each creates a lock right after marking the folder, like Snakemake."""
     kill(start(started, folder)[0])
     code = HOLD.replace("locks =", "(folder / 'locks' / f'{os.getpid()}.lock').touch(); locks =")

@@ -8,7 +8,7 @@ import pytest
 from dreambirds.evaluation.contrasts import FEWEST, bootstrap_mean, paired_difference
 
 
-def test_an_interval_is_that_of_a_plain_bootstrap():
+def test_an_interval_equals_a_plain_bootstrap():
     values = np.random.default_rng(3).gamma(2.0, size=30)
     mean, low, high = bootstrap_mean(values)
     rng = np.random.default_rng(11)
@@ -18,7 +18,7 @@ def test_an_interval_is_that_of_a_plain_bootstrap():
     assert bootstrap_mean(values) == (mean, low, high), "deterministic"
 
 
-def test_an_interval_holds_the_truth_about_as_often_as_it_says():
+def test_an_interval_contains_the_true_mean_about_as_often_as_nominal():
     rng = np.random.default_rng(0)
     contained = [low <= 5 <= high for low, high in (bootstrap_mean(rng.normal(5, 2, 40))[1:] for _ in range(100))]
     assert 86 <= sum(contained) <= 100
@@ -29,7 +29,7 @@ def test_few_values_have_no_interval():
     assert np.isnan(bootstrap_mean([])).all() and bootstrap_mean([2, 2, 2]) == (2, 2, 2)
 
 
-def test_a_difference_goes_pair_by_pair():
+def test_differences_are_computed_per_pair():
     before = np.array([0.1, 0.2, 0.3, 0.4, 0.5, math.nan])
     after = before + np.array([0.1, 0.2, 0.1, 0.2, 0.1, 0.0])
     found = paired_difference(before, after)
@@ -47,7 +47,7 @@ def test_a_difference_goes_pair_by_pair():
     assert not paired_difference(before[:4], after[:4]).significant, "four pairs are too few"
 
 
-def test_no_difference_is_seen_where_there_is_none():
+def test_no_difference_is_significant_where_there_is_none():
     rng = np.random.default_rng(1)
     before = rng.normal(size=200)
     assert not paired_difference(before, before + rng.normal(0, 1, 200)).significant
@@ -59,7 +59,7 @@ def test_no_difference_is_seen_where_there_is_none():
 
 
 @pytest.mark.parametrize("pairs", [5, 8])
-def test_of_few_pairs_without_a_difference_one_in_twenty_seems_to_have_one(pairs):
+def test_few_pairs_give_a_false_positive_once_in_twenty_times(pairs):
     rng = np.random.default_rng(2)
     seen = sum(paired_difference(np.zeros(pairs), rng.normal(size=pairs)).significant for _ in range(2000))
     assert 0.035 < seen / 2000 < 0.065

@@ -43,12 +43,12 @@ HERE = torch.tensor(1)
 )
 def test_a_dream_that_diverges_stops_and_does_not_affect_its_batch(model, recipe, value, where):
     recipe = replace(recipe, steps=(2, 5))
-    broken, whole = run(Failing(model, value=value, **where), recipe), run(model, recipe)
+    broken, healthy = run(Failing(model, value=value, **where), recipe), run(model, recipe)
     assert broken.diverged.tolist() == [0, 3, 0] and broken.ended.tolist() == [5, 2, 5]
     for mate in (0, 2):
-        assert torch.equal(broken.snapshots[5][mate], whole.snapshots[5][mate])
-    assert torch.equal(broken.snapshots[5][1], whole.snapshots[2][1]), "it does not change any more"
-    assert torch.equal(broken.snapshots[2], whole.snapshots[2])
+        assert torch.equal(broken.snapshots[5][mate], healthy.snapshots[5][mate])
+    assert torch.equal(broken.snapshots[5][1], healthy.snapshots[2][1]), "it does not change any more"
+    assert torch.equal(broken.snapshots[2], healthy.snapshots[2])
 
 
 def test_each_dream_stops_separately_once_the_model_is_confident(model):

@@ -12,7 +12,7 @@ from tests.helpers.dream_bench import entries, parameters
 
 
 @pytest.mark.slow
-def test_eviction_takes_what_was_used_least_recently(dreamer):
+def test_eviction_removes_the_least_recently_used_entries(dreamer):
     for seed in range(3):
         dreamer.dreamt(parameters=parameters(seed=seed))
     found = entries(dreamer.folder / "store")
@@ -31,7 +31,7 @@ def test_eviction_takes_what_was_used_least_recently(dreamer):
     assert (dreamer.folder / "out/a/step-0003.png").exists(), "the results remain"
 
 
-def test_statistics_of_photographs_are_evicted_by_their_last_use_among_all_else(tmp_path):
+def test_statistics_and_images_are_evicted_together_by_their_last_use(tmp_path):
     (tmp_path / "prepared/ab").mkdir(parents=True)
     image, keys = tmp_path / "prepared/ab/image.png", ["aa1", "bb2", "cc3"]
     image.write_bytes(bytes(100))
@@ -51,11 +51,11 @@ def test_statistics_of_photographs_are_evicted_by_their_last_use_among_all_else(
 
 
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("500MB", 5e8), ("1.5 gb", 1.5e9), ("2TB", 2e12)])
-def test_sizes_are_read_as_people_write_them(text, size):
+def test_sizes_are_parsed(text, size):
     assert store_gc.as_bytes(text, "--limit") == size
 
 
 @pytest.mark.parametrize("text", ["much", "9" * 400, f"{'9' * 308}TB"])
-def test_a_size_that_is_none_is_refused(text):
+def test_an_invalid_size_is_refused(text):
     with pytest.raises(SystemExit, match=f"--limit: must be a size such as 500MB or 20GB, not '{text[:4]}"):
         cli.main(["store-gc", "--limit", text])

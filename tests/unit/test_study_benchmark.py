@@ -15,7 +15,7 @@ from tests.helpers.sections import section
 from tests.helpers.small import FOURIER, MACO, PLAIN, RICH, network
 from tests.helpers.small import run as dream_of
 
-HARD = {"epsilon": 1.0, "steps": 2, "warmup_epochs": 1}
+ATTACK = {"epsilon": 1.0, "steps": 2, "warmup_epochs": 1}
 
 
 @pytest.mark.parametrize(
@@ -30,17 +30,17 @@ HARD = {"epsilon": 1.0, "steps": 2, "warmup_epochs": 1}
         # a last batch of one image is dropped
         ({"epochs": [3]}, 17, {"updates": 3 * 16, "adversarial": 0, "validation": 4 * 5}),
         # at the first update, epsilon is 0
-        ({"epochs": [2], "adversarial": HARD}, 20, {"updates": 40, "adversarial": 2 * (40 - 8), "validation": 3 * 5}),
+        ({"epochs": [2], "adversarial": ATTACK}, 20, {"updates": 40, "adversarial": 2 * (40 - 8), "validation": 3 * 5}),
         ({"epochs": [1], "adversarial": {"epsilon": 1.0}}, 20, {"updates": 20, "adversarial": 20, "validation": 2 * 5}),
     ],
 )
-def test_the_passes_of_training_are_counted_as_by_hand(changes, training, expected):
+def test_the_count_of_training_passes_matches_one_by_hand(changes, training, expected):
     assert benchmark.count_training(section(batch_size=8, **changes), training, 5) == expected
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("adversarial", [{"epsilon": 0.0}, HARD], ids=["plain", "hard"])
-def test_real_training_makes_as_many_passes(adversarial, tmp_path, dataset, monkeypatch):
+@pytest.mark.parametrize("adversarial", [{"epsilon": 0.0}, ATTACK], ids=["plain", "adversarial"])
+def test_training_makes_the_counted_passes(adversarial, tmp_path, dataset, monkeypatch):
     passed, forward = Counter(), Classifier.forward
 
     def counting(self, images):
@@ -55,7 +55,7 @@ def test_real_training_makes_as_many_passes(adversarial, tmp_path, dataset, monk
     assert benchmark.count_training(run, 16, 4) == {**dict.fromkeys(("adversarial", "updates"), 0), **passed}
 
 
-def test_the_pictures_of_a_dream_are_counted_as_by_hand():
+def test_the_count_of_a_dreams_images_matches_one_by_hand():
     count = benchmark.count_dreaming
     assert count(Recipe(steps=(3, 50)), (64, 48)) == {(64, 48): 50}
     assert count(Recipe(steps=(5,), pad=2), (64, 64)) == {(68, 68): 5}
@@ -69,7 +69,7 @@ def test_the_pictures_of_a_dream_are_counted_as_by_hand():
 
 @pytest.mark.parametrize("recipe", [PLAIN, replace(RICH, tile=None), replace(RICH, octaves=1), FOURIER, MACO])
 @pytest.mark.parametrize("shape", [(12, 12), (17, 11)])
-def test_a_real_dream_shows_as_many_pictures(recipe, shape):
+def test_a_dream_passes_the_counted_images_through_the_model(recipe, shape):
     model, passed = network(), Counter()
 
     def record(_module, inputs):
@@ -81,7 +81,7 @@ def test_a_real_dream_shows_as_many_pictures(recipe, shape):
     assert {view: 2 * images for view, images in benchmark.count_dreaming(recipe, shape).items()} == passed
 
 
-def test_a_study_is_the_sum_of_its_checkpoints_labels_and_recipes():
+def test_the_count_of_a_study_is_the_sum_over_checkpoints_labels_and_recipes():
     dataset = {"image_size": 64, "labels": ["blue_jay", "northern_cardinal", "yellow_warbler"]}
     runs = {"a": {"epochs": [0, 2], "batch_size": 8}, "b": {"epochs": [1], "batch_size": 8}}
     recipes = {"r": {"steps": [4, 9]}, "s": {"steps": [5], "octaves": 2, "octave_steps": 3, "octave_scale": 2.0}}
@@ -107,14 +107,14 @@ def test_a_study_is_the_sum_of_its_checkpoints_labels_and_recipes():
     }
 
 
-def test_each_part_that_is_counted_has_a_bare_pass_of_its_own(monkeypatch):
+def test_each_counted_part_has_its_own_bare_pass(monkeypatch):
     monkeypatch.setattr(benchmark, "SHORT", 0.0)
     recipes = {
         "r": {"steps": [9]},
         "p": {"steps": [5], "pad": 2, "crops": 3, "crop_output_size": 24, "batch_norm_prior": 1.0},
     }
     labels = ["blue_jay", "northern_cardinal", "yellow_warbler"]
-    runs = {"a": {"model": "test_resnet", "batch_size": 4, "adversarial": HARD}}
+    runs = {"a": {"model": "test_resnet", "batch_size": 4, "adversarial": ATTACK}}
     config = {"gpu": 0, "judges": {}, "dataset": {"image_size": 32, "labels": labels}}
     plan = make_plan({**config, "runs": runs, "dreams": {"recipes": recipes}})
     loops = dict(benchmark.dreaming_parts(plan, 1)) | dict(benchmark.training_parts(plan, 1))
@@ -127,7 +127,7 @@ def test_each_part_that_is_counted_has_a_bare_pass_of_its_own(monkeypatch):
     assert all(seconds > 0 for seconds in benchmark.time_loops(loops, 1, CPU).values())
 
 
-def test_the_ratio_is_the_wall_time_to_the_mean_of_what_was_measured_before_and_after(capsys):
+def test_the_ratio_divides_the_wall_time_by_the_mean_of_both_measurements(capsys):
     counts = {("train", "a", "updates"): 100, ("dream", "a", "r"): 50}
     before = {("train", "a", "updates"): 0.1, ("dream", "a", "r"): 0.2}
     after = {("train", "a", "updates"): 0.3, ("dream", "a", "r"): 0.2}

@@ -120,11 +120,11 @@ def test_images_that_cannot_be_read_get_the_most_frequent_class(birds, weights, 
     assert f"{requested[0]}: listed in sample.csv, but the file does not exist" in caplog.text
 
 
-def test_the_most_frequent_class_fills_and_of_several_the_first():
-    assert fill([2, "gone", 1, 1, 2, "cut"], list("abcdef")) == [2, 1, 1, 1, 2, 1]
-    assert fill([0, 2, 2, "gone"], list("abcd")) == [0, 2, 2, 2]
-    with pytest.raises(UserError, match="none of the 2 images to classify can be read; the first is a: gone"):
-        fill(["gone", "cut"], ["a", "b"])
+def test_missing_classes_become_the_first_of_the_most_frequent():
+    assert fill([2, "missing", 1, 1, 2, "cut"], list("abcdef")) == [2, 1, 1, 1, 2, 1]
+    assert fill([0, 2, 2, "missing"], list("abcd")) == [0, 2, 2, 2]
+    with pytest.raises(UserError, match="none of the 2 images to classify can be read; the first is a: missing"):
+        fill(["missing", "cut"], ["a", "b"])
 
 
 def test_a_set_without_images_or_with_other_classes_is_an_error(birds, weights):

@@ -27,7 +27,7 @@ PAIRS = [
 ]
 
 
-def picture(label: str, seed: int, size: int = 64) -> np.ndarray:
+def draw(label: str, seed: int, size: int = 64) -> np.ndarray:
     return np.asarray(draw_bird(label, np.random.default_rng(seed), size))
 
 
@@ -74,8 +74,8 @@ def test_species_are_listed_in_a_fixed_order() -> None:
 
 @pytest.mark.parametrize("label", LABELS)
 def test_an_image_depends_only_on_its_seed(label: str) -> None:
-    assert picture(label, 3).tobytes() == picture(label, 3).tobytes()
-    assert picture(label, 3).tobytes() != picture(label, 4).tobytes()
+    assert draw(label, 3).tobytes() == draw(label, 3).tobytes()
+    assert draw(label, 3).tobytes() != draw(label, 4).tobytes()
 
 
 def test_two_images_from_one_generator_differ() -> None:
@@ -88,12 +88,12 @@ def test_global_random_state_is_neither_read_nor_changed() -> None:
     np.random.seed(1)
     random.seed(1)
     before, state = random.getstate(), np.random.get_state()[1].copy()
-    first = picture("yellow_warbler", 5)
+    first = draw("yellow_warbler", 5)
     assert random.getstate() == before
     assert np.array_equal(np.random.get_state()[1], state)
     np.random.seed(2)
     random.seed(2)
-    assert np.array_equal(picture("yellow_warbler", 5), first)
+    assert np.array_equal(draw("yellow_warbler", 5), first)
 
 
 @pytest.mark.parametrize("size", [32, 96, 128, 200])
@@ -196,7 +196,7 @@ def test_background_and_perch_do_not_depend_on_the_species(monkeypatch: pytest.M
     monkeypatch.setattr(bird, "draw_background", scene)
     monkeypatch.setattr(bird, "draw_perch", perch)
     for label in LABELS:
-        picture(label, 11)
+        draw(label, 11)
     assert len(set(calls["scene"])) == 1
     assert len(calls["perch"]) == len(LABELS) and len(set(calls["perch"])) == 1
 

@@ -49,12 +49,12 @@ class Updates:
     """A counter of updates, which raises before update number `halt`, counted from 1."""
 
     def __init__(self):
-        self.made, self.halt = 0, None
+        self.count, self.halt = 0, None
 
     def __call__(self, *_):
-        if self.halt == self.made + 1:
+        if self.halt == self.count + 1:
             raise Halt
-        self.made += 1
+        self.count += 1
 
 
 @pytest.fixture
@@ -68,12 +68,12 @@ def updates():
 @pytest.mark.parametrize("changes", WAYS.values(), ids=WAYS.keys())
 def test_splitting_training_anywhere_does_not_change_a_bit(tmp_path, dataset, run, changes):
     settings = run(**{"batch_size": 4, **changes})
-    whole = train(tmp_path / "whole", dataset, settings, [4])
+    uninterrupted = train(tmp_path / "uninterrupted", dataset, settings, [4])
     cut = train(tmp_path / "cut", dataset, settings, [0, 0.5, 1.25, 3, 4])
     for name in DECIDED:
-        assert (whole / name).read_bytes() == (cut / name).read_bytes(), name
-    assert changed(weights(tmp_path / "cut" / "epoch-0000"), weights(whole)), "weights change"
-    rows = pd.read_csv(whole / HISTORY_FILE)
+        assert (uninterrupted / name).read_bytes() == (cut / name).read_bytes(), name
+    assert changed(weights(tmp_path / "cut" / "epoch-0000"), weights(uninterrupted)), "weights change"
+    rows = pd.read_csv(uninterrupted / HISTORY_FILE)
     assert list(rows.columns) == HISTORY and list(rows["epoch"]) == [0, 1, 2, 3, 4]
     pd.testing.assert_frame_equal(rows[SAME].tail(1).reset_index(drop=True), pd.read_csv(cut / HISTORY_FILE)[SAME])
 
@@ -86,15 +86,15 @@ def test_loader_processes_change_no_bit(tmp_path, dataset, run):
 
 
 def test_fractions_of_epochs_give_the_expected_updates_and_rows(tmp_path, dataset, run, updates):
-    before, made, rows = None, [], []
+    before, counts, rows = None, [], []
     for epoch in [0, 0.5, 1.25, 3, 3.75]:
-        done = updates.made
+        done = updates.count
         before = link(tmp_path, dataset, run(batch_size=4), epoch, before)
-        made.append(updates.made - done)
+        counts.append(updates.count - done)
         rows.append(list(pd.read_csv(before / HISTORY_FILE)["epoch"]))
         assert load_checkpoint(before)[1].epoch == epoch
         assert type(load_checkpoint(before)[1].epoch) is type(epoch)
-    assert made == [0, 2, 3, 7, 3], "4 per epoch"
+    assert counts == [0, 2, 3, 7, 3], "4 per epoch"
     assert rows == [[0], [0.5], [1, 1.25], [2, 3], [3.75]]
 
 
@@ -124,17 +124,19 @@ def test_a_late_fraction_keeps_its_decimals_in_the_history(tmp_path, dataset, ru
 
 @pytest.mark.parametrize(("halt", "left"), [(1, 8), (3, 6), (6, 4), (8, 2)])
 def test_an_interrupted_job_resumes_from_its_last_complete_epoch(tmp_path, dataset, run, updates, halt, left):
-    whole = train(tmp_path / "whole", dataset, run(), [4])
-    updates.made, updates.halt = 0, halt
+    uninterrupted = train(tmp_path / "uninterrupted", dataset, run(), [4])
+    updates.count, updates.halt = 0, halt
     with pytest.raises(Halt):
         link(tmp_path / "cut", dataset, run(), 4)
     assert not (tmp_path / "cut" / "epoch-0004").exists()
-    updates.made, updates.halt = 0, None
+    updates.count, updates.halt = 0, None
     again = link(tmp_path / "cut", dataset, run(), 4)
-    assert updates.made == left, "2 per epoch"
+    assert updates.count == left, "2 per epoch"
     for name in DECIDED:
-        assert (whole / name).read_bytes() == (again / name).read_bytes(), name
-    pd.testing.assert_frame_equal(pd.read_csv(whole / HISTORY_FILE)[SAME], pd.read_csv(again / HISTORY_FILE)[SAME])
+        assert (uninterrupted / name).read_bytes() == (again / name).read_bytes(), name
+    pd.testing.assert_frame_equal(
+        pd.read_csv(uninterrupted / HISTORY_FILE)[SAME], pd.read_csv(again / HISTORY_FILE)[SAME]
+    )
     assert sorted(path.name for path in again.iterdir()) == FILES
     assert list(again.parent.iterdir()) == [again], "no progress is left"
 
@@ -151,16 +153,16 @@ def test_a_job_that_is_interrupted_while_writing_loses_at_most_one_epoch(tmp_pat
     with monkeypatch.context() as patch, pytest.raises(Halt):
         patch.setattr(Path, "rename", rename)
         link(tmp_path, dataset, run(), 4)
-    assert updates.made == 4
+    assert updates.count == 4
     link(tmp_path, dataset, run(), 4)
-    assert updates.made == 4 + 6, "the first epoch was kept"
+    assert updates.count == 4 + 6, "the first epoch was kept"
 
 
 @pytest.mark.parametrize("other", ["rate", "code", "name", "epoch", "dataset", "before", "weights"])
 def test_a_job_does_not_resume_from_an_epoch_of_another_job(tmp_path, dataset, run, updates, other):
     data = shutil.copytree(dataset, tmp_path / "data")
     first = before = train(tmp_path, data, run(), [0])
-    updates.made, updates.halt = 0, 4
+    updates.count, updates.halt = 0, 4
     folder, settings, more, epoch = tmp_path / "job", run(), {}, 3
     if other == "weights":
         before, settings = None, run(weights=str(first / MODEL_FILE))
@@ -178,9 +180,9 @@ def test_a_job_does_not_resume_from_an_epoch_of_another_job(tmp_path, dataset, r
         settings = run(learning_rate=0.001)
     else:
         more = {other: "other"}
-    updates.made, updates.halt = 0, None
+    updates.count, updates.halt = 0, None
     link(folder, data, settings, epoch, before, **more)
-    assert updates.made == 2 * epoch
+    assert updates.count == 2 * epoch
 
 
 @pytest.mark.parametrize(
@@ -194,13 +196,13 @@ def test_a_job_does_not_resume_from_a_corrupt_epoch(tmp_path, dataset, run, upda
         link(tmp_path, dataset, run(), 3)
     if lost:
         (file,) = (tmp_path / ".progress").rglob(lost)
-        whole = file.read_bytes()
+        content = file.read_bytes()
         file.unlink()
         if share is not None:
-            file.write_bytes(whole[: round(share * len(whole))])
-    updates.made, updates.halt = 0, None
+            file.write_bytes(content[: round(share * len(content))])
+    updates.count, updates.halt = 0, None
     link(tmp_path, dataset, run(), 3)
-    assert updates.made == (4 if lost in (None, CONFIG_FILE) else 6), "this project does not read timm's config"
+    assert updates.count == (4 if lost in (None, CONFIG_FILE) else 6), "this project does not read timm's config"
 
 
 def test_epoch_0_is_the_model_before_training(tmp_path, dataset, run):

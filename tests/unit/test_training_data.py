@@ -44,22 +44,22 @@ def test_the_order_differs_between_epochs_and_seeds():
 def test_a_range_of_updates_is_a_slice_of_the_epoch_s_order():
     order = ResumableBatchSampler(21, 4, 0)
     order.set_range(3, 0, 5)
-    whole = list(order)
+    complete = list(order)
     for first, last in itertools.combinations(range(6), 2):
         order.set_range(3, first, last)
-        assert list(order) == whole[first:last] and len(order) == last - first
+        assert list(order) == complete[first:last] and len(order) == last - first
 
 
 @given(per=st.integers(1, 9), cuts=st.lists(st.integers(0, 60), min_size=2, max_size=6))
 @settings(max_examples=100, deadline=None)
 def test_parts_cover_all_updates_once_and_in_order(per, cuts):
     cuts = sorted(cuts)
-    made = []
+    covered = []
     for done, goal in itertools.pairwise(cuts):
         for epoch, first, last in parts(done, goal, per):
             assert 0 <= first < last <= per and epoch >= 1
-            made += [(epoch, update) for update in range(first, last)]
-    assert made == [(number // per + 1, number % per) for number in range(cuts[0], cuts[-1])]
+            covered += [(epoch, update) for update in range(first, last)]
+    assert covered == [(number // per + 1, number % per) for number in range(cuts[0], cuts[-1])]
 
 
 def test_seeds_depend_on_every_part():

@@ -131,13 +131,13 @@ def test_positive_degrees_rotate_clockwise_and_larger_scales_show_the_center():
 
 
 @pytest.mark.parametrize(
-    "whole, view, expected",
+    "image_shape, view, expected",
     [((32, 32), 8, (8, 8)), ((32, 32), None, (32, 32)), ((24, 40), 12, (12, 20)), ((40, 24), None, (40, 24))],
     ids=str,
 )
-def test_crops_have_their_size_and_are_inside_the_image_around_its_center(whole, view, expected):
+def test_crops_have_their_size_and_are_inside_the_image_around_its_center(image_shape, view, expected):
     recipe = Recipe(crops=100, crop_size={"random": [0.25, 0.5]}, crop_output_size=view)
-    crops = Transforms(recipe, streams("abc"))(ramps(3, *whole), 0)
+    crops = Transforms(recipe, streams("abc"))(ramps(3, *image_shape), 0)
     assert crops.shape == (300, 3, *expected)
     high, wide = expected
     assert crops[:, 2].flatten(1).amin(dim=1).round().tolist() == [0] * 100 + [1] * 100 + [2] * 100

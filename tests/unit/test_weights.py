@@ -167,7 +167,7 @@ REFUSED = {
     "list.pth": [torch.zeros(2)],
     "tensor.pth": torch.zeros(2),
     "empty.pth": {},
-    "words.pth": {"epoch": 3, "args": "x"},
+    "text.pth": {"epoch": 3, "args": "x"},
     "none.pth": {"model": None},
     "numbers.pth": {1: torch.zeros(2)},
     "other.safetensors": {"fc.weight": torch.zeros(2, 3), "stem.weight": torch.zeros(1)},
@@ -179,7 +179,7 @@ def test_a_file_without_the_model_s_weights_is_a_one_line_error(tmp_path, name):
     path = stored(tmp_path / name, REFUSED[name])
     with pytest.raises(UserError, match=r"^weights: '[^\n]*'[^\n]*$") as caught:
         build("test_resnet", 2, {}, path)
-    if name in ("empty.pth", "words.pth"):
+    if name in ("empty.pth", "text.pth"):
         assert "does not contain the tensors of a model" in str(caught.value)
 
 
@@ -200,12 +200,12 @@ def test_a_truncated_or_corrupt_file_is_a_one_line_error(tmp_path, name):
         torch.save(donor(), tmp_path / name, _use_new_zipfile_serialization=False)
     else:
         stored(tmp_path / name, donor())
-    whole = (tmp_path / name).read_bytes()
+    content = (tmp_path / name).read_bytes()
     generator = torch.Generator().manual_seed(0)
-    pieces = [whole[:length] for length in (0, 1, 9, 100, len(whole) // 2, len(whole) - 1)]
+    pieces = [content[:length] for length in (0, 1, 9, 100, len(content) // 2, len(content) - 1)]
     for _ in range(60):
-        damaged = bytearray(whole)
-        for index in torch.randint(0, min(20_000, len(whole)), (3,), generator=generator).tolist():
+        damaged = bytearray(content)
+        for index in torch.randint(0, min(20_000, len(content)), (3,), generator=generator).tolist():
             damaged[index] = int(torch.randint(0, 256, (1,), generator=generator))
         pieces.append(bytes(damaged))
     refused = 0

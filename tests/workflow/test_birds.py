@@ -32,9 +32,9 @@ def snakemake(folder: Path, *arguments: str) -> str:
     return result.stdout
 
 
-def test_a_dry_run_without_the_data_says_what_is_fetched_first(tmp_path):
-    said = snakemake(tmp_path, "-n", "--configfile", str(CONFIG))
-    assert "The data set is missing: this run downloads the CSE455 birds" in said and "download_cse455" in said
+def test_a_dry_run_without_the_data_reports_the_download(tmp_path):
+    output = snakemake(tmp_path, "-n", "--configfile", str(CONFIG))
+    assert "The data set is missing: this run downloads the CSE455 birds" in output and "download_cse455" in output
     assert not (tmp_path / "results").exists()
 
 

@@ -1,4 +1,4 @@
-"""Snakemake's cache between workflows: what a second clone may and must not take."""
+"""Snakemake's cache between workflows: a second clone reuses matching results, and only these."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def cache(monkeypatch, tmp_path_factory, request):
 
 def computed(output: str) -> dict[str, int]:
     """Return how many epochs were trained and data sets prepared, from a run's output."""
-    return {"trained": output.count("validation accuracy"), "prepared": output.count("prepared 15 pictures")}
+    return {"trained": output.count("validation accuracy"), "prepared": output.count("prepared 15 images")}
 
 
 def test_no_two_wildcards_share_an_entry(clones):

@@ -12,8 +12,8 @@ from PIL import Image
 from tests.helpers import layouts
 from tests.helpers.studies import Study, copy_workflow, count_dreams, count_jobs, tiny
 
-PICTURES = {"montage", "film"}
-ASSEMBLED = PICTURES | {"measurements", "plots", "gallery", "comparison"}
+IMAGES = {"montage", "film"}
+ASSEMBLED = IMAGES | {"measurements", "plots", "gallery", "comparison"}
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_another_version_of_a_library(study, library):
 
 def test_a_montage_option(study):
     study.config["montage"]["cell_size"] = 40
-    assert set(study.jobs()) == {"study"} | PICTURES
+    assert set(study.jobs()) == {"study"} | IMAGES
 
 
 def test_a_label_added(study):
@@ -245,7 +245,7 @@ def test_a_photograph_added_or_touched(tmp_path):
     os.utime(photograph, (0, 0))
     assert study.jobs("dreams_only") == {}
     layouts.save_bird(photograph.with_name("new.png"), "blue_jay", 9)
-    said = study.run("dreams_only")
-    assert count_jobs(said) == {"dreams_only": 1, "dataset": 1, "canvas": 1, "train": 1, "dream": 2}
-    assert count_dreams(said) == 1, "the portrait of its own class: nothing was learnt yet"
-    assert "prepared 13 images of 3 classes, 12 of them from the store" in said
+    output = study.run("dreams_only")
+    assert count_jobs(output) == {"dreams_only": 1, "dataset": 1, "canvas": 1, "train": 1, "dream": 2}
+    assert count_dreams(output) == 1, "only the portrait of its class; the weights of epoch 0 are unchanged"
+    assert "prepared 13 images of 3 classes, 12 of them from the store" in output

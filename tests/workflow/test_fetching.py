@@ -70,7 +70,7 @@ def test_the_same_command_downloads_and_then_continues(fresh, served):
     fresh.config["dataset"] = {"source": "cub", "image_size": 32}
     shown = fresh.run("-n")
     assert shown.count("this run downloads CUB-200-2011") == 1
-    assert set(count_jobs(shown)) == {"download_cub", "all"}
+    assert set(count_jobs(shown)) == {"download_cub", "study"}
     hidden = served.rename(served.with_suffix(".elsewhere"))
     failed = fresh.snakemake()
     assert failed.returncode != 0 and "cub.tgz: the server responded 404" in failed.stdout
@@ -101,18 +101,18 @@ def test_existing_data_is_not_downloaded_again_when_requested_by_name(fresh, ser
 
 
 @pytest.mark.parametrize(
-    ("section", "change", "sentence"),
+    ("section", "change", "message"),
     [
         ("dataset", {"sauce": "cub"}, "unknown key 'sauce'; did you mean 'source'?"),
         ("runs", {"a": {"model": "resnet10tt"}}, "runs.a.model: timm has no model 'resnet10tt'"),
         ("dreams", {"recipes": {"a": {"stepz": [1]}}}, "unknown key 'stepz'; did you mean 'steps'?"),
     ],
 )
-def test_a_typo_is_refused_before_any_download(fresh, section, change, sentence):
+def test_a_typo_is_refused_before_any_download(fresh, section, change, message):
     fresh.config["dataset"] = {"source": "cub"}
     fresh.config[section] = {**(fresh.config[section] if section == "dataset" else {}), **change}
     result = fresh.snakemake()
-    assert result.returncode != 0 and sentence in result.stdout and "Download" not in result.stdout
+    assert result.returncode != 0 and message in result.stdout and "Download" not in result.stdout
 
 
 def test_kaggle_without_a_token_explains_how_to_get_one(fresh, monkeypatch, tmp_path):

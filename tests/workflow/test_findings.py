@@ -18,7 +18,7 @@ CONTRASTS = [
 def experiment_study() -> dict:
     """Return a tiny study with a judge, two seeds, two blurs and an experiment."""
     config = tiny()
-    config["study"] = "asking"
+    config["study"] = "blurring"
     config["judges"] = {"judge": JUDGE}
     config["dreams"]["recipes"] = {"study": {"steps": [3, 20], "seed": [0, 1], "blur_sigma": [0.0, 2.0]}}
     config["experiment"] = {"question": "Does blur make dreams smooth?", "contrasts": CONTRASTS}
@@ -31,8 +31,8 @@ def study(tmp_path_factory) -> Study:
     root = copy_workflow(tmp_path_factory.mktemp("code"))
     for path in (root / "config" / "studies").glob("*.yaml"):
         path.unlink()
-    (root / "config" / "studies" / "asking.yaml").write_text(yaml.safe_dump(experiment_study()))
-    (root / "config" / "studies" / "silent.yaml").write_text(yaml.safe_dump(tiny()))
+    (root / "config" / "studies" / "blurring.yaml").write_text(yaml.safe_dump(experiment_study()))
+    (root / "config" / "studies" / "plain.yaml").write_text(yaml.safe_dump(tiny()))
     study = Study(tmp_path_factory.mktemp("findings"), experiment_study(), root)
     study.run()
     return study
@@ -82,7 +82,7 @@ def test_a_wrong_contrast_is_refused_before_any_job(study):
     study.config["experiment"]["contrasts"] = [{"vary": "blur"}]
     result = study.snakemake()
     study.config = experiment_study()
-    assert result.returncode != 0 and "experiment.contrasts.0.vary: 'blur' is nothing" in result.stdout
+    assert result.returncode != 0 and "experiment.contrasts.0.vary: unknown factor 'blur'" in result.stdout
     assert "Traceback" not in result.stdout
 
 
@@ -92,14 +92,14 @@ def test_one_command_runs_every_experiment_and_collects_the_findings(tmp_path, s
     assert outer.jobs("findings") == {}, "everything is up to date"
     folder = outer.results / "findings"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "asking.csv",
-        "asking.html",
-        "asking.yaml",
+        "blurring.csv",
+        "blurring.html",
+        "blurring.yaml",
         "findings.csv",
         "index.html",
     ]
-    assert (folder / "asking.csv").read_bytes() == (study.results / "finding" / "finding.csv").read_bytes()
+    assert (folder / "blurring.csv").read_bytes() == (study.results / "finding" / "finding.csv").read_bytes()
     assert "Does blur make dreams smooth?" in (folder / "index.html").read_text()
-    inner = (study.folder / "results/logs/outer/findings/asking.snakemake.log").read_text()
+    inner = (study.folder / "results/logs/outer/findings/blurring.snakemake.log").read_text()
     assert "Nothing to be done" in inner and "locked" not in output
     assert not (outer.results / "dreams").exists(), "the outer study itself is not run"

@@ -15,7 +15,7 @@ from dreambirds.data.synthetic import draw_bird
 REAL = Path(os.environ.get("DREAMBIRDS_REAL", Path(__file__).parents[3] / "shared" / "birds")) / "photos" / "cub10"
 
 
-def test_the_whole_workflow_runs_on_a_folder_of_photographs(fresh):
+def test_the_complete_workflow_runs_on_a_folder_of_photographs(fresh):
     photographs = fresh.folder / "my photographs"
     for index, (folder, label) in enumerate([("007.Blue Jay's", "blue_jay"), ("Großer Reiher", "great_blue_heron")]):
         (photographs / folder).mkdir(parents=True)
@@ -26,8 +26,8 @@ def test_the_whole_workflow_runs_on_a_folder_of_photographs(fresh):
     fresh.config["dataset"] = {"source": "folder", "path": str(photographs), "image_size": 32}
     fresh.config["dreams"] = {"recipes": {"photo": {"start": "photograph", "steps": [2]}}}
     fresh.config["runs"]["scratch"]["epochs"] = [1]
-    said = fresh.run()
-    assert "broken.jpg: not a readable image" in said
+    output = fresh.run()
+    assert "broken.jpg: not a readable image" in output
     table = (fresh.results / "dataset/images.csv").read_bytes()
     images = pd.read_csv(io.BytesIO(table), keep_default_na=False)
     assert (images["error"] != "").sum() == 1 and len(images) == 11
@@ -40,7 +40,7 @@ def test_the_whole_workflow_runs_on_a_folder_of_photographs(fresh):
     assert "Nothing to be done" in fresh.run()
     shutil.rmtree(fresh.results / "dataset")
     assert "prepared 10 images of 2 classes, 10 of them from the store; 1 skipped" in fresh.run("dataset_only")
-    assert (fresh.results / "dataset/images.csv").read_bytes() == table, "nothing moved"
+    assert (fresh.results / "dataset/images.csv").read_bytes() == table, "the table is unchanged"
     Image.new("RGB", (50, 50), "teal").save(photographs / "Großer Reiher" / "new.png")
     assert "dataset" in fresh.run("-n").partition("Job stats")[2], "a new photograph is detected"
 

@@ -54,7 +54,7 @@ def test_phases_class_means_a_layer_a_folder_and_a_film_are_dreamt(fresh):
 
 
 @pytest.mark.parametrize(
-    ("objective", "sentence"),
+    ("objective", "message"),
     [
         (
             "layer_mean:layer9",
@@ -63,10 +63,10 @@ def test_phases_class_means_a_layer_a_folder_and_a_film_are_dreamt(fresh):
         ("channel:layer1:9999", "objective: 'layer1' has channels 0 to"),
     ],
 )
-def test_a_layer_that_the_model_does_not_have_is_refused_before_any_job(fresh, objective, sentence):
+def test_a_layer_that_the_model_does_not_have_is_refused_before_any_job(fresh, objective, message):
     fresh.config["dreams"]["recipes"]["study"]["objective"] = objective
     result = fresh.snakemake()
-    assert result.returncode != 0 and sentence in result.stdout, result.stdout
+    assert result.returncode != 0 and message in result.stdout, result.stdout
     assert "Traceback" not in result.stdout and not (fresh.folder / "results").exists()
 
 

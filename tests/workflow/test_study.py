@@ -18,11 +18,11 @@ from dreambirds.plan.plan import make_plan
 from tests.helpers.studies import Study, count_jobs
 
 
-def test_a_dry_run_says_how_many_dreams_there_are(study):
-    said = study.run("-n")
-    assert "Study 'tiny': 12 dreams requested (2 checkpoints, 1 run, 1 recipe, 3 classes), 0 of them exist." in said
-    assert "Expected: time unknown until the first epoch; about " in said
-    assert count_jobs(said)["dream"] == 2 and count_jobs(said)["train"] == 2
+def test_a_dry_run_prints_the_number_of_dreams(study):
+    output = study.run("-n")
+    assert "Study 'tiny': 12 dreams requested (2 checkpoints, 1 run, 1 recipe, 3 classes), 0 of them exist." in output
+    assert "Expected: time unknown until the first epoch; about " in output
+    assert count_jobs(output)["dream"] == 2 and count_jobs(output)["train"] == 2
 
 
 def test_a_single_result_is_created_by_name_and_nothing_else(study):
@@ -49,16 +49,16 @@ def test_the_study_creates_all_of_its_targets(study):
     assert json.loads(recipes.loc[0, "steps"]) == [1, 3] and recipes.loc[0, "objective"] == "logit"
 
 
-def test_nothing_is_to_be_done_on_a_finished_study(study):
-    said = study.run()
-    assert "Nothing to be done" in said and "12 of them exist." in said and "Expected" not in said
+def test_a_finished_study_has_nothing_to_do(study):
+    output = study.run()
+    assert "Nothing to be done" in output and "12 of them exist." in output and "Expected" not in output
 
 
 def test_a_later_epoch_is_estimated_from_the_times_of_earlier_jobs(study):
     config = copy.deepcopy(study.config)
     config["runs"]["scratch"]["epochs"].append(5)
-    said = Study(study.folder, config).run("-n")
-    assert re.search(r"^Expected: about \d+ s on 2 cores; about \d+ MB of disk\.$", said, re.MULTILINE), said
+    output = Study(study.folder, config).run("-n")
+    assert re.search(r"^Expected: about \d+ s on 2 cores; about \d+ MB of disk\.$", output, re.MULTILINE), output
 
 
 def test_images_contain_their_provenance(study):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -54,26 +55,33 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimate:
-    """The expected seconds of the work that has a record, on so many cores, the titles of the work that has none, and
-    the expected bytes. Without `cores`, which a cluster decides, `seconds` is the sum over all jobs."""
+    """The expected seconds of the work that has a record, the titles of the work that has none, the expected bytes, and
+    the free bytes of the disk.
+
+    `cores` is the number of cores that share the work; None on a cluster, where `seconds` is the sum over all jobs.
+    `complete` is whether the bytes include all checkpoints: without a memory profile, their size is unknown.
+    """
 
     seconds: float
     unknown: list[str]
     size: int
+    free: int
     cores: int | None
+    complete: bool = True
 
     def __str__(self) -> str:
         """Return the estimate as one sentence."""
         where = f"on {self.cores} core{'s' * (self.cores > 1)}" if self.cores else "of all jobs together"
         if self.seconds == 0:
-            first = "epoch" if any(title.startswith("training") for title in self.unknown) else "dreams"
-            time = f"time unknown until the first {first}"
+            trains = any(title.startswith("training") for title in self.unknown)
+            time = "time unknown until the first epoch" if trains else "time unknown"
         elif self.unknown:
             named = ", ".join(self.unknown[:2]) + (", …" if len(self.unknown) > 2 else "")
             time = f"more than {time_text(self.seconds)} {where} (no record yet of {named})"
         else:
             time = f"about {time_text(self.seconds)} {where}"
-        return f"Expected: {time}; about {size_text(self.size)} of disk."
+        disk = f"{'about' if self.complete else 'more than'} {size_text(self.size)} of disk"
+        return f"Expected: {time}; {disk}{f', but only {size_text(self.free)} are free' * (self.size > self.free)}."
 
 
 def granted_cores(workflow: Any) -> int | None:
@@ -102,7 +110,8 @@ def estimate(plan: Plan, exists: pd.Series, cores: int | None) -> Estimate | Non
             continue
         seconds = task.jobs * (typical if start is None else start) + task.units * unit
         total += seconds * (min(task.threads, cores) / cores if cores else 1)
-    return Estimate(total, list(dict.fromkeys(unknown)), _size(plan, missing), cores)
+    size, complete = _size(plan, missing)
+    return Estimate(total, list(dict.fromkeys(unknown)), size, disk_usage(".").free, cores, complete)
 
 
 def _training(plan: Plan) -> Iterator[Task]:
@@ -183,9 +192,12 @@ def _prepared(plan: Plan) -> dict[tuple[int, int], Path]:
     return {shape: Path(prepared_folder(plan.study, shape, trained)) for shape in {trained, *compared}}
 
 
-def _size(plan: Plan, missing: pd.DataFrame) -> int:
-    """Return about how many bytes the missing results take; a dream in the store and in the results counts once."""
-    total = 0.0
+def _size(plan: Plan, missing: pd.DataFrame) -> tuple[int, bool]:
+    """Return about how many bytes the missing results take, and whether this includes all checkpoints.
+
+    A dream is linked from the store into the results, so it counts once.
+    """
+    total, complete = 0.0, True
     for shape, folder in _prepared(plan).items():
         if not (folder / "images.csv").exists():
             images = len(list_photographs(plan.config["dataset"], plan.labels))
@@ -197,9 +209,10 @@ def _size(plan: Plan, missing: pd.DataFrame) -> int:
         total += images * (1 + FIGURES) + dreams * (TRACE * keys["steps"][-1] + memory.frames(keys) * pixels)
     for run, epoch, _ in _checkpoints(plan):
         found, kept = memory.read(memory.training(plan, run)), memory.read(memory.optimizer(plan, run))
-        if found and kept and not _exists(plan, run, epoch):
-            total += found["weights"] + found["learning"] * kept["per_byte"]
-    return math.ceil(total)
+        if not _exists(plan, run, epoch):
+            complete = complete and found is not None and kept is not None
+            total += found["weights"] + found["learning"] * kept["per_byte"] if found and kept else 0
+    return math.ceil(total), complete
 
 
 def size_text(size: int) -> str:
