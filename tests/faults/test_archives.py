@@ -39,8 +39,8 @@ def zeros(archive: zipfile.ZipFile, name: str, count: int) -> None:
 def damage(archive: zipfile.ZipFile) -> dict[str, str]:
     """Add damaged and unreadable members to class 0; return the start of each reason by file name."""
     image = encoded(scene(), "PNG")
-    damaged, too_large = "damaged or unreadable in the zip: ", f"bytes exceed the limit of {LARGEST} bytes"
-    other = "compressed in the zip with another method than deflate"
+    damaged, too_large = "corrupt or unreadable in the zip: ", f"bytes exceed the limit of {LARGEST} bytes"
+    other = "compressed in the zip with a method other than deflate"
     wrong = {
         "encrypted.png": ("flag_bits", 1, "encrypted in the zip"),
         "other sum.png": ("CRC", 7, f"{damaged}Bad CRC-32"),
@@ -86,7 +86,7 @@ def test_damaged_and_unreadable_members_are_listed(tmp_path, counted):
 
 
 @pytest.mark.parametrize(
-    ("claimed", "reason"), [(LONG, f"{LONG} bytes exceed the limit of"), (100, "damaged or unreadable")]
+    ("claimed", "reason"), [(LONG, f"{LONG} bytes exceed the limit of"), (100, "corrupt or unreadable")]
 )
 def test_a_member_that_is_too_large_is_listed_without_exhausting_the_memory(tmp_path, claimed, reason, counted):
     out, file = tmp_path / "out", tmp_path / "birds.zip"
@@ -159,9 +159,9 @@ def test_a_zip_with_too_few_photographs_of_a_class_is_rejected(tmp_path, counted
     with zipfile.ZipFile(file, "w") as archive:
         good(archive)
         good(archive, (2,), each=1)
-    assert "class '2' in" in refused(settings("kaggle", file))
+    assert "class '2' has 1 readable image in" in refused(settings("kaggle", file))
     dataset = settings("kaggle", file, labels=["0", "1"])
     assert len(list_photographs(dataset, list_labels(dataset))) == 4
     os.truncate(file, file.stat().st_size - 30)
-    assert "not a zip, or a damaged one" in refused(settings("kaggle", file))
+    assert "not a zip, or a corrupt one" in refused(settings("kaggle", file))
     counted("data sets refused", 2)

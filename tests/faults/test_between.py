@@ -77,7 +77,8 @@ def test_a_corrupt_checkpoint_is_refused(study, expected, counted):
     with pytest.raises(UserError) as error:
         check_metadata(path, read_metadata(path), run="scratch", epoch=1, model="test_resnet")
         load_checkpoint(path)
-    assert expected in str(error.value) and str(error.value).endswith("delete it to train that epoch again")
+    assert expected in str(error.value)
+    assert str(error.value).endswith("delete it and run the same command again to retrain that epoch")
     counted("corrupt files between stages refused or rebuilt")
 
 
@@ -98,9 +99,9 @@ EDITED = {
     "line 2: invalid path '../../x.png'": (r"images/\S+?\.png", "../../x.png"),
     "line 2: invalid split 'test'": (",(train|validation),", ",test,"),
     "has no column 'path'": ("^path", "file"),
-    "images.csv' lists 14 images, but labels.csv counts 15": (r"\n.*\n$", "\n"),
-    "contains label 'dodo', which is not in labels.csv": (",blue_jay,", ",dodo,"),
-    "is not a readable table": ("^", '"'),
+    "images.csv' lists 14 images, but 'labels.csv' counts 15": (r"\n.*\n$", "\n"),
+    "contains label 'dodo', which is not in 'labels.csv'": (",blue_jay,", ",dodo,"),
+    "cannot read the table '": ("^", '"'),
 }
 
 

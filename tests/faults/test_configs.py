@@ -37,9 +37,9 @@ TWINS = {"dreams/recipes": {"a": {"steps": [3]}, "b": {"steps": [3]}}}
 BAD = [
     # wrong types
     ("study: must be a string, not 3", {"study": 3}),
-    ("gpu: must be an integer, not True", {"gpu": True}),
+    ("gpu: must be an integer, not true", {"gpu": True}),
     ("runs: must be a mapping, not ['scratch']", {"runs": ["scratch"]}),
-    ("runs.scratch: must be a mapping, not None", {"runs/scratch": None}),
+    ("runs.scratch: must be a mapping, not null", {"runs/scratch": None}),
     ("runs.scratch.freeze_batch_norm: must be true or false, not 'yes'", {f"{RUN}/freeze_batch_norm": "yes"}),
     (
         "runs.scratch.epochs.1: must be a number, not '2'; write 2, because YAML reads '2' as text",
@@ -50,7 +50,7 @@ BAD = [
     ("dataset.labels: must be a list or null, not 'blue_jay'", {"dataset/labels": "blue_jay"}),
     ("dreams.recipes.study: must be a mapping, not 'original'", {RECIPE: "original"}),
     ("runs: the name 1 is not a string; put it in quotes", {"runs": {1: {}}}),
-    ("dreams.recipes: the name True is not a string; put it in quotes", {"dreams/recipes": {True: {}}}),
+    ("dreams.recipes: the name true is not a string; put it in quotes", {"dreams/recipes": {True: {}}}),
     ("runs.scratch.model_options.x: must be a string, a number, true or false", {f"{RUN}/model_options/x": {1, 2}}),
     # unknown keys at each level
     ("config: unknown key 'rums'; did you mean 'runs'?", {"rums": {}}),
@@ -68,7 +68,7 @@ BAD = [
     ("dataset.validation_fraction: must be at most 0.9, not 1.5", {"dataset/validation_fraction": 1.5}),
     ("dataset.image_size: must be a side in pixels from 16 to 2048", {"dataset/image_size": 8}),
     ("dataset.image_size: must be a side in pixels from 16 to 2048", {"dataset/image_size": [32, 32, 32]}),
-    ("runs.scratch.learning_rate: must be a number, not inf; write a finite", {f"{RUN}/learning_rate": math.inf}),
+    ("runs.scratch.learning_rate: must be a number, not .inf; write a finite", {f"{RUN}/learning_rate": math.inf}),
     ("runs.scratch.gradient_clip: must be at most 1000000", {f"{RUN}/gradient_clip": 10**400}),
     ("dreams.recipes.study.step_size: must be a number", {f"{RECIPE}/step_size": math.nan}),
     (
@@ -121,7 +121,7 @@ BAD = [
     ("dreams.recipes: expands to 12000 recipes, more than 10000", MANY),
     # labels and layers
     ("dataset.labels: unknown label 'blue_joy'; did you mean 'blue_jay'?", {"dataset/labels": ["blue_joy", "osprey"]}),
-    ("dataset.labels: unknown label '\\x1b[31mred'; allowed:", {"dataset/labels": ["\x1b[31mred"]}),
+    ("dataset.labels: unknown label '\\x1b[31mred'; available:", {"dataset/labels": ["\x1b[31mred"]}),
     ("dreams.labels: unknown label 'Blue Jey'; did you mean 'blue_jay'?", {"dreams/labels": ["Blue Jey"]}),
     ("dataset.labels: must name at least 2 classes", {"dataset/labels": ["blue_jay"]}),
     ("on the run 'scratch': objective: the model has no layer 'layer5'", {f"{RECIPE}/objective": "layer_l2:layer5"}),
@@ -135,23 +135,26 @@ BAD = [
     ("dreams.recipes.study.steps: must be ascending, not [4, 2]", {f"{RECIPE}/steps": [4, 2]}),
     ("dreams.recipes.study.octaves: the first of 4 would have a side of 12 pixels", {f"{RECIPE}/octaves": 4}),
     # paths
-    ("dataset.path: 'nowhere' is not a folder", FOLDER | {"dataset/path": "nowhere"}),
-    ("dataset.path: '/etc/hostname' is a file, not a folder", FOLDER | {"dataset/path": "/etc/hostname"}),
+    ("dataset.path: 'nowhere' does not exist; it must be a folder with", FOLDER | {"dataset/path": "nowhere"}),
+    ("dataset.path: '/etc/hostname' is a file, but must be a folder with", FOLDER | {"dataset/path": "/etc/hostname"}),
     ("dataset.path:", FOLDER | {"dataset/path": LONG}),
-    ("dataset.path: '~nobody_here/x' is not a folder", FOLDER | {"dataset/path": "~nobody_here/x"}),
-    ("runs.scratch.weights: 'nowhere.pth' is not a file", {f"{RUN}/weights": "nowhere.pth"}),
+    ("dataset.path: '~nobody_here/x' does not exist", FOLDER | {"dataset/path": "~nobody_here/x"}),
+    ("runs.scratch.weights: 'nowhere.pth' does not exist", {f"{RUN}/weights": "nowhere.pth"}),
     ("runs.scratch.weights: '/etc' is not a file", {f"{RUN}/weights": "/etc"}),
     ("runs.scratch.weights: 'xxx", {f"{RUN}/weights": LONG}),
-    ("judges.j.checkpoint: 'nowhere' is not a file", {"judges/j/checkpoint": "nowhere"}),
+    ("judges.j.checkpoint: 'nowhere' does not exist; correct the path", {"judges/j/checkpoint": "nowhere"}),
     ("dataset.path: 'a\\x00b' contains a NUL character", {**FOLDER, "dataset/path": "a\0b"}),
-    ("study.start_path: 'a\\x00b' is not a JPEG", {f"{RECIPE}/start": "photograph", f"{RECIPE}/start_path": "a\0b"}),
+    ("study.start_path: 'a\\x00b' does not exist", {f"{RECIPE}/start": "photograph", f"{RECIPE}/start_path": "a\0b"}),
     # models
     ("runs.scratch.model: timm has no model 'resnet81'; did you mean 'resnet18'?", {f"{RUN}/model": "resnet81"}),
     ("judges.j.train.model: timm has no model ''; allowed:", {"judges/j/train/model": ""}),
     ("runs.scratch: the model 'inception_v4' does not accept images of 32x32", {f"{RUN}/model": "inception_v4"}),
     ("runs.scratch.model_options: {'dept': 3} do not fit", {f"{RUN}/model_options": {"dept": 3}}),
-    ("scratch.model_options.in_chans: cannot be set; images always have 3", {f"{RUN}/model_options/in_chans": 1}),
-    ("scratch.model_options.num_classes: cannot be set", {f"{RUN}/model_options": {"num_classes": 3}}),
+    (
+        "scratch.model_options.in_chans: is not allowed here; remove it, because images always have 3 channels",
+        {f"{RUN}/model_options/in_chans": 1},
+    ),
+    ("scratch.model_options.num_classes: is not allowed here", {f"{RUN}/model_options": {"num_classes": 3}}),
     ("runs.scratch.model_options: with {'drop_rate': 2} the model", {f"{RUN}/model_options/drop_rate": 2}),
     ("scratch.model_options: the model 'test_resnet' cannot be built with", {f"{RUN}/model_options/output_stride": 3}),
     ("change them, or dataset.image_size", {f"{RUN}/model": "test_vit", f"{RUN}/model_options": {"img_size": 5}}),
@@ -220,8 +223,8 @@ FILES = {
     "expands to more than 100000 values; use fewer aliases ('*name')": BOMB.encode(),
     "line 1: an anchor ('&') contains its own alias ('*'); remove the alias": b"runs: &r {a: *r}\n",
     "is nested too deeply; use fewer levels": b"runs: " + b"[" * 3000 + b"]" * 3000,
-    "the key 'runs.a.epochs' is given twice, in lines 3 and 4": b"runs:\n  a:\n    epochs: [1]\n    epochs: [2]\n",
-    "is not UTF-8 text: invalid continuation byte at byte 10; save it as UTF-8": b"study: caf\xe9\n",
+    "the key 'runs.a.epochs' is given twice, on lines 3 and 4": b"runs:\n  a:\n    epochs: [1]\n    epochs: [2]\n",
+    "is not UTF-8 text (invalid continuation byte at byte 10); save it as UTF-8": b"study: caf\xe9\n",
     "is not valid YAML: unacceptable character #x0000": b"study: a\x00b\n",
     "could not determine a constructor for the tag": b"study: !!python/object/apply:os.system ['touch owned']\n",
     "line 1: '__use_yte__' would execute code from the file; remove it": b"__use_yte__: true\nstudy: a\n",
@@ -244,7 +247,7 @@ def test_a_faulty_config_file_is_refused(tmp_path, expected, counted):
         ("defualt.yaml", "does not exist; did you mean 'default.yaml'?"),
         ("none/my.yaml", "does not exist; the folder 'none' contains no YAML file"),
         ("folder", "is a folder; pass the path of a YAML file"),
-        ("a" * 300, "cannot be read: File name too long"),
+        ("a" * 300, f"cannot read the config '{'a' * 300}' (File name too long); pass another path"),
     ],
 )
 def test_a_config_path_that_is_not_a_file_is_refused(tmp_path, name, expected, counted):
@@ -288,6 +291,6 @@ def test_snakemake_refuses_a_config_with_duplicate_keys(fresh, counted):
     with (fresh.folder / "study.yaml").open("a") as file:
         file.write("gpu: 1\n")
     result = subprocess.run(command, cwd=ROOT, env=surroundings(), text=True, capture_output=True)
-    assert result.returncode != 0 and "the key 'gpu' is given twice, in lines" in result.stderr
+    assert result.returncode != 0 and "the key 'gpu' is given twice, on lines" in result.stderr
     assert {path.name for path in fresh.folder.iterdir()} == {"study.yaml", ".snakemake"}
     counted("configs refused")

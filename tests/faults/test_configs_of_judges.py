@@ -76,11 +76,14 @@ BAD = [
         "judges.w.names: no class name of the judge matches the study's classes",
         from_checkpoint("strange"),
     ),
-    ("judges.w.labels: 'empty.txt' contains no class names", from_weights(labels="empty.txt")),
+    (
+        "judges.w.labels: 'empty.txt' contains no class names; write one class name per line",
+        from_weights(labels="empty.txt"),
+    ),
     ("judges.w.labels: '.' is not a file", from_weights(labels=".")),
     # models and weights
     ("judges.w.model_options: {'dept': 3} do not fit the model 'test_resnet'", from_weights(model_options={"dept": 3})),
-    ("judges.w.model_options.in_chans: cannot be set; ", from_weights(model_options={"in_chans": 1})),
+    ("judges.w.model_options.in_chans: is not allowed here; ", from_weights(model_options={"in_chans": 1})),
     ("judges.w.model_options: with {'drop_rate': 2} the model", from_weights(model_options={"drop_rate": 2})),
     ("judges.w.weights: 'good.safetensors' has no last layer for 2 classes", from_weights(labels="few.txt")),
     ("judges.w.weights: 'good.safetensors' does not fit the model: ", from_weights(model="test_vit")),

@@ -94,7 +94,10 @@ DAMAGES = {
     "last character missing": lambda content: content[:-1],
     "empty": lambda content: b"",
 }
-REBUILD, TRAIN = "delete it and run the same command again to rebuild it", "delete it to train that epoch again"
+REBUILD, TRAIN = (
+    "delete it and run the same command again to rebuild it",
+    "delete it and run the same command again to retrain that epoch",
+)
 DATASET = "delete the folder 'results/tiny/dataset' and run the same command again to rebuild it"
 JOB = f"delete the folder '{RESULTS / Path(INDEX).parent}' and run the same command again to rebuild it"
 READ = [
@@ -241,7 +244,7 @@ def test_a_damaged_image_is_reported(plan, name, read, how, counted):
             read(path)
     finally:
         path.write_bytes(good)
-    assert str(error.value).startswith(f"the image '{path}' cannot be read (")
+    assert str(error.value).startswith(f"cannot read the image '{path}' (")
     assert str(error.value).endswith(REBUILD)
     counted(ROW)
 
@@ -280,7 +283,7 @@ def test_a_truncated_image_of_a_dream_is_reported_with_its_own_remedy(plan, coun
     good = damage(path, "half")
     try:
         for read in (lambda: measure_saved(views, RESULTS / "dataset", "another"), lambda: decode(path, REBUILD)):
-            with pytest.raises(UserError, match=rf"^the image '{path}' cannot be read \(.*\); {REBUILD}$"):
+            with pytest.raises(UserError, match=rf"^cannot read the image '{path}' \(.*\); {REBUILD}$"):
                 read()
     finally:
         path.write_bytes(good)

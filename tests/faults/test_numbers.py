@@ -183,7 +183,9 @@ def test_a_checkpoint_with_nan_or_infinite_values_is_refused(dream_with, tmp_pat
     with pytest.raises(UserError) as error:
         dream_with(weight, value, 0)
     message = str(error.value)
-    assert message.endswith(f"contains NaN or infinite values in '{weight}'; delete it to train that epoch again")
+    assert message.endswith(
+        f"contains NaN or infinite values in '{weight}'; delete it and run the same command again to retrain that epoch"
+    )
     assert not list(tmp_path.rglob("*.png"))
     counted(ROW)
 

@@ -13,6 +13,7 @@ from tests.helpers.killing import files
 from tests.helpers.studies import Study, tiny
 
 DAY = 86400  # seconds
+RETRAIN = "delete it and run the same command again to retrain that epoch"
 REBUILD = "delete the folder 'results/tiny/dataset' and run the same command again to rebuild it"
 
 
@@ -50,8 +51,8 @@ def relabel(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "damage", "remedy"),
     [
-        ("runs/scratch/epoch-0001/model.safetensors", truncate, "delete it to train that epoch again"),
-        ("runs/scratch/epoch-0000/training_state.safetensors", empty, "delete it to train that epoch again"),
+        ("runs/scratch/epoch-0001/model.safetensors", truncate, RETRAIN),
+        ("runs/scratch/epoch-0000/training_state.safetensors", empty, RETRAIN),
         (
             "dataset/labels.csv",
             empty,

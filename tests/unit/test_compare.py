@@ -296,7 +296,7 @@ def test_a_page_shows_at_most_36_pairs(tmp_path):
         (["results/bare"], "'results/bare/dreams.csv' has no column 'epoch'; delete it and run the study again"),
         (
             ["results/torn"],
-            "'results/torn/dreams.csv' is not a readable table (No columns to parse from file); delete it",
+            "cannot read the table 'results/torn/dreams.csv' (No columns to parse from file); delete it",
         ),
     ],
 )

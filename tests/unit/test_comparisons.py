@@ -104,7 +104,9 @@ def test_missing_dreams_are_skipped_or_refused(monkeypatch):
     ):
         with pytest.raises(UserError, match=sentence):
             plan_of({"vary": "seed", "where": where})
-    with pytest.raises(UserError, match=r"contrasts.0.values: no dream has epoch 'last'; allowed: 0"):
+    with pytest.raises(
+        UserError, match=r"contrasts.0.values: no dream selected by 'where' has epoch 'last'; available: 0"
+    ):
         plan_of({"vary": "epoch", "values": ["first", "last"], "where": {"recipe": "rare"}})
 
 
@@ -124,24 +126,27 @@ def test_missing_dreams_are_skipped_or_refused(monkeypatch):
             {"vary": "step", "where": {"recipe": "sof"}},
             ".where.recipe: no dream has recipe 'sof'; did you mean 'soft'?",
         ),
-        ({"vary": "epoch", "values": [0, 4]}, ".values: no dream has epoch '4'; allowed: 0, 0.5, 2, 3"),
-        ({"vary": "step", "where": {"recipe": "soft"}, "values": [5, 20]}, ".values: no dream has step '20'; "),
+        ({"vary": "epoch", "values": [0, 4]}, ".values: no dream has epoch 4; available: 0, 0.5, 2, 3"),
+        (
+            {"vary": "step", "where": {"recipe": "soft"}, "values": [5, 20]},
+            ".values: no dream selected by 'where' has step 20; ",
+        ),
         ({"vary": "step", "where": {"view": "row"}}, ".where.view: no dream has view 'row'; did you mean 'raw'?"),
         ({"vary": "step", "where": {"run": "a", "epoch": 3}}, ".where: no dream has all of these values"),
         (
             {"vary": "run", "values": ["a"]},
-            ".values: at least two values are needed; add one, or set 'against: chance'",
+            ".values: at least two values are needed; add one, or set 'against' to chance",
         ),
         ({"vary": "run", "values": []}, ".values: must contain at least 1 value, not []"),
         ({"vary": "run", "values": ["a", "a"]}, ".values: has duplicate values: ['a', 'a']; remove them"),
         ({"vary": "epoch", "values": [[0, 2], 3]}, ".values.0: must be a string, a number, true or false"),
-        ({"vary": "run", "values": [{"a": 1}, "b"]}, ".values: no dream has run '{'a': 1}'; allowed: a, b"),
+        ({"vary": "run", "values": [{"a": 1}, "b"]}, ".values: no dream has run {a: 1}; available: a, b"),
         ({"vary": "run", "where": {"run": "a"}}, ".where: unknown factor 'run'; "),
-        ({"vary": "epoch", "values": [0, 0.5]}, ": no two dreams differ only in epoch, 0 and 0.5; "),
-        ({"vary": "step", "values": [10, 20]}, ": no two dreams differ only in step, 10 and 20; "),
+        ({"vary": "epoch", "values": [0, 0.5]}, ": no two dreams differ only in epoch (0 and 0.5); "),
+        ({"vary": "step", "values": [10, 20]}, ": no two dreams differ only in step (10 and 20); "),
         (
             {"vary": "epoch", "values": ["last", 2], "where": {"run": "a"}},
-            ": no two dreams differ only in epoch, last and 2; ",
+            ": no two dreams differ only in epoch ('last' and 2); ",
         ),
         ({"vary": "run", "measures": ["judge"]}, ".measures.0: unknown value 'judge'; "),
         (

@@ -54,7 +54,9 @@ def test_a_folder_of_start_photographs_gives_one_recipe_per_photograph(tmp_path)
     }
     (tmp_path / "none").mkdir()
     for wrong in ("notes.txt", "none"):
-        with pytest.raises(UserError, match="is not a JPEG, PNG or WebP file, nor a folder of them"):
+        with pytest.raises(
+            UserError, match="is neither a JPEG, PNG or WebP file nor a folder of them; correct the path"
+        ):
             make_plan(config(dreams__recipes__study={"start": "photograph", "start_path": str(tmp_path / wrong)}))
 
 
@@ -117,7 +119,7 @@ OLD_KEYS = {
     ("section", "old", "new"), [(s, *pair) for s, keys in OLD_KEYS.items() for pair in keys.items()]
 )
 def test_an_old_key_is_refused_with_the_name_of_the_new_one(section, old, new):
-    with pytest.raises(UserError, match=f"the key '{old}' was renamed to '{new}'$"):
+    with pytest.raises(UserError, match=f"the key '{old}' was renamed to '{new}'; rename it$"):
         make_plan(config(**{section: {old: 1}}))
 
 
@@ -136,15 +138,15 @@ REFUSED = {
         "runs__scratch__learning_rate": "1e-3"
     },
     "runs.scratch.learning_rate: must be greater than 0": {"runs__scratch__learning_rate": 0},
-    "runs.scratch.learning_rate: must be a number, not nan": {"runs__scratch__learning_rate": math.nan},
-    "runs.scratch.weights: 'nowhere.safetensors' is not a file": {"runs__scratch__weights": "nowhere.safetensors"},
+    "runs.scratch.learning_rate: must be a number, not .nan": {"runs__scratch__learning_rate": math.nan},
+    "runs.scratch.weights: 'nowhere.safetensors' does not exist": {"runs__scratch__weights": "nowhere.safetensors"},
     "runs: the name 'a/b' is not allowed; use 1 to 64": {"runs__a/b": {"model": "test_resnet", "epochs": [0]}},
     "study: the name '..' is not allowed; use 1 to 64": {"study": ".."},
     "dataset.labels: unknown label 'blue_joy'; did you mean 'blue_jay'?": {"dataset__labels": ["blue_joy"]},
     "dreams.labels: unknown label 'scarlet_tanager'": {"dreams__labels": ["scarlet_tanager"]},
     "dataset.source: unknown value 'drawm'; did you mean 'drawn'?": {"dataset__source": "drawm"},
     "dataset.path: must be a folder": {"dataset__source": "folder"},
-    "dataset.path: 'nowhere' is not a folder": {"dataset": {"source": "folder", "path": "nowhere"}},
+    "dataset.path: 'nowhere' does not exist; it must be a folder": {"dataset": {"source": "folder", "path": "nowhere"}},
     "dreams.recipes.study.objective: unknown objective 'logits'; did you mean 'logit'?": {
         "dreams__recipes__study__objective": "logits"
     },
@@ -175,20 +177,20 @@ REFUSED = {
     "dreams.recipes.study.epochs.0: must be an epoch from 0 to 9999, or 'last', not 'first'": {
         "dreams__recipes__study__epochs": ["first"]
     },
-    "dreams.recipes.study.epochs: epoch 2 is not kept by 'scratch'; allowed: 0, 1, 4, last": {
+    "dreams.recipes.study.epochs: no run keeps a checkpoint of epoch 2; available: 0, 1, 4, last": {
         "dreams__recipes__study__epochs": [0, 2]
     },
-    "dreams.recipes.study.epochs: the run 'other' keeps none of these epochs, only 0, 3; add one of these, or exclude "
-    "the run by setting 'runs'": {
+    "dreams.recipes.study.epochs: the run 'other' keeps only epochs 0, 3; add one of them to 'epochs', or list the "
+    "other runs in 'runs'": {
         "dreams__recipes__study__epochs": [4],
         "runs__other": {"model": "test_resnet", "epochs": [0, 3]},
     },
     "dreams.recipes.study.start_path: is only used with": {"dreams__recipes__study__start_path": "x.jpg"},
-    "dreams.recipes.study.start_path: 'nowhere.jpg' is not a JPEG": {
+    "dreams.recipes.study.start_path: 'nowhere.jpg' does not exist; correct the path": {
         "dreams__recipes__study__start_path": "nowhere.jpg",
         "dreams__recipes__study__start": "photograph",
     },
-    "dreams.recipes.study.jitter: must be less than the side of the first octave, 96, not 96": {
+    "dreams.recipes.study.jitter: is 96 pixels at this size, but must be less than 96, the side of the first octave": {
         "dreams__recipes__study__jitter": 96
     },
     "dreams.recipes.study.preset: unknown value 'lucit'; did you mean 'lucid'?": {
@@ -223,25 +225,25 @@ REFUSED = {
     "dreams.recipes.study.crop_area: must be null, a number from 0.01 to 1, or {from: a, to: b, over: steps}, not": {
         "dreams__recipes__study__crop_area": {"random": [0.4, 0.9]}
     },
-    "dreams.recipes.study.whole_views: is only used with 'crop_area', not 'crop_area: null'": {
+    "dreams.recipes.study.whole_views: is only used with 'crop_area'; set it to 0": {
         "dreams__recipes__study__whole_views": 0.5
     },
     "study.pyramid_steps: is only used with 'parameterization: pyramid', not 'parameterization: pixels'": {
         "dreams__recipes__study__pyramid_steps": 9
     },
-    "dreams.recipes.study.match_statistics: is only used with 'objective: feature_match', not 'logit'": {
+    "dreams.recipes.study.match_statistics: is only used with 'objective: feature_match'; set it to sorted": {
         "dreams__recipes__study__match_statistics": "moments"
     },
-    "dreams.recipes.study.match_regions: is only used with 'objective: feature_match', not 'logit'": {
+    "dreams.recipes.study.match_regions: is only used with 'objective: feature_match'; set it to whole": {
         "dreams__recipes__study__match_regions": "thirds"
     },
-    "dreams.recipes.study.match_stride: is only used with 'objective: feature_match', not 'logit'": {
+    "dreams.recipes.study.match_stride: is only used with 'objective: feature_match'; set it to 1": {
         "dreams__recipes__study__match_stride": 2
     },
-    "dreams.recipes.study.match_photographs: is only used with 'objective: feature_match', not 'logit'": {
+    "dreams.recipes.study.match_photographs: is only used with 'objective: feature_match'; set it to 48": {
         "dreams__recipes__study__match_photographs": 9
     },
-    "dreams.recipes.study.match_views: is only used with 'objective: feature_match', not 'logit'": {
+    "dreams.recipes.study.match_views: is only used with 'objective: feature_match'; set it to 4": {
         "dreams__recipes__study__match_views": 9
     },
     "dreams.recipes.study.match_regions: unknown value 'third'; did you mean 'thirds'?": {
@@ -251,9 +253,11 @@ REFUSED = {
         "dreams__recipes__study__objective": "feature_match:"
     },
     "study.objective: feature_match cannot be combined with 'octaves', because it needs views of one size; "
-    "set octaves to 1": {"dreams__recipes__study": {"objective": "feature_match", "octaves": 2, "octave_steps": 2}},
+    "set 'octaves' to 1": {"dreams__recipes__study": {"objective": "feature_match", "octaves": 2, "octave_steps": 2}},
     "study.objective: feature_match cannot be combined with 'tile', because it needs views of one size; "
-    "set tile to null": {"dreams__recipes__study": {"objective": {"logit": 1, "feature_match:layer1": 1}, "tile": 64}},
+    "set 'tile' to null": {
+        "dreams__recipes__study": {"objective": {"logit": 1, "feature_match:layer1": 1}, "tile": 64}
+    },
     "feature_match cannot be combined with 'crops'": {
         "dreams__recipes__study": {"objective": "feature_match", "crops": 2}
     },

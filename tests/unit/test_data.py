@@ -166,7 +166,7 @@ def test_a_class_without_readable_images_is_reported(photographs):
         path.unlink()
     (photographs / "in" / "Other" / "text.png").write_text("not an image")
     dataset = settings(source="folder", path=str(photographs / "in"))
-    with pytest.raises(UserError, match=r"class 'Other' in .* has 0 readable image\(s\)"):
+    with pytest.raises(UserError, match=r"class 'Other' has 0 readable images in '.*' \(the first skipped one is '"):
         prepare(dataset, list_labels(dataset), photographs / "out")
 
 

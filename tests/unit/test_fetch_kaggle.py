@@ -118,12 +118,12 @@ def test_a_failed_connection_is_reported_with_either_type_of_token(kaggle, monke
 def test_a_client_without_output_is_stopped(server, kaggle):
     server.failures = []
     server.RequestHandlerClass = type("Silent", (Kaggle,), {"do_POST": lambda self: time.sleep(6)})
-    with pytest.raises(UserError, match="Kaggle sent no data for 2 s; the partial download is kept"):
+    with pytest.raises(UserError, match="Kaggle sent no data for 2 s, but the partial download is kept; run"):
         fetch_cse455(timeout=2)
 
 
 @pytest.mark.parametrize(
-    ("body", "wrong"), [(b"<html>log in</html>", "is not a zip"), (None, "contains no folder train/")]
+    ("body", "wrong"), [(b"<html>log in</html>", "is not a zip"), (None, "contains no folder 'train'")]
 )
 def test_a_file_that_is_not_the_data_is_rejected(server, kaggle, body, wrong):
     packed = io.BytesIO()
@@ -136,7 +136,9 @@ def test_a_file_that_is_not_the_data_is_rejected(server, kaggle, body, wrong):
 
 def test_a_client_that_is_not_installed_or_fails_is_reported(kaggle, monkeypatch):
     monkeypatch.setattr(fetch_kaggle, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match="client is not installed; run 'pip install kaggle six'"):
+    with pytest.raises(UserError, match="client is not installed; run `pip install kaggle six`, or copy the zip to '"):
         fetch_cse455()
-    assert fetch_kaggle._explain("Warning\nModuleNotFoundError: x\n").endswith("failed: ModuleNotFoundError: x")
-    assert fetch_kaggle._explain("").endswith("no output")
+    assert fetch_kaggle._explain("Warning\nModuleNotFoundError: x\n").endswith(
+        "failed (ModuleNotFoundError: x); run the same command again"
+    )
+    assert fetch_kaggle._explain("").endswith("(no output); run the same command again")

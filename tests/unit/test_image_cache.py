@@ -58,7 +58,7 @@ def test_a_damaged_entry_is_discarded_and_recreated(bench, damage, caplog):
     good = entry.read_bytes()
     damage(entry)
     assert contents(bench.prepare("again")) == expected and len(bench.decoded) == 1
-    assert f"the stored image '{entry}' is damaged" in caplog.text and entry.read_bytes() == good
+    assert f"the stored image '{entry}' is corrupt (" in caplog.text and entry.read_bytes() == good
 
 
 def test_prepared_images_are_hard_links_to_the_store_or_copies(bench, monkeypatch):

@@ -1,5 +1,7 @@
 """Judges in a config, and the matching of their classes to those of the study."""
 
+import re
+
 import pytest
 
 from dreambirds.data.labels import Label, match_classes, read_names
@@ -76,11 +78,13 @@ def test_a_run_judges_the_others_with_its_last_or_the_selected_checkpoint():
 def test_judges_from_weights_need_class_names_and_a_model(tmp_path):
     weights, labels = tmp_path / "some.safetensors", tmp_path / "labels.txt"
     judge = {"weights": str(weights), "labels": str(labels), "model": "test_resnet"}
-    assert f"judges.a.weights: '{weights}' is not a file" in refused({"a": judge})
+    assert f"judges.a.weights: '{weights}' does not exist; correct the path" in refused({"a": judge})
     weights.touch()
-    assert f"judges.a.labels: '{labels}' is not a file" in refused({"a": judge})
+    assert f"judges.a.labels: '{labels}' does not exist; correct the path" in refused({"a": judge})
     labels.touch()
-    assert f"judges.a.labels: '{labels}' contains no class names" in refused({"a": judge})
+    assert f"judges.a.labels: '{labels}' contains no class names; write one class name per line" in refused(
+        {"a": judge}
+    )
     labels.write_text("Blue Jay\nother\n")
     assert "judges.a.model: timm has no model" in refused({"a": judge | {"model": "test_resnit"}})
     assert "judges.a.model: is required with 'weights'; set it to the name of a timm model" in refused(
@@ -95,8 +99,8 @@ def test_judges_from_weights_need_class_names_and_a_model(tmp_path):
 
 
 def test_a_judge_has_exactly_one_type(tmp_path):
-    assert "must have exactly one of the keys train, run, checkpoint, weights, not none" in refused({"a": {}})
-    assert ", not train and run" in refused({"a": {"train": {}, "run": "one"}})
+    assert "needs exactly one of the keys 'train', 'run', 'checkpoint', 'weights', but has none" in refused({"a": {}})
+    assert ", but has 'train' and 'run'" in refused({"a": {"train": {}, "run": "one"}})
     assert "judges.a.epoch: is only used with 'run', not 'train'; remove it" in refused(
         {"a": {"train": {}, "epoch": 1}}
     )
@@ -135,6 +139,10 @@ def test_names_are_read_from_lines_and_an_empty_file_is_refused(tmp_path):
     path.write_bytes(b"one\n\xd7 two\n\nthree\n")
     assert read_names(path) == ["one", "\ufffd two", "", "three"]
     path.write_text("\n")
-    for wrong, sentence in ((path, "contains no class names"), (tmp_path / "none", "cannot be read")):
-        with pytest.raises(UserError, match=f"^labels: '.*' {sentence}"):
+    (tmp_path / "none").mkdir()
+    for wrong, sentence in (
+        (path, f"'{path}' contains no class names; write one class name per line"),
+        (tmp_path / "none", f"cannot read '{tmp_path / 'none'}' (Is a directory); correct the path"),
+    ):
+        with pytest.raises(UserError, match=f"^labels: {re.escape(sentence)}$"):
             read_names(wrong)

@@ -69,7 +69,10 @@ def test_names_may_have_windows_line_endings_accents_duplicates_and_gaps(birds):
 
 def test_a_number_beyond_the_names_is_reported(birds):
     (birds / "names.txt").write_text("\n".join("abcdefghij") + "\n\n\n")
-    assert "train/10' has no name: 'names.txt' has only 10 line(s)" in refused(settings("kaggle", birds))
+    assert refused(settings("kaggle", birds)) == (
+        f"dataset.path: class 10 ('{birds}/train/10') has no name, because 'names.txt' has only 10 lines and line 1 is "
+        "class 0; add the missing lines"
+    )
 
 
 def test_empty_and_unnumbered_class_folders_are_skipped(birds, caplog):
@@ -81,7 +84,7 @@ def test_empty_and_unnumbered_class_folders_are_skipped(birds, caplog):
     layouts.save_bird(birds / "train" / "9" / "._a.jpg", "blue_jay")
     assert [label.folder for label in list_labels(settings("kaggle", birds))] == ["2", "9", "10"]
     assert len(photographs(settings("kaggle", birds))) == 12
-    assert "1 sub-folder(s) of train are not class numbers and are skipped: 09" in caplog.text
+    assert "skipped 1 subfolder of 'train' not named by a class number: 09" in caplog.text
 
 
 def test_the_folder_has_priority_over_the_table_and_the_log_counts_differences(birds, caplog):
@@ -101,8 +104,8 @@ def test_the_folder_has_priority_over_the_table_and_the_log_counts_differences(b
         "listed in labels.csv, but the file does not exist"
     }
     assert names["0000.jpg"].label.folder == "10" and found[8].file.name == "0000.jpg", "sorted by class, then by file"
-    assert "1 photograph(s) are not listed in labels.csv" in caplog.text
-    assert "1 photograph(s) have another class in labels.csv" in caplog.text
+    assert "the folder determines the class of 1 image not listed in 'labels.csv'" in caplog.text
+    assert "the folder determines the class of 1 image listed with another class in 'labels.csv'" in caplog.text
 
 
 def test_the_table_may_be_missing_but_not_invalid(birds, caplog):
@@ -170,7 +173,7 @@ def test_a_damaged_member_does_not_affect_the_others(birds):
     with pytest.raises(OSError, match="no such file"):
         open_photograph(Photograph(first.label, file, "birds/train/2/none.jpg"))
     file.write_bytes(damaged[:1000])
-    assert "cannot be read" in refused(settings("kaggle", file)) and "damaged" in refused(settings("kaggle", file))
+    assert f"cannot read '{file}' (not a zip, or a corrupt one: " in refused(settings("kaggle", file))
 
 
 def test_a_file_can_be_opened_and_listed_if_its_name_is_not_utf_8(tmp_path):
@@ -230,7 +233,7 @@ def test_nabirds_is_read_although_some_classes_have_no_images(tmp_path, caplog):
     found = photographs(settings("cub", root, crop_margin=0.0))
     assert len(found) == 12 and all(photograph.file.is_file() and photograph.box for photograph in found)
     assert [photograph.part for photograph in found].count("train") == 6
-    assert "2 class(es) of classes.txt have no images and are skipped" in caplog.text
+    assert "skipped 2 classes of 'classes.txt' without images" in caplog.text
 
 
 def test_missing_images_have_a_problem(cub):
@@ -241,14 +244,14 @@ def test_missing_images_have_a_problem(cub):
     missing = [photograph.file.stem for photograph in found if photograph.problem]
     assert missing == ["Blue_Jay_0002", "Yellow_Warbler_0001", "Yellow_Warbler_0003"] and len(found) == 12
     shutil.rmtree(cub / "images" / "010.Yellow_Warbler")
-    assert "class '010.Yellow_Warbler' in" in refused(settings("cub", cub))
+    assert "class 'Yellow_Warbler' has 0 readable images in" in refused(settings("cub", cub))
 
 
 WRONG = {
     "images.txt', line 3: image '3' has no class in 'image_class_labels.txt'": ("image_class_labels", "3 1\n", ""),
     "images.txt', line 2: must be an id and a path": ("images", "2 001.Blue_Jay/Blue_Jay_0001.jpg", "2"),
     "images.txt', line 2: must be an id and a path below": ("images", "2 001.Blue_Jay/", "2 ../001.Blue_Jay/"),
-    "images.txt', line 2: '1' is already in line 1": ("images", "2 001", "1 001"),
+    "images.txt', line 2: '1' is already on line 1": ("images", "2 001", "1 001"),
     "image_class_labels.txt', line 5: must be an image's id and a class number": ("image_class_labels", "5 2", "5 b"),
     "image_class_labels.txt', line 5: class 77 is not in 'classes.txt'": ("image_class_labels", "5 2", "5 77"),
     "classes.txt', line 2: must be a class number and a name": ("classes", "2 002", "two 002"),
@@ -268,13 +271,14 @@ WRONG = {
 def test_an_invalid_line_of_a_table_is_reported(cub, sentence):
     table, old, new = WRONG[sentence]
     edit(cub / f"{table}.txt", old, new)
-    assert sentence in refused(settings("cub", cub, crop_margin=0.2))
+    error = refused(settings("cub", cub, crop_margin=0.2))
+    assert sentence in error and error.endswith("; restore the published file")
 
 
 def test_a_class_without_training_images_is_rejected(cub):
     edit(cub / "train_test_split.txt", "5 1", "5 0")
     edit(cub / "train_test_split.txt", "7 1", "7 0")
-    assert "class 'Northern_Cardinal' has photographs for validation but none for training" in refused(
+    assert "dataset.split: class 'Northern_Cardinal' has images for validation but none for training" in refused(
         settings("cub", cub)
     )
     assert len(photographs(settings("cub", cub, split="random"))) == 12

@@ -177,7 +177,7 @@ def test_statistics_files_are_named_by_their_shape():
 def test_the_shorter_side_is_checked_and_the_error_contains_both(size):
     for recipe, sentence in (
         ({"octaves": 2, "octave_scale": 3.0, "octave_steps": 2}, "the first of 2 would have a side of 13 pixels"),
-        ({"jitter": 40}, "must be less than the side of the first octave, 40, not 40"),
+        ({"jitter": 40}, "is 40 pixels at this size, but must be less than 40, the side of the first octave"),
     ):
         with pytest.raises(UserError, match=f"^dreams.recipes.r.*: {sentence}"):
             make_plan(study(size, **recipe))

@@ -79,7 +79,7 @@ def test_images_are_cropped_to_boxes_and_a_box_without_overlap_is_logged(bench, 
     for times in (1, 2):  # prepared, then from the store
         missing = replace(photograph, box=(60.0, 5.0, 16.0, 16.0))
         assert "error" not in preparer.make(missing, "0").row
-        assert caplog.text.count("is not cropped: its box [60.0, 5.0, 16.0, 16.0] does not overlap the image") == times
+        assert caplog.text.count("is not cropped, because its box [60.0, 5.0, 16.0, 16.0] does not overlap") == times
     full = replace(preparer, dataset={**config, "crop_margin": None}).make(photograph, "0")
     assert not np.array_equal(full.pixels, prepared.pixels)
 
@@ -100,7 +100,8 @@ def test_a_given_split_is_kept_and_other_images_are_split(tmp_path, bench):
         path.write_text("broken")
     with pytest.raises(
         UserError,
-        match=r"^dataset.split: .*leaves no readable image to train class 'auk' \(2 for validation\); set it",
+        match=r"^dataset.split: class 'auk' has images for validation but none for training "
+        r"\(the first skipped one is '.*/auk/0.png': not a readable image\); set it to random",
     ):
         bench.prepare("broken", **given)
     bench.photograph("../given/train/auk/0.png", 1)
@@ -120,25 +121,25 @@ def test_copies_are_logged_with_a_warning_if_they_affect_measurements(bench, cap
     images = read_images(bench.prepare("same", validation_fraction=0.0))
     copies = images[images["duplicate_of"] != ""]
     assert copies[["path", "duplicate_of"]].to_numpy().tolist() == [["images/auk/00006.png", "images/auk/00000.png"]]
-    assert "1 images are exact copies of others" in caplog.text
-    assert "WARNING" not in [record.message[:7] for record in caplog.records]
+    assert "found 1 duplicate image: " in caplog.text
+    assert "WARNING" not in [record.levelname for record in caplog.records]
     for number in range(6):
         (bench.root / f"in/bunting/{number}.png").write_bytes(image)
     bench.prepare("copies", validation_fraction=0.5)
-    warnings = [record.message for record in caplog.records if record.message.startswith("WARNING: ")]
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 2 and all(str(bench.root / "in/auk/0.png") in message for message in warnings)
-    assert "1 images are in both training and validation, which inflates the validation accuracy" in warnings[0]
-    assert "1 images are in more than one class" in warnings[1]
+    assert "1 image is in both training and validation, which inflates the validation accuracy" in warnings[0]
+    assert "1 image is in more than one class" in warnings[1]
 
 
 def test_the_progress_of_large_sets_is_logged(bench, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "dreambirds")
     bench.prepare("quiet")
-    assert " %: " not in caplog.text
+    assert "%: " not in caplog.text
     monkeypatch.setattr(preparing, "LARGE", 18)
     bench.prepare("logged")
-    lines = [record.message for record in caplog.records if " %: " in record.message]
-    assert len(lines) == 10 and lines[-1] == "100 %: 18 of 18 images"
+    lines = [record.message for record in caplog.records if "%: " in record.message]
+    assert len(lines) == 10 and lines[-1] == "100%: 18 of 18 images"
 
 
 def test_results_are_in_order_and_few_wait():

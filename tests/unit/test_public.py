@@ -98,7 +98,8 @@ def test_a_config_is_checked_and_its_dreams_are_counted(capsys, tmp_path):
 def test_the_reference_is_written_in_a_copy_of_the_project_only(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        SystemExit, match=r"^Error: 'docs/recipes.md' does not exist; run this in a copy of the project$"
+        SystemExit,
+        match=r"^Error: 'docs/recipes.md' does not exist; run this in the root folder of a clone of the project$",
     ):
         cli.main(["reference"])
     for name in ("config/README.md", "docs/recipes.md"):

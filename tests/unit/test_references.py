@@ -92,7 +92,7 @@ def test_images_that_do_not_match_the_table_are_refused(bench):
     with pytest.raises(UserError, match="does not contain 18 RGB images; delete the folder"):
         TrainingPhotographs(folder, LABELS, 9)
     np.save(folder / "pictures.npy", packed[::-1])
-    with pytest.raises(UserError, match=r"does not contain the images of images\.csv"):
+    with pytest.raises(UserError, match=r"does not contain the images of 'images\.csv'; delete the folder"):
         TrainingPhotographs(folder, LABELS, 9)
 
 

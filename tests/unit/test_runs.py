@@ -84,13 +84,13 @@ REFUSED = [
     ({"epochs": [1, 1.0]}, r"runs\.a\.epochs: has duplicate values"),
     ({"epochs": [0.00001]}, r"runs\.a\.epochs: must have at most 4 decimals, not 1e-05"),
     ({"epochs": [1, 1.23456]}, r"runs\.a\.epochs: must have at most 4 decimals, not 1\.23456"),
-    ({"epochs": [math.nan]}, r"runs\.a\.epochs\.0: must be a number, not nan"),
-    ({"epochs": [True]}, r"runs\.a\.epochs\.0: must be a number, not True"),
+    ({"epochs": [math.nan]}, r"runs\.a\.epochs\.0: must be a number, not \.nan"),
+    ({"epochs": [True]}, r"runs\.a\.epochs\.0: must be a number, not true"),
     ({"epochs": ["0.5"]}, r"runs\.a\.epochs\.0: must be a number, not '0\.5'; .*write 0\.5"),
     ({"epochs": [-0.5]}, r"runs\.a\.epochs\.0: must be at least 0"),
     (
         {"weights": "nowhere.pth"},
-        r"runs\.a\.weights: 'nowhere\.pth' is not a file; use an existing file, null, 'hub' or 'package'",
+        r"runs\.a\.weights: 'nowhere\.pth' does not exist; set it to an existing file, null, hub or package",
     ),
     ({"weights": "/"}, r"runs\.a\.weights: '/' is not a file"),
     ({"schedule": "cosin"}, r"runs\.a\.schedule: unknown value 'cosin'; did you mean 'cosine'\?"),
@@ -108,10 +108,16 @@ REFUSED = [
     ({"schedule_decay": 0}, r"runs\.a\.schedule_decay: must be greater than 0"),
     (
         {"schedule": "wsd", "schedule_epochs": 3, "warmup_epochs": 3},
-        r"runs\.a\.warmup_epochs: must be less than schedule_epochs for 'wsd', not 3",
+        r"runs\.a\.warmup_epochs: must be less than 'schedule_epochs' for the schedule 'wsd', not 3",
     ),
-    ({"schedule": "rsqrt", "schedule_epochs": 1}, r"runs\.a\.warmup_epochs: must be less .* for 'rsqrt', not 1"),
-    ({"schedule": "cosine", "schedule_epochs": 1}, r"runs\.a\.warmup_epochs: must be less .* for 'cosine', not 1"),
+    (
+        {"schedule": "rsqrt", "schedule_epochs": 1},
+        r"runs\.a\.warmup_epochs: must be less .* for the schedule 'rsqrt', not 1",
+    ),
+    (
+        {"schedule": "cosine", "schedule_epochs": 1},
+        r"runs\.a\.warmup_epochs: must be less .* for the schedule 'cosine', not 1",
+    ),
     ({"optimizer": "kron"}, r"runs\.a\.optimizer: timm has no optimizer 'kron'"),
     ({"model": "test_resnet.nosuchtag", "size": None}, r"runs\.a\.model: .*nosuchtag"),
     ({"threads": {"loader_workers": -1}}, r"threads\.loader_workers: must be at least 0, not -1"),
@@ -169,7 +175,8 @@ def two(other: dict) -> dict:
 
 def test_models_with_different_input_sizes_need_an_image_size():
     with pytest.raises(
-        UserError, match=r"^dataset\.image_size: null needs models with one input size, not a 160, b 299; set a"
+        UserError,
+        match=r"^dataset\.image_size: is null, but the models have different input sizes \(a: 160, b: 299\); set a",
     ):
         make_plan(two({"model": "inception_v4"}))
     assert make_plan(two({"model": "test_vit"})).config["dataset"]["image_size"] == 160

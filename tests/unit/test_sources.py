@@ -41,13 +41,17 @@ def test_train_and_val_are_the_given_split_or_pooled_for_a_random_one(tmp_path):
 def test_a_class_that_is_only_in_val_requires_a_random_split(tmp_path):
     root = layouts.train_and_val(tmp_path)
     shutil.move(root / "train" / "blue_jay", root / "train" / "jay")
-    assert "class 'blue_jay' is only in 'val'" in refused(settings("folder", root))
+    assert f"but none for training; set it to random, or add the folder '{root}/train/blue_jay'" in refused(
+        settings("folder", root)
+    )
     layouts.save_bird(root / "val" / "blue_jay" / "4.png", "blue_jay", 4)
     labels = list_labels(settings("folder", root, split="random"))
     assert [label.folder for label in labels] == ["blue_jay", "jay", "northern_cardinal", "yellow_warbler"]
     assert len(list_photographs(settings("folder", root, split="random"), labels)) == 13
     (root / "train" / "blue_jay").mkdir()
-    assert "class 'blue_jay' has photographs for validation but none for training" in refused(settings("folder", root))
+    assert "dataset.split: class 'blue_jay' has images for validation but none for training" in refused(
+        settings("folder", root)
+    )
 
 
 def test_a_train_without_a_val_or_with_two_is_rejected(tmp_path):
@@ -56,7 +60,7 @@ def test_a_train_without_a_val_or_with_two_is_rejected(tmp_path):
     assert "contains both 'val' and 'valid'; keep one" in refused(settings("folder", root))
     shutil.rmtree(root / "val")
     shutil.rmtree(root / "valid")
-    assert f"no folder 'val'; add it, or use '{root}/train'" in refused(settings("folder", root))
+    assert f"no folder 'val'; add it, or set the path to '{root}/train'" in refused(settings("folder", root))
 
 
 @pytest.mark.parametrize("direct", ["train", "val"])
@@ -159,7 +163,7 @@ def test_a_new_source_is_one_class(tmp_path, monkeypatch):
     assert refused(dataset | {"path": str(tmp_path / "a")}) == f"dataset.path: '{tmp_path}/a' has no 'list.txt'"
     needed = "must be a folder with a table 'list.txt' for 'source: listed'"
     assert refused(dataset | {"path": None}) == f"dataset.path: {needed}"
-    assert "looks like 'source: listed'" in refused(settings("cub", tmp_path))
+    assert "it has the layout of 'listed': set dataset.source to listed" in refused(settings("cub", tmp_path))
     error = refused({**dataset, "source": "drawn"})
     assert error.startswith("dataset.path: is only used with 'source: folder', 'kaggle'") and "'listed', not" in error
 
@@ -171,19 +175,20 @@ def test_the_error_for_a_path_without_the_layout_describes_the_layout(tmp_path):
         (
             "kaggle",
             "empty",
-        ): "must contain a folder 'train' with one numbered sub-folder per class ('train/0', 'train/1', …), or be",
+        ): "must contain a folder 'train' with one numbered subfolder per class ('train/0', 'train/1', …), or be",
         ("kaggle", "none"): "does not exist; it must contain a folder 'train'",
-        ("kaggle", "file.zip"): "cannot be read: not a zip, or a damaged one",
+        ("kaggle", "file.zip"): "(not a zip, or a corrupt one: File is not a zip file); set another path",
         ("cub", "empty"): "must contain 'images.txt', 'image_class_labels.txt' and 'classes.txt'",
         ("cub", "file.zip"): "must contain 'images.txt'",
         ("cub", "none"): "does not exist; it must contain 'images.txt'",
-        ("folder", "empty"): "must contain at least 2 sub-folders, one per class; it has 0",
-        ("folder", "file.zip"): "is a file, not a folder",
-        ("folder", "none"): "is not a folder",
+        ("folder", "empty"): "must contain at least 2 subfolders, one per class, but has 0",
+        ("folder", "file.zip"): "is a file, but must be a folder with one subfolder per class",
+        ("folder", "none"): "does not exist; it must be a folder with one subfolder per class",
     }
     for (source, name), sentence in cases.items():
         found = refused(settings(source, tmp_path / name))
-        assert found.startswith(f"dataset.path: '{tmp_path / name}' {sentence}") and "looks like" not in found
+        start = "dataset.path: cannot read" if sentence.startswith("(") else "dataset.path:"
+        assert found.startswith(f"{start} '{tmp_path / name}' {sentence}") and "has the layout of" not in found
 
 
 @pytest.mark.parametrize("real", ["kaggle", "cub", "folder", "split"])
@@ -197,12 +202,17 @@ def test_the_layout_of_another_source_is_recognized(tmp_path, real, configured):
     if real == configured:
         assert photographs(settings(configured, root))
     else:
-        assert refused(settings(configured, root)).endswith(f"; it looks like 'source: {real}'")
+        assert refused(settings(configured, root)).endswith(
+            f"; it has the layout of '{real}': set dataset.source to {real}"
+        )
 
 
 def test_a_zip_of_the_competition_is_recognized_by_another_source(tmp_path):
     file = layouts.zipped(layouts.kaggle(tmp_path), tmp_path / "birds.zip")
-    assert refused(settings("folder", file)).endswith("is a file, not a folder; it looks like 'source: kaggle'")
+    assert refused(settings("folder", file)).endswith(
+        "is a file, but must be a folder with one subfolder per class; it has the layout of 'kaggle': set "
+        "dataset.source to kaggle"
+    )
 
 
 def test_a_missing_table_is_reported_by_name(tmp_path):
@@ -211,13 +221,16 @@ def test_a_missing_table_is_reported_by_name(tmp_path):
     reason = f"must be null, because '{root}/bounding_boxes.txt' does not exist"
     assert f"dataset.crop_margin: {reason}" in refused(settings("cub", root, crop_margin=0.0))
     (root / "classes.txt").unlink()
-    assert f"'classes.txt' is missing next to '{root}/images.txt'" in refused(settings("cub", root))
+    assert f"'classes.txt' is missing next to '{root}/images.txt'; restore the published file" in refused(
+        settings("cub", root)
+    )
 
 
 def test_keys_that_do_not_fit_the_source_are_rejected(tmp_path):
     for source in ("kaggle", "cub"):
         dataset = settings(source, tmp_path) | {"path": None}
-        assert f"dataset.path: is null, but the data of 'source: {source}' is not downloaded yet" == refused(dataset)
+        problem = f"is null, but the data of 'source: {source}' is not downloaded yet"
+        assert f"dataset.path: {problem}; run the study to download it, or set the path" == refused(dataset)
     root = layouts.train_and_val(tmp_path)
     for dataset in (
         settings("folder", root, crop_margin=0.0),
@@ -225,7 +238,7 @@ def test_keys_that_do_not_fit_the_source_are_rejected(tmp_path):
     ):
         with pytest.raises(UserError, match=r"dataset.crop_margin: is only used with 'source: cub'"):
             list_labels(dataset)
-    with pytest.raises(UserError, match="contains photographs of 1 class"):
+    with pytest.raises(UserError, match="contains images of 1 class, but at least 2 are needed; "):
         numbers = layouts.kaggle(tmp_path / "one")
         shutil.rmtree(numbers / "train" / "9")
         shutil.rmtree(numbers / "train" / "10")

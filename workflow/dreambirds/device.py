@@ -4,7 +4,7 @@ import logging
 
 import torch
 
-from dreambirds.errors import UserError
+from dreambirds.errors import UserError, counted
 
 log = logging.getLogger(__name__)
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -19,7 +19,7 @@ def choose_device(gpus: int, threads: int) -> torch.device:
     if gpus and torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")  # TF32, the default of cuDNN's convolutions
         return torch.device("cuda")
-    log.info("computing on the CPU with %d thread(s)", threads)
+    log.info("computing on the CPU with %s", counted(threads, "thread"))
     return torch.device("cpu")
 
 
@@ -37,7 +37,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     PRECISIONS.
     """
     if precision not in PRECISIONS:
-        raise UserError(f"precision: must be one of {', '.join(PRECISIONS)}, not '{precision}'")
+        raise UserError(f"must be one of {', '.join(PRECISIONS)}, not '{precision}'", "precision")
     if precision != "auto":
         return precision
     return "bfloat16" if has_bfloat16(device) else "float32"

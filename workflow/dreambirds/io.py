@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from dreambirds.errors import UserError
+from dreambirds.errors import AGAIN, FULL, UserError, reason_of
 
 TEMPORARY_NAME = re.compile(r"\.[0-9a-f]{32}(\.[^.]*)?")  # a temporary name that `atomic_write` gives
 
@@ -37,6 +37,14 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
+
+
+def file_problem(path: Path, kind: str = "is not a file") -> str:
+    """Return the problem of a path that is not such a file: it does not exist, or is of another `kind`."""
+    with suppress(OSError):
+        if path.exists():
+            return kind
+    return "does not exist"
 
 
 def store_root() -> Path:
@@ -91,8 +99,10 @@ def from_parameter(text: str) -> Any:
 
 def unwritable(content: str, folder: Path, error: OSError) -> UserError:
     """Return the UserError for a part of the store that cannot be written to."""
+    if error.errno in FULL:
+        return UserError(f"the disk is full (cannot write to '{folder}'); free some space and {AGAIN}")
     return UserError(
-        f"cannot write to the store of {content} '{folder}' ({error.strerror or error}); set the environment variable "
+        f"cannot write to the store of {content} '{folder}' ({reason_of(error)}); set the environment variable "
         "DREAMBIRDS_STORE to a writable folder"
     )
 

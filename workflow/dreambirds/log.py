@@ -10,14 +10,19 @@ from dreambirds.errors import one_line
 MOST_MESSAGES = 1000  # messages from one line of code, such as epochs
 MOST_WARNINGS = 20  # warnings from one line of code, such as unreadable photographs
 
+PREFIXES = {logging.ERROR: "Error: ", logging.WARNING: "Warning: "}
 OTHERS = "… further messages like these are not logged"
 
 
 class SingleLineFormatter(logging.Formatter):
-    """A formatter that escapes the line breaks and terminal codes of file names."""
+    """A formatter that escapes the line breaks and terminal codes of file names.
+
+    Its field ``prefix`` is ``Warning: `` or ``Error: ``, and empty below these levels.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, logging's own name
         """Return the message of a record as one line; a traceback follows unchanged."""
+        record.prefix = next((prefix for level, prefix in PREFIXES.items() if record.levelno >= level), "")
         return one_line(super().formatMessage(record))
 
 
@@ -52,7 +57,7 @@ class RateLimitFilter(logging.Filter):
 def log_to(file: Path) -> None:
     """Log to the terminal and to a file, which is overwritten."""
     handlers = [logging.StreamHandler(), logging.FileHandler(file, mode="w", encoding="utf-8")]
-    for handler, form in zip(handlers, ("%(message)s", "%(asctime)s %(message)s"), strict=True):
+    for handler, form in zip(handlers, ("%(prefix)s%(message)s", "%(asctime)s %(prefix)s%(message)s"), strict=True):
         handler.setFormatter(SingleLineFormatter(form))
         handler.addFilter(RateLimitFilter())
     logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)

@@ -9,7 +9,7 @@ import pandas as pd
 from dreambirds.config import VIEWS
 from dreambirds.config.load import Section
 from dreambirds.config.recipes import expand_grid
-from dreambirds.errors import UserError, did_you_mean
+from dreambirds.errors import UserError, did_you_mean, in_yaml
 from dreambirds.io import digest_of
 
 FACTORS = ["run", "epoch", "step", "recipe", "label", "view"]
@@ -150,13 +150,14 @@ def _compare(contrast: Section, dreams: DreamQuery, where: str) -> list[Comparis
     if contrast["against"] == CHANCE:
         return [Comparison(vary, None, value, accepted, measures) for value in values]
     if len(values) < 2:
-        raise UserError(f"{where}.values: at least two values are needed; add one, or set 'against: {CHANCE}'")
+        raise UserError(f"{where}.values: at least two values are needed; add one, or set 'against' to {CHANCE}")
     baselines = values if contrast["against"] == "previous" else [values[0]] * len(values)
     comparisons = [Comparison(vary, *sides, accepted, measures) for sides in zip(baselines, values[1:], strict=False)]
     paired = [each for each in comparisons if len(dreams.pairs(each))]
     if not paired or (contrast["values"] and len(paired) < len(comparisons)):
         empty = next(each for each in comparisons if each not in paired)
-        problem = f"no two dreams differ only in {vary}, {empty.baseline} and {empty.compared}"
+        values_of_both = f"{in_yaml(empty.baseline)} and {in_yaml(empty.compared)}"
+        problem = f"no two dreams differ only in {vary} ({values_of_both})"
         raise UserError(f"{where}: {problem}; change 'values' or 'where'")
     return paired
 
@@ -194,7 +195,10 @@ def _check_value(dreams: DreamQuery, accepted: dict[str, list[Any]], column: str
     scalar = not isinstance(value, (dict, list))
     if (column in FACTORS and not scalar) or dreams.pick({**accepted, column: [value]}).empty:
         found = _distinct(dreams, dreams.pick(accepted), column)
-        raise UserError(f"{where}: no dream has {column} '{value}'; {did_you_mean(value, found)}")
+        is_elsewhere = (column not in FACTORS or scalar) and not dreams.pick({column: [value]}).empty
+        dream = "dream selected by 'where'" if is_elsewhere else "dream"
+        hint = did_you_mean(value, found, "available")
+        raise UserError(f"{where}: no {dream} has {column} {in_yaml(value)}; {hint}")
 
 
 def _distinct(dreams: DreamQuery, rows: pd.DataFrame, column: str) -> list[Any]:

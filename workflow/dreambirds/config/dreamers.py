@@ -29,24 +29,30 @@ def list_dreamers(recipe: Mapping[str, Any], runs: Mapping[str, Section], where:
     selected = recipe.get("runs")
     for run in selected or ():
         if run not in runs:
-            raise UserError(f"{where}.runs: the study has no run '{run}'; {did_you_mean(run, runs)}")
+            raise UserError(f"{where}.runs: the study has no run '{run}'; {did_you_mean(run, runs, 'available')}")
     kept = {run: keys["epochs"] for run, keys in runs.items() if selected is None or run in selected}
-    return kept if recipe.get("epochs") is None else _restrict(kept, recipe["epochs"], f"{where}.epochs")
+    if recipe.get("epochs") is None:
+        return kept
+    return _restrict(kept, recipe["epochs"], f"{where}.epochs", all_runs=selected is None)
 
 
-def _restrict(kept: dict[str, Epochs], selected: list[Any], where: str) -> dict[str, Epochs]:
+def _restrict(kept: dict[str, Epochs], selected: list[Any], where: str, all_runs: bool) -> dict[str, Epochs]:
     numbers = {parse_epoch(epoch) for epoch in selected if epoch != LAST}
     available = {epoch for epochs in kept.values() for epoch in epochs}
     for epoch in sorted(numbers - available):
-        runs = ", ".join(f"'{run}'" for run in kept)
-        raise UserError(f"{where}: epoch {epoch} is not kept by {runs}; {did_you_mean(epoch, [*available, LAST])}")
+        hint = did_you_mean(epoch, [*available, LAST], "available")
+        run = "no run" if all_runs else "no run in 'runs'"
+        raise UserError(f"{where}: {run} keeps a checkpoint of epoch {epoch}; {hint}")
     dreaming = {}
     for run, epochs in kept.items():
         last = epochs[-1:] if LAST in selected else []
         dreaming[run] = [epoch for epoch in epochs if epoch in numbers or epoch in last]
         if not dreaming[run]:
-            problem = f"the run '{run}' keeps none of these epochs, only {', '.join(map(str, epochs))}"
-            raise UserError(f"{where}: {problem}; add one of these, or exclude the run by setting 'runs'")
+            only, one = f"epochs {', '.join(map(str, epochs))}", "one of them"
+            if len(epochs) == 1:
+                only, one = f"epoch {epochs[0]}", "it"
+            exclude = "list the other runs in 'runs'" if all_runs else "remove the run from 'runs'"
+            raise UserError(f"{where}: the run '{run}' keeps only {only}; add {one} to 'epochs', or {exclude}")
     return dreaming
 
 

@@ -6,7 +6,7 @@ from dreambirds.config.load import Section, check, check_path_characters
 from dreambirds.config.runs import check_model, check_options, check_run, parse_epoch
 from dreambirds.data.labels import Label, check_labels, match_classes, read_names
 from dreambirds.errors import UserError, did_you_mean, error_context
-from dreambirds.io import expand, is_file
+from dreambirds.io import expand, file_problem, is_file
 from dreambirds.models import NOT_FILES
 
 KINDS = ("train", "run", "checkpoint", "weights")
@@ -81,8 +81,9 @@ def _default_training(runs: dict[str, Section]) -> Section:
 def _check_keys(judge: Section, where: str) -> None:
     given = [key for key in KINDS if judge.get(key) is not None]
     if len(given) != 1:
-        found = " and ".join(given) or "none"
-        raise UserError(f"{where}: must have exactly one of the keys {', '.join(KINDS)}, not {found}")
+        allowed = ", ".join(f"'{key}'" for key in KINDS)
+        found = " and ".join(f"'{key}'" for key in given) or "none"
+        raise UserError(f"{where}: needs exactly one of the keys {allowed}, but has {found}")
     for owner, keys in KEYS_OF.items():
         for key in keys:
             if judge[key] not in (None, {}) and key not in KEYS_OF[given[0]]:
@@ -95,7 +96,8 @@ def _check_trained(judge: Section, where: str, _runs: dict[str, Section]) -> Non
 
 def _check_of_run(judge: Section, where: str, runs: dict[str, Section]) -> None:
     if judge["run"] not in runs:
-        raise UserError(f"{where}.run: the study has no run '{judge['run']}'; {did_you_mean(judge['run'], runs)}")
+        hint = did_you_mean(judge["run"], runs, "available")
+        raise UserError(f"{where}.run: the study has no run '{judge['run']}'; {hint}")
     if len(runs) == 1:
         problem = f"'{judge['run']}' is the only run, and a run cannot judge its own dreams"
         raise UserError(f"{where}.run: {problem}; use another judge")
@@ -104,7 +106,7 @@ def _check_of_run(judge: Section, where: str, runs: dict[str, Section]) -> None:
     if judge["epoch"] not in kept:
         raise UserError(
             f"{where}.epoch: the run '{judge['run']}' keeps no checkpoint of epoch {judge['epoch']}; "
-            f"{did_you_mean(judge['epoch'], kept)}"
+            f"{did_you_mean(judge['epoch'], kept, 'available')}"
         )
 
 
@@ -129,7 +131,7 @@ def _check_weights(judge: Section, where: str, _runs: dict[str, Section]) -> Non
 
 def _check_file(judge: Section, key: str, where: str) -> None:
     if not is_file(expand(judge[key])):
-        raise UserError(f"{where}.{key}: '{judge[key]}' is not a file")
+        raise UserError(f"{where}.{key}: '{judge[key]}' {file_problem(expand(judge[key]))}; correct the path")
     check_path_characters(expand(judge[key]), f"{where}.{key}")
 
 

@@ -14,7 +14,7 @@ import yaml
 from jsonschema.protocols import Validator
 
 from dreambirds.dreaming.recipe import Recipe, Start
-from dreambirds.errors import UserError, did_you_mean, first_line
+from dreambirds.errors import UserError, counted, did_you_mean, first_line, in_yaml, reason_of, remedy_for
 
 MAX_NODES = 100_000
 MAX_BYTES = 10_000_000
@@ -90,15 +90,14 @@ def _read(path: Path, where: str) -> str:
     except IsADirectoryError:
         raise UserError(f"{where} is a folder; pass the path of a YAML file") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{where} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8") from None
+        raise UserError(f"{where} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UserError(f"{where} cannot be read: {reason}") from None
+        raise UserError(f"cannot read {where} ({reason_of(error)}); {remedy_for(error, 'pass another path')}") from None
 
 
 def _suggest_files(path: Path) -> str:
     files = [str(file) for file in sorted(path.parent.glob("*")) if file.suffix in SUFFIXES]
-    return did_you_mean(path, files) if files else f"the folder '{path.parent}' contains no YAML file"
+    return did_you_mean(path, files, "available") if files else f"the folder '{path.parent}' contains no YAML file"
 
 
 def _reason(error: yaml.YAMLError) -> str:
@@ -144,7 +143,7 @@ def _check_keys(path: tuple[str, ...], node: yaml.MappingNode, where: str) -> No
             raise UserError(f"{where}, line {line}: '{CODE_KEY}' would execute code from the file; remove it")
         if key.value in lines:
             name, both = ".".join((*path, key.value)), f"lines {lines[key.value]} and {line}"
-            raise UserError(f"{where}: the key '{name}' is given twice, in {both}; remove one")
+            raise UserError(f"{where}: the key '{name}' is given twice, on {both}; remove one")
         lines[key.value] = line
 
 
@@ -226,23 +225,22 @@ def _unknown_key(error: _Error) -> str:
     unknown = sorted(str(key) for key in error.instance if key not in allowed)[0]
     new = RENAMED.get(unknown, "")
     if new in allowed or ("." in new and new.partition(".")[0] not in allowed and "frame_duration" in allowed):
-        return f"the key '{unknown}' was renamed to '{new}'"
+        return f"the key '{unknown}' was renamed to '{new}'; rename it"
     return f"unknown key '{unknown}'; {did_you_mean(unknown, allowed)}"
 
 
 def _wrong_type(error: _Error) -> str:
     if "propertyNames" in error.absolute_schema_path:
-        return f"the name {error.instance!r} is not a string; put it in quotes"
+        return f"the name {in_yaml(error.instance)} is not a string; put it in quotes"
     types = [error.validator_value] if isinstance(error.validator_value, str) else error.validator_value
     hint = "; write a finite number" if isinstance(error.instance, float) and "number" in types else ""
-    if {"number", "integer"} & set(types):
-        hint = hint or _as_number(error.instance)
+    hint = hint or (_as_number(error.instance) if {"number", "integer"} & set(types) else "")
     allowed = ", ".join(TYPE_NAMES[name] for name in types)
-    return f"must be {' or '.join(allowed.rsplit(', ', 1))}, not {error.instance!r}{hint}"
+    return f"must be {' or '.join(allowed.rsplit(', ', 1))}, not {in_yaml(error.instance)}{hint}"
 
 
 def _wrong_choice(error: _Error) -> str:
-    return f"must be {error.schema['description']}, not {error.instance!r}{_as_number(error.instance)}"
+    return f"must be {error.schema['description']}, not {in_yaml(error.instance)}{_as_number(error.instance)}"
 
 
 def _as_number(value: object) -> str:
@@ -266,29 +264,31 @@ def _strings(value: object) -> Iterator[str]:
 
 def _wrong_pattern(error: _Error) -> str:
     if "title" in error.schema:
-        return f"must be {error.schema['title']}, not {error.instance!r}"
+        return f"must be {error.schema['title']}, not {in_yaml(error.instance)}"
     allowed = "1 to 64 ASCII letters, digits, '_' or '-', and begin with a letter or digit"
     return f"the name {error.instance!r} is not allowed; use {allowed}"
 
 
-def _values(count: int) -> str:
-    return "1 value" if count == 1 else f"{count} values"
+def _values(error: _Error) -> str:
+    return f"{counted(error.validator_value, 'value')}, not {in_yaml(error.instance)}"
 
 
 _DESCRIPTIONS: dict[str, Callable[[_Error], str]] = {
     "additionalProperties": _unknown_key,
     "type": _wrong_type,
-    "enum": lambda error: f"unknown value {error.instance!r}; {did_you_mean(error.instance, error.validator_value)}",
+    "enum": lambda error: (
+        f"unknown value {in_yaml(error.instance)}; {did_you_mean(error.instance, error.validator_value)}"
+    ),
     "pattern": _wrong_pattern,
     "required": lambda error: f"the key {error.message.split(' is a required')[0]} is missing",
     "minimum": lambda error: f"must be at least {error.validator_value}, not {error.instance}",
     "maximum": lambda error: f"must be at most {error.validator_value}, not {error.instance}",
     "exclusiveMaximum": lambda error: f"must be less than {error.validator_value}, not {error.instance}",
     "exclusiveMinimum": lambda error: f"must be greater than {error.validator_value}, not {error.instance}",
-    "minItems": lambda error: f"must contain at least {_values(error.validator_value)}, not {error.instance}",
-    "maxItems": lambda error: f"must contain at most {_values(error.validator_value)}, not {error.instance}",
+    "minItems": lambda error: f"must contain at least {_values(error)}",
+    "maxItems": lambda error: f"must contain at most {_values(error)}",
     "minProperties": lambda error: "must not be empty",
-    "uniqueItems": lambda error: f"has duplicate values: {error.instance}; remove them",
+    "uniqueItems": lambda error: f"has duplicate values: {in_yaml(error.instance)}; remove them",
     "oneOf": _wrong_choice,
 }
 

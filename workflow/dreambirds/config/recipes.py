@@ -17,8 +17,8 @@ from dreambirds.config.load import Section, check, check_path_characters, dreame
 from dreambirds.data.image_files import find_photographs, is_photograph
 from dreambirds.dreaming.objectives import needs_photographs, parse
 from dreambirds.dreaming.recipe import Recipe, as_recipe
-from dreambirds.errors import UserError, did_you_mean, error_context
-from dreambirds.io import expand, is_file
+from dreambirds.errors import UserError, did_you_mean, error_context, in_yaml
+from dreambirds.io import expand, file_problem, is_file
 from dreambirds.shapes import in_proportion, shape_of
 
 FILE = Path(__file__).with_name("presets.yaml")
@@ -80,8 +80,8 @@ def start_file(parameters: Section, recipe: str) -> Path | None:
     path, where = expand(parameters["start_path"]), f"dreams.recipes.{recipe}.start_path"
     check_path_characters(path, where)
     if not is_file(path) or not is_photograph(path):
-        problem = f"'{parameters['start_path']}' is not a JPEG, PNG or WebP file, nor a folder of them"
-        raise UserError(f"{where}: {problem}")
+        problem = file_problem(path, "is neither a JPEG, PNG or WebP file nor a folder of them")
+        raise UserError(f"{where}: '{parameters['start_path']}' {problem}; correct the path")
     return path
 
 
@@ -100,7 +100,7 @@ def check_point(point: Section, where: str) -> None:
 
 def _find_problems(point: Section) -> dict[str, str | None]:
     steps, pixels, adaptive = point["steps"], point["parameterization"] == "pixels", point["optimizer"] != "ascent"
-    image, start, optimizer = (f"{key}: {point[key]}" for key in ("parameterization", "start", "optimizer"))
+    image, start, optimizer = (f", not '{key}: {point[key]}'" for key in ("parameterization", "start", "optimizer"))
     no_pyramid, no_photograph = point["parameterization"] != "pyramid", point["start"] != "photograph"
     last_octave = (point["octaves"] - 1) * point["octave_steps"]
     compares = needs_photographs(point["objective"])
@@ -117,11 +117,11 @@ def _find_problems(point: Section) -> dict[str, str | None]:
         else None,
         "tile": _exclusive(_crops(point)) if point["tile"] and _crops(point) else None,
         "crops": _exclusive("crop_area") if point["crops"] and point["crop_area"] is not None else None,
-        "whole_views": _only(point["whole_views"] and point["crop_area"] is None, "crop_area", "crop_area: null", 0),
+        "whole_views": _only(point["whole_views"] and point["crop_area"] is None, "crop_area", "", 0),
         "pyramid_steps": _only(point["pyramid_steps"] and no_pyramid, "parameterization: pyramid", image, 0),
         "objective": _unmatchable(point) if compares else None,
         **{
-            key: _only(not compares and point[key] != default, "objective: feature_match", point["objective"], default)
+            key: _only(not compares and point[key] != default, "objective: feature_match", "", default)
             for key, default in dreamer_defaults().items()
             if key.startswith("match_")
         },
@@ -142,11 +142,11 @@ def _unmatchable(point: Section) -> str | None:
     neutral = {"tile": None, "crops": 0, "octaves": 1, "pad": 0}
     key = next((key for key, value in neutral.items() if point[key] != value), None)
     problem = f"feature_match cannot be combined with '{key}', because it needs views of one size"
-    return f"{problem}; set {key} to {json.dumps(neutral[key])}" if key else None
+    return f"{problem}; set '{key}' to {in_yaml(neutral[key])}" if key else None
 
 
-def _only(misused: bool, needed: str, given: object, neutral: object) -> str | None:
-    return f"is only used with '{needed}', not '{given}'; set it to {neutral}" if misused else None
+def _only(misused: bool, needed: str, given: str, neutral: object) -> str | None:
+    return f"is only used with '{needed}'{given}; set it to {neutral}" if misused else None
 
 
 def _exclusive(key: str) -> str:
@@ -165,10 +165,10 @@ def check_sizes(point: Section, shape: tuple[int, int], where: str) -> None:
     smallest = round(side / point["octave_scale"] ** (point["octaves"] - 1))
     if smallest < MIN_SIDE:
         problem = f"the first of {point['octaves']} would have a side of {smallest} pixels, less than {MIN_SIDE}"
-        raise UserError(f"{where}.octaves: {problem}; use fewer octaves or a smaller octave_scale")
-    jitter = round(point["jitter"] * side / (point["reference_size"] or side))
-    if jitter >= smallest:
-        raise UserError(f"{where}.jitter: must be less than the side of the first octave, {smallest}, not {jitter}")
+        raise UserError(f"{where}.octaves: {problem}; use fewer octaves or a smaller 'octave_scale'")
+    if (jitter := round(point["jitter"] * side / (point["reference_size"] or side))) >= smallest:
+        limit = f"{smallest}, the side of the first octave"
+        raise UserError(f"{where}.jitter: is {jitter} pixels at this size, but must be less than {limit}")
 
 
 def expand_grid(name: str, recipe: Section) -> dict[str, Section]:
@@ -253,7 +253,7 @@ def _check_axes(axes: dict[str, list[Any]], where: str) -> None:
         if not values:
             raise UserError(f"{where}.{key}: must contain at least 1 value, not []")
         if any(value in values[:index] for index, value in enumerate(values)):
-            raise UserError(f"{where}.{key}: has duplicate values: {values}; remove them")
+            raise UserError(f"{where}.{key}: has duplicate values: {in_yaml(values)}; remove them")
 
 
 def _name_part(key: str, value: Any) -> str:

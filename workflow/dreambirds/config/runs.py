@@ -6,20 +6,20 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dreambirds.config.load import Section, check_path_characters
-from dreambirds.errors import UserError, did_you_mean, error_context, first_line
-from dreambirds.io import expand, is_file
+from dreambirds.errors import UserError, did_you_mean, error_context, first_line, in_yaml
+from dreambirds.io import expand, file_problem, is_file
 from dreambirds.models import NOT_FILES
 from dreambirds.models.packages import find_weights
 from dreambirds.shapes import as_size, shape_of
 
 _MODEL = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
 FIXED_OPTIONS = {
-    "model_name": "set `model` instead",
-    "num_classes": "it is the number of the study's classes",
-    "in_chans": "images always have 3 channels",
-    "features_only": "the model must be a classifier",
-    "pretrained": "set `weights` instead",
-    "checkpoint_path": "set `weights` instead",
+    "model_name": "set 'model' instead",
+    "num_classes": "remove it, because it is always the number of the study's classes",
+    "in_chans": "remove it, because images always have 3 channels",
+    "features_only": "remove it, because the model must be a classifier",
+    "pretrained": "set 'weights' instead",
+    "checkpoint_path": "set 'weights' instead",
 }
 _OPTIMIZER = re.compile(r"^\s+name='(\w+)'", re.MULTILINE)
 MAX_DECIMALS = 4
@@ -57,7 +57,7 @@ def check_options(options: Section, where: str) -> None:
     """Raise UserError if a model's options contain one that the study sets itself."""
     for key in options:
         if key in FIXED_OPTIONS:
-            raise UserError(f"{where}.{key}: cannot be set; {FIXED_OPTIONS[key]}")
+            raise UserError(f"{where}.{key}: is not allowed here; {FIXED_OPTIONS[key]}")
 
 
 def check_optimizer(name: str, where: str) -> None:
@@ -94,14 +94,17 @@ def check_run(run: Section, where: str) -> None:
 def _find_problems(run: Section) -> dict[str, str | None]:
     milestones, weights = run["schedule_milestones"], run["weights"]
     long_warmup = run["schedule"] in DECAYING_SCHEDULES and run["warmup_epochs"] >= run["schedule_epochs"]
-    is_missing = weights not in NOT_FILES and not is_file(expand(weights))
+    no_file = weights not in NOT_FILES and not is_file(expand(weights))
     return {
         "epochs": _check_epochs(run["epochs"]),
         "schedule_milestones": f"must be ascending, not {milestones}" if milestones != sorted(milestones) else None,
-        "warmup_epochs": f"must be less than schedule_epochs for '{run['schedule']}', not {run['warmup_epochs']}"
+        "warmup_epochs": f"must be less than 'schedule_epochs' for the schedule '{run['schedule']}', not "
+        f"{run['warmup_epochs']}"
         if long_warmup
         else None,
-        "weights": f"'{weights}' is not a file; use an existing file, null, 'hub' or 'package'" if is_missing else None,
+        "weights": f"'{weights}' {file_problem(expand(weights))}; set it to an existing file, null, hub or package"
+        if no_file
+        else None,
     }
 
 
@@ -124,13 +127,16 @@ def native_input_size(runs: dict[str, Section]) -> int | list[int]:
         try:
             pretrained = timm.get_pretrained_cfg(run["model"])
         except RuntimeError as error:
-            raise UserError(f"runs.{name}.model: {first_line(error)}") from error
+            problem = f"timm rejects the model ({first_line(error)})"
+            raise UserError(f"runs.{name}.model: {problem}; choose another model") from error
         if pretrained is None and "img_size" not in run["model_options"]:
-            raise UserError(f"dataset.image_size: the model '{run['model']}' has no default input size; set a size")
+            problem = f"is null, but the model '{run['model']}' has no default input size"
+            raise UserError(f"dataset.image_size: {problem}; set a size in pixels")
         sizes[name] = _option_size(run, f"runs.{name}") or pretrained.input_size[1:]  # type: ignore[union-attr]  # checked
     if len(set(sizes.values())) > 1:
-        listed = ", ".join(f"{name} {as_size(shape)}" for name, shape in sizes.items())
-        raise UserError(f"dataset.image_size: null needs models with one input size, not {listed}; set a size")
+        listed = ", ".join(f"{name}: {as_size(shape)}" for name, shape in sizes.items())
+        problem = f"is null, but the models have different input sizes ({listed})"
+        raise UserError(f"dataset.image_size: {problem}; set a size in pixels")
     return as_size(next(iter(sizes.values())))
 
 
@@ -140,7 +146,8 @@ def _option_size(run: Section, where: str) -> tuple[int, int] | None:
         return None
     sides = size if isinstance(size, list) else [size]
     if not all(isinstance(side, int) and side > 0 for side in sides) or len(sides) not in (1, 2):
-        raise UserError(f"{where}.model_options.img_size: must be a number of pixels or [height, width], not {size!r}")
+        problem = f"must be a number of pixels or [height, width], not {in_yaml(size)}"
+        raise UserError(f"{where}.model_options.img_size: {problem}")
     return shape_of(size) if isinstance(size, int) else (sides[0], sides[-1])
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.lib import format as npy
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from dreambirds.data.image_io import to_tensor
 from dreambirds.data.tables import read_images, read_labels, remedy
-from dreambirds.errors import REBUILD, UserError, first_line
+from dreambirds.errors import REBUILD, UserError, counted, reason_of, remedy_for
 from dreambirds.io import atomic_write
 
 NAME = "pictures.npy"
@@ -22,7 +22,7 @@ NAME = "pictures.npy"
 def read_image(path: Path, end: str = REBUILD) -> Image.Image:
     """Return an image as RGB.
 
-    Raises UserError if it cannot be read; its message ends with `end`.
+    Raises UserError if it cannot be read; its message ends with `end`, unless the file's permissions are the cause.
     """
     try:
         with Image.open(path) as image:
@@ -30,7 +30,8 @@ def read_image(path: Path, end: str = REBUILD) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # a damaged file makes decoders fail in many ways
-        raise UserError(f"the image '{path}' cannot be read ({first_line(error)}); {end}") from error
+        reason = "not a readable image" if isinstance(error, UnidentifiedImageError) else reason_of(error)
+        raise UserError(f"cannot read the image '{path}' ({reason}); {remedy_for(error, end)}") from error
 
 
 @contextmanager
@@ -68,17 +69,18 @@ def open_packed(folder: Path, digests: list[str]) -> np.memmap:
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"'{path}' cannot be read ({error}); {remedy(folder)}") from error
+        end = remedy_for(error, remedy(folder))
+        raise UserError(f"cannot read '{path}' ({reason_of(error)}); {end}") from error
     if (
         not isinstance(images, np.ndarray)
         or images.dtype != np.uint8
         or images.ndim != 4
         or images.shape[:2] != (len(digests), 3)
     ):
-        raise UserError(f"'{path}' does not contain {len(digests)} RGB images; {remedy(folder)}")
+        raise UserError(f"'{path}' does not contain {counted(len(digests), 'RGB image')}; {remedy(folder)}")
     for index in {0, len(digests) - 1} if digests else ():
         if sha256(images[index].transpose(1, 2, 0).tobytes()).hexdigest() != digests[index]:
-            raise UserError(f"'{path}' does not contain the images of images.csv; {remedy(folder)}")
+            raise UserError(f"'{path}' does not contain the images of 'images.csv'; {remedy(folder)}")
     return images
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from dreambirds.errors import reason_of
 from dreambirds.io import atomic_write, digest_of, store_root, unwritable
 from dreambirds.runtime.code_version import libraries, stage_code
 
@@ -39,19 +40,19 @@ class ImageCache:
         self.folder = folder
 
     def get(self, key: str, shape: tuple[int, int]) -> CachedImage | None:
-        """Return the entry, or None if there is none; log and delete a damaged one."""
+        """Return the entry, or None if there is none; log and delete a corrupt one."""
         path = self._path(key)
         try:
             with Image.open(path) as file:
                 file.load()
                 facts = {name.removeprefix(PREFIX): text for name, text in file.text.items() if name.startswith(PREFIX)}
                 image, digest = file.copy(), pixel_digest(file)
-            if (image.mode, image.size, digest) != ("RGB", shape[::-1], facts.pop(SHA256)):
+            if (image.mode, image.size, digest) != ("RGB", shape[::-1], facts.pop(SHA256, None)):
                 raise ValueError("its pixels do not match their digest")
         except (FileNotFoundError, NotADirectoryError):
             return None
         except Exception as error:  # a damaged file makes decoders fail in many ways
-            log.warning("the stored image '%s' is damaged (%s) and will be recreated", path, error)
+            log.warning("the stored image '%s' is corrupt (%s); recomputing it", path, reason_of(error))
             with suppress(OSError):
                 path.unlink()
             return None

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dreambirds.errors import UserError, did_you_mean, one_line
+from dreambirds.errors import UserError, did_you_mean, one_line, reason_of, remedy_for
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ def choose_labels(labels: list[Label], requested: list[str] | None, where: str) 
             known.setdefault(getattr(label, kind), label)
     for name in requested:
         if name not in known:
-            raise UserError(f"{where}: unknown label '{name}'; {did_you_mean(name, [label.label for label in labels])}")
+            hint = did_you_mean(name, [label.label for label in labels], "available")
+            raise UserError(f"{where}: unknown label '{name}'; {hint}")
     chosen = {known[name] for name in requested}
     return [label for label in labels if label in chosen]
 
@@ -92,9 +93,10 @@ def read_names(path: Path) -> list[str]:
     try:
         names = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
-        raise UserError(f"'{path}' cannot be read ({error.strerror})", "labels") from error
+        remedy = remedy_for(error, "correct the path")
+        raise UserError(f"cannot read '{path}' ({reason_of(error)}); {remedy}", "labels") from error
     if not any(name.strip() for name in names):
-        raise UserError(f"'{path}' contains no class names", "labels")
+        raise UserError(f"'{path}' contains no class names; write one class name per line", "labels")
     return names
 
 
@@ -113,7 +115,7 @@ def match_classes(labels: list[Label], classes: list[str], names: dict[str, str]
         found = [indices[name] for name in map(_normalized, candidates) if name in indices]
         if label.label in names and not found:
             raise UserError(
-                f"the judge has no class '{candidates[0]}'; {did_you_mean(candidates[0], classes)}",
+                f"the judge has no class '{candidates[0]}'; {did_you_mean(candidates[0], classes, 'available')}",
                 f"names.{label.label}",
             )
         if found and len(found[0]) == 1:
@@ -128,7 +130,7 @@ def check_labels(labels: list[Label], names: dict[str, str]) -> None:
     known = {each.label for each in labels}
     for label in names:
         if label not in known:
-            raise UserError(f"unknown label '{label}'; {did_you_mean(label, known)}", "names")
+            raise UserError(f"unknown label '{label}'; {did_you_mean(label, known, 'available')}", "names")
 
 
 def _class_indices(classes: list[str]) -> dict[str, list[int]]:

@@ -20,11 +20,11 @@ from dreambirds.data.dataset import write_packed
 from dreambirds.data.image_cache import CachedImage, ImageCache, default_folder, image_key, pixel_digest
 from dreambirds.data.image_io import Box, UnreadableError, decode_image, decoding_errors, make_image, widen
 from dreambirds.data.labels import Label, escaped
-from dreambirds.data.sources.catalog import list_photographs
+from dreambirds.data.sources.catalog import has_no_training, has_too_few, list_photographs
 from dreambirds.data.sources.source import Drawing, Photograph, open_photograph, origin
 from dreambirds.data.split import first_of_same, log_duplicates, split
 from dreambirds.data.tables import IMAGE_COLUMNS, label_table, write_table
-from dreambirds.errors import UserError
+from dreambirds.errors import counted
 from dreambirds.io import atomic_write, link_or_copy
 from dreambirds.shapes import shape_of
 
@@ -98,7 +98,7 @@ class ImagePreparer:
                 entry, found = self._find_or_make(image)
             except UnreadableError as error:
                 problem = escaped(str(error))
-                log.warning("skipped %s: %s", row["source"], problem, extra={"others": OTHERS})
+                log.warning("skipped '%s' (%s)", row["source"], problem, extra={"others": OTHERS})
                 return PreparedImage({**row, "error": problem})
             link_or_copy(entry.path, self.folder / path)
             picture = entry.image
@@ -131,7 +131,7 @@ class ImagePreparer:
                     image_and_facts = make_image(picture, self.shape, box, margin)
                 entry = self.store.put(key, *image_and_facts)
         if box and entry.facts["region"] != "box":
-            message = "%s is not cropped: its box %s does not overlap the image"
+            message = "'%s' is not cropped, because its box %s does not overlap the image"
             log.warning(message, name, list(box), extra={"others": MORE_UNCROPPED})
         return entry, found
 
@@ -161,8 +161,8 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
     write_table(images, folder / "images.csv")
     write_table(label_table(good, labels), folder / "labels.csv")
     log.info(
-        "prepared %d images of %d classes, %d of them from the store; %d skipped",
-        len(good),
+        "prepared %s of %d classes, %d of them from the store; %d skipped",
+        counted(len(good), "image"),
         len(labels),
         found,
         len(images) - len(good),
@@ -192,7 +192,7 @@ def _prepare_all(preparer: ImagePreparer, images: list[tuple], threads: int) -> 
         for number, prepared in enumerate(tqdm(results, total=total, disable=None), 1):
             yield prepared
             if total >= LARGE and number * 10 // total > (number - 1) * 10 // total:
-                log.info("%d %%: %d of %d images", number * 100 // total, number, total)
+                log.info("%d%%: %d of %d images", number * 100 // total, number, total)
 
 
 def _image_table(rows: list[dict], labels: list[Label], dataset: dict) -> pd.DataFrame:
@@ -212,19 +212,13 @@ def _check_counts(images: pd.DataFrame, labels: list[Label], dataset: dict) -> N
         parts = counts.get(label.label, pd.Series(dtype=int))
         readable, validating = int(parts.sum()), int(parts.get("validation", 0))
         if validating and validating == readable:
-            raise UserError(
-                f"dataset.split: the given split leaves no readable image to train class '{label.label}' "
-                f"({validating} for validation); set it to random, or remove the class from dataset.labels"
-            )
+            raise has_no_training(label, _first_skipped(images, label))
         if readable < 2 and not parts.get("train", 0):
-            raise UserError(
-                f"dataset.path: class '{label.folder}' in '{dataset['path']}' has {readable} readable image(s); at "
-                f"least 2 JPEG, PNG or WebP files are needed{_first_skipped(images, label)}"
-            )
+            raise has_too_few(label, readable, dataset, _first_skipped(images, label))
 
 
 def _first_skipped(images: pd.DataFrame, label: Label) -> str:
-    """Return the end of an error that names the class's first skipped image, if any."""
+    """Return a note for an error: the class's first skipped image, if any, and the reason."""
     skipped = images[(images["label"] == label.label) & (images["error"] != "")]
     rows = skipped[["source", "error"]].head(1).itertuples(index=False)
-    return "".join(f"; the first skipped is {row.source}: {row.error}" for row in rows)
+    return "".join(f" (the first skipped one is '{row.source}': {row.error})" for row in rows)

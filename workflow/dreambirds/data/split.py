@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from dreambirds.errors import counted
 from dreambirds.seeding import label_rng
 
 MAX_LISTED = 3
@@ -43,16 +44,17 @@ def log_duplicates(images: pd.DataFrame) -> None:
     copies = images[images["duplicate_of"] != ""]
     if copies.empty:
         return
-    log.info("%d images are exact copies of others: %s", len(copies), _examples(images, copies["sha256"]))
+    log.info("found %s: %s", counted(len(copies), "duplicate image"), _examples(images, copies["sha256"]))
     for column, problem in (
-        ("split", "are in both training and validation, which inflates the validation accuracy"),
-        ("label", "are in more than one class, so no model can tell these classes apart"),
+        ("split", "in both training and validation, which inflates the validation accuracy"),
+        ("label", "in more than one class, so no model can tell these classes apart"),
     ):
         values = images.groupby("sha256")[column].nunique()
         conflicts = images[images["sha256"].isin(values.index[values > 1])]
         if not conflicts.empty:
             examples, count = _examples(images, conflicts["sha256"]), conflicts["sha256"].nunique()
-            log.warning("WARNING: %d images %s: %s; remove the copies", count, problem, examples)
+            images_are = f"{counted(count, 'image')} {'is' if count == 1 else 'are'}"
+            log.warning("%s %s: %s; remove the copies", images_are, problem, examples)
 
 
 def _examples(images: pd.DataFrame, digests: pd.Series) -> str:

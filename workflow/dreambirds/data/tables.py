@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from dreambirds.data.labels import Label
-from dreambirds.errors import REBUILD, RETRAIN, UserError, first_line
+from dreambirds.errors import REBUILD, RETRAIN, UserError, reason_of, remedy_for
 from dreambirds.io import atomic_write
 
 TEXT_COLUMNS = (
@@ -56,10 +56,10 @@ def _check_labels(folder: Path, images: pd.DataFrame) -> None:
     unknown = images[~images["label"].isin(list(labels["label"]))]
     if not unknown.empty:
         label = unknown["label"].iloc[0]
-        raise UserError(f"{table} contains label '{label}', which is not in labels.csv; {remedy(folder)}")
-    counted = labels[["train", "validation"]].to_numpy().sum()
-    if counted != len(images):
-        raise UserError(f"{table} lists {len(images)} images, but labels.csv counts {counted}; {remedy(folder)}")
+        raise UserError(f"{table} contains label '{label}', which is not in 'labels.csv'; {remedy(folder)}")
+    count = labels[["train", "validation"]].to_numpy().sum()
+    if count != len(images):
+        raise UserError(f"{table} lists {len(images)} images, but 'labels.csv' counts {count}; {remedy(folder)}")
 
 
 def read_labels(folder: Path) -> pd.DataFrame:
@@ -131,7 +131,8 @@ def _read(path: Path, columns: Collection[str] = (), end: str = REBUILD, **optio
     try:
         table = pd.read_csv(path, **options)
     except (OSError, ValueError) as error:
-        raise UserError(f"'{path}' is not a readable table ({first_line(error)}); {end}") from error
+        end = remedy_for(error, end)
+        raise UserError(f"cannot read the table '{path}' ({reason_of(error)}); {end}") from error
     missing = [column for column in columns if column not in table]
     if missing:
         raise UserError(f"'{path}' has no column '{missing[0]}'; {end}")

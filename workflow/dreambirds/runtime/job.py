@@ -30,11 +30,11 @@ def job(snakemake):
             yield
         record_job(snakemake.rule)
     except UserError as error:
-        log.error("Error: %s", error)
+        log.error("%s", error)
         sys.exit(1)
     except Exception as error:
         if explanation := explain_failure(error):
-            log.error("Error: %s", one_line(explanation))
+            log.error("%s", one_line(explanation))
         else:
             log.exception("unexpected error in %s", snakemake.rule)
         sys.exit(1)

@@ -19,7 +19,7 @@ from dreambirds.data.sources.catalog import missing
 from dreambirds.data.sources.source import Resource
 from dreambirds.data.tables import read_images, read_labels
 from dreambirds.dream_job.store_gc import PARTS
-from dreambirds.errors import RETRAIN, UserError
+from dreambirds.errors import RETRAIN, UserError, counted, first_line
 from dreambirds.io import store_root
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan import inputs
@@ -51,7 +51,8 @@ def clamp_future_mtimes(folder: Path) -> None:
             os.utime(path, ns=(dates[when], dates[when]), follow_symlinks=False)
     if ahead:
         print(
-            f"The system clock was set back: {len(ahead)} files had a time in the future and now have the current one.",
+            f"{counted(len(ahead), 'file')} had a modification time in the future (was the clock set back?); "
+            f"{'it now has' if len(ahead) == 1 else 'they now have'} the current time.",
             file=sys.stderr,
         )
 
@@ -130,7 +131,7 @@ def _check_complete(path: Path) -> None:
         with safe_open(path, framework="np"):
             pass
     except SafetensorError as error:
-        raise UserError(f"'{path}' is truncated or not a checkpoint ({error!r}); {RETRAIN}") from error
+        raise UserError(f"'{path}' is corrupt ({first_line(error)}); {RETRAIN}") from error
 
 
 def _own_files(plan: Plan) -> Iterator[Path]:
@@ -167,12 +168,6 @@ def announce_study(plan: Plan, cores: int | None) -> None:
         print(expected, file=sys.stderr)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural unless it is one."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"
-
-
 def set_output_cache() -> None:
     """Put Snakemake's output cache into the store, unless the environment sets another folder.
 
@@ -201,7 +196,7 @@ def missing_download(config: Section) -> Resource | None:
 def announce_download(resource: Resource) -> None:
     """Print to standard error that this run only downloads the data, and how to continue."""
     print(
-        f"The data set is missing: this run downloads {resource.title} to {resource.place}. "
+        f"The data set is missing: this run downloads {resource.title} to '{resource.place}'. "
         "Run the same command again to train and dream.",
         file=sys.stderr,
     )

@@ -21,6 +21,9 @@ from dreambirds.errors import UserError, first_line
 log = logging.getLogger(__name__)
 ADDRESS = "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz"
 CHECKSUM = "md5:97eceeb196236b17998738112f37df78"
+ADDRESS_VARIABLE, CHECKSUM_VARIABLE = "DREAMBIRDS_CUB_URL", "DREAMBIRDS_CUB_CHECKSUM"
+VARIABLES = {"address": ADDRESS_VARIABLE, "checksum": CHECKSUM_VARIABLE}
+AGAIN = "delete it and run the same command again to download it"
 
 
 def fetch_cub(policy: RetryPolicy = RETRIES) -> None:
@@ -32,22 +35,21 @@ def fetch_cub(policy: RetryPolicy = RETRIES) -> None:
     target = Path(RESOURCES["cub"].place)
     archive = target.with_name(f"{target.name}.tgz")
     remote = RemoteFile(
-        os.environ.get("DREAMBIRDS_CUB_URL", ADDRESS), os.environ.get("DREAMBIRDS_CUB_CHECKSUM", CHECKSUM)
+        os.environ.get(ADDRESS_VARIABLE, ADDRESS),
+        os.environ.get(CHECKSUM_VARIABLE, CHECKSUM),
+        {key: name for key, name in VARIABLES.items() if name in os.environ},
     )
     with download_lock(archive):
         if RESOURCES["cub"].found():
-            log.info("%s already exists", target)
+            log.info("'%s' already exists", target)
             return
         if not archive.is_file():
-            log.info("downloading %s", remote.address)
+            log.info("downloading '%s'", remote.address)
             download(remote, archive, policy)
         elif (found := remote.sum_of(archive)) != remote.checksum:
-            raise UserError(
-                f"{archive} has the checksum {found}, not {remote.checksum}; delete it and run the same command again "
-                "to download it"
-            )
+            raise UserError(f"'{archive}' has the checksum {found}, not {remote.checksum}; {AGAIN}")
         unpack(archive, target)
-        log.info("%s is ready; %s can be deleted", target, archive)
+        log.info("'%s' is ready; '%s' can be deleted", target, archive)
 
 
 def unpack(archive: Path, target: Path) -> None:
@@ -58,7 +60,7 @@ def unpack(archive: Path, target: Path) -> None:
     """
     if not hasattr(tarfile, "data_filter"):
         raise UserError(
-            f"unpacking {archive} requires Python 3.11.4 or newer; upgrade, or unpack it by hand to {target}"
+            f"unpacking '{archive}' requires Python 3.11.4 or newer; upgrade Python, or unpack it by hand to '{target}'"
         )
     folder = target.with_name(f"{target.name}.unpacking")
     shutil.rmtree(folder, ignore_errors=True)
@@ -67,22 +69,29 @@ def unpack(archive: Path, target: Path) -> None:
             folder.mkdir(parents=True)
             _extract(archive, folder)
             if not (folder / target.name).is_dir():
-                raise UserError(f"{archive} contains no folder {target.name}; delete it and run the same command again")
+                raise UserError(f"'{archive}' contains no folder '{target.name}'; {_download_again()}")
             (folder / target.name).replace(target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    log.info("unpacking %s", archive)
+    log.info("unpacking '%s'", archive)
     try:
         with tarfile.open(archive, "r:gz") as tar:
             for member in tqdm(tar, desc="unpacking", unit=" files", disable=None):
                 tar.extract(member, folder, filter=_inside)
     except tarfile.FilterError as error:
-        raise UserError(f"{archive} was not unpacked because it is unsafe: {first_line(error)}") from None
+        raise UserError(f"'{archive}' is unsafe to unpack ({first_line(error)}); {_download_again()}") from None
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise UserError(f"{archive} is damaged: {first_line(error)}") from None
+        raise UserError(f"'{archive}' is corrupt ({first_line(error)}); {_download_again()}") from None
+
+
+def _download_again() -> str:
+    """Return what to do about an archive that has the expected checksum."""
+    if CHECKSUM_VARIABLE in os.environ:
+        return f"delete it, correct {CHECKSUM_VARIABLE}, and run the same command again to download it"
+    return AGAIN
 
 
 def _inside(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:

@@ -6,7 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from requests.exceptions import ChunkedEncodingError, InvalidSchema, InvalidURL, MissingSchema
 from tqdm import tqdm
 
-from dreambirds.errors import FULL, UserError, first_line
+from dreambirds.errors import AGAIN, FULL, UserError, first_line, reason_of
 
 log = logging.getLogger(__name__)
 CHUNK = 1 << 16  # bytes per read, the most that a stalled read can lose
@@ -25,17 +25,25 @@ RETRYABLE = {408, 425, 429}  # status codes below 500 for which a retry may succ
 class RemoteFile:
     """A file to download: its address, and its checksum ``md5:…`` or ``sha256:…``.
 
-    Raises UserError if the checksum is not of this form, in hexadecimal digits.
+    `variables` are the environment variables that set `address` or `checksum`, by these names, for messages. Raises
+    UserError if the checksum is not of this form, in hexadecimal digits.
     """
 
     address: str
     checksum: str
+    variables: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         """Check the form of the checksum, so that a typo is found before the download."""
         if not re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
             form = "'md5:' and 32, or 'sha256:' and 64 lowercase hexadecimal digits"
-            raise UserError(f"the checksum of {self.address} must be {form}, not '{self.checksum}'")
+            key = self.variables.get("checksum", f"the checksum of '{self.address}'")
+            raise UserError(f"must be {form}, not '{self.checksum}'", key)
+
+    def by_hand(self, to: Path) -> str:
+        """Return what to do if the server does not provide the file."""
+        variable = self.variables.get("address")
+        return f"copy the file to '{to}'" + (f", or correct {variable}" if variable else "")
 
     def sum_of(self, path: Path) -> str:
         """Return the checksum of a file, in the form of `checksum`."""
@@ -72,14 +80,14 @@ def download(remote: RemoteFile, to: Path, policy: RetryPolicy = RETRIES) -> Non
     with disk_errors(part):
         to.parent.mkdir(parents=True, exist_ok=True)
         if not (part.is_file() and remote.sum_of(part) == remote.checksum):
-            _fetch(remote.address, part, to, policy)
-            log.info("verifying the checksum of %s", part)
+            _fetch(remote, part, to, policy)
+            log.info("verifying the checksum of '%s'", part)
             found = remote.sum_of(part)
             if found != remote.checksum:
                 part.unlink()
                 raise UserError(
-                    f"the file from {remote.address} has the checksum {found}, not {remote.checksum}, and was deleted; "
-                    f"run the same command again, or copy the correct file to {to}"
+                    f"the file from '{remote.address}' has the checksum {found}, not {remote.checksum}, and was "
+                    f"deleted; run the same command again to download it, or copy the correct file to '{to}'"
                 )
         part.replace(to)
 
@@ -93,7 +101,7 @@ def download_lock(path: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log.info("another process is downloading %s; waiting for it", path)
+            log.info("another process is downloading '%s'; waiting for it", path)
             lock.acquire()
     try:
         yield
@@ -109,31 +117,32 @@ def disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL:
             raise UserError(
-                f"the disk is full (cannot write {path}); free some space and {_resume(_size(path))}"
+                f"the disk is full (cannot write to '{path}'); free some space and {_resume(_size(path))}"
             ) from None
-        raise UserError(f"cannot write {path}: {error.strerror or first_line(error)}") from None
+        raise UserError(f"cannot write to '{path}' ({reason_of(error)}); fix that and {AGAIN}") from None
 
 
-def _fetch(address: str, part: Path, to: Path, policy: RetryPolicy) -> None:
+def _fetch(remote: RemoteFile, part: Path, to: Path, policy: RetryPolicy) -> None:
     """Download to `part`; give up after `policy.tries` tries without new data."""
-    most, failures = _size(part), 0
+    address, most, failures = remote.address, _size(part), 0
     while True:
         try:
-            return _request_rest(address, part, policy.timeout)
+            return _request_rest(remote, part, to, policy.timeout)
         except (MissingSchema, InvalidSchema, InvalidURL) as error:
-            raise UserError(f"'{address}' is not a valid address: {first_line(error)}") from None
+            problem = f"'{address}' is not a valid address ({first_line(error)})"
+            raise UserError(f"{problem}; {remote.by_hand(to)}") from None
         except requests.RequestException as error:
             reason = _reason(error, policy.timeout)
         size = _size(part)
         failures = 0 if size > most else failures + 1
         most = max(most, size)
         if failures >= policy.tries:
-            raise UserError(f"cannot download {address}: {reason}; {_resume(size)}, or copy the file to {to}")
-        log.warning("%s: %s; retrying at %s", address, reason, _size_text(size))
+            raise UserError(f"cannot download '{address}' ({reason}); {_resume(size)}, or copy the file to '{to}'")
+        log.warning("'%s': %s; retrying from %s", address, reason, _size_text(size))
         time.sleep(policy.pause)
 
 
-def _request_rest(address: str, part: Path, timeout: float) -> None:
+def _request_rest(remote: RemoteFile, part: Path, to: Path, timeout: float) -> None:
     """Request the missing bytes once, and write them.
 
     Raises the exceptions of requests if a retry may help.
@@ -141,18 +150,19 @@ def _request_rest(address: str, part: Path, timeout: float) -> None:
     have = _size(part)
     # identity, because the checksum is of the file itself, not of a compressed transfer
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
-    with requests.get(address, headers=headers, stream=True, timeout=timeout) as reply:
+    with requests.get(remote.address, headers=headers, stream=True, timeout=timeout) as reply:
         if reply.status_code == 416:
             if reply.headers.get("Content-Range") == f"bytes */{have}":
                 return
             part.unlink()
             raise ChunkedEncodingError("the server has a different file than before")
         if 400 <= reply.status_code < 500 and reply.status_code not in RETRYABLE:
-            raise UserError(f"cannot download {address}: the server responded {reply.status_code} {reply.reason}")
+            problem = f"cannot download '{remote.address}' (the server responded {reply.status_code} {reply.reason})"
+            raise UserError(f"{problem}; {remote.by_hand(to)}")
         reply.raise_for_status()
         begin = _first_byte(reply)
         if begin > have:
-            raise ChunkedEncodingError("the server sent another range of bytes than requested")
+            raise ChunkedEncodingError("the server sent a different range of bytes than requested")
         _write(reply, part, begin)
 
 
@@ -166,7 +176,7 @@ def _write(reply: requests.Response, part: Path, begin: int) -> None:
     length = reply.headers.get("Content-Length", "")
     total = begin + int(length) if length.isdigit() else None
     size = _size_text(total) if total else "an unknown size"
-    log.info("%s at %s of %s", "resuming" if begin else "starting", _size_text(begin), size)
+    log.info("%s from %s of %s", "resuming" if begin else "starting", _size_text(begin), size)
     reply.raw.headers.pop("Content-Encoding", None)  # some servers set it for a .tgz, and requests would decompress it
     bar = tqdm(initial=begin, total=total, unit="B", unit_scale=True, desc=part.stem, disable=None)
     with bar, part.open("r+b" if part.is_file() else "wb") as file:
@@ -187,7 +197,7 @@ def _size_text(size: int) -> str:
 
 
 def _resume(size: int) -> str:
-    return f"run the same command again to resume at {_size_text(size)}"
+    return f"run the same command again to resume from {_size_text(size)}"
 
 
 def _reason(error: requests.RequestException, timeout: float) -> str:

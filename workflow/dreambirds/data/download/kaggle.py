@@ -23,7 +23,7 @@ from dreambirds.errors import UserError
 log = logging.getLogger(__name__)
 COMPETITION = "birds21sp"
 RULES = f"https://www.kaggle.com/competitions/{COMPETITION}/rules"
-BY_HAND = f"or copy the zip to {RESOURCES['kaggle'].place}, or set dataset.path to it"
+BY_HAND = f"copy the zip to '{RESOURCES['kaggle'].place}' or set dataset.path to it"
 
 # Patterns in the client's output, and the errors for them; the first match counts.
 ERRORS = {
@@ -32,12 +32,13 @@ ERRORS = {
     r"Authentication required": "Kaggle requires a valid API token; create one at https://www.kaggle.com/settings/api, "
     "save it in ~/.kaggle/access_token or in KAGGLE_API_TOKEN (~/.kaggle/kaggle.json, or KAGGLE_USERNAME and "
     f"KAGGLE_KEY, also work), and accept the competition's rules at {RULES}",
-    r"resource was not found": f"Kaggle has no competition '{COMPETITION}', or this account has no access to it",
+    r"resource was not found": f"Kaggle has no competition '{COMPETITION}', or this account has no access to it; use "
+    "another account",
     r"rate limited": "Kaggle limits the requests of this account; run the same command again in a few minutes",
     r"problem on Kaggle's side": "Kaggle's servers failed; run the same command again later",
     r"No space left on device|quota": "the disk is full; free some space and run the same command again to resume",
-    r"Connection|Max retries|timed out|IncompleteRead": "the connection to Kaggle failed or was lost; the partial "
-    "download is kept, run the same command again to resume",
+    r"Connection|Max retries|timed out|IncompleteRead": "the connection to Kaggle failed or was lost, but the partial "
+    "download is kept; run the same command again to resume",
 }
 
 
@@ -50,18 +51,18 @@ def fetch_cse455(timeout: float = 600) -> None:
     target = Path(RESOURCES["kaggle"].place)
     with download_lock(target):
         if found := RESOURCES["kaggle"].found():
-            log.info("%s already exists", found)
+            log.info("'%s' already exists", found)
             return
         if find_spec("kaggle") is None:
-            raise UserError(f"Kaggle's client is not installed; run 'pip install kaggle six', {BY_HAND}")
+            raise UserError(f"Kaggle's client is not installed; run `pip install kaggle six`, or {BY_HAND}")
         folder = target.with_name("download")
-        log.info("downloading the data of the competition %s from Kaggle", COMPETITION)
+        log.info("downloading the data of the competition '%s' from Kaggle", COMPETITION)
         _run_client(folder, timeout)
         _check(folder / f"{COMPETITION}.zip")
         with disk_errors(target):
             (folder / f"{COMPETITION}.zip").replace(target)
             shutil.rmtree(folder)
-        log.info("%s is ready", target)
+        log.info("'%s' is ready", target)
 
 
 def _run_client(folder: Path, timeout: float) -> None:
@@ -79,7 +80,7 @@ def _run_client(folder: Path, timeout: float) -> None:
             client.kill()  # does nothing if the client has ended
     if client.returncode != 0:
         log.warning("Kaggle's client: %s", next(iter(output.strip().splitlines()), "no output"))
-        raise UserError(f"{_explain(output)}; {BY_HAND}")
+        raise UserError(f"{_explain(output)}; or else {BY_HAND}")
 
 
 def _read_output(client: subprocess.Popen, timeout: float) -> str:
@@ -96,8 +97,8 @@ def _read_output(client: subprocess.Popen, timeout: float) -> str:
             if sys.stderr.isatty():
                 sys.stderr.write(chunk.decode(errors="replace"))
     raise UserError(
-        f"Kaggle sent no data for {timeout:g} s; the partial download is kept, run the same command again to resume; "
-        f"{BY_HAND}"
+        f"Kaggle sent no data for {timeout:g} s, but the partial download is kept; run the same command again to "
+        f"resume, or {BY_HAND}"
     )
 
 
@@ -107,16 +108,18 @@ def _explain(output: str) -> str:
         if re.search(pattern, output):
             return message
     lines = [line.strip() for line in re.split(r"[\r\n]+", output) if line.strip()]
-    return f"Kaggle's client failed: {lines[-1] if lines else 'no output'}"
+    return f"Kaggle's client failed ({lines[-1] if lines else 'no output'}); run the same command again"
 
 
 def _check(file: Path) -> None:
     """Delete the download and raise UserError unless it is a zip of training images."""
     try:
         with zipfile.ZipFile(file) as archive:
-            wrong = "" if any("train/" in name for name in archive.namelist()) else "contains no folder train/"
+            wrong = "" if any("train/" in name for name in archive.namelist()) else "contains no folder 'train'"
     except (OSError, zipfile.BadZipFile):
         wrong = "is not a zip"
     if wrong:
         shutil.rmtree(file.parent, ignore_errors=True)
-        raise UserError(f"the file from Kaggle {wrong} and was deleted; run the same command again, {BY_HAND}")
+        raise UserError(
+            f"the file from Kaggle {wrong} and was deleted; run the same command again to download it, or {BY_HAND}"
+        )

@@ -15,7 +15,7 @@ from dreambirds.data.image_files import is_opened
 from dreambirds.data.labels import Label, choose_labels
 from dreambirds.data.sources.source import SOURCES, Drawing, Photograph, Resource, Source, by_strictness
 from dreambirds.data.sources.tree import Tree
-from dreambirds.errors import UserError
+from dreambirds.errors import UserError, counted, reason_of, remedy_for
 from dreambirds.io import expand
 
 for module in iter_modules(sources.__path__):
@@ -40,9 +40,8 @@ def list_labels(dataset: dict) -> list[Label]:
     with _user_errors(dataset):
         found = source.labels(_find(source, dataset), dataset)
     if len(found) < 2:
-        raise UserError(
-            f"dataset.path: '{dataset['path']}' contains photographs of {len(found)} class(es); at least 2 are needed"
-        )
+        problem = f"'{dataset['path']}' contains images of {counted(len(found), 'class')}, but at least 2 are needed"
+        raise UserError(f"dataset.path: {problem}; add another class, or set another path")
     chosen = choose_labels(found, dataset["labels"], "dataset.labels")
     if len(chosen) < 2:
         raise UserError("dataset.labels: must name at least 2 classes, because a classifier distinguishes classes")
@@ -117,7 +116,7 @@ def _find(source: Source, dataset: dict) -> Tree | None:
     tree = source.find(path)
     other = "" if tree and source.has_photographs(tree) else _recognize(path, source)
     if tree is None or other:
-        reason = source.misfit(path) if tree is None else "contains no photographs of classes"
+        reason = source.misfit(path) if tree is None else "contains no images in its class folders"
         raise UserError(f"dataset.path: '{dataset['path']}' {reason}{other}")
     return tree
 
@@ -131,7 +130,7 @@ def _recognize(path: Path, source: Source) -> str:
             except (UserError, OSError):
                 continue
             if tree and other.has_photographs(tree):
-                return f"; it looks like 'source: {other.name}'"
+                return f"; it has the layout of '{other.name}': set dataset.source to {other.name}"
     return ""
 
 
@@ -141,9 +140,9 @@ def _user_errors(dataset: dict) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        file = f" '{error.filename}'" if error.filename else ""
-        reason = error.strerror or str(error)
-        raise UserError(f"dataset.path: '{dataset['path']}' cannot be read:{file} {reason}") from error
+        problem = f"cannot read '{error.filename or dataset['path']}' ({reason_of(error)})"
+        fix = f"{remedy_for(error, '')}, or " if remedy_for(error, "") else ""
+        raise UserError(f"dataset.path: {problem}; {fix}set another path") from error
 
 
 def _check_parts(photographs: list[Photograph] | list[Drawing], labels: list[Label], dataset: dict) -> None:
@@ -153,17 +152,27 @@ def _check_parts(photographs: list[Photograph] | list[Drawing], labels: list[Lab
             parts[photograph.label].append(photograph.part)
     for label, found in parts.items():
         if set(found) == {"validation"}:
-            raise UserError(
-                f"dataset.path: class '{label.label}' has photographs for validation but none for training; set "
-                "dataset.split to random, or remove the class from dataset.labels"
-            )
+            raise has_no_training(label)
     few = [label for label, found in parts.items() if len(found) < 2 and "train" not in found]
     if few:
-        count, more = len(parts[few[0]]), f", and {len(few) - 1} more classes have too few" if len(few) > 1 else ""
-        raise UserError(
-            f"dataset.path: class '{few[0].folder}' in '{dataset['path']}' has {count} photograph(s){more}; "
-            "at least 2 JPEG, PNG or WebP files are needed; add some, or remove the class from dataset.labels"
-        )
+        more = f" (also too few in {counted(len(few) - 1, 'more class')})" if len(few) > 1 else ""
+        raise has_too_few(few[0], len(parts[few[0]]), dataset, more)
+
+
+def has_no_training(label: Label, note: str = "") -> UserError:
+    """Return the error for a class whose readable images are all for validation."""
+    return UserError(
+        f"dataset.split: class '{label.label}' has images for validation but none for training{note}; set it to "
+        "random, or remove the class from dataset.labels"
+    )
+
+
+def has_too_few(label: Label, count: int, dataset: dict, note: str) -> UserError:
+    """Return the error for a class with `count` readable images, too few for training."""
+    return UserError(
+        f"dataset.path: class '{label.label}' has {counted(count, 'readable image')} in '{dataset['path']}'{note}, but "
+        "at least 2 JPEG, PNG or WebP files are needed; add some, or remove the class from dataset.labels"
+    )
 
 
 def missing(config: Mapping) -> Resource | None:

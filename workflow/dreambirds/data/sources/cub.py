@@ -11,11 +11,12 @@ from typing import Any
 from dreambirds.data.labels import Label, make_labels, readable, unaccented
 from dreambirds.data.sources.source import Photograph, Resource, Source, source
 from dreambirds.data.sources.tree import Tree, find_below, where
-from dreambirds.errors import UserError
+from dreambirds.errors import UserError, counted
 
 IMAGES, IMAGE_CLASSES, CLASSES = "images.txt", "image_class_labels.txt", "classes.txt"
 SPLIT, BOXES = "train_test_split.txt", "bounding_boxes.txt"
 PARTS = {"1": "train", "0": "validation"}
+RESTORE = "restore the published file"
 GONE = "listed in images.txt, but the file does not exist"
 log = logging.getLogger(__name__)
 
@@ -49,12 +50,13 @@ class Cub(Source):
     def find(self, path: Path) -> Tree | None:
         """Return the tree that contains `images.txt`, or None.
 
-        It is at the path or in a sub-folder of it. Raises UserError if one of the required tables is missing.
+        It is at the path or in a subfolder of it. Raises UserError if one of the required tables is missing.
         """
         tree = find_below(Tree(path), lambda tree: tree.has(IMAGES))
         missing = [name for name in (IMAGE_CLASSES, CLASSES) if tree and not tree.has(name)]
         if missing:
-            raise UserError(f"dataset.path: '{missing[0]}' is missing next to '{tree.full_name(IMAGES)}'")
+            problem = f"'{missing[0]}' is missing next to '{tree.full_name(IMAGES)}'"
+            raise UserError(f"dataset.path: {problem}; {RESTORE}")
         return tree
 
     def misfit(self, path: Path) -> str:
@@ -79,7 +81,7 @@ class Cub(Source):
         rows, names = _read(tree)
         label_of = _labels(rows, names)
         if len(names) > len(label_of):
-            log.info("%d class(es) of %s have no images and are skipped", len(names) - len(label_of), CLASSES)
+            log.info("skipped %s of '%s' without images", counted(len(names) - len(label_of), "class"), CLASSES)
         given, cropped = dataset["split"] == "given" and tree.has(SPLIT), dataset["crop_margin"] is not None
         parts = _of_images(tree, SPLIT, rows, _part) if given else {}
         boxes = _of_images(tree, BOXES, rows, _box) if cropped else {}
@@ -126,10 +128,10 @@ def _read(tree: Tree) -> tuple[list[Row], dict[int, str]]:
     rows = []
     for key, (path, line) in _read_table(tree, IMAGES, _path).items():
         if key not in class_of:
-            raise UserError(f"{where(tree, IMAGES, line)} image '{key}' has no class in '{IMAGE_CLASSES}'")
+            raise UserError(f"{where(tree, IMAGES, line)} image '{key}' has no class in '{IMAGE_CLASSES}'; {RESTORE}")
         number, class_line = class_of[key]
         if number not in classes:
-            raise UserError(f"{where(tree, IMAGE_CLASSES, class_line)} class {number} is not in '{CLASSES}'")
+            raise UserError(f"{where(tree, IMAGE_CLASSES, class_line)} class {number} is not in '{CLASSES}'; {RESTORE}")
         rows.append(Row(key, path, number, line))
     return rows, {number: name for number, (name, _) in classes.items()}
 
@@ -139,7 +141,7 @@ def _of_images(tree: Tree, name: str, rows: list[Row], parse: Callable[[str], An
     table = _read_table(tree, name, parse)
     for row in rows:
         if row.id not in table:
-            raise UserError(f"{where(tree, IMAGES, row.line)} image '{row.id}' is not in '{name}'")
+            raise UserError(f"{where(tree, IMAGES, row.line)} image '{row.id}' is not in '{name}'; {RESTORE}")
     return {key: value for key, (value, _) in table.items()}
 
 
@@ -154,9 +156,11 @@ def _read_table(tree: Tree, name: str, parse: Callable, key: Callable = str) -> 
             identifier, value = text.split(maxsplit=1)
             entry = key(identifier), parse(value.rstrip())
         except ValueError as error:
-            raise UserError(f"{where(tree, name, line)} must be {FORMS[name]}, not '{text[:80]}'") from error
+            problem = f"must be {FORMS[name]}, not '{text[:80]}'"
+            raise UserError(f"{where(tree, name, line)} {problem}; {RESTORE}") from error
         if entry[0] in table:
-            raise UserError(f"{where(tree, name, line)} '{identifier}' is already in line {table[entry[0]][1]}")
+            problem = f"'{identifier}' is already on line {table[entry[0]][1]}"
+            raise UserError(f"{where(tree, name, line)} {problem}; {RESTORE}")
         table[entry[0]] = entry[1], line
     return table
 

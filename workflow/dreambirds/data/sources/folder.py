@@ -1,4 +1,4 @@
-"""A folder with one sub-folder per class, directly or below `train` and `val`."""
+"""A folder with one subfolder per class, directly or below `train` and `val`."""
 
 from pathlib import Path
 
@@ -13,21 +13,21 @@ PARTS = ("train", "validation")
 
 @source("folder")
 class Folder(Source):
-    """A folder with one sub-folder per class, directly or below `train` and `val`."""
+    """A folder with one subfolder per class, directly or below `train` and `val`."""
 
     strictness = 1
-    path_content = "a folder with one sub-folder per class"
+    path_content = "a folder with one subfolder per class"
 
     def find(self, path: Path) -> Tree | None:
-        """Return the tree of a folder with at least two sub-folders or a `train`, or None."""
+        """Return the tree of a folder with at least two subfolders or a `train`, or None."""
         tree = Tree(path)
         return tree if path.is_dir() and (len(_classes(tree)) > 1 or _parts(tree)) else None
 
     def misfit(self, path: Path) -> str:
         """Return the end of an error: what was expected at the path."""
         if not path.is_dir():
-            return f"is {'a file, not' if path.exists() else 'not'} a folder"
-        return f"must contain at least 2 sub-folders, one per class; it has {len(_classes(Tree(path)))}"
+            return f"{'is a file, but' if path.exists() else 'does not exist; it'} must be {self.path_content}"
+        return f"must contain at least 2 subfolders, one per class, but has {len(_classes(Tree(path)))}"
 
     def has_photographs(self, tree: Tree) -> bool:
         """Return whether any class has a photograph."""
@@ -43,17 +43,19 @@ class Folder(Source):
         if _is_train_only(tree):
             root = tree.full_name("")
             raise UserError(
-                f"dataset.path: '{root}' has classes in 'train' but no folder 'val'; add it, or use '{root}/train'"
+                f"dataset.path: '{root}' has classes in 'train' but no folder 'val'; add it, or set the path to "
+                f"'{root}/train'"
             )
         found = {part: _classes(tree, folder) for part, folder in (parts or {"train": ""}).items()}
         names = sorted({name for classes in found.values() for name in classes})
-        untrained = [name for name in names if name not in found["train"]]
+        labels = make_labels((name, readable(name), name) for name in names)
+        untrained = [label for label in labels if label.folder not in found["train"]]
         if untrained and dataset["split"] == "given":
             raise UserError(
-                f"dataset.path: class '{untrained[0]}' is only in '{parts['validation']}' of '{tree.full_name('')}'; "
-                "add it to 'train', or set dataset.split to random"
+                f"dataset.split: class '{untrained[0].label}' has images for validation but none for training; set it "
+                f"to random, or add the folder '{tree.full_name(f'train/{untrained[0].folder}')}'"
             )
-        return make_labels((name, readable(name), name) for name in names)
+        return labels
 
     def photographs(self, tree: Tree, dataset: dict, labels: list[Label]) -> list[Photograph]:
         """Return the photographs of these classes, training images first.

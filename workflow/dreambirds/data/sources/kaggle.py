@@ -8,7 +8,7 @@ from pathlib import Path
 from dreambirds.data.labels import Label, escaped, make_labels, readable, unaccented
 from dreambirds.data.sources.source import Photograph, Resource, Source, source
 from dreambirds.data.sources.tree import Tree, find_below, where
-from dreambirds.errors import UserError
+from dreambirds.errors import UserError, counted
 
 NAMES, TABLE, SAMPLE = "names.txt", "labels.csv", "sample.csv"
 TEST = Label("test", "test")
@@ -25,7 +25,7 @@ class Kaggle(Source):
     resource = Resource(
         name="cse455",
         data="the CSE455 birds from Kaggle",
-        size="gigabytes",
+        size="several GB",
         place="resources/cse455/birds21sp.zip",
         signs={
             "resources/cse455/birds/train": "resources/cse455/birds",
@@ -37,13 +37,13 @@ class Kaggle(Source):
     def find(self, path: Path) -> Tree | None:
         """Return the tree that contains `train`, or None.
 
-        It is at the path, in a sub-folder of it, or in a zip. Raises OSError if that is a damaged zip.
+        It is at the path, in a subfolder of it, or in a zip. Raises OSError if that is a damaged zip.
         """
         return find_below(Tree(path, zipped=path.is_file()), lambda tree: bool(_numbers(tree)))
 
     def misfit(self, path: Path) -> str:
         """Return the end of an error: what was expected at the path."""
-        layout = "a folder 'train' with one numbered sub-folder per class ('train/0', 'train/1', …)"
+        layout = "a folder 'train' with one numbered subfolder per class ('train/0', 'train/1', …)"
         return (
             f"must contain {layout}, or be a zip of it"
             if path.exists()
@@ -62,7 +62,8 @@ class Kaggle(Source):
         if beyond:
             folder = tree.full_name(f"train/{beyond[0]}")
             raise UserError(
-                f"dataset.path: '{folder}' has no name: '{NAMES}' has only {len(names)} line(s), counted from 0"
+                f"dataset.path: class {beyond[0]} ('{folder}') has no name, because '{NAMES}' has only "
+                f"{counted(len(names), 'line')} and line 1 is class 0; add the missing lines"
             )
         return make_labels(_names(number, names) for number in numbers)
 
@@ -103,9 +104,8 @@ class Kaggle(Source):
         else:
             names = [name for _, name, _ in _rows(tree, SAMPLE)]
         if not names:
-            raise UserError(
-                f"dataset.path: '{tree.full_name('')}' has no images to classify, neither in 'test' nor in '{SAMPLE}'"
-            )
+            problem = f"'{tree.full_name('')}' has no images to classify, neither in 'test' nor in '{SAMPLE}'"
+            raise UserError(f"dataset.path: {problem}; add them")
         tests = []
         for name in names:
             file = name.rpartition("/")[2]
@@ -141,7 +141,9 @@ def _read_table(tree: Tree) -> dict[str, int]:
     table = {}
     for line, name, number in _rows(tree, TABLE):
         if not _is_number(number):
-            raise UserError(f"{where(tree, TABLE, line)} the class must be an integer, not '{number}'")
+            raise UserError(
+                f"{where(tree, TABLE, line)} the class must be an integer, not '{number}'; correct the line"
+            )
         table[name.rpartition("/")[2]] = int(number)
     return table
 
@@ -158,7 +160,8 @@ def _rows(tree: Tree, name: str) -> Iterator[tuple[int, str, str]]:
             continue
         if len(cells) < 2 or not cells[0]:
             line = where(tree, name, reader.line_num)
-            raise UserError(f"{line} must contain a file name and a class, not '{','.join(row)[:80]}'")
+            problem = f"must contain a file name and a class, not '{','.join(row)[:80]}'"
+            raise UserError(f"{line} {problem}; correct the line")
         if reader.line_num > 1 or _is_number(cells[1]):
             yield reader.line_num, cells[0], cells[1]
 
@@ -167,13 +170,14 @@ def _compare(table: dict[str, int], found: dict[int, list[str]], tree: Tree) -> 
     others = [name for name in tree.listing("train")[0] if not _is_number(name)]
     if others:
         names = ", ".join(map(escaped, others[:5]))
-        log.info("%d sub-folder(s) of train are not class numbers and are skipped: %s", len(others), names)
+        log.info("skipped %s of 'train' not named by a class number: %s", counted(len(others), "subfolder"), names)
     if not table:
         return
     pairs = [(number, table.get(file)) for number, files in found.items() for file in files]
     unlisted = sum(listed is None for _, listed in pairs)
     different = sum(listed not in (None, number) for number, listed in pairs)
     if unlisted:
-        log.info("%d photograph(s) are not listed in %s; their folder determines the class", unlisted, TABLE)
+        log.info("the folder determines the class of %s not listed in '%s'", counted(unlisted, "image"), TABLE)
     if different:
-        log.info("%d photograph(s) have another class in %s; their folder determines the class", different, TABLE)
+        count = counted(different, "image")
+        log.info("the folder determines the class of %s listed with another class in '%s'", count, TABLE)

@@ -154,15 +154,18 @@ class Source(ABC):
         """Raise UserError unless the keys of the config's section fit the source."""
         if dataset["crop_margin"] is not None and not self.has_boxes:
             users = list_names(lambda other: other.has_boxes, "source: ")
-            raise UserError(f"dataset.crop_margin: is only used with {users}, not 'source: {self.name}'")
+            raise UserError(
+                f"dataset.crop_margin: is only used with {users}, not 'source: {self.name}'; set it to null"
+            )
 
     def check_path(self, path: str | None) -> None:
         """Raise UserError unless the config's path is valid for the source."""
         if path is not None and not self.needs_path:
             users = list_names(lambda other: other.needs_path, "source: ")
-            raise UserError(f"dataset.path: is only used with {users}, not 'source: {self.name}'")
+            raise UserError(f"dataset.path: is only used with {users}, not 'source: {self.name}'; set it to null")
         if path is None and self.resource:
-            raise UserError(f"dataset.path: is null, but the data of 'source: {self.name}' is not downloaded yet")
+            problem = f"is null, but the data of 'source: {self.name}' is not downloaded yet"
+            raise UserError(f"dataset.path: {problem}; run the study to download it, or set the path")
         if path is None and self.needs_path:
             raise UserError(f"dataset.path: must be {self.path_content} for 'source: {self.name}'")
         if path is not None and "\0" in path:

@@ -20,7 +20,7 @@ ENDINGS = tuple(EXTENSIONS)
 
 
 class Archive:
-    """An open zip, and its `index`: {folder: (sub-folders, files)}, both sorted."""
+    """An open zip, and its `index`: {folder: (subfolders, files)}, both sorted."""
 
     def __init__(self, file: Path):
         """Open the zip and index its directory. Raises OSError or zipfile.BadZipFile."""
@@ -60,13 +60,13 @@ def read_member(file: Path, member: str) -> bytes:
                 raise OSError("encrypted in the zip")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 # the other methods could exhaust the memory
-                raise OSError("compressed in the zip with another method than deflate")
+                raise OSError("compressed in the zip with a method other than deflate")
             with archive.zip.open(info) as file:
                 return _read(file, info.file_size)
         except KeyError as error:
             raise OSError("the zip contains no such file") from error
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-            raise OSError(f"damaged or unreadable in the zip: {error}") from error
+            raise OSError(f"corrupt or unreadable in the zip: {error}") from error
 
 
 def _read(file: zipfile.ZipExtFile, size: int) -> bytes:
@@ -82,7 +82,7 @@ def _open_archive(file: Path) -> Archive:
     try:
         return _cached_archive(file, status.st_size, status.st_mtime_ns, os.getpid())
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-        raise OSError(f"not a zip, or a damaged one: {error}") from error
+        raise OSError(f"not a zip, or a corrupt one: {error}") from error
 
 
 @lru_cache(maxsize=2)
@@ -107,7 +107,7 @@ class Tree:
     prefix: str = ""
 
     def listing(self, name: str = "") -> tuple[list[str], list[str]]:
-        """Return the sub-folders and the files directly in a folder, each sorted.
+        """Return the subfolders and the files directly in a folder, each sorted.
 
         Both are empty if the folder does not exist.
         """
@@ -135,7 +135,7 @@ class Tree:
         return (self.file, self._full(name)) if self.zipped else (self.file / name, "")
 
     def below(self, name: str) -> "Tree":
-        """Return the tree of a sub-folder."""
+        """Return the tree of a subfolder."""
         return Tree(self.file, True, self._full(name)) if self.zipped else Tree(self.file / name)
 
     def has(self, name: str) -> bool:
@@ -152,7 +152,8 @@ class Tree:
         try:
             text = (read_member(file, member) if member else file.read_bytes()).decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise UserError(f"dataset.path: '{self.full_name(name)}' is not UTF-8 text ({error.reason})") from error
+            problem = f"'{self.full_name(name)}' is not UTF-8 text ({error.reason} at byte {error.start})"
+            raise UserError(f"dataset.path: {problem}; save it as UTF-8") from error
         return text.replace("\r\n", "\n").replace("\r", "\n").rstrip().split("\n") if text.strip() else []
 
     def full_name(self, name: str) -> str:
@@ -172,18 +173,17 @@ def _is_folder(entry: os.DirEntry) -> bool:
 
 
 def find_below(tree: Tree, fits: Callable[[Tree], bool]) -> Tree | None:
-    """Return the tree, or its only sub-folder, for which `fits` is true; None if none.
+    """Return the tree, or its only subfolder, for which `fits` is true; None if none.
 
-    Raises UserError if several sub-folders fit.
+    Raises UserError if several subfolders fit.
     """
     if fits(tree):
         return tree
     found = [name for name in tree.listing()[0] if not name.startswith(".") and _fits(tree.below(name), fits)]
     if len(found) > 1:
-        names = ", ".join(found)
-        raise UserError(
-            f"dataset.path: '{tree.full_name('')}' contains several data sets ({names}); choose one of them"
-        )
+        names = ", ".join(f"'{name}'" for name in found)
+        problem = f"'{tree.full_name('')}' contains several data sets ({names})"
+        raise UserError(f"dataset.path: {problem}; set the path to one of them")
     return tree.below(found[0]) if found else None
 
 
