@@ -151,7 +151,7 @@ def test_a_hub_that_hangs_is_given_up_and_its_cache_serves(tmp_path, counted):
     env = surroundings() | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
     result = subprocess.run([sys.executable, "-c", script], env=env, text=True, capture_output=True, timeout=600)
     assert f"no response from '{address}' in 1 s; using only the local cache" in result.stderr
-    assert result.stdout.startswith("Error: weights: cannot download 'hub' weights for 'test_resnet'"), result.stderr
+    assert result.stdout.startswith("Error: weights: cannot download the weights of 'test_resnet'"), result.stderr
     assert result.stdout.endswith(" True False\n"), result.stdout
     silent.close()
     counted("accidents of the machine told in one sentence")

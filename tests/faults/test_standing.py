@@ -50,8 +50,16 @@ def relabel(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "spoil", "remedy"),
     [
-        ("runs/scratch/epoch-0001/model.safetensors", cut, "delete it to train that epoch again"),
-        ("runs/scratch/epoch-0000/training_state.safetensors", empty, "delete it to train that epoch again"),
+        (
+            "runs/scratch/epoch-0001/model.safetensors",
+            cut,
+            "delete it and run the same command again to retrain that epoch",
+        ),
+        (
+            "runs/scratch/epoch-0000/training_state.safetensors",
+            empty,
+            "delete it and run the same command again to retrain that epoch",
+        ),
         (
             "dataset/labels.csv",
             empty,

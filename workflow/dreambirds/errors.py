@@ -7,12 +7,13 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 MAX_LENGTH = 600  # characters of a message
 REBUILD = "delete it and run the same command again to rebuild it"
-RETRAIN = "delete it to train that epoch again"
+RETRAIN = "delete it and run the same command again to retrain that epoch"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_MEMORY = re.compile(
     r"DefaultCPUAllocator|out of memory|not enough memory|cannot allocate memory|failed to map segment", re.I
@@ -52,18 +53,43 @@ def one_line(text: str) -> str:
     )
 
 
-def did_you_mean(value: object, allowed: Iterable[object]) -> str:
-    """Return a hint for an error: the closest allowed value, and all if they are few."""
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def in_yaml(value: object) -> str:
+    """Return a value of a config as the user wrote it in YAML, with text in quotes."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(in_yaml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {in_yaml(inner)}' for key, inner in value.items())}}}"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return str(value).replace("inf", ".inf").replace("nan", ".nan")
+    return str(value) if isinstance(value, date) else repr(value)
+
+
+def did_you_mean(value: object, allowed: Iterable[object], word: str = "allowed") -> str:
+    """Return a hint for an error: the closest allowed value, and all if they are few.
+
+    `word` introduces the list: ``allowed`` for values of a fixed set, ``available`` for files, epochs or other things
+    that happen to exist.
+    """
     allowed = sorted(map(str, allowed))
     if not allowed:
-        return "no value is allowed here"
+        return "no value is allowed here" if word == "allowed" else "none is available"
     folded = {name.casefold(): name for name in reversed(allowed)}
     close = difflib.get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.5)
-    hint = [f"did you mean '{folded[close[0]]}'?"] if close else []
-    if len(allowed) <= 16 or not hint:
-        listed = ", ".join(allowed[:16]) + (f", … ({len(allowed)} in total)" if len(allowed) > 16 else "")
-        hint.append(f"allowed: {listed}")
-    return " ".join(hint)
+    hint = f"did you mean '{folded[close[0]]}'?" if close else ""
+    if len(allowed) > 16 and hint:
+        return hint
+    listed = f"{word}: {', '.join(allowed[:16])}"
+    if len(allowed) > 16:
+        listed += f", … ({len(allowed)} in total)"
+    return f"{hint} ({listed})" if hint else listed
 
 
 @contextmanager
@@ -80,22 +106,33 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
+def reason_of(error: BaseException) -> str:
+    """Return why an operation failed, without the path that an OSError's message repeats."""
+    return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
+
+
+def remedy_for(error: BaseException, remedy: str) -> str:
+    """Return what to do if a file cannot be read: fix its permissions if these are the cause, else `remedy`."""
+    return "fix its permissions" if isinstance(error, PermissionError) else remedy
+
+
 def explain_failure(error: BaseException) -> str | None:
     """Return the message for a machine failure; None for any other exception."""
     reason = first_line(error)
     if (isinstance(error, OSError) and error.errno in FULL) or NO_SPACE.search(str(error)):
         return f"the disk is full{_where(error)}; free some space and {AGAIN}"
     if is_out_of_memory(error):
-        return f"out of memory ({reason}); lower --cores, batch_size, image_size or size, and {AGAIN}"
+        keys = "--cores, 'batch_size', 'image_size' or 'size'"
+        return f"out of memory ({reason}); lower {keys}, and run the command again to resume"
     if NO_WORKER.search(str(error)):
         return (
-            "a data loader worker process was killed, possibly for lack of memory; set 'threads: {loader_workers: 0}' "
+            "a data loader worker process was killed, possibly for lack of memory; set threads.loader_workers to 0 "
             f"to load images in the main process, and {AGAIN}"
         )
     if NO_GPU.search(reason):
-        return f"the GPU failed or was lost ({reason}); {AGAIN}, or set 'gpu: 0' to compute on the CPU"
+        return f"the GPU failed or was lost ({reason}); {AGAIN}, or set 'gpu' to 0 to compute on the CPU"
     if isinstance(error, OSError) and error.filename is not None:
-        return f"cannot read or write '{_name(error)}' ({error.strerror}); fix that and {AGAIN}"
+        return f"cannot read or write '{_name(error)}' ({reason_of(error)}); fix that and {AGAIN}"
     return None
 
 
@@ -110,13 +147,13 @@ def report_killed(logs: Iterable[str]) -> None:
         if any(KILLED.search(Path(log).read_text(errors="replace")) for log in logs):
             print(
                 "Error: a job was killed (signal 9), usually because the machine ran out of memory; run fewer jobs at "
-                f"the same time (--cores, or --resources mem_mb=...) and {AGAIN}",
+                "the same time (lower --cores, or set --resources mem_mb=...), and run the command again to resume",
                 file=sys.stderr,
             )
 
 
 def _where(error: BaseException) -> str:
-    return f" (cannot write '{_name(error)}')" if getattr(error, "filename", None) else ""
+    return f" (cannot write to '{_name(error)}')" if getattr(error, "filename", None) else ""
 
 
 def _name(error: Any) -> str:
