@@ -94,7 +94,10 @@ DAMAGES = {
     "a character less": lambda content: content[:-1],
     "nothing left": lambda content: b"",
 }
-REBUILD, TRAIN = "delete it and run the same command again to rebuild it", "delete it to train that epoch again"
+REBUILD, TRAIN = (
+    "delete it and run the same command again to rebuild it",
+    "delete it and run the same command again to retrain that epoch",
+)
 DATASET = "delete the folder 'results/tiny/dataset' and run the same command again to rebuild it"
 JOB = f"delete the folder '{RESULTS / Path(INDEX).parent}' and run the same command again to rebuild it"
 READ = [
@@ -259,8 +262,9 @@ def test_a_damaged_start_photograph_is_reported_with_a_remedy_if_it_is_the_data_
             ready(plan, photographs, str(path) if own else None).starts(["blue_jay"], [generator(0, "blue_jay")])
     finally:
         path.write_bytes(good)
-    assert f"cannot read the start photograph '{path}': " in str(error.value)
-    assert str(error.value).endswith(f"; {DATASET}") != own
+    assert f"cannot read '{path}' (" in str(error.value)
+    assert str(error.value).endswith("; replace it, or set another path" if own else f"; {DATASET}")
+    assert str(error.value).startswith("dreams.recipes.") == own
     counted(ROW)
 
 
