@@ -25,7 +25,7 @@ class Kaggle(Source):
     resource = Resource(
         name="cse455",
         data="the CSE455 birds from Kaggle",
-        size="gigabytes",
+        size="several GB",
         place="resources/cse455/birds21sp.zip",
         signs={
             "resources/cse455/birds/train": "resources/cse455/birds",
