@@ -134,11 +134,11 @@ def test_copies_are_logged_with_a_warning_if_they_affect_measurements(bench, cap
 def test_the_progress_of_large_sets_is_logged(bench, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "dreambirds")
     bench.prepare("quiet")
-    assert " %: " not in caplog.text
+    assert "%: " not in caplog.text
     monkeypatch.setattr(preparing, "LARGE", 18)
     bench.prepare("logged")
-    lines = [record.message for record in caplog.records if " %: " in record.message]
-    assert len(lines) == 10 and lines[-1] == "100 %: 18 of 18 images"
+    lines = [record.message for record in caplog.records if "%: " in record.message]
+    assert len(lines) == 10 and lines[-1] == "100%: 18 of 18 images"
 
 
 def test_results_are_in_order_and_few_wait():

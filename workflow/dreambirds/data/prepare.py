@@ -192,7 +192,7 @@ def _prepare_all(preparer: ImagePreparer, images: list[tuple], threads: int) -> 
         for number, prepared in enumerate(tqdm(results, total=total, disable=None), 1):
             yield prepared
             if total >= LARGE and number * 10 // total > (number - 1) * 10 // total:
-                log.info("%d %%: %d of %d images", number * 100 // total, number, total)
+                log.info("%d%%: %d of %d images", number * 100 // total, number, total)
 
 
 def _image_table(rows: list[dict], labels: list[Label], dataset: dict) -> pd.DataFrame:
