@@ -62,11 +62,11 @@ def empty(path: Path) -> None:
 
 
 DAMAGES = {
-    "truncated or not a checkpoint": truncate,
-    "is corrupt: its tensors do not match their digest": flip,
-    "has the epoch '0', not '1'": exchange,
+    "is corrupt (Error while deserializing header: incomplete metadata, file not fully covered)": truncate,
+    "is corrupt (its tensors do not match their digest)": flip,
+    "has the epoch 0, not 1": exchange,
     "has the model 'resnet18', not 'test_resnet'": change_model,
-    "is truncated or not a checkpoint": empty,
+    "is corrupt (Error while deserializing header: header too small)": empty,
 }
 
 

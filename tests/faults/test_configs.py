@@ -124,7 +124,7 @@ BAD = [
     ("dataset.labels: unknown label '\\x1b[31mred'; available:", {"dataset/labels": ["\x1b[31mred"]}),
     ("dreams.labels: unknown label 'Blue Jey'; did you mean 'blue_jay'?", {"dreams/labels": ["Blue Jey"]}),
     ("dataset.labels: must name at least 2 classes", {"dataset/labels": ["blue_jay"]}),
-    ("on the run 'scratch': objective: the model has no layer 'layer5'", {f"{RECIPE}/objective": "layer_l2:layer5"}),
+    ("study.objective: for the run 'scratch', the model has no layer", {f"{RECIPE}/objective": "layer_l2:layer5"}),
     ("study.objective: the objective 'channel:layer1' must have the form", {f"{RECIPE}/objective": "channel:layer1"}),
     ("has channels 0 to", {f"{RECIPE}/objective": "channel:layer1:9999"}),
     # epochs and steps
@@ -149,15 +149,18 @@ BAD = [
     ("runs.scratch.model: timm has no model 'resnet81'; did you mean 'resnet18'?", {f"{RUN}/model": "resnet81"}),
     ("judges.j.train.model: timm has no model ''; allowed:", {"judges/j/train/model": ""}),
     ("runs.scratch: the model 'inception_v4' does not accept images of 32x32", {f"{RUN}/model": "inception_v4"}),
-    ("runs.scratch.model_options: {'dept': 3} do not fit", {f"{RUN}/model_options": {"dept": 3}}),
+    ("'test_resnet' cannot be built with the options {'dept': 3} (", {f"{RUN}/model_options": {"dept": 3}}),
     (
         "scratch.model_options.in_chans: is not allowed here; remove it, because images always have 3 channels",
         {f"{RUN}/model_options/in_chans": 1},
     ),
     ("scratch.model_options.num_classes: is not allowed here", {f"{RUN}/model_options": {"num_classes": 3}}),
-    ("runs.scratch.model_options: with {'drop_rate': 2} the model", {f"{RUN}/model_options/drop_rate": 2}),
+    ("runs.scratch.model_options: with {'drop_rate': 2}, the model", {f"{RUN}/model_options/drop_rate": 2}),
     ("scratch.model_options: the model 'test_resnet' cannot be built with", {f"{RUN}/model_options/output_stride": 3}),
-    ("change them, or dataset.image_size", {f"{RUN}/model": "test_vit", f"{RUN}/model_options": {"img_size": 5}}),
+    (
+        "; change or remove 'model_options', or change dataset.image_size",
+        {f"{RUN}/model": "test_vit", f"{RUN}/model_options": {"img_size": 5}},
+    ),
     ("runs.scratch.optimizer: timm has no optimizer 'adamm'; did you mean", {f"{RUN}/optimizer": "adamm"}),
 ]  # fmt: skip
 

@@ -82,12 +82,18 @@ BAD = [
     ),
     ("judges.w.labels: '.' is not a file", from_weights(labels=".")),
     # models and weights
-    ("judges.w.model_options: {'dept': 3} do not fit the model 'test_resnet'", from_weights(model_options={"dept": 3})),
+    (
+        "judges.w.model_options: the model 'test_resnet' cannot be built with the options {'dept': 3} (",
+        from_weights(model_options={"dept": 3}),
+    ),
     ("judges.w.model_options.in_chans: is not allowed here; ", from_weights(model_options={"in_chans": 1})),
-    ("judges.w.model_options: with {'drop_rate': 2} the model", from_weights(model_options={"drop_rate": 2})),
-    ("judges.w.weights: 'good.safetensors' has no last layer for 2 classes", from_weights(labels="few.txt")),
-    ("judges.w.weights: 'good.safetensors' does not fit the model: ", from_weights(model="test_vit")),
-    ("judges.w.weights: 'other.safetensors' does not fit the model: ", from_weights(weights="other.safetensors")),
+    ("judges.w.model_options: with {'drop_rate': 2}, the model", from_weights(model_options={"drop_rate": 2})),
+    (
+        "judges.w.weights: 'good.safetensors' has no last layer for 2 classes, one per label; choose",
+        from_weights(labels="few.txt"),
+    ),
+    ("judges.w.weights: 'good.safetensors' does not fit the model (", from_weights(model="test_vit")),
+    ("judges.w.weights: 'other.safetensors' does not fit the model (", from_weights(weights="other.safetensors")),
     ("judges.w.weights: 'labels.txt' is neither a safetensors file nor one that", from_weights(weights="labels.txt")),
     (
         "judges.w.image_size: the model 'inception_v4' does not accept",
@@ -107,19 +113,20 @@ BAD = [
         {"judges/j/train": {"model": "test_vit", **SHIPPED}},
     ),
     (
-        "runs.scratch.model_options: with {'stem_kernel_size': 5} the package's file does not fit the model: ",
+        "runs.scratch.model_options: with {'stem_kernel_size': 5}, the package's file does not fit the "
+        "model (1 tensor differs, ",
         {f"{RUN}/model": LITE, f"{RUN}/model_options": {"stem_kernel_size": 5}, f"{RUN}/weights": "package"},
     ),
     # checkpoints
-    ("judges.w.checkpoint: 'cut' is truncated or not a checkpoint", from_checkpoint("cut")),
+    ("judges.w.checkpoint: 'cut' is corrupt (", from_checkpoint("cut")),
     ("set another file, or recreate it in its own study", from_checkpoint("cut")),
     (
-        "judges.w.checkpoint: 'odd' contains a model that cannot be built ({'dept': 3} do not fit",
+        "judges.w.checkpoint: 'odd' contains the model 'test_resnet', which cannot be built (",
         from_checkpoint("odd"),
     ),
     # judges that the study trains
     ("judges.j.train: the model 'inception_v4' does not accept images", {"judges/j/train": {"model": "inception_v4"}}),
-    ("judges.j.train.model_options: {'dept': 3}", {"judges/j/train": {"model_options": {"dept": 3}}}),
+    ("judges.j.train.model_options: the model", {"judges/j/train": {"model_options": {"dept": 3}}}),
     (
         "runs.judge: is the name of the default judge; choose another name for the run",
         {"judges": None, "runs/judge": {}},

@@ -263,8 +263,9 @@ def test_a_damaged_start_photograph_is_reported_with_a_remedy_if_it_is_the_data_
             job.starts(["blue_jay"], [generator(0, "blue_jay")])
     finally:
         path.write_bytes(good)
-    assert f"cannot read the start photograph '{path}': " in str(error.value)
-    assert str(error.value).endswith(f"; {DATASET}") != own
+    assert f"cannot read '{path}' (" in str(error.value)
+    assert str(error.value).endswith("; replace it, or set another path" if own else f"; {DATASET}")
+    assert str(error.value).startswith("dreams.recipes.") == own
     counted(ROW)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ LEAK = 32 * 32 * 3 * 4  # bytes of one image in float32
 FLAT = 8 * MIB  # a leak of one image per dream adds 18 MiB between the ends of the first and last quarter
 LINES = 100_000
 ENTRIES = 10**15  # bytes, more than any store contains
+REMOVED = r"removed \d+ entr(y|ies) \(\d+\.\d MB\) from 'results/\.store'; the store now takes \d+\.\d MB"
 
 
 def growth(memory: list[int]) -> int:
@@ -109,7 +111,7 @@ def test_the_store_stays_within_the_limit_set_in_the_environment(finished, monke
     finished.run("-n")
     assert stored(finished.folder) == size, "a dry run removes nothing"
     (finished.results / "compare.html").unlink()
-    assert finished.run().count(f"{store_gc.LIMIT}: results/.store: removed ") == 1
+    assert len(re.findall(rf"^{store_gc.LIMIT}: {REMOVED}$", finished.run(), re.MULTILINE)) == 1
     assert 0 < stored(finished.folder) <= limit
     assert "Nothing to be done" in finished.run() and files(finished) == good
     other = Study(finished.folder, {**tiny(), "study": "other"})
@@ -128,8 +130,8 @@ def test_the_store_stays_within_its_limit_after_a_failed_run(finished, monkeypat
     shutil.copyfile(results / "epoch-0000/model.safetensors", results / "epoch-0001/model.safetensors")
     monkeypatch.setenv(store_gc.LIMIT, "0")
     result = broken.snakemake("dreams_only")
-    assert result.returncode != 0 and "has the epoch '0', not '1'" in result.stdout
-    assert f"{store_gc.LIMIT}: results/.store: removed " in result.stdout and stored(finished.folder) == 0
+    assert result.returncode != 0 and "has the epoch 0, not 1" in result.stdout
+    assert re.search(rf"^{store_gc.LIMIT}: {REMOVED}$", result.stdout, re.MULTILINE) and stored(finished.folder) == 0
     counted("store limits kept")
 
 
@@ -148,7 +150,7 @@ def test_an_error_while_limiting_the_store_is_reported_and_not_raised(tmp_path, 
     monkeypatch.setattr(store_gc, "evict", lambda *_: (_ for _ in ()).throw(OSError(5, "Input/output error")))
     store_gc.enforce_limit(0)
     output = capsys.readouterr().err
-    assert output == f"{store_gc.LIMIT}: cannot reduce the size of the store: [Errno 5] Input/output error\n"
+    assert output == f"{store_gc.LIMIT}: cannot reduce the size of the store ([Errno 5] Input/output error)\n"
     store_gc.enforce_limit(None)
     assert capsys.readouterr().err == ""
 

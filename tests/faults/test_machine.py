@@ -152,7 +152,7 @@ def test_the_local_cache_is_used_if_the_hub_does_not_respond(tmp_path, counted):
     env = surroundings() | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
     result = subprocess.run([sys.executable, "-c", script], env=env, text=True, capture_output=True, timeout=600)
     assert f"no response from '{address}' in 1 s; using only the local cache" in result.stderr
-    assert result.stdout.startswith("Error: weights: cannot download 'hub' weights for 'test_resnet'"), result.stderr
+    assert result.stdout.startswith("Error: weights: cannot download the weights of 'test_resnet'"), result.stderr
     assert result.stdout.endswith(" True False\n"), result.stdout
     silent.close()
     counted("machine failures reported in one line")

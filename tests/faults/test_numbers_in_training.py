@@ -91,9 +91,9 @@ def test_gradients_that_are_nan_under_a_finite_loss_end_training(variant, counte
     with pytest.raises(DivergenceError) as error:
         training.train(BatchList([batch(number) for number in range(40)]), 1, 0, 40)
     message = str(error.value)
-    assert "in epoch 1 at learning rate 0.5; lower learning_rate, now 0.5" in message
-    assert ("or set gradient_clip" in message) == (variant != "clipped"), "an option that is set is not suggested"
-    assert ("or set precision to float32" in message) == (variant == "float16")
+    assert "in epoch 1 at learning rate 0.5; lower 'learning_rate' (now 0.5)" in message
+    assert ("or set 'gradient_clip'" in message) == (variant != "clipped"), "an option that is set is not suggested"
+    assert ("or set 'precision' to float32" in message) == (variant == "float16")
     if variant == "float16":
         assert message.startswith("updates were skipped because gradients in float16 became NaN or infinite")
     counted(ROW)
@@ -124,7 +124,7 @@ def test_a_loss_that_is_nan_before_the_first_update_does_not_suggest_a_learning_
         with pytest.raises(DivergenceError, match=r"^the loss became (nan|inf) before the first update") as error:
             act()
         assert "learning_rate" not in str(error.value) and "choose other weights, another model" in str(error.value)
-        assert ("set precision to float32" in str(error.value)) == (variant == "float16")
+        assert ("set 'precision' to float32" in str(error.value)) == (variant == "float16")
         counted(ROW)
 
 
@@ -153,7 +153,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path, plain, mon
     monkeypatch.setattr(Trainer, "_update", diverge)
     with pytest.raises(UserError) as error:
         link(tmp_path, plain, run, 6, good)
-    kept = Path(re.search(r"the last good checkpoint is '(.*)'$", str(error.value))[1])
+    kept = Path(re.search(r" \(last good checkpoint: '(.*)'\); lower 'learning_rate'", str(error.value))[1])
     assert load_checkpoint(kept)[1].epoch == 2
     assert all(each.isfinite().all() for each in load_file(kept / MODEL_FILE).values())
     assert not (tmp_path / "epoch-0006").exists()

@@ -9,6 +9,7 @@ import torch
 from dreambirds.config.recipes import expand_grid
 from dreambirds.dream_job.context import DreamJob
 from dreambirds.dream_job.run import run_dream_job
+from dreambirds.errors import counted
 from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import build
@@ -48,8 +49,8 @@ class DreamBench:
         with self.caplog.at_level(logging.INFO):
             run_dream_job(job, CPU, job.folder / "dreams.csv")
         total, found = self.caplog.records[-1].args[1:]
-        assert total == len(job.names) * len(job.steps)
-        return total - found
+        assert total == counted(len(job.names) * len(job.steps), "dream")
+        return len(job.names) * len(job.steps) - found
 
     def files(self, folder: str = "out") -> dict[str, bytes]:
         """Return the contents of a job's files by relative path."""

@@ -79,7 +79,7 @@ def count_jobs(output: str) -> dict[str, int]:
 
 def count_dreams(output: str) -> int:
     """Return the number of dreams that a run computed, without those from the store."""
-    lines = re.findall(r": (\d+) dreams, (\d+) of them from the store$", output, re.MULTILINE)
+    lines = re.findall(r": (\d+) dreams?, (\d+) of them from the store$", output, re.MULTILINE)
     return sum(int(total) - int(found) for total, found in lines)
 
 

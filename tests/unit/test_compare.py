@@ -283,11 +283,17 @@ def test_a_page_shows_at_most_36_pairs(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["results/onne"], "study 'results/onne' does not exist; did you mean 'results/one'? allowed: "),
-        (["nonsense"], "study 'nonsense' does not exist; allowed: results/bare, results/one, results/torn"),
+        (
+            ["results/onne"],
+            "the results folder 'results/onne' does not exist; did you mean 'results/one'? (available: ",
+        ),
+        (
+            ["nonsense"],
+            "the results folder 'nonsense' does not exist; available: results/bare, results/one, results/torn",
+        ),
         (["results/empty"], "'results/empty/dreams.csv' does not exist; run the study first"),
         (["results/one", "results/one/"], "'results/one' is given twice; pass two different studies"),
-        (["results/one", "results/empty", "x"], "one or two studies can be compared, not 3"),
+        (["results/one", "results/empty", "x"], "cannot compare 3 studies; pass one or two"),
         (
             ["results/one", "results/empty", "--sort", "run"],
             "--sort: applies to one study only; omit it to compare two",

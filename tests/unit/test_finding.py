@@ -100,13 +100,13 @@ def test_the_title_of_a_large_montage_counts_what_it_omits(tmp_path):
         (
             {"verdict": "higher"},
             "judge's top 1 is higher",
-            "for epoch 8 than for the first epoch: 0.250 → 1.000, a difference of +0.750 (95 % interval 0.500 to "
+            "for epoch 8 than for the first epoch: 0.250 → 1.000, a difference of +0.750 (95% interval 0.500 to "
             "1.000, d_z 1.620; 8 classes, 16 pairs).",
         ),
         (
             {"verdict": "no difference seen", "baseline": "chance", "where": "recipe a", "ci_low": -0.1},
             "judge's top 1: no difference seen",
-            "between chance and epoch 8 (recipe a): 0.250 → 1.000, a difference of +0.750 (95 % interval -0.100 to "
+            "between chance and epoch 8 (recipe a): 0.250 → 1.000, a difference of +0.750 (95% interval -0.100 to "
             "1.000, d_z 1.620; 8 classes, 16 pairs).",
         ),
         ({"verdict": "not measured"}, "judge's top 1 was not measured", "for the first epoch and epoch 8."),
@@ -147,7 +147,11 @@ def test_a_missing_table_gives_a_one_line_error(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
         cli.main(["findings", "no.csv"])
-    assert str(end.value).startswith("Error: 'no.csv' is not a table of findings") and "\n" not in str(end.value)
+    assert str(end.value) == "Error: 'no.csv' does not exist; pass results/STUDY/findings/findings.csv"
+    (tmp_path / "no.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(SystemExit) as end:
+        cli.main(["findings", "no.csv"])
+    assert str(end.value) == "Error: 'no.csv' is not a table of findings; pass results/STUDY/findings/findings.csv"
     with pytest.raises(SystemExit) as end:
         cli.main(["findings"])
-    assert end.value.code == 2 and "the following arguments are required: table" in capsys.readouterr().err
+    assert end.value.code == 2 and "the following arguments are required: TABLE" in capsys.readouterr().err

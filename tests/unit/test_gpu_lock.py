@@ -216,7 +216,7 @@ def test_a_waiting_job_logs_it_once_and_a_reservation_ends_with_its_block(jobs, 
         with reserve_gpus(1, lambda: 1, poll=0.02) as reserved:
             killing.join()
             assert reserved == ["0"] and not jobs.holding()
-    waits = [message for message in caplog.messages if "waiting for 1 of 1 GPU(s) to become free" in message]
+    waits = [message for message in caplog.messages if "waiting for 1 of 1 GPU to become free" in message]
     assert len(waits) == 1 and "--resources gpu=1" in waits[0]
 
 

@@ -140,19 +140,19 @@ def test_the_hubs_weights_are_loaded_below_a_new_head(results):
 )
 def test_a_failed_download_names_the_source_and_the_alternatives(results, name):
     sentence = str(results[name])
-    assert sentence.startswith(f"weights: cannot download 'hub' weights for '{name}' from 'timm/{name}.")
+    assert sentence.startswith(f"weights: cannot download the weights of '{name}' from 'timm/{name}.")
     assert "\n" not in sentence and ".safetensors or .pth file" in sentence and "HF_HUB_OFFLINE=1" in sentence
 
 
 def test_a_model_without_pretrained_weights_is_an_error(results):
     assert results["darknet17"].startswith(
-        "weights: timm has no pretrained weights for 'darknet17'; set weights to null or to a file"
+        "weights: timm has no pretrained weights for 'darknet17'; set 'weights' to null or a file"
     )
 
 
 def test_without_a_network_the_cache_is_used_and_an_empty_one_is_an_error(results):
     assert results["away"]["test_resnet"][0] == pytest.approx(results["body"], rel=1e-9)
     assert results["away"]["test_byobnet"].startswith(
-        "weights: cannot download 'hub' weights for 'test_byobnet' from 'timm/test_by"
+        "weights: cannot download the weights of 'test_byobnet' from 'timm/test_by"
     )
     assert "HF_HUB_OFFLINE" in results["away"]["test_byobnet"] and "\n" not in results["away"]["test_byobnet"]

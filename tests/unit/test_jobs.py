@@ -137,9 +137,13 @@ def test_a_stopped_dream_records_its_step_and_a_failed_one_affects_no_other_and_
         assert np.array_equal(results[mate][0], expected[mate][0])
     assert results["b"][1]["diverged_at"] == 1 and results["b"][1]["steps_done"] == 0
     assert np.all(results["b"][0] == 128), "the start"
-    message = "dreams.recipes.r, b: the output of the model '"
-    assert f"Error: {message}" in caplog.text and "lower step_size" not in caplog.text
-    with pytest.raises(UserError, match=rf"{message}.*' for the start image, or its gradient, is NaN or infinite, "):
+    message = (
+        "dreams.recipes.r: the dream of the class 'b' cannot begin, whatever the step size, because the output of "
+    )
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith(message) and "lower 'step_size'" not in warning
+    assert "; its images are those of the last good step; set another 'objective'" in warning
+    with pytest.raises(UserError, match=rf"{message}.*' for the start image, or its gradient, is NaN or infinite; s"):
         dreamt({"b": "Birch"})
 
 
@@ -286,13 +290,13 @@ def test_the_memory_of_a_film_depends_on_its_pixels(checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("model", "recipe", "sentence"),
     [
-        ("test_vit", {"preset": "deep-inversion"}, "batch_norm_prior: the model has no batch norm"),
+        ("test_vit", {"preset": "deep-inversion"}, "the model has no batch norm"),
         ("test_vit", {"octaves": 2, "octave_steps": 2, "steps": [4]}, "does not accept images of 114x114 pixels"),
-        ("test_resnet", {"objective": "channel:layer1:999"}, "objective: 'layer1' has channels 0 to"),
+        ("test_resnet", {"objective": "channel:layer1:999"}, "the layer 'layer1' has no channel 999; choose 0 to"),
     ],
 )
 def test_a_recipe_that_a_model_cannot_dream_is_refused_before_any_dream(model, recipe, sentence):
     config = {"dataset": {"image_size": 160}, "runs": {"one": {"model": model}}, "dreams": {"recipes": {"r": recipe}}}
     plan = make_plan(config)
-    with pytest.raises(UserError, match=f"dreams.recipes.r on the run 'one': .*{sentence}"):
+    with pytest.raises(UserError, match=rf"^dreams\.recipes\.r[a-z_.]*: for the run 'one', .*{sentence}"):
         profile_memory(plan)

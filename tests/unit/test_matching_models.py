@@ -140,7 +140,7 @@ def test_cait_s_blocks_have_no_prefix_token():
 
 def test_auto_is_an_error_for_a_model_without_feature_stages():
     with pytest.raises(
-        UserError, match="timm lists no feature stages for this model, so 'auto' is undefined; use the names"
+        UserError, match="timm lists no feature stages for this model, so 'auto' is undefined; name a layer"
     ):
         auto_layers(network())
     with pytest.raises(UserError, match="timm lists no feature stages for this model"):

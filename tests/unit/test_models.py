@@ -25,7 +25,8 @@ def test_every_model_has_its_own_normalization():
 
 
 def test_unknown_model_options_are_an_error():
-    with pytest.raises(UserError, match=r"^model_options: {'pad_typo': 'same'} do not fit the model 'test_resnet'"):
+    sentence = r"^model_options: the model 'test_resnet' cannot be built with the options {'pad_typo': 'same'} \(.*\); "
+    with pytest.raises(UserError, match=sentence + "change or remove them$"):
         build("test_resnet", 2, {"pad_typo": "same"})
 
 
@@ -40,7 +41,7 @@ def test_unknown_model_options_are_an_error():
         ),
         ("test_resnet", {"in_chans": 1}, (32, 32), "the model 'test_resnet' does not accept images of 32x32 pixels"),
         ("test_resnet", {"features_only": True}, (32, 32), "cannot be built|returns list"),
-        ("test_resnet", {"global_pool": "", "num_classes": 0}, (32, 32), "do not fit|returns"),
+        ("test_resnet", {"global_pool": "", "num_classes": 0}, (32, 32), "cannot be built with the options|returns"),
         ("inception_v4", {}, (16, 16), "the model 'inception_v4' does not accept images of 16x16 pixels"),
     ],
 )
@@ -55,10 +56,11 @@ def test_the_error_names_the_options_if_the_model_fits_without_them():
             probe(build(name, 3, options), shape, 3, options)
         return str(error.value)
 
-    wrong = "with {'drop_rate': 2} the model 'test_resnet' does not accept images of 32x32 pixels (dropout"
+    wrong = "with {'drop_rate': 2}, the model 'test_resnet' does not accept images of 32x32 pixels (dropout"
     assert error_of("test_resnet", {"drop_rate": 2}, (32, 32)).startswith(f"model_options: {wrong}")
     narrow = error_of("vit_tiny_patch16_224", {"img_size": 64}, (48, 48))
-    assert narrow.startswith("model_options: with {'img_size': 64}") and narrow.endswith("them, or dataset.image_size")
+    assert narrow.startswith("model_options: with {'img_size': 64}, the model")
+    assert narrow.endswith("; change or remove 'model_options', or change dataset.image_size")
     small = error_of("inception_v4", {"drop_rate": 0.1}, (16, 16))
     assert small.startswith("the model 'inception_v4'") and small.endswith("; change dataset.image_size")
 
@@ -71,7 +73,7 @@ def test_an_error_with_a_key_follows_the_path_of_its_section():
 
 
 def test_a_model_without_one_logit_per_class_is_an_error():
-    with pytest.raises(UserError, match=r"returns \(1, 4\) instead of logits for 3 classes"):
+    with pytest.raises(UserError, match=r"returns \(1, 4\) instead of logits for 3 classes; choose another model, or "):
         probe(build("test_resnet", 4, {}), (32, 32), 3)
 
 

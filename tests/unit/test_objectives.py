@@ -54,7 +54,7 @@ def test_a_weighted_sum_keeps_its_weights_in_order():
     {
         "logits": "unknown objective 'logits'; did you mean 'logit'?",
         "layer_men:a": "unknown objective 'layer_men:a'; did you mean 'layer_mean'?",
-        "logit:a": "unknown objective 'logit:a'; 'logit' takes no layer",
+        "logit:a": "the objective 'logit' takes no layer; remove ':a'",
         "layer_mean": "the objective 'layer_mean' must have the form layer_mean:LAYER",
         "layer_l2:": "the objective 'layer_l2:' must have the form layer_l2:LAYER",
         "layer_l2:a:1": "the objective 'layer_l2:a:1' must have the form layer_l2:LAYER",
@@ -148,19 +148,23 @@ def test_a_weighted_sum_is_the_sum():
 @pytest.mark.parametrize(
     "objective, shape, sentence",
     [
-        ("channel:a:3", (1, 3, 4, 4), "objective: 'a' has channels 0 to 2; there is no channel 3"),
-        ("channel:a:4", (1, 9, 4), "objective: 'a' has channels 0 to 3; there is no channel 4"),
+        ("channel:a:3", (1, 3, 4, 4), "objective: the layer 'a' has no channel 3; choose 0 to 2"),
+        ("channel:a:4", (1, 9, 4), "objective: the layer 'a' has no channel 4; choose 0 to 3"),
         (
             "neuron:a:0:4:0",
             (1, 3, 4, 4),
-            r"objective: the map of 'a' has the shape \(4, 4\); there is no position \(4, 0\)",
+            r"objective: the layer 'a' has no position \(4, 0\); choose one in its map of shape \(4, 4\)",
         ),
         (
             "neuron:a:0:0:5",
             (1, 3, 4, 4),
-            r"objective: the map of 'a' has the shape \(4, 4\); there is no position \(0, 5\)",
+            r"objective: the layer 'a' has no position \(0, 5\); choose one in its map of shape \(4, 4\)",
         ),
-        ("neuron:a:0:0:0", (1, 9, 4), r"objective: the map of 'a' has the shape \(9,\); there is no position \(0, 0\)"),
+        (
+            "neuron:a:0:0:0",
+            (1, 9, 4),
+            r"objective: the layer 'a' has no position \(0, 0\); choose one in its map of shape \(9,\)",
+        ),
     ],
 )
 def test_a_channel_or_position_out_of_range_is_a_one_line_error(objective, shape, sentence):

@@ -222,7 +222,9 @@ def test_each_dream_starts_from_its_photograph_and_a_broken_one_is_named(photogr
     images = [read_start(path, (8, 8)) for path in photographs[:2]]
     given = Starts(Start("photograph", images=images), (8, 8), streams("ab"))
     assert [given[index][0].mean(dim=(1, 2)).tolist() for index in range(2)] == [[0, 1, 0], [1, 0, 0]]
-    with pytest.raises(UserError, match=r"cannot read the start photograph '.*empty\.png': the file is empty"):
+    with pytest.raises(
+        UserError, match=r"^cannot read '.*empty\.png' \(the file is empty\); replace it, or set another path$"
+    ):
         read_start(photographs[2], (8, 8))
 
 

@@ -35,7 +35,7 @@ def test_a_checkpoint_continues_the_previous_one_and_its_settings_exclude_the_ep
 
 
 def test_selecting_missing_dreams_lists_the_existing_ones():
-    with pytest.raises(UserError, match="the study 'default' has no dreams with step '3'; allowed: 2, 5"):
+    with pytest.raises(UserError, match="the study 'default' has no dreams with the step 3; available: 2, 5"):
         make_plan(config()).select(step="0003")
 
 
@@ -117,14 +117,16 @@ def test_a_run_without_dreams_is_only_trained():
 
 
 def test_the_error_for_a_dream_that_a_restricted_recipe_lacks_lists_the_existing_ones(gaps):
-    where = "where run is 'scratch' and epoch is '1'"
+    where = "where the run is 'scratch' and the epoch is 1"
     for call in (
         lambda: dreamer(gaps, "scratch", "0001", "rare", ""),
         lambda: targets.requested_steps(gaps, "scratch", "0001", "rare", "blue_jay", "step-0003.png"),
     ):
-        with pytest.raises(UserError, match=f"'default' has no dreams with recipe 'rare' {where}; allowed: study$"):
+        with pytest.raises(
+            UserError, match=f"'default' has no dreams with the recipe 'rare' {where}; available: study$"
+        ):
             call()
-    with pytest.raises(UserError, match="has no dreams with run 'judge'; "):
+    with pytest.raises(UserError, match="has no dreams with the run 'judge'; "):
         dreamer(gaps, "judge", "0012", "rare", "")
     assert dreamer(gaps, "other", "0003", "rare", "") == "results/default/runs/other/epoch-0003/model.safetensors"
 

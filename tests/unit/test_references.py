@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -81,7 +82,7 @@ def test_a_class_without_training_photographs_gives_a_one_line_error(bench, miss
         images.to_csv(folder / "images.csv", index=False)
     with pytest.raises(UserError) as error:
         TrainingPhotographs(folder, ["auk", label], 9)
-    sentence = f"'{folder}/images.csv' has no training photograph of '{label}'; "
+    sentence = f"'{folder}/images.csv' has no training photograph of the class '{label}'; "
     assert str(error.value) == f"{sentence}delete the folder '{folder}' and run the same command again to rebuild it"
 
 
@@ -156,7 +157,7 @@ def test_a_damaged_file_is_reported_and_recomputed(tmp_path, caplog, damage):
     with caplog.at_level(logging.WARNING):
         assert same(store.get(KEY, compute), compute.statistics) and compute.times == 2
     (record,) = caplog.records
-    assert str(path) in record.getMessage() and "are corrupt" in record.getMessage()
+    assert re.fullmatch(rf"'{path}' is corrupt \([^;']*\); recomputing it", record.getMessage())
     assert path.read_bytes() == content and list(path.parent.iterdir()) == [path]
     assert same(store.get(KEY, compute), compute.statistics) and compute.times == 2 and len(caplog.records) == 1
 

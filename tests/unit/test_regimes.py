@@ -213,7 +213,9 @@ def test_a_failing_compiler_is_an_error(monkeypatch, tmp_path, dataset, run):
         return fail
 
     monkeypatch.setattr(torch, "compile", compile_nothing)
-    with pytest.raises(UserError, match=r"compile: the compiler failed \(no C\+\+ compiler\); set it to false$"):
+    with pytest.raises(
+        UserError, match=r"^runs\.a\.compile: the compiler failed \(no C\+\+ compiler\); set it to false$"
+    ):
         train(tmp_path, dataset, run(compile=True), [0])
 
 

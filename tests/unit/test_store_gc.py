@@ -1,6 +1,7 @@
 """Limiting the size of the store: the least recently used entries are removed."""
 
 import os
+import re
 
 import pytest
 import torch
@@ -53,6 +54,16 @@ def test_statistics_and_images_are_evicted_together_by_their_last_use(tmp_path):
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("500MB", 5e8), ("1.5 gb", 1.5e9), ("2TB", 2e12)])
 def test_sizes_are_parsed(text, size):
     assert store_gc.as_bytes(text, "--limit") == size
+
+
+def test_the_command_prints_what_it_removed_and_the_size_that_is_left(dreamer, capsys):
+    dreamer.dreamt()
+    found = store_gc.evict(dreamer.folder / "store", 10**15)
+    cli.main(["store-gc", "--limit", str(found[2] - 1)])
+    assert re.fullmatch(
+        rf"Removed 1 entry \(\d\.\d MB\) from '{dreamer.folder}/store'; the store now takes \d\.\d MB\.\n",
+        capsys.readouterr().out,
+    )
 
 
 @pytest.mark.parametrize("text", ["much", "9" * 400, f"{'9' * 308}TB"])

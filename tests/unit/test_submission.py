@@ -116,20 +116,22 @@ def test_images_that_cannot_be_read_get_the_most_frequent_class(birds, weights, 
     answers = [kept.get(name, usual) for name in requested]
     monkeypatch.setattr(submission, "BATCH", 1)
     assert [row[1] for row in submit(weights, birds)[1:]] == answers
-    assert "2 of 7 images cannot be read and get the most frequent class" in caplog.text
-    assert f"{requested[0]}: listed in sample.csv, but the file does not exist" in caplog.text
+    assert "cannot read 2 of 7 images, so the most frequent class is predicted for these" in caplog.text
+    assert f"{requested[0]}' (listed in sample.csv, but the file does not exist)" in caplog.text
 
 
 def test_missing_classes_become_the_first_of_the_most_frequent():
     assert fill([2, "missing", 1, 1, 2, "cut"], list("abcdef")) == [2, 1, 1, 1, 2, 1]
     assert fill([0, 2, 2, "missing"], list("abcd")) == [0, 2, 2, 2]
-    with pytest.raises(UserError, match="none of the 2 images to classify can be read; the first is a: missing"):
+    with pytest.raises(UserError, match=r"cannot read any of the 2 images to classify, such as 'a' \(missing\); "):
         fill(["missing", "cut"], ["a", "b"])
 
 
 def test_a_set_without_images_or_with_other_classes_is_an_error(birds, weights):
     (birds / "names.txt").write_text("\n".join(f"bird {number}" for number in range(11)))
-    with pytest.raises(UserError, match="has the class 'Yellow_Warbler', which the data set does not have"):
+    with pytest.raises(
+        UserError, match="has the class 'Yellow_Warbler', which the data set does not have; delete the folder "
+    ):
         submit(weights, birds)
     layouts.kaggle(birds.parent, tests=0)
     (birds / "sample.csv").write_text("path,class\n")

@@ -127,7 +127,10 @@ def test_a_checkpoint_of_this_project_can_be_used_as_weights_for_another_size(tm
 
 def test_errors_name_the_section_of_the_config(tmp_path, dataset, run):
     for keys, sentence in (
-        ({"model_options": {"dept": 3}}, "model_options: {'dept': 3} do not fit"),
+        (
+            {"model_options": {"dept": 3}},
+            "model_options: the model 'test_resnet' cannot be built with the options {'dept': 3}",
+        ),
         ({"weights": stored(tmp_path / "a.safetensors", donor("test_vit"))}, "weights: '.*' does not fit the model"),
     ):
         for where, section in ((None, "runs.a"), ("judges.a.train", "judges.a.train")):
@@ -185,11 +188,13 @@ def test_a_file_without_the_model_s_weights_is_a_one_line_error(tmp_path, name):
 
 def test_weights_of_another_architecture_are_an_error_with_the_first_tensor(tmp_path):
     path = stored(tmp_path / "a.safetensors", donor("test_vit"))
-    with pytest.raises(UserError, match=r"^weights: '.*' does not fit the model: \d+ tensors differ, first \w[\w.]*$"):
+    with pytest.raises(
+        UserError, match=r"^weights: '.*' does not fit the model \(\d+ tensors differ, the first is '\w[\w.]*'\); "
+    ):
         build("test_resnet", 5, {}, path)
     for name in ("layer9.weight", "fc.scale"):
         more = donor() | {name: torch.zeros(1)}
-        with pytest.raises(UserError, match=rf"1 tensors? differ, first {name}"):
+        with pytest.raises(UserError, match=rf"1 tensor differs, the first is '{name}'"):
             build("test_resnet", 2, {}, stored(tmp_path / "b.safetensors", more))
 
 

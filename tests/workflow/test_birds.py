@@ -44,7 +44,7 @@ def test_the_original_config_passes_a_dry_run_on_data_in_its_layout(tmp_path, pa
     path = zipped(birds, tmp_path / "birds21sp.zip") if packed else birds
     (tmp_path / "more.yaml").write_text(yaml.safe_dump({"dataset": {"path": str(path)}, "dreams": {"labels": None}}))
     output = snakemake(tmp_path, "-n", "--configfile", str(CONFIG), str(tmp_path / "more.yaml"))
-    assert "Study 'birds':" in output and "Train finetuned to epoch 0000.25" in output
+    assert "Study 'birds':" in output and "Train run finetuned to epoch 0000.25" in output
 
 
 def test_a_small_version_of_the_original_study_runs_on_data_in_its_layout(tmp_path):

@@ -58,9 +58,9 @@ def test_phases_class_means_a_layer_a_folder_and_a_film_are_dreamt(fresh):
     [
         (
             "layer_mean:layer9",
-            "dreams.recipes.study on the run 'scratch': objective: the model has no layer 'layer9'; did",
+            "dreams.recipes.study.objective: for the run 'scratch', the model has no layer 'layer9'; did",
         ),
-        ("channel:layer1:9999", "objective: 'layer1' has channels 0 to"),
+        ("channel:layer1:9999", "the layer 'layer1' has no channel 9999; choose 0 to"),
     ],
 )
 def test_a_layer_that_the_model_does_not_have_is_refused_before_any_job(fresh, objective, message):
@@ -80,7 +80,10 @@ def test_a_dream_that_becomes_nan_is_named_and_the_others_are_kept(fresh):
     save_checkpoint((fresh.folder / weights).parent, classifier, info)
     output = fresh.run("dreams_only")
     assert (
-        "Error: dreams.recipes.study, blue_jay: the output of the model '" in output and "lower step_size" not in output
+        "dreams.recipes.study: the dream of the class 'blue_jay' cannot begin, whatever the step size, because the "
+        "output of the model '"
+        in output
+        and "lower 'step_size'" not in output
     )
     assert "Traceback" not in output
     folder = fresh.results / "dreams/scratch/epoch-0000/study"

@@ -156,4 +156,4 @@ def test_a_grid_is_expanded_and_a_moved_study_is_still_finished(fresh, tmp_path_
 
 def test_the_error_for_an_unknown_target_lists_the_existing_ones(fresh):
     result = fresh.snakemake("results/tiny/montages/scratch/study/class-by-epoch_step-0004_raw.png")
-    assert result.returncode != 0 and "has no dreams with step '4'; allowed: 1, 3" in result.stdout
+    assert result.returncode != 0 and "has no dreams with the step 4; available: 1, 3" in result.stdout

@@ -13,7 +13,7 @@ MUST_DOWNLOAD = 3  # exit status
 
 
 def check(options: argparse.Namespace) -> None:
-    """Check a config and print its number of dreams, or with --study its study's name."""
+    """Check a config and print its number of dreams (with --study: the name of its study)."""
     from dreambirds.config.load import study_of
 
     config = _read_config(options.config)
@@ -27,23 +27,26 @@ def check(options: argparse.Namespace) -> None:
 
     resource = missing_download(config)
     if resource:
-        print(f"{resource.title} must be downloaded to '{resource.place}' before the study's classes are known")
+        print(
+            "The data set is missing, so the study's classes are not known yet; "
+            f"run the study to download {resource.title} to '{resource.place}'"
+        )
     else:
         announce_study(make_plan(config), available_cpu_count())
 
 
 def missing(options: argparse.Namespace) -> None:
-    """Print which photographs to download first; exit with status 3 if there are any."""
+    """Print the data set that must be downloaded before the study can start; exit with status 3 if one is missing."""
     from dreambirds.data.sources.catalog import missing as missing_resource
 
     resource = missing_resource(_read_config(options.config))
     if resource:
-        print(f"{resource.title} must be downloaded to '{resource.place}' first")
+        print(f"The data set is missing; run the study to download {resource.title} to '{resource.place}'")
         sys.exit(MUST_DOWNLOAD)
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Compare runs and recipes of one study, or compare two studies and write a page."""
+    """Compare runs and recipes of one study, or compare two studies and write an HTML page."""
     from dreambirds.gallery.compare import compare as compare_studies
 
     compare_studies(options.studies, options.sort)
@@ -56,14 +59,14 @@ def findings(options: argparse.Namespace) -> None:
     try:
         text = markdown(read_findings(options.table))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"'{options.table}' is not a table of findings; pass the findings.csv of a study's results"
-        ) from error
+        problem = "is not a table of findings" if options.table.exists() else "does not exist"
+        raise UserError(f"'{options.table}' {problem}; pass results/STUDY/findings/findings.csv") from error
     print(text)
 
 
 def store_gc(options: argparse.Namespace) -> None:
-    """Remove the least recently used entries from the store, and print how many."""
+    """Remove the least recently used entries of the store (results/.store or $DREAMBIRDS_STORE) until it is within the
+    limit."""
     from dreambirds.dream_job.store_gc import evict_to
 
     print(evict_to(options.limit, "--limit"))
@@ -86,12 +89,12 @@ def _read_config(path: Path) -> dict:
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, help="path of a study's YAML file")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="path of a study's YAML file")
     parser.add_argument("--study", action="store_true", help="print only the study's name, without checking the plan")
 
 
 def _add_missing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, help="path of a study's YAML file")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="path of a study's YAML file")
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
@@ -104,11 +107,13 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_findings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("table", type=Path, help="path of a findings.csv")
+    parser.add_argument("table", type=Path, metavar="TABLE", help="path of results/STUDY/findings/findings.csv")
 
 
 def _add_store_gc(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--limit", required=True, help="maximum size of the store, such as 500MB or 20GB")
+    parser.add_argument(
+        "--limit", required=True, metavar="SIZE", help="maximum size of the store, such as 500MB or 20GB"
+    )
 
 
 def _add_nothing(_parser: argparse.ArgumentParser) -> None:
@@ -130,7 +135,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     A UserError or OSError ends it with a one-line message and status 1.
     """
-    parser = argparse.ArgumentParser(prog="dreambirds", description="What has a classifier learned, and when?")
+    about = "Check studies, compare their results and tidy the store, without Snakemake."
+    parser = argparse.ArgumentParser(prog="dreambirds", description=about)
     parser.add_argument("--version", action="version", version=f"dreambirds {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (run, add_arguments, example) in COMMANDS.items():

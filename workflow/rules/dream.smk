@@ -47,7 +47,7 @@ rule dream:
             plan, wildcards.run, wildcards.recipe, resources.mem_mb
         ),
     message:
-        "Dream epoch {wildcards.epoch} of {wildcards.run} with recipe {wildcards.recipe}"
+        "Dream with recipe {wildcards.recipe} at epoch {wildcards.epoch} of run {wildcards.run}"
     script:
         "../scripts/dream.py"
 
@@ -74,7 +74,7 @@ use rule dream as one_dream with:
         ),
         folder=lambda wildcards, output: str(Path(output[0]).parents[1]),
     message:
-        "Dream of {wildcards.label}: {output}"
+        "Write the dream of {wildcards.label}: {output}"
 
 
 rule recipes:

@@ -52,7 +52,7 @@ rule judge:
             name: inputs.family_of(recipe) for name, recipe in plan.recipes.items()
         },
     message:
-        "Judge the dreams with {wildcards.judge}"
+        "Judge the dreams with judge {wildcards.judge}"
     script:
         "../scripts/judge.py"
 

@@ -41,7 +41,7 @@ rule montage:
         names=lambda wildcards, output: names,
         results=lambda wildcards, output: results,
     message:
-        "Write the montage {output[0]}"
+        "Write the montage: {output[0]}"
     script:
         "../scripts/montage.py"
 
@@ -76,7 +76,7 @@ rule film:
         names=lambda wildcards, output: names,
         results=lambda wildcards, output: results,
     message:
-        "Write the film {output[0]}"
+        "Write the film: {output[0]}"
     script:
         "../scripts/film.py"
 

@@ -45,7 +45,7 @@ rule gallery:
         code=stage_code("gallery"),
         study=to_parameter(gallery_study),
     message:
-        "Build the gallery: {output.page}"
+        "Write the gallery: {output.page}"
     script:
         "../scripts/gallery.py"
 
@@ -120,6 +120,6 @@ if plan.comparisons:
                 )
             ),
         message:
-            "Evaluate the experiment: {output.page}"
+            "Write the finding of the experiment: {output.page}"
         script:
             "../scripts/finding.py"

@@ -30,7 +30,7 @@ rule experiment:
         stages=[stage_code(stage) for stage in ENTRIES],
         config=input_function(experiment_config, base=plan.config),
     message:
-        "Run the experiment {wildcards.experiment}; its progress is in {log.snakemake}"
+        "Run experiment {wildcards.experiment}; its progress is in {log.snakemake}"
     script:
         "../scripts/experiment.py"
 
@@ -51,6 +51,6 @@ rule findings:
     params:
         code=stage_code("findings"),
     message:
-        "Collect the findings: {output.page}"
+        "Write the findings: {output.page}"
     script:
         "../scripts/findings.py"

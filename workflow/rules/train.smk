@@ -39,7 +39,7 @@ rule train:
         where=lambda wildcards, output: plan.path(wildcards.run),
         threads=lambda wildcards, output: plan.config["threads"],
     message:
-        "Train {wildcards.run} to epoch {wildcards.epoch}"
+        "Train run {wildcards.run} to epoch {wildcards.epoch}"
     script:
         "../scripts/train.py"
 
@@ -67,7 +67,7 @@ rule curves:
         code=stage_code("curves"),
         epochs=lambda wildcards: plan.epochs(wildcards.run),
     message:
-        "Plot the training curves of {wildcards.run}"
+        "Plot the training curves of run {wildcards.run}"
     script:
         "../scripts/curves.py"
 
@@ -91,6 +91,6 @@ rule submission:
         dataset=plan.config["dataset"],
         photographs=input_function(lambda **_: fingerprint_test_images(plan)),
     message:
-        "Classify the competition's test images with {wildcards.run} at epoch {wildcards.epoch}"
+        "Classify the competition's test images at epoch {wildcards.epoch} of run {wildcards.run}"
     script:
         "../scripts/submission.py"

@@ -32,7 +32,7 @@ from dreambirds.dreaming.objectives import layers
 from dreambirds.dreaming.octaves import evaluation_shape, input_shapes
 from dreambirds.dreaming.recipe import Recipe, as_recipe, last_value
 from dreambirds.dreaming.starts import Start, Starts
-from dreambirds.errors import UserError, first_line, is_out_of_memory
+from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory
 from dreambirds.io import sha256_of
 from dreambirds.models.checkpoint import load_checkpoint, read_metadata
 from dreambirds.models.inference import prepare_for_inference
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 WORKSPACE = 2.0
 # images in float32 that a step needs per dream: the image, its view, gradients, and padded and blurred copies
 COPIES = 12
+REPLACE = "replace it, or set another path"
 NOT_IN_CACHE_KEY = ("preset", "steps", "film_every", "precision", "start_path")
 
 
@@ -53,11 +54,13 @@ def batch_size(bytes_an_image: int, bytes_free: int, device: torch.device) -> in
     return max(1, min(AT_ONCE[device.type], int(SHARE * bytes_free / max(1, bytes_an_image))))
 
 
-def in_batches(dream_of: Callable[[list[int]], object], count: int, size: int) -> Iterator[tuple[list[int], object]]:
+def in_batches(
+    dream_of: Callable[[list[int]], object], count: int, size: int, where: str | None = None
+) -> Iterator[tuple[list[int], object]]:
     """Call `dream_of` on batches of indices; yield each batch and its result.
 
     Indices are 0 to `count` - 1, in batches of `size`. If memory runs out, the batch is repeated at half the size.
-    Raises UserError if a single image does not fit.
+    Raises UserError, prefixed with `where`, if a single image does not fit.
     """
     waiting = list(range(count))
     while waiting:
@@ -68,7 +71,7 @@ def in_batches(dream_of: Callable[[list[int]], object], count: int, size: int) -
             if not is_out_of_memory(error):
                 raise
             if len(batch) == 1:
-                raise UserError("memory ran out for a single image; lower `size`, or set `tile`") from error
+                raise UserError("memory ran out even for a single image; lower 'size', or set 'tile'", where) from error
             result = None
         if result is None:  # outside the except block, because the error keeps the tensors of the batch alive
             size = len(batch) // 2
@@ -105,13 +108,12 @@ def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
     with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
         try:
             outputs = extractor(image)
-        except UserError:
-            raise
         except (AssertionError, RuntimeError, ValueError) as error:
-            if is_out_of_memory(error):
+            if isinstance(error, UserError) or is_out_of_memory(error):
                 raise
             raise UserError(
-                f"the model does not accept images of {shape_text(shape)} pixels: {first_line(error)}"
+                f"the model does not accept images of {shape_text(shape)} pixels ({first_line(error)}); change 'size', "
+                "'octaves' or 'crop_output_size'"
             ) from error
         outputs.references = references_like(extractor, outputs, recipe, shape).for_full_images()
         score(outputs, torch.zeros(1, dtype=torch.long, device=device))
@@ -160,6 +162,7 @@ class DreamContext:
     def __init__(self, job: DreamJob, device: torch.device):
         """Read the checkpoint's metadata. Raises UserError if the checkpoint is corrupt."""
         self.job, self.device, self.info = job, device, read_metadata(job.checkpoint)
+        self.where = f"dreams.recipes.{job.recipe}"  # in the config
         self.trained = shape_of(self.info.image_size)
         self.shape = in_proportion(self.trained, job.parameters["size"] or min(self.trained))
         self.recipe = as_recipe(job.parameters, min(self.shape), min(self.trained))
@@ -174,7 +177,8 @@ class DreamContext:
     def model(self):
         """The frozen model. Raises UserError if the recipe does not fit it."""
         classifier, _ = load_checkpoint(self.job.checkpoint)
-        self.layers = {name: find_layers(classifier.network, name) for name in layers(self.recipe.objective)}
+        with error_context(self.where):
+            self.layers = {name: find_layers(classifier.network, name) for name in layers(self.recipe.objective)}
         # the prior needs the running statistics of the batch norms, so those are not folded into convolutions
         fold = not self.job.parameters["batch_norm_prior"]
         observed = itertools.chain(*self.layers.values())
@@ -194,9 +198,10 @@ class DreamContext:
     def batch(self) -> int:
         """The batch size, in labels."""
         film = 3 * math.prod(self.shape) * frames(self.job.parameters) if self.job.film else 0
-        cuda = self.device.type == "cuda"
-        free = torch.cuda.mem_get_info()[0] if cuda else self.job.bytes_free
-        return batch_size(estimate_activation_memory(self.model, self.recipe, self.shape) + film, free, self.device)
+        free = torch.cuda.mem_get_info()[0] if self.device.type == "cuda" else self.job.bytes_free
+        model = self.model
+        with error_context(self.where):
+            return batch_size(estimate_activation_memory(model, self.recipe, self.shape) + film, free, self.device)
 
     def cache_key(self, label: str) -> str:
         """Return a digest of everything that determines a label's dream.
@@ -267,30 +272,29 @@ class DreamContext:
 
         Random values of each image come from its generator. Raises UserError if a start photograph cannot be read.
         """
-        try:
-            return default_collate(list(Starts(self._start(labels), self.shape, list(rngs))))[0].to(self.device)
-        except UserError as error:
-            if self.job.parameters["start_path"] is not None:
-                raise
-            prepared = next(iter(self.job.photographs.values())).parents[2]  # the path is dataset/images/<label>/<file>
-            raise UserError(f"{error}; {remedy(prepared)}") from error
+        return default_collate(list(Starts(self._start(labels), self.shape, list(rngs))))[0].to(self.device)
 
     def _start(self, labels: Sequence[str]) -> Start:
         keys, means = self.job.parameters, self.statistics[1]
-        images = [read_start(self.job.photographs[label], self.shape) for label in labels if self.job.photographs]
+        images = [self._read_start(self.job.photographs[label]) for label in labels if self.job.photographs]
         images += [means[label] for label in labels if keys["start"] == "class_mean"]
         side = min(self.shape)
         blur = keys["start_blur_sigma"] * side / (keys["reference_size"] or side)
         return Start(keys["start"], keys["start_color"], keys["start_noise"], blur, images)
 
+    def _read_start(self, path: Path) -> torch.Tensor:
+        if self.job.parameters["start_path"] is not None:
+            return read_start(path, self.shape, f"{self.where}.start_path")
+        return read_start(path, self.shape, end=remedy(path.parents[2]))  # the path is dataset/images/<label>/<file>
 
-def read_start(path: Path, shape: tuple[int, int]) -> torch.Tensor:
+
+def read_start(path: Path, shape: tuple[int, int], where: str | None = None, end: str = REPLACE) -> torch.Tensor:
     """Return a photograph as (3, H, W) in [0, 1], resized and center-cropped.
 
-    `shape` is (height, width). Raises UserError if it cannot be read.
+    `shape` is (height, width). Raises UserError, with the key `where` and the remedy `end`, if it cannot be read.
     """
     try:
         photograph = read_photograph(path)
     except ValueError as error:
-        raise UserError(f"cannot read the start photograph '{path}': {error}") from error
+        raise UserError(f"cannot read '{path}' ({error}); {end}", where) from error
     return to_tensor(resize_and_crop(photograph, shape)).float() / 255

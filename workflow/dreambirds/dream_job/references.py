@@ -39,7 +39,9 @@ class TrainingPhotographs:
         self.rows = {label: rows.index[:most] for label, rows in training.groupby("label")}
         for label in labels:
             if label not in self.rows:
-                raise UserError(f"'{folder}/images.csv' has no training photograph of '{label}'; {remedy(folder)}")
+                raise UserError(
+                    f"'{folder}/images.csv' has no training photograph of the class '{label}'; {remedy(folder)}"
+                )
         self.digests = {label: digest_of(list(images["sha256"][self.rows[label]])) for label in labels}
 
     def read(self, label: str) -> torch.Tensor:
@@ -68,9 +70,9 @@ class ReferenceStore:
             with suppress(OSError):
                 path.touch()  # eviction uses this time; the file may belong to another user
             try:
-                return _by_kind(load_tensors(path)[0])
+                return _by_kind(load_tensors(path, "recomputing it")[0])
             except (OSError, UserError) as error:
-                log.warning("the stored statistics '%s' are corrupt (%s); recomputing them", path, error)
+                log.warning("%s", error)
         statistics = compute()
         tensors = {f"{kind}/{layer}": mean for kind, layers in statistics.items() for layer, mean in layers.items()}
         try:

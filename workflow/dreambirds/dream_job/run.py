@@ -23,7 +23,7 @@ from dreambirds.dream_job.snapshots import Snapshot
 from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
 from dreambirds.dreaming.dream import METRICS, DreamResult, dream
 from dreambirds.dreaming.recipe import value_at
-from dreambirds.errors import AGAIN, UserError
+from dreambirds.errors import AGAIN, UserError, counted, reason_of
 from dreambirds.io import link_or_copy
 from dreambirds.plan.paths import film_name, step_name
 from dreambirds.runtime.timings import dream_work, record
@@ -88,7 +88,7 @@ class _Runner:
             def dream_batch(indices: Sequence[int], labels=labels, steps=steps, film=film) -> DreamResult:
                 return self.dream([labels[index] for index in indices], steps, film)
 
-            for indices, result in in_batches(dream_batch, len(labels), self.context.batch):
+            for indices, result in in_batches(dream_batch, len(labels), self.context.batch, self.context.where):
                 with self.store.stage() as transaction:
                     for row, index in enumerate(indices):
                         self._store(transaction, result, row, labels[index])
@@ -115,8 +115,12 @@ class _Runner:
         )
         done = result.trace.loss.shape[1] - 1
         self.seconds_per_step = (time.perf_counter() - started) / len(labels) / done
-        milliseconds = 1000 * self.seconds_per_step
-        log.info("%s: computed %d dreams, %.1f ms per dream and step", context.name, len(labels), milliseconds)
+        log.info(
+            "%s: computed %s, %.1f ms per dream and step",
+            context.name,
+            counted(len(labels), "dream"),
+            1000 * self.seconds_per_step,
+        )
         return result
 
     def finish(self, index: Path | None) -> None:
@@ -125,10 +129,16 @@ class _Runner:
         Raises UserError if all dreams became NaN or infinite.
         """
         if self.diverged and len(self.diverged) == len(self.job.names):
-            raise UserError(_failure(self.job, *next(iter(self.diverged.items()))))
+            raise UserError("; ".join(_failure(self.job, *next(iter(self.diverged.items())))), self.context.where)
         for label, step in self.diverged.items():
-            log.error("Error: %s; its images are from the last good step", _failure(self.job, label, step))
-        log.info("%s: %d dreams, %d of them from the store", self.context.name, len(self.rows), self.found)
+            log.warning(
+                "%s: %s; its images are those of the last good step; %s",
+                self.context.where,
+                *_failure(self.job, label, step),
+                extra={"others": "… the column 'diverged_at' of the job's table lists the others"},
+            )
+        dreams = counted(len(self.rows), "dream")
+        log.info("%s: %s, %d of them from the store", self.context.name, dreams, self.found)
         if index:
             rows = [self.rows[label, step] for label in self.job.names for step in self.job.steps]
             table = pd.DataFrame(rows, columns=INDEX).astype({"diverged_at": "Int64"})
@@ -239,8 +249,7 @@ class _Runner:
 
     def _check_writable(self) -> None:
         if self.write_error:
-            reason = self.write_error.strerror or str(self.write_error)
-            folder = self.job.folder
+            folder, reason = self.job.folder, reason_of(self.write_error)
             raise UserError(f"cannot write to '{folder}' ({reason}); fix that and {AGAIN}") from self.write_error
 
 
@@ -261,15 +270,16 @@ def _request(job: DreamJob, context: DreamContext) -> dict:
     }
 
 
-def _failure(job: DreamJob, label: str, step: int) -> str:
-    where = f"dreams.recipes.{job.recipe}, {label}"
+def _failure(job: DreamJob, label: str, step: int) -> tuple[str, str]:
+    """Return what failed in the dream of a label, and what to do."""
     if step == 1:  # before the first update
         return (
-            f"{where}: the output of the model '{job.checkpoint}' for the start image, or its gradient, is NaN or "
-            "infinite, whatever the step_size; set another objective or start, or train with a lower learning_rate"
+            f"the dream of the class '{label}' cannot begin, whatever the step size, because the output of the model "
+            f"'{job.checkpoint}' for the start image, or its gradient, is NaN or infinite",
+            "set another 'objective' or 'start', or train with a lower 'learning_rate'",
         )
     size = value_at(job.parameters["step_size"], step - 1)
     return (
-        f"{where}: values became NaN or infinite in step {step} at step_size {size:g}; lower step_size, or set "
-        "gradient_normalization to std"
+        f"the dream of the class '{label}' became NaN or infinite in step {step} at step size {size:g}",
+        "lower 'step_size', or set 'gradient_normalization' to std",
     )

@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional as v2
 from dreambirds.data.dataset import decode
 from dreambirds.data.tables import read_images, remedy
 from dreambirds.dreaming.parameterization import mean_spectrum
+from dreambirds.errors import REBUILD
 from dreambirds.models.checkpoint import load_tensors, save_tensors
 from dreambirds.shapes import as_size
 
@@ -36,9 +37,9 @@ def write_statistics(folder: Path, shape: tuple[int, int], path: Path) -> None:
 def read_statistics(path: Path) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return the mean spectrum, and the mean image of each label.
 
-    Shapes are (3, H, W // 2 + 1) and (3, H, W); images are in [0, 1].
+    Shapes are (3, H, W // 2 + 1) and (3, H, W); images are in [0, 1]. Raises UserError if the file is corrupt.
     """
-    tensors, _ = load_tensors(path)
+    tensors, _ = load_tensors(path, REBUILD)
     means = {name.removeprefix("mean/"): tensor for name, tensor in tensors.items() if name.startswith("mean/")}
     return tensors["spectrum"], means
 

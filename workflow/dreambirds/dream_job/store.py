@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from dreambirds.errors import reason_of
 from dreambirds.io import digest_of, sha256_of, store_root, unwritable
 
 RECORD = "entry.json"
@@ -100,12 +101,12 @@ class DreamStore:
                 os.utime(folder / RECORD)  # eviction uses this time; the file may belong to another user
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
             if folder.exists():
-                log.warning("the stored dream '%s' is corrupt (%s); recomputing it", folder, error)
+                log.warning("the stored dream '%s' is corrupt (%s); recomputing it", folder, reason_of(error))
                 discard(folder)
             return None
         except OSError as error:  # not removed: it may be readable for other users, or later
             if folder.exists():
-                log.warning("cannot read the stored dream '%s' (%s); recomputing it", folder, error)
+                log.warning("cannot read the stored dream '%s' (%s); recomputing it", folder, reason_of(error))
             return None
         return entry
 
@@ -142,7 +143,8 @@ class DreamStore:
                 if target.exists():
                     shutil.rmtree(folder, ignore_errors=True)
                 elif folder.exists():
-                    log.warning("cannot add the dream '%s' to the store (%s); the next job tries again", folder, error)
+                    message = "cannot add the dream '%s' to the store (%s); the next job tries again"
+                    log.warning(message, folder, reason_of(error))
         for folder in (*find(ready, "*"), ready):
             with suppress(OSError):  # another job removed it, or it is not empty
                 folder.rmdir()

@@ -61,10 +61,10 @@ def enforce_limit(limit: int | None) -> None:
     try:
         removed, freed, left = evict(store_root(), limit)
     except Exception as error:  # the results are complete, so a failure here must not fail the run
-        print(one_line(f"{LIMIT}: cannot reduce the size of the store: {first_line(error)}"), file=sys.stderr)
+        print(one_line(f"{LIMIT}: cannot reduce the size of the store ({first_line(error)})"), file=sys.stderr)
         return
     if removed:
-        print(f"{LIMIT}: {_summary(removed, freed, left)}", file=sys.stderr)
+        print(f"{LIMIT}: removed {_summary(removed, freed, left)}", file=sys.stderr)
 
 
 def evict_to(size: str, where: str) -> str:
@@ -72,7 +72,7 @@ def evict_to(size: str, where: str) -> str:
 
     `size` is the maximum size, such as ``20GB``. Raises UserError, prefixed with `where`, if the size is not valid.
     """
-    return _summary(*evict(store_root(), as_bytes(size, where)))
+    return f"Removed {_summary(*evict(store_root(), as_bytes(size, where)))}."
 
 
 def limit_from_environment() -> int | None:
@@ -86,7 +86,8 @@ def limit_from_environment() -> int | None:
 
 def _summary(removed: int, freed: int, left: int) -> str:
     where = one_line(str(store_root()))
-    return f"{where}: removed {removed} entries ({freed / 1e6:.1f} MB), {left / 1e6:.1f} MB left"
+    entries = "1 entry" if removed == 1 else f"{removed} entries"
+    return f"{entries} ({freed / 1e6:.1f} MB) from '{where}'; the store now takes {left / 1e6:.1f} MB"
 
 
 def _dreams(folder: Path) -> Iterator[Item]:

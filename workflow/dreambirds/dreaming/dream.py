@@ -100,7 +100,7 @@ class Dreamer:
         )
         self.full_model = FeatureExtractor(model, self.objective.layers, statistics=statistics)
         if self.objective.matched and references is None:
-            raise UserError("objective: feature_match needs photographs of the class; pass their `references`")
+            raise UserError("feature_match needs photographs of the class; pass their `references`", "objective")
         shape = (starts.shape[-2], starts.shape[-1])
         self.references = References(recipe, references or {}, self.features.prefix, shape)
         self.precision = resolve_precision(precision, starts.device)

@@ -22,7 +22,7 @@ def find_layer(network: nn.Module, name: str) -> str:
         return _at_depth(network, name)
     modules = [module for module, _ in network.named_modules() if module]
     if name not in modules:
-        raise UserError(f"objective: the model has no layer '{name}'; {did_you_mean(name, modules)}")
+        raise UserError(f"the model has no layer '{name}'; {did_you_mean(name, modules, 'available')}", "objective")
     return name
 
 
@@ -44,7 +44,7 @@ def auto_layers(network: nn.Module) -> list[str]:
     stages = [stage["module"] for stage in getattr(network, "feature_info", []) if stage["module"] in modules]
     if not stages:
         raise UserError(
-            "objective: timm lists no feature stages for this model, so 'auto' is undefined; use the names of layers"
+            "timm lists no feature stages for this model, so 'auto' is undefined; name a layer", "objective"
         )
     convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
     heads: str | Sequence[str] = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
@@ -72,15 +72,15 @@ def _at_depth(network: nn.Module, depth: str) -> str:
     except ValueError:
         share = -1
     if not 0 <= share <= 1:
-        raise UserError(f"objective: '{depth}' is not a depth; use 0% to 100%, or a layer's name")
+        raise UserError(f"'{depth}' is not a depth; use 0% to 100%, or name a layer", "objective")
     stages = [stage["module"] for stage in getattr(network, "feature_info", [])]
     if not stages:
         raise UserError(
-            f"objective: timm lists no feature stages for this model, so '{depth}' is undefined; use a layer's name"
+            f"timm lists no feature stages for this model, so '{depth}' is undefined; name a layer", "objective"
         )
     name: str = stages[round(share * (len(stages) - 1))]
     if name not in dict(network.named_modules()):
-        raise UserError(f"objective: '{depth}' is '{name}', but this model has no such layer; use a layer's name")
+        raise UserError(f"'{depth}' stands for '{name}', which this model does not have; name a layer", "objective")
     return name
 
 
@@ -106,7 +106,7 @@ class FeatureExtractor:
         self.prefix = int(getattr(network, "num_prefix_tokens", 0))  # of a transformer, before the tokens of the map
         self.norms = norm_layers(network) if statistics else []
         if statistics and not self.norms:
-            raise UserError("batch_norm_prior: the model has no batch norm with running statistics; set it to 0")
+            raise UserError("the model has no batch norm with running statistics; set it to 0", "batch_norm_prior")
 
     def __call__(self, images: torch.Tensor) -> ModelOutputs:
         """Return the model's outputs for images (B, 3, H, W) in [0, 1].
@@ -125,7 +125,7 @@ class FeatureExtractor:
             hooks.enter_context(suppress(_StopForwardError))
             outputs.logits = to_float32(self.model(images))
         for name in self.layers.keys() - outputs.layers.keys():
-            raise UserError(f"objective: the model has the layer '{name}' but does not run it; use another layer")
+            raise UserError(f"the model has the layer '{name}' but does not run it; name another layer", "objective")
         return outputs
 
     def _ends_with_channels(self, module: nn.Module) -> bool:
@@ -140,7 +140,9 @@ class FeatureExtractor:
     ) -> Callable[[nn.Module, tuple[object, ...], object], None]:
         def hook(module: nn.Module, _inputs: tuple[object, ...], output: object) -> None:
             if not isinstance(output, torch.Tensor) or len(output) != count:
-                raise UserError(f"objective: the layer '{name}' does not return one activation per image; use another")
+                raise UserError(
+                    f"the layer '{name}' does not return one activation per image; name another layer", "objective"
+                )
             if output.ndim == 4 and self._ends_with_channels(module):
                 output = output.permute(0, 3, 1, 2)
             # copied, because an in-place activation may follow

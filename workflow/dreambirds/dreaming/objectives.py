@@ -143,7 +143,8 @@ def neuron(activation: torch.Tensor, term: Term) -> torch.Tensor:
     position = term.position or tuple(side // 2 for side in sides)
     if len(position) != len(sides) or any(at >= side for at, side in zip(position, sides, strict=True)):
         raise UserError(
-            f"objective: the map of '{term.layer}' has the shape {tuple(sides)}; there is no position {position}"
+            f"the layer '{term.layer}' has no position {position}; choose one in its map of shape {tuple(sides)}",
+            "objective",
         )
     index: tuple[slice | int, ...] = (slice(None), *position)
     return selected[index]
@@ -163,7 +164,7 @@ def _channel(activation: torch.Tensor, term: Term) -> torch.Tensor:
     axis = 1 if activation.ndim == 4 else -1
     if term.channel is None or term.channel >= activation.shape[axis]:
         highest = activation.shape[axis] - 1
-        raise UserError(f"objective: '{term.layer}' has channels 0 to {highest}; there is no channel {term.channel}")
+        raise UserError(f"the layer '{term.layer}' has no channel {term.channel}; choose 0 to {highest}", "objective")
     return activation.select(axis, term.channel)
 
 
@@ -192,9 +193,10 @@ def _term(text: str, weight: float) -> Term:
     forms = OBJECTIVES[kind].forms if kind in OBJECTIVES else ()
     if kind in OBJECTIVES and not forms and not rest:
         return Term(kind, weight)
+    if not forms and kind in OBJECTIVES:
+        raise UserError(f"the objective '{kind}' takes no layer; remove ':{':'.join(rest)}'")
     if not forms:
-        hint = f"'{kind}' takes no layer" if kind in OBJECTIVES else did_you_mean(kind, OBJECTIVES)
-        raise UserError(f"unknown objective '{text}'; {hint}")
+        raise UserError(f"unknown objective '{text}'; {did_you_mean(kind, OBJECTIVES)}")
     if not rest and "" in forms:
         return Term(kind, weight, AUTO)
     numbers = rest[1:]

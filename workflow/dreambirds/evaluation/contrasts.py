@@ -33,7 +33,7 @@ NO_DIFFERENCE, TOO_FEW, NOT_MEASURED = "no difference seen", "too few classes to
 
 
 def bootstrap_mean(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """Return the mean of values (N,) and the bounds of its 95 % interval.
+    """Return the mean of values (N,) and the bounds of its 95% interval.
 
     The interval is that of the percentile bootstrap (Efron 1979). NaN values are ignored. With fewer than two values
     the interval is NaN; with none, the mean is NaN too.
@@ -56,7 +56,7 @@ def bootstrap_mean(values: np.ndarray, seed: int = 0) -> tuple[float, float, flo
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean paired difference, its 95 % interval, and its effect size.
+    """A mean paired difference, its 95% interval, and its effect size.
 
     `ci_low` and `ci_high` are the bounds of the interval, `pairs` is the number of pairs. The effect size is Cohen's d
     for pairs, d_z: the mean divided by the standard deviation of the differences (Lakens 2013).
@@ -108,7 +108,7 @@ def compute_contrasts(
 
     The columns are `FINDINGS`. `grids` are the recipes as the config defines them, `recipes` the expanded grids;
     `dreams` is the study's table. Dreams of one class are not independent, so its pairs are averaged first: means, the
-    95 % interval and the effect size (d_z) are over classes. For a judge's measures, only pairs with the same judge for
+    95% interval and the effect size (d_z) are over classes. For a judge's measures, only pairs with the same judge for
     both dreams count.
     """
     query = DreamQuery(grids, recipes, stack_views(dreams))

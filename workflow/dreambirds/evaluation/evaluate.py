@@ -18,6 +18,7 @@ from tqdm import tqdm
 from dreambirds.data.dataset import decode
 from dreambirds.data.labels import Label
 from dreambirds.data.tables import write_table
+from dreambirds.errors import counted
 from dreambirds.evaluation.columns import JUDGED, JUDGEMENTS
 from dreambirds.evaluation.judge import Judge, batches, load_judge
 from dreambirds.evaluation.metrics import MetricCache, classification_metrics, cosine_distance, mean_cosine_similarity
@@ -112,7 +113,8 @@ def judge_dreams(context: JudgeContext, dreams: pd.DataFrame) -> pd.DataFrame:
     if len(missing):
         cache.save()
         record(judge_work(judge.name), time.perf_counter() - began, len(missing))
-    log.info("%s: %d images, %d of them from the cache", judge.name, len(known), len(known) - len(missing))
+    number = counted(len(known), "image")
+    log.info("%s: %s, %d of them from the cache", judge.name, number, len(known) - len(missing))
     metrics = cache.rows.loc[known["key"], JUDGED].reset_index(drop=True)
     rows = known.assign(judge=judge.name)[[*DREAM, "judge", "view"]].reset_index(drop=True)
     return rows.join(metrics)[JUDGEMENTS]

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from dreambirds.data.dataset import read_image
 from dreambirds.data.tables import read_images, remedy
-from dreambirds.errors import REBUILD
+from dreambirds.errors import REBUILD, counted, reason_of
 from dreambirds.evaluation.columns import PIXELS
 from dreambirds.io import atomic_write, digest_of, store_root
 
@@ -103,7 +103,8 @@ def measure_saved(views: pd.DataFrame, dataset: Path, code: str) -> pd.DataFrame
         rows = [_measure(Path(row.path), real[row.label]) for row in progress]
         cache.add(pd.DataFrame(rows, columns=PIXELS, index=missing["key"]))
         cache.save()
-    log.info("measured %d images, %d of them from the cache", len(views), len(views) - len(missing))
+    measured = counted(len(views), "image")
+    log.info("measured %s, %d of them from the cache", measured, len(views) - len(missing))
     return cache.rows.loc[keys, PIXELS].reset_index(drop=True)
 
 
@@ -160,7 +161,8 @@ class MetricCache:
             with atomic_write(self.path) as temporary:
                 merged.to_csv(temporary, index_label="key")
         except OSError as error:
-            log.warning("cannot cache metrics for other studies in '%s' (%s)", self.path.parent, error.strerror)
+            message = "cannot write to '%s' (%s); other studies will measure these images again"
+            log.warning(message, self.path.parent, reason_of(error))
 
 
 def _read_cache(path: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from dreambirds.config import VIEWS
 from dreambirds.config.recipes import recipe_table
 from dreambirds.data.tables import read_history, read_table, write_table
-from dreambirds.errors import REBUILD, UserError
+from dreambirds.errors import REBUILD, UserError, counted
 from dreambirds.evaluation.columns import (
     DREAMS,
     JUDGED,
@@ -92,7 +92,7 @@ def read_judged(path: Path, check: pd.DataFrame, dreams: pd.DataFrame) -> pd.Dat
     expected = pd.concat([known.assign(judge=judge, view=view) for view in VIEWS])
     table = read_table(path, rows=expected)
     if len(table) > len(expected):
-        raise UserError(f"'{path}' has {len(table)} rows instead of {len(expected)}; {REBUILD}")
+        raise UserError(f"'{path}' has {counted(len(table), 'row')} instead of {len(expected)}; {REBUILD}")
     return table
 
 

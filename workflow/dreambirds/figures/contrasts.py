@@ -84,5 +84,5 @@ def column_name(comparison: Comparison, value: object, several: bool) -> str:
 
 
 def write_effects(table: pd.DataFrame, path: Path) -> None:
-    """Write a plot of the differences in a finding's table, with their 95 % intervals."""
+    """Write a plot of the differences in a finding's table, with their 95% intervals."""
     save_figure(effects(table, DISPLAY_NAMES), path)

@@ -70,7 +70,7 @@ class Recognition:
     def summarize(self, by: list[str]) -> pd.DataFrame:
         """Return one row per group, with the columns of `INTERVAL`.
 
-        They are the mean probability of the dream's class with its 95 % interval, the top-1 accuracy, and the number
+        They are the mean probability of the dream's class with its 95% interval, the top-1 accuracy, and the number
         of dreams with a probability.
         """
         probability, top1, _ = self.columns

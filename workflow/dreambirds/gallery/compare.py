@@ -189,7 +189,7 @@ def parameters(differences: pd.DataFrame, names: tuple[str, str]) -> Table:
 def measurements(effects: list[Effect], names: tuple[str, str]) -> Table:
     """Return the table of the differences in measurements between two studies."""
     table = _table("Differences in measurements", ["metric"])
-    for column in (*names, "difference", "95 % interval", "labels", "pairs", ""):
+    for column in (*names, "difference", "95% interval", "labels", "pairs", ""):
         table.add_column(_literal(column), justify="right" if column else "left")
     for effect in effects:
         low, high = format_measurement(effect.ci_low), format_measurement(effect.ci_high)
@@ -232,7 +232,7 @@ def compare(folders: list[Path], sort: str | None = None) -> None:
     Raises UserError if there are more than two, if both are the same, or if they cannot be read or compared.
     """
     if len(folders) > 2:
-        raise UserError(f"one or two studies can be compared, not {len(folders)}")
+        raise UserError(f"cannot compare {len(folders)} studies; pass one or two")
     if len(folders) == 2 and sort is not None:
         raise UserError("--sort: applies to one study only; omit it to compare two")
     if len({folder.resolve() for folder in folders}) < len(folders):
@@ -240,7 +240,7 @@ def compare(folders: list[Path], sort: str | None = None) -> None:
     console = Console(highlight=False)
     studies = [read_study(folder.resolve() if folder.name in ("", "..") else folder) for folder in folders]
     if len(studies) == 2:
-        message = f"Page with the dreams side by side: {compare_two(*studies, console)}"
+        message = f"Open '{compare_two(*studies, console)}' in a browser"
         console.print(one_line(message), soft_wrap=True, markup=False, emoji=False)
     else:
         compare_one(*studies, console, sort)

@@ -20,7 +20,7 @@ MEASURES = {
 }
 JOB = ["run", "epoch", "recipe"]
 RESULTS = Path("results")
-REMEDY = "delete it and run the study again"
+REMEDY = "delete it and run the study again to rebuild it"
 BEFORE_PARAMETERS = "image_path_rescaled"  # the recipe's parameters are the columns of dreams.csv after this one
 
 
@@ -44,15 +44,15 @@ def read_study(folder: Path) -> Study:
     Raises UserError if the folder does not exist, or if one of its tables is missing, unreadable, or lacks a column.
     """
     if not folder.is_dir():
-        raise UserError(f"study '{folder}' does not exist; {_suggest(folder)}")
+        raise UserError(f"the results folder '{folder}' does not exist; {_suggest(folder)}")
     return Study(folder, *(_read(folder / f"{name}.csv", needed) for name, needed in _NEEDED.items()))
 
 
 def _suggest(folder: Path) -> str:
     for parent in (folder.parent, RESULTS):
         if studies := [str(path.parent) for path in parent.glob("*/dreams.csv")]:
-            return did_you_mean(folder, studies)
-    return f"'{RESULTS}' contains no study, run one first"
+            return did_you_mean(folder, studies, "available")
+    return f"'{RESULTS}' contains no study: run one first"
 
 
 _NEEDED = {
@@ -102,7 +102,7 @@ def summary(study: Study, sort: str | None = None) -> pd.DataFrame:
     table = table.merge(recipes(study), on="recipe", how="left")
     table = table[["run", "epoch", "validation_accuracy", "recipe", "dreams", *MEASURES, *varying(study)]]
     if sort is not None and sort not in table:
-        raise UserError(f"--sort: unknown column '{sort}'; {did_you_mean(sort, table)}")
+        raise UserError(f"--sort: unknown column '{sort}'; {did_you_mean(sort, table, 'available')}")
     if sort is not None:
         descending = sort not in ("run", "epoch", "recipe", *LOWER_IS_BETTER)
         table = table.sort_values(sort, ascending=not descending, kind="stable", key=_sort_key)
@@ -163,7 +163,7 @@ class Effect:
     """The difference of a metric between two studies.
 
     `first` and `second` are the means of the two studies, and `mean` is the mean difference, second minus first. The
-    ends of its 95 % interval and the numbers of labels and pairs follow. `verdict` is better, worse, or empty.
+    ends of its 95% interval and the numbers of labels and pairs follow. `verdict` is better, worse, or empty.
     """
 
     measure: str

@@ -74,7 +74,7 @@ def write_finding(
         dataset=config["dataset"],
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
     )
-    log.info("open %s in a browser", folder / PAGE)
+    log.info("open '%s' in a browser", folder / PAGE)
 
 
 def sentence(row: dict) -> tuple[str, str]:
@@ -86,7 +86,7 @@ def sentence(row: dict) -> tuple[str, str]:
         return f"{measure} was not measured", f"for {one} and {two}{where}."
     before, after, low, high = (format_number(row[key]) for key in NUMBERS)
     numbers = f"{before} → {after}, a difference of {format_number(row['difference'], '+')}"
-    statistics = f"95 % interval {low} to {high}, d_z {format_measurement(row['cohens_dz'])}"
+    statistics = f"95% interval {low} to {high}, d_z {format_measurement(row['cohens_dz'])}"
     rest = f"{where}: {numbers} ({statistics}; {row['n_classes']} classes, {row['n_pairs']} pairs)."
     if row["verdict"] in DIRECTIONS.values():
         return f"{measure} is {row['verdict']}", f"for {two} than for {one}{rest}"
@@ -169,7 +169,7 @@ def markdown(table: pd.DataFrame) -> str:
     for (name, question), rows in table.groupby(["experiment", "question"], sort=False):
         lines += [
             f"\n### `{name}`: {one_line(question)}\n",
-            "| contrast | measure | baseline | compared | difference [95 %] | d_z | verdict |",
+            "| contrast | measure | baseline | compared | difference [95%] | d_z | verdict |",
         ]
         lines.append("|---|---|---|---|---|---|---|")
         for row in rows.to_dict("records"):

@@ -81,7 +81,7 @@ def write_gallery(study: GalleryStudy, results: Path, dataset: Path, folder: Pat
         if label in study.names:
             _link(file, folder / "pictures" / "real" / f"{label}.png")
     write_page(folder / "index.html", "gallery.html.j2", facts=facts)
-    log.info("open %s in a browser", folder / "index.html")
+    log.info("open '%s' in a browser", folder / "index.html")
 
 
 def _link_dreams(dreams: pd.DataFrame, root: Path, folder: Path) -> None:

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from timm.models import get_model_input_config
 from timm.models._hub import save_config_for_hf  # timm's public function would write the weights too
 
-from dreambirds.errors import RETRAIN, UserError, is_out_of_memory
+from dreambirds.errors import RETRAIN, UserError, is_out_of_memory, reason_of, remedy_for
 from dreambirds.io import atomic_write
 from dreambirds.models import CONFIG_FILE, MODEL_FILE
 from dreambirds.models.classifier import Classifier, build
@@ -92,7 +92,10 @@ def load_checkpoint(path: Path | str, remedy: str = RETRAIN) -> tuple[Classifier
         classifier = build(info.model, len(info.labels), info.model_options)
         classifier.network.load_state_dict(state)
     except UserError as error:
-        raise UserError(f"'{path}' contains a model that cannot be built ({error.message}); {remedy}") from error
+        reason = reason_of(error.__cause__ or error)
+        raise UserError(
+            f"'{path}' contains the model '{info.model}', which cannot be built ({reason}); {remedy}"
+        ) from error
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise
@@ -107,7 +110,7 @@ def check_metadata(path: Path, info: CheckpointInfo, **expected: object) -> None
     """
     for key, value in expected.items():
         if getattr(info, key) != value:
-            raise UserError(f"'{path}' has the {key} '{getattr(info, key)}', not '{value}'; {RETRAIN}")
+            raise UserError(f"'{path}' has the {key} {getattr(info, key)!r}, not {value!r}; {RETRAIN}")
 
 
 def read_metadata(path: Path | str) -> CheckpointInfo:
@@ -130,7 +133,7 @@ def _info(path: Path, metadata: dict, remedy: str) -> CheckpointInfo:
     try:
         return CheckpointInfo(**metadata)
     except TypeError as error:
-        raise UserError(f"'{path}' is truncated or not a checkpoint ({error}); {remedy}") from error
+        raise UserError(f"'{path}' is not a checkpoint (its metadata describes no model); {remedy}") from error
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict) -> None:
@@ -167,7 +170,7 @@ def load_tensors(path: Path, remedy: str = RETRAIN) -> tuple[dict[str, torch.Ten
     with _open(path, remedy) as (file, metadata, digest):
         tensors = {name: file.get_tensor(name) for name in file.keys()}
         if _digest(tensors) != digest:
-            raise UserError(f"'{path}' is corrupt: its tensors do not match their digest; {remedy}")
+            raise UserError(f"'{path}' is corrupt (its tensors do not match their digest); {remedy}")
     return tensors, metadata
 
 
@@ -177,5 +180,11 @@ def _open(path: Path, remedy: str) -> Iterator[tuple]:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})[KEY])
             yield file, metadata, metadata.pop(DIGEST)
-    except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(f"'{path}' is truncated or not a checkpoint ({error!r}); {remedy}") from error
+    except FileNotFoundError as error:
+        raise UserError(f"'{path}' does not exist; {remedy.removeprefix('delete it and ')}") from error
+    except OSError as error:
+        raise UserError(f"cannot read '{path}' ({reason_of(error)}); {remedy_for(error, remedy)}") from error
+    except KeyError as error:
+        raise UserError(f"'{path}' is not a file of this project (it has no dreambirds metadata); {remedy}") from error
+    except (SafetensorError, TypeError, json.JSONDecodeError) as error:
+        raise UserError(f"'{path}' is corrupt ({reason_of(error)}); {remedy}") from error

@@ -7,7 +7,7 @@ import timm.data
 import torch
 from torch import nn
 
-from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory
+from dreambirds.errors import UserError, counted, error_context, first_line, is_out_of_memory
 from dreambirds.io import expand
 from dreambirds.models import NOT_FILES
 from dreambirds.models.package_weights import read_package_weights
@@ -53,14 +53,9 @@ def build(name: str, classes: int, options: dict, weights: str | None = None, ne
     try:
         with hub_timeout() if weights == "hub" else nullcontext():
             network = timm.create_model(name, pretrained=weights == "hub", num_classes=classes, **options)
-    except TypeError as error:
-        raise UserError(f"{options} do not fit the model '{name}': {first_line(error)}", "model_options") from error
     except Exception as error:  # models, the hub's client and file formats raise many types
-        if weights != "hub":
-            raise UserError(
-                f"the model '{name}' cannot be built with {options}: {first_line(error)}",
-                "model_options" if options else "model",
-            ) from error
+        if weights != "hub" or isinstance(error, TypeError):
+            raise UserError(*_not_built(name, options, error)) from error
         build(name, classes, options)  # raises if the options are at fault
         raise UserError(_no_hub(name, error), "weights") from error
     if weights not in NOT_FILES:
@@ -69,11 +64,9 @@ def build(name: str, classes: int, options: dict, weights: str | None = None, ne
     elif weights == "package":
         with error_context("weights"):
             state = read_package_weights(name)
-        try:
-            set_weights(network, state, "the package's file", new_head)
-        except UserError as error:
-            message = f"with {options} {error.message}; change them, or set weights to null"
-            raise UserError(message, "model_options") from error
+        with error_context("model_options" if options else "weights"):
+            what = f"with {options}, the package's file" if options else "the package's file"
+            set_weights(network, state, what, new_head, "change or remove 'model_options', or set 'weights' to null")
     elif weights == "hub" and network.pretrained_cfg["num_classes"] != classes:
         network.reset_classifier(classes)
     return Classifier(network)
@@ -90,14 +83,25 @@ def _pretrained_config(name: str):
         return None
 
 
+def _not_built(name: str, options: dict, error: Exception) -> tuple[str, str]:
+    """Return the message and the key of the error for a model that cannot be built."""
+    if not options:
+        return f"the model '{name}' cannot be built ({first_line(error)}); choose another model", "model"
+    remedy = "change or remove them" + (", or change the image size" if "img_size" in options else "")
+    return (
+        f"the model '{name}' cannot be built with the options {options} ({first_line(error)}); {remedy}",
+        "model_options",
+    )
+
+
 def _no_hub(name: str, error: Exception) -> str:
     config = _pretrained_config(name)
     source = getattr(config, "hf_hub_id", None) or getattr(config, "url", None)
     if not source:
-        return f"timm has no pretrained weights for '{name}'; set weights to null or to a file, or choose another model"
+        return f"timm has no pretrained weights for '{name}'; set 'weights' to null or a file, or choose another model"
     return (
-        f"cannot download 'hub' weights for '{name}' from '{source}' ({first_line(error)}); set weights to a "
-        ".safetensors or .pth file, or HF_HUB_OFFLINE=1 in the environment if the hub's cache (HF_HOME) has them"
+        f"cannot download the weights of '{name}' from '{source}' ({first_line(error)}); set 'weights' to a "
+        ".safetensors or .pth file, or set HF_HUB_OFFLINE=1 in the environment if the hub's cache (HF_HOME) has them"
     )
 
 
@@ -119,10 +123,12 @@ def probe(
         name = classifier.network.pretrained_cfg["architecture"]
         plain = build(name, classes, {} if own_size else options_for(name, {}, shape))
         if _misfit(plain, shape, classes) is None:
-            remedy = f"; change them, or {size}" if "img_size" in options else ""
-            raise UserError(f"with {options} {problem}{remedy}", "model_options")
+            size = f"'{size}'" if own_size else size
+            raise UserError(
+                f"with {options}, {problem}; change or remove 'model_options', or change {size}", "model_options"
+            )
     if problem:
-        raise UserError(problem, size) if own_size else UserError(f"{problem}; change {size}")
+        raise UserError(f"{problem}; change it", size) if own_size else UserError(f"{problem}; change {size}")
 
 
 def _misfit(classifier: Classifier, shape: tuple[int, int], classes: int) -> str | None:
@@ -143,7 +149,10 @@ def _misfit(classifier: Classifier, shape: tuple[int, int], classes: int) -> str
         classifier.train(training)
     found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if found != (1, classes):
-        raise UserError(f"the model '{name}' returns {found} instead of logits for {classes} classes")
+        raise UserError(
+            f"the model '{name}' returns {found} instead of logits for {counted(classes, 'class')}; choose another "
+            "model, or change 'model_options'"
+        )
     return None
 
 

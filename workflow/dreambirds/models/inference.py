@@ -52,7 +52,10 @@ def _folded(classifier: Classifier, shape: tuple[int, int], hooked: set[str]) ->
             _replace(network, names[norm], _without_normalization(norm))
         folded = network(normalized)
     if (expected - folded).abs().max() > TOLERANCE * expected.abs().max().clamp(min=1):
-        log.info("batch norms are not folded: folding would change the logits")
+        log.info(
+            "batch norms are not folded into convolutions, because that would change the logits "
+            "(only speed is affected)"
+        )
         return classifier.network
     return network
 

@@ -49,4 +49,4 @@ def ramp() -> torch.Tensor:
 
 
 def _remedy() -> str:
-    return "install the versions that requirements.txt pins, or set weights to hub, a file or null"
+    return "install the versions that requirements.txt pins, or set 'weights' to hub, a file or null"

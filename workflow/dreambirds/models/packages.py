@@ -66,8 +66,8 @@ def package_of(model: str) -> WeightsPackage:
     if architecture not in PACKAGES:
         *others, last = PACKAGES
         raise UserError(
-            f"no package ships weights for '{model}'; set model to {', '.join(others)} or {last}, or weights to hub, a "
-            "file or null"
+            f"no package ships weights for '{model}'; set 'model' to {', '.join(others)} or {last}, or set 'weights' "
+            "to hub, a file or null"
         )
     return PACKAGES[architecture]
 

@@ -14,12 +14,13 @@ from safetensors import SafetensorError
 from timm.models import load_state_dict
 from torch import nn
 
-from dreambirds.errors import UserError, first_line, is_out_of_memory
+from dreambirds.errors import UserError, counted, is_out_of_memory, reason_of, remedy_for
 
 HUB_TIMEOUT = 20  # seconds
 log = logging.getLogger(__name__)
 _UNREADABLE = (OSError, EOFError, SafetensorError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
 _UNREADABLE += (AssertionError,)
+_MISFIT = "choose another file, or set 'model' to the one that it belongs to"
 
 
 @contextmanager
@@ -62,12 +63,15 @@ def load_weights(network: nn.Module, path: Path, new_head: bool = True) -> None:
     set_weights(network, read_weights(path), f"'{path}'", new_head)
 
 
-def set_weights(network: nn.Module, state: dict[str, torch.Tensor], what: str, new_head: bool = True) -> None:
+def set_weights(
+    network: nn.Module, state: dict[str, torch.Tensor], what: str, new_head: bool = True, remedy: str = _MISFIT
+) -> None:
     """Load weights into a network.
 
     With `new_head`, the head is reinitialized if its number of classes differs. Weights of another layout are adapted
     by the architecture's filter in timm, such as the position embeddings of a transformer for another image size.
-    Raises UserError, which refers to the weights as `what`, if they do not fit.
+    Raises UserError, which refers to the weights as `what`, if they do not fit; `remedy` ends the error about tensors
+    that differ.
     """
     expected = network.state_dict()
     check_finite(state, what, "choose another file")
@@ -78,10 +82,12 @@ def set_weights(network: nn.Module, state: dict[str, torch.Tensor], what: str, n
         unfit = _unfit(state, expected)
     wrong = sorted(name for name in unfit if not name.startswith(heads) or name not in expected)
     if wrong:
-        raise UserError(f"{what} does not fit the model: {len(wrong)} tensors differ, first {wrong[0]}")
+        number = f"{counted(len(wrong), 'tensor')} {'differs' if len(wrong) == 1 else 'differ'}"
+        raise UserError(f"{what} does not fit the model ({number}, the first is '{wrong[0]}'); {remedy}")
     if unfit and not new_head:
         raise UserError(
-            f"{what} has no last layer for {network.num_classes} classes, one per label; choose other weights or labels"
+            f"{what} has no last layer for {counted(network.num_classes, 'class')}, one per label; choose other "
+            "'weights' or 'labels'"
         )
     replaced = {name: tensor for name, tensor in expected.items() if unfit and name.startswith(heads)}
     network.load_state_dict({**state, **replaced})
@@ -113,13 +119,17 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     except _UNREADABLE as error:
         if is_out_of_memory(error):
             raise
-        reason = "it contains more than tensors" if "weights_only" in str(error) else first_line(error)
+        if isinstance(error, OSError) and error.strerror:
+            raise UserError(
+                f"cannot read '{path}' ({error.strerror}); {remedy_for(error, 'choose another file')}"
+            ) from error
+        reason = "it contains more than tensors" if "weights_only" in str(error) else reason_of(error)
         raise UserError(
             f"'{path}' is neither a safetensors file nor one that torch can load without running code ({reason}); "
             "choose another file"
         ) from error
     if others or not state:
-        reason = f": '{others[0]}' is not a tensor" if others else ""
+        reason = f" ('{others[0]}' is not a tensor)" if others else ""
         raise UserError(f"'{path}' does not contain the tensors of a model{reason}; choose another file")
     return state
 

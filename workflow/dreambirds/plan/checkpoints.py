@@ -22,9 +22,8 @@ def previous_checkpoint(plan: Plan, run: str, epoch: float | str) -> dict[str, s
     """
     epoch = parse_epoch(epoch)
     if epoch not in plan.epochs(run):
-        raise UserError(
-            f"the run '{run}' keeps no checkpoint of epoch {epoch}; {did_you_mean(epoch, plan.epochs(run))}"
-        )
+        hint = did_you_mean(epoch, plan.epochs(run), "available")
+        raise UserError(f"the run '{run}' keeps no checkpoint of epoch {epoch}; {hint}")
     weights = plan.trained[run]["weights"]
     earlier = [kept for kept in plan.epochs(run) if kept < epoch]
     if earlier:

@@ -53,8 +53,8 @@ def select_dreams(dreams: pd.DataFrame, study: str, values: Mapping[str, Any]) -
             value = NUMBERS[column](values[column]) if column in NUMBERS else values[column]
             if value not in set(chosen[column]):
                 where = f" where {' and '.join(conditions)}" if value in set(dreams[column]) else ""
-                hint = did_you_mean(value, chosen[column].unique())
-                raise UserError(f"the study '{study}' has no dreams with {column} '{value}'{where}; {hint}")
+                hint = did_you_mean(value, chosen[column].unique(), "available")
+                raise UserError(f"the study '{study}' has no dreams with the {column} {value!r}{where}; {hint}")
             chosen = chosen[chosen[column] == value]
-            conditions.append(f"{column} is '{value}'")
+            conditions.append(f"the {column} is {value!r}")
     return chosen

@@ -59,8 +59,8 @@ def _check_judges(base: Section) -> None:
     for judge, keys in base["judges"].items():
         if keys.get("run") is not None:
             raise UserError(
-                f"judges.{judge}: an experiment cannot use a run of '{base['study']}' as a judge; "
-                "use a judge with train, checkpoint or weights"
+                f"judges.{judge}.run: an experiment cannot use a run of the study '{base['study']}' as a judge; set "
+                "'train', 'checkpoint' or 'weights' instead"
             )
 
 

@@ -105,8 +105,10 @@ def montage_dreams(layout: str, run: str, place: str, at: str, view: str) -> dic
     """
     *recipe, column = LAYOUTS[layout].shared
     if bool(place) != bool(recipe):
-        right = "folder of its recipe" if recipe else "folder of the run, because it shows all recipes"
-        raise UserError(f"montages/{run}/{place}{layout}_{at}_{view}.png: a {layout} montage is in the {right}")
+        folder, file = f"montages/{run}/", f"{layout}_{at}_{view}.png"
+        reason = "belongs to one recipe" if recipe else "shows all recipes"
+        right = f"{folder}{'RECIPE/' if recipe else ''}{file}"
+        raise UserError(f"'{folder}{place}{file}': a {layout} montage {reason}; request '{right}' instead")
     shared = {"run": run, column: at if column == "label" else at.removeprefix(f"{column}-"), "view": view}
     return {**shared, "recipe": place.rstrip("/")} if recipe else {**shared, "last": True}
 
@@ -155,7 +157,7 @@ def requested_steps(plan: Plan, run: str, epoch: str, recipe: str, label: str, f
     step = {"step": file.split("-")[1].removesuffix(".png")} if file.startswith("step-") else {}
     rows = plan.select(run=run, epoch=epoch, recipe=recipe, label=label, **step)
     if file == "film.gif" and plan.recipes[recipe]["film_every"] is None:
-        raise UserError(f"dreams.recipes.{recipe}: this recipe has no films; set film_every")
+        raise UserError("is null, so this recipe has no films; set it", f"dreams.recipes.{recipe}.film_every")
     return tuple(int(number) for number in rows["step"]) if step else None
 
 

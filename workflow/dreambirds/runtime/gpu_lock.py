@@ -15,7 +15,7 @@ from random import SystemRandom
 
 from filelock import FileLock, Timeout
 
-from dreambirds.errors import UserError
+from dreambirds.errors import UserError, counted, reason_of
 
 log = logging.getLogger(__name__)
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -96,10 +96,10 @@ def _wait(held: ExitStack, devices: list[str], count: int, poll: float) -> list[
     while not (reserved := _take(held, devices, count)):
         if not logged:
             log.info(
-                "waiting for %d of %d GPU(s) to become free; with `--resources gpu=%d`, Snakemake does not start more "
-                "jobs than there are GPUs",
+                "waiting for %d of %s to become free; with `--resources gpu=%d`, Snakemake does not start more jobs "
+                "than there are GPUs",
                 count,
-                len(devices),
+                counted(len(devices), "GPU"),
                 len(devices),
             )
             logged = True
@@ -119,7 +119,7 @@ def _take(held: ExitStack, devices: list[str], count: int) -> list[str]:
             except Timeout:
                 continue
             except OSError as error:
-                raise UserError(_refusal(folder, error.strerror or str(error))) from error
+                raise UserError(_refusal(folder, reason_of(error))) from error
             taken.callback(lock.release)
             reserved.append(device)
             if len(reserved) == count:
@@ -143,7 +143,7 @@ def _folder() -> Path:
         if stat.S_IMODE(status.st_mode) != 0o700:
             folder.chmod(0o700)
     except OSError as error:
-        raise UserError(_refusal(folder, error.strerror or str(error))) from error
+        raise UserError(_refusal(folder, reason_of(error))) from error
     return folder
 
 

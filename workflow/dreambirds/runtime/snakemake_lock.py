@@ -101,7 +101,8 @@ def _is_dead(mark: Path) -> bool:
         return True
     print(
         f"Snakemake on the machine '{names[0]}' may be running in this folder: it was active {silence:.0f} s ago. "
-        f"If it was killed, its locks can be removed {SILENT} s after that.",
+        f"If it was killed, run the same command again {SILENT} s after that; "
+        "the locks are then removed automatically.",
         file=sys.stderr,
     )
     return False

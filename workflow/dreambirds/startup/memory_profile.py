@@ -5,6 +5,7 @@ Each is done once. The results are kept in the store for `plan.memory`.
 
 import math
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -67,8 +68,18 @@ def _measure_run(plan: Plan, run: str) -> Iterator[tuple[dict, dict]]:
     for name in plan.dreaming_epochs.get(run, ()):
         dreamt = memory.dreaming(plan, run, name)
         if memory.read(dreamt) is None:
-            with error_context(f"dreams.recipes.{name} on the run '{run}'"):
+            with _recipe_context(name, run):
                 yield dreamt, {"image": model.dreaming(plan.recipes[name], plan.shape(name))}
+
+
+@contextmanager
+def _recipe_context(recipe: str, run: str) -> Iterator[None]:
+    """Prefix any UserError raised inside with the path of the recipe, and name the run whose model does not fit it."""
+    with error_context(f"dreams.recipes.{recipe}"):
+        try:
+            yield
+        except UserError as error:
+            raise UserError(f"for the run '{run}', {error.message}", error.key) from error
 
 
 def _measure_judge(plan: Plan, judge: str) -> dict:
@@ -154,7 +165,7 @@ def training_bytes(classifier: Classifier, shape: tuple[int, int]) -> float:
     except (AssertionError, RuntimeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
-        raise UserError(f"the model cannot be trained: {first_line(error)}") from error
+        raise UserError(f"the model cannot be trained ({first_line(error)}); choose another model") from error
     finally:
         for hook in hooks:
             hook.remove()

@@ -13,7 +13,7 @@ import torch
 from dreambirds.config.runs import parse_epoch
 from dreambirds.data.dataset import PreparedImages
 from dreambirds.data.tables import read_labels, read_table, write_table
-from dreambirds.errors import UserError, error_context
+from dreambirds.errors import UserError, counted, error_context
 from dreambirds.io import digest_of, expand, sha256_of
 from dreambirds.models import MODEL_FILE, NOT_FILES
 from dreambirds.models.checkpoint import (
@@ -84,8 +84,8 @@ def run_train_job(job: TrainJob, device: torch.device) -> None:
         training.train()
     except DivergenceError as error:
         kept = training.last_good
-        last_good = f"the last good checkpoint is '{kept}'" if kept else "there is no earlier checkpoint"
-        raise UserError(f"{job.path}: {error}; {last_good}") from error
+        last_good = f"last good checkpoint: '{kept}'" if kept else "there is no earlier checkpoint"
+        raise UserError(f"{error.problem} ({last_good}); {error.remedy}", job.path) from error
     training.write(job.to, job.epoch)
     training.progress.forget()
 
@@ -148,8 +148,14 @@ class Training:
         if self.epoch is None:
             self.log_epoch(0)
         if done == goal and self.job.epoch:
-            message = "epoch %s has the same weights as the previous checkpoint: an epoch has only %d update(s)"
-            log.warning(message, self.job.epoch, self.per_epoch)
+            log.warning(
+                "%s: epoch %s has the same weights as %s, because an epoch has only %s; remove it from 'epochs', or "
+                "lower 'batch_size'",
+                self.job.path,
+                self.job.epoch,
+                "epoch 0" if self.epoch is None else "the previous checkpoint",
+                counted(self.per_epoch, "update"),
+            )
             self.log_epoch(self.job.epoch)
         for epoch, first, last in parts(done, goal, self.per_epoch):
             began, reached = time.perf_counter(), self._updates(epoch - 1) + last

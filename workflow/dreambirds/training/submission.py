@@ -82,15 +82,16 @@ def fill(predictions: list[int | str], names: list[str]) -> list[int]:
     Of several most frequent classes the first is used. Raises UserError if there are only reasons.
     """
     counts = Counter(each for each in predictions if not isinstance(each, str))
-    unreadable = [f"{name}: {each}" for name, each in zip(names, predictions, strict=True) if isinstance(each, str)]
+    unreadable = [f"'{name}' ({each})" for name, each in zip(names, predictions, strict=True) if isinstance(each, str)]
     if not counts:
         raise UserError(
-            f"dataset.path: none of the {len(unreadable)} images to classify can be read; the first is {unreadable[0]}"
+            f"dataset.path: cannot read any of the {len(unreadable)} images to classify, such as {unreadable[0]}; "
+            "replace them"
         )
     most_frequent = min(counts, key=lambda index: (-counts[index], index))
     if unreadable:
         log.warning(
-            "%d of %d images cannot be read and get the most frequent class; the first is %s",
+            "cannot read %d of %d images, so the most frequent class is predicted for these; the first is %s",
             *(len(unreadable), len(predictions), unreadable[0]),
         )
     return [most_frequent if isinstance(each, str) else each for each in predictions]
@@ -101,7 +102,10 @@ def _numbers(labels: list[str], dataset: dict, checkpoint: Path) -> list[str]:
     number = {label.label: label.folder for label in list_labels(dataset)}
     missing = [label for label in labels if label not in number]
     if missing:
-        raise UserError(f"'{checkpoint}' has the class '{missing[0]}', which the data set does not have; train again")
+        raise UserError(
+            f"'{checkpoint}' has the class '{missing[0]}', which the data set does not have; delete the folder "
+            f"'{checkpoint.parent.parent}' and run the same command again to retrain the run"
+        )
     return [number[label] for label in labels]
 
 

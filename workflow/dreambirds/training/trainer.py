@@ -32,6 +32,11 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class DivergenceError(UserError):
     """The loss, a weight or the optimizer's state became NaN or infinite."""
 
+    def __init__(self, problem: str, remedy: str):
+        """Set the two parts of the message."""
+        super().__init__(f"{problem}; {remedy}")
+        self.problem, self.remedy = problem, remedy
+
 
 @dataclass
 class RunningMetrics:
@@ -100,7 +105,7 @@ class Trainer:
             self.forward(torch.zeros(2, 3, *shape, device=self.device)).sum().backward()
             self.optimizer.zero_grad()
         except Exception as error:  # compilers raise many types
-            raise UserError(f"compile: the compiler failed ({first_line(error)}); set it to false") from error
+            raise UserError(f"the compiler failed ({first_line(error)}); set it to false", "compile") from error
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits (B, C) of images (B, 3, H, W), at least in float32."""
@@ -183,30 +188,31 @@ class Trainer:
 
     def _check_loss(self, metrics: RunningMetrics, epoch: float) -> None:
         if not math.isfinite(metrics.loss):
-            raise DivergenceError(_message(self, f"the loss became {float(metrics.loss)}", metrics, epoch))
+            raise DivergenceError(*_message(self, f"the loss became {float(metrics.loss)}", metrics, epoch))
 
     def _check_weights(self, metrics: RunningMetrics, epoch: int) -> None:
         if not self._are_finite(self.classifier.state_dict().values()):
-            raise DivergenceError(_message(self, "a weight became NaN or infinite", metrics, epoch))
+            raise DivergenceError(*_message(self, "a weight became NaN or infinite", metrics, epoch))
         if not self._are_finite(optim.pack(self.optimizer)[0].values()):
-            raise DivergenceError(_message(self, "the optimizer's state became NaN or infinite", metrics, epoch))
+            raise DivergenceError(*_message(self, "the optimizer's state became NaN or infinite", metrics, epoch))
         if self.scaler.is_enabled() and self.scaler.get_scale() < SMALLEST_SCALE:
             what = "updates were skipped because gradients in float16 became NaN or infinite"
-            raise DivergenceError(_message(self, what, metrics, epoch))
+            raise DivergenceError(*_message(self, what, metrics, epoch))
 
     def _are_finite(self, tensors: Iterable[torch.Tensor]) -> bool:
         finite = [tensor.isfinite().all().to(self.device) for tensor in tensors if tensor.is_floating_point()]
         return not finite or bool(torch.stack(finite).all())
 
 
-def _message(trainer: Trainer, what: str, metrics: RunningMetrics, epoch: float) -> str:
-    precision = ["set precision to float32"] if trainer.dtype == torch.float16 else []
+def _message(trainer: Trainer, what: str, metrics: RunningMetrics, epoch: float) -> tuple[str, str]:
+    """Return what failed where, and what to do."""
+    precision = ["set 'precision' to float32"] if trainer.dtype == torch.float16 else []
     if epoch == 0:
-        remedy = " or ".join([*precision, "choose other weights, another model or other model_options"])
-        return f"{what} before the first update; {remedy}"
-    remedies = [f"lower learning_rate, now {trainer.run['learning_rate']:g}"]
-    remedies += [] if trainer.run["gradient_clip"] else ["set gradient_clip"]
-    return f"{what} in epoch {epoch} at learning rate {metrics.rate:g}; {', or '.join(remedies + precision)}"
+        remedies = [*precision, "choose other weights, another model or other 'model_options'"]
+        return f"{what} before the first update", ", or ".join(remedies)
+    remedies = [f"lower 'learning_rate' (now {trainer.run['learning_rate']:g})"]
+    remedies += [] if trainer.run["gradient_clip"] else ["set 'gradient_clip'"]
+    return f"{what} in epoch {epoch} at learning rate {metrics.rate:g}", ", or ".join(remedies + precision)
 
 
 def resolve_dtype(precision: str, device: torch.device) -> torch.dtype:
