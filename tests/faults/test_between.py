@@ -78,7 +78,7 @@ def test_a_corrupt_checkpoint_is_refused(study, expected, counted):
         check_metadata(path, read_metadata(path), run="scratch", epoch=1, model="test_resnet")
         load_checkpoint(path)
     assert expected in str(error.value)
-    assert str(error.value).endswith("delete it and run the same command again to retrain that epoch")
+    assert str(error.value).endswith("delete it and run the same command again to retrain its epoch")
     counted("corrupt files between stages refused or rebuilt")
 
 

@@ -96,7 +96,7 @@ DAMAGES = {
 }
 REBUILD, TRAIN = (
     "delete it and run the same command again to rebuild it",
-    "delete it and run the same command again to retrain that epoch",
+    "delete it and run the same command again to retrain its epoch",
 )
 DATASET = "delete the folder 'results/tiny/dataset' and run the same command again to rebuild it"
 JOB = f"delete the folder '{RESULTS / Path(INDEX).parent}' and run the same command again to rebuild it"

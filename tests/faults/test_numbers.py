@@ -184,7 +184,7 @@ def test_a_checkpoint_with_nan_or_infinite_values_is_refused(dream_with, tmp_pat
         dream_with(weight, value, 0)
     message = str(error.value)
     assert message.endswith(
-        f"contains NaN or infinite values in '{weight}'; delete it and run the same command again to retrain that epoch"
+        f"contains NaN or infinite values in '{weight}'; delete it and run the same command again to retrain its epoch"
     )
     assert not list(tmp_path.rglob("*.png"))
     counted(ROW)

@@ -13,7 +13,7 @@ from tests.helpers.killing import files
 from tests.helpers.studies import Study, tiny
 
 DAY = 86400  # seconds
-RETRAIN = "delete it and run the same command again to retrain that epoch"
+RETRAIN = "delete it and run the same command again to retrain its epoch"
 REBUILD = "delete the folder 'results/tiny/dataset' and run the same command again to rebuild it"
 
 

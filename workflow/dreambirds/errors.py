@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import math
 import re
 import sys
 import unicodedata
@@ -13,7 +14,7 @@ from typing import Any
 
 MAX_LENGTH = 600  # characters of a message
 REBUILD = "delete it and run the same command again to rebuild it"
-RETRAIN = "delete it and run the same command again to retrain that epoch"
+RETRAIN = "delete it and run the same command again to retrain its epoch"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_MEMORY = re.compile(
     r"DefaultCPUAllocator|out of memory|not enough memory|cannot allocate memory|failed to map segment", re.I
@@ -21,6 +22,7 @@ NO_MEMORY = re.compile(
 NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|os error (28|122)\b")
 NO_WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? [\d, ]+\)")
 NO_GPU = re.compile(r"CUDA error|CUDA driver error|cuDNN error|CUBLAS_STATUS|NCCL error|NVML", re.IGNORECASE)
+NUMBER = re.compile(r"\d+(\.\d+)?")
 KILLED = re.compile(r"exit status (137|-9)\b|Signals\.SIGKILL")
 AGAIN = "run the same command again to resume"
 
@@ -73,12 +75,12 @@ def in_yaml(value: object) -> str:
 
 
 def did_you_mean(value: object, allowed: Iterable[object], word: str = "allowed") -> str:
-    """Return a hint for an error: the closest allowed value, and all if they are few.
+    """Return a hint for an error: the closest allowed value, and all if they are few, numbers in ascending order.
 
     `word` introduces the list: ``allowed`` for values of a fixed set, ``available`` for files, epochs or other things
     that happen to exist.
     """
-    allowed = sorted(map(str, allowed))
+    allowed = sorted(map(str, allowed), key=lambda name: (float(name) if NUMBER.fullmatch(name) else math.inf, name))
     if not allowed:
         return "no value is allowed here" if word == "allowed" else "none is available"
     folded = {name.casefold(): name for name in reversed(allowed)}
