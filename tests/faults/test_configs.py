@@ -126,7 +126,7 @@ BAD = [
     ("dataset.labels: must name at least 2 classes", {"dataset/labels": ["blue_jay"]}),
     ("study.objective: for the run 'scratch', the model has no layer", {f"{RECIPE}/objective": "layer_l2:layer5"}),
     ("study.objective: the objective 'channel:layer1' must have the form", {f"{RECIPE}/objective": "channel:layer1"}),
-    ("has channels 0 to", {f"{RECIPE}/objective": "channel:layer1:9999"}),
+    ("the layer 'layer1' has no channel 9999; choose 0 to", {f"{RECIPE}/objective": "channel:layer1:9999"}),
     # epochs and steps
     ("runs.scratch.epochs: must be ascending, not [3, 1]", {f"{RUN}/epochs": [3, 1]}),
     ("runs.scratch.epochs: has duplicate values: [1, 1]; remove them", {f"{RUN}/epochs": [1, 1]}),

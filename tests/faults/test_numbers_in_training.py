@@ -170,7 +170,7 @@ def test_weights_that_overflow_are_an_error_before_training(tmp_path, plain, cou
     save_file(state, tmp_path / "weights.safetensors")
     with pytest.raises(UserError) as error:
         link(tmp_path, plain, section(weights=str(tmp_path / "weights.safetensors")), 0)
-    assert "before the first update; choose other weights" in str(error.value)
+    assert "before the first update (there is no earlier checkpoint); choose other weights" in str(error.value)
     assert list(tmp_path.rglob("epoch-*")) == [] and not (tmp_path / ".progress").exists()
     counted(ROW)
 

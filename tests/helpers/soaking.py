@@ -37,8 +37,8 @@ class MemoryRecorder(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Record the memory if the log record is about a batch."""
-        if "computed %d dreams" in record.msg:
-            self.leaked.append(b"\1" * (self.leak * record.args[1]))
+        if "computed %s" in record.msg:
+            self.leaked.append(b"\1" * (self.leak * int(record.args[1].split()[0])))
             self.memory.append(self.process.memory_info().rss)
 
 

@@ -75,8 +75,8 @@ def test_a_run_has_the_requested_checkpoints_on_the_data_of_another_study(base, 
 def test_a_run_that_is_a_judge_is_refused(base):
     base["judges"] = {"other": {"run": "other"}}
     sentence = (
-        r"^judges\.other: an experiment cannot use a run of 'lent' as a judge; "
-        r"use a judge with train, checkpoint or weights$"
+        r"^judges\.other\.run: an experiment cannot use a run of the study 'lent' as a judge; "
+        r"set 'train', 'checkpoint' or 'weights' instead$"
     )
     with pytest.raises(UserError, match=sentence):
         experiment_config("blurs", base)

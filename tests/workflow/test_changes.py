@@ -180,7 +180,7 @@ def test_a_recipe_restricted_to_an_epoch_and_to_more(study):
     recipe["epochs"] = [1]
     assert study.jobs("dreams_only") == {}
     refused = study.snakemake("-n", "results/tiny/dreams/scratch/epoch-0000/renamed/dreams.csv")
-    assert "no dreams with recipe 'renamed' where run is 'scratch' and epoch is '0'; allowed: study" in refused.stdout
+    assert "the recipe 'renamed' where the run is 'scratch' and the epoch is 0; available: study" in refused.stdout
     recipe["epochs"] = ["last", 0]
     assert study.jobs("dreams_only") == {}, "its dreams still exist"
     recipe.pop("epochs")
