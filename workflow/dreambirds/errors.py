@@ -80,17 +80,17 @@ def did_you_mean(value: object, allowed: Iterable[object], word: str = "allowed"
     `word` introduces the list: ``allowed`` for values of a fixed set, ``available`` for files, epochs or other things
     that happen to exist.
     """
-    allowed = sorted(map(str, allowed), key=lambda name: (float(name) if NUMBER.fullmatch(name) else math.inf, name))
-    if not allowed:
+    names = sorted(map(str, allowed), key=lambda name: (float(name) if NUMBER.fullmatch(name) else math.inf, name))
+    if not names:
         return "no value is allowed here" if word == "allowed" else "none is available"
-    folded = {name.casefold(): name for name in reversed(allowed)}
+    folded = {name.casefold(): name for name in reversed(names)}
     close = difflib.get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.5)
     hint = f"did you mean '{folded[close[0]]}'?" if close else ""
-    if len(allowed) > 16 and hint:
+    if len(names) > 16 and hint:
         return hint
-    listed = f"{word}: {', '.join(allowed[:16])}"
-    if len(allowed) > 16:
-        listed += f", … ({len(allowed)} in total)"
+    listed = f"{word}: {', '.join(names[:16])}"
+    if len(names) > 16:
+        listed += f", … ({len(names)} in total)"
     return f"{hint} ({listed})" if hint else listed
 
 
