@@ -176,7 +176,7 @@ def _others(plan: Plan, missing: pd.DataFrame) -> Iterator[Task]:
         "curves": targets.curves(plan),
         "montage": targets.montages(plan),
         "film": targets.films(plan),
-        "results": targets.results(plan, ())[3:],
+        "results": targets.results(plan, ())[3:],  # several rules: tables, plots and pages
     }
     of_dreams = ("montage", "film", "results")
     for rule, paths in files.items():
