@@ -158,6 +158,20 @@ def test_the_workflow_handles_unusual_class_names_and_endless_files(fresh, count
     assert "Nothing to be done" in fresh.run("dataset_only")
     put(root / "lonely", 1)
     refusal = fresh.snakemake("-n", "dataset_only")
-    assert refusal.returncode != 0 and "class 'lonely' in" in refusal.stdout and "Job stats" not in refusal.stdout
+    assert (
+        refusal.returncode != 0
+        and "class 'lonely' has 1 readable image in" in refusal.stdout
+        and "Job stats" not in refusal.stdout
+    )
     counted(ROW, 3 + 2 * len(STRANGE))
+    counted("data sets refused")
+
+
+def test_a_class_with_one_photograph_is_refused_in_one_line(fresh, counted):
+    put(fresh.folder / "in" / "many", 2)
+    put(fresh.folder / "in" / "lonely", 1, 10)
+    fresh.config["dataset"] = {"source": "folder", "path": str(fresh.folder / "in"), "image_size": 16}
+    result = fresh.snakemake("-n")
+    (line,) = (line for line in result.stdout.splitlines() if "profile" not in line)
+    assert result.returncode != 0 and line.startswith("Error: dataset.path: class 'lonely' has 1 readable image in ")
     counted("data sets refused")

@@ -73,7 +73,7 @@ def test_the_same_command_downloads_and_then_continues(fresh, served):
     assert set(count_jobs(shown)) == {"download_cub", "study"}
     hidden = served.rename(served.with_suffix(".elsewhere"))
     failed = fresh.snakemake()
-    assert failed.returncode != 0 and "cub.tgz: the server responded 404" in failed.stdout
+    assert failed.returncode != 0 and "cub.tgz' (the server responded 404 " in failed.stdout
     assert "Traceback" not in failed.stdout and not (fresh.folder / "resources/cub/CUB_200_2011").exists()
     hidden.rename(served)
     assert "Run the same command again to train and dream" in fresh.run()

@@ -27,7 +27,7 @@ def test_the_complete_workflow_runs_on_a_folder_of_photographs(fresh):
     fresh.config["dreams"] = {"recipes": {"photo": {"start": "photograph", "steps": [2]}}}
     fresh.config["runs"]["scratch"]["epochs"] = [1]
     output = fresh.run()
-    assert "broken.jpg: not a readable image" in output
+    assert "broken.jpg' (not a readable image)" in output
     table = (fresh.results / "dataset/images.csv").read_bytes()
     images = pd.read_csv(io.BytesIO(table), keep_default_na=False)
     assert (images["error"] != "").sum() == 1 and len(images) == 11

@@ -154,9 +154,11 @@ def existing_dreams(plan: Plan) -> pd.Series:
 def announce_study(plan: Plan, cores: int | None) -> None:
     """Print to standard error how many dreams the study requests, how many exist, and an estimate for what is missing.
 
-    `cores` is the number of CPU cores of the run, None on a cluster.
+    `cores` is the number of CPU cores of the run, None on a cluster. Raises UserError, before it prints, for a class
+    with too few photographs.
     """
     exists, runs, recipes = existing_dreams(plan), len(plan.dreaming_epochs), len(plan.recipes)
+    expected = estimate(plan, exists, cores)
     checkpoints, labels = len(plan.dreaming_checkpoints()), len(plan.names)
     of = [(checkpoints, "checkpoint"), (runs, "run"), (recipes, "recipe"), (labels, "class")]
     print(
@@ -164,7 +166,7 @@ def announce_study(plan: Plan, cores: int | None) -> None:
         f"({', '.join(counted(*each) for each in of)}), {exists.sum()} of them exist.",
         file=sys.stderr,
     )
-    if expected := estimate(plan, exists, cores):
+    if expected:
         print(expected, file=sys.stderr)
 
 

@@ -34,21 +34,21 @@ def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None,
     try:
         limit = limit_from_environment() if workflow.is_main_process else None
         download, plan = _plan(workflow, config)
+        if workflow.workflow_settings.cache is not None:
+            set_output_cache()
+        if workflow.is_main_process:
+            acquire_workdir_lock(Path(".snakemake"))
+            if plan:
+                remove_stale_temp_files(Path("results") / plan.study, age=60)
+                announce_study(plan, granted_cores(workflow))
+            else:
+                announce_download(download)
     except UserError as error:
         sys.exit(f"Error: {error}")
     except Exception as error:
-        if sentence := explain_failure(error):
-            sys.exit(f"Error: {sentence}")
+        if explanation := explain_failure(error):
+            sys.exit(f"Error: {explanation}")
         raise
-    if workflow.workflow_settings.cache is not None:
-        set_output_cache()
-    if workflow.is_main_process:
-        acquire_workdir_lock(Path(".snakemake"))
-        if plan:
-            remove_stale_temp_files(Path("results") / plan.study, age=60)
-            announce_study(plan, granted_cores(workflow))
-        else:
-            announce_download(download)
     return plan, download, limit
 
 
