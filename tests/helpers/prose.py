@@ -3,7 +3,6 @@
 import ast
 import io
 import re
-import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,12 +98,3 @@ def _hits(path: Path, first: int, text: str) -> Iterator[Hit]:
     for match in PATTERN.finditer(re.sub(r"\s", " ", text)):
         line = first + text.count("\n", 0, match.start())
         yield Hit(path, line, match[0], INSTEAD[int(match.lastgroup[1:])])
-
-
-if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        root = Path(name)
-        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-            if path.suffix in {".py", ".md", ".yaml", ".smk", ".rst", ".j2", ".html", ".js", ".css"}:
-                for hit in find_hits(path):
-                    print(hit)

@@ -4,14 +4,10 @@ import io
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 from rich.console import Console
 
-from dreambirds import cli
 from dreambirds.errors import UserError
-from dreambirds.evaluation.columns import DREAMS, RUNS
 from dreambirds.gallery import compare
 from dreambirds.gallery.comparison import (
     best,
@@ -19,66 +15,16 @@ from dreambirds.gallery.comparison import (
     effects,
     most_different,
     pairs,
-    read_study,
     summary,
     varying,
 )
-from tests.helpers.pages import Page
-
-LABELS = ["ant", "bee", "cat", "dog", "elk", "fox"]
-NAMES = {"bee": '<script>alert("bee")</script>'}
-
-
-def dream(run, epoch, recipe, label, step, **more) -> dict:
-    """Return a row of dreams.csv; other columns than the given ones are empty."""
-    image = f"dreams/{run}/{epoch}/{recipe}/{label}-{step}"
-    row = {
-        "run": run,
-        "epoch": epoch,
-        "recipe": recipe,
-        "label": label,
-        "class_name": NAMES.get(label, label),
-        "step": step,
-    }
-    row |= {"judge": "judge", "image_path": f"{image}.png", "image_path_rescaled": f"{image}-rescaled.png"}
-    return row | {"objective": "logit", "seed": 0, "blur_sigma": 0.5} | more
-
-
-def write(folder, dreams: list[dict], **of_runs):
-    """Write a study's tables, read them, and return the study."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table = pd.DataFrame(dreams).reindex(columns=DREAMS)
-    table.to_csv(folder / "dreams.csv", index=False)
-    runs = table[["run", "epoch"]].drop_duplicates().assign(model="resnet", **of_runs)
-    runs.reindex(columns=[*RUNS, *(name for name in of_runs if name not in RUNS)]).to_csv(
-        folder / "runs.csv", index=False
-    )
-    return read_study(folder)
-
-
-def grid(value=lambda **_: {}, runs=("scratch",), epochs=(0, 4), recipes=("a",), labels=LABELS, steps=(5, 10)):
-    """Return one dream per combination, with the columns that `value` returns for it."""
-    return [
-        dream(run, epoch, recipe, label, step, **value(run=run, epoch=epoch, recipe=recipe, label=label, step=step))
-        for run in runs
-        for epoch in epochs
-        for recipe in recipes
-        for label in labels
-        for step in steps
-    ]
+from tests.helpers.comparisons import LABELS, grid, small_study, write
 
 
 @pytest.fixture
 def study(tmp_path):
     """Return a study with two runs, two recipes with different last steps, and two classes."""
-
-    def value(run, epoch, recipe, label, step):
-        measured = {"judge_probability": step / 100 + (label == "bee") / 10, "seconds": epoch + step}
-        return measured | {"blur_sigma": {"a": 10, "b": 9}[recipe], "feature_ratio": 2 - (run == "late")}
-
-    rows = grid(value, runs=("scratch", "late"), epochs=(0, 0.25), recipes=("a", "b"), labels=LABELS[:2])
-    rows = [row for row in rows if not (row["recipe"] == "b" and row["step"] == 10)]
-    return write(tmp_path / "results" / "one", rows, validation_accuracy=0.5)
+    return small_study(tmp_path)
 
 
 def printed(*tables, width=200) -> str:
@@ -232,87 +178,3 @@ def test_the_pairs_that_differ_most_are_ranked_by_the_judge_or_else_by_the_dream
     both = both.assign(judge_probability_1=0.0, judge_probability_2=[1.0, 0, 0, 0, 0, 0.5])
     chosen, by = most_different(both, 2)
     assert list(chosen["label"]) == ["ant", "fox"] and by == "judge_probability"
-
-
-def is_self_contained(page: Page) -> bool:
-    """Return whether a page needs no other file, has no script, and gives each table header a scope."""
-    links = [value for _, found in page.elements for key, value in found.items() if key in ("src", "href")]
-    heads = all(found.get("scope") in ("row", "col") for found in page.all("th"))
-    return not page.all("script") and heads and all(link.startswith("data:") for link in links)
-
-
-def test_the_page_of_a_study_marks_the_best_and_escapes_text(study, tmp_path):
-    compare.write_overview(study.folder, tmp_path / "page.html")
-    page = Page(tmp_path / "page.html")
-    assert is_self_contained(page) and page.text.count("(best)") == best(summary(study)).to_numpy().sum()
-    assert len(page.all("tbody")) == 2 and len(page.all("tr")) == 1 + 8 and "blur_sigma" in page.text
-
-
-def test_the_page_of_two_studies_shows_dreams_side_by_side(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for name, value in (("one", 0.1), ("two", 0.3)):
-        rows = grid(lambda value=value, **_: {"dreamer_probability": value, "objective": f"<b>{value}</b>"})
-        for row in rows[1:]:
-            image = tmp_path / "results" / name / row["image_path_rescaled"]
-            image.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (4, 4), "red").save(image)
-        write(tmp_path / "results" / name, rows)
-    cli.main(["compare", "results/one", "results/two"])
-    output = capsys.readouterr().out
-    assert "results/compare/one-two.html" in output and "+0.200" in output and "better" in output
-    assert [path.name for path in (tmp_path / "results/compare").iterdir()] == ["one-two.html"]
-    page = Page(tmp_path / "results/compare/one-two.html")
-    assert is_self_contained(page) and not page.all("b")
-    assert len(page.all("img")) == 2 * 12 and "image is missing" not in page.text and NAMES["bee"] in page.text
-    (tmp_path / "results/two/dreams/scratch/4/a/fox-10-rescaled.png").unlink()
-    cli.main(["compare", "results/one", "results/two"])
-    page = Page(tmp_path / "results/compare/one-two.html")
-    assert len(page.all("img")) == 2 * 12 - 1 and page.text.count("image is missing") == 1
-
-
-def test_a_page_shows_at_most_36_pairs(tmp_path):
-    labels = [f"l{number}" for number in range(50)]
-    one = write(tmp_path / "1", grid(lambda **_: {"dreamer_probability": 0.5}, labels=labels, epochs=(4,)))
-    both = pairs(one, one)
-    compare.write_two(tmp_path / "p.html", one, one, ("1", "2"), differences(one, one), effects(both), both)
-    page = Page(tmp_path / "p.html")
-    assert "36 of 50 pairs" in page.text and len(page.all("figure")) == 72
-    assert "The tables contain no differences." in page.text
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (
-            ["results/onne"],
-            "the results folder 'results/onne' does not exist; did you mean 'results/one'? (available: ",
-        ),
-        (
-            ["nonsense"],
-            "the results folder 'nonsense' does not exist; available: results/bare, results/one, results/torn",
-        ),
-        (["results/empty"], "'results/empty/dreams.csv' does not exist; run the study first"),
-        (["results/one", "results/one/"], "'results/one' is given twice; pass two different studies"),
-        (["results/one", "results/empty", "x"], "cannot compare 3 studies; pass one or two"),
-        (
-            ["results/one", "results/empty", "--sort", "run"],
-            "--sort: applies to one study only; omit it to compare two",
-        ),
-        (["results/one", "--sort", "sed"], "--sort: unknown column 'sed'; "),
-        (["results/bare"], "'results/bare/dreams.csv' has no column 'epoch'; delete it and run the study again"),
-        (
-            ["results/torn"],
-            "cannot read the table 'results/torn/dreams.csv' (No columns to parse from file); delete it",
-        ),
-    ],
-)
-def test_bad_input_gives_a_one_line_error_and_status_1(study, tmp_path, monkeypatch, capsys, arguments, sentence):
-    monkeypatch.chdir(tmp_path)
-    for name, text in (("empty", None), ("bare", "run,recipe\na,b\n"), ("torn", "")):
-        (tmp_path / "results" / name).mkdir()
-        if text is not None:
-            (tmp_path / "results" / name / "dreams.csv").write_text(text)
-    with pytest.raises(SystemExit) as end:
-        cli.main(["compare", *arguments])
-    assert str(end.value).startswith(f"Error: {sentence}") and "\n" not in str(end.value)
-    assert capsys.readouterr().out == ""

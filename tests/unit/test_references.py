@@ -44,9 +44,7 @@ def test_the_photographs_are_the_first_prepared_training_images(bench):
             expected = [np.asarray(Image.open(folder / path)).transpose(2, 0, 1) / 255 for path in paths]
             found = photographs.read(label)
             assert found.dtype == torch.float32 and np.allclose(found, expected, atol=1e-7)
-    assert 1 < len(training(folder, "auk")) < 6 == len(list((bench.root / "in/auk").iterdir())), (
-        "some are for validation"
-    )
+    assert 1 < len(training(folder, "auk")) < 6 == len(list((bench.root / "in/auk").iterdir())), "some are held out"
 
 
 def test_the_digest_depends_on_pixels_and_not_on_their_position(bench):

@@ -128,10 +128,8 @@ def test_processes_that_start_at_the_same_time_keep_the_locks_of_each_other(star
     """Each creates a lock right after marking the folder, like Snakemake."""
     kill(start(started, folder)[0])
     code = HOLD.replace("locks =", "(folder / 'locks' / f'{os.getpid()}.lock').touch(); locks =")
-    for _ in range(6):
-        started.append(
-            subprocess.Popen([sys.executable, "-c", code, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        )
+    command, pipes = [sys.executable, "-c", code, folder], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    started += [subprocess.Popen(command, **pipes) for _ in range(6)]
     for process in started[1:]:
         process.stdout.readline()
     left = {path.name for path in (folder / "locks").iterdir()}

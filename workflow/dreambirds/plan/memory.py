@@ -22,6 +22,7 @@ from dreambirds.models import NOT_FILES
 from dreambirds.models.packages import package_of
 from dreambirds.plan.plan import Plan
 from dreambirds.runtime.code_version import code_digest, module_path
+from dreambirds.runtime.timings import PASSES
 from dreambirds.shapes import in_proportion, shape_of
 
 MB = 10**6
@@ -45,10 +46,6 @@ PHOTOGRAPH_COST = 0.25  # memory of a view of a photograph, relative to a dream:
 PHOTOGRAPHS = 2  # float32 copies of a class's photographs: as read, and in [0, 1]
 FILM_BYTES = 60  # per pixel and frame, while a film is written
 
-RECIPE = (
-    *("objective", "match_statistics", "match_regions", "match_stride", "octaves", "octave_scale", "pad", "crops"),
-    *("crop_area", "whole_views", "crop_output_size", "tile", "reference_size"),
-)
 FOUND = {
     "optimizer": ["per_byte"],
     "training": ["weights", "learning", "image"],
@@ -93,7 +90,8 @@ def training(plan: Plan, run: str) -> Facts:
 def dreaming(plan: Plan, run: str, recipe: str) -> Facts:
     """Return what determines the memory of one image of a dream."""
     keys = plan.recipes[recipe]
-    settings = {key: keys[key] for key in RECIPE} | {"batch_norm_prior": keys["batch_norm_prior"] > 0}
+    settings = {key: keys[key] for key in (*PASSES, "reference_size")}
+    settings["batch_norm_prior"] = keys["batch_norm_prior"] > 0
     return {"measured": "dreaming", **_model(plan, run), "size": list(plan.shape(recipe)), **settings}
 
 

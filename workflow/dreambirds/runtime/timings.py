@@ -21,9 +21,9 @@ from dreambirds.runtime.snakemake_lock import snakemake_processes
 
 Work = dict[str, Any]  # the facts that identify a kind of work, as JSON
 TRAINING = ("model", "trainable", "batch_size", "precision", "compile")
-DREAMING = (
+PASSES = (  # the keys of a recipe that determine what the network computes and keeps in a step
     *("objective", "match_statistics", "match_regions", "match_stride", "octaves", "octave_scale", "pad", "crops"),
-    *("crop_area", "whole_views", "crop_output_size", "tile", "precision"),
+    *("crop_area", "whole_views", "crop_output_size", "tile"),
 )
 recorded_here: list[float] = []  # seconds of the work that this process has recorded
 
@@ -37,7 +37,7 @@ def training_work(run: Mapping[str, Any], shape: tuple[int, int]) -> Work:
 def dream_work(model: str, recipe: Mapping[str, Any], shape: tuple[int, int]) -> Work:
     """Return the kind of work of one step of one dream of (height, width); `recipe` has a recipe's values."""
     prior = recipe["batch_norm_prior"] > 0
-    keys = {key: recipe[key] for key in DREAMING}
+    keys = {key: recipe[key] for key in (*PASSES, "precision")}
     return {"work": "dream", "model": model, **keys, "batch_norm_prior": prior, "shape": list(shape)}
 
 

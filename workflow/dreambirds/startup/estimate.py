@@ -38,6 +38,8 @@ BYTES = 3  # of a pixel, in red, green and blue
 PNG = 0.6  # bytes of a PNG file per byte of its image
 FIGURES = 3  # bytes of montages, films and the gallery, per byte of the dreams' PNG files
 TRACE = 56  # bytes of a line of a trace, which has one per step
+IMAGES = "images.csv"  # the table of a prepared data set
+Checkpoint = tuple[str, float, float]  # its run, its epoch, and the number of epochs since the checkpoint before it
 DRY_RUN = {"-n", "--dry-run", "--dryrun"}
 
 
@@ -96,35 +98,38 @@ def estimate(plan: Plan, exists: pd.Series, cores: int | None) -> Estimate | Non
     `exists` is whether the raw image of each row of the plan's dreams exists.
     """
     missing = plan.dreams[~exists]
-    tasks = [*_training(plan), *_dreaming(plan, missing), *_judging(plan, missing), *_others(plan, missing)]
+    untrained = [checkpoint for checkpoint in _checkpoints(plan) if not _exists(plan, *checkpoint[:2])]
+    unprepared = [shape for shape, folder in _prepared(plan).items() if not (folder / IMAGES).exists()]
+    images, training = _count_images(plan) if untrained or unprepared else (0, 0.0)
+    tasks = [*_training(plan, untrained, training), *_dreaming(plan, missing), *_judging(plan, missing)]
+    tasks += _others(plan, missing, len(unprepared))
     if not tasks:
         return None
-    known = [seconds for task in tasks if (seconds := seconds_per_unit(job_work(task.rule))) is not None]
+    starts = {rule: seconds_per_unit(job_work(rule)) for rule in {task.rule for task in tasks}}
+    known = [seconds for task in tasks if (seconds := starts[task.rule]) is not None]
     typical = sum(known) / len(known) if known else 0.0
     total, unknown = 0.0, []
     for task in tasks:
-        start = seconds_per_unit(job_work(task.rule))
+        start = starts[task.rule]
         unit = seconds_per_unit(task.work) if task.work else 0.0
         if unit is None:
             unknown.append(task.title)
             continue
         seconds = task.jobs * (typical if start is None else start) + task.units * unit
         total += seconds * (min(task.threads, cores) / cores if cores else 1)
-    size, complete = _size(plan, missing)
+    size, complete = _size(plan, missing, untrained, images * sum(map(math.prod, unprepared)))
     return Estimate(total, list(dict.fromkeys(unknown)), size, disk_usage(".").free, cores, complete)
 
 
-def _training(plan: Plan) -> Iterator[Task]:
-    """Yield the training of all checkpoints that are missing."""
+def _training(plan: Plan, untrained: list[Checkpoint], images: float) -> Iterator[Task]:
+    """Yield the training of the missing checkpoints on so many images."""
     shape, threads = shape_of(plan.config["dataset"]["image_size"]), plan.config["threads"]["train"]
-    missing = [checkpoint for checkpoint in _checkpoints(plan) if not _exists(plan, *checkpoint[:2])]
-    images = _training_images(plan) if missing else 0
-    for run, _, epochs in missing:
+    for run, _, epochs in untrained:
         work = training_work(plan.trained[run], shape)
         yield Task("train", 1, epochs * images, work if epochs else None, threads, f"training '{run}'")
 
 
-def _checkpoints(plan: Plan) -> Iterator[tuple[str, float, float]]:
+def _checkpoints(plan: Plan) -> Iterator[Checkpoint]:
     """Yield the run and epoch of each checkpoint, and the number of epochs from the checkpoint before it."""
     for run in plan.trained:
         epochs = plan.epochs(run)
@@ -136,22 +141,21 @@ def _exists(plan: Plan, run: str, epoch: float) -> bool:
     return Path(checkpoint_folder(plan.study, run, epoch), MODEL_FILE).exists()
 
 
-def _training_images(plan: Plan) -> float:
-    """Return the number of training images, which is approximate until the data set is prepared."""
-    dataset = plan.config["dataset"]
-    if (folder := Path("results", plan.study, "dataset")).joinpath("images.csv").exists():
-        return float((read_images(folder)["split"] == "train").sum())
+def _count_images(plan: Plan) -> tuple[int, float]:
+    """Return the numbers of images and of training images; the latter is approximate until the data set is prepared."""
+    dataset, folder = plan.config["dataset"], Path("results", plan.study, "dataset")
+    if (folder / IMAGES).exists():
+        splits = read_images(folder)["split"]
+        return len(splits), float((splits == "train").sum())
     parts = [photograph.part for photograph in list_photographs(dataset, plan.labels)]
-    return parts.count("train") + parts.count("") * (1 - dataset["validation_fraction"])
+    return len(parts), parts.count("train") + parts.count("") * (1 - dataset["validation_fraction"])
 
 
 def _dreaming(plan: Plan, missing: pd.DataFrame) -> Iterator[Task]:
     """Yield the dream jobs with missing images."""
     threads, gone = plan.config["threads"]["dream"], missing.drop_duplicates(["run", "epoch", "recipe", "label"])
     for (run, recipe), rows in gone.groupby(["run", "recipe"], sort=False):
-        jobs = len(plan.indexes(run=run, recipe=recipe)) / len(plan.dreaming_epochs[run][recipe])
-        jobs = math.ceil(jobs) * rows["epoch"].nunique()
-        keys = plan.recipes[recipe]
+        jobs, keys = len(plan.parts) * rows["epoch"].nunique(), plan.recipes[recipe]
         work = dream_work(plan.config["runs"][run]["model"], keys, plan.shape(recipe))
         title = f"dreams of the recipe '{recipe}' by '{run}'"
         yield Task("dream", jobs, len(rows) * keys["steps"][-1], work, threads, title)
@@ -168,10 +172,11 @@ def _judging(plan: Plan, missing: pd.DataFrame) -> Iterator[Task]:
             yield Task("judge", 1, images, judge_work(judge), plan.config["threads"]["dream"], f"judging by '{judge}'")
 
 
-def _others(plan: Plan, missing: pd.DataFrame) -> Iterator[Task]:
+def _others(plan: Plan, missing: pd.DataFrame, unprepared: int) -> Iterator[Task]:
     """Yield the jobs without work of a known size, by rule: those whose files are missing or show missing dreams."""
+    if unprepared:
+        yield Task("dataset", unprepared, 0)
     files = {
-        "dataset": [folder / "images.csv" for folder in _prepared(plan).values()],
         "overview": targets.overview(plan)[:1],
         "curves": targets.curves(plan),
         "montage": targets.montages(plan),
@@ -192,26 +197,22 @@ def _prepared(plan: Plan) -> dict[tuple[int, int], Path]:
     return {shape: Path(prepared_folder(plan.study, shape, trained)) for shape in {trained, *compared}}
 
 
-def _size(plan: Plan, missing: pd.DataFrame) -> tuple[int, bool]:
+def _size(plan: Plan, missing: pd.DataFrame, untrained: list[Checkpoint], unprepared: int) -> tuple[int, bool]:
     """Return about how many bytes the missing results take, and whether this includes all checkpoints.
 
-    A dream is linked from the store into the results, so it counts once.
+    `unprepared` is the number of pixels of all images that are not prepared yet. A dream is linked from the store into
+    the results, so it counts once.
     """
-    total, complete = 0.0, True
-    for shape, folder in _prepared(plan).items():
-        if not (folder / "images.csv").exists():
-            images = len(list_photographs(plan.config["dataset"], plan.labels))
-            total += images * BYTES * math.prod(shape) * (1 + PNG)
+    total, complete = unprepared * BYTES * (1 + PNG), True
     for recipe, rows in missing.groupby("recipe", sort=False):
         keys, pixels = plan.recipes[recipe], math.prod(plan.shape(recipe))
         dreams = len(rows.drop_duplicates(["run", "epoch", "label"]))
         images = len(rows) * len(VIEWS) * BYTES * pixels * PNG
         total += images * (1 + FIGURES) + dreams * (TRACE * keys["steps"][-1] + memory.frames(keys) * pixels)
-    for run, epoch, _ in _checkpoints(plan):
+    for run, _, _ in untrained:
         found, kept = memory.read(memory.training(plan, run)), memory.read(memory.optimizer(plan, run))
-        if not _exists(plan, run, epoch):
-            complete = complete and found is not None and kept is not None
-            total += found["weights"] + found["learning"] * kept["per_byte"] if found and kept else 0
+        complete = complete and found is not None and kept is not None
+        total += found["weights"] + found["learning"] * kept["per_byte"] if found and kept else 0
     return math.ceil(total), complete
 
 
