@@ -17,8 +17,8 @@ from dreambirds.gallery.comparison import (
     best,
     differences,
     effects,
+    format_cell,
     format_measurement,
-    format_value,
     most_different,
     pairs,
     read_study,
@@ -76,7 +76,7 @@ def write_two(
         path,
         "compare_two.html.j2",
         names=names,
-        differences=[[format_value(value) for value in row] for row in differences.itertuples(index=False)],
+        differences=[[format_cell(value) for value in row] for row in differences.itertuples(index=False)],
         effects=[_effect(effect) for effect in effects],
         by=MEASURES[by],
         pairs=[_pair(row, by, first, second) for row in most.to_dict("records")],
@@ -102,14 +102,14 @@ def _pair(row: dict, by: str, first: Study, second: Study) -> dict:
     shared = [column for column in [*JOB, "step"] if column in row and f"{column}_1" not in row]
     return {
         "name": row["class_name_1"],
-        "about": " · ".join(f"{column} {format_value(row[column])}" for column in shared),
+        "about": " · ".join(f"{column} {format_cell(row[column])}" for column in shared),
         "sides": sides,
     }
 
 
 def _side(row: dict, by: str, study: Study, end: str) -> dict:
     image = study.folder / row[f"image_path_rescaled{end}"]
-    differing = [f"{column} {format_value(row[column + end])}" for column in [*JOB, "step"] if column + end in row]
+    differing = [f"{column} {format_cell(row[column + end])}" for column in [*JOB, "step"] if column + end in row]
     return {
         "image": data_uri(image) if image.is_file() else None,
         "value": format_measurement(row[f"{by}{end}"]),
@@ -136,7 +136,7 @@ def overview(study: Study, table: pd.DataFrame, width: int) -> list[Table]:
         return [complete]
     separate = _table(f"{study.folder.name}: parameters that vary between recipes", parameters.columns)
     for row in parameters.itertuples(index=False):
-        separate.add_row(*(_literal(format_value(value)) for value in row))
+        separate.add_row(*(_literal(format_cell(value)) for value in row))
     return [separate, _overview(study, table.drop(columns=list(parameters.columns[1:])))]
 
 
@@ -154,7 +154,7 @@ def _overview(study: Study, table: pd.DataFrame) -> Table:
 
 def cell_text(column: str, value: object) -> str:
     """Return the display text of a cell of a `summary`."""
-    return format_measurement(value) if column in MEASURED else format_value(value)
+    return format_measurement(value) if column in MEASURED else format_cell(value)
 
 
 def _literal(text: str) -> str:
@@ -182,7 +182,7 @@ def parameters(differences: pd.DataFrame, names: tuple[str, str]) -> Table:
     if differences.empty:
         table.caption = "the tables contain no differences"
     for row in differences.itertuples(index=False):
-        table.add_row(*(_literal(format_value(value)) for value in row))
+        table.add_row(*(_literal(format_cell(value)) for value in row))
     return table
 
 

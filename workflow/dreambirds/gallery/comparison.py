@@ -132,7 +132,7 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
     return marked
 
 
-def format_value(value: object) -> str:
+def format_cell(value: object) -> str:
     """Return a value of a table as display text, or a dash if it is missing."""
     if value is None or value != value:
         return "—"

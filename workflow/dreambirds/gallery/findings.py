@@ -14,7 +14,7 @@ from dreambirds.errors import one_line
 from dreambirds.evaluation.columns import DISPLAY_NAMES, read_dreams_and_runs
 from dreambirds.evaluation.contrasts import DIRECTIONS, NO_DIFFERENCE, NOT_MEASURED, compute_contrasts
 from dreambirds.figures.contrasts import Compared, write_contrast_montage, write_effects
-from dreambirds.gallery.comparison import format_measurement, format_value
+from dreambirds.gallery.comparison import format_cell, format_measurement
 from dreambirds.gallery.pages import write_page
 from dreambirds.plan.dream_table import dream_table
 from dreambirds.plan.experiments import PAGE, TABLE
@@ -107,7 +107,7 @@ def _side_name(vary: str, value: str) -> str:
 
 
 def _row(row: dict) -> dict:
-    texts = {key: format_value(value) for key, value in row.items()}
+    texts = {key: format_cell(value) for key, value in row.items()}
     return {**texts, "differs": row["verdict"] in DIRECTIONS.values(), "measure": DISPLAY_NAMES[row["measure"]]}
 
 
