@@ -1,6 +1,6 @@
 # `make` runs the default study, `make CONFIG=my.yaml` another one; `make test` runs all checks and tests.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-CONFIG ?= config/default.yaml
+CONFIG ?= config/config.yaml
 CORES ?= all
 BIN := .venv/bin
 # Evaluated by the shell when used. Values from the user reach the shell through the environment, so any characters are safe.

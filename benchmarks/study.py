@@ -1,6 +1,6 @@
 """Compare the time of a complete study with its models' bare passes.
 
-Run it as ``make bench-study``. Runs a study, by default ``config/default.yaml``, in a temporary folder with an empty
+Run it as ``make bench-study``. Runs a study, by default ``config/config.yaml``, in a temporary folder with an empty
 store. Before and after it, measures its bare passes, with the number of threads of a job. Prints the wall time, the sum
 of the bare passes, and their ratio; --json writes the same as JSON.
 
@@ -275,7 +275,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument(
         "--config",
         type=Path,
-        default=ROOT / "config/default.yaml",
+        default=ROOT / "config/config.yaml",
         help="config of the study, with absolute paths",
     )
     parser.add_argument("--cores", type=int, default=CORES, help="cores for Snakemake (default: all)")

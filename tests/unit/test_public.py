@@ -86,9 +86,9 @@ def test_the_example_in_each_command_s_help_is_valid(name, capsys, monkeypatch):
 
 
 def test_a_config_is_checked_and_its_dreams_are_counted(capsys, tmp_path):
-    cli.main(["check", str(ROOT / "config/default.yaml")])
+    cli.main(["check", str(ROOT / "config/config.yaml")])
     assert "Study 'default': 376 dreams requested (8 checkpoints" in capsys.readouterr().err
-    cli.main(["check", "--study", str(ROOT / "config/default.yaml")])
+    cli.main(["check", "--study", str(ROOT / "config/config.yaml")])
     assert capsys.readouterr().out == "default\n"
     (tmp_path / "my.yaml").write_text("runs: {a: {modl: x}}\ndreams: {recipes: {a: {}}}")
     with pytest.raises(SystemExit, match=r"^Error: runs.a: unknown key 'modl'; did you mean 'model'\?$"):

@@ -121,7 +121,7 @@ def _add_nothing(_parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
-    "check": (check, _add_check, "dreambirds check config/default.yaml"),
+    "check": (check, _add_check, "dreambirds check config/config.yaml"),
     "missing": (missing, _add_missing, "dreambirds missing config/birds.yaml"),
     "compare": (compare, _add_compare, "dreambirds compare results/default results/other"),
     "findings": (findings, _add_findings, "dreambirds findings results/default/findings/findings.csv"),

@@ -23,7 +23,7 @@ INTRODUCTION = """\
 This page lists every key of a study's config: what it sets, which values are allowed, and its default. A config is one
 YAML file per study.
 
-`default.yaml` is the config that `make` runs. Copy it, change it, and run `make CONFIG=my.yaml` or `snakemake --cores
+`config.yaml` is the config that `make` runs. Copy it, change it, and run `make CONFIG=my.yaml` or `snakemake --cores
 all --configfile my.yaml`. An unknown key, model, label or value is refused before any job starts, with the closest
 allowed name.
 
