@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreambirds.data.synthetic import SPECIES, bird, draw_bird
+from dreambirds.data.synthetic import bird
+from dreambirds.data.synthetic.bird import draw_bird
+from dreambirds.data.synthetic.species import SPECIES
 from dreambirds.data.synthetic.anatomy import Pose, songbird
 from dreambirds.data.synthetic.geometry import curve, joined, ribbon
 from dreambirds.data.synthetic.plumage import paint_songbird
