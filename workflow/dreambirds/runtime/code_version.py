@@ -82,7 +82,7 @@ def libraries(stage: str) -> dict[str, str]:
 
 
 def installed_version(name: str) -> str | None:
-    """Return the version of a library without its build, such as ``2.14.1`` of ``2.14.1+cpu``; None if it is missing."""
+    """Return the version of a library without its build (``2.14.1`` of ``2.14.1+cpu``), None if it is not installed."""
     try:
         return version(name).partition("+")[0]
     except PackageNotFoundError:
@@ -105,9 +105,9 @@ def check_libraries(planned: Mapping[str, str] | None) -> None:
         found = installed_version(name)
         if found != expected:
             problem = f"has version {found}" if found else "is not installed"
+            remedy = f"run `pip install {name}=={expected}`, or start Snakemake in the environment of its jobs"
             raise UserError(
-                f"the library '{name}' {problem} where this job runs, but the study was planned with version {expected}; "
-                f"run `pip install {name}=={expected}` there, or start Snakemake in the environment of the jobs"
+                f"the library '{name}' {problem} here, but the study was planned with version {expected}; {remedy}"
             )
 
 

@@ -18,7 +18,7 @@ from dreambirds.data.sources.catalog import list_photographs
 from dreambirds.data.tables import check_images
 from dreambirds.dreaming.objectives import needs_photographs
 from dreambirds.models import MODEL_FILE
-from dreambirds.plan import inputs, memory, targets
+from dreambirds.plan import inputs, measurements, memory, targets
 from dreambirds.plan.paths import checkpoint_folder, prepared_folder
 from dreambirds.plan.plan import DreamPart, Plan
 from dreambirds.runtime.timings import (
@@ -209,7 +209,7 @@ def _size(plan: Plan, missing: list[DreamPart], untrained: list[Checkpoint], unp
         images = plan.count_dreams([job]) * len(VIEWS) * BYTES * pixels * PNG
         total += images * (1 + FIGURES) + labels * (TRACE * keys["steps"][-1] + memory.frames(keys) * pixels)
     for run, _, _ in untrained:
-        found, kept = memory.read(memory.training(plan, run)), memory.read(memory.optimizer(plan, run))
+        found, kept = (measurements.read(key(plan, run)) for key in (measurements.training, measurements.optimizer))
         complete = complete and found is not None and kept is not None
         total += found["weights"] + found["learning"] * kept["per_byte"] if found and kept else 0
     return math.ceil(total), complete
