@@ -133,12 +133,9 @@ def _check_complete(path: Path) -> None:
         with path.open("rb") as file:
             length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
             tensors = json.loads(file.read(min(length, size)))
-        end = (
-            8
-            + length
-            + max((tensor["data_offsets"][1] for name, tensor in tensors.items() if name != METADATA), default=0)
-        )
-        reason = f"it has {size} bytes instead of {end}" if size != end else ""
+        ends = [tensor["data_offsets"][1] for name, tensor in tensors.items() if name != METADATA]
+        expected = 8 + length + max(ends, default=0)
+        reason = f"it has {size} bytes instead of {expected}" if size != expected else ""
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
         reason = "its header is incomplete"
     if reason:
