@@ -11,7 +11,7 @@ from PIL import Image
 from dreambirds.config.load import check
 from dreambirds.data.sources.catalog import list_labels, list_photographs
 from dreambirds.data.sources.source import Photograph
-from dreambirds.data.synthetic import draw_bird
+from dreambirds.data.synthetic.bird import draw_bird
 from dreambirds.errors import UserError
 from dreambirds.seeding import label_rng
 

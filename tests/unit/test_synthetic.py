@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dreambirds.data.synthetic import SPECIES, bird, draw_bird
+from dreambirds.data.synthetic import bird
 from dreambirds.data.synthetic.anatomy import Pose, songbird
+from dreambirds.data.synthetic.bird import draw_bird
 from dreambirds.data.synthetic.geometry import curve, joined, ribbon
 from dreambirds.data.synthetic.plumage import paint_songbird
 from dreambirds.data.synthetic.scenery import draw_background
-from dreambirds.data.synthetic.species import Wing
+from dreambirds.data.synthetic.species import SPECIES, Wing
 from dreambirds.data.synthetic.stage import Stage
 
 LABELS = list(SPECIES)

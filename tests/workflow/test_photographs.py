@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dreambirds.data.synthetic import draw_bird
+from dreambirds.data.synthetic.bird import draw_bird
 
 REAL = Path(os.environ.get("DREAMBIRDS_REAL", Path(__file__).parents[3] / "shared" / "birds")) / "photos" / "cub10"
 

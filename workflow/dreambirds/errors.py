@@ -133,6 +133,8 @@ def explain_failure(error: BaseException) -> str | None:
         )
     if NO_GPU.search(reason):
         return f"the GPU failed or was lost ({reason}); {AGAIN}, or set 'gpu' to 0 to compute on the CPU"
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "dreambirds").startswith("dreambirds"):
+        return f"the library '{error.name}' is not installed; run `pip install -r requirements.txt`, and {AGAIN}"
     if isinstance(error, OSError) and error.filename is not None:
         return f"cannot read or write '{_name(error)}' ({reason_of(error)}); fix that and {AGAIN}"
     return None

@@ -3,6 +3,7 @@ from snakemake.exceptions import WorkflowError
 from dreambirds.errors import UserError
 from dreambirds.io import digest_of, to_parameter
 from dreambirds.plan import targets
+from dreambirds.plan.measurements import measured
 from dreambirds.plan.memory import dream_mb, memory_budget, train_mb
 from dreambirds.plan.targets import FILMS, LAYOUTS
 from dreambirds.runtime.code_version import libraries, stage_code

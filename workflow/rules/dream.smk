@@ -20,6 +20,7 @@ rule dream:
         photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
         references=lambda wildcards: reference_images(plan, wildcards.recipe),
+        checked=ancient(checked),
     output:
         index=f"{dreams}/dreams{{part}}.csv",
     log:
@@ -31,8 +32,8 @@ rule dream:
     threads: plan.config["threads"]["dream"]
     resources:
         gpu=plan.config["gpu"],
-        mem_mb=lambda wildcards, attempt: attempt
-        * dream_mb(plan, wildcards.run, wildcards.recipe),
+        mem_mb=lambda wildcards, input, attempt: attempt
+        * dream_mb(plan, measured(input.checked), wildcards.run, wildcards.recipe),
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_code("dreaming"),
@@ -43,8 +44,13 @@ rule dream:
         checkpoint=lambda wildcards, output: expected_metadata(
             plan, wildcards.run, wildcards.epoch
         ),
-        bytes_free=lambda wildcards, resources: memory_budget(
-            plan, wildcards.run, wildcards.recipe, resources.mem_mb
+        libraries=lambda wildcards, output: libraries("dreaming"),
+        bytes_free=lambda wildcards, input, resources: memory_budget(
+            plan,
+            measured(input.checked),
+            wildcards.run,
+            wildcards.recipe,
+            resources.mem_mb,
         ),
     message:
         "Dream with recipe {wildcards.recipe} at epoch {wildcards.epoch} of run {wildcards.run}"
@@ -59,6 +65,7 @@ use rule dream as one_dream with:
         photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
         references=lambda wildcards: reference_images(plan, wildcards.recipe),
+        checked=ancient(checked),
         job=ancient(input_function(existing_job, plan=plan)),
     output:
         f"{dreams}/{{label}}/{{file}}",

@@ -24,6 +24,7 @@ rule judge:
         pictures=ancient(rules.dataset.output.pictures),
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
+        checked=ancient(checked),
     output:
         judged=f"{results}/judged/{{judge}}.csv",
         check=f"{results}/judged/{{judge}}.sanity.csv",
@@ -38,6 +39,7 @@ rule judge:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_code("judging"),
+        libraries=lambda wildcards, output: libraries("judging"),
         kind=lambda wildcards: judge_kind(plan.judges[wildcards.judge]),
         judge=lambda wildcards: inputs.section(plan, wildcards.judge),
         labels=to_parameter([[label.label, label.name] for label in plan.labels]),

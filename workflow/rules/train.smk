@@ -15,6 +15,7 @@ rule train:
         pictures=ancient(rules.dataset.output.pictures),
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
+        checked=ancient(checked),
     output:
         model=f"{checkpoints}/model.safetensors",
         config=f"{checkpoints}/config.json",
@@ -29,7 +30,8 @@ rule train:
     threads: plan.config["threads"]["train"] + plan.config["threads"]["loader_workers"]
     resources:
         gpu=plan.config["gpu"],
-        mem_mb=lambda wildcards, attempt: train_mb(plan, wildcards.run) * attempt,
+        mem_mb=lambda wildcards, input, attempt: attempt
+        * train_mb(plan, measured(input.checked), wildcards.run),
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         code=stage_code("training"),
@@ -75,6 +77,7 @@ rule curves:
 rule submission:
     input:
         weights=input_function(submitted_weights, plan=plan),
+        checked=ancient(checked),
     output:
         f"{checkpoints}/submission.csv",
     log:
@@ -84,11 +87,13 @@ rule submission:
     threads: plan.config["threads"]["train"]
     resources:
         gpu=plan.config["gpu"],
-        mem_mb=lambda wildcards, attempt: train_mb(plan, wildcards.run) * attempt,
+        mem_mb=lambda wildcards, input, attempt: attempt
+        * train_mb(plan, measured(input.checked), wildcards.run),
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=stage_code("submission"),
         dataset=plan.config["dataset"],
+        libraries=lambda wildcards, output: libraries("submission"),
         photographs=input_function(lambda **_: fingerprint_test_images(plan)),
     message:
         "Classify the competition's test images at epoch {wildcards.epoch} of run {wildcards.run}"

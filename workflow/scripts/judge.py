@@ -7,9 +7,10 @@ with job(snakemake):
     from dreambirds.data.tables import write_table
     from dreambirds.device import choose_device
     from dreambirds.evaluation.columns import list_views, read_dreams
+    from dreambirds.evaluation.dream_frame import dream_frame
     from dreambirds.evaluation.evaluate import JudgeJob, judge_dreams, load_context, write_sanity
     from dreambirds.io import from_parameter
-    from dreambirds.plan.dream_table import dream_table
+    from dreambirds.plan.dream_table import list_dreams
 
     source, params = snakemake.input, snakemake.params
     judge = JudgeJob(
@@ -24,7 +25,7 @@ with job(snakemake):
     )
     context = load_context(judge, choose_device(snakemake.resources.gpu, snakemake.threads))
     folder = judge.dataset.with_name("dreams")
-    dreams = dream_table(params.epochs, params.steps, params.dreamt)
+    dreams = dream_frame(list_dreams(params.epochs, params.steps, params.dreamt))
     views = list_views(read_dreams(dreams, folder, params.parts), folder, params.families)
     write_table(judge_dreams(context, views), Path(snakemake.output.judged), "%.6g")
     write_sanity(judge, context, Path(snakemake.output.check))

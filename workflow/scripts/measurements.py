@@ -3,13 +3,14 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
+    from dreambirds.evaluation.dream_frame import dream_frame
     from dreambirds.evaluation.tables import StudyFacts, write_tables
     from dreambirds.io import from_parameter
-    from dreambirds.plan.dream_table import dream_table
+    from dreambirds.plan.dream_table import list_dreams
 
     params, study = snakemake.params, from_parameter(snakemake.params.study)
     write_tables(
-        dream_table(params.epochs, params.steps, study["names"]),
+        dream_frame(list_dreams(params.epochs, params.steps, study["names"])),
         StudyFacts(**study),
         results=Path(snakemake.output.dreams).parent,
         parts=params.parts,

@@ -2,17 +2,15 @@
 
 import hashlib
 import itertools
-import json
 import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
-from dreambirds.config.dreamers import RESTRICTIONS, Epochs, list_dreamers, overlap, parameter_names
+from dreambirds.config.dreamers import RESTRICTIONS, Epochs, list_dreamers, overlap
 from dreambirds.config.load import Section, check, check_path_characters, dreamer_defaults, load_schema
 from dreambirds.config.resolved import fill_recipe
 from dreambirds.data.image_files import find_photographs, is_photograph
@@ -278,16 +276,6 @@ def _shorten(name: str) -> str:
     if len(name) <= MAX_NAME_LENGTH:
         return name
     return f"{name[: MAX_NAME_LENGTH - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def recipe_table(recipes: dict[str, Section]) -> pd.DataFrame:
-    """Return all parameters: one row per recipe; lists and dicts as JSON."""
-    rows = [{"recipe": name, **{key: _cell(value) for key, value in point.items()}} for name, point in recipes.items()]
-    return pd.DataFrame(rows, columns=["recipe", *parameter_names()])
-
-
-def _cell(value: object) -> object:
-    return json.dumps(value) if isinstance(value, (dict, list)) else value
 
 
 def list_presets(side: int = 64) -> dict[str, Recipe]:

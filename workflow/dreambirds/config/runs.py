@@ -9,7 +9,7 @@ from dreambirds.config.load import Section, check_path_characters
 from dreambirds.errors import UserError, did_you_mean, error_context, first_line, in_yaml
 from dreambirds.io import expand, file_problem, is_file
 from dreambirds.models import NOT_FILES
-from dreambirds.models.packages import find_weights
+from dreambirds.models.packages import find_weights, package_of
 from dreambirds.shapes import as_size, shape_of
 
 _MODEL = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
@@ -24,6 +24,11 @@ FIXED_OPTIONS = {
 _OPTIMIZER = re.compile(r"^\s+name='(\w+)'", re.MULTILINE)
 MAX_DECIMALS = 4
 DECAYING_SCHEDULES = ("cosine", "tanh", "poly", "wsd", "rsqrt")
+
+
+def has_timm() -> bool:
+    """Return whether timm is installed. Where it is not, only the job that checks a study knows timm's names."""
+    return find_spec("timm") is not None
 
 
 @cache
@@ -44,12 +49,12 @@ def optimizer_names() -> frozenset[str]:
 
 
 def check_model(name: str, where: str) -> None:
-    """Raise UserError, with the closest name, unless timm has this model.
+    """Raise UserError, with the closest name, unless timm has this model, or is not installed.
 
     `name` may end in ``.<pretrained tag>``.
     """
     architecture = name.partition(".")[0]
-    if architecture not in model_names():
+    if has_timm() and architecture not in model_names():
         raise UserError(f"{where}: timm has no model '{name}'; {did_you_mean(architecture, model_names())}")
 
 
@@ -61,8 +66,8 @@ def check_options(options: Section, where: str) -> None:
 
 
 def check_optimizer(name: str, where: str) -> None:
-    """Raise UserError, with the closest name, unless timm has this optimizer."""
-    if name not in optimizer_names():
+    """Raise UserError, with the closest name, unless timm has this optimizer, or is not installed."""
+    if has_timm() and name not in optimizer_names():
         raise UserError(f"{where}: timm has no optimizer '{name}'; {did_you_mean(name, optimizer_names())}")
 
 
@@ -86,7 +91,7 @@ def check_run(run: Section, where: str) -> None:
     check_model(run["model"], f"{where}.model")
     if run["weights"] == "package":
         with error_context(f"{where}.weights"):
-            find_weights(run["model"])
+            (find_weights if has_timm() else package_of)(run["model"])
     check_options(run["model_options"], f"{where}.model_options")
     check_optimizer(run["optimizer"], f"{where}.optimizer")
 
@@ -118,8 +123,12 @@ def _check_epochs(epochs: list[int | float]) -> str | None:
 def native_input_size(runs: dict[str, Section]) -> int | list[int]:
     """Return the default input size of the runs' models: a side or [height, width].
 
-    Imports timm, which takes seconds. Raises UserError if the sizes differ, or if a model has no default.
+    Imports timm, which takes seconds. Raises UserError if timm is not installed, if the sizes differ, or if a model has
+    no default.
     """
+    if not has_timm():
+        problem = "is null, and timm, which knows the input sizes of models, is not installed here"
+        raise UserError(f"dataset.image_size: {problem}; set a size in pixels, or run `pip install timm`")
     import timm
 
     sizes = {}

@@ -1,14 +1,23 @@
-"""Write tables atomically, and read only complete ones, as those of a data set."""
+"""Write tables atomically, and read only complete ones, as those of a data set.
 
+Pandas is imported only where a table is returned, because the plan of a study also checks tables.
+"""
+
+from __future__ import annotations
+
+import csv
 import os
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from dreambirds.data.labels import Label
 from dreambirds.errors import REBUILD, RETRAIN, UserError, reason_of, remedy_for
 from dreambirds.io import atomic_write
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEXT_COLUMNS = (
     "run",
@@ -24,57 +33,83 @@ TEXT_COLUMNS = (
 TEXT_COLUMNS += ("unmatched", "checkpoint_sha256", "weights_sha256")  # an all-digit digest is text, too
 IMAGE_COLUMNS = ["path", "label", "split", "sha256", "size", "source", "error", "duplicate_of"]
 LABEL_COLUMNS = ["index", "label", "class_name", "train", "validation"]
-PICTURE = r"images/[\w-]+/\w+\.png"
+IMAGE_FORMS = {"path": r"images/[\w-]+/\w+\.png", "split": "train|validation", "sha256": "[0-9a-f]{64}"}
+PARTS = ("train", "validation")
+INTEGER = re.compile(r"-?\d+")
 
 
-def read_images(folder: Path) -> pd.DataFrame:
-    """Return ``images.csv``: one row per image, with empty strings for missing values.
+def check_images(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of ``images.csv``, one per image, with empty strings for missing values.
 
     Raises UserError, with the line number, if the table is not valid, for example after editing it by hand. Raises it
     also if ``labels.csv`` exists and lists other labels or another number of images.
     """
     path = folder / "images.csv"
-    images = _read_filled(path, IMAGE_COLUMNS, remedy(folder), dtype=str)
-    good = images[images["path"] != ""]
-    for column, form in (("path", PICTURE), ("split", "train|validation"), ("sha256", "[0-9a-f]{64}")):
-        wrong = good[~good[column].str.fullmatch(form)]
-        if not wrong.empty:
-            line, value = wrong.index[0] + 2, wrong[column].iloc[0]
-            raise UserError(f"'{path}', line {line}: invalid {column} '{value}'; {remedy(folder)}")
-    _check_labels(folder, good)
-    return images
+    rows = _read_rows(path, IMAGE_COLUMNS, remedy(folder))
+    patterns = {column: re.compile(form) for column, form in IMAGE_FORMS.items()}
+    for line, row in enumerate(rows, start=2):
+        wrong = [name for name, form in patterns.items() if row["path"] and not form.fullmatch(row[name])]
+        if wrong:
+            raise UserError(f"'{path}', line {line}: invalid {wrong[0]} '{row[wrong[0]]}'; {remedy(folder)}")
+    if (folder / "labels.csv").exists():
+        labels, good = check_labels(folder), [row["label"] for row in rows if row["path"]]
+        unknown = next((label for label in good if label not in labels), None)
+        if unknown is not None:
+            raise UserError(f"'{path}' contains label '{unknown}', which is not in 'labels.csv'; {remedy(folder)}")
+        if (count := sum(labels.values())) != len(good):
+            raise UserError(f"'{path}' lists {len(good)} images, but 'labels.csv' counts {count}; {remedy(folder)}")
+    return rows
 
 
-def _check_labels(folder: Path, images: pd.DataFrame) -> None:
-    """Raise UserError unless ``labels.csv`` fits the labels and number of the images.
+def check_labels(folder: Path) -> dict[str, int]:
+    """Return the number of images of each label in ``labels.csv``. Raises UserError if the table is not valid."""
+    path = folder / "labels.csv"
+    rows = _read_rows(path, LABEL_COLUMNS, remedy(folder))
+    indices, labels = [row["index"] for row in rows], [row["label"] for row in rows]
+    if indices != list(map(str, range(len(rows)))) or len(set(labels)) < len(labels):
+        raise UserError(f"'{path}' must contain unique labels, numbered from 0; {remedy(folder)}")
+    if not all(INTEGER.fullmatch(row[part]) for row in rows for part in PARTS):
+        raise UserError(f"'{path}' must contain integers in 'train' and 'validation'; {remedy(folder)}")
+    return {row["label"]: sum(int(row[part]) for part in PARTS) for row in rows}
 
-    The split is not compared.
-    """
-    if not (folder / "labels.csv").exists():
-        return
-    labels, table = read_labels(folder), f"'{folder}/images.csv'"
-    unknown = images[~images["label"].isin(list(labels["label"]))]
-    if not unknown.empty:
-        label = unknown["label"].iloc[0]
-        raise UserError(f"{table} contains label '{label}', which is not in 'labels.csv'; {remedy(folder)}")
-    count = labels[["train", "validation"]].to_numpy().sum()
-    if count != len(images):
-        raise UserError(f"{table} lists {len(images)} images, but 'labels.csv' counts {count}; {remedy(folder)}")
+
+def _read_rows(path: Path, columns: Collection[str], end: str) -> list[dict[str, str]]:
+    """Return the rows of a table whose lines have all columns; it may have been edited by hand."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = csv.reader(file, strict=True)
+            header, rows = next(lines, []), [row for row in lines if row]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"cannot read the table '{path}' ({reason_of(error)}); {remedy_for(error, end)}") from error
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise UserError(f"'{path}' has no column '{missing[0]}'; {end}")
+    if not rows:
+        raise UserError(f"'{path}' contains no rows; {end}")
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            problem = "columns are missing" if len(row) < len(header) else "there are more values than columns"
+            raise UserError(f"'{path}', line {line}: {problem}; {end}")
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def read_images(folder: Path) -> pd.DataFrame:
+    """Return ``images.csv``, checked by `check_images`."""
+    import pandas as pd
+
+    return pd.DataFrame(check_images(folder), dtype=str)
 
 
 def read_labels(folder: Path) -> pd.DataFrame:
-    """Return ``labels.csv``: one row per class, in the order of `index`.
+    """Return ``labels.csv``, checked by `check_labels`: one row per class, in the order of `index`.
 
-    The columns are index, label, class_name, and the numbers of images in ``train`` and ``validation``. Raises
-    UserError if the table is not valid.
+    The columns are index, label, class_name, and the numbers of images in ``train`` and ``validation``.
     """
-    path, text = folder / "labels.csv", {"label": str, "class_name": str}
-    labels = _read_filled(path, LABEL_COLUMNS, remedy(folder), dtype=text)
-    if list(labels["index"]) != list(range(len(labels))) or labels["label"].duplicated().any():
-        raise UserError(f"'{path}' must contain unique labels, numbered from 0; {remedy(folder)}")
-    if any(labels[part].dtype.kind != "i" for part in ("train", "validation")):
-        raise UserError(f"'{path}' must contain integers in 'train' and 'validation'; {remedy(folder)}")
-    return labels
+    import pandas as pd
+
+    check_labels(folder)
+    integers = dict.fromkeys(("index", *PARTS), int)
+    return pd.DataFrame(_read_rows(folder / "labels.csv", LABEL_COLUMNS, remedy(folder)), dtype=str).astype(integers)
 
 
 def read_table(
@@ -116,18 +151,9 @@ def _tuples(table: pd.DataFrame) -> Iterable[tuple]:
     return table.itertuples(index=False, name=None)
 
 
-def _read_filled(path: Path, columns: Collection[str], end: str, **options) -> pd.DataFrame:
-    """Return a table whose lines have all columns; it may have been edited by hand."""
-    table = _read(path, columns, end, keep_default_na=False, **options)
-    if table.empty:
-        raise UserError(f"'{path}' contains no rows; {end}")
-    short = table[table[columns].isna().any(axis="columns")]
-    if not short.empty:
-        raise UserError(f"'{path}', line {short.index[0] + 2}: columns are missing; {end}")
-    return table
-
-
 def _read(path: Path, columns: Collection[str] = (), end: str = REBUILD, **options) -> pd.DataFrame:
+    import pandas as pd
+
     try:
         table = pd.read_csv(path, **options)
     except (OSError, ValueError) as error:
@@ -146,10 +172,12 @@ def remedy(folder: Path) -> str:
 
 def label_table(images: pd.DataFrame, labels: list[Label]) -> pd.DataFrame:
     """Return the table ``labels.csv`` for the rows of the prepared images."""
+    import pandas as pd
+
     counts = pd.crosstab(images["label"], images["split"])
     table = pd.DataFrame({"index": range(len(labels)), "label": [label.label for label in labels]})
     table["class_name"] = [label.name for label in labels]
-    for part in ("train", "validation"):
+    for part in PARTS:
         column = counts[part] if part in counts else pd.Series(dtype=int)
         table[part] = table["label"].map(column).fillna(0).astype(int)
     return table
@@ -202,4 +230,6 @@ def read_history(path: Path, epoch: float) -> pd.DataFrame:
 
     Raises UserError if the table cannot be read or does not contain `epoch`.
     """
+    import pandas as pd
+
     return read_table(path, rows=pd.DataFrame({"epoch": [epoch]}), end=RETRAIN)

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from dreambirds.config import VIEWS
-from dreambirds.config.recipes import recipe_table
 from dreambirds.data.tables import read_history, read_table, write_table
 from dreambirds.errors import REBUILD, UserError, counted
 from dreambirds.evaluation.columns import (
@@ -25,6 +24,7 @@ from dreambirds.evaluation.columns import (
     read_dreams,
 )
 from dreambirds.evaluation.metrics import measure_saved
+from dreambirds.evaluation.recipe_table import recipe_table
 from dreambirds.io import sha256_of
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan.dream_table import DREAM

@@ -9,7 +9,8 @@ import pandas as pd
 
 from dreambirds.config.runs import parse_epoch
 from dreambirds.dream_job.image_files import read_facts
-from dreambirds.plan.dream_table import dream_table, select_dreams
+from dreambirds.evaluation.dream_frame import dream_frame
+from dreambirds.plan.dream_table import list_dreams, select_dreams
 from dreambirds.plan.paths import picture_path
 
 
@@ -40,7 +41,7 @@ class Selection:
         `epochs` lists the epochs of each run and recipe, `steps` those of each recipe, and `names` contains the
         display name of each label. Raises UserError if no dream has these values.
         """
-        dreams = select_dreams(dream_table(epochs, steps, names), results.name, shared)
+        dreams = dream_frame(select_dreams(list_dreams(epochs, steps, names), results.name, shared))
         paths = [picture_path(results / "dreams", dream, shared["view"]) for dream in dreams.itertuples()]
         return cls(results.name, dreams.assign(path=paths), shared, names)
 

@@ -10,8 +10,9 @@ import yaml
 
 from dreambirds.config.contrasts import SAME_IN_BOTH_VIEWS
 from dreambirds.evaluation.columns import DISPLAY_NAMES
+from dreambirds.evaluation.dream_frame import dream_frame
 from dreambirds.figures.recognition import Recognition
-from dreambirds.plan.dream_table import dream_table
+from dreambirds.plan.dream_table import list_dreams
 from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.shapes import in_proportion
 
@@ -46,7 +47,8 @@ class GalleryStudy:
 
     def dreams(self) -> pd.DataFrame:
         """Return the study's dreams, with the columns of `DREAM`."""
-        return dream_table(self.epochs, {name: recipe["steps"] for name, recipe in self.recipes.items()}, self.names)
+        steps = {name: recipe["steps"] for name, recipe in self.recipes.items()}
+        return dream_frame(list_dreams(self.epochs, steps, self.names))
 
 
 def gallery_facts(study: GalleryStudy, dreams: pd.DataFrame, runs: pd.DataFrame) -> dict:

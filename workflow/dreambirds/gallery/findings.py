@@ -13,10 +13,11 @@ from dreambirds.data.tables import read_table, write_table
 from dreambirds.errors import one_line
 from dreambirds.evaluation.columns import DISPLAY_NAMES, read_dreams_and_runs
 from dreambirds.evaluation.contrasts import DIRECTIONS, NO_DIFFERENCE, NOT_MEASURED, compute_contrasts
+from dreambirds.evaluation.dream_frame import dream_frame
 from dreambirds.figures.contrasts import Compared, write_contrast_montage, write_effects
 from dreambirds.gallery.comparison import format_cell, format_measurement
 from dreambirds.gallery.pages import write_page
-from dreambirds.plan.dream_table import dream_table
+from dreambirds.plan.dream_table import list_dreams
 from dreambirds.plan.experiments import PAGE, TABLE
 
 MONTAGE, EFFECTS = "montage.png", "effects.png"
@@ -43,7 +44,7 @@ def write_finding(
     classes in training. `results` is the folder with the study's tables, plots and prepared images. Raises UserError
     if one of these files cannot be read or is incomplete.
     """
-    table = dream_table(epochs, {recipe: keys["steps"] for recipe, keys in recipes.items()}, names)
+    table = dream_frame(list_dreams(epochs, {recipe: keys["steps"] for recipe, keys in recipes.items()}, names))
     dreams, runs = read_dreams_and_runs(results, table)
     judges = read_table(results / "judges.csv", rows=pd.DataFrame({"judge": list(config["judges"])}))
     grids, question = config["dreams"]["recipes"], config["experiment"]["question"]

@@ -1,13 +1,12 @@
 """Table of dreams: one row per kept image (run, epoch, recipe, label, step).
 
-Rows are in the order of the config. The column `last` is true for the last step of a recipe. Rules build the table of
-the whole study. A job builds its part of the table from its parameters.
+Rows are in the order of the config. `last` is true for the last step of a recipe. The rows are tuples, so that a study
+is planned without pandas.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
-
-import pandas as pd
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from dreambirds.config.runs import parse_epoch
 from dreambirds.errors import UserError, did_you_mean
@@ -16,17 +15,28 @@ DREAM = ["run", "epoch", "recipe", "label", "step"]
 NUMBERS: dict[str, Callable[[Any], int | float]] = {"epoch": parse_epoch, "step": int}
 
 
-def dream_table(
+class Dream(NamedTuple):
+    """One row of the table of dreams."""
+
+    run: str
+    epoch: int | float
+    recipe: str
+    label: str
+    step: int
+    last: bool
+
+
+def list_dreams(
     epochs: Mapping[str, Mapping[str, Sequence[float]]], steps: Mapping[str, Sequence[int]], labels: Iterable[str]
-) -> pd.DataFrame:
+) -> list[Dream]:
     """Return the dreams of all labels.
 
     `epochs` lists, by run and recipe, the epochs that dream; `steps` lists the kept steps of each recipe. Both are
     ascending.
     """
     labels = list(labels)
-    rows = [
-        (run, epoch, recipe, label, step, step == steps[recipe][-1])
+    return [
+        Dream(run, epoch, recipe, label, step, step == steps[recipe][-1])
         for run, recipes in epochs.items()
         for epoch in sorted(set().union(*recipes.values()))
         for recipe, dreaming_epochs in recipes.items()
@@ -34,13 +44,9 @@ def dream_table(
         for label in labels
         for step in steps[recipe]
     ]
-    table = pd.DataFrame(rows, columns=[*DREAM, "last"])
-    if table["epoch"].dtype.kind == "f":  # keep integer epochs integers next to fractional ones
-        table["epoch"] = pd.Series([row[1] for row in rows], dtype=object)
-    return table
 
 
-def select_dreams(dreams: pd.DataFrame, study: str, values: Mapping[str, Any]) -> pd.DataFrame:
+def select_dreams(dreams: list[Dream], study: str, values: Mapping[str, Any]) -> list[Dream]:
     """Return the dreams whose columns have the requested values.
 
     Keys that are not columns are ignored, and digits are parsed as numbers. Raises UserError, naming the study, if no
@@ -51,10 +57,13 @@ def select_dreams(dreams: pd.DataFrame, study: str, values: Mapping[str, Any]) -
     for column in [*DREAM, "last"]:
         if column in values:
             value = NUMBERS[column](values[column]) if column in NUMBERS else values[column]
-            if value not in set(chosen[column]):
-                where = f" where {' and '.join(conditions)}" if value in set(dreams[column]) else ""
-                hint = did_you_mean(value, chosen[column].unique(), "available")
+            get = attrgetter(column)
+            matching = [dream for dream in chosen if get(dream) == value]
+            if not matching:
+                found = any(get(dream) == value for dream in dreams)
+                where = f" where {' and '.join(conditions)}" if found else ""
+                hint = did_you_mean(value, set(map(get, chosen)), "available")
                 raise UserError(f"the study '{study}' has no dreams with the {column} {value!r}{where}; {hint}")
-            chosen = chosen[chosen[column] == value]
+            chosen = matching
             conditions.append(f"the {column} is {value!r}")
     return chosen

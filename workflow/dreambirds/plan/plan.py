@@ -6,11 +6,8 @@ receive plain values.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
-
-from dreambirds.config.contrasts import Comparison, list_comparisons
 from dreambirds.config.dreamers import Epochs
 from dreambirds.config.judges import check_judge_dreams, check_judge_names, resolve_judges, trained_judges
 from dreambirds.config.load import Section, check
@@ -20,10 +17,22 @@ from dreambirds.data.labels import Label, choose_labels
 from dreambirds.data.sources.catalog import check_keys, list_labels, locate
 from dreambirds.errors import UserError
 from dreambirds.models import MODEL_FILE
-from dreambirds.plan.dream_table import dream_table, select_dreams
+from dreambirds.plan.dream_table import NUMBERS, Dream, list_dreams, select_dreams
 from dreambirds.plan.paths import HISTORY_FILE, checkpoint_folder, index_name, job_folder
 
+if TYPE_CHECKING:
+    from dreambirds.config.contrasts import Comparison
+
 LOGS = "logs"
+
+
+class DreamPart(NamedTuple):
+    """One dream job: those labels of a (run, epoch, recipe) that are in a part (see `Plan.parts`)."""
+
+    run: str
+    epoch: int | float
+    recipe: str
+    part: str
 
 
 @dataclass(frozen=True)
@@ -89,14 +98,39 @@ class Plan:
         return {label.label: label.name for label in self.dreamt}
 
     @cached_property
-    def dreams(self) -> pd.DataFrame:
+    def dreams(self) -> list[Dream]:
         """The table of the study's dreams; do not modify it."""
-        return dream_table(self.dreaming_epochs, self.steps, self.names)
+        return list_dreams(self.dreaming_epochs, self.steps, self.names)
 
     @cached_property
-    def comparisons(self) -> list[Comparison]:
+    def dream_jobs(self) -> list[DreamPart]:
+        """The dream jobs, in the order of the table of dreams.
+
+        There are far fewer than dreams, so what depends only on them is quick also for a large study.
+        """
+        return [
+            DreamPart(run, epoch, recipe, part)
+            for run, recipes in self.dreaming_epochs.items()
+            for epoch in sorted(set().union(*recipes.values()))
+            for recipe, epochs in recipes.items()
+            if epoch in epochs
+            for part in self.parts
+        ]
+
+    def count_dreams(self, jobs: list[DreamPart]) -> int:
+        """Return the number of dreams of some dream jobs: one per label and kept step."""
+        return sum(len(self.parts[job.part]) * len(self.recipes[job.recipe]["steps"]) for job in jobs)
+
+    @cached_property
+    def comparisons(self) -> "list[Comparison]":
         """The comparisons of the study's experiment; empty if it has none."""
-        return list_comparisons(self.config, self.recipes, self.dreams)
+        if self.config["experiment"] is None:
+            return []
+        import pandas as pd
+
+        from dreambirds.config.contrasts import list_comparisons
+
+        return list_comparisons(self.config, self.recipes, pd.DataFrame(self.dreams, columns=Dream._fields))
 
     @cached_property
     def parts(self) -> dict[str, dict[str, str]]:
@@ -121,7 +155,7 @@ class Plan:
         """
         return dream_shape(self.recipes[recipe], self.config["dataset"])
 
-    def select(self, **values: Any) -> pd.DataFrame:
+    def select(self, **values: Any) -> list[Dream]:
         """Return the dreams whose columns have the requested values.
 
         Raises UserError if there are none.
@@ -138,15 +172,21 @@ class Plan:
 
         Raises UserError if there are none.
         """
-        chosen = self.select(**values)
-        labels = set(chosen["label"])
-        tables = [index_name(part) for part, names in self.parts.items() if labels & set(names)]
-        jobs = chosen[["run", "epoch", "recipe"]].drop_duplicates()
-        return [f"{job_folder(self.study, *job)}/{table}" for job in jobs.itertuples(index=False) for table in tables]
+        wanted = {name: NUMBERS.get(name, str)(value) for name, value in values.items()}
+
+        def fits(job: DreamPart) -> bool:
+            found = {"run": [job.run], "epoch": [job.epoch], "recipe": [job.recipe], "label": self.parts[job.part]}
+            found["step"] = self.recipes[job.recipe]["steps"]
+            return all(wanted[name] in found[name] for name in found if name in wanted)
+
+        jobs = [job for job in self.dream_jobs if fits(job)]
+        if not jobs:
+            self.select(**values)
+        return [f"{job_folder(self.study, *job[:3])}/{index_name(job.part)}" for job in jobs]
 
     def dreaming_checkpoints(self) -> list[tuple[str, int | float]]:
         """Return the run and epoch of each checkpoint that dreams."""
-        return list(self.dreams[["run", "epoch"]].drop_duplicates().itertuples(index=False, name=None))
+        return list(dict.fromkeys((job.run, job.epoch) for job in self.dream_jobs))
 
     def checkpoints(self) -> list[str]:
         """Return the weights and histories of the checkpoints that dream."""

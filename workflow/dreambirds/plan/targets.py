@@ -51,11 +51,12 @@ def montages(plan: Plan) -> list[str]:
     """
     view, root = plan.config["pictures"]["view"], f"results/{plan.study}/montages"
     files = []
-    for (run, recipe), rows in plan.dreams.groupby(["run", "recipe"], sort=False):
-        step, epoch = step_name(rows["step"].max()), epoch_name(rows["epoch"].max())
-        files += [f"{root}/{run}/{recipe}/class-by-epoch_{step}_{name}.png" for name in VIEWS]
-        files.append(f"{root}/{run}/{recipe}/class-by-step_{epoch}_{view}.png")
-    last = plan.dreams.groupby("run", sort=False)["epoch"].max()
+    for run, recipes in plan.dreaming_epochs.items():
+        for recipe, epochs in recipes.items():
+            step, epoch = step_name(plan.steps[recipe][-1]), epoch_name(epochs[-1])
+            files += [f"{root}/{run}/{recipe}/class-by-epoch_{step}_{name}.png" for name in VIEWS]
+            files.append(f"{root}/{run}/{recipe}/class-by-step_{epoch}_{view}.png")
+    last = {run: max(epochs[-1] for epochs in recipes.values()) for run, recipes in plan.dreaming_epochs.items()}
     return files + [f"{root}/{run}/recipe-by-class_{epoch_name(epoch)}_{view}.png" for run, epoch in last.items()]
 
 
@@ -65,12 +66,13 @@ def films(plan: Plan) -> list[str]:
     Films with a single frame are omitted.
     """
     view, files = plan.config["pictures"]["view"], []
-    for (run, recipe), rows in plan.dreams.groupby(["run", "recipe"], sort=False):
-        folder = f"results/{plan.study}/films/{run}/{recipe}"
-        if rows["epoch"].nunique() > 1:
-            files.append(f"{folder}/epochs_{step_name(rows['step'].max())}_{view}.gif")
-        if rows["step"].nunique() > 1:
-            files.append(f"{folder}/steps_{epoch_name(rows['epoch'].max())}_{view}.gif")
+    for run, recipes in plan.dreaming_epochs.items():
+        for recipe, epochs in recipes.items():
+            folder, steps = f"results/{plan.study}/films/{run}/{recipe}", plan.steps[recipe]
+            if len(epochs) > 1:
+                files.append(f"{folder}/epochs_{step_name(steps[-1])}_{view}.gif")
+            if len(steps) > 1:
+                files.append(f"{folder}/steps_{epoch_name(epochs[-1])}_{view}.gif")
     return files
 
 
@@ -158,7 +160,7 @@ def requested_steps(plan: Plan, run: str, epoch: str, recipe: str, label: str, f
     rows = plan.select(run=run, epoch=epoch, recipe=recipe, label=label, **step)
     if file == "film.gif" and plan.recipes[recipe]["film_every"] is None:
         raise UserError("is null, so this recipe has no films; set it", f"dreams.recipes.{recipe}.film_every")
-    return tuple(int(number) for number in rows["step"]) if step else None
+    return tuple(dream.step for dream in rows) if step else None
 
 
 def patterns(plan: Plan) -> list[str]:
@@ -168,7 +170,7 @@ def patterns(plan: Plan) -> list[str]:
     `MAX_REPORT_IMAGES`, the report shows only the first classes: as many as fit, and at least one.
     """
     ending = VIEWS[plan.config["pictures"]["view"]]
-    jobs = plan.dreams[["run", "epoch", "recipe"]].drop_duplicates()
+    jobs = {job[:3] for job in plan.dream_jobs}
     labels = "|".join(list(plan.names)[: max(1, MAX_REPORT_IMAGES // len(jobs))])
     return [
         f"dreams/{{run,[^/]+}}/epoch-{{epoch,[^/]+}}/{{recipe,{re.escape(recipe)}}}/{{label,{labels}}}/"

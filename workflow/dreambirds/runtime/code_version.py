@@ -8,10 +8,11 @@ that affect no result are in `EXEMPT`.
 
 import ast
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from dreambirds.errors import UserError
@@ -20,6 +21,8 @@ PACKAGE = Path(__file__).parents[1]
 SCRIPTS = PACKAGE.parent / "scripts"
 TEMPLATES = sorted((PACKAGE / "gallery" / "templates").iterdir())
 SOURCES = sorted((PACKAGE / "data" / "sources").glob("*.py"))  # discovered at run time, not imported by name
+REQUIREMENTS = PACKAGE.parents[1] / "requirements.txt"  # not where only the package is installed
+PIN = re.compile(r"([\w.-]+)==([\w.]+)")
 STYLE = PACKAGE / "figures" / "style.mplstyle"
 ENTRIES = {
     "dataset": [SCRIPTS / "dataset.py", *SOURCES],
@@ -45,7 +48,10 @@ LIBRARIES = {
     "dataset": ["numpy", "pillow", "torchvision"],
     "prepared": ["pillow", "torchvision"],
     "training": ["timm", "torch", "torchvision"],
+    "check": ["timm", "torch"],
     "statistics": ["pillow", "torch", "torchvision"],
+    "dreaming": ["numpy", "pillow", "timm", "torch", "torchvision"],
+    "submission": ["pillow", "timm", "torch", "torchvision"],
     "judging": ["pillow", "timm", "torch", "torchvision"],
 }
 EXEMPT = {
@@ -68,8 +74,41 @@ LOG_CALLS = {"debug", "info", "warning", "error", "exception", "critical", "log"
 
 
 def libraries(stage: str) -> dict[str, str]:
-    """Return the versions of the libraries that affect a stage's results, by name."""
-    return {name: version(name) for name in LIBRARIES[stage]}
+    """Return the versions of the libraries that affect a stage's results, by name.
+
+    A library that is not installed counts with its pinned version, so a study can be planned without it.
+    """
+    return {name: installed_version(name) or pinned_versions()[name] for name in LIBRARIES[stage]}
+
+
+def installed_version(name: str) -> str | None:
+    """Return the version of a library without its build (``2.14.1`` of ``2.14.1+cpu``), None if it is not installed."""
+    try:
+        return version(name).partition("+")[0]
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def pinned_versions() -> dict[str, str]:
+    """Return the pinned version of each requirement of this project, by name in lower case."""
+    lines = REQUIREMENTS.read_text().splitlines() if REQUIREMENTS.is_file() else requires(PACKAGE.name) or []
+    return {pin[1].lower(): pin[2] for line in lines if (pin := PIN.match(line))}
+
+
+def check_libraries(planned: Mapping[str, str] | None) -> None:
+    """Raise UserError if a job lacks a library, or finds another version than the study was planned with.
+
+    None is not checked.
+    """
+    for name, expected in (planned or {}).items():
+        found = installed_version(name)
+        if found != expected:
+            problem = f"has version {found}" if found else "is not installed"
+            remedy = f"run `pip install {name}=={expected}`, or start Snakemake in the environment of its jobs"
+            raise UserError(
+                f"the library '{name}' {problem} here, but the study was planned with version {expected}; {remedy}"
+            )
 
 
 @cache

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dreambirds.errors import UserError, explain_failure, one_line
 from dreambirds.log import log_to
-from dreambirds.runtime.code_version import check_code
+from dreambirds.runtime.code_version import check_code, check_libraries
 from dreambirds.runtime.gpu_lock import reserve_gpus
 from dreambirds.runtime.snakemake_lock import exit_with_parent
 from dreambirds.runtime.timings import record_job
@@ -26,6 +26,7 @@ def job(snakemake):
     try:
         log_to(Path(snakemake.log[0]))
         check_code(snakemake.params.get("code"))
+        check_libraries(snakemake.params.get("libraries"))
         with reserve_gpus(getattr(snakemake.resources, "gpu", 0)):
             yield
         record_job(snakemake.rule)

@@ -11,17 +11,16 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Any, NamedTuple
 
-import pandas as pd
 from snakemake.utils import available_cpu_count
 
 from dreambirds.config import VIEWS
 from dreambirds.data.sources.catalog import list_photographs
-from dreambirds.data.tables import read_images
+from dreambirds.data.tables import check_images
 from dreambirds.dreaming.objectives import needs_photographs
 from dreambirds.models import MODEL_FILE
-from dreambirds.plan import inputs, memory, targets
+from dreambirds.plan import inputs, measurements, memory, targets
 from dreambirds.plan.paths import checkpoint_folder, prepared_folder
-from dreambirds.plan.plan import Plan
+from dreambirds.plan.plan import DreamPart, Plan
 from dreambirds.runtime.timings import (
     Work,
     dream_work,
@@ -92,12 +91,11 @@ def granted_cores(workflow: Any) -> int | None:
     return available_cpu_count() if cores == 1 and DRY_RUN & set(sys.argv) else cores
 
 
-def estimate(plan: Plan, exists: pd.Series, cores: int | None) -> Estimate | None:
+def estimate(plan: Plan, missing: list[DreamPart], cores: int | None) -> Estimate | None:
     """Return what the missing results of a study will take, None if nothing is missing.
 
-    `exists` is whether the raw image of each row of the plan's dreams exists.
+    `missing` are the dream jobs without results.
     """
-    missing = plan.dreams[~exists]
     untrained = [checkpoint for checkpoint in _checkpoints(plan) if not _exists(plan, *checkpoint[:2])]
     unprepared = [shape for shape, folder in _prepared(plan).items() if not (folder / IMAGES).exists()]
     images, training = _count_images(plan) if untrained or unprepared else (0, 0.0)
@@ -145,34 +143,36 @@ def _count_images(plan: Plan) -> tuple[int, float]:
     """Return the numbers of images and of training images; the latter is approximate until the data set is prepared."""
     dataset, folder = plan.config["dataset"], Path("results", plan.study, "dataset")
     if (folder / IMAGES).exists():
-        splits = read_images(folder)["split"]
-        return len(splits), float((splits == "train").sum())
+        splits = [row["split"] for row in check_images(folder)]
+        return len(splits), float(splits.count("train"))
     parts = [photograph.part for photograph in list_photographs(dataset, plan.labels)]
     return len(parts), parts.count("train") + parts.count("") * (1 - dataset["validation_fraction"])
 
 
-def _dreaming(plan: Plan, missing: pd.DataFrame) -> Iterator[Task]:
-    """Yield the dream jobs with missing images."""
-    threads, gone = plan.config["threads"]["dream"], missing.drop_duplicates(["run", "epoch", "recipe", "label"])
-    for (run, recipe), rows in gone.groupby(["run", "recipe"], sort=False):
-        jobs, keys = len(plan.parts) * rows["epoch"].nunique(), plan.recipes[recipe]
+def _dreaming(plan: Plan, missing: list[DreamPart]) -> Iterator[Task]:
+    """Yield the missing dream jobs, by run and recipe."""
+    jobs: dict[tuple[str, str], list[DreamPart]] = {}
+    for job in missing:
+        jobs.setdefault((job.run, job.recipe), []).append(job)
+    for (run, recipe), parts in jobs.items():
+        keys, labels = plan.recipes[recipe], sum(len(plan.parts[job.part]) for job in parts)
         work = dream_work(plan.config["runs"][run]["model"], keys, plan.shape(recipe))
         title = f"dreams of the recipe '{recipe}' by '{run}'"
-        yield Task("dream", jobs, len(rows) * keys["steps"][-1], work, threads, title)
+        yield Task("dream", len(parts), labels * keys["steps"][-1], work, plan.config["threads"]["dream"], title)
 
 
-def _judging(plan: Plan, missing: pd.DataFrame) -> Iterator[Task]:
+def _judging(plan: Plan, missing: list[DreamPart]) -> Iterator[Task]:
     """Yield the judges of missing dreams, or whose tables are missing."""
     tables = zip(plan.judges, inputs.judged(plan)["judged"], strict=True)
     for judge, table in tables:
         judged = inputs.judged_runs(plan, judge)
-        rows = missing if Path(table).exists() else plan.dreams
-        images = len(VIEWS) * int(rows["run"].isin(judged).sum())
+        jobs = missing if Path(table).exists() else plan.dream_jobs
+        images = len(VIEWS) * plan.count_dreams([job for job in jobs if job.run in judged])
         if images:
             yield Task("judge", 1, images, judge_work(judge), plan.config["threads"]["dream"], f"judging by '{judge}'")
 
 
-def _others(plan: Plan, missing: pd.DataFrame, unprepared: int) -> Iterator[Task]:
+def _others(plan: Plan, missing: list[DreamPart], unprepared: int) -> Iterator[Task]:
     """Yield the jobs without work of a known size, by rule: those whose files are missing or show missing dreams."""
     if unprepared:
         yield Task("dataset", unprepared, 0)
@@ -197,20 +197,19 @@ def _prepared(plan: Plan) -> dict[tuple[int, int], Path]:
     return {shape: Path(prepared_folder(plan.study, shape, trained)) for shape in {trained, *compared}}
 
 
-def _size(plan: Plan, missing: pd.DataFrame, untrained: list[Checkpoint], unprepared: int) -> tuple[int, bool]:
+def _size(plan: Plan, missing: list[DreamPart], untrained: list[Checkpoint], unprepared: int) -> tuple[int, bool]:
     """Return about how many bytes the missing results take, and whether this includes all checkpoints.
 
     `unprepared` is the number of pixels of all images that are not prepared yet. A dream is linked from the store into
     the results, so it counts once.
     """
     total, complete = unprepared * BYTES * (1 + PNG), True
-    for recipe, rows in missing.groupby("recipe", sort=False):
-        keys, pixels = plan.recipes[recipe], math.prod(plan.shape(recipe))
-        dreams = len(rows.drop_duplicates(["run", "epoch", "label"]))
-        images = len(rows) * len(VIEWS) * BYTES * pixels * PNG
-        total += images * (1 + FIGURES) + dreams * (TRACE * keys["steps"][-1] + memory.frames(keys) * pixels)
+    for job in missing:
+        keys, pixels, labels = plan.recipes[job.recipe], math.prod(plan.shape(job.recipe)), len(plan.parts[job.part])
+        images = plan.count_dreams([job]) * len(VIEWS) * BYTES * pixels * PNG
+        total += images * (1 + FIGURES) + labels * (TRACE * keys["steps"][-1] + memory.frames(keys) * pixels)
     for run, _, _ in untrained:
-        found, kept = memory.read(memory.training(plan, run)), memory.read(memory.optimizer(plan, run))
+        found, kept = (measurements.read(key(plan, run)) for key in (measurements.training, measurements.optimizer))
         complete = complete and found is not None and kept is not None
         total += found["weights"] + found["learning"] * kept["per_byte"] if found and kept else 0
     return math.ceil(total), complete

@@ -1,6 +1,7 @@
-"""Measure the memory of models and recipes, and check weights files.
+"""Check the models of a study: measure the memory of models and recipes, and check weights files.
 
-Each is done once. The results are kept in the store for `plan.memory`.
+This is the job `check`, which needs torch. Each check is done once, and its result is kept in the store
+(`plan.measurements`).
 """
 
 import math
@@ -23,7 +24,7 @@ from dreambirds.errors import UserError, error_context, first_line, is_out_of_me
 from dreambirds.evaluation.judge import load_judge
 from dreambirds.models.classifier import Classifier, build, options_for, probe
 from dreambirds.models.inference import prepare_for_inference
-from dreambirds.plan import inputs, memory
+from dreambirds.plan import inputs, measurements
 from dreambirds.plan.plan import Plan
 from dreambirds.shapes import in_proportion, shape_of
 from dreambirds.training.trainer import prepare_to_train, set_training_mode
@@ -33,7 +34,7 @@ BATCH = 2  # images; batch norm needs two
 CPU = torch.device("cpu")
 
 
-def profile_memory(plan: Plan) -> None:
+def check_models(plan: Plan) -> None:
     """Measure everything that a plan needs and the store lacks; build each model once.
 
     Raises UserError if a model does not accept the data set's images, its weights file, or the views of a recipe, if it
@@ -42,32 +43,32 @@ def profile_memory(plan: Plan) -> None:
     """
     found = []
     for run in plan.trained:
-        if any(memory.read(key) is None for key in memory.profile_keys(plan, run)):
+        if any(measurements.read(key) is None for key in measurements.profile_keys(plan, run)):
             for key, value in _measure_run(plan, run):
-                memory.note(key, value)
+                measurements.note(key, value)
                 found.append((key, value))
-    for judge, key in memory.judges(plan).items():
-        if memory.read(key) is None:
+    for judge, key in measurements.judges(plan).items():
+        if measurements.read(key) is None:
             found.append((key, _measure_judge(plan, judge)))
     for key, value in found:  # only now, so a refused study leaves no files
-        memory.write(key, value)
+        measurements.write(key, value)
 
 
 def _measure_run(plan: Plan, run: str) -> Iterator[tuple[dict, dict]]:
-    keys, weights = plan.trained[run], memory.weights(plan, run)
-    model = _RunModel(plan, run, keys["weights"] if weights and memory.read(weights) is None else None)
-    trained, optimizer = memory.training(plan, run), memory.optimizer(plan, run)
+    keys, weights = plan.trained[run], measurements.weights(plan, run)
+    model = _RunModel(plan, run, keys["weights"] if weights and measurements.read(weights) is None else None)
+    trained, optimizer = measurements.training(plan, run), measurements.optimizer(plan, run)
     with error_context(plan.path(run)):
         model.check()
-        if weights and memory.read(weights) is None:
+        if weights and measurements.read(weights) is None:
             yield weights, {"weights": model.weights}
-        if memory.read(optimizer) is None:
+        if measurements.read(optimizer) is None:
             yield optimizer, {"per_byte": optimizer_state(keys["optimizer"])}
-        if memory.read(trained) is None:
+        if measurements.read(trained) is None:
             yield trained, model.training(trained["trainable"])
     for name in plan.dreaming_epochs.get(run, ()):
-        dreamt = memory.dreaming(plan, run, name)
-        if memory.read(dreamt) is None:
+        dreamt = measurements.dreaming(plan, run, name)
+        if measurements.read(dreamt) is None:
             with _recipe_context(name, run):
                 yield dreamt, {"image": model.dreaming(plan.recipes[name], plan.shape(name))}
 

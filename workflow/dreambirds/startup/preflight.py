@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import os
 import shlex
 import sys
@@ -11,24 +12,22 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-import pandas as pd
-from safetensors import SafetensorError, safe_open
-
 from dreambirds.config.load import Section, check
-from dreambirds.data.sources.catalog import missing
+from dreambirds.data.sources.catalog import missing as missing_resource
 from dreambirds.data.sources.source import Resource
-from dreambirds.data.tables import read_images, read_labels
+from dreambirds.data.tables import check_images, check_labels
 from dreambirds.dream_job.store_gc import PARTS
-from dreambirds.errors import RETRAIN, UserError, counted, first_line
+from dreambirds.errors import RETRAIN, UserError, counted
 from dreambirds.io import store_root
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan import inputs
 from dreambirds.plan.checkpoints import previous_checkpoint
 from dreambirds.plan.inputs import start_images
-from dreambirds.plan.paths import STATE_FILE, checkpoint_folder, epoch_name, picture_path
-from dreambirds.plan.plan import Plan, check_all_but_labels
+from dreambirds.plan.paths import STATE_FILE, checkpoint_folder, epoch_name, index_name, job_folder
+from dreambirds.plan.plan import DreamPart, Plan, check_all_but_labels
 from dreambirds.startup.estimate import estimate
 
+METADATA = "__metadata__"  # the entry of a safetensors header that is not a tensor
 SECOND = 10**9  # nanoseconds
 SKEW = 5 * SECOND  # the clocks of a cluster's machines may differ by this much
 UNTRACKED = ("images", "pictures", "sheets")  # folders whose files Snakemake does not check one by one
@@ -99,9 +98,9 @@ def check_existing_results(plan: Plan) -> None:
     """
     dataset = Path("results") / plan.study / "dataset"
     if (dataset / "images.csv").exists():
-        read_images(dataset)  # and the labels, if they exist
+        check_images(dataset)  # and the labels, if they exist
     elif (dataset / "labels.csv").exists():
-        read_labels(dataset)
+        check_labels(dataset)
     for path in _checkpoints(plan):
         if path.exists():
             _check_complete(path)
@@ -126,12 +125,21 @@ def _checkpoints(plan: Plan) -> Iterator[Path]:
 
 
 def _check_complete(path: Path) -> None:
-    """Raise UserError if a file is truncated or not in the safetensors format; the tensors are not read."""
+    """Raise UserError if a file is truncated or not in the safetensors format; the tensors are not read.
+
+    The format: the length of the header in 8 bytes, the header as JSON, and the tensors without gaps.
+    """
     try:
-        with safe_open(path, framework="np"):
-            pass
-    except SafetensorError as error:
-        raise UserError(f"'{path}' is corrupt ({first_line(error)}); {RETRAIN}") from error
+        with path.open("rb") as file:
+            length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
+            tensors = json.loads(file.read(min(length, size)))
+        ends = [tensor["data_offsets"][1] for name, tensor in tensors.items() if name != METADATA]
+        expected = 8 + length + max(ends, default=0)
+        reason = f"it has {size} bytes instead of {expected}" if size != expected else ""
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        reason = "its header is incomplete"
+    if reason:
+        raise UserError(f"'{path}' is corrupt ({reason}); {RETRAIN}")
 
 
 def _own_files(plan: Plan) -> Iterator[Path]:
@@ -144,11 +152,13 @@ def _own_files(plan: Plan) -> Iterator[Path]:
             yield Path(file)
 
 
-def existing_dreams(plan: Plan) -> pd.Series:
-    """Return for each row of the plan's dreams whether its raw image exists."""
-    folder = Path("results") / plan.study / "dreams"
-    exists = [picture_path(folder, dream).exists() for dream in plan.dreams.itertuples()]
-    return pd.Series(exists, index=plan.dreams.index, dtype=bool)
+def missing_jobs(plan: Plan) -> list[DreamPart]:
+    """Return the dream jobs whose table does not exist; their images are not looked at, of which there may be many."""
+    return [
+        job
+        for job in plan.dream_jobs
+        if not Path(job_folder(plan.study, job.run, job.epoch, job.recipe), index_name(job.part)).exists()
+    ]
 
 
 def announce_study(plan: Plan, cores: int | None) -> None:
@@ -157,13 +167,13 @@ def announce_study(plan: Plan, cores: int | None) -> None:
     `cores` is the number of CPU cores of the run, None on a cluster. Raises UserError, before it prints, for a class
     with too few photographs.
     """
-    exists, runs, recipes = existing_dreams(plan), len(plan.dreaming_epochs), len(plan.recipes)
-    expected = estimate(plan, exists, cores)
+    missing, runs, recipes = missing_jobs(plan), len(plan.dreaming_epochs), len(plan.recipes)
+    expected, requested = estimate(plan, missing, cores), plan.count_dreams(plan.dream_jobs)
     checkpoints, labels = len(plan.dreaming_checkpoints()), len(plan.names)
     of = [(checkpoints, "checkpoint"), (runs, "run"), (recipes, "recipe"), (labels, "class")]
     print(
-        f"Study '{plan.study}': {counted(len(plan.dreams), 'dream')} requested "
-        f"({', '.join(counted(*each) for each in of)}), {exists.sum()} of them exist.",
+        f"Study '{plan.study}': {counted(requested, 'dream')} requested "
+        f"({', '.join(counted(*each) for each in of)}), {requested - plan.count_dreams(missing)} of them exist.",
         file=sys.stderr,
     )
     if expected:
@@ -189,7 +199,7 @@ def missing_download(config: Section) -> Resource | None:
     """
     config = copy.deepcopy(config)
     check(config, "config")
-    resource = missing(config)
+    resource = missing_resource(config)
     if resource:
         check_all_but_labels(config)
     return resource

@@ -10,7 +10,6 @@ from dreambirds.data.sources.source import Resource
 from dreambirds.dream_job.store_gc import enforce_limit, limit_from_environment
 from dreambirds.errors import UserError, explain_failure, report_killed
 from dreambirds.io import remove_stale_temp_files, use_store
-from dreambirds.plan.memory import needs_profiling
 from dreambirds.plan.plan import Plan, make_plan
 from dreambirds.runtime.snakemake_lock import acquire_workdir_lock
 from dreambirds.startup.estimate import granted_cores
@@ -65,10 +64,6 @@ def _plan(config: Section, files: Sequence[str], main: bool) -> tuple[Resource |
         check_folders(plan)
         clamp_future_mtimes(Path("results") / plan.study)
         check_existing_results(plan)
-        if needs_profiling(plan):
-            from dreambirds.startup.memory_profile import profile_memory  # imports torch, which takes seconds
-
-            profile_memory(plan)
     return download, plan
 
 

@@ -1,14 +1,18 @@
 """Birds drawn by code: 8 species, with `images_per_label` images each."""
 
+from __future__ import annotations
+
 from functools import partial
 from pathlib import Path
-
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from dreambirds.data.labels import Label
 from dreambirds.data.sources.source import Drawing, Source, source
 from dreambirds.data.sources.tree import Tree
-from dreambirds.data.synthetic import SPECIES, draw_bird
+from dreambirds.data.synthetic.species import SPECIES
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @source("drawn")
@@ -40,6 +44,8 @@ def draw(species: str, number: int, side: int, seed: int, facing: str) -> Image.
 
     `side` is its width and height in pixels.
     """
-    from dreambirds.seeding import label_rng  # imports torch
+    # these import torch and Pillow
+    from dreambirds.data.synthetic.bird import draw_bird
+    from dreambirds.seeding import label_rng
 
     return draw_bird(species, label_rng(seed, species, number), side, facing)

@@ -4,20 +4,23 @@ To add a source, add a module to this package that defines a subclass of `Source
 `catalog` imports all modules of the package. Also add the name to `dataset.source` in the schema.
 """
 
+from __future__ import annotations
+
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO
-
-from PIL import Image
+from typing import TYPE_CHECKING, BinaryIO
 
 from dreambirds.data.image_files import open_file
 from dreambirds.data.labels import Label, escaped
 from dreambirds.data.sources.tree import Tree, read_member
 from dreambirds.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ belly -1). Head shapes are in head radii, with the bill at +x.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from dreambirds.data.synthetic.color import Color
+if TYPE_CHECKING:  # imports NumPy, and a study is planned without it
+    from dreambirds.data.synthetic.color import Color
 
 Shape = tuple[tuple[float, float], ...]
 

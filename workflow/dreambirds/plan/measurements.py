@@ -1,0 +1,232 @@
+"""Measurements of models and recipes: what determines each, and where it is stored.
+
+The job `check` (`startup.memory_profile`) takes them, because planning does without torch. It keeps them in the store,
+so that each is taken once, and writes those of a study into ``checked.json`` for `plan.memory`. It also records which
+weights files fit.
+"""
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+from dreambirds.config.load import Section
+from dreambirds.io import atomic_write, digest_of, expand, store_root
+from dreambirds.models import NOT_FILES
+from dreambirds.models.packages import package_of
+from dreambirds.plan.plan import Plan
+from dreambirds.runtime.code_version import code_digest, libraries, module_path
+from dreambirds.runtime.timings import PASSES
+from dreambirds.shapes import shape_of
+
+FOUND = {
+    "optimizer": ["per_byte"],
+    "training": ["weights", "learning", "image"],
+    "dreaming": ["image"],
+    "weights": ["weights"],
+    "judge": ["weights"],
+}
+CODE = ("startup.memory_profile", "dream_job.context", "models.classifier", "models.inference")
+Facts = dict[str, Any]  # JSON: what determines a measurement, or its result
+Measurements = Mapping[str, Facts]  # results by the `key_digest` of what determines them
+_known: dict[Path, Facts] = {}
+
+
+def all_keys(plan: Plan) -> Iterator[Facts]:
+    """Yield what determines each measurement and each check of a weights file that a plan needs."""
+    for run in plan.trained:
+        yield from profile_keys(plan, run)
+    yield from judges(plan).values()
+
+
+def profile_keys(plan: Plan, run: str) -> Iterator[Facts]:
+    """Yield the keys of all measurements for a run's jobs."""
+    yield optimizer(plan, run)
+    yield training(plan, run)
+    if file := weights(plan, run):
+        yield file
+    for recipe in plan.dreaming_epochs.get(run, ()):
+        yield dreaming(plan, run, recipe)
+
+
+def optimizer(plan: Plan, run: str) -> Facts:
+    """Return what determines the size of an optimizer's state."""
+    return {"measured": "optimizer", "optimizer": plan.trained[run]["optimizer"]}
+
+
+def training(plan: Plan, run: str) -> Facts:
+    """Return what determines the memory of one training image."""
+    keys = plan.trained[run]
+    # adversarial training needs gradients through the whole network
+    part = "all" if keys["adversarial"]["epsilon"] else keys["trainable"]
+    return {"measured": "training", **_model(plan, run), "trainable": part}
+
+
+def dreaming(plan: Plan, run: str, recipe: str) -> Facts:
+    """Return what determines the memory of one image of a dream."""
+    keys = plan.recipes[recipe]
+    settings = {key: keys[key] for key in (*PASSES, "reference_size")}
+    settings["batch_norm_prior"] = keys["batch_norm_prior"] > 0
+    return {"measured": "dreaming", **_model(plan, run), "size": list(plan.shape(recipe)), **settings}
+
+
+def weights(plan: Plan, run: str) -> Facts | None:
+    """Return what determines whether a run's initial weights file fits.
+
+    None if the run has no such file, or if the file is from the hub or a checkpoint of the same study.
+    """
+    keys = plan.trained[run]
+    file = keys["weights"]
+    if file == "package":
+        return {"measured": "weights", **_model(plan, run), "file": package_of(keys["model"]).sha256}
+    if file in NOT_FILES or _is_own_result(plan, file):
+        return None
+    return {"measured": "weights", **_model(plan, run), "file": _state(file)}
+
+
+def judges(plan: Plan) -> dict[str, Facts]:
+    """Return what determines whether a judge's weights file fits, by judge.
+
+    Checkpoints of the same study are excluded, because they may still change.
+    """
+    facts = {}
+    for name, judge in plan.judges.items():
+        file = judge["checkpoint"] or judge["weights"]
+        if file and not _is_own_result(plan, file):
+            files = [_state(path) for path in (file, judge["labels"]) if path]
+            labels = [[label.label, label.name] for label in plan.labels]
+            facts[name] = {"measured": "judge", "judge": judge, "files": files, "labels": labels}
+    return facts
+
+
+def _is_own_result(plan: Plan, file: str) -> bool:
+    return expand(file).absolute().is_relative_to((Path("results") / plan.study).absolute())
+
+
+def _state(file: str) -> list[Any]:
+    status = expand(file).stat()
+    return [str(expand(file).absolute()), status.st_size, status.st_mtime_ns]
+
+
+def _model(plan: Plan, run: str) -> Facts:
+    keys, shape = plan.trained[run], shape_of(plan.config["dataset"]["image_size"])
+    model: Section = {"model": keys["model"], "model_options": keys["model_options"]}
+    return {**model, "classes": len(plan.labels), "image_size": list(shape)}
+
+
+def planned_check(plan: Plan) -> str:
+    """Return a digest of all that the job `check` looks at: it runs again if the digest changes.
+
+    The digest also contains the record of an earlier check of the same that did not finish, see `unfinished`.
+    """
+    digest = digest_of([*map(key_digest, all_keys(plan)), _measurer()])
+    return f"{digest[:32]} {_read_attempt(digest[:32])}".rstrip()
+
+
+@contextlib.contextmanager
+def unfinished(planned: str) -> Iterator[None]:
+    """Record a check as unfinished if the block raises, or if the process is killed.
+
+    Snakemake records the parameters of a failed job as those of the output that it restores. Without another parameter,
+    the next run would not check again. `planned` is the result of `planned_check`.
+    """
+    digest, _, attempt = planned.partition(" ")
+    _write_attempt(digest, str(int(attempt or 0) + 1))
+    yield
+    _write_attempt(digest, attempt)
+
+
+def _attempt_file(digest: str) -> Path:
+    return store_root() / "memory" / f"{digest}.attempt"
+
+
+def _read_attempt(digest: str) -> str:
+    try:
+        return _attempt_file(digest).read_text()
+    except OSError:
+        return ""
+
+
+def _write_attempt(digest: str, attempt: str) -> None:
+    path = _attempt_file(digest)
+    with contextlib.suppress(OSError):
+        if attempt:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(attempt)
+        else:
+            path.unlink()
+
+
+def key_digest(key: Facts) -> str:
+    """Return a digest of what determines a measurement."""
+    return digest_of(key)[:32]
+
+
+def measured(file: str) -> Measurements:
+    """Return the measurements in a study's ``checked.json``.
+
+    Raises FileNotFoundError with this name if the study is not checked yet: then Snakemake shows the memory of its jobs
+    as ``<TBD>``, and asks again when the job `check` is done.
+    """
+    return _load(str(file), Path(file).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _load(file: str, _changed: int) -> Measurements:
+    found: Measurements = json.loads(Path(file).read_text())
+    return found
+
+
+def write_measured(plan: Plan, path: Path) -> None:
+    """Write a plan's measurements, which were taken before, to a study's ``checked.json``."""
+    found = {key_digest(key): read(key) for key in all_keys(plan)}
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(found))
+
+
+def read(key: Facts) -> Facts | None:
+    """Return a measurement of the store, or None if it is missing; each file is read once."""
+    path = _path(key)
+    if path not in _known:
+        try:
+            found = dict(json.loads(path.read_text())["found"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        if not all(name in found and _is_measured(key, found[name]) for name in FOUND[key["measured"]]):
+            return None
+        _known[path] = found
+    return _known[path]
+
+
+def _is_measured(key: Mapping[str, object], value: object) -> bool:
+    if value is None:
+        return key["measured"] == "dreaming"  # known only when dreaming
+    return isinstance(value, (int, float)) and 0 <= value < math.inf
+
+
+def note(key: Facts, found: Facts) -> None:
+    """Keep a measurement in this process only."""
+    _known[_path(key)] = found
+
+
+def write(key: Facts, found: Facts) -> None:
+    """Write a measurement to the store, or keep it in this process if that fails."""
+    path = _path(key)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps({"of": key, "found": found}))
+    note(key, found)
+
+
+def _path(key: Facts) -> Path:
+    return (store_root() / "memory" / f"{digest_of([key, _measurer()])[:32]}.json").absolute()
+
+
+@cache
+def _measurer() -> list[str]:
+    """Return the library versions and the code digest that measurements depend on."""
+    return [*libraries("check").values(), code_digest(map(module_path, CODE))]
