@@ -21,7 +21,7 @@ from dreambirds.data.sources.catalog import check_keys, list_labels, locate
 from dreambirds.errors import UserError
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan.dream_table import dream_table, select_dreams
-from dreambirds.plan.paths import HISTORY_FILE, checkpoint_folder, index_name, job_folder
+from dreambirds.plan.paths import HISTORY_FILE, archive_name, checkpoint_folder, job_folder
 
 LOGS = "logs"
 
@@ -133,16 +133,16 @@ class Plan:
         if parse_epoch(epoch) not in self.dreamers[recipe].get(run, ()):
             self.select(run=run, epoch=epoch, recipe=recipe)
 
-    def indexes(self, **values: Any) -> list[str]:
-        """Return the tables of the dream jobs with the selected dreams.
+    def archives(self, **values: Any) -> list[str]:
+        """Return the archives of the dream jobs with the selected dreams, in the order of the study.
 
         Raises UserError if there are none.
         """
         chosen = self.select(**values)
         labels = set(chosen["label"])
-        tables = [index_name(part) for part, names in self.parts.items() if labels & set(names)]
+        files = [archive_name(part) for part, names in self.parts.items() if labels & set(names)]
         jobs = chosen[["run", "epoch", "recipe"]].drop_duplicates()
-        return [f"{job_folder(self.study, *job)}/{table}" for job in jobs.itertuples(index=False) for table in tables]
+        return [f"{job_folder(self.study, *job)}/{file}" for job in jobs.itertuples(index=False) for file in files]
 
     def dreaming_checkpoints(self) -> list[tuple[str, int | float]]:
         """Return the run and epoch of each checkpoint that dreams."""

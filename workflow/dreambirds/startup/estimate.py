@@ -163,13 +163,14 @@ def _dreaming(plan: Plan, missing: pd.DataFrame) -> Iterator[Task]:
 
 def _judging(plan: Plan, missing: pd.DataFrame) -> Iterator[Task]:
     """Yield the judges of missing dreams, or whose tables are missing."""
-    tables = zip(plan.judges, inputs.judged(plan)["judged"], strict=True)
-    for judge, table in tables:
-        judged = inputs.judged_runs(plan, judge)
-        rows = missing if Path(table).exists() else plan.dreams
+    threads = plan.config["threads"]["dream"]
+    for judge in plan.judges:
+        judged, tables = inputs.judged_runs(plan, judge), inputs.judged_tables(plan, judge)
+        jobs = sum(not Path(table).exists() for table in tables)
+        rows = plan.dreams if jobs else missing
         images = len(VIEWS) * int(rows["run"].isin(judged).sum())
         if images:
-            yield Task("judge", 1, images, judge_work(judge), plan.config["threads"]["dream"], f"judging by '{judge}'")
+            yield Task("judge", max(1, jobs), images, judge_work(judge), threads, f"judging by '{judge}'")
 
 
 def _others(plan: Plan, missing: pd.DataFrame, unprepared: int) -> Iterator[Task]:
