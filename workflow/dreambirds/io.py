@@ -116,8 +116,11 @@ def unwritable(content: str, folder: Path, error: OSError) -> UserError:
 
 def link_or_copy(file: Path, path: Path) -> None:
     """Hard-link `file` to `path`, or copy it if that fails; replace what exists."""
-    with atomic_write(path) as temporary:
-        try:
-            temporary.hardlink_to(file)
-        except OSError:
-            shutil.copyfile(file, temporary)
+    try:
+        path.hardlink_to(file)
+    except OSError:  # it exists already, or the file system does not support links
+        with atomic_write(path) as temporary:
+            try:
+                temporary.hardlink_to(file)
+            except OSError:
+                shutil.copyfile(file, temporary)

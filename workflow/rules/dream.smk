@@ -1,18 +1,19 @@
 from dreambirds.plan.checkpoints import expected_metadata
 from dreambirds.plan.inputs import (
     dreamer,
+    label_digest,
+    picture_archive,
     reference_images,
-    requested,
     start_images,
     statistics,
 )
-from dreambirds.plan.targets import existing_job, requested_steps
 
 dreams = f"{results}/dreams/{{run}}/epoch-{{epoch}}/{{recipe}}"
 
 
-# One job dreams of all labels of a (run, epoch, recipe), or of one part of them (`labels_per_job`). The key of a dream in the
-# store is `DreamContext.cache_key` in dream_job/context.py.
+# One job dreams of all labels of a (run, epoch, recipe), or of one part of them (`labels_per_job`). Its output is an archive,
+# because Snakemake needs a minute and a gigabyte of records for 100,000 outputs. The job also puts the files of the archive into
+# its folder, for people. The key of a dream in the store is `DreamContext.cache_key` in dream_job/context.py.
 rule dream:
     input:
         weights=input_function(dreamer, plan=plan),
@@ -22,7 +23,7 @@ rule dream:
         references=lambda wildcards: reference_images(plan, wildcards.recipe),
         checked=ancient(checked),
     output:
-        index=f"{dreams}/dreams{{part}}.csv",
+        archive=f"{dreams}/dreams{{part}}.zip",
     log:
         f"results/logs/{plan.study}/dream/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.log",
     wildcard_constraints:
@@ -38,9 +39,9 @@ rule dream:
     params:
         code=stage_code("dreaming"),
         parameters=lambda wildcards: plan.recipes[wildcards.recipe],
-        requested=input_function(requested, plan=plan),
+        labels=lambda wildcards: label_digest(plan.parts[wildcards.part]),
         names=lambda wildcards, output: to_parameter(plan.parts[wildcards.part]),
-        folder=lambda wildcards, output: str(Path(output.index).parent),
+        folder=plan.config["pictures"]["folder"],
         checkpoint=lambda wildcards, output: expected_metadata(
             plan, wildcards.run, wildcards.epoch
         ),
@@ -59,29 +60,24 @@ rule dream:
 
 
 # A single image, trace or film, requested by name.
-use rule dream as one_dream with:
+rule picture:
     input:
-        weights=f"{checkpoints}/model.safetensors",
-        photographs=lambda wildcards: start_images(plan, wildcards.recipe),
-        statistics=lambda wildcards: statistics(plan, wildcards.recipe),
-        references=lambda wildcards: reference_images(plan, wildcards.recipe),
-        checked=ancient(checked),
-        job=ancient(input_function(existing_job, plan=plan)),
+        input_function(picture_archive, plan=plan),
     output:
         f"{dreams}/{{label}}/{{file}}",
     log:
         f"results/logs/{plan.study}/dream/{{run}}/epoch-{{epoch}}/{{recipe}}/{{label}}/{{file}}.log",
     wildcard_constraints:
         file=r"step-\d\d\d\d+(-rescaled)?\.png|trace\.csv|film\.gif",
+    localrule: True
+    conda:
+        "../../environment.yml"
     params:
-        requested=None,
-        only=input_function(requested_steps, plan=plan),
-        names=lambda wildcards, output: to_parameter(
-            {wildcards.label: plan.names[wildcards.label]}
-        ),
-        folder=lambda wildcards, output: str(Path(output[0]).parents[1]),
+        code=stage_code("picture"),
     message:
-        "Write the dream of {wildcards.label}: {output}"
+        "Extract {output} from the archive of its job"
+    script:
+        "../scripts/picture.py"
 
 
 rule recipes:

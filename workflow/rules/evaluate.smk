@@ -1,6 +1,5 @@
 from dreambirds.config.judges import judge_kind
 from dreambirds.plan import inputs
-from dreambirds.plan.paths import index_name
 
 
 wildcard_constraints:
@@ -13,23 +12,55 @@ study_facts = dict(
     models={run: keys["model"] for run, keys in plan.config["runs"].items()},
     judged_runs={judge: inputs.judged_runs(plan, judge) for judge in plan.judges},
 )
-job_tables = {index_name(part): list(labels) for part, labels in plan.parts.items()}
+judged = f"{results}/judged/{{judge}}"
 
 
-rule judge:
+# The photographs are evaluated once for each judge.
+rule judge_reference:
     input:
         weights=input_function(inputs.weights, plan=plan),
         names=input_function(inputs.names, plan=plan),
-        dreams=input_function(inputs.indexes, plan=plan),
         pictures=ancient(rules.dataset.output.pictures),
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
         checked=ancient(checked),
     output:
-        judged=f"{results}/judged/{{judge}}.csv",
-        check=f"{results}/judged/{{judge}}.sanity.csv",
+        real=f"{judged}/reference.safetensors",
+        sanity=f"{judged}/sanity.csv",
     log:
         f"results/logs/{plan.study}/judge/{{judge}}.log",
+    conda:
+        "../../environment.yml"
+    threads: plan.config["threads"]["dream"]
+    resources:
+        gpu=plan.config["gpu"],
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=stage_code("judging"),
+        kind=lambda wildcards: judge_kind(plan.judges[wildcards.judge]),
+        judge=lambda wildcards: inputs.section(plan, wildcards.judge),
+        labels=to_parameter([[label.label, label.name] for label in plan.labels]),
+    message:
+        "Evaluate photographs with judge {wildcards.judge}"
+    script:
+        "../scripts/judge_reference.py"
+
+
+# One job evaluates the dreams of one archive.
+rule judge:
+    input:
+        weights=input_function(inputs.weights, plan=plan),
+        names=input_function(inputs.names, plan=plan),
+        dreams=input_function(inputs.judged_archive, plan=plan),
+        real=rules.judge_reference.output.real,
+    output:
+        judged=f"{judged}/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.csv",
+        features=f"{judged}/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.safetensors",
+    log:
+        f"results/logs/{plan.study}/judge/{{judge}}/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.log",
+    wildcard_constraints:
+        part=f"({'|'.join(plan.parts)})",
     conda:
         "../../environment.yml"
     threads: plan.config["threads"]["dream"]
@@ -40,21 +71,11 @@ rule judge:
     params:
         code=stage_code("judging"),
         libraries=lambda wildcards, output: libraries("judging"),
-        kind=lambda wildcards: judge_kind(plan.judges[wildcards.judge]),
         judge=lambda wildcards: inputs.section(plan, wildcards.judge),
         labels=to_parameter([[label.label, label.name] for label in plan.labels]),
-        epochs=lambda wildcards: {
-            name: plan.dreaming_epochs[name]
-            for name in inputs.judged_runs(plan, wildcards.judge)
-        },
-        steps=plan.steps,
-        dreamt=list(plan.names),
-        parts=job_tables,
-        families={
-            name: inputs.family_of(recipe) for name, recipe in plan.recipes.items()
-        },
+        compared=lambda wildcards: inputs.has_siblings(plan, wildcards.recipe),
     message:
-        "Judge the dreams with judge {wildcards.judge}"
+        "Judge recipe {wildcards.recipe} at epoch {wildcards.epoch} of run {wildcards.run} with judge {wildcards.judge}"
     script:
         "../scripts/judge.py"
 
@@ -62,8 +83,8 @@ rule judge:
 rule measurements:
     input:
         **inputs.judged(plan),
-        dreams=plan.indexes(),
-        checkpoints=plan.checkpoints(),
+        **inputs.checkpoints(plan),
+        archives=plan.archives(),
         images=ancient(rules.dataset.output.images),
         table=rules.dataset.output.table,
     output:
@@ -81,9 +102,6 @@ rule measurements:
     params:
         code=stage_code("measurements"),
         study=to_parameter(study_facts),
-        epochs=plan.dreaming_epochs,
-        steps=plan.steps,
-        parts=job_tables,
     message:
         "Write the tables of results"
     script:

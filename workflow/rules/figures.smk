@@ -9,7 +9,7 @@ wildcard_constraints:
 
 rule montage:
     input:
-        dreams=input_function(lambda **values: plan.indexes(**shared(values))),
+        archives=input_function(lambda **values: plan.archives(**shared(values))),
         images=ancient(examples(rules.dataset.output.images)),
         table=examples(rules.dataset.output.table),
     output:
@@ -35,11 +35,9 @@ rule montage:
         columns=lambda wildcards: LAYOUTS[wildcards.layout].columns,
         cell_size=plan.config["montage"]["cell_size"],
         shared=shared,
-        epochs=lambda wildcards: targets.shared_epochs(plan, shared(wildcards)),
-        steps=lambda wildcards: targets.shared_steps(plan, shared(wildcards)),
+        study=plan.study,
         names_digest=names_digest,
         names=lambda wildcards, output: names,
-        results=lambda wildcards, output: results,
     message:
         "Write the montage: {output[0]}"
     script:
@@ -48,7 +46,7 @@ rule montage:
 
 rule film:
     input:
-        dreams=input_function(lambda **values: plan.indexes(**shared(values))),
+        archives=input_function(lambda **values: plan.archives(**shared(values))),
     output:
         report(
             f"{results}/films/{{run}}/{{recipe}}/{{over}}_{{at}}_{{view}}.gif",
@@ -70,11 +68,9 @@ rule film:
         cell_size=plan.config["montage"]["cell_size"],
         frame_duration=plan.config["pictures"]["frame_duration"],
         shared=shared,
-        epochs=lambda wildcards: targets.shared_epochs(plan, shared(wildcards)),
-        steps=lambda wildcards: targets.shared_steps(plan, shared(wildcards)),
+        study=plan.study,
         names_digest=names_digest,
         names=lambda wildcards, output: names,
-        results=lambda wildcards, output: results,
     message:
         "Write the film: {output[0]}"
     script:
@@ -85,6 +81,7 @@ rule plots:
     input:
         dreams=rules.measurements.output.dreams,
         runs=rules.measurements.output.runs,
+        archives=plan.archives(),
     output:
         pictures=[
             report(
@@ -106,9 +103,6 @@ rule plots:
         runtime=30,
     params:
         code=stage_code("plots"),
-        epochs=plan.dreaming_epochs,
-        steps=plan.steps,
-        labels=list(plan.names),
     message:
         "Plot the measurements"
     script:

@@ -4,7 +4,6 @@ from dreambirds.plan.targets import patterns
 
 gallery_study = dict(
     study=plan.study,
-    epochs=plan.dreaming_epochs,
     recipes=plan.recipes,
     shapes={recipe: plan.shape(recipe) for recipe in plan.recipes},
     names=plan.names,
@@ -15,6 +14,7 @@ rule gallery:
     input:
         dreams=rules.measurements.output.dreams,
         runs=rules.measurements.output.runs,
+        archives=plan.archives(),
         images=ancient(rules.dataset.output.images),
         table=rules.dataset.output.table,
     output:
@@ -84,6 +84,7 @@ if plan.comparisons:
             dreams=rules.measurements.output.dreams,
             runs=rules.measurements.output.runs,
             judges=rules.measurements.output.judges,
+            archives=plan.archives(),
             plots=rules.plots.output.pictures,
             images=ancient(rules.dataset.output.images),
             table=rules.dataset.output.table,
@@ -114,7 +115,6 @@ if plan.comparisons:
                     config=plan.config,
                     comparisons=list(map(asdict, plan.comparisons)),
                     recipes=plan.recipes,
-                    epochs=plan.dreaming_epochs,
                     names=plan.names,
                     learnt=len(plan.labels),
                 )

@@ -9,9 +9,8 @@ with job(snakemake):
     from dreambirds.dream_job.run import run_dream_job
     from dreambirds.io import from_parameter
     from dreambirds.models.checkpoint import check_metadata, read_metadata
-    from dreambirds.plan.inputs import record_request
 
-    source, params, index = snakemake.input, snakemake.params, snakemake.output.get("index")
+    source, params = snakemake.input, snakemake.params
     checkpoint, names = Path(source.weights), from_parameter(params.names)
     check_metadata(checkpoint, read_metadata(checkpoint), **params.checkpoint)
     dream_job = DreamJob(
@@ -22,11 +21,8 @@ with job(snakemake):
         photographs=start_photographs(source.photographs, names),
         statistics=next(map(Path, source.statistics), None),
         references=next((Path(table).parent for table in source.references), None),
-        folder=Path(params.folder),
         bytes_free=params.bytes_free,
         code=params.code,
-        only=params.get("only"),
     )
-    run_dream_job(dream_job, choose_device(snakemake.resources.gpu, snakemake.threads), index and Path(index))
-    if index:
-        record_request(Path(index), params.requested, list(names))
+    device = choose_device(snakemake.resources.gpu, snakemake.threads)
+    run_dream_job(dream_job, device, Path(snakemake.output.archive), lay=params.folder)

@@ -8,6 +8,6 @@ with job(snakemake):
     from dreambirds.io import from_parameter
 
     params = snakemake.params
-    results = Path(params.results)
-    selection = Selection.of(results, params.epochs, params.steps, from_parameter(params.names), params.shared)
+    archives = [Path(file) for file in snakemake.input.archives]
+    selection = Selection.of(params.study, archives, from_parameter(params.names), params.shared)
     write_film(selection, params.over, params.cell_size, params.frame_duration, Path(snakemake.output[0]))

@@ -10,6 +10,7 @@ with job(snakemake):
     study = from_parameter(snakemake.params.study)
     write_finding(
         **{**study, "comparisons": [Comparison(**each) for each in study["comparisons"]]},
+        archives=[Path(file) for file in snakemake.input.archives],
         results=Path(snakemake.input.dreams).parent,
         folder=Path(snakemake.output.page).parent,
     )

@@ -6,26 +6,28 @@ with job(snakemake):
     from dreambirds.data.labels import Label
     from dreambirds.data.tables import write_table
     from dreambirds.device import choose_device
-    from dreambirds.evaluation.columns import list_views, read_dreams
-    from dreambirds.evaluation.dream_frame import dream_frame
-    from dreambirds.evaluation.evaluate import JudgeJob, judge_dreams, load_context, write_sanity
+    from dreambirds.dream_job.archive import read_dreams
+    from dreambirds.evaluation.agreement import write_features
+    from dreambirds.evaluation.columns import list_views
+    from dreambirds.evaluation.evaluate import JudgeJob, judge_dreams
+    from dreambirds.evaluation.judge import load_judge, memory_for_images
+    from dreambirds.evaluation.reference import read_reference
     from dreambirds.io import from_parameter
-    from dreambirds.plan.dream_table import list_dreams
 
-    source, params = snakemake.input, snakemake.params
-    judge = JudgeJob(
+    source, params, output = snakemake.input, snakemake.params, snakemake.output
+    judge_job = JudgeJob(
         name=snakemake.wildcards.judge,
-        kind=params.kind,
         section=params.judge,
         weights=Path(source.weights),
         names=[Path(file) for file in source.names],
         labels=[Label(*names) for names in from_parameter(params.labels)],
-        dataset=Path(source.table).parent,
         code=params.code,
     )
-    context = load_context(judge, choose_device(snakemake.resources.gpu, snakemake.threads))
-    folder = judge.dataset.with_name("dreams")
-    dreams = dream_frame(list_dreams(params.epochs, params.steps, params.dreamt))
-    views = list_views(read_dreams(dreams, folder, params.parts), folder, params.families)
-    write_table(judge_dreams(context, views), Path(snakemake.output.judged), "%.6g")
-    write_sanity(judge, context, Path(snakemake.output.check))
+    device = choose_device(snakemake.resources.gpu, snakemake.threads)
+    judge = load_judge(judge_job.name, judge_job.section, judge_job.weights, judge_job.labels, device)
+    real = read_reference(Path(source.real))
+    batch = judge.batch(memory_for_images(snakemake.resources.mem_mb, judge_job.weights))
+    dreams = list_views(read_dreams([source.dreams]))
+    table, features = judge_dreams(judge, real, dreams, judge_job.cache_facts(real), batch, params.compared)
+    write_features(features, Path(output.features))
+    write_table(table, Path(output.judged), "%.6g")

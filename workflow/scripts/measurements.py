@@ -3,19 +3,18 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
-    from dreambirds.evaluation.dream_frame import dream_frame
-    from dreambirds.evaluation.tables import StudyFacts, write_tables
+    from dreambirds.evaluation.tables import JudgeFiles, StudyFacts, write_tables
     from dreambirds.io import from_parameter
-    from dreambirds.plan.dream_table import list_dreams
 
-    params, study = snakemake.params, from_parameter(snakemake.params.study)
+    source = snakemake.input
     write_tables(
-        dream_frame(list_dreams(params.epochs, params.steps, study["names"])),
-        StudyFacts(**study),
-        results=Path(snakemake.output.dreams).parent,
-        parts=params.parts,
-        judged=[Path(file) for file in snakemake.input.judged],
-        checks=[Path(file) for file in snakemake.input.checks],
-        code=params.code,
+        StudyFacts(**from_parameter(snakemake.params.study)),
+        archives=[Path(file) for file in source.archives],
+        judges=JudgeFiles(*([Path(file) for file in source[name]] for name in ("judged", "features", "checks"))),
+        checkpoints=[
+            (Path(model), Path(history)) for model, history in zip(source.weights, source.histories, strict=True)
+        ],
+        dataset=Path(source.table).parent,
+        code=snakemake.params.code,
         paths={name: Path(file) for name, file in snakemake.output.items()},
     )

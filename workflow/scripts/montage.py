@@ -8,7 +8,7 @@ with job(snakemake):
     from dreambirds.io import from_parameter
 
     params = snakemake.params
-    results = Path(params.results)
-    selection = Selection.of(results, params.epochs, params.steps, from_parameter(params.names), params.shared)
+    archives = [Path(file) for file in snakemake.input.archives]
+    selection = Selection.of(params.study, archives, from_parameter(params.names), params.shared)
     dataset = next((Path(table).parent for table in snakemake.input.table), None)
     write_montage(selection, params.rows, params.columns, params.cell_size, Path(snakemake.output[0]), dataset)

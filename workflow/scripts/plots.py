@@ -3,12 +3,11 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
+    from dreambirds.dream_job.archive import read_dreams
     from dreambirds.evaluation.columns import read_dreams_and_runs
-    from dreambirds.evaluation.dream_frame import dream_frame
     from dreambirds.figures.plots import write_plots
-    from dreambirds.plan.dream_table import list_dreams
 
-    params, results = snakemake.params, Path(snakemake.input.dreams).parent
-    planned = dream_frame(list_dreams(params.epochs, params.steps, params.labels))
-    dreams, runs = read_dreams_and_runs(results, planned)
-    write_plots(results, Path(snakemake.output[0]).parent, dreams, runs)
+    source, expected = snakemake.input, read_dreams(snakemake.input.archives)
+    dreams, runs = read_dreams_and_runs(Path(source.dreams), Path(source.runs), expected)
+    archives = expected.set_index(["run", "epoch", "recipe", "label"])["archive"].to_dict()
+    write_plots(Path(snakemake.output[0]).parent, dreams, runs, archives)

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from dreambirds.config.dreamers import RESTRICTIONS, Epochs, list_dreamers, overlap
+from dreambirds.config.dreamers import RESTRICTIONS, Epochs, list_dreamers, overlap, parameter_names
 from dreambirds.config.load import Section, check, check_path_characters, dreamer_defaults, load_schema
 from dreambirds.config.resolved import fill_recipe
 from dreambirds.data.image_files import find_photographs, is_photograph

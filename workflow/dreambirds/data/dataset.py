@@ -8,30 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.lib import format as npy
-from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from dreambirds.data.image_io import to_tensor
+from dreambirds.data.images import read_image
 from dreambirds.data.tables import read_images, read_labels, remedy
 from dreambirds.errors import REBUILD, UserError, counted, reason_of, remedy_for
 from dreambirds.io import atomic_write
 
 NAME = "pictures.npy"
-
-
-def read_image(path: Path, end: str = REBUILD) -> Image.Image:
-    """Return an image as RGB.
-
-    Raises UserError if it cannot be read; its message ends with `end`, unless the file's permissions are the cause.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged file makes decoders fail in many ways
-        reason = "not a readable image" if isinstance(error, UnidentifiedImageError) else reason_of(error)
-        raise UserError(f"cannot read the image '{path}' ({reason}); {remedy_for(error, end)}") from error
 
 
 @contextmanager

@@ -128,9 +128,9 @@ class DreamJob:
     """The inputs of a dream job.
 
     A checkpoint, the name of a recipe and its values, the display name of each label, start photographs by label (empty
-    if not used), the file of the data set's statistics (None if not used), the output folder, the bytes that images may
-    take on the CPU, a digest of the code, which of the recipe's steps to keep (None: all), and the folder of the
-    prepared data set whose photographs the dreams are compared with (None if not used).
+    if not used), the file of the data set's statistics (None if not used), the bytes that images may take on the CPU, a
+    digest of the code, and the folder of the prepared data set whose photographs the dreams are compared with (None if
+    not used).
     """
 
     checkpoint: Path
@@ -139,21 +139,19 @@ class DreamJob:
     names: dict[str, str]
     photographs: dict[str, Path]
     statistics: Path | None
-    folder: Path
     bytes_free: int
     code: str = ""
-    only: tuple[int, ...] | None = None
     references: Path | None = None
 
     @property
     def steps(self) -> tuple[int, ...]:
         """The steps to keep, in ascending order."""
-        return self.only or tuple(self.parameters["steps"])
+        return tuple(self.parameters["steps"])
 
     @property
     def film(self) -> bool:
-        """Whether to write animations: requested, and the last step is kept."""
-        return self.parameters["film_every"] is not None and self.steps[-1] == self.parameters["steps"][-1]
+        """Whether to write animations."""
+        return self.parameters["film_every"] is not None
 
 
 class DreamContext:

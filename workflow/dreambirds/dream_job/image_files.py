@@ -1,64 +1,27 @@
-"""Image files of dreams: PNG files with metadata, and GIF animations."""
+"""Image files of dreams: PNG files with metadata, and GIF animations. Imports no torch."""
 
 import json
 import math
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
-import imageio.v3 as imageio
 import numpy as np
-import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dreambirds import __version__
 from dreambirds.io import atomic_write
 
-TAIL = 0.5
 KEY = "dreambirds"
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "pillow")
 COLORS = 256
 DITHER = 14
 BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
 LAST_FRAME_FACTOR = 3  # on the duration of the last frame
-
-
-def rescale(image: torch.Tensor) -> torch.Tensor:
-    """Stretch the contrast of an image (3, H, W) to [0, 1] by percentiles.
-
-    Values from the 0.5th to the 99.5th percentile fill the range. All channels share one stretch, which preserves hues.
-    Unlike in a min-max stretch, single extreme pixels do not determine it. A constant image becomes mid-gray.
-    """
-    return _stretch(image, image)
-
-
-def rescale_together(frames: torch.Tensor) -> torch.Tensor:
-    """Stretch all frames of an animation by the percentiles of the last one.
-
-    Frames are uint8 (N, 3, H, W), the result is in [0, 1]. With a separate stretch per frame, the animation would begin
-    with amplified noise.
-    """
-    images = frames.float() / 255
-    return _stretch(images, images[-1])
-
-
-def _stretch(images: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    low, high = np.percentile(like.numpy(), [TAIL, 100 - TAIL])
-    if high - low < 1e-6:
-        return torch.full_like(images, 0.5)
-    return ((images - low) / (high - low)).clamp(0, 1)
-
-
-def to_image(image: torch.Tensor) -> Image.Image:
-    """Convert an image (3, H, W) in [0, 1] to 8-bit RGB, with rounding."""
-    return Image.fromarray((image * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
-
-
-def views(image: torch.Tensor) -> dict[str, Image.Image]:
-    """Return the raw and the rescaled view of an image (3, H, W) in [0, 1]."""
-    return {"raw": to_image(image), "rescaled": to_image(rescale(image))}
 
 
 @cache
@@ -72,39 +35,47 @@ def as_text(facts: dict) -> str:
     return json.dumps(facts, ensure_ascii=False)
 
 
-def save_png(picture: Image.Image, path: Path, title: str, facts: dict) -> None:
-    """Write a PNG file with a title and JSON metadata; create its folder if needed."""
-    text = PngInfo()
+def encode_png(picture: Image.Image, title: str, facts: dict) -> bytes:
+    """Return an image as a PNG file with a title and JSON metadata."""
+    text, file = PngInfo(), BytesIO()
     text.add_itxt("Title", title)
     text.add_itxt("Software", f"Dreaming of Birds {__version__}")
     text.add_itxt(KEY, as_text(facts))
+    picture.save(file, "PNG", pnginfo=text)
+    return file.getvalue()
+
+
+def save_png(picture: Image.Image, path: Path, title: str, facts: dict) -> None:
+    """Write a PNG file with a title and JSON metadata; create its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
-        picture.save(temporary, "PNG", pnginfo=text)
+        temporary.write_bytes(encode_png(picture, title, facts))
 
 
-def read_facts(path: Path) -> dict:
-    """Return the metadata of a PNG or GIF file of this project.
+def read_facts(file: Path | BinaryIO) -> dict:
+    """Return the metadata of a PNG or GIF file of this project, which is a path or an open file.
 
     Raises KeyError or ValueError if it has none.
     """
-    with Image.open(path) as picture:
+    with Image.open(file) as picture:
         picture.load()
         text = picture.text[KEY] if picture.format == "PNG" else picture.info["comment"].decode()
     return json.loads(text)
 
 
-def save_gif(frames: Sequence[Image.Image], path: Path, seconds_per_frame: float, comment: str) -> None:
-    """Write frames as a GIF that loops forever and shows its last frame longer.
+def encode_gif(frames: Sequence[Image.Image], seconds_per_frame: float, comment: str) -> bytes:
+    """Return frames as a GIF file that loops forever and shows its last frame longer.
 
     All frames share one palette and one dither pattern, so still regions do not flicker.
     """
+    import imageio.v3 as imageio  # takes long, and most jobs write no animation
+
     shared = _shared_palette(frames)
     indices = [np.asarray(_dither(frame).quantize(palette=shared, dither=Image.Dither.NONE)) for frame in frames]
     duration = [round(1000 * seconds_per_frame)] * len(frames)
     duration[-1] *= LAST_FRAME_FACTOR
     duration = duration if len(frames) > 1 else duration[0]
-    written = imageio.imwrite(
+    content: bytes = imageio.imwrite(
         "<bytes>",  # with an open file, a full disk would raise an error only when the file is garbage-collected
         np.stack(indices),
         plugin="pillow",
@@ -116,9 +87,14 @@ def save_gif(frames: Sequence[Image.Image], path: Path, seconds_per_frame: float
         optimize=False,
         comment=comment.encode(),
     )
+    return content
+
+
+def save_gif(frames: Sequence[Image.Image], path: Path, seconds_per_frame: float, comment: str) -> None:
+    """Write frames as a GIF file, as `encode_gif` returns it; create its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
-        temporary.write_bytes(written)
+        temporary.write_bytes(encode_gif(frames, seconds_per_frame, comment))
 
 
 def _dither(frame: Image.Image) -> Image.Image:

@@ -1,9 +1,10 @@
-"""Run a dream job: images, traces and animations of the labels of a recipe.
+"""Run a dream job: images, traces and animations of the labels of a recipe, packed into an archive.
 
-Dreams that are in the store are linked into the results. The rest is computed in batches, and each batch is stored as
-soon as it is complete.
+Dreams that are in the store are packed from there. The rest is computed in batches, and each batch is stored as soon as
+it is complete.
 """
 
+import hashlib
 import logging
 import math
 import time
@@ -15,71 +16,95 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dreambirds.data.tables import write_table
+from dreambirds.config import VIEWS
 from dreambirds.dream_job import snapshots
+from dreambirds.dream_job.archive import INDEX, lay_files, write_archive
 from dreambirds.dream_job.context import DreamContext, DreamJob, in_batches
-from dreambirds.dream_job.image_files import as_text, rescale_together, save_gif, to_image, versions
+from dreambirds.dream_job.image_files import as_text, encode_gif, versions
 from dreambirds.dream_job.snapshots import Snapshot
 from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
+from dreambirds.dream_job.views import rescale_together, to_image
 from dreambirds.dreaming.dream import METRICS, DreamResult, dream
 from dreambirds.dreaming.recipe import value_at
 from dreambirds.errors import AGAIN, UserError, counted, reason_of
-from dreambirds.io import link_or_copy
-from dreambirds.plan.paths import film_name, step_name
+from dreambirds.plan.dream_table import DREAM
+from dreambirds.plan.paths import film_name, picture_name, step_name, trace_name
 from dreambirds.runtime.timings import dream_work, record
 from dreambirds.seeding import generator
 
 FILM, FRAME_DURATION = "film.gif", 0.08
-INDEX = ["label", "step", "steps_done", "diverged_at", *METRICS, "raw_sha256", "rescaled_sha256", "seconds"]
+COLUMNS = [*DREAM, "steps_done", "diverged_at", *METRICS, "raw_sha256", "rescaled_sha256", "seconds"]
 log = logging.getLogger(__name__)
 
 
-def run_dream_job(job: DreamJob, device: torch.device, index: Path | None = None) -> None:
-    """Dream of every label with one checkpoint and recipe.
+def run_dream_job(job: DreamJob, device: torch.device, archive: Path, lay: bool = True) -> None:
+    """Dream of every label with one checkpoint and recipe, and write the archive of images, traces and animations.
 
-    Images, traces and animations are written to the job's folder. With `index`, a table with one row per image is
-    written last. A dream that becomes NaN or infinite is reported in the log. Its last good image is written, with
-    ``diverged_at`` in its metadata, but is not kept in the store. Raises UserError if the checkpoint is corrupt, the
-    recipe does not fit the model, all dreams become NaN or infinite, or a file cannot be written.
+    With `lay`, the same files are then put into the folder of the archive. A dream that becomes NaN or infinite is
+    reported in the log. Its last good image is packed, with ``diverged_at`` in its metadata, but is not kept in the
+    store. Raises UserError if the checkpoint is corrupt, the recipe does not fit the model, all dreams become NaN or
+    infinite, or a file cannot be written.
     """
-    runner = _Runner(job, device, dream_store())
-    runner.load_cached()
-    runner.compute_missing()
-    runner.finish(index)
+    runner, packed = _Runner(job, device, dream_store()), False
+    while not packed:
+        runner.load_cached()
+        runner.compute_missing()
+        packed = runner.pack(archive)
+    if lay:
+        with _writing_to(archive.parent):
+            lay_files(archive, runner.stored)
+    runner.report()
+
+
+class _EvictedError(Exception):
+    """An entry of the store can no longer be read."""
+
+
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Raise UserError for a folder that cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write to '{folder}' ({reason_of(error)}); fix that and {AGAIN}") from error
 
 
 class _Runner:
-    """The dreams of a job, from the store or computed, and the rows of its index."""
+    """The dreams of a job, from the store or computed."""
 
     def __init__(self, job: DreamJob, device: torch.device, store: DreamStore):
         self.job, self.context, self.store = job, DreamContext(job, device), store
         self.keys = {label: self.context.cache_key(label) for label in job.names}
         self.request = _request(job, self.context)
         self.missing: dict[tuple[int, ...], list[str]] = {}  # labels by their missing steps
-        self.rows: dict[tuple[str, int], dict] = {}
-        self.traces: dict[tuple[str, int], list[str]] = {}
+        self.entries: dict[tuple[str, int], StoredSnapshot] = {}
+        self.films: dict[str, StoredSnapshot] = {}
+        self.stored: dict[str, Path] = {}  # the files of the store that equal those of the archive, by name
+        self.computed: set[tuple[str, int]] = set()
         self.diverged: dict[str, int] = {}
-        self.found = 0
-        self.write_error: OSError | None = None
 
     def load_cached(self) -> None:
-        """Link the dreams that are in the store, and record the missing ones."""
+        """Find the dreams that are in the store, and record the missing ones."""
+        self.missing = {}
         for label, key in self.keys.items():
-            missing = self.job.steps
-            # without a stored animation, all steps are recomputed: its frames begin at the first step
-            if not self.job.film or self._link_film(label, self.store.get(key, self._film_key(label))):
-                missing = tuple(
-                    step for step in missing if not self._link_result(label, step, self.store.get(key, step_name(step)))
-                )
-            self.found += len(self.job.steps) - len(missing)
+            if label in self.diverged:  # it is in memory
+                continue
+            film = self.store.get(key, self._film_key(label)) if self.job.film else None
+            if film:
+                self.films[label] = film
+            missing = []
+            for step in self.job.steps:
+                # without a stored animation, all steps are recomputed: its frames begin at the first step
+                entry = self.store.get(key, step_name(step)) if film or not self.job.film else None
+                if entry:
+                    self.entries[label, step] = entry
+                else:
+                    missing.append(step)
             if missing:
-                self.missing.setdefault(missing, []).append(label)
-            else:
-                self._write_trace(label)
-        self._check_writable()
+                self.missing.setdefault(tuple(missing), []).append(label)
 
     def compute_missing(self) -> None:
-        """Compute the dreams that are not in the store."""
+        """Compute the dreams that are not in the store. Raises UserError if all become NaN or infinite."""
         work = dream_work(self.context.info.model, self.job.parameters, self.context.shape)
         for steps, labels in self.missing.items():
             began = time.perf_counter()
@@ -92,8 +117,10 @@ class _Runner:
                 with self.store.stage() as transaction:
                     for row, index in enumerate(indices):
                         self._store(transaction, result, row, labels[index])
-                self._check_writable()
+            self.computed |= {(label, step) for label in labels for step in steps}
             record(work, time.perf_counter() - began, len(labels) * steps[-1])
+        if self.diverged and len(self.diverged) == len(self.job.names):
+            raise UserError("; ".join(_failure(self.job, *next(iter(self.diverged.items())))), self.context.where)
 
     def dream(self, labels: Sequence[str], steps: Sequence[int], film: bool) -> DreamResult:
         """Dream of `labels` as one batch, and keep the images at `steps`.
@@ -123,13 +150,52 @@ class _Runner:
         )
         return result
 
-    def finish(self, index: Path | None) -> None:
-        """Log a summary of the job, and write its index.
+    def pack(self, archive: Path) -> bool:
+        """Write the archive; return False if a dream was removed from the store in the meantime."""
+        try:
+            with _writing_to(archive.parent):
+                write_archive(archive, self._files())
+        except _EvictedError:
+            log.info("a dream was removed from the store while it was being packed; recomputing it")
+            return False
+        return True
 
-        Raises UserError if all dreams became NaN or infinite.
-        """
-        if self.diverged and len(self.diverged) == len(self.job.names):
-            raise UserError("; ".join(_failure(self.job, *next(iter(self.diverged.items())))), self.context.where)
+    def _files(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the files of the archive, by name: those of each label, then the table with one row per dream."""
+        rows = []
+        for label in self.job.names:
+            for step in self.job.steps:
+                entry = self.entries[label, step]
+                row = self._row(label, step, entry.facts)
+                snapshot = self._snapshot(label, step, entry.facts["environment"])
+                as_stored = snapshots.is_as_requested(entry, snapshot)
+                for view in VIEWS:
+                    name, file = picture_name(label, step, view), f"{view}.png"
+                    content = _read(entry, file)
+                    if not as_stored:
+                        content = snapshots.with_metadata(content, snapshot, view)
+                    elif entry.contents is None:
+                        self.stored[name] = entry.folder / file
+                    row[f"{view}_sha256"] = hashlib.sha256(content).hexdigest()
+                    yield name, content
+                rows.append(row)
+            traces = [_read(self.entries[label, step], snapshots.TRACE) for step in self.job.steps]
+            yield trace_name(label), snapshots.join_traces(traces)
+            if self.job.film:
+                yield film_name(label), _read(self.films[label], FILM)
+                if self.films[label].contents is None:
+                    self.stored[film_name(label)] = self.films[label].folder / FILM
+        table = pd.DataFrame(rows, columns=COLUMNS).astype({"diverged_at": "Int64"})
+        yield INDEX, table.to_csv(index=False, float_format="%.6g").encode()
+
+    def _row(self, label: str, step: int, facts: dict) -> dict:
+        epoch, environment = f"{self.context.info.epoch:.9g}", facts["environment"]
+        dream = {"run": self.context.info.run, "epoch": epoch, "recipe": self.job.recipe, "label": label, "step": step}
+        done = {"steps_done": environment["steps_done"], "diverged_at": environment.get("diverged_at")}
+        return {**dream, **done, **facts["metrics"], "seconds": facts["seconds"]}
+
+    def report(self) -> None:
+        """Log a summary of the job."""
         for label, step in self.diverged.items():
             log.warning(
                 "%s: %s; its images are those of the last good step; %s",
@@ -137,15 +203,11 @@ class _Runner:
                 *_failure(self.job, label, step),
                 extra={"others": "… the column 'diverged_at' of the job's table lists the others"},
             )
-        dreams = counted(len(self.rows), "dream")
-        log.info("%s: %s, %d of them from the store", self.context.name, dreams, self.found)
-        if index:
-            rows = [self.rows[label, step] for label in self.job.names for step in self.job.steps]
-            table = pd.DataFrame(rows, columns=INDEX).astype({"diverged_at": "Int64"})
-            write_table(table, index, float_format="%.6g")
+        found = len(self.entries) - len(self.computed)
+        log.info("%s: %s, %d of them from the store", self.context.name, counted(len(self.entries), "dream"), found)
 
     def _store(self, transaction: Transaction, result: DreamResult, row: int, label: str) -> None:
-        """Store the snapshots of one dream of a batch, and link them."""
+        """Store the snapshots and the animation of one dream of a batch."""
         diverged, key, classes = int(result.diverged[row]), self.keys[label], self.context.info.labels
         if diverged:
             self.diverged[label] = diverged
@@ -154,23 +216,20 @@ class _Runner:
             snapshot = self._snapshot(label, step, self._environment(result, row, step))
             seconds = self.seconds_per_step * min(step, int(result.ended[row]))
             facts = snapshot.as_facts(snapshots.snapshot_metrics(result, row, step, classes), seconds)
-            with transaction.entry(key, step_name(step), facts, keep=not diverged) as folder:
-                trace = snapshots.snapshot_trace(lines, result, row, step, classes)
-                snapshots.write_snapshot(folder, images[row], snapshot, trace)
-            self._link_result(label, step, transaction.last())
+            trace = snapshots.snapshot_trace(lines, result, row, step, classes)
+            files = snapshots.encode_snapshot(images[row], snapshot, trace)
+            self.entries[label, step] = transaction.add(key, step_name(step), facts, files, keep=not diverged)
         if result.frames:
-            self._write_animation(transaction, result, row, label)
-            self._link_film(label, transaction.last())
-        self._write_trace(label)
+            self.films[label] = self._add_animation(transaction, result, row, label)
 
-    def _write_animation(self, transaction: Transaction, result: DreamResult, row: int, label: str) -> None:
+    def _add_animation(self, transaction: Transaction, result: DreamResult, row: int, label: str) -> StoredSnapshot:
         ended, every = int(result.ended[row]), self.job.parameters["film_every"]
         frames = [*result.frames[: math.ceil(ended / every)], result.frames[-1]]
         images = [to_image(image) for image in rescale_together(torch.stack([each[row] for each in frames]))]
         snapshot = self._snapshot(label, self.job.steps[-1], self._environment(result, row, ended))
         facts = {**snapshot.request, **snapshot.environment, "title": snapshot.title}
-        with transaction.entry(self.keys[label], self._film_key(label), facts, keep=not result.diverged[row]) as folder:
-            save_gif(images, folder / FILM, FRAME_DURATION, as_text(facts))
+        files = {FILM: encode_gif(images, FRAME_DURATION, as_text(facts))}
+        return transaction.add(self.keys[label], self._film_key(label), facts, files, keep=not result.diverged[row])
 
     def _film_key(self, label: str) -> str:
         """Return the name of a label's animation in the store.
@@ -201,56 +260,12 @@ class _Runner:
         title = f"{self.job.names[label]}, dreamt at epoch {self.context.info.epoch}, step {step}"
         return Snapshot(title, {**self.request, "label": label, "step": step, **inputs}, environment)
 
-    def _link_result(self, label: str, step: int, entry: StoredSnapshot | None) -> bool:
-        """Link a snapshot into the job's folder; return whether the store had it."""
-        if entry is None:
-            return False
-        environment, metrics = entry.facts["environment"], entry.facts["metrics"]
-        done = {"steps_done": environment["steps_done"], "diverged_at": environment.get("diverged_at")}
-        with self._linking() as linked:
-            snapshot = self._snapshot(label, step, environment)
-            digests = snapshots.link_snapshot(entry, snapshot, self.job.folder, label, step)
-            self.traces[label, step] = snapshots.read_trace(entry)
-            self.rows[label, step] = {"label": label, "step": step, **done, **metrics}
-            self.rows[label, step] |= {f"{view}_sha256": digest for view, digest in digests.items()}
-            self.rows[label, step]["seconds"] = entry.facts["seconds"]
-        return bool(linked)
 
-    def _link_film(self, label: str, entry: StoredSnapshot | None) -> bool:
-        if entry is None:
-            return False
-        with self._linking() as linked:
-            path = self.job.folder / film_name(label)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            link_or_copy(entry.folder / FILM, path)
-        return bool(linked)
-
-    def _write_trace(self, label: str) -> None:
-        """Write a label's trace, unless the job keeps only some of the recipe's steps."""
-        if not self.write_error and self.job.steps == tuple(self.job.parameters["steps"]):
-            with self._linking():
-                snapshots.write_trace([self.traces[label, step] for step in self.job.steps], self.job.folder, label)
-
-    @contextmanager
-    def _linking(self) -> Iterator[list[bool]]:
-        """Yield a list that is not empty afterwards if linking succeeded.
-
-        If the entry has been removed from the store, the list stays empty and the dream is recomputed. If the results
-        cannot be written to, `_check_writable` raises the error after the batch has been stored.
-        """
-        linked: list[bool] = []
-        try:
-            yield linked
-            linked.append(True)
-        except FileNotFoundError:
-            log.info("a dream was removed from the store while it was being linked; recomputing it")
-        except OSError as error:
-            self.write_error = self.write_error or error
-
-    def _check_writable(self) -> None:
-        if self.write_error:
-            folder, reason = self.job.folder, reason_of(self.write_error)
-            raise UserError(f"cannot write to '{folder}' ({reason}); fix that and {AGAIN}") from self.write_error
+def _read(entry: StoredSnapshot, file: str) -> bytes:
+    try:
+        return entry.read(file)
+    except OSError as error:
+        raise _EvictedError from error
 
 
 def _request(job: DreamJob, context: DreamContext) -> dict:

@@ -1,20 +1,18 @@
-"""Write the files of a dream's kept steps: images with metadata, and traces."""
+"""The files of a dream's kept steps: images with metadata, and traces."""
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
 
 import torch
 from PIL import Image
 
-from dreambirds.config import VIEWS
-from dreambirds.dream_job.image_files import save_png, views
+from dreambirds.dream_job.image_files import encode_png
 from dreambirds.dream_job.store import StoredSnapshot
+from dreambirds.dream_job.views import views
 from dreambirds.dreaming.dream import METRICS, DreamResult
-from dreambirds.io import atomic_write, link_or_copy, sha256_of
-from dreambirds.plan.paths import picture_name, trace_name
 
 TRACE = "trace.csv"
 
@@ -40,35 +38,25 @@ class Snapshot:
         return {**facts, "metrics": metrics, "seconds": seconds}
 
 
-def write_snapshot(folder: Path, image: torch.Tensor, snapshot: Snapshot, trace: Sequence[str]) -> None:
-    """Write both views of an image, and its trace, to an entry's folder.
+def encode_snapshot(image: torch.Tensor, snapshot: Snapshot, trace: Sequence[str]) -> dict[str, bytes]:
+    """Return the files of a store entry by name: both views of an image (3, H, W) in [0, 1], and a trace's lines."""
+    files = {
+        f"{view}.png": encode_png(rendered, snapshot.title, snapshot.facts(view))
+        for view, rendered in views(image).items()
+    }
+    return {**files, TRACE: as_lines(trace)}
 
-    The image is (3, H, W) in [0, 1]; `trace` is a list of lines.
-    """
-    for view, rendered in views(image).items():
-        save_png(rendered, folder / f"{view}.png", snapshot.title, snapshot.facts(view))
-    (folder / TRACE).write_text("\n".join(trace) + "\n")
 
-
-def link_snapshot(entry: StoredSnapshot, requested: Snapshot, folder: Path, label: str, step: int) -> dict[str, str]:
-    """Link both views of a stored snapshot; return their sha256 by view.
-
-    If the stored metadata differs from the requested (another study computed the dream), write new files instead.
-    """
+def is_as_requested(entry: StoredSnapshot, requested: Snapshot) -> bool:
+    """Return whether the metadata of a stored snapshot is that of the request; another study may have computed it."""
     request = json.loads(json.dumps(requested.request))  # as JSON returns it: tuples become lists
-    same = (entry.facts["title"], entry.facts["request"]) == (requested.title, request)
-    digests = {}
-    for view in VIEWS:
-        source, path = entry.folder / f"{view}.png", folder / picture_name(label, step, view)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if same:
-            link_or_copy(source, path)
-            digests[view] = entry.files[source.name]
-        else:
-            with Image.open(source) as image:
-                save_png(image, path, requested.title, requested.facts(view))
-            digests[view] = sha256_of(path)
-    return digests
+    return (entry.facts["title"], entry.facts["request"]) == (requested.title, request)
+
+
+def with_metadata(content: bytes, requested: Snapshot, view: str) -> bytes:
+    """Return a PNG file of a view of a snapshot with the requested metadata."""
+    with Image.open(BytesIO(content)) as image:
+        return encode_png(image, requested.title, requested.facts(view))
 
 
 def trace_lines(dreams: DreamResult, row: int, classes: Sequence[str]) -> list[str]:
@@ -114,20 +102,14 @@ def _name(prediction: float, classes: Sequence[str]) -> str:
     return "" if math.isnan(prediction) else classes[int(prediction)]
 
 
-def read_trace(entry: StoredSnapshot) -> list[str]:
-    """Return the trace of a stored snapshot, as lines."""
-    return (entry.folder / TRACE).read_text().splitlines()
-
-
-def write_trace(traces: Sequence[list[str]], folder: Path, label: str) -> None:
-    """Join the traces of a dream's snapshots, and write them to a job's folder.
-
-    `traces` are in the order of steps.
-    """
+def join_traces(traces: Iterable[bytes]) -> bytes:
+    """Return the trace of a dream from the traces of its kept steps, which are in the order of steps."""
     lines: list[str] = []
     for trace in traces:
-        lines += trace[len(lines) :]
-    path = folder / trace_name(label)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
+        lines += trace.decode().splitlines()[len(lines) :]
+    return as_lines(lines)
+
+
+def as_lines(lines: Iterable[str]) -> bytes:
+    """Return lines as the content of a text file."""
+    return ("\n".join(lines) + "\n").encode()

@@ -6,12 +6,13 @@ into the store by renaming, either all entries of a stage or none. So any number
 time, and may be killed, also on network file systems.
 """
 
+import hashlib
 import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from glob import glob
@@ -30,11 +31,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoredSnapshot:
-    """One entry: its folder, its metadata, and the sha256 of its files by name."""
+    """One entry: its folder, its metadata, and the sha256 of its files by name.
+
+    An entry that is not in the store has its files in `contents`, or in the folder `waiting` if it could not be added.
+    """
 
     folder: Path
     facts: dict[str, Any]
     files: dict[str, str]
+    contents: Mapping[str, bytes] | None = None
+    waiting: Path | None = None
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file. Raises OSError if it cannot be read, for example after it was evicted."""
+        if self.contents is not None:
+            return self.contents[name]
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            if self.waiting is None:
+                raise
+            return (self.waiting / name).read_bytes()
 
 
 class Transaction:
@@ -43,35 +60,31 @@ class Transaction:
     They are added to the store together when the ``with`` block succeeds.
     """
 
-    def __init__(self, folder: Path):
-        """Write entries below `folder`."""
-        self.folder = folder
-        self.entries: list[tuple[StoredSnapshot, bool]] = []
+    def __init__(self, store: "DreamStore"):
+        """Write entries into a new folder of a store."""
+        name, self.store = uuid4().hex, store
+        self.folder, self.ready = store.folder / f"{STAGED}{name}", store.folder / f"{READY}{name}"
 
-    @contextmanager
-    def entry(self, key: str, name: str, facts: dict[str, Any], keep: bool = True) -> Iterator[Path]:
-        """Yield a folder for the files of an entry; `facts` is its metadata, as JSON.
+    def add(
+        self, key: str, name: str, facts: dict[str, Any], contents: Mapping[str, bytes], keep: bool = True
+    ) -> StoredSnapshot:
+        """Write an entry, and return it, to be read after the ``with`` block.
 
-        With `keep` false, the entry is not added to the store, and can be read until the stage ends.
+        `facts` is its metadata, as JSON, and `contents` are its files by name. If the store has the entry already, that
+        one is returned. With `keep` false, the entry stays in memory.
         """
+        files = {file: hashlib.sha256(contents[file]).hexdigest() for file in sorted(contents)}
+        target = entry_folder(self.store.folder, key, name)
+        if not keep or target.exists():
+            existing = self.store.get(key, name) if keep else None
+            return existing or StoredSnapshot(target, facts, files, contents=contents)
         folder = self.folder / key / name
         folder.mkdir(parents=True)
-        yield folder
-        files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-        entry = StoredSnapshot(folder, facts, files)
+        for file, content in contents.items():
+            (folder / file).write_bytes(content)
         record = {"facts": facts, "files": files, "sha256": dream_key([facts, files])}
         (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False))
-        self.entries.append((entry, keep))
-
-    def last(self) -> StoredSnapshot:
-        """Return the most recently written entry."""
-        return self.entries[-1][0]
-
-    def remove_unkept(self) -> None:
-        """Remove the entries that are not to be kept."""
-        for entry, keep in self.entries:
-            if not keep:
-                shutil.rmtree(entry.folder)
+        return StoredSnapshot(target, facts, files, waiting=self.ready / key / name)
 
 
 class DreamStore:
@@ -88,7 +101,7 @@ class DreamStore:
 
         A corrupt entry is removed, with a warning in the log.
         """
-        folder = self._path(key) / name
+        folder = entry_folder(self.folder, key, name)
         try:
             record = json.loads((folder / RECORD).read_text())
             entry = StoredSnapshot(folder, record["facts"], record["files"])
@@ -116,14 +129,12 @@ class DreamStore:
 
         Raises UserError if the store cannot be written to.
         """
-        stage = Transaction(self.folder / f"{STAGED}{uuid4().hex}")
+        stage = Transaction(self)
         try:
             stage.folder.mkdir(parents=True)
             yield stage
-            stage.remove_unkept()
-            ready = stage.folder.with_name(stage.folder.name.replace(STAGED, READY))
-            stage.folder.rename(ready)  # from here on, all its entries survive a kill
-            self._publish(ready)
+            stage.folder.rename(stage.ready)  # from here on, all its entries survive a kill
+            self._publish(stage.ready)
         except OSError as error:
             raise unwritable("dreams", self.folder, error) from error
         finally:
@@ -135,7 +146,7 @@ class DreamStore:
         Another job may be doing the same. Entries that cannot be moved stay in the stage, and the next job tries again.
         """
         for folder in find(ready, "*/*"):
-            target = self._path(folder.parent.name) / folder.name
+            target = entry_folder(self.folder, folder.parent.name, folder.name)
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 folder.rename(target)
@@ -149,8 +160,10 @@ class DreamStore:
             with suppress(OSError):  # another job removed it, or it is not empty
                 folder.rmdir()
 
-    def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / key
+
+def entry_folder(store: Path, key: str, name: str) -> Path:
+    """Return the folder of an entry in the folder of a store."""
+    return store / key[:2] / key / name
 
 
 def find(folder: Path, pattern: str) -> list[Path]:

@@ -1,6 +1,5 @@
-"""Columns of the tables of results, and readers for dreams. No torch import."""
+"""Columns of the tables of results, and the images of dreams. Imports no torch."""
 
-from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -8,11 +7,13 @@ import pandas as pd
 from dreambirds.config import VIEWS
 from dreambirds.config.dreamers import parameter_names
 from dreambirds.data.tables import read_table
+from dreambirds.dream_job.archive import Picture
 from dreambirds.plan.dream_table import DREAM
-from dreambirds.plan.paths import dream_folder, picture_path
+from dreambirds.plan.paths import picture_name
 
 SUFFIX = {"raw": "", "rescaled": "_rescaled"}
-JUDGED = ["probability", "rank", "top1", "prediction", "feature_distance", "feature_ratio", "seed_agreement"]
+OF_ONE_IMAGE = ["probability", "rank", "top1", "prediction", "feature_distance", "feature_ratio"]
+JUDGED = [*OF_ONE_IMAGE, "seed_agreement"]
 PIXELS = ["spectrum_distance", "total_variation"]
 OWN = ["dreamer_loss", "dreamer_logit", "dreamer_probability", "dreamer_prediction", "dreamer_top1"]
 VIEW_METRICS = [*(f"judge_{metric}" for metric in JUDGED[:4]), *JUDGED[4:], *PIXELS]
@@ -61,45 +62,29 @@ DISPLAY_NAMES = {
 }
 
 
-def read_dreams_and_runs(results: Path, dreams: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the tables ``dreams`` and ``runs`` of a study's results.
+def read_dreams_and_runs(dreams: Path, runs: Path, expected: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables ``dreams.csv`` and ``runs.csv`` of a study.
 
-    `dreams` has one row per dream of the study, with the columns of `DREAM`. Raises UserError if a table cannot be
+    `expected` has one row per dream of the study, with the columns of `DREAM`. Raises UserError if a table cannot be
     read, or if a dream or its checkpoint is missing from it.
     """
-    checkpoints = dreams[["run", "epoch"]].drop_duplicates()
-    return (
-        read_table(results / "dreams.csv", rows=dreams[DREAM]),
-        read_table(results / "runs.csv", rows=checkpoints),
-    )
+    checkpoints = expected[["run", "epoch"]].drop_duplicates()
+    return read_table(dreams, rows=expected[DREAM]), read_table(runs, rows=checkpoints)
 
 
-def read_dreams(dreams: pd.DataFrame, folder: Path, parts: Mapping[str, Collection[str]]) -> pd.DataFrame:
-    """Return the dream jobs' rows for the requested dreams, in their order.
-
-    `dreams` has the columns of `DREAM`; `folder` is the folder ``dreams`` of the results; `parts` maps the file name of
-    each table in a job's folder to its labels. Raises UserError if a table cannot be read, or lacks a dream.
-    """
-    tables = pd.concat(_job_tables(dreams[DREAM], folder, parts))
-    return dreams[DREAM].merge(tables, on=DREAM, how="left")
-
-
-def _job_tables(dreams: pd.DataFrame, folder: Path, parts: Mapping[str, Collection[str]]) -> Iterator[pd.DataFrame]:
-    for (run, epoch, recipe), rows in dreams.groupby(DREAM[:3], sort=False):
-        for name, labels in parts.items():
-            requested = rows.loc[rows["label"].isin(list(labels)), ["label", "step"]]
-            table = read_table(dream_folder(folder, run, epoch, recipe) / name, rows=requested)
-            yield table.assign(run=run, epoch=epoch, recipe=recipe)
-
-
-def list_views(dreams: pd.DataFrame, folder: Path, families: Mapping[str, str]) -> pd.DataFrame:
+def list_views(dreams: pd.DataFrame) -> pd.DataFrame:
     """Return one row per view of the dreams from `read_dreams`, raw views first.
 
-    In addition to those of `DREAM`, the columns are ``view``, its ``path`` and ``sha256``, and the ``family`` of the
-    recipe: `families` maps all recipes that differ only in their seed to the same text.
+    In addition to those of `DREAM`, the columns are ``view``, the ``picture`` and its ``sha256``.
     """
     rows = []
     for view in VIEWS:
-        paths = [str(picture_path(folder, dream, view)) for dream in dreams.itertuples()]
-        rows.append(dreams[DREAM].assign(view=view, path=paths, sha256=dreams[f"{view}_sha256"]))
-    return pd.concat(rows, ignore_index=True).assign(family=lambda table: table["recipe"].map(families))
+        pictures = pd.Series(pictures_of(dreams, view), index=dreams.index, dtype=object)
+        rows.append(dreams[DREAM].assign(view=view, picture=pictures, sha256=dreams[f"{view}_sha256"]))
+    return pd.concat(rows, ignore_index=True)
+
+
+def pictures_of(dreams: pd.DataFrame, view: str) -> list[Picture]:
+    """Return the images of the dreams from `read_dreams`, in their order."""
+    values = zip(dreams["archive"], dreams["label"], dreams["step"], strict=True)
+    return [Picture(Path(archive), picture_name(label, step, view)) for archive, label, step in values]

@@ -6,135 +6,99 @@ image once.
 
 import logging
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
-from dreambirds.data.dataset import decode
+from dreambirds.data.image_io import to_tensor
 from dreambirds.data.labels import Label
-from dreambirds.data.tables import write_table
+from dreambirds.dream_job.archive import open_image
 from dreambirds.errors import counted
-from dreambirds.evaluation.columns import JUDGED, JUDGEMENTS
-from dreambirds.evaluation.judge import Judge, batches, load_judge
-from dreambirds.evaluation.metrics import MetricCache, classification_metrics, cosine_distance, mean_cosine_similarity
-from dreambirds.evaluation.reference import RealReference, check_row, evaluate_on_real
+from dreambirds.evaluation.columns import OF_ONE_IMAGE
+from dreambirds.evaluation.judge import Judge, batches
+from dreambirds.evaluation.metric_cache import MetricCache
+from dreambirds.evaluation.metrics import classification_metrics, cosine_distance
+from dreambirds.evaluation.reference import RealReference
 from dreambirds.io import digest_of, sha256_of
 from dreambirds.plan.dream_table import DREAM
 from dreambirds.runtime.code_version import libraries
 from dreambirds.runtime.timings import judge_work, record
 
 SAME = 1e-9  # cosine distance below which held-out and training photographs have the same features, up to rounding
-FAMILY = ["run", "epoch", "family", "label", "step", "view"]  # equal for dreams that differ only in their seed
+FEATURES = "features"  # the column of the cache with an image's features, as text
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class JudgeJob:
-    """The inputs of a judge job.
+    """The inputs of the jobs of a judge.
 
-    The judge's name, kind and section of the config, the files of its weights and class names, the study's classes, the
-    folder of the prepared data set, and a digest of the code.
+    The judge's name and section of the config, the files of its weights and class names, the study's classes, and a
+    digest of the code.
     """
 
     name: str
-    kind: str
     section: Mapping[str, Any]
     weights: Path
     names: Sequence[Path]
     labels: list[Label]
-    dataset: Path
     code: str
 
-    def cache_facts(self) -> dict:
-        """Return what determines the judge's metrics, except the image."""
+    def cache_facts(self, real: RealReference) -> dict:
+        """Return what determines the judge's metrics, except the image; `real` are its results on photographs."""
         return {
             "weights_sha256": sha256_of(self.weights),
             "judge": dict(self.section),
             "names": [sha256_of(path) for path in self.names],
             "labels": [[label.label, label.name] for label in self.labels],
-            "dataset_sha256": sha256_of(self.dataset / "images.csv"),
+            "dataset_sha256": real.dataset_sha256,
             "versions": libraries("judging"),
             "code": self.code,
         }
 
 
-@dataclass(frozen=True)
-class JudgeContext:
-    """A judge, its results on photographs, and its cache facts."""
+def judge_dreams(
+    judge: Judge, real: RealReference, dreams: pd.DataFrame, facts: dict, batch: int, compared: bool
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return one row per view of each dream of a job, and the features (N, D) of these rows, empty unless `compared`.
 
-    judge: Judge
-    real: RealReference
-    facts: dict
-
-
-def load_context(job: JudgeJob, device: torch.device) -> JudgeContext:
-    """Load a judge and evaluate it on real photographs.
-
-    Raises UserError if its weights cannot be read or do not fit, or if it knows none of the study's classes.
+    The columns are those of `DREAM`, ``judge``, ``view`` and `OF_ONE_IMAGE`. `dreams` is the result of
+    `columns.list_views`, `facts` is the result of `JudgeJob.cache_facts`, and the judge evaluates `batch` images at
+    once. Images that this judge has evaluated before, in this or another study, are taken from the cache. Dreams of
+    classes that the judge does not know are skipped.
     """
-    judge = load_judge(job.name, job.section, job.weights, job.labels, device)
-    return JudgeContext(judge, evaluate_on_real(judge, job.dataset), job.cache_facts())
-
-
-def write_sanity(job: JudgeJob, context: JudgeContext, path: Path) -> None:
-    """Write a judge's row of ``judges.csv``.
-
-    It contains the classes that the judge knows, and its accuracy on photographs and noise.
-    """
-    labels = [label.label for label in job.labels]
-    sha256 = context.facts["weights_sha256"]
-    write_table(check_row(context.judge, context.real, job.kind, labels, sha256), path, "%.6g")
-
-
-def judge_dreams(context: JudgeContext, dreams: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per view of each dream, with the columns of `JUDGEMENTS`.
-
-    `dreams` has the columns of `columns.list_views`. Images that this judge has evaluated before, in this or another
-    study, are taken from the cache. Dreams of classes that the judge does not know are skipped, with a warning.
-    """
-    judge = context.judge
-    known = dreams[dreams["label"].isin(list(judge.class_indices))]
-    if len(known) < len(dreams):
-        unknown = dreams.loc[~dreams.index.isin(known.index), "label"].unique()
-        log.warning("the judge '%s' skips dreams of classes that it does not know: %s", judge.name, ", ".join(unknown))
-    if known.empty:
-        return pd.DataFrame(columns=JUDGEMENTS)
-    known = known.assign(key=_cache_keys(known))
-    cache = MetricCache(context.facts)
-    missing = known[cache.missing(known["key"])]
-    families, began = missing.groupby(["run", "epoch", "family"], sort=False), time.perf_counter()
-    for _, group in tqdm(families, desc="judge", disable=None, leave=False):
-        cache.add(evaluate(judge, context.real, group))
+    known = dreams[dreams["label"].isin(list(judge.class_indices))].reset_index(drop=True)
+    keys = pd.Series([digest_of(fact)[:32] for fact in zip(known["sha256"], known["label"], strict=True)], dtype=str)
+    job = dreams.iloc[0]
+    shard = [str(job[column]) for column in ("run", "epoch", "recipe")]
+    cache = MetricCache({**facts, "features": compared}, shard)
+    missing, began = known.assign(key=keys)[cache.missing(keys)].drop_duplicates("key"), time.perf_counter()
     if len(missing):
-        cache.save()
+        cache.add(evaluate(judge, real, missing, batch, compared))
         record(judge_work(judge.name), time.perf_counter() - began, len(missing))
     number = counted(len(known), "image")
     log.info("%s: %s, %d of them from the cache", judge.name, number, len(known) - len(missing))
-    metrics = cache.rows.loc[known["key"], JUDGED].reset_index(drop=True)
-    rows = known.assign(judge=judge.name)[[*DREAM, "judge", "view"]].reset_index(drop=True)
-    return rows.join(metrics)[JUDGEMENTS]
+    columns = [*OF_ONE_IMAGE, *([FEATURES] if compared else [])]
+    metrics = cache.rows.loc[keys].reset_index(drop=True) if len(known) else pd.DataFrame(columns=columns)
+    rows = known.assign(judge=judge.name)[[*DREAM, "judge", "view"]].join(metrics[OF_ONE_IMAGE])
+    vectors = [np.frombuffer(b64decode(text), np.float32) for text in metrics[FEATURES]] if compared else []
+    return rows, np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
 
 
-def evaluate(judge: Judge, real: RealReference, group: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns `JUDGED` for images, indexed by their cache keys.
-
-    All images of a family must be in the same group.
-    """
-    logits, features = judge.predict(batches(group["path"], lambda path: decode(Path(path))))
-    targets = torch.tensor([judge.class_indices[label] for label in group["label"]])
+def evaluate(judge: Judge, real: RealReference, images: pd.DataFrame, batch: int, compared: bool) -> pd.DataFrame:
+    """Return the columns `OF_ONE_IMAGE` for images, indexed by their ``key``; if `compared`, also the features."""
+    logits, features = judge.predict(batches(images["picture"], lambda picture: to_tensor(open_image(picture)), batch))
+    targets = torch.tensor([judge.class_indices[label] for label in images["label"]])
     outputs = classification_metrics(logits, targets)
     names = {index: label for label, index in judge.class_indices.items()}
-    distances = torch.stack([_distance(real, label, row) for label, row in zip(group["label"], features, strict=True)])
-    held_out = torch.tensor([real.held_out.get(label, torch.nan) for label in group["label"]])
-    agreement = pd.Series(torch.nan, index=group.index)
-    positions = pd.Series(range(len(group)), index=group.index)
-    for _, rows in positions.groupby([group[column] for column in FAMILY]):
-        agreement[rows.index] = mean_cosine_similarity(features[rows.tolist()]).numpy()
+    distances = torch.stack([_distance(real, label, row) for label, row in zip(images["label"], features, strict=True)])
+    held_out = torch.tensor([real.held_out.get(label, torch.nan) for label in images["label"]])
     metrics = {
         "probability": outputs["probability"],
         "rank": outputs["rank"],
@@ -142,19 +106,10 @@ def evaluate(judge: Judge, real: RealReference, group: pd.DataFrame) -> pd.DataF
         "prediction": [names.get(int(index), judge.classes[int(index)]) for index in outputs["first"]],
         "feature_distance": distances,
         "feature_ratio": torch.where(held_out > SAME, distances / held_out, torch.nan),
-        "seed_agreement": agreement.to_numpy(),
     }
-    return pd.DataFrame(metrics, index=group["key"])
-
-
-def _cache_keys(dreams: pd.DataFrame) -> pd.Series:
-    """Return a digest of what determines each image's metrics.
-
-    That is the image, its label, and the images of other seeds.
-    """
-    together = dreams.groupby(FAMILY, sort=False)["sha256"].transform(lambda found: " ".join(sorted(found)))
-    facts = zip(dreams["sha256"], dreams["label"], together, strict=True)
-    return pd.Series([digest_of(fact)[:32] for fact in facts], index=dreams.index)
+    if compared:
+        metrics[FEATURES] = [b64encode(row.tobytes()).decode() for row in features.numpy()]
+    return pd.DataFrame(metrics, index=images["key"])
 
 
 def _distance(real: RealReference, label: str, features: torch.Tensor) -> torch.Tensor:

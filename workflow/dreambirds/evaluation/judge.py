@@ -13,9 +13,12 @@ from dreambirds.errors import RETRAIN, error_context
 from dreambirds.io import expand
 from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.models.classifier import Classifier, build, probe
+from dreambirds.plan.memory import BASE, MB
 from dreambirds.shapes import shape_of
 
-BATCH = 64
+AT_ONCE = {"cpu": 64, "cuda": 256}  # maximum number of images in a batch
+SHARE = 0.8  # of the free memory
+WORKSPACE = 3  # factor on the input and output of the largest layer, for the workspaces of convolutions
 FOREIGN = "set another file, or recreate it in its own study"
 
 
@@ -38,6 +41,30 @@ class Judge:
         """The name of the network in timm."""
         return self.classifier.network.pretrained_cfg.get("architecture", "")
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+        return next(self.classifier.parameters()).device
+
+    def batch(self, bytes_free: int) -> int:
+        """Return how many images fit into `bytes_free` of memory at once, or into the free memory of the GPU.
+
+        Evaluates one image to measure the largest layer.
+        """
+        sizes: list[int] = []
+
+        def measure(_layer: torch.nn.Module, inputs: tuple, output: object) -> None:
+            sizes.append(sum(tensor.nbytes for tensor in (*inputs, output) if isinstance(tensor, torch.Tensor)))
+
+        hooks = [layer.register_forward_hook(measure) for layer in self.classifier.modules()]
+        try:
+            self.predict(iter([torch.zeros(1, 3, *self.shape, dtype=torch.uint8)]))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        free = torch.cuda.mem_get_info()[0] if self.device.type == "cuda" else bytes_free
+        return max(1, min(AT_ONCE[self.device.type], int(SHARE * free / (WORKSPACE * max(sizes)))))
+
     @torch.inference_mode()
     def predict(self, images: Iterator[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits (N, C) and the features before the last layer (N, D), on the CPU.
@@ -45,7 +72,7 @@ class Judge:
         `images` yields batches of uint8 (B, 3, H, W), which are resized to the judge's input size.
         """
         resize = v2.Resize(self.shape, interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
-        device, features = next(self.classifier.parameters()).device, []
+        device, features = self.device, []
         head = self.classifier.network.get_classifier()
         hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].flatten(1).float().cpu()))
         try:
@@ -87,16 +114,24 @@ def _from_checkpoint(judge: dict, weights: Path) -> tuple[Classifier, tuple[int,
     return classifier, shape_of(info.image_size), info.labels
 
 
-def batches(items: Sequence, read) -> Iterator[torch.Tensor]:
-    """Yield images in batches of one size, uint8 (B, 3, H, W).
+def batches(items: Sequence, read, most: int = AT_ONCE["cpu"]) -> Iterator[torch.Tensor]:
+    """Yield images in batches of one size, uint8 (B, 3, H, W), and of at most `most` images.
 
     `read` returns the image of an item, uint8 (3, H, W).
     """
     batch: list[torch.Tensor] = []
     for image in map(read, items):
-        if batch and (len(batch) == BATCH or image.shape != batch[0].shape):
+        if batch and (len(batch) == most or image.shape != batch[0].shape):
             yield torch.stack(batch)
             batch = []
         batch.append(image)
     if batch:
         yield torch.stack(batch)
+
+
+def memory_for_images(mem_mb: int, weights: Path) -> int:
+    """Return the bytes that a job on the CPU has for images, of the memory that it was granted, in MB (10^6 bytes).
+
+    The rest is for the process and two copies of the judge's weights.
+    """
+    return max(0, mem_mb * MB - BASE - 2 * weights.stat().st_size)

@@ -8,8 +8,11 @@ import torch
 
 from dreambirds.data.dataset import PreparedImages
 from dreambirds.data.tables import read_labels
+from dreambirds.errors import REBUILD
 from dreambirds.evaluation.judge import Judge, batches
 from dreambirds.evaluation.metrics import classification_metrics, cosine_distance
+from dreambirds.io import sha256_of
+from dreambirds.models.checkpoint import load_tensors, save_tensors
 
 MOST = 100  # photographs per class and split
 NOISE_IMAGES = 256
@@ -21,12 +24,14 @@ class RealReference:
     """Reference features of each class, and the judge's sanity checks.
 
     `centers` are the mean features of the training photographs by label, `held_out` the mean cosine distance of
-    held-out photographs from them, and `check` the judge's metrics on photographs and on noise.
+    held-out photographs from them, `check` the judge's metrics on photographs and on noise, and `dataset_sha256` the
+    digest of the table of photographs.
     """
 
     centers: dict[str, torch.Tensor]
     held_out: dict[str, float]
     check: dict[str, float]
+    dataset_sha256: str
 
 
 def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
@@ -42,9 +47,20 @@ def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
         for label, (_, features) in validation.items()
         if label in centers
     }
-    return RealReference(
-        centers, held_out, {**_check(judge, validation or train, bool(validation)), **_check_noise(judge)}
-    )
+    check = {**_check(judge, validation or train, bool(validation)), **_check_noise(judge)}
+    return RealReference(centers, held_out, check, sha256_of(folder / "images.csv"))
+
+
+def write_reference(real: RealReference, path: Path) -> None:
+    """Write a judge's results on photographs, for its jobs that evaluate dreams."""
+    facts = {"held_out": real.held_out, "check": real.check, "dataset_sha256": real.dataset_sha256}
+    save_tensors(path, real.centers, facts)
+
+
+def read_reference(path: Path) -> RealReference:
+    """Return what `write_reference` wrote. Raises UserError if the file is corrupt."""
+    centers, facts = load_tensors(path, REBUILD)
+    return RealReference(centers, **facts)
 
 
 def _predict(judge: Judge, images: PreparedImages, labels: list[str]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

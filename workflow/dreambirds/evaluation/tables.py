@@ -1,6 +1,6 @@
 """Tables of results: one row per dream, judgement, checkpoint or judge."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ import pandas as pd
 
 from dreambirds.config import VIEWS
 from dreambirds.data.tables import read_history, read_table, write_table
+from dreambirds.dream_job.archive import read_dreams
 from dreambirds.errors import REBUILD, UserError, counted
+from dreambirds.evaluation.agreement import seed_agreement
 from dreambirds.evaluation.columns import (
     DREAMS,
     JUDGED,
@@ -21,15 +23,15 @@ from dreambirds.evaluation.columns import (
     SUFFIX,
     TRAINING_METRICS,
     list_views,
-    read_dreams,
 )
-from dreambirds.evaluation.metrics import measure_saved
+from dreambirds.evaluation.pixels import measure_saved
 from dreambirds.evaluation.recipe_table import recipe_table
 from dreambirds.io import sha256_of
-from dreambirds.models import MODEL_FILE
 from dreambirds.plan.dream_table import DREAM
 from dreambirds.plan.inputs import family_of
-from dreambirds.plan.paths import HISTORY_FILE, epoch_name, picture_path
+from dreambirds.plan.paths import picture_path
+
+DREAMS_FOLDER = Path("dreams")  # of a study's results
 
 
 @dataclass(frozen=True)
@@ -46,50 +48,75 @@ class StudyFacts:
     judged_runs: Mapping[str, Collection[str]]
 
 
+@dataclass(frozen=True)
+class JudgeFiles:
+    """The files of judge jobs.
+
+    `judged` and `features` have one file for each judge and each archive that it evaluates, in the order of the judges
+    and of the archives. `checks` has one file for each judge.
+    """
+
+    judged: Sequence[Path]
+    features: Sequence[Path]
+    checks: Sequence[Path]
+
+
 def write_tables(
-    dreams: pd.DataFrame,
     study: StudyFacts,
-    results: Path,
-    parts: Mapping[str, Collection[str]],
-    judged: list[Path],
-    checks: list[Path],
+    archives: Sequence[Path],
+    judges: JudgeFiles,
+    checkpoints: Sequence[tuple[Path, Path]],
+    dataset: Path,
     code: str,
     paths: Mapping[str, Path],
 ) -> None:
     """Write the tables ``dreams``, ``judgements``, ``runs`` and ``judges``.
 
-    `dreams` and `parts` are the arguments of `read_dreams`, `results` is the study's folder. `judged` and `checks` are
-    the files of the judge jobs, in the order of the judges. `code` is a digest of the code that measures saved images.
-    `paths` has the path of each table by name. Raises UserError if an input cannot be read or is incomplete.
+    `archives` contain the study's dreams, in its order, and `checkpoints` are the weights and the history of each
+    checkpoint that dreams. `dataset` is the folder of prepared images, and `code` a digest of the code that measures
+    saved images. `paths` has the path of each table by name. Raises UserError if an input cannot be read or is
+    incomplete.
     """
-    found = read_dreams(dreams, results / "dreams", parts)
+    found = read_dreams(archives)
     names = [pd.DataFrame({"judge": [judge]}) for judge in study.judged_runs]
-    known = [read_table(path, rows=row) for path, row in zip(checks, names, strict=True)]
-    tables = [
-        read_judged(path, check, dreams[dreams["run"].isin(list(judged_runs))])
-        for path, check, judged_runs in zip(judged, known, study.judged_runs.values(), strict=True)
-    ]
-    families = {name: family_of(recipe) for name, recipe in study.recipes.items()}
-    views = list_views(found, results / "dreams", families)
-    pixels = views[[*DREAM, "view"]].join(measure_saved(views, results / "dataset", code))
-    judgements = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=JUDGEMENTS)
-    table = merge_dreams(found, judgements, pixels, study, results)
-    runs = run_table(table, study.models, results)
+    known = [read_table(path, rows=row) for path, row in zip(judges.checks, names, strict=True)]
+    judgements = _judgements(found, study, judges, known)
+    views = list_views(found)
+    pixels = views[[*DREAM, "view"]].join(measure_saved(views, dataset, code))
+    table = merge_dreams(found, judgements, pixels, study)
     write_table(table, paths["dreams"], "%.6g")
-    write_table(judgements[JUDGEMENTS], paths["judgements"], "%.6g")
-    write_table(runs, paths["runs"], "%.6g")
+    write_table(judgements, paths["judgements"], "%.6g")
+    write_table(run_table(table, study.models, checkpoints), paths["runs"], "%.6g")
     write_table(pd.concat(known)[JUDGES] if known else pd.DataFrame(columns=JUDGES), paths["judges"], "%.6g")
 
 
+def _judgements(dreams: pd.DataFrame, study: StudyFacts, judges: JudgeFiles, known: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return one row per judge and view of each dream, with the columns of `JUDGEMENTS`."""
+    jobs = [rows for _, rows in dreams.groupby("archive", sort=False)]
+    judged = [
+        (check, rows)
+        for check, runs in zip(known, study.judged_runs.values(), strict=True)
+        for rows in jobs
+        if rows["run"].iloc[0] in runs
+    ]
+    tables = [read_judged(path, check, rows) for path, (check, rows) in zip(judges.judged, judged, strict=True)]
+    if not any(map(len, tables)):
+        return pd.DataFrame(columns=JUDGEMENTS)
+    families = {name: family_of(recipe) for name, recipe in study.recipes.items()}
+    agreement = seed_agreement(tables, judges.features, families)
+    joined = pd.concat([table for table in tables if len(table)], ignore_index=True)
+    return joined.assign(seed_agreement=agreement)[JUDGEMENTS]
+
+
 def read_judged(path: Path, check: pd.DataFrame, dreams: pd.DataFrame) -> pd.DataFrame:
-    """Read a judge's metrics of dreams from the table of its job.
+    """Read a judge's metrics of the dreams of an archive from the table of its job.
 
     `check` is its row of ``judges.csv``. Raises UserError unless the table has exactly one row per view of each dream
     whose class the judge knows.
     """
     judge, unknown = check["judge"].iloc[0], check["unmatched"].iloc[0].split()
-    known = dreams.loc[~dreams["label"].isin(unknown), DREAM]
-    expected = pd.concat([known.assign(judge=judge, view=view) for view in VIEWS])
+    expected = dreams.loc[~dreams["label"].isin(unknown), DREAM]
+    expected = pd.concat([expected.assign(judge=judge, view=view) for view in VIEWS])
     table = read_table(path, rows=expected)
     if len(table) > len(expected):
         raise UserError(f"'{path}' has {counted(len(table), 'row')} instead of {len(expected)}; {REBUILD}")
@@ -97,7 +124,7 @@ def read_judged(path: Path, check: pd.DataFrame, dreams: pd.DataFrame) -> pd.Dat
 
 
 def merge_dreams(
-    dreams: pd.DataFrame, judgements: pd.DataFrame, pixels: pd.DataFrame, study: StudyFacts, results: Path
+    dreams: pd.DataFrame, judgements: pd.DataFrame, pixels: pd.DataFrame, study: StudyFacts
 ) -> pd.DataFrame:
     """Return one row per dream, with the columns of `DREAMS`.
 
@@ -120,38 +147,39 @@ def merge_dreams(
             renamed = {column: f"{column}{suffix}" for column in selected if column not in DREAM}
             table = table.merge(selected.rename(columns=renamed), on=DREAM, how="left")
     for view, suffix in SUFFIX.items():
-        files = [picture_path(results / "dreams", dream, view) for dream in table.itertuples()]
-        table[f"image_path{suffix}"] = [str(file.relative_to(results)) for file in files]
+        table[f"image_path{suffix}"] = [str(picture_path(DREAMS_FOLDER, dream, view)) for dream in table.itertuples()]
     integers = [column for column in table if column.startswith(("judge_rank", "judge_top1"))] + ["diverged_at"]
     return table.merge(recipe_table(study.recipes), on="recipe")[DREAMS].astype(dict.fromkeys(integers, "Int64"))
 
 
-def run_table(table: pd.DataFrame, models: Mapping[str, str], results: Path) -> pd.DataFrame:
+def run_table(table: pd.DataFrame, models: Mapping[str, str], checkpoints: Sequence[tuple[Path, Path]]) -> pd.DataFrame:
     """Return one row per checkpoint, with the columns of `RUNS`.
 
-    Means are over the dreams at each recipe's last step.
+    `checkpoints` are the weights and the history of each, in the order of the table. Means are over the dreams at each
+    recipe's last step.
     """
     last = table[table["step"] == table.groupby("recipe")["step"].transform("max")]
-    checkpoints = table[["run", "epoch"]].drop_duplicates().itertuples(index=False)
-    rows = [_checkpoint(last, run, epoch, models[run], results) for run, epoch in checkpoints]
+    keys = table[["run", "epoch"]].drop_duplicates().itertuples(index=False)
+    rows = [
+        _checkpoint(last, run, epoch, models[run], *files)
+        for (run, epoch), files in zip(keys, checkpoints, strict=True)
+    ]
     return pd.DataFrame(rows, columns=RUNS)
 
 
-def _checkpoint(last: pd.DataFrame, run: str, epoch: float, model: str, results: Path) -> dict:
+def _checkpoint(last: pd.DataFrame, run: str, epoch: float, model: str, weights: Path, history: Path) -> dict:
     mine = last[(last["run"] == run) & (last["epoch"] == epoch)]
-    folder = results / "runs" / run / epoch_name(epoch)
-    history = read_history(folder / HISTORY_FILE, epoch).iloc[-1]
     recipes = mine.groupby("recipe")["judge_top1"].mean().dropna()
     judges = mine["judge"].dropna().unique()
     return {
         "run": run,
         "epoch": epoch,
         "model": model,
-        **history.reindex(TRAINING_METRICS),
+        **read_history(history, epoch).iloc[-1].reindex(TRAINING_METRICS),
         "dreams": len(mine),
         "judge": judges[0] if len(judges) else None,
         **mine[MEANS].mean(),
         "best_recipe": recipes.idxmax() if len(recipes) else None,
         "best_judge_top1": recipes.max() if len(recipes) else None,
-        "checkpoint_sha256": sha256_of(folder / MODEL_FILE),
+        "checkpoint_sha256": sha256_of(weights),
     }

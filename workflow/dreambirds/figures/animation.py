@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from dreambirds.dream_job.archive import Picture
 from dreambirds.dream_job.image_files import as_text, save_gif
 from dreambirds.figures.montage import GAP, load_cell
 from dreambirds.figures.selection import Selection
@@ -29,10 +30,10 @@ def write_film(selection: Selection, over: str, cell_size: int, frame_duration: 
 class Film:
     """The content of an animation.
 
-    Each frame has a caption, and a list with one image path per name; a path that is None leaves the cell blank.
+    Each frame has a caption, and a list with one image per name; None leaves the cell blank.
     """
 
-    frames: Sequence[Sequence[Path | None]]
+    frames: Sequence[Sequence[Picture | Path | None]]
     captions: Sequence[str]
     names: Sequence[str]
     title: str
@@ -49,15 +50,15 @@ def film(content: Film, cell: int) -> list[Image.Image]:
     head, foot = round(font_size * 3.4), round(font_size * 2.4)
     size = (columns * (cell + GAP) + GAP, head + rows * (cell + foot))
     frames = []
-    for number, (paths, caption) in enumerate(zip(content.frames, content.captions, strict=True)):
+    for number, (pictures, caption) in enumerate(zip(content.frames, content.captions, strict=True)):
         page = Image.new("RGB", size, PAPER)
         write(page, caption, (GAP * 2, 2, size[0], head // 2 + 2), font(round(font_size * 1.2), True), "left")
         write(page, content.title, (GAP * 2, head // 2, size[0] - GAP, head - 4), font(font_size), "left", FAINT)
         done = round((size[0] - 2 * GAP) * (number + 1) / len(content.frames))
         page.paste("#c8452f", (GAP, head - 4, GAP + done, head - 2))
-        for index, (path, name) in enumerate(zip(paths, content.names, strict=True)):
+        for index, (picture, name) in enumerate(zip(pictures, content.names, strict=True)):
             left, top = GAP + index % columns * (cell + GAP), head + index // columns * (cell + foot)
-            page.paste(load_cell(path, cell), (left, top))
+            page.paste(load_cell(picture, cell), (left, top))
             write(page, name, (left, top + cell, left + cell, top + cell + foot), font(font_size), "middle")
         frames.append(page)
     return frames

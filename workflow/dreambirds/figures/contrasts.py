@@ -8,20 +8,23 @@ import pandas as pd
 
 from dreambirds.config.contrasts import FIRST_LAST, Comparison, DreamQuery
 from dreambirds.data.tables import example_images
+from dreambirds.dream_job.archive import Picture
 from dreambirds.dream_job.image_files import save_png
-from dreambirds.evaluation.columns import DISPLAY_NAMES
+from dreambirds.evaluation.columns import DISPLAY_NAMES, pictures_of
 from dreambirds.evaluation.contrasts import format_filter, format_value
 from dreambirds.figures.draw import effects
 from dreambirds.figures.montage import REAL, Grid, montage
 from dreambirds.figures.text import save_figure
-from dreambirds.plan.paths import picture_path
 
 MOST_COLUMNS, MOST_ROWS = 10, 12
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The comparisons of an experiment, the study's dreams, and the view to display unless views are compared."""
+    """The comparisons of an experiment, the study's dreams, and the view to display unless views are compared.
+
+    The table of the dreams has the column ``archive`` of `read_dreams`.
+    """
 
     comparisons: Sequence[Comparison]
     dreams: DreamQuery
@@ -38,7 +41,7 @@ def write_contrast_montage(
     cell is the first dream that has the class and the value. The montage has at most ten columns of dreams and twelve
     classes.
     """
-    columns = _columns(compared, results / "dreams")
+    columns = _columns(compared)
     drawn = dict(list(columns.items())[:MOST_COLUMNS])
     complete = [label for label in names if all(label in dreams for dreams in drawn.values())]
     labels, examples = complete[:MOST_ROWS], example_images(results / "dataset")
@@ -51,22 +54,24 @@ def write_contrast_montage(
     save_png(montage(page, cell_size), path, title, facts)
 
 
-def _columns(compared: Compared, folder: Path) -> dict[str, dict[str, Path]]:
-    """Return the first dream of each class, as a path by label, for each compared value by its column name."""
+def _columns(compared: Compared) -> dict[str, dict[str, Picture]]:
+    """Return the first dream of each class, as an image by label, for each compared value by its column name."""
     several = len({str(comparison.where.get("recipe")) for comparison in compared.comparisons}) > 1
-    columns: dict[str, dict[str, Path]] = {}
+    columns: dict[str, dict[str, Picture]] = {}
     for comparison in compared.comparisons:
         for value in (comparison.baseline, comparison.compared):
             if value is None:
                 continue
             view = value if comparison.vary == "view" else compared.view
             rows = compared.dreams.side(comparison, value).drop_duplicates("label")
-            paths = {dream.label: picture_path(folder, dream, view) for dream in rows.itertuples()}
+            pictures = dict(zip(rows["label"], pictures_of(rows, view), strict=True))
             name = column_name(comparison, value, several)
-            if columns.setdefault(name, paths) != paths:
-                columns.setdefault(f"{name}, {format_filter(comparison)}", paths)
+            if columns.setdefault(name, pictures) != pictures:
+                columns.setdefault(f"{name}, {format_filter(comparison)}", pictures)
     return {
-        name: paths for index, (name, paths) in enumerate(columns.items()) if paths not in [*columns.values()][:index]
+        name: pictures
+        for index, (name, pictures) in enumerate(columns.items())
+        if pictures not in [*columns.values()][:index]
     }
 
 

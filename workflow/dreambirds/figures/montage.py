@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from dreambirds.data.dataset import read_image
 from dreambirds.data.tables import example_images
+from dreambirds.dream_job.archive import Picture, open_image
 from dreambirds.dream_job.image_files import save_png
 from dreambirds.figures.selection import Selection
 from dreambirds.figures.text import FAINT, PAPER, font, write
@@ -42,9 +42,9 @@ def write_montage(
 
 @dataclass(frozen=True)
 class Grid:
-    """The content of a montage: image paths as a list of rows, None for a blank cell; names of rows and columns."""
+    """The content of a montage: images as a list of rows, None for a blank cell; names of rows and columns."""
 
-    cells: Sequence[Sequence[Path | None]]
+    cells: Sequence[Sequence[Picture | Path | None]]
     rows: Sequence[str]
     columns: Sequence[str]
     title: str
@@ -81,20 +81,20 @@ def montage(grid: Grid, cell: int) -> Image.Image:
     for number, name in enumerate(grid.rows):
         y = top + number * (cell + GAP)
         write(page, name, (GAP, y, stub - 2 * GAP, y + cell), font(font_size), "right")
-        for column, path in enumerate(grid.cells[number]):
-            page.paste(load_cell(path, cell), (stub + column * (cell + GAP), y))
+        for column, source in enumerate(grid.cells[number]):
+            page.paste(load_cell(source, cell), (stub + column * (cell + GAP), y))
     return page
 
 
-def load_cell(path: Path | None, cell: int) -> Image.Image:
+def load_cell(source: Picture | Path | None, cell: int) -> Image.Image:
     """Return an image as RGB, scaled to fit cell x cell pixels and centered on the background color.
 
-    A square image fills the cell. If `path` is None, the cell is blank.
+    A square image fills the cell. If `source` is None, the cell is blank.
     """
     page = Image.new("RGB", (cell, cell), PAPER)
-    if path is None:
+    if source is None:
         return page
-    image = read_image(path)
+    image = open_image(source)
     width, height = in_proportion(image.size, cell, of=max)
     fitted = image.resize((width, height), Image.Resampling.LANCZOS)
     page.paste(fitted, ((cell - width) // 2, (cell - height) // 2))

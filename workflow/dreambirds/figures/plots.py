@@ -6,7 +6,7 @@ dashes. Rules import this module for the names of the plots, so importing it loa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -85,18 +85,18 @@ def confusion(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame,
     return table, lambda: draw.confusion_map(table, recognition.names)
 
 
-def write_plots(results: Path, folder: Path, dreams: pd.DataFrame, runs: pd.DataFrame) -> None:
+def write_plots(folder: Path, dreams: pd.DataFrame, runs: pd.DataFrame, archives: Mapping[tuple, str]) -> None:
     """Write ``NAME.png`` and ``NAME.csv`` for each plot into a folder.
 
-    `dreams` and `runs` are the tables of a study's `results` folder, which also contains the traces of the dreams.
-    Raises UserError if a trace is truncated or incomplete.
+    `dreams` and `runs` are a study's tables of dreams and of checkpoints. `archives` contains the archive of the dreams
+    of each (run, epoch, recipe, label). Raises UserError if an archive is corrupt, or a trace incomplete.
     """
     from dreambirds.data.tables import write_table
     from dreambirds.figures import draw
     from dreambirds.figures.recognition import Recognition
     from dreambirds.figures.text import save_figure
 
-    recognition = Recognition(dreams, runs, results)
+    recognition = Recognition(dreams, runs, archives)
     plots = {name: make(recognition, draw) for name, make in PLOTS.items()}  # raise errors before any file is written
     folder.mkdir(parents=True, exist_ok=True)
     for name, (table, figure) in plots.items():

@@ -1,18 +1,21 @@
 """Summaries of how well dreams are recognized, for plots and for the gallery."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 
-from dreambirds.data.tables import read_table, remedy
+from dreambirds.dream_job.archive import Picture, read_picture
+from dreambirds.errors import REBUILD, UserError
 from dreambirds.evaluation.columns import DISPLAY_NAMES
-from dreambirds.evaluation.contrasts import bootstrap_mean
+from dreambirds.plan.paths import trace_name
 
 JUDGED = ("judge_probability", "judge_top1", "judge_prediction")
 OWN = ("dreamer_probability", "dreamer_top1", "dreamer_prediction")
 INTERVAL = ["mean", "ci_low", "ci_high", "top1", "dreams"]
+JOB = ["run", "epoch", "recipe"]
 TRAJECTORY = ["run", "recipe", "step", "mean", "q25", "q75"]
 
 
@@ -20,13 +23,14 @@ TRAJECTORY = ["run", "recipe", "step", "mean", "q25", "q75"]
 class Recognition:
     """How well a study's dreams are recognized.
 
-    `dreams` and `runs` are the tables ``dreams.csv`` and ``runs.csv`` of the folder `results`, which also contains the
-    traces of the dreams. Recognition is measured by the judge, or by the dreaming network if the study has no judge.
+    `dreams` and `runs` are the tables ``dreams.csv`` and ``runs.csv`` of a study, and `archives` contains the archive
+    of each (run, epoch, recipe, label), with the traces of the dreams. Recognition is measured by the judge, or by the
+    dreaming network if the study has no judge.
     """
 
     dreams: pd.DataFrame
     runs: pd.DataFrame = field(default_factory=pd.DataFrame)
-    results: Path = Path()
+    archives: Mapping[tuple, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, str, str]:
@@ -73,6 +77,8 @@ class Recognition:
         They are the mean probability of the dream's class with its 95% interval, the top-1 accuracy, and the number
         of dreams with a probability.
         """
+        from dreambirds.evaluation.contrasts import bootstrap_mean  # scipy.stats takes long to import
+
         probability, top1, _ = self.columns
         rows = []
         for keys, group in self.dreams.groupby(by, sort=False):
@@ -102,7 +108,8 @@ class Recognition:
     def trajectories(self) -> pd.DataFrame:
         """Return the mean and the quartiles of the dreamer's probability at each step, over all classes.
 
-        They are computed from the traces of the dreams. Raises UserError if a trace is truncated or incomplete.
+        They are computed from the traces of the dreams. Raises UserError if an archive is corrupt, or a trace is
+        incomplete.
         """
         tables = []
         for (run, recipe), group in self.dreams.groupby(["run", "recipe"], sort=False):
@@ -118,9 +125,13 @@ class Recognition:
         return pd.concat(tables)[TRAJECTORY] if tables else pd.DataFrame(columns=TRAJECTORY)
 
     def traces(self, dreams: pd.DataFrame) -> Iterator[pd.DataFrame]:
-        """Yield the traces of dreams that have one, and check that each contains the last step of its dream."""
-        for image, done in zip(dreams["image_path"], dreams["steps_done"], strict=True):
-            path = self.results / Path(image).with_name("trace.csv")
-            if path.exists():
-                end = remedy(path.parents[1])
-                yield read_table(path, rows=pd.DataFrame({"step": [done]}), end=end)
+        """Yield the traces of dreams that have an archive, and check that each contains the last step of its dream."""
+        done = dreams.groupby([*JOB, "label"], sort=False)["steps_done"].max()
+        for (run, epoch, recipe, label), step in done.items():
+            archive = self.archives.get((run, epoch, recipe, label))
+            if archive is None:
+                continue
+            table = pd.read_csv(BytesIO(read_picture(Picture(Path(archive), trace_name(label)))))
+            if step not in set(table["step"]):
+                raise UserError(f"'{archive}': the trace of '{label}' does not contain the step {step}; {REBUILD}")
+            yield table

@@ -1,25 +1,29 @@
 """Selection of the dreams for a montage or an animation, with their display names and metadata."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from dreambirds.config.runs import parse_epoch
+from dreambirds.dream_job.archive import read_dreams, read_picture
 from dreambirds.dream_job.image_files import read_facts
-from dreambirds.evaluation.dream_frame import dream_frame
-from dreambirds.plan.dream_table import list_dreams, select_dreams
-from dreambirds.plan.paths import picture_path
+from dreambirds.errors import AGAIN, UserError
+from dreambirds.evaluation.columns import pictures_of
+from dreambirds.plan.dream_table import DREAM, NUMBERS
+
+SHARED = {*DREAM, "last"}
 
 
 @dataclass(frozen=True)
 class Selection:
     """Dreams of a study that share the values of some columns.
 
-    `dreams` has the columns of `DREAM` and the ``path`` of each image. `shared` contains the shared values, written as
-    in result paths, and the ``view``. `names` contains the display name of each label.
+    `dreams` has the columns of `DREAM` and the ``picture`` of each dream. `shared` contains the shared values, written
+    as in result paths, and the ``view``. `names` contains the display name of each label.
     """
 
     study: str
@@ -29,29 +33,31 @@ class Selection:
 
     @classmethod
     def of(
-        cls,
-        results: Path,
-        epochs: Mapping[str, Mapping[str, list[float]]],
-        steps: Mapping[str, list[int]],
-        names: Mapping[str, str],
-        shared: Mapping[str, Any],
+        cls, study: str, archives: Sequence[Path], names: Mapping[str, str], shared: Mapping[str, Any]
     ) -> "Selection":
-        """Return the dreams in a study's `results` folder that have the `shared` values.
+        """Return the dreams of `archives` that have the `shared` values.
 
-        `epochs` lists the epochs of each run and recipe, `steps` those of each recipe, and `names` contains the
-        display name of each label. Raises UserError if no dream has these values.
+        `names` contains the display name of each label of the study. Raises UserError if no dream has these values, or
+        if an archive is corrupt.
         """
-        dreams = dream_frame(select_dreams(list_dreams(epochs, steps, names), results.name, shared))
-        paths = [picture_path(results / "dreams", dream, shared["view"]) for dream in dreams.itertuples()]
-        return cls(results.name, dreams.assign(path=paths), shared, names)
+        dreams = read_dreams(archives)
+        dreams["last"] = dreams["step"] == dreams.groupby("recipe")["step"].transform("max")
+        for column in SHARED & set(shared):
+            number = NUMBERS.get(column)
+            dreams = dreams[dreams[column] == (number(shared[column]) if number else shared[column])]
+        if dreams.empty:
+            values = ", ".join(f"{column} {value}" for column, value in shared.items())
+            raise UserError(f"the archives of the study '{study}' contain no dream with {values}; {AGAIN}")
+        pictures = pd.Series(pictures_of(dreams, shared["view"]), index=dreams.index, dtype=object)
+        return cls(study, dreams.assign(picture=pictures), shared, names)
 
     def grid(self, rows: str, columns: str) -> pd.DataFrame:
-        """Return a table of image paths, in the order of the study.
+        """Return a table of images, in the order of the study.
 
         It has one row per value of the column `rows` and one column per value of `columns`. A cell is None if no such
         dream exists.
         """
-        grid = self.dreams.pivot(index=rows, columns=columns, values="path")
+        grid = self.dreams.pivot(index=rows, columns=columns, values="picture")
         grid = grid.reindex(index=self.dreams[rows].unique(), columns=self.dreams[columns].unique())
         return grid.astype(object).where(grid.notna(), None)
 
@@ -72,7 +78,7 @@ class Selection:
     def facts(self) -> dict[str, Any]:
         """Return the metadata of a figure, read from the metadata of its dreams."""
         first = self.dreams.drop_duplicates(["run", "epoch", "recipe"])
-        dream_facts = [read_facts(path) for path in first["path"]]
+        dream_facts = [read_facts(BytesIO(read_picture(picture))) for picture in first["picture"]]
         return {
             "study": self.study,
             **{key: str(value) for key, value in self.shared.items()},

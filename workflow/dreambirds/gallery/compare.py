@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dreambirds.dream_job.archive import find_picture, read_picture
 from dreambirds.errors import UserError, one_line
 from dreambirds.gallery.comparison import (
     JOB,
@@ -25,7 +26,7 @@ from dreambirds.gallery.comparison import (
     recipes,
     summary,
 )
-from dreambirds.gallery.pages import data_uri, write_page
+from dreambirds.gallery.pages import image_uri, write_page
 
 MEASURED = ("validation_accuracy", *MEASURES)
 NUMBERS = ("epoch", "dreams", *MEASURED)
@@ -108,10 +109,10 @@ def _pair(row: dict, by: str, first: Study, second: Study) -> dict:
 
 
 def _side(row: dict, by: str, study: Study, end: str) -> dict:
-    image = study.folder / row[f"image_path_rescaled{end}"]
+    image = find_picture(study.folder / row[f"image_path_rescaled{end}"])
     differing = [f"{column} {format_cell(row[column + end])}" for column in [*JOB, "step"] if column + end in row]
     return {
-        "image": data_uri(image) if image.is_file() else None,
+        "image": image_uri(read_picture(image), "png") if image else None,
         "value": format_measurement(row[f"{by}{end}"]),
         "about": " · ".join(differing),
     }

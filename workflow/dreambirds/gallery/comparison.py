@@ -11,7 +11,6 @@ import pandas as pd
 from dreambirds.data.tables import read_table
 from dreambirds.errors import UserError, did_you_mean
 from dreambirds.evaluation.columns import DISPLAY_NAMES
-from dreambirds.evaluation.contrasts import difference_of_labels
 
 MOST_PAIRS = 36
 LOWER_IS_BETTER = ("feature_ratio", "spectrum_distance", "seconds")
@@ -276,6 +275,8 @@ def _effect(name: str, both: pd.DataFrame) -> Effect | None:
     )
     if known.empty:
         return None
+    from dreambirds.evaluation.contrasts import difference_of_labels  # scipy.stats takes long to import
+
     means, found = difference_of_labels(known)
     good = (found.mean < 0) == (name in LOWER_IS_BETTER)
     verdict = ("better" if good else "worse") if found.significant else ""

@@ -9,10 +9,9 @@ import pandas as pd
 import yaml
 
 from dreambirds.config.contrasts import SAME_IN_BOTH_VIEWS
+from dreambirds.config.runs import parse_epoch
 from dreambirds.evaluation.columns import DISPLAY_NAMES
-from dreambirds.evaluation.dream_frame import dream_frame
 from dreambirds.figures.recognition import Recognition
-from dreambirds.plan.dream_table import list_dreams
 from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.shapes import in_proportion
 
@@ -35,20 +34,14 @@ LARGEST = 96  # longer side of a cell in pixels; larger images are scaled down
 class GalleryStudy:
     """The study of a gallery.
 
-    `epochs` contains the epochs with dreams for each run and recipe, `recipes` the parameters of each recipe, `shapes`
-    the (height, width) of each recipe's images in pixels, and `names` the display name of each label.
+    `recipes` contains the parameters of each recipe, `shapes` the (height, width) of each recipe's images in pixels,
+    and `names` the display name of each label.
     """
 
     study: str
-    epochs: Mapping[str, Mapping[str, Sequence[float]]]
     recipes: Mapping[str, Mapping[str, Any]]
     shapes: Mapping[str, Sequence[int]]
     names: Mapping[str, str]
-
-    def dreams(self) -> pd.DataFrame:
-        """Return the study's dreams, with the columns of `DREAM`."""
-        steps = {name: recipe["steps"] for name, recipe in self.recipes.items()}
-        return dream_frame(list_dreams(self.epochs, steps, self.names))
 
 
 def gallery_facts(study: GalleryStudy, dreams: pd.DataFrame, runs: pd.DataFrame) -> dict:
@@ -57,7 +50,8 @@ def gallery_facts(study: GalleryStudy, dreams: pd.DataFrame, runs: pd.DataFrame)
     ``dreamers`` contains, by ``run/recipe``, the indices into the run's epochs that have dreams of the recipe.
     ``values`` contains, by ``run/recipe`` and column, a flat list over label, these epochs, and step, in this order.
     """
-    checkpoints = {run: sorted(set().union(*recipes.values())) for run, recipes in study.epochs.items()}
+    epochs = dreaming_epochs(dreams)
+    checkpoints = {run: sorted(set().union(*recipes.values())) for run, recipes in epochs.items()}
     judges = [judge for judge in dreams["judge"].unique() if judge]
     return {
         "study": study.study,
@@ -66,18 +60,26 @@ def gallery_facts(study: GalleryStudy, dreams: pd.DataFrame, runs: pd.DataFrame)
         "labels": [{"label": label, "name": name} for label, name in study.names.items()],
         "perSheet": MOST_LABELS,
         "measures": MEASURES,
-        "runs": {run: _run(epochs, runs[runs["run"] == run]) for run, epochs in checkpoints.items()},
+        "runs": {run: _run(kept, runs[runs["run"] == run]) for run, kept in checkpoints.items()},
         "recipes": {name: _recipe(name, recipe, study.shapes[name]) for name, recipe in study.recipes.items()},
         "dreamers": {
-            f"{run}/{recipe}": [checkpoints[run].index(epoch) for epoch in epochs]
-            for run, recipes in study.epochs.items()
-            for recipe, epochs in recipes.items()
+            f"{run}/{recipe}": [checkpoints[run].index(epoch) for epoch in of_recipe]
+            for run, recipes in epochs.items()
+            for recipe, of_recipe in recipes.items()
         },
         "values": {
-            f"{run}/{recipe}": _values(study, group, run, recipe)
+            f"{run}/{recipe}": _values(study, group, epochs[run][recipe], recipe)
             for (run, recipe), group in dreams.groupby(["run", "recipe"], sort=False)
         },
     }
+
+
+def dreaming_epochs(dreams: pd.DataFrame) -> dict[str, dict[str, list[int | float]]]:
+    """Return the epochs that have dreams, by run and recipe, from the study's table of dreams."""
+    epochs: dict[str, dict[str, list[int | float]]] = {}
+    for (run, recipe), rows in dreams.groupby(["run", "recipe"], sort=False):
+        epochs.setdefault(run, {})[recipe] = [parse_epoch(epoch) for epoch in sorted(rows["epoch"].unique())]
+    return epochs
 
 
 def _best(dreams: pd.DataFrame) -> dict:
@@ -85,8 +87,9 @@ def _best(dreams: pd.DataFrame) -> dict:
 
     It is the judge's probability, or the dreamer's if the study has no judge.
     """
-    group = Recognition(dreams).rank(["run", "recipe"]).iloc[0]
-    return {"run": group["run"], "recipe": group["recipe"]}
+    means = Recognition(dreams).last().means(["run", "recipe"])
+    first = means.sort_values("mean", ascending=False, kind="stable").iloc[0]
+    return {"run": first["run"], "recipe": first["recipe"]}
 
 
 def _run(epochs: Sequence[float], rows: pd.DataFrame) -> dict:
@@ -114,8 +117,8 @@ def _recipe(name: str, parameters: Mapping[str, Any], shape: Sequence[int]) -> d
     }
 
 
-def _values(study: GalleryStudy, group: pd.DataFrame, run: str, recipe: str) -> dict[str, list]:
-    order = pd.MultiIndex.from_product([study.names, study.epochs[run][recipe], study.recipes[recipe]["steps"]])
+def _values(study: GalleryStudy, group: pd.DataFrame, epochs: Sequence[float], recipe: str) -> dict[str, list]:
+    order = pd.MultiIndex.from_product([study.names, epochs, study.recipes[recipe]["steps"]])
     rows = group.set_index(["label", "epoch", "step"]).reindex(order)
     found = {}
     for measure in MEASURES:

@@ -1,7 +1,7 @@
 """Pages of one finding and of all findings of a study."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,14 +10,13 @@ import yaml
 from dreambirds.config.contrasts import CHANCE, FIRST_LAST, Comparison, DreamQuery, by_view
 from dreambirds.config.load import Section
 from dreambirds.data.tables import read_table, write_table
+from dreambirds.dream_job.archive import read_dreams
 from dreambirds.errors import one_line
 from dreambirds.evaluation.columns import DISPLAY_NAMES, read_dreams_and_runs
 from dreambirds.evaluation.contrasts import DIRECTIONS, NO_DIFFERENCE, NOT_MEASURED, compute_contrasts
-from dreambirds.evaluation.dream_frame import dream_frame
 from dreambirds.figures.contrasts import Compared, write_contrast_montage, write_effects
 from dreambirds.gallery.comparison import format_cell, format_measurement
 from dreambirds.gallery.pages import write_page
-from dreambirds.plan.dream_table import list_dreams
 from dreambirds.plan.experiments import PAGE, TABLE
 
 MONTAGE, EFFECTS = "montage.png", "effects.png"
@@ -30,7 +29,7 @@ def write_finding(
     config: Section,
     comparisons: Sequence[Comparison],
     recipes: dict[str, Section],
-    epochs: Mapping[str, Mapping[str, Sequence[float]]],
+    archives: Sequence[Path],
     names: dict[str, str],
     learnt: int,
     results: Path,
@@ -39,13 +38,13 @@ def write_finding(
     """Write the page of a study's experiment into a folder, with its table and its two figures.
 
     `config` is the validated config of the study with all defaults, and `comparisons` those of its experiment.
-    `recipes` contains the parameters of each recipe after the expansion of grids, `epochs` the epochs of each run and
-    recipe that have dreams, and `names` the display name of each label that has dreams. `learnt` is the number of
+    `recipes` contains the parameters of each recipe after the expansion of grids, `archives` the archives of the
+    study's dreams, and `names` the display name of each label that has dreams. `learnt` is the number of
     classes in training. `results` is the folder with the study's tables, plots and prepared images. Raises UserError
     if one of these files cannot be read or is incomplete.
     """
-    table = dream_frame(list_dreams(epochs, {recipe: keys["steps"] for recipe, keys in recipes.items()}, names))
-    dreams, runs = read_dreams_and_runs(results, table)
+    table = read_dreams(archives)
+    dreams, runs = read_dreams_and_runs(results / "dreams.csv", results / "runs.csv", table)
     judges = read_table(results / "judges.csv", rows=pd.DataFrame({"judge": list(config["judges"])}))
     grids, question = config["dreams"]["recipes"], config["experiment"]["question"]
     finding = compute_contrasts(comparisons, grids, recipes, dreams)

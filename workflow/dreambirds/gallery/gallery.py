@@ -1,7 +1,7 @@
 """The gallery: its page, and the sprite sheets that it displays."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +9,13 @@ import pandas as pd
 from PIL import Image
 
 from dreambirds.config import VIEWS
-from dreambirds.data.dataset import read_image
 from dreambirds.data.tables import example_images
-from dreambirds.evaluation.columns import read_dreams_and_runs
+from dreambirds.dream_job.archive import Picture, open_image, read_picture
 from dreambirds.gallery.data import MOST_LABELS, GalleryStudy, cell_shape, gallery_facts
 from dreambirds.gallery.pages import write_download, write_page
 from dreambirds.io import atomic_write, link_or_copy
 from dreambirds.plan.dream_table import DREAM
-from dreambirds.plan.paths import dream_folder, epoch_name, picture_name, picture_path
+from dreambirds.plan.paths import dream_folder, epoch_name, picture_name
 
 log = logging.getLogger(__name__)
 
@@ -25,38 +24,40 @@ log = logging.getLogger(__name__)
 class Sheet:
     """A sprite sheet with one row per label and one column per step.
 
-    `name` is its path relative to the gallery, `cells` contains the files of its rows, and `shape` is the
+    `name` is its path relative to the gallery, `cells` contains the images of its rows, and `shape` is the
     (height, width) of a cell in pixels.
     """
 
     name: str
-    cells: list[list[Path]]
+    cells: list[list[Picture]]
     shape: tuple[int, int]
 
 
-def sheets(study: GalleryStudy, folder: Path) -> Iterator[Sheet]:
+def sheets(dreams: pd.DataFrame, shapes: Mapping[str, Sequence[int]]) -> Iterator[Sheet]:
     """Yield all sheets of a study: for each run, epoch, recipe and view, one per 64 labels.
 
-    `folder` is the folder ``dreams`` of the study's results.
+    `dreams` is the result of `read_dreams`, and `shapes` contains the (height, width) of each recipe's images.
     """
-    labels = list(study.names)
-    for run, epoch, recipe in study.dreams()[DREAM[:3]].drop_duplicates().itertuples(index=False):
+    for (run, epoch, recipe), rows in dreams.groupby(DREAM[:3], sort=False):
+        archives = rows.drop_duplicates("label").set_index("label")["archive"].to_dict()
+        labels, steps = list(archives), list(rows["step"].unique())
         for part, first in enumerate(range(0, len(labels), MOST_LABELS)):
             for view, ending in VIEWS.items():
-                chosen, steps = labels[first : first + MOST_LABELS], study.recipes[recipe]["steps"]
-                job_folder = dream_folder(folder, run, epoch, recipe)
-                cells = [[job_folder / picture_name(label, step, view) for step in steps] for label in chosen]
+                cells = [
+                    [Picture(Path(archives[label]), picture_name(label, step, view)) for step in steps]
+                    for label in labels[first : first + MOST_LABELS]
+                ]
                 name = f"sheets/{run}/{epoch_name(epoch)}/{recipe}/{part}{ending}.png"
-                yield Sheet(name, cells, cell_shape(tuple(study.shapes[recipe])))
+                yield Sheet(name, cells, cell_shape(tuple(shapes[recipe])))
 
 
-def write_sheet(cells: Sequence[Sequence[Path]], shape: tuple[int, int], path: Path) -> None:
+def write_sheet(cells: Sequence[Sequence[Picture | Path]], shape: tuple[int, int], path: Path) -> None:
     """Write a grid of images into one PNG, each resized to the (height, width) `shape`."""
     height, width = shape
     page = Image.new("RGB", (width * len(cells[0]), height * len(cells)))
-    for row, files in enumerate(cells):
-        for column, file in enumerate(files):
-            image = read_image(file)
+    for row, pictures in enumerate(cells):
+        for column, picture in enumerate(pictures):
+            image = open_image(picture)
             if image.size != (width, height):
                 image = image.resize((width, height), Image.Resampling.LANCZOS)
             page.paste(image, (column * width, row * height))
@@ -65,34 +66,52 @@ def write_sheet(cells: Sequence[Sequence[Path]], shape: tuple[int, int], path: P
         page.save(temporary)
 
 
-def write_gallery(study: GalleryStudy, results: Path, dataset: Path, folder: Path) -> None:
+def write_gallery(
+    study: GalleryStudy,
+    archived: pd.DataFrame,
+    dreams: pd.DataFrame,
+    runs: pd.DataFrame,
+    dataset: Path,
+    folder: Path,
+) -> None:
     """Write ``index.html``, ``sheets/`` and ``pictures/`` into a folder, which is then self-contained.
 
-    `results` contains ``dreams.csv``, ``runs.csv`` and the dreams; `dataset` contains the prepared images. The dreams
-    are hard links to the study's image files, or copies if the file system does not support links. Raises UserError,
-    before anything is written, if one of the tables is truncated or incomplete.
+    `archived` is the result of `read_dreams`, `dreams` and `runs` are the study's tables, and `dataset` contains the
+    prepared images. An image is a hard link to the file in the folder of its archive, if that exists and the file
+    system supports links. Raises UserError if an archive is corrupt.
     """
-    facts = gallery_facts(study, *read_dreams_and_runs(results, study.dreams()))
+    facts = gallery_facts(study, dreams, runs)
     examples = example_images(dataset)
-    for sheet in sheets(study, results / "dreams"):
+    for sheet in sheets(archived, study.shapes):
         write_sheet(sheet.cells, sheet.shape, folder / sheet.name)
-    _link_dreams(study.dreams(), results / "dreams", folder / "pictures" / "dreams")
+    _write_dreams(archived, folder / "pictures" / "dreams")
     for label, file in examples.items():
         if label in study.names:
-            _link(file, folder / "pictures" / "real" / f"{label}.png")
+            path = folder / "pictures" / "real" / f"{label}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(file, path)
     write_page(folder / "index.html", "gallery.html.j2", facts=facts)
     log.info("open '%s' in a browser", folder / "index.html")
 
 
-def _link_dreams(dreams: pd.DataFrame, root: Path, folder: Path) -> None:
-    for _, rows in dreams.groupby(["run", "epoch", "recipe", "label"], sort=False):
-        files = [picture_path(root, dream, view) for dream in rows.itertuples() for view in VIEWS]
-        for file in files:
-            _link(file, folder / file.relative_to(root))
-        dream = files[0].parent.relative_to(root)
-        write_download(files, folder / dream.with_name(f"{dream.name}.js"))
+def _write_dreams(dreams: pd.DataFrame, root: Path) -> None:
+    """Write the images of all dreams, and for each dream a script with which the page offers them for download."""
+    for (run, epoch, recipe, label, archive), rows in dreams.groupby([*DREAM[:4], "archive"], sort=False):
+        folder = dream_folder(root, run, epoch, recipe)
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        contents = {}
+        for step in rows["step"]:
+            for view in VIEWS:
+                picture = Picture(Path(archive), picture_name(label, step, view))
+                contents[Path(picture.name).name] = content = read_picture(picture)
+                _write_image(content, picture.archive.parent / picture.name, folder / picture.name)
+        write_download(contents, folder / f"{label}.js")
 
 
-def _link(file: Path, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    link_or_copy(file, path)
+def _write_image(content: bytes, laid: Path, path: Path) -> None:
+    """Write an image, as a hard link if the folder of its archive contains the same file."""
+    if laid.is_file() and laid.read_bytes() == content:
+        link_or_copy(laid, path)
+    else:
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from dreambirds.io import atomic_write
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_download(files: Sequence[Path], path: Path) -> None:
+def write_download(contents: Mapping[str, bytes], path: Path) -> None:
     """Write a script that calls the page's `receiveFiles` with the files' content in base64, by file name.
 
     Writes atomically.
     """
-    texts = {file.name: base64.b64encode(file.read_bytes()).decode() for file in files}
+    texts = {name: base64.b64encode(content).decode() for name, content in contents.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         temporary.write_text(f"receiveFiles({json.dumps(texts)});\n", encoding="utf-8")
@@ -45,5 +45,9 @@ def write_page(path: Path, template: str, **facts) -> None:
 
 def data_uri(path: Path) -> str:
     """Return a PNG or GIF as a data URI, so a page needs no other file."""
-    image_type = Path(path).suffix.removeprefix(".")
-    return f"data:image/{image_type};base64,{base64.b64encode(Path(path).read_bytes()).decode()}"
+    return image_uri(path.read_bytes(), path.suffix.removeprefix("."))
+
+
+def image_uri(content: bytes, image_type: str) -> str:
+    """Return the content of an image file of a type, ``png`` or ``gif``, as a data URI."""
+    return f"data:image/{image_type};base64,{base64.b64encode(content).decode()}"

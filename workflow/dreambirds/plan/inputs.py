@@ -2,22 +2,27 @@
 
 import contextlib
 import hashlib
-import itertools
 import json
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TypedDict
 
-from dreambirds.config import VIEWS
 from dreambirds.config.judges import judge_kind
 from dreambirds.config.load import Section
 from dreambirds.config.recipes import start_file
 from dreambirds.data.labels import Label
 from dreambirds.data.sources.catalog import list_files
 from dreambirds.dreaming.objectives import needs_photographs
+from dreambirds.errors import UserError
 from dreambirds.io import atomic_write, digest_of, expand, sha256_of, store_root
 from dreambirds.models import MODEL_FILE
-from dreambirds.plan.paths import checkpoint_folder, index_name, job_folder, picture_name, prepared_folder
+from dreambirds.plan.paths import (
+    HISTORY_FILE,
+    archive_name,
+    checkpoint_folder,
+    epoch_name,
+    job_folder,
+    prepared_folder,
+)
 from dreambirds.plan.plan import Plan
 from dreambirds.shapes import shape_name, shape_of
 
@@ -171,47 +176,28 @@ def reference_images(plan: Plan, recipe: str) -> list[str]:
     return [f"{folder}/images.csv", f"{folder}/pictures.npy"]
 
 
-class _Request(TypedDict):
-    """Record next to a job's images."""
+def picture_archive(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> list[str]:
+    """Return the archive that contains an image, trace or film, which its file name identifies.
 
-    requested: str
-    labels: list[str]
-
-
-def requested(plan: Plan, run: str, epoch: str, recipe: str, part: str) -> str:
-    """Return a text that changes if a dream job lacks an image.
-
-    It stays the same if labels are only removed. The images are not declared as outputs: for 100,000 of them, Snakemake
-    needs minutes and a gigabyte of records.
+    Raises UserError if the study does not create such a file.
     """
-    folder, names = Path(job_folder(plan.study, run, epoch, recipe)), plan.parts[part]
-    previous = _read_request(_request_file(folder / index_name(part)))
-    images = itertools.product(names, plan.recipes[recipe]["steps"], VIEWS)
-    if set(names) <= set(previous["labels"]) and all((folder / picture_name(*image)).exists() for image in images):
-        return previous["requested"]
-    return f"{len(names)} labels ({digest_of([*names, previous['requested']])[:8]})"
+    step = {"step": file.split("-")[1].removesuffix(".png")} if file.startswith("step-") else {}
+    archives = plan.archives(run=run, epoch=epoch, recipe=recipe, label=label, **step)
+    if file == "film.gif" and plan.recipes[recipe]["film_every"] is None:
+        raise UserError("is null, so this recipe has no films; set it", f"dreams.recipes.{recipe}.film_every")
+    return archives
 
 
-def record_request(index: Path, requested: str, labels: list[str]) -> None:
-    """Record next to a dream job's table its request and labels."""
-    with atomic_write(_request_file(index)) as temporary:
-        temporary.write_text(json.dumps({"requested": requested, "labels": labels}))
+def label_digest(names: dict[str, str]) -> str:
+    """Return the number of a dream job's labels with a digest of them and their display names.
+
+    It is a parameter of the job, so that a new label, a removed one or another name packs the archive again.
+    """
+    return f"{len(names)} labels ({digest_of(list(names.items()))[:8]})"
 
 
-def _request_file(index: Path) -> Path:
-    return index.with_name(f".{index.name}.json")
-
-
-def _read_request(path: Path) -> _Request:
-    try:
-        record = json.loads(path.read_text())
-        return {"requested": str(record["requested"]), "labels": list(record["labels"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {"requested": "", "labels": []}
-
-
-def weights(plan: Plan, judge: str) -> str:
-    """Return the weights file of a judge."""
+def weights(plan: Plan, judge: str, **_: str) -> str:
+    """Return the weights file of a judge; the other wildcards of its jobs do not matter."""
     keys = plan.judges[judge]
     match judge_kind(keys):
         case "train":
@@ -222,8 +208,8 @@ def weights(plan: Plan, judge: str) -> str:
             return str(expand(keys[key]))
 
 
-def names(plan: Plan, judge: str) -> list[str]:
-    """Return the file with the class names of a judge, if it needs one."""
+def names(plan: Plan, judge: str, **_: str) -> list[str]:
+    """Return the file with the class names of a judge, if it needs one; other wildcards do not matter."""
     labels = plan.judges[judge]["labels"]
     return [str(expand(labels))] if labels else []
 
@@ -233,9 +219,16 @@ def judged_runs(plan: Plan, judge: str) -> list[str]:
     return [run for run in plan.dreaming_epochs if run != plan.judges[judge]["run"]]
 
 
-def indexes(plan: Plan, judge: str) -> list[str]:
-    """Return the tables of the dream jobs that a judge evaluates."""
-    return [index for run in judged_runs(plan, judge) for index in plan.indexes(run=run)]
+def judged_archive(plan: Plan, judge: str, run: str, epoch: str, recipe: str, part: str) -> str:
+    """Return the archive of the dreams that a judge job evaluates.
+
+    The arguments are formatted as in paths. Raises UserError if the study has no such dreams, or if the judge does not
+    evaluate those of the run.
+    """
+    plan.check_dreamer(run, epoch, recipe)
+    if run not in judged_runs(plan, judge):
+        raise UserError(f"the judge '{judge}' does not judge the run '{run}', because it is that run; choose another")
+    return f"{job_folder(plan.study, run, epoch, recipe)}/{archive_name(part)}"
 
 
 def section(plan: Plan, judge: str) -> Section:
@@ -251,10 +244,33 @@ def family_of(recipe: Section) -> str:
     return digest_of({**recipe, "seed": None})[:16]
 
 
+def has_siblings(plan: Plan, recipe: str) -> bool:
+    """Return whether another recipe differs from this one only in its seed."""
+    families = [family_of(other) for other in plan.recipes.values()]
+    return families.count(family_of(plan.recipes[recipe])) > 1
+
+
+def judged_tables(plan: Plan, judge: str) -> list[str]:
+    """Return the tables of a judge's jobs: one for each archive of dreams that it evaluates, in their order."""
+    folder, runs = f"results/{plan.study}/judged/{judge}", judged_runs(plan, judge)
+    jobs = [job for job in plan.dream_jobs if job.run in runs]
+    return [f"{folder}/{run}/{epoch_name(epoch)}/{recipe}{part}.csv" for run, epoch, recipe, part in jobs]
+
+
 def judged(plan: Plan) -> dict[str, list[str]]:
-    """Return the judges' output files: judgements of dreams, and sanity checks."""
-    folder = f"results/{plan.study}/judged"
+    """Return the files of all judge jobs: the judgements, the features, and the sanity check of each judge."""
+    tables = [table for judge in plan.judges for table in judged_tables(plan, judge)]
     return {
-        "judged": [f"{folder}/{judge}.csv" for judge in plan.judges],
-        "checks": [f"{folder}/{judge}.sanity.csv" for judge in plan.judges],
+        "judged": tables,
+        "features": [table.removesuffix(".csv") + ".safetensors" for table in tables],
+        "checks": [f"results/{plan.study}/judged/{judge}/sanity.csv" for judge in plan.judges],
+    }
+
+
+def checkpoints(plan: Plan) -> dict[str, list[str]]:
+    """Return the weights and the histories of the checkpoints that dream, in the order of the study."""
+    files = plan.checkpoints()
+    return {
+        "weights": [file for file in files if file.endswith(MODEL_FILE)],
+        "histories": [file for file in files if file.endswith(HISTORY_FILE)],
     }

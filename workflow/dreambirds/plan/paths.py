@@ -55,26 +55,26 @@ def job_folder(study: str, run: str, epoch: float | str, recipe: str) -> str:
     return str(dream_folder(Path("results", study, "dreams"), run, epoch, recipe))
 
 
-def index_name(part: str) -> str:
-    """Return the name of a dream job's table.
+def archive_name(part: str) -> str:
+    """Return the name of a dream job's archive.
 
     `part` is ``-003`` for a job with some of the labels, else empty.
     """
-    return f"dreams{part}.csv"
+    return f"dreams{part}.zip"
 
 
 def picture_name(label: str, step: int, view: str = "raw") -> str:
-    """Return the path of an image in the folder of its dream job."""
+    """Return the path of an image in the archive and in the folder of its dream job."""
     return f"{label}/{step_name(step)}{VIEWS[view]}.png"
 
 
 def trace_name(label: str) -> str:
-    """Return the path of a dream's trace in the folder of its dream job."""
+    """Return the path of a dream's trace in the archive of its dream job."""
     return f"{label}/trace.csv"
 
 
 def film_name(label: str) -> str:
-    """Return the path of a dream's film in the folder of its dream job."""
+    """Return the path of a dream's film in the archive of its dream job."""
     return f"{label}/film.gif"
 
 

@@ -18,7 +18,7 @@ from dreambirds.data.sources.catalog import check_keys, list_labels, locate
 from dreambirds.errors import UserError
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan.dream_table import NUMBERS, Dream, list_dreams, select_dreams
-from dreambirds.plan.paths import HISTORY_FILE, checkpoint_folder, index_name, job_folder
+from dreambirds.plan.paths import HISTORY_FILE, archive_name, checkpoint_folder, job_folder
 
 if TYPE_CHECKING:
     from dreambirds.config.contrasts import Comparison
@@ -167,8 +167,8 @@ class Plan:
         if parse_epoch(epoch) not in self.dreamers[recipe].get(run, ()):
             self.select(run=run, epoch=epoch, recipe=recipe)
 
-    def indexes(self, **values: Any) -> list[str]:
-        """Return the tables of the dream jobs with the selected dreams.
+    def archives(self, **values: Any) -> list[str]:
+        """Return the archives of the dream jobs with the selected dreams, in the order of the study.
 
         Raises UserError if there are none.
         """
@@ -182,7 +182,7 @@ class Plan:
         jobs = [job for job in self.dream_jobs if fits(job)]
         if not jobs:
             self.select(**values)
-        return [f"{job_folder(self.study, *job[:3])}/{index_name(job.part)}" for job in jobs]
+        return [f"{job_folder(self.study, *job[:3])}/{archive_name(job.part)}" for job in jobs]
 
     def dreaming_checkpoints(self) -> list[tuple[str, int | float]]:
         """Return the run and epoch of each checkpoint that dreams."""

@@ -3,14 +3,11 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dreambirds.config import VIEWS
-from dreambirds.config.dreamers import Epochs
-from dreambirds.config.runs import parse_epoch
 from dreambirds.errors import UserError
-from dreambirds.plan.paths import epoch_name, index_name, job_folder, step_name
+from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.plan.plan import Plan
 
 MAX_REPORT_IMAGES = 300
@@ -40,8 +37,8 @@ FILMS = {"epochs": ("epoch", "step"), "steps": ("step", "epoch")}  # column over
 
 
 def dreams(plan: Plan) -> list[str]:
-    """Return the tables of all dream jobs, which represent all of their files."""
-    return plan.indexes()
+    """Return the archives of all dream jobs."""
+    return plan.archives()
 
 
 def montages(plan: Plan) -> list[str]:
@@ -122,45 +119,6 @@ def film_dreams(over: str, run: str, recipe: str, at: str, view: str) -> dict[st
     """
     column = FILMS[over][1]
     return {"run": run, "recipe": recipe, column: at.removeprefix(f"{column}-"), "view": view}
-
-
-def shared_epochs(plan: Plan, shared: dict[str, Any]) -> dict[str, dict[str, Epochs]]:
-    """Return the epochs of dreams, by run and recipe: the shared epoch, or all."""
-    at = parse_epoch(shared["epoch"]) if "epoch" in shared else None
-    recipes = {
-        recipe: [epoch for epoch in epochs if at in (None, epoch)]
-        for recipe, epochs in plan.dreaming_epochs.get(shared["run"], {}).items()
-        if shared.get("recipe", recipe) == recipe
-    }
-    return {shared["run"]: {recipe: epochs for recipe, epochs in recipes.items() if epochs}}
-
-
-def shared_steps(plan: Plan, shared: dict[str, Any]) -> dict[str, list[int]]:
-    """Return the kept steps of each recipe of dreams with shared values."""
-    return {recipe: plan.steps[recipe] for recipe in shared_epochs(plan, shared)[shared["run"]]}
-
-
-def existing_job(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> list[str]:
-    """Return the table of a dream's job if it exists.
-
-    As an input, it brings the job's images up to date first. Raises UserError if the study does not create such a file.
-    """
-    requested_steps(plan, run, epoch, recipe, label, file)
-    folder = job_folder(plan.study, run, epoch, recipe)
-    tables = [f"{folder}/{index_name(part)}" for part, names in plan.parts.items() if label in names]
-    return [table for table in tables if Path(table).exists()]
-
-
-def requested_steps(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> tuple[int, ...] | None:
-    """Return the step of an image; None for a trace or film, which needs all steps.
-
-    Raises UserError if the study does not create such a file.
-    """
-    step = {"step": file.split("-")[1].removesuffix(".png")} if file.startswith("step-") else {}
-    rows = plan.select(run=run, epoch=epoch, recipe=recipe, label=label, **step)
-    if file == "film.gif" and plan.recipes[recipe]["film_every"] is None:
-        raise UserError("is null, so this recipe has no films; set it", f"dreams.recipes.{recipe}.film_every")
-    return tuple(dream.step for dream in rows) if step else None
 
 
 def patterns(plan: Plan) -> list[str]:

@@ -163,13 +163,13 @@ def _dreaming(plan: Plan, missing: list[DreamPart]) -> Iterator[Task]:
 
 def _judging(plan: Plan, missing: list[DreamPart]) -> Iterator[Task]:
     """Yield the judges of missing dreams, or whose tables are missing."""
-    tables = zip(plan.judges, inputs.judged(plan)["judged"], strict=True)
-    for judge, table in tables:
-        judged = inputs.judged_runs(plan, judge)
-        jobs = missing if Path(table).exists() else plan.dream_jobs
-        images = len(VIEWS) * plan.count_dreams([job for job in jobs if job.run in judged])
-        if images:
-            yield Task("judge", 1, images, judge_work(judge), plan.config["threads"]["dream"], f"judging by '{judge}'")
+    for judge in plan.judges:
+        jobs = [job for job in plan.dream_jobs if job.run in inputs.judged_runs(plan, judge)]
+        tables = zip(jobs, inputs.judged_tables(plan, judge), strict=True)
+        unjudged = [job for job, table in tables if job in missing or not Path(table).exists()]
+        if unjudged:
+            images, title = len(VIEWS) * plan.count_dreams(unjudged), f"judging by '{judge}'"
+            yield Task("judge", len(unjudged), images, judge_work(judge), plan.config["threads"]["dream"], title)
 
 
 def _others(plan: Plan, missing: list[DreamPart], unprepared: int) -> Iterator[Task]:
