@@ -38,6 +38,7 @@ RENAMED = {
     "load": "loader_workers",
     "seconds_per_frame": "frame_duration",
     "cell": "montage.cell_size",
+    "experiment": "questions",
 }
 PATTERN_CHARACTERS = "{}<>"
 TYPE_NAMES = {"integer": "an integer", "boolean": "true or false", "array": "a list", "object": "a mapping"}

@@ -54,14 +54,14 @@ def reference_page() -> str:
     """Return the text of config/README.md."""
     config, recipe = load_schema("config"), load_schema("recipe")
     sections = [
-        ("Top-level keys", "", {key: config["properties"][key] for key in ("study", "judges", "gpu")}),
+        ("Top-level keys", "", {key: config["properties"][key] for key in ("study", "judges", "questions", "gpu")}),
         ("`dataset`: training images", "dataset.", config["properties"]["dataset"]["properties"]),
         ("`runs.<name>`: training runs", "", config["$defs"]["run"]["properties"]),
         ("`dreams`: labels and recipes", "dreams.", config["properties"]["dreams"]["properties"]),
         ("`dreams.recipes.<name>`: parameters of dreams", "", _with_preset(recipe["properties"])),
         ("`judges.<name>`: networks that classify dreams", "", config["$defs"]["judge"]["properties"]),
-        ("`experiment`: question and comparisons", "experiment.", config["properties"]["experiment"]["properties"]),
-        ("`experiment.contrasts`: a list of comparisons", "", config["$defs"]["contrast"]["properties"]),
+        ("`questions.<name>`: questions that the study answers", "", config["$defs"]["question"]["properties"]),
+        ("`questions.<name>.contrasts`: a list of comparisons", "", config["$defs"]["contrast"]["properties"]),
         ("`montage`: appearance of montages", "montage.", config["properties"]["montage"]["properties"]),
         ("`pictures`: appearance of films", "pictures.", config["properties"]["pictures"]["properties"]),
         ("`threads`: CPU threads per job", "threads.", config["properties"]["threads"]["properties"]),

@@ -1,6 +1,6 @@
 """Tables of results: one row per dream, judgement, checkpoint or judge."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,21 +46,34 @@ class StudyFacts:
     judged_runs: Mapping[str, Collection[str]]
 
 
-def write_tables(
+@dataclass(frozen=True)
+class Measured:
+    """Tables of measured dreams.
+
+    `dreams` and `judgements` have the columns of ``dreams.csv`` and ``judgements.csv``, `judges` one row per judge, and
+    `views` one row per view of each dream, with its image in the column ``path``.
+    """
+
+    dreams: pd.DataFrame
+    judgements: pd.DataFrame
+    judges: pd.DataFrame
+    views: pd.DataFrame
+
+
+def measure_dreams(
     dreams: pd.DataFrame,
     study: StudyFacts,
     results: Path,
     parts: Mapping[str, Collection[str]],
-    judged: list[Path],
-    checks: list[Path],
+    judged: Sequence[Path],
+    checks: Sequence[Path],
     code: str,
-    paths: Mapping[str, Path],
-) -> None:
-    """Write the tables ``dreams``, ``judgements``, ``runs`` and ``judges``.
+) -> Measured:
+    """Return the tables of dreams, which may be a part of the study's.
 
     `dreams` and `parts` are the arguments of `read_dreams`, `results` is the study's folder. `judged` and `checks` are
     the files of the judge jobs, in the order of the judges. `code` is a digest of the code that measures saved images.
-    `paths` has the path of each table by name. Raises UserError if an input cannot be read or is incomplete.
+    Raises UserError if an input cannot be read or is incomplete.
     """
     found = read_dreams(dreams, results / "dreams", parts)
     names = [pd.DataFrame({"judge": [judge]}) for judge in study.judged_runs]
@@ -74,11 +87,21 @@ def write_tables(
     pixels = views[[*DREAM, "view"]].join(measure_saved(views, results / "dataset", code))
     judgements = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=JUDGEMENTS)
     table = merge_dreams(found, judgements, pixels, study, results)
-    runs = run_table(table, study.models, results)
-    write_table(table, paths["dreams"], "%.6g")
-    write_table(judgements[JUDGEMENTS], paths["judgements"], "%.6g")
+    judges = pd.concat(known)[JUDGES] if known else pd.DataFrame(columns=JUDGES)
+    return Measured(table, judgements[JUDGEMENTS], judges, views)
+
+
+def write_tables(measured: Measured, models: Mapping[str, str], results: Path, paths: Mapping[str, Path]) -> None:
+    """Write the tables ``dreams``, ``judgements``, ``runs`` and ``judges``.
+
+    `models` contains the model of each run, `results` is the study's folder, and `paths` has the path of each table by
+    name.
+    """
+    runs = run_table(measured.dreams, models, results)
+    write_table(measured.dreams, paths["dreams"], "%.6g")
+    write_table(measured.judgements, paths["judgements"], "%.6g")
     write_table(runs, paths["runs"], "%.6g")
-    write_table(pd.concat(known)[JUDGES] if known else pd.DataFrame(columns=JUDGES), paths["judges"], "%.6g")
+    write_table(measured.judges, paths["judges"], "%.6g")
 
 
 def read_judged(path: Path, check: pd.DataFrame, dreams: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +113,7 @@ def read_judged(path: Path, check: pd.DataFrame, dreams: pd.DataFrame) -> pd.Dat
     judge, unknown = check["judge"].iloc[0], check["unmatched"].iloc[0].split()
     known = dreams.loc[~dreams["label"].isin(unknown), DREAM]
     expected = pd.concat([known.assign(judge=judge, view=view) for view in VIEWS])
-    table = read_table(path, rows=expected)
+    table = read_table(path, rows=expected).merge(dreams[DREAM], on=DREAM)  # it may also contain other dreams
     if len(table) > len(expected):
         raise UserError(f"'{path}' has {counted(len(table), 'row')} instead of {len(expected)}; {REBUILD}")
     return table

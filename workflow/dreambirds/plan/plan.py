@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from dreambirds.config.contrasts import Comparison, list_comparisons
 from dreambirds.config.dreamers import Epochs
 from dreambirds.config.judges import check_judge_dreams, check_judge_names, resolve_judges, trained_judges
 from dreambirds.config.load import Section, check
+from dreambirds.config.questions import Question, list_questions
 from dreambirds.config.recipes import check_sizes, dream_shape, expand_recipes, start_file
 from dreambirds.config.runs import check_run, native_input_size, parse_epoch
 from dreambirds.data.labels import Label, choose_labels
@@ -94,9 +94,9 @@ class Plan:
         return dream_table(self.dreaming_epochs, self.steps, self.names)
 
     @cached_property
-    def comparisons(self) -> list[Comparison]:
-        """The comparisons of the study's experiment; empty if it has none."""
-        return list_comparisons(self.config, self.recipes, self.dreams)
+    def questions(self) -> dict[str, Question]:
+        """The study's questions by name."""
+        return list_questions(self.config, self.recipes, self.dreaming_epochs, list(self.names))
 
     @cached_property
     def parts(self) -> dict[str, dict[str, str]]:
@@ -170,7 +170,7 @@ def make_plan(config: Section) -> Plan:
     check_judge_names(config["judges"], labels)
     dreamt = choose_labels(labels, config["dreams"]["labels"], "dreams.labels")
     plan = Plan(config, labels, dreamt, recipes, dreamers)
-    _ = plan.comparisons  # raises UserError for a wrong experiment
+    _ = plan.questions  # raises UserError for an impossible one
     return plan
 
 
