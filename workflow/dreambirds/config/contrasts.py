@@ -114,9 +114,7 @@ class DreamQuery:
         return [
             (baseline, group)
             for group in self.side(comparison, comparison.compared)
-            for baseline in baselines.get(
-                (partners[group.recipe], *(getattr(group, column) for column in columns)), []
-            )
+            for baseline in baselines.get((partners[group.recipe], *(getattr(group, column) for column in columns)), [])
             if baseline != group
         ]
 
@@ -163,7 +161,9 @@ def list_comparisons(contrasts: Sequence[Section], dreams: DreamQuery, where: st
     Raises UserError, with the key's full path, if no dreams have the selected values, or if no two dreams differ only
     in what varies.
     """
-    return [each for number, contrast in enumerate(contrasts) for each in _compare(contrast, dreams, f"{where}.{number}")]
+    return [
+        each for number, contrast in enumerate(contrasts) for each in _compare(contrast, dreams, f"{where}.{number}")
+    ]
 
 
 def _compare(contrast: Section, dreams: DreamQuery, where: str) -> list[Comparison]:

@@ -103,14 +103,18 @@ def _select(
     found = {run: dreaming for run, dreaming in found.items() if dreaming}
     points = {point for dreaming in found.values() for point in dreaming}
     _check_known(runs, found, "selected dream has run", f"{where}.runs")
-    _check_known(names, {*points, *(origins[point] for point in points)}, "selected dream has recipe", f"{where}.recipes")
+    _check_known(
+        names, {*points, *(origins[point] for point in points)}, "selected dream has recipe", f"{where}.recipes"
+    )
     return found
 
 
 def _restrict(dreaming: Mapping[str, Epochs], listed: Collection[Any]) -> dict[str, Epochs]:
     """Return the listed epochs of a run's recipes; ``last`` is the run's last one."""
     last = max((epoch for epochs in dreaming.values() for epoch in epochs), default=None) if LAST in listed else None
-    return {point: [epoch for epoch in epochs if epoch in listed or epoch == last] for point, epochs in dreaming.items()}
+    return {
+        point: [epoch for epoch in epochs if epoch in listed or epoch == last] for point, epochs in dreaming.items()
+    }
 
 
 def _check_known(listed: Collection[Any] | None, known: Collection[Any], kind: str, where: str) -> None:

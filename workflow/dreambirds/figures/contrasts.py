@@ -48,7 +48,9 @@ def write_contrast_montage(
     cells = [[*(dreams[label] for dreams in drawn.values()), examples[label]] for label in labels]
     omitted = len(columns) - len(drawn) + len(complete) - len(labels)
     title = "Compared dreams" + (f" ({omitted} columns or classes omitted)" if omitted else "")
-    page = Grid(cells, [names[label] for label in labels], [*drawn, REAL], title, f"study {study} · {compared.view} view")
+    page = Grid(
+        cells, [names[label] for label in labels], [*drawn, REAL], title, f"study {study} · {compared.view} view"
+    )
     save_png(montage(page, cell_size), path, title, {"study": study, "columns": list(drawn), "labels": labels})
 
 
@@ -67,7 +69,9 @@ def _columns(compared: Compared) -> dict[str, dict[str, Path]]:
             if columns.setdefault(name, images) != images:
                 columns.setdefault(f"{name}, {format_filter(comparison)}", images)
     return {
-        name: images for index, (name, images) in enumerate(columns.items()) if images not in [*columns.values()][:index]
+        name: images
+        for index, (name, images) in enumerate(columns.items())
+        if images not in [*columns.values()][:index]
     }
 
 
