@@ -6,18 +6,18 @@ from typing import Any
 from dreambirds.config.questions import question_config
 from dreambirds.errors import UserError
 from dreambirds.plan.inputs import judged_runs
-from dreambirds.plan.paths import HISTORY_FILE, checkpoint_folder
+from dreambirds.plan.paths import HISTORY_FILE, checkpoint_folder, index_name, job_folder
 from dreambirds.plan.plan import Plan
 
 
 def archives(plan: Plan, question: str) -> list[str]:
     """Return the tables of the dream jobs that a question looks at."""
     return [
-        table
+        f"{job_folder(plan.study, run, epoch, recipe)}/{index_name(part)}"
         for run, recipes in plan.questions[question].epochs.items()
         for recipe, epochs in recipes.items()
         for epoch in epochs
-        for table in plan.indexes(run=run, epoch=epoch, recipe=recipe)
+        for part in plan.parts
     ]
 
 
