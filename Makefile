@@ -1,6 +1,6 @@
 # `make` runs the default study, `make CONFIG=my.yaml` another one; `make test` runs all checks and tests.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-CONFIG ?= config/config.yaml
+CONFIG ?= $(if $(filter findings,$(MAKECMDGOALS)),config/findings.yaml,config/config.yaml)
 CORES ?= all
 BIN := .venv/bin
 # Evaluated by the shell when used. Values from the user reach the shell through the environment, so any characters are safe.
@@ -30,6 +30,7 @@ report: checked
 compare: checked
 	@study="results/$(STUDY)" && $(BIN)/dreambirds compare -- "$$study" $${WITH:+"$$WITH"}
 
+# Answer the questions of a study, by default those of docs/findings.md.
 findings: checked
 	$(BIN)/snakemake --cores $(CORES) findings --configfile "$$CONFIG"
 

@@ -60,7 +60,10 @@ BAD = [
     ("dreams: unknown key 'recipe'; did you mean 'recipes'?", {"dreams/recipe": {}}),
     ("dreams.recipes.study: unknown key 'stepsize'; did you mean 'step_size'?", {f"{RECIPE}/stepsize": 1}),
     ("judges.j: unknown key 'modell'; did you mean 'model'?", {"judges/j/modell": ""}),
-    ("experiment: unknown key 'questions'", {"experiment": {"question": "?", "contrasts": [{}], "questions": 1}}),
+    ("questions.q: unknown key 'question'", {"questions": {"q": {"text": "?", "contrasts": [{}], "question": 1}}}),
+    ("questions: the name 'a/b' is not allowed; use 1 to 64", {"questions": {"a/b": {}}}),
+    ("questions.q.epochs.0: must be an epoch from 0 to 9999, or 'last'", {"questions": {"q": {"epochs": ["first"]}}}),
+    ("config: the key 'experiment' was renamed to 'questions'; rename it", {"experiment": {}}),
     ("montage: unknown key 'cell_sizes'; did you mean 'cell_size'?", {"montage/cell_sizes": 3}),
     ("threads: unknown key 'trian'; did you mean 'train'?", {"threads/trian": 3}),
     # out of range, not finite, text for a number

@@ -19,34 +19,33 @@ from dreambirds.figures.overview import write_overview
 from dreambirds.figures.plots import write_plots
 from dreambirds.gallery.findings import write_findings
 from dreambirds.gallery.gallery import write_gallery, write_sheet
-from dreambirds.plan import experiments
 from dreambirds.plan.inputs import start_images
 from dreambirds.plan.paths import job_folder
 from dreambirds.plan.plan import make_plan
 from dreambirds.seeding import generator
 from tests.helpers.killing import files
 from tests.helpers.studies import Study, tiny
-from tests.helpers.values import dreams_of, gallery_study, views_of, write_all_tables, write_finding_of
+from tests.helpers.values import dreams_of, gallery_study, measure_of, views_of, write_all_tables, write_finding_of
 
 ROW = "corrupt files between stages refused or rebuilt"
 RESULTS = Path("results/tiny")
 INDEX, HISTORY = "dreams/scratch/epoch-0001/study/dreams.csv", "runs/scratch/epoch-0001/history.csv"
-ENDS = [f"{RESULTS}/{name}" for name in ("gallery/index.html", "finding/index.html", "dreams.csv")]
+ENDS = [f"{RESULTS}/{name}" for name in ("gallery/index.html", "findings/q/index.html", "dreams.csv")]
 TRACE = "dreams/scratch/epoch-0001/study/blue_jay/trace.csv"
 
 
 def study_config() -> dict:
-    """Return a config with one checkpoint, a judge and an experiment."""
+    """Return a config with one checkpoint, a judge and a question."""
     config = tiny()
     config["runs"]["scratch"]["epochs"] = [1]
     config["judges"] = {"j": {"train": {"model": "resnet10t", "epochs": [1], "batch_size": 8}}}
-    config["experiment"] = {"question": "Do steps help?", "contrasts": [{"vary": "step"}]}
+    config["questions"] = {"q": {"text": "Do steps help?", "contrasts": [{"vary": "step"}]}}
     return config
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Study:
-    """Return a complete study: measured, with the result of its experiment."""
+    """Return a complete study: measured, with the answer to its question."""
     study = Study(tmp_path_factory.mktemp("finished"), study_config())
     study.run(*ENDS)
     return study
@@ -73,8 +72,12 @@ def measure(plan, out: Path) -> None:
     write_all_tables(plan, RESULTS, judged, checks, {name: out / f"{name}.csv" for name in names})
 
 
+def answer(plan, out: Path) -> None:
+    write_finding_of(plan, measure_of(plan, RESULTS, "q"), RESULTS, "q", out)
+
+
 def collect(_plan, out: Path) -> None:
-    write_findings("tiny", [RESULTS / "finding/finding.csv"], out / "index.html", out / "findings.csv")
+    write_findings("tiny", [RESULTS / "findings/q/finding.csv"], out / "index.html", out / "findings.csv")
 
 
 STAGES = {
@@ -84,7 +87,7 @@ STAGES = {
     "overview": lambda _, out: write_overview(RESULTS / "dataset", out / "a.png", out / "b.png", out / "c.csv"),
     "plots": lambda plan, out: write_plots(RESULTS, out, *read_dreams_and_runs(RESULTS, plan.dreams)),
     "gallery": lambda plan, out: write_gallery(gallery_study(plan), RESULTS, RESULTS / "dataset", out),
-    "finding": lambda plan, out: write_finding_of(plan, RESULTS, out),
+    "question": answer,
     "findings": collect,
 }
 DAMAGES = {
@@ -112,10 +115,11 @@ READ = [
     (TRACE, "plots", JOB),
     ("dreams.csv", "gallery", REBUILD),
     ("runs.csv", "gallery", REBUILD),
-    ("dreams.csv", "finding", REBUILD),
-    ("runs.csv", "finding", REBUILD),
-    ("judges.csv", "finding", REBUILD),
-    ("finding/finding.csv", "findings", REBUILD),
+    (INDEX, "question", REBUILD),
+    ("judged/j.csv", "question", REBUILD),
+    ("judged/j.sanity.csv", "question", REBUILD),
+    (HISTORY, "question", TRAIN),
+    ("findings/q/finding.csv", "findings", REBUILD),
     ("dataset/images.csv", "overview", DATASET),
     ("dataset/labels.csv", "overview", DATASET),
     ("dataset/images.csv", "gallery", DATASET),
@@ -132,11 +136,11 @@ def damage(path: Path, how: str) -> bytes:
 def is_detected(name: str, how: str) -> bool:
     """Return whether the damage can be detected.
 
-    A table that may be edited by hand may end without a line break, and the number of an experiment's comparisons is
+    A table that may be edited by hand may end without a line break, and the number of a question's comparisons is
     not known.
     """
     return not (how == "last character missing" and name.startswith("dataset")) and not (
-        how == "last line missing" and name.startswith("finding")
+        how == "last line missing" and name.startswith("findings")
     )
 
 
@@ -194,20 +198,6 @@ def test_rows_are_identified_by_epochs_with_many_digits(tmp_path):
     write_table(rows, tmp_path / "a.csv", "%.6g")
     assert (tmp_path / "a.csv").read_text() == "epoch\n0\n0.25\n1234.5678\n"
     assert len(read_table(tmp_path / "a.csv", rows=rows)) == 3
-
-
-def test_an_experiment_with_a_truncated_table_is_not_copied(plan, tmp_path, monkeypatch, counted):
-    monkeypatch.setattr(experiments, "_command", lambda *_: ["true"])
-    path = RESULTS / "finding/finding.csv"
-    good = damage(path, "half")
-    paths = {"config_file": tmp_path / "e.yaml", "log_file": tmp_path / "e.log"}
-    try:
-        with pytest.raises(UserError, match=rf"^'{path}' is truncated: .*; delete the folder '{path.parent}' and "):
-            experiments.run_experiment({"study": "tiny"}, 1, **paths, page=tmp_path / "p", table=tmp_path / "t")
-    finally:
-        path.write_bytes(good)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["e.log", "e.yaml"]
-    counted(ROW)
 
 
 def test_a_missing_prepared_photograph_is_reported_with_the_data_sets_remedy(plan, tmp_path, counted):

@@ -66,7 +66,7 @@ def study(tmp_path_factory) -> Study:
     study.config["runs"]["scratch"]["epochs"] = [1]
     photo = {"steps": [1], "start": "photograph", "start_path": str(start)}
     study.config["dreams"]["recipes"] = {"study": {"steps": [1]}, "photo": photo}
-    study.config["experiment"] = {"question": QUESTION, "contrasts": [{"vary": "recipe"}]}
+    study.config["questions"] = {"q": {"text": QUESTION, "contrasts": [{"vary": "recipe"}]}}
     study.output = study.run() + study.run("--report", "results/tiny/report.zip")
     with zipfile.ZipFile(study.results / "report.zip") as archive:
         archive.extractall(folder)
@@ -164,14 +164,14 @@ def test_the_gallery_shows_the_names_as_text(study, browser, counted):
 
 
 def test_single_file_pages_show_user_input_as_text(study, browser, counted):
-    overview, finding = study.results / "compare.html", study.results / "finding" / "index.html"
+    overview, finding = study.results / "compare.html", study.results / "findings" / "q" / "index.html"
     open_quietly(browser, overview)
     assert PHOTOGRAPH in browser.find_element(By.TAG_NAME, "table").text
     open_quietly(browser, finding)
     shown = browser.find_element(By.TAG_NAME, "h1").get_property("textContent")
     assert shown.startswith(QUESTION[:-6]) and browser.title.startswith("</title></script><script>")
     config = yaml.safe_load(browser.find_element(By.TAG_NAME, "pre").get_property("textContent"))
-    assert config["experiment"]["question"] == QUESTION
+    assert config["questions"]["q"]["text"] == QUESTION
     assert config["dreams"]["recipes"]["photo"]["start_path"].endswith(f"/{PHOTOGRAPH}")
     counted("pages with hostile text opened", 2)
 

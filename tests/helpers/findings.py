@@ -1,19 +1,22 @@
-"""A synthetic study with an experiment: classes with hostile names, and known measurements."""
+"""A synthetic study with a question: classes with hostile names, and known measurements."""
 
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
+from dreambirds.config import VIEWS
 from dreambirds.config.contrasts import Comparison
+from dreambirds.config.questions import Question
 from dreambirds.evaluation.columns import JUDGES
-from dreambirds.figures.plots import PLOTS
+from dreambirds.evaluation.tables import Measured
+from dreambirds.plan.dream_table import DREAM
+from dreambirds.plan.paths import picture_path
 from tests.helpers.galleries import BAD, build_gallery, gallery_plan
 from tests.helpers.values import write_finding_of
 
-QUESTION = f"Is it so? {BAD}"
+TEXT = f"Is it so? {BAD}"
 MEASURES = ["judge_probability", "judge_top1"]
 COMPARED = [
     Comparison("epoch", "first", "last", {"step": ["last"], "view": ["raw"], "recipe": ["plain"]}, MEASURES),
@@ -22,24 +25,39 @@ COMPARED = [
 ]
 
 
-def experiment_plan(names: int = 6):
-    """Return a plan with two runs, three epochs, two recipes, `names` classes, and an experiment with `QUESTION`."""
+def question_plan(names: int = 6):
+    """Return a plan with two runs, three epochs, two recipes, `names` classes, and a question ``q`` with `TEXT`."""
     plan = gallery_plan(names=[f"{number} {BAD}" for number in range(names)])
-    with_experiment = replace(plan, config={**plan.config, "experiment": {"question": QUESTION, "contrasts": []}})
-    object.__setattr__(with_experiment, "comparisons", COMPARED)
-    return with_experiment
+    section = {"text": TEXT, "contrasts": [], "runs": None, "epochs": None, "recipes": None}
+    asking = replace(plan, config={**plan.config, "questions": {"q": section}})
+    origins = {recipe: recipe for recipe in plan.recipes}
+    question = Question(TEXT, plan.dreaming_epochs, plan.recipes, origins, COMPARED)
+    object.__setattr__(asking, "questions", {"q": question})
+    return asking
 
 
 def build_finding(plan, root: Path) -> Path:
-    """Write the study below `root`, compute its finding, and return the finding's folder."""
+    """Write the study below `root`, answer its question, and return the folder of the answer."""
     build_gallery(plan, root)
     with chdir(root):
         results = Path("results") / plan.study
         numbers = {"classes": 6, "held_out": 12, "held_out_top1": 0.9, "noise_top1": 0.1, "shuffled_top1": 0.15}
         judge = {"judge": "judge", "kind": "train", "model": BAD, **numbers}
-        pd.DataFrame([judge]).reindex(columns=JUDGES).to_csv(results / "judges.csv", index=False)
-        (results / "plots").mkdir()
-        for name in PLOTS:
-            Image.new("RGB", (8, 8), "teal").save(results / "plots" / f"{name}.png")
-        write_finding_of(plan, results, results / "finding")
-    return root / results / "finding"
+        for run, epochs in {"first": plan.epochs("first"), "second": plan.epochs("second")}.items():
+            history = results / "runs" / run / f"epoch-{epochs[-1]:04d}" / "history.csv"
+            history.parent.mkdir(parents=True)
+            pd.DataFrame({"epoch": epochs, "validation_accuracy": 0.5}).to_csv(history, index=False)
+        views = [
+            {
+                **{key: getattr(dream, key) for key in DREAM},
+                "view": view,
+                "path": picture_path(results / "dreams", dream, view),
+            }
+            for dream in plan.dreams.itertuples()
+            for view in VIEWS
+        ]
+        dreams, judges = pd.read_csv(results / "dreams.csv"), pd.DataFrame([judge]).reindex(columns=JUDGES)
+        measured = Measured(dreams, pd.DataFrame(), judges, pd.DataFrame(views))
+        (results / "findings" / "q").mkdir(parents=True)
+        write_finding_of(plan, measured, results, "q", results / "findings" / "q")
+    return root / results / "findings" / "q"

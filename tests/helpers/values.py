@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from dreambirds.config.contrasts import DreamQuery
 from dreambirds.evaluation.columns import list_views, read_dreams
 from dreambirds.evaluation.contrasts import compute_contrasts
-from dreambirds.evaluation.tables import StudyFacts, write_tables
+from dreambirds.evaluation.tables import Measured, StudyFacts, measure_dreams, write_tables
 from dreambirds.gallery.data import GalleryStudy
-from dreambirds.gallery.findings import write_finding
-from dreambirds.plan import inputs
+from dreambirds.gallery.findings import Asked, write_finding
+from dreambirds.plan import inputs, questions
+from dreambirds.plan.dream_table import dream_table
 from dreambirds.plan.paths import index_name
 from dreambirds.plan.plan import Plan
 
@@ -41,23 +43,37 @@ def write_all_tables(plan: Plan, results: Path, judged: list[Path], checks: list
     models = {run: keys["model"] for run, keys in plan.config["runs"].items()}
     runs = {judge: inputs.judged_runs(plan, judge) for judge in plan.judges}
     study = StudyFacts(plan.recipes, plan.names, models, runs)
-    write_tables(plan.dreams, study, results, job_tables(plan), judged, checks, "code", paths)
+    measured = measure_dreams(plan.dreams, study, results, job_tables(plan), judged, checks, "code")
+    write_tables(measured, models, results, paths)
 
 
-def contrasts_of(plan: Plan, dreams: pd.DataFrame) -> pd.DataFrame:
-    """Return the contrasts of a study's experiment."""
-    return compute_contrasts(plan.comparisons, plan.config["dreams"]["recipes"], plan.recipes, dreams)
+def contrasts_of(plan: Plan, dreams: pd.DataFrame, name: str = "q") -> pd.DataFrame:
+    """Return the contrasts of a question."""
+    question = plan.questions[name]
+    query = DreamQuery(question.origins, question.recipes, question.epochs, plan.names)
+    return compute_contrasts(question.comparisons, query, dreams)
 
 
-def write_finding_of(plan: Plan, results: Path, folder: Path) -> None:
-    """Write the page of a study's experiment."""
+def measure_of(plan: Plan, results: Path, name: str) -> Measured:
+    """Return the measured dreams of a question of a finished study."""
+    question = plan.questions[name]
+    steps = {recipe: keys["steps"] for recipe, keys in question.recipes.items()}
+    judged, checks = ([Path(file) for file in list_of(plan, name)] for list_of in (questions.judged, questions.checks))
+    facts = StudyFacts(**questions.study_facts(plan, name))
+    table = dream_table(question.epochs, steps, plan.names)
+    return measure_dreams(table, facts, results, job_tables(plan), judged, checks, "code")
+
+
+def write_finding_of(plan: Plan, measured: Measured, results: Path, name: str, folder: Path) -> None:
+    """Write the answer to a question."""
+    config, facts = plan.config, questions.asked(plan, name) | {"comparisons": plan.questions[name].comparisons}
+    files = {"page": "index.html", "table": "finding.csv", "montage": "montage.png", "effects": "effects.png"}
     write_finding(
-        plan.config,
-        plan.comparisons,
-        plan.recipes,
-        plan.dreaming_epochs,
-        plan.names,
-        len(plan.labels),
-        results=results,
-        folder=folder,
+        Asked(**facts),
+        measured,
+        [Path(file) for file in questions.histories(plan, name)],
+        results / "dataset",
+        {key: folder / file for key, file in files.items()},
+        config["montage"]["cell_size"],
+        config["pictures"]["view"],
     )

@@ -1,8 +1,12 @@
-"""The comparisons of an experiment, and errors for those that are impossible."""
+"""The comparisons of a question, and errors for those that are impossible."""
+
+import itertools
+import random
+import time
 
 import pytest
 
-from dreambirds.config.contrasts import Comparison, DreamQuery, by_view
+from dreambirds.config.contrasts import FACTORS, Comparison, DreamQuery
 from dreambirds.errors import UserError
 from dreambirds.plan.plan import make_plan
 from tests.helpers.plans import BIRDS
@@ -13,17 +17,17 @@ RECIPES = {
 }
 
 
-def plan_of(*contrasts: dict, question: str = "Why?"):
-    """Return a plan of two runs with different epochs and the given contrasts."""
+def plan_of(*contrasts: dict, text: str = "Why?"):
+    """Return a plan of two runs with different epochs and a question `q` with the given contrasts."""
     runs = {name: {"model": "test_resnet", "epochs": epochs} for name, epochs in (("a", [0, 2]), ("b", [0.5, 3]))}
-    section = {"question": question, "contrasts": list(contrasts)}
+    section = {"text": text, "contrasts": list(contrasts)}
     config = {"gpu": 0, "judges": {}, "dataset": {"image_size": 32, "labels": BIRDS}, "runs": runs}
-    return make_plan({**config, "dreams": {"recipes": RECIPES}, "experiment": section})
+    return make_plan({**config, "dreams": {"recipes": RECIPES}, "questions": {"q": section}})
 
 
 def sides(*contrasts: dict) -> list[tuple]:
     """Return the baseline and the compared value of each comparison."""
-    return [(each.baseline, each.compared) for each in plan_of(*contrasts).comparisons]
+    return [(each.baseline, each.compared) for each in plan_of(*contrasts).questions["q"].comparisons]
 
 
 @pytest.mark.parametrize(
@@ -46,29 +50,33 @@ def test_values_are_compared_with_the_first_the_previous_or_chance(contrast, com
     assert sides(contrast) == compared
 
 
+def query_of(plan) -> DreamQuery:
+    """Return a query of all dreams of a plan."""
+    question = plan.questions["q"]
+    return DreamQuery(question.origins, question.recipes, question.epochs, plan.names)
+
+
 def test_first_and_last_are_resolved_per_run_and_recipe():
-    plan = plan_of({"vary": "view"})
-    dreams = DreamQuery(plan.config["dreams"]["recipes"], plan.recipes, by_view(plan.dreams))
+    dreams = query_of(plan_of({"vary": "view"}))
     last = dreams.pick({"epoch": ["last"], "step": ["last"], "view": ["raw"]})
-    assert set(last[["run", "epoch"]].itertuples(index=False, name=None)) == {("a", 2), ("b", 3)}
-    assert {(recipe.partition("-")[0], step) for recipe, step in zip(last["recipe"], last["step"], strict=True)} == {
-        ("soft", 10),
-        ("sharp", 20),
-    }
+    assert {(group.run, group.epoch) for group in last} == {("a", 2), ("b", 3)}
+    assert {(group.recipe.partition("-")[0], group.step) for group in last} == {("soft", 10), ("sharp", 20)}
     some = dreams.pick({"epoch": ["first", 3], "blur_sigma": [{"random": [0.1, 1.0]}], "label": ["blue_jay"]})
-    assert set(some["epoch"]) == {0, 0.5, 3} and len(some) == 3 * 2 * 2 * 2 and set(some["label"]) == {"blue_jay"}
+    assert {group.epoch for group in some} == {0, 0.5, 3} and len(some) == 3 * 2 * 2 * 2
+    assert dreams.pick({"label": ["heron"]}) == []
 
 
 def pairs_of(vary: str, before: object, after: object, **where: list) -> list[tuple]:
     """Return the pairs of a comparison, each dream as (run, epoch, recipe, label, step, view)."""
-    plan = plan_of({"vary": "view"})
-    dreams = DreamQuery(plan.config["dreams"]["recipes"], plan.recipes, by_view(plan.dreams))
+    dreams = query_of(plan_of({"vary": "view"}))
     chosen = {"epoch": ["last"], "step": ["last"], "view": ["raw"], **where}
     chosen.pop(vary, None)
-    columns = ["run", "epoch", "recipe", "label", "step", "view"]
-    rows = list(dreams.table[columns].itertuples(index=False, name=None))
-    found = dreams.pairs(Comparison(vary, before, after, chosen, []))
-    return [(rows[one], rows[two]) for one, two in found.itertuples(index=False)]
+    comparison = Comparison(vary, before, after, chosen, [])
+    return [
+        tuple((*group[:3], label, *group[3:]) for group in pair)
+        for pair in dreams.pairs(comparison)
+        for label in dreams.compared_labels(comparison)
+    ]
 
 
 def test_pairs_differ_only_in_what_varies():
@@ -88,6 +96,88 @@ def test_pairs_differ_only_in_what_varies():
 
 def test_no_dream_is_its_own_pair():
     assert pairs_of("epoch", "last", 3) == [] and pairs_of("step", "last", 10, recipe=["soft"]) == []
+
+
+def brute_force(plan, comparison: Comparison) -> set[tuple]:
+    """Return the pairs of a comparison, found by checking every pair of dreams of the plan."""
+    dreams = [
+        {"run": run, "epoch": epoch, "recipe": recipe, "label": label, "step": step, "view": view}
+        for run, recipes in plan.dreaming_epochs.items()
+        for recipe, epochs in recipes.items()
+        for epoch, label, step, view in itertools.product(epochs, plan.names, plan.steps[recipe], ("raw", "rescaled"))
+    ]
+
+    def ends(dream: dict, column: str) -> tuple:
+        owner = "run" if column == "epoch" else "recipe"
+        numbers = [each[column] for each in dreams if each[owner] == dream[owner]]
+        return min(numbers), max(numbers)
+
+    def has(dream: dict, column: str, values: list) -> bool:
+        if column in ("epoch", "step"):
+            first, last = ends(dream, column)
+            return dream[column] in [{"first": first, "last": last}.get(value, value) for value in values]
+        if column == "recipe":
+            return dream["recipe"].partition("-")[0] in values
+        return (dream[column] if column in FACTORS else plan.recipes[dream["recipe"]][column]) in values
+
+    def parameters(dream: dict) -> dict:
+        return {key: value for key, value in plan.recipes[dream["recipe"]].items() if key not in ("steps", vary)}
+
+    vary, where = comparison.vary, comparison.where
+    selected = [dream for dream in dreams if all(has(dream, *condition) for condition in where.items())]
+    loose = {"run": "epoch", "epoch": None, "step": None, "view": None}.get(vary, "step")
+    if loose and not set(where[loose]) <= {"first", "last"}:
+        loose = None
+    agree = [column for column in ("run", "epoch", "step", "view", "label") if column not in (vary, loose)]
+    pairs = set()
+    for one, two in itertools.product(selected, selected):
+        sides = has(one, vary, [comparison.baseline]) and has(two, vary, [comparison.compared])
+        if sides and one != two and all(one[column] == two[column] for column in agree):
+            seeds = [plan.recipes[dream["recipe"]]["seed"] for dream in (one, two)]
+            if seeds[0] == seeds[1] if vary == "recipe" else parameters(one) == parameters(two):
+                pairs.add((tuple(one.values()), tuple(two.values())))
+    return pairs
+
+
+VALUES = {
+    "run": ["a", "b"],
+    "epoch": ["first", "last", 0, 3],
+    "step": ["first", "last", 5, 20],
+    "recipe": ["soft", "sharp"],
+    "view": ["raw", "rescaled"],
+    "blur_sigma": [0.5, 0.0, {"random": [0.1, 1.0]}],
+    "seed": [0, 1],
+}
+
+
+@pytest.mark.parametrize("vary", VALUES)
+def test_pairs_equal_those_of_a_loop_over_all_pairs(vary):
+    plan, chosen = plan_of({"vary": "view"}), random.Random(vary)
+    sizes = []
+    for baseline, compared in itertools.combinations(VALUES[vary], 2):
+        where = {"epoch": ["last"], "step": ["last"], "view": ["raw"]}
+        for column in chosen.sample(list(VALUES), 2):
+            where[column] = chosen.sample(VALUES[column], 1)
+        where |= {"label": BIRDS[:2]} if chosen.random() < 0.3 else {}
+        where.pop(vary, None)
+        expected = brute_force(plan, Comparison(vary, baseline, compared, where, []))
+        found = pairs_of(vary, baseline, compared, **where)
+        assert len(found) == len(set(found)) and set(found) == expected
+        sizes.append(len(expected))
+    assert max(sizes) > 0
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_dreams_are_compared_in_seconds():
+    labels = [f"class_{number}" for number in range(100)]
+    recipe = {"seed": 0, "steps": [1, 2, 3, 4, 5], "blur_sigma": 0.0}
+    recipes = {f"r-{seed}": {**recipe, "seed": seed} for seed in range(20)}
+    epochs = {run: {name: list(range(5)) for name in recipes} for run in ("a", "b")}
+    began = time.perf_counter()
+    dreams = DreamQuery(dict.fromkeys(recipes, "r"), recipes, epochs, labels)
+    pairs = dreams.pairs(Comparison("run", "a", "b", {"epoch": ["last"], "step": ["last"], "view": ["raw"]}, []))
+    assert len(pairs) == 20 and 2 * 5 * 20 * 5 * 100 == 100_000
+    assert time.perf_counter() - began < 5
 
 
 RARE = {"blur_sigma": 1.5, "seed": [0, 1], "steps": [5], "runs": ["a"], "epochs": [0]}
@@ -162,9 +252,9 @@ def test_missing_dreams_are_skipped_or_refused(monkeypatch):
 def test_impossible_contrasts_are_refused(contrast, sentence):
     with pytest.raises(UserError) as error:
         plan_of({"vary": "view"}, contrast)
-    assert str(error.value).startswith(f"experiment.contrasts.1{sentence}")
+    assert str(error.value).startswith(f"questions.q.contrasts.1{sentence}")
 
 
-def test_an_empty_question_is_refused():
-    with pytest.raises(UserError, match=r"^experiment\.question: "):
-        plan_of({"vary": "view"}, question="")
+def test_an_empty_text_is_refused():
+    with pytest.raises(UserError, match=r"^questions\.q\.text: "):
+        plan_of({"vary": "view"}, text="")

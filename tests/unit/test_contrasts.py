@@ -1,4 +1,4 @@
-"""Results of experiments, compared with plain loops over synthetic dreams."""
+"""Answers to questions, compared with plain loops over synthetic dreams."""
 
 import math
 from statistics import mean, stdev
@@ -21,9 +21,9 @@ RECIPES = {
 def plan_of(*contrasts: dict, labels=LABELS):
     """Return a plan of two runs with different epochs and the given contrasts."""
     runs = {name: {"model": "test_resnet", "epochs": epochs} for name, epochs in (("a", [0, 2]), ("b", [0, 3]))}
-    section = {"question": "Why?", "contrasts": list(contrasts)}
+    section = {"text": "Why?", "contrasts": list(contrasts)}
     config = {"gpu": 0, "judges": {}, "dataset": {"image_size": 32, "labels": labels}, "runs": runs}
-    return make_plan({**config, "dreams": {"recipes": RECIPES}, "experiment": section})
+    return make_plan({**config, "dreams": {"recipes": RECIPES}, "questions": {"q": section}})
 
 
 def probability(dream) -> float:

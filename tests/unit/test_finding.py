@@ -1,4 +1,4 @@
-"""The page of one experiment, the page of all findings, and the escaping of names in them."""
+"""The page of one question, the page of all findings, and the escaping of names in them."""
 
 import pandas as pd
 import pytest
@@ -11,7 +11,7 @@ from dreambirds.evaluation.contrasts import FINDINGS
 from dreambirds.figures.contrasts import column_name
 from dreambirds.gallery import findings
 from dreambirds.gallery.findings import sentence
-from tests.helpers.findings import QUESTION, build_finding, experiment_plan
+from tests.helpers.findings import TEXT, build_finding, question_plan
 from tests.helpers.galleries import BAD, number
 from tests.helpers.pages import Page
 
@@ -37,13 +37,14 @@ ROW |= {
 @pytest.fixture(scope="module")
 def finding(tmp_path_factory):
     """Return the folder of a finding."""
-    return build_finding(experiment_plan(), tmp_path_factory.mktemp("study"))
+    return build_finding(question_plan(), tmp_path_factory.mktemp("study"))
 
 
 @pytest.mark.slow
 def test_the_table_contains_the_known_values(finding):
-    table, plan = findings.read_findings(finding / "finding.csv"), experiment_plan()
-    assert list(table) == ["question", *FINDINGS] and set(table["question"]) == {QUESTION}
+    table, plan = findings.read_findings(finding / "finding.csv"), question_plan()
+    assert list(table) == ["question", "text", *FINDINGS]
+    assert set(table["question"]) == {"q"} and set(table["text"]) == {TEXT}
     assert list(table["vary"]) == ["epoch", "epoch", "view", "run"]
     first, last = (
         [number(plan, dream, "raw") for dream in plan.dreams.itertuples() if dream.epoch == epoch and dream.step == 5]
@@ -57,8 +58,8 @@ def test_the_table_contains_the_known_values(finding):
 def test_the_page_needs_no_other_file_and_escapes_names(finding):
     page = Page(finding / "index.html")
     links = [value for _, found in page.elements for name, value in found.items() if name in ("src", "href")]
-    assert len(links) == 7 and all(value.startswith(("data:image/png;", "data:,")) for value in links)
-    assert not page.all("script") and len(page.all("img")) == 2 + 4, "effects, montage, and four plots of the study"
+    assert len(links) == 3 and all(value.startswith(("data:image/png;", "data:,")) for value in links)
+    assert not page.all("script") and len(page.all("img")) == 2, "effects and montage"
     assert "&lt;script&gt;window.harmed" in (finding / "index.html").read_text(encoding="utf-8")
 
 
@@ -88,7 +89,7 @@ def test_a_column_is_named_after_its_value(vary, value, several, name):
 
 @pytest.mark.slow
 def test_the_title_of_a_large_montage_counts_what_it_omits(tmp_path):
-    folder = build_finding(experiment_plan(names=14), tmp_path)
+    folder = build_finding(question_plan(names=14), tmp_path)
     with Image.open(folder / "montage.png") as image:
         assert image.text["Title"] == "Compared dreams (2 columns or classes omitted)"
     assert len(read_facts(folder / "montage.png")["labels"]) == 12
@@ -117,22 +118,22 @@ def test_a_sentence_is_built_from_its_row(row, verdict, rest):
 
 
 def write_tables(folder) -> list:
-    """Write the tables of two experiments."""
+    """Write the tables of two questions."""
     paths = []
     for name, verdict in (("one", "higher"), ("two", "no difference seen")):
         paths.append(folder / f"{name}.csv")
-        rows = [{"question": f"{name}? {BAD}", **ROW, "verdict": verdict}]
-        pd.DataFrame(rows)[["question", *FINDINGS]].to_csv(paths[-1], index=False)
+        rows = [{"question": name, "text": f"{name}? {BAD}", **ROW, "verdict": verdict}]
+        pd.DataFrame(rows)[["question", "text", *FINDINGS]].to_csv(paths[-1], index=False)
     return paths
 
 
-def test_the_collection_has_every_experiment_and_links_to_its_page(tmp_path):
+def test_the_collection_has_every_question_and_links_to_its_page(tmp_path):
     findings.write_findings("mine", write_tables(tmp_path), tmp_path / "index.html", tmp_path / "findings.csv")
     table = findings.read_findings(tmp_path / "findings.csv")
-    assert list(table["experiment"]) == ["one", "two"] and list(table)[1:] == ["question", *FINDINGS]
+    assert list(table["question"]) == ["one", "two"] and list(table) == ["question", "text", *FINDINGS]
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert '<a href="one.html">' in page and '<a href="two.html">' in page and BAD not in page
-    assert "Judge&#39;s top 1 is higher</strong> for epoch 8" in page
+    assert '<a href="one/index.html">' in page and '<a href="two/index.html">' in page and BAD not in page
+    assert "Judge&#39;s top 1 is higher</strong> for epoch 8" in page and "2 questions of the study mine" in page
 
 
 def test_a_table_is_printed_as_markdown(tmp_path, capsys):

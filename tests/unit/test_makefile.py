@@ -65,6 +65,16 @@ def test_the_other_study_is_one_argument_whatever_it_contains(make, tmp_path, ar
     assert result.stdout == f"<results/tiny><{argument}>" and not (tmp_path / "owned").exists()
 
 
+@pytest.mark.parametrize(("arguments", "config"), [((), "config/findings.yaml"), (("CONFIG=my.yaml",), "my.yaml")])
+def test_findings_are_those_of_the_findings_study_by_default(make, tmp_path, arguments, config):
+    (tmp_path / "config").mkdir()
+    for name in ("my.yaml", "config/findings.yaml", "config/config.yaml"):
+        (tmp_path / name).write_text("study: tiny")
+    (tmp_path / "bin" / "snakemake").write_text("#!/bin/sh\nprintf '<%s>' \"$@\"\n")
+    (tmp_path / "bin" / "snakemake").chmod(0o755)
+    assert f"<findings><--configfile><{config}>" in make("findings", *arguments).stdout
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -21,7 +21,7 @@ def documented(table: str) -> list[list[str]]:
 
 
 WRITTEN = {"dreams": tables.DREAMS, "judgements": tables.JUDGEMENTS, "runs": tables.RUNS, "judges": tables.JUDGES}
-WRITTEN |= {"finding": ["question", *FINDINGS]}
+WRITTEN |= {"finding": ["question", "text", *FINDINGS]}
 
 
 @pytest.mark.parametrize("table", WRITTEN)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dreambirds.config.runs import parse_epoch
 from dreambirds.errors import UserError
 from dreambirds.plan.checkpoints import previous_checkpoint, training_settings
-from dreambirds.plan.paths import epoch_name, epoch_text, job_folder
+from dreambirds.plan.paths import archive_path, epoch_name, epoch_text
 from dreambirds.plan.plan import make_plan
 
 
@@ -45,7 +45,9 @@ def test_epoch_names_are_padded_decimal_numbers():
     assert {epoch: epoch_text(epoch) for epoch in written} == written
     assert {text: parse_epoch(text) for text in written.values()} == {text: epoch for epoch, text in written.items()}
     assert (
-        job_folder("s", "r", 0.25, "x") == job_folder("s", "r", "0000.25", "x") == "results/s/dreams/r/epoch-0000.25/x"
+        archive_path("s", "r", 0.25, "x", "-001")
+        == archive_path("s", "r", "0000.25", "x", "-001")
+        == "results/s/dreams/r/epoch-0000.25/x/dreams-001.zip"
     )
 
 

@@ -82,7 +82,7 @@ rule judge:
 
 rule measurements:
     input:
-        **inputs.judged(plan),
+        **inputs.judged(plan, plan.judges, plan.dream_jobs),
         **inputs.checkpoints(plan),
         archives=plan.archives(),
         images=ancient(rules.dataset.output.images),

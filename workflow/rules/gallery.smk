@@ -1,5 +1,3 @@
-from dataclasses import asdict
-
 from dreambirds.plan.targets import patterns
 
 gallery_study = dict(
@@ -75,51 +73,3 @@ rule comparison:
         "Compare the runs and recipes"
     script:
         "../scripts/comparison.py"
-
-
-if plan.comparisons:
-
-    rule finding:
-        input:
-            dreams=rules.measurements.output.dreams,
-            runs=rules.measurements.output.runs,
-            judges=rules.measurements.output.judges,
-            archives=plan.archives(),
-            plots=rules.plots.output.pictures,
-            images=ancient(rules.dataset.output.images),
-            table=rules.dataset.output.table,
-        output:
-            page=report(
-                f"{results}/finding/index.html",
-                caption="../report/finding.rst",
-                category="findings",
-                subcategory="experiment",
-                labels={"table": "the experiment's result"},
-            ),
-            table=f"{results}/finding/finding.csv",
-            pictures=[
-                f"{results}/finding/montage.png",
-                f"{results}/finding/effects.png",
-            ],
-        log:
-            f"results/logs/{plan.study}/finding.log",
-        conda:
-            "../../environment.yml"
-        resources:
-            mem_mb=lambda wildcards, attempt: 2000 * attempt,
-            runtime=30,
-        params:
-            code=stage_code("finding"),
-            study=to_parameter(
-                dict(
-                    config=plan.config,
-                    comparisons=list(map(asdict, plan.comparisons)),
-                    recipes=plan.recipes,
-                    names=plan.names,
-                    learnt=len(plan.labels),
-                )
-            ),
-        message:
-            "Write the finding of the experiment: {output.page}"
-        script:
-            "../scripts/finding.py"

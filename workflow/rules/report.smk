@@ -1,45 +1,59 @@
-from dreambirds.runtime.code_version import ENTRIES
-from dreambirds.plan.experiments import experiment_config, experiment_file, experiments
+from dreambirds.plan import questions
 
 
 report: "../report/workflow.rst"
 
 
 wildcard_constraints:
-    experiment="|".join(experiments()),
+    question="|".join(plan.questions) or "no question",
 
 
-# Each experiment is a separate study, run by a child Snakemake, which knows what exists already.
-rule experiment:
+# One job answers a question. Its inputs are the dreams that the question looks at, so it does not wait for others.
+rule question:
     input:
-        lambda wildcards: str(experiment_file(wildcards.experiment)),
+        unpack(input_function(questions.judged, plan=plan)),
+        archives=input_function(questions.archives, plan=plan),
+        histories=input_function(questions.histories, plan=plan),
+        images=ancient(rules.dataset.output.images),
+        table=rules.dataset.output.table,
     output:
-        page=f"{results}/findings/{{experiment}}.html",
-        table=f"{results}/findings/{{experiment}}.csv",
-        config=f"{results}/findings/{{experiment}}.yaml",
+        page=report(
+            f"{results}/findings/{{question}}/index.html",
+            caption="../report/finding.rst",
+            category="findings",
+            subcategory="questions",
+            labels={"question": "{question}"},
+        ),
+        table=f"{results}/findings/{{question}}/finding.csv",
+        montage=f"{results}/findings/{{question}}/montage.png",
+        effects=f"{results}/findings/{{question}}/effects.png",
     log:
-        job=f"results/logs/{plan.study}/findings/{{experiment}}.log",
-        snakemake=f"results/logs/{plan.study}/findings/{{experiment}}.snakemake.log",
+        f"results/logs/{plan.study}/findings/{{question}}.log",
     conda:
         "../../environment.yml"
-    threads: plan.config["threads"]["prepare"]
     resources:
-        mem_mb=lambda wildcards, attempt, threads: 1500 * threads * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        stages=[stage_code(stage) for stage in ENTRIES],
-        config=input_function(experiment_config, base=plan.config),
+        code=stage_code("question"),
+        measurements_code=stage_code("measurements"),
+        question=lambda wildcards: to_parameter(
+            questions.asked(plan, wildcards.question)
+        ),
+        study=lambda wildcards: to_parameter(
+            questions.study_facts(plan, wildcards.question)
+        ),
+        cell_size=plan.config["montage"]["cell_size"],
+        view=plan.config["pictures"]["view"],
     message:
-        "Run experiment {wildcards.experiment}; its progress is in {log.snakemake}"
+        "Answer the question {wildcards.question}: {output.page}"
     script:
-        "../scripts/experiment.py"
+        "../scripts/question.py"
 
 
 rule findings:
     input:
-        tables=expand(
-            f"{results}/findings/{{experiment}}.csv", experiment=experiments()
-        ),
+        tables=input_function(questions.findings, plan=plan),
     output:
         page=f"{results}/findings/index.html",
         table=f"{results}/findings/findings.csv",

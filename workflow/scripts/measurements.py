@@ -3,18 +3,15 @@ from pathlib import Path
 from job import job
 
 with job(snakemake):
-    from dreambirds.evaluation.tables import JudgeFiles, StudyFacts, write_tables
+    from dreambirds.evaluation.tables import JudgeFiles, StudyFacts, measure_dreams, write_tables
     from dreambirds.io import from_parameter
 
-    source = snakemake.input
+    source, study = snakemake.input, StudyFacts(**from_parameter(snakemake.params.study))
+    judges = JudgeFiles(*([Path(file) for file in source[name]] for name in ("judged", "features", "checks")))
+    archives = [Path(file) for file in source.archives]
     write_tables(
-        StudyFacts(**from_parameter(snakemake.params.study)),
-        archives=[Path(file) for file in source.archives],
-        judges=JudgeFiles(*([Path(file) for file in source[name]] for name in ("judged", "features", "checks"))),
-        checkpoints=[
-            (Path(model), Path(history)) for model, history in zip(source.weights, source.histories, strict=True)
-        ],
-        dataset=Path(source.table).parent,
-        code=snakemake.params.code,
+        measure_dreams(study, archives, judges, Path(source.table).parent, snakemake.params.code),
+        study.models,
+        checkpoints=list(zip(map(Path, source.weights), map(Path, source.histories), strict=True)),
         paths={name: Path(file) for name, file in snakemake.output.items()},
     )

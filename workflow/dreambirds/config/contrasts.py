@@ -1,20 +1,17 @@
-"""Experiments: comparisons between dreams of a study, or with chance."""
+"""Contrasts: comparisons between dreams of a study, or with chance."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import pandas as pd
+from typing import Any, NamedTuple
 
 from dreambirds.config import VIEWS
 from dreambirds.config.load import Section
-from dreambirds.config.recipes import expand_grid
 from dreambirds.errors import UserError, did_you_mean, in_yaml
 from dreambirds.io import digest_of
 
 FACTORS = ["run", "epoch", "step", "recipe", "label", "view"]
 CHANCE = "chance"
-FIRST_LAST: dict[str, Literal["min", "max"]] = {"first": "min", "last": "max"}
+FIRST_LAST: dict[str, Callable[..., float]] = {"first": min, "last": max}
 DEFAULT_WHERE = {"epoch": ["last"], "step": ["last"], "view": ["raw"]}
 CHANCE_COLUMNS = {"judge_top1": "judge_prediction", "dreamer_top1": "dreamer_prediction"}
 SAME_IN_BOTH_VIEWS = ("dreamer_probability", "dreamer_top1", "mean_abs_change", "seconds")
@@ -35,77 +32,118 @@ class Comparison:
     measures: list[str]
 
 
-class DreamQuery:
-    """Selection of a study's dreams by column, recipe of the config, or parameter.
+class Group(NamedTuple):
+    """The dreams of all labels that share the other columns: one dream per label."""
 
-    A recipe of the config stands for all points of its grid.
+    run: str
+    epoch: int | float
+    recipe: str
+    step: int
+    view: str
+
+
+class DreamQuery:
+    """Selection of dreams by column, recipe of the config, or parameter.
+
+    A recipe of the config stands for all points of its grid. Every checkpoint dreams a recipe of all labels, so dreams
+    are selected in groups of one dream per label.
     """
 
-    def __init__(self, grids: dict[str, Section], recipes: dict[str, Section], table: pd.DataFrame):
-        """Take the recipes of the config, the expanded recipes, and the table of dreams.
+    def __init__(
+        self,
+        origins: Mapping[str, str],
+        recipes: Mapping[str, Section],
+        epochs: Mapping[str, Mapping[str, Sequence[int | float]]],
+        labels: Iterable[str],
+    ):
+        """Take the recipe of the config by expanded recipe, the parameters of expanded recipes, the epochs that dream
+        by run and expanded recipe, and the labels."""
+        self.origins, self.recipes, self.labels = origins, recipes, list(labels)
+        self.groups = [
+            Group(run, epoch, recipe, step, view)
+            for view in VIEWS
+            for run, dreaming in epochs.items()
+            for epoch in sorted(set().union(*dreaming.values()))
+            for recipe, dreaming_epochs in dreaming.items()
+            if epoch in dreaming_epochs
+            for step in recipes[recipe]["steps"]
+        ]
+        self._numbers: dict[str, dict[str, set[int | float]]] = {"epoch": {}, "step": {}}
+        for group in self.groups:
+            self._numbers["epoch"].setdefault(group.run, set()).add(group.epoch)
+            self._numbers["step"].setdefault(group.recipe, set()).add(group.step)
 
-        The table has one row per dream and view, and a unique index.
-        """
-        self.recipes = recipes
-        self.origins = {point: name for name, grid in grids.items() for point in expand_grid(name, grid)}
-        self.table = table
-
-    def pick(self, accepted: Mapping[str, Iterable[Any]]) -> pd.DataFrame:
-        """Return the rows that have an accepted value in each of the given columns.
+    def pick(self, accepted: Mapping[str, Collection[Any]]) -> list[Group]:
+        """Return the groups that have an accepted value in each of the given columns.
 
         ``first`` and ``last`` mean the first and last epoch of each run, and the first and last step of each recipe.
         """
-        rows = self.table
+        groups = self.groups
         for column, values in accepted.items():
-            rows = rows[self._matches(rows, column, list(values))]
-        return rows
+            if column in ("epoch", "step"):
+                owner = "run" if column == "epoch" else "recipe"
+                numbers = {name: self._resolve(values, known) for name, known in self._numbers[column].items()}
+                groups = [each for each in groups if getattr(each, column) in numbers[getattr(each, owner)]]
+            elif column == "label":
+                groups = groups if any(label in values for label in self.labels) else []
+            else:
+                groups = [each for each in groups if self.value(each, column) in values]
+        return groups
 
-    def side(self, comparison: Comparison, value: object) -> pd.DataFrame:
-        """Return the rows of one side of a comparison."""
+    def side(self, comparison: Comparison, value: object) -> list[Group]:
+        """Return the groups of one side of a comparison."""
         return self.pick({**comparison.where, comparison.vary: [value]})
 
-    def pairs(self, comparison: Comparison) -> pd.DataFrame:
-        """Return the pairs of a comparison: columns ``baseline`` and ``compared``.
+    def compared_labels(self, comparison: Comparison) -> list[str]:
+        """Return the labels of a comparison."""
+        accepted = comparison.where.get("label", self.labels)
+        return [label for label in self.labels if label in accepted]
 
-        They contain values of the table's index.
-        The two dreams of a pair have the same label and differ only in what varies. There are two exceptions: first
-        and last epochs of different runs, and first and last steps of different recipes, may have different numbers.
-        If recipes vary, the dreams of a pair share the seed. A dream is never paired with itself.
+    def pairs(self, comparison: Comparison) -> list[tuple[Group, Group]]:
+        """Return the pairs of a comparison, baseline first; the dreams of one label in both groups form a pair.
+
+        The two dreams of a pair differ only in what varies. There are two exceptions: first and last epochs of
+        different runs, and first and last steps of different recipes, may have different numbers. If recipes vary, the
+        dreams of a pair share the seed. A dream is never paired with itself.
         """
-        keys = ["label", "partner", *_shared(comparison)]
-        sides = []
-        for name, value in (("baseline", comparison.baseline), ("compared", comparison.compared)):
-            rows = self.side(comparison, value)
-            sides.append(rows[FACTORS].assign(partner=self._partners(rows, comparison.vary), **{name: rows.index}))
-        both = sides[0].merge(sides[1], on=keys)[["baseline", "compared"]]
-        return both[both["baseline"] != both["compared"]]
+        columns, partners = _shared(comparison), self._partners(comparison.vary)
+        baselines: dict[tuple[Any, ...], list[Group]] = {}
+        for group in self.side(comparison, comparison.baseline):
+            key = (partners[group.recipe], *(getattr(group, column) for column in columns))
+            baselines.setdefault(key, []).append(group)
+        return [
+            (baseline, group)
+            for group in self.side(comparison, comparison.compared)
+            for baseline in baselines.get((partners[group.recipe], *(getattr(group, column) for column in columns)), [])
+            if baseline != group
+        ]
 
-    def _matches(self, rows: pd.DataFrame, column: str, accepted: list[Any]) -> pd.Series:
-        if column in ("epoch", "step"):
-            groups = self.table.groupby("run" if column == "epoch" else "recipe")[column]
-            matches = rows[column].isin([value for value in accepted if value not in FIRST_LAST])
-            for end in set(accepted) & set(FIRST_LAST):
-                matches |= rows[column] == groups.transform(FIRST_LAST[end])[rows.index]
-            return matches
-        values = self.values(rows, column)
-        return values.isin(accepted) if column in FACTORS else values.map(lambda value: value in accepted)
-
-    def values(self, rows: pd.DataFrame, column: str) -> pd.Series:
-        """Return the values of rows in a column, or of a parameter of their recipes."""
+    def value(self, group: Group, column: str) -> Any:
+        """Return the value of a group in a column other than the label, or of a parameter of its recipe."""
         if column == "recipe":
-            return rows["recipe"].map(self.origins)
-        return rows[column] if column in FACTORS else rows["recipe"].map(lambda name: self.recipes[name][column])
+            return self.origins[group.recipe]
+        return getattr(group, column) if column in FACTORS else self.recipes[group.recipe][column]
 
-    def _partners(self, rows: pd.DataFrame, vary: str) -> pd.Series:
-        """Return a key per row, equal for rows whose recipes differ only in `vary`."""
+    def distinct(self, groups: Iterable[Group], column: str) -> list[Any]:
+        """Return the distinct values of a column, in order; they may be dicts."""
+        found: list[Any] = []
+        for value in self.labels if column == "label" else (self.value(group, column) for group in groups):
+            if value not in found:
+                found.append(value)
+        return found
+
+    def _resolve(self, values: Iterable[Any], known: Collection[int | float]) -> set[int | float]:
+        return {FIRST_LAST[value](known) if value in FIRST_LAST else value for value in values}
+
+    def _partners(self, vary: str) -> dict[str, str | int]:
+        """Return a key per recipe, equal for recipes that differ only in `vary`."""
         if vary == "recipe":
-            return rows["recipe"].map(lambda name: self.recipes[name]["seed"])
+            return {name: recipe["seed"] for name, recipe in self.recipes.items()}
         ignored = {"steps", vary} if vary not in FACTORS else set()
-        digests = {
+        return {
             name: digest_of({key: value for key, value in recipe.items() if key not in ignored})
             for name, recipe in self.recipes.items()
         }
-        return rows["recipe"].map(digests)
 
 
 def _shared(comparison: Comparison) -> list[str]:
@@ -117,24 +155,14 @@ def _shared(comparison: Comparison) -> list[str]:
     return [column for column in ("run", "epoch", "step", "view") if column not in (vary, loose)]
 
 
-def by_view(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of dreams with one row per dream and view (column ``view``)."""
-    return pd.concat([table.assign(view=view) for view in VIEWS], ignore_index=True)
+def list_comparisons(contrasts: Sequence[Section], dreams: DreamQuery, where: str) -> list[Comparison]:
+    """Return the comparisons of contrasts between dreams; `where` is the key path of the contrasts.
 
-
-def list_comparisons(config: Section, recipes: dict[str, Section], table: pd.DataFrame) -> list[Comparison]:
-    """Return the comparisons of a study's experiment, or an empty list if it has none.
-
-    `table` has one row per dream. Raises UserError, with the key's full path, if no dreams have the selected values,
-    or if no two dreams differ only in what varies.
+    Raises UserError, with the key's full path, if no dreams have the selected values, or if no two dreams differ only
+    in what varies.
     """
-    if config["experiment"] is None:
-        return []
-    dreams = DreamQuery(config["dreams"]["recipes"], recipes, by_view(table))
     return [
-        each
-        for number, contrast in enumerate(config["experiment"]["contrasts"])
-        for each in _compare(contrast, dreams, f"experiment.contrasts.{number}")
+        each for number, contrast in enumerate(contrasts) for each in _compare(contrast, dreams, f"{where}.{number}")
     ]
 
 
@@ -153,7 +181,7 @@ def _compare(contrast: Section, dreams: DreamQuery, where: str) -> list[Comparis
         raise UserError(f"{where}.values: at least two values are needed; add one, or set 'against' to {CHANCE}")
     baselines = values if contrast["against"] == "previous" else [values[0]] * len(values)
     comparisons = [Comparison(vary, *sides, accepted, measures) for sides in zip(baselines, values[1:], strict=False)]
-    paired = [each for each in comparisons if len(dreams.pairs(each))]
+    paired = [each for each in comparisons if dreams.pairs(each)]
     if not paired or (contrast["values"] and len(paired) < len(comparisons)):
         empty = next(each for each in comparisons if each not in paired)
         values_of_both = f"{in_yaml(empty.baseline)} and {in_yaml(empty.compared)}"
@@ -175,7 +203,7 @@ def _accepted(contrast: Section, dreams: DreamQuery, where: str) -> dict[str, li
     for name, values in accepted.items():
         for value in values:
             _check_value(dreams, {}, name, value, f"{where}.where.{name}")
-    if dreams.pick(accepted).empty:
+    if not dreams.pick(accepted):
         raise UserError(f"{where}.where: no dream has all of these values; change or remove one")
     return accepted
 
@@ -184,7 +212,7 @@ def _values(contrast: Section, dreams: DreamQuery, accepted: dict[str, list[Any]
     vary = contrast["vary"]
     values: list[Any] | None = contrast["values"]
     if values is None:
-        found = _distinct(dreams, dreams.pick(accepted), vary)
+        found = dreams.distinct(dreams.pick(accepted), vary)
         return sorted(found) if vary in ("epoch", "step") else found
     for value in values:
         _check_value(dreams, accepted, vary, value, f"{where}.values")
@@ -193,21 +221,12 @@ def _values(contrast: Section, dreams: DreamQuery, accepted: dict[str, list[Any]
 
 def _check_value(dreams: DreamQuery, accepted: dict[str, list[Any]], column: str, value: object, where: str) -> None:
     scalar = not isinstance(value, (dict, list))
-    if (column in FACTORS and not scalar) or dreams.pick({**accepted, column: [value]}).empty:
-        found = _distinct(dreams, dreams.pick(accepted), column)
-        is_elsewhere = (column not in FACTORS or scalar) and not dreams.pick({column: [value]}).empty
+    if (column in FACTORS and not scalar) or not dreams.pick({**accepted, column: [value]}):
+        found = dreams.distinct(dreams.pick(accepted), column)
+        is_elsewhere = (column not in FACTORS or scalar) and dreams.pick({column: [value]})
         dream = "dream selected by 'where'" if is_elsewhere else "dream"
         hint = did_you_mean(value, found, "available")
         raise UserError(f"{where}: no {dream} has {column} {in_yaml(value)}; {hint}")
-
-
-def _distinct(dreams: DreamQuery, rows: pd.DataFrame, column: str) -> list[Any]:
-    """Return the distinct values of a column, in order; they may be dicts."""
-    found: list[Any] = []
-    for value in dreams.values(rows, column):
-        if value not in found:
-            found.append(value)
-    return found
 
 
 def _check_measures(contrast: Section, where: str) -> None:

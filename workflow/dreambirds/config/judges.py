@@ -18,7 +18,7 @@ EPOCHS = 12
 
 
 def resolve_judges(config: Section) -> None:
-    """Fill in the default judge if `judges` is null, and check the section, in place.
+    """Fill in the default judge if `judges` is null, leave out judges that are null, and check the section, in place.
 
     The default judge is a network of an architecture that no run uses, trained on the same data; it starts from timm's
     pretrained weights if any run does. Raises UserError with the key's full path.
@@ -28,6 +28,7 @@ def resolve_judges(config: Section) -> None:
             raise UserError(f"runs.{DEFAULT_NAME}: is the name of the default judge; choose another name for the run")
         config["judges"] = {DEFAULT_NAME: {"train": _default_training(config["runs"])}}
         check(config, "config")
+    config["judges"] = {name: judge for name, judge in config["judges"].items() if judge is not None}
     for name, judge in config["judges"].items():
         where = f"judges.{name}"
         if name in config["runs"]:

@@ -16,8 +16,7 @@ from jsonschema.protocols import Validator
 from dreambirds.dreaming.recipe import Recipe, Start
 from dreambirds.errors import UserError, counted, did_you_mean, first_line, in_yaml, reason_of, remedy_for
 
-MAX_NODES = 100_000
-MAX_BYTES = 10_000_000
+MAX_NODES, MAX_BYTES = 100_000, 10_000_000
 CODE_KEY = "__use_yte__"  # makes Snakemake execute code from the file
 SUFFIXES = (".yaml", ".yml")
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -38,6 +37,7 @@ RENAMED = {
     "load": "loader_workers",
     "seconds_per_frame": "frame_duration",
     "cell": "montage.cell_size",
+    "experiment": "questions",
 }
 PATTERN_CHARACTERS = "{}<>"
 TYPE_NAMES = {"integer": "an integer", "boolean": "true or false", "array": "a list", "object": "a mapping"}

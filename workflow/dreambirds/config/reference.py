@@ -15,7 +15,7 @@ from dreambirds.errors import UserError
 _NO_DEFAULT = {False: "required", True: "none"}
 _PLURALS = {"string": "strings", "number": "numbers", "integer": "integers"}
 _YAML_TYPES = {"array": "list", "object": "mapping"}
-TOP = ("study", "judges", "gpu", "store", "provenance")
+TOP = ("study", "judges", "questions", "gpu", "store", "provenance")
 BEGIN, END = "<!-- generated from presets.yaml by make manual -->\n", "<!-- end -->\n"
 
 INTRODUCTION = """\
@@ -61,8 +61,8 @@ def reference_page() -> str:
         ("`dreams`: labels and recipes", "dreams.", config["properties"]["dreams"]["properties"]),
         ("`dreams.recipes.<name>`: parameters of dreams", "", _with_preset(recipe["properties"])),
         ("`judges.<name>`: networks that classify dreams", "", config["$defs"]["judge"]["properties"]),
-        ("`experiment`: question and comparisons", "experiment.", config["properties"]["experiment"]["properties"]),
-        ("`experiment.contrasts`: a list of comparisons", "", config["$defs"]["contrast"]["properties"]),
+        ("`questions.<name>`: questions that the study answers", "", config["$defs"]["question"]["properties"]),
+        ("`questions.<name>.contrasts`: a list of comparisons", "", config["$defs"]["contrast"]["properties"]),
         ("`montage`: appearance of montages", "montage.", config["properties"]["montage"]["properties"]),
         ("`pictures`: appearance of films", "pictures.", config["properties"]["pictures"]["properties"]),
         ("`threads`: CPU threads per job", "threads.", config["properties"]["threads"]["properties"]),

@@ -1,14 +1,13 @@
-"""Contrasts of an experiment: effects and their confidence intervals."""
+"""Contrasts of a question: effects and their confidence intervals."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dreambirds.config.contrasts import CHANCE, CHANCE_COLUMNS, DEFAULT_WHERE, Comparison, DreamQuery
-from dreambirds.config.load import Section
+from dreambirds.config.contrasts import CHANCE, CHANCE_COLUMNS, DEFAULT_WHERE, Comparison, DreamQuery, Group
 from dreambirds.evaluation.columns import SUFFIX
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
@@ -101,24 +100,36 @@ def paired_difference(before: np.ndarray, after: np.ndarray) -> Difference:
     return Difference(mean, mean - margin, mean + margin, float(effect), pairs)
 
 
-def compute_contrasts(
-    comparisons: Iterable[Comparison], grids: dict[str, Section], recipes: dict[str, Section], dreams: pd.DataFrame
-) -> pd.DataFrame:
-    """Return one row per comparison and measure of a study's experiment.
+def compute_contrasts(comparisons: Iterable[Comparison], query: DreamQuery, dreams: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per comparison and measure of a question.
 
-    The columns are `FINDINGS`. `grids` are the recipes as the config defines them, `recipes` the expanded grids;
-    `dreams` is the study's table. Dreams of one class are not independent, so its pairs are averaged first: means, the
-    95% interval and the effect size (d_z) are over classes. For a judge's measures, only pairs with the same judge for
-    both dreams count.
+    The columns are `FINDINGS`. `query` selects dreams, whose metrics `dreams` contains, a table with the columns of
+    ``dreams.csv``. Dreams of one class are not independent, so its pairs are averaged first: means, the 95% interval
+    and the effect size (d_z) are over classes. For a judge's measures, only pairs with the same judge for both dreams
+    count.
     """
-    query = DreamQuery(grids, recipes, stack_views(dreams))
+    metrics = stack_views(dreams)
     rows = []
     for comparison in comparisons:
-        pairs = None if comparison.baseline is None else query.pairs(comparison)
-        for measure in comparison.measures:
-            values = _by_chance(query, comparison, measure) if pairs is None else _measured(query, pairs, measure)
-            rows.append(_row(comparison, measure, values))
+        own = metrics[metrics["label"].isin(query.compared_labels(comparison))]
+        if comparison.baseline is None:
+            compared = of_groups(own, query.side(comparison, comparison.compared))
+            found = {measure: _by_chance(compared, measure) for measure in comparison.measures}
+        else:
+            sides = zip(*query.pairs(comparison), strict=True)
+            one, two = (of_groups(own, groups) for groups in sides)
+            found = {measure: _measured(one, two, measure) for measure in comparison.measures}
+        rows += [_row(comparison, measure, values) for measure, values in found.items()]
     return pd.DataFrame(rows, columns=FINDINGS)
+
+
+def of_groups(metrics: pd.DataFrame, groups: Sequence[Group]) -> pd.DataFrame:
+    """Return the rows of groups, from a table with one row per dream and view.
+
+    A column ``number`` is the position of the group, and rows are sorted by it and by the label.
+    """
+    chosen = pd.DataFrame(groups, columns=Group._fields).assign(number=range(len(groups)))
+    return chosen.merge(metrics, on=list(Group._fields)).sort_values(["number", "label"], ignore_index=True)
 
 
 def stack_views(dreams: pd.DataFrame) -> pd.DataFrame:
@@ -135,24 +146,22 @@ def stack_views(dreams: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _measured(query: DreamQuery, pairs: pd.DataFrame, measure: str) -> pd.DataFrame:
+def _measured(one: pd.DataFrame, two: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Return one row per pair: ``label``, ``baseline`` and ``compared``.
 
-    The last two are the measure of both dreams.
+    The last two are the measure of both dreams. Rows of `one` and `two` at the same position are a pair.
     """
-    one, two = (query.table.loc[pairs[side]].reset_index(drop=True) for side in ("baseline", "compared"))
     values = pd.DataFrame({"label": one["label"], "baseline": one[measure], "compared": two[measure]})
     return values[one["judge"] == two["judge"]] if measure in OF_JUDGE else values
 
 
-def _by_chance(query: DreamQuery, comparison: Comparison, measure: str) -> pd.DataFrame:
+def _by_chance(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Return one row per dream: ``label``, ``baseline`` and ``compared``.
 
     ``compared`` is whether the dream is classified as its own label, ``baseline`` how often dreams of other labels are
     classified as this label. If dreams contained no information about their label, both would be the same on average,
     whichever classes a judge prefers.
     """
-    rows = query.side(comparison, comparison.compared)
     rows = rows[rows[measure].notna()]
     labels = rows["label"].unique()
     confused = {label: (rows.loc[rows["label"] != label, CHANCE_COLUMNS[measure]] == label).mean() for label in labels}

@@ -61,21 +61,27 @@ class JudgeFiles:
     checks: Sequence[Path]
 
 
-def write_tables(
-    study: StudyFacts,
-    archives: Sequence[Path],
-    judges: JudgeFiles,
-    checkpoints: Sequence[tuple[Path, Path]],
-    dataset: Path,
-    code: str,
-    paths: Mapping[str, Path],
-) -> None:
-    """Write the tables ``dreams``, ``judgements``, ``runs`` and ``judges``.
+@dataclass(frozen=True)
+class Measured:
+    """Tables of measured dreams.
 
-    `archives` contain the study's dreams, in its order, and `checkpoints` are the weights and the history of each
-    checkpoint that dreams. `dataset` is the folder of prepared images, and `code` a digest of the code that measures
-    saved images. `paths` has the path of each table by name. Raises UserError if an input cannot be read or is
-    incomplete.
+    `dreams` and `judgements` have the columns of ``dreams.csv`` and ``judgements.csv``, `judges` one row per judge, and
+    `views` one row per view of each dream, with its image in the column ``picture``.
+    """
+
+    dreams: pd.DataFrame
+    judgements: pd.DataFrame
+    judges: pd.DataFrame
+    views: pd.DataFrame
+
+
+def measure_dreams(
+    study: StudyFacts, archives: Sequence[Path], judges: JudgeFiles, dataset: Path, code: str
+) -> Measured:
+    """Return the tables of the dreams in `archives`, which may be a part of the study's.
+
+    `dataset` is the folder of prepared images, and `code` a digest of the code that measures saved images. Raises
+    UserError if an input cannot be read or is incomplete.
     """
     found = read_dreams(archives)
     names = [pd.DataFrame({"judge": [judge]}) for judge in study.judged_runs]
@@ -84,10 +90,24 @@ def write_tables(
     views = list_views(found)
     pixels = views[[*DREAM, "view"]].join(measure_saved(views, dataset, code))
     table = merge_dreams(found, judgements, pixels, study)
-    write_table(table, paths["dreams"], "%.6g")
-    write_table(judgements, paths["judgements"], "%.6g")
-    write_table(run_table(table, study.models, checkpoints), paths["runs"], "%.6g")
-    write_table(pd.concat(known)[JUDGES] if known else pd.DataFrame(columns=JUDGES), paths["judges"], "%.6g")
+    return Measured(table, judgements, pd.concat(known)[JUDGES] if known else pd.DataFrame(columns=JUDGES), views)
+
+
+def write_tables(
+    measured: Measured,
+    models: Mapping[str, str],
+    checkpoints: Sequence[tuple[Path, Path]],
+    paths: Mapping[str, Path],
+) -> None:
+    """Write the tables ``dreams``, ``judgements``, ``runs`` and ``judges``.
+
+    `models` contains the model of each run, `checkpoints` the weights and the history of each checkpoint that dreams,
+    in the order of the study, and `paths` the path of each table by name.
+    """
+    write_table(measured.dreams, paths["dreams"], "%.6g")
+    write_table(measured.judgements, paths["judgements"], "%.6g")
+    write_table(run_table(measured.dreams, models, checkpoints), paths["runs"], "%.6g")
+    write_table(measured.judges, paths["judges"], "%.6g")
 
 
 def _judgements(dreams: pd.DataFrame, study: StudyFacts, judges: JudgeFiles, known: list[pd.DataFrame]) -> pd.DataFrame:

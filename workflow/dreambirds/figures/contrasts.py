@@ -1,4 +1,4 @@
-"""Figures of an experiment: a montage of the compared dreams, and a plot of the differences."""
+"""Figures of a question: a montage of the compared dreams, and a plot of the differences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from dreambirds.config.contrasts import FIRST_LAST, Comparison, DreamQuery
+from dreambirds.config.contrasts import FIRST_LAST, Comparison, DreamQuery, Group
 from dreambirds.data.tables import example_images
 from dreambirds.dream_job.archive import Picture
 from dreambirds.dream_job.image_files import save_png
-from dreambirds.evaluation.columns import DISPLAY_NAMES, pictures_of
+from dreambirds.evaluation.columns import DISPLAY_NAMES
 from dreambirds.evaluation.contrasts import format_filter, format_value
 from dreambirds.figures.draw import effects
 from dreambirds.figures.montage import REAL, Grid, montage
@@ -21,37 +21,38 @@ MOST_COLUMNS, MOST_ROWS = 10, 12
 
 @dataclass(frozen=True)
 class Compared:
-    """The comparisons of an experiment, the study's dreams, and the view to display unless views are compared.
+    """The comparisons of a question, its dreams, and the view to display unless views are compared.
 
-    The table of the dreams has the column ``archive`` of `read_dreams`.
+    `images` contains the image of each label, by group.
     """
 
     comparisons: Sequence[Comparison]
     dreams: DreamQuery
     view: str
+    images: Mapping[Group, Mapping[str, Picture]]
 
 
 def write_contrast_montage(
-    compared: Compared, results: Path, names: Mapping[str, str], cell_size: int, path: Path
+    compared: Compared, study: str, dataset: Path, names: Mapping[str, str], cell_size: int, path: Path
 ) -> None:
     """Write a montage of the compared dreams: one row per class, one column per value, and a last column of dataset
     images.
 
-    `results` is the study's folder, `names` contains the display name of each label, `cell_size` is in pixels. Each
-    cell is the first dream that has the class and the value. The montage has at most ten columns of dreams and twelve
-    classes.
+    `dataset` is the folder of the study's prepared data set, `names` contains the display name of each label,
+    `cell_size` is in pixels. Each cell is the first dream that has the class and the value. The montage has at most ten
+    columns of dreams and twelve classes.
     """
     columns = _columns(compared)
     drawn = dict(list(columns.items())[:MOST_COLUMNS])
     complete = [label for label in names if all(label in dreams for dreams in drawn.values())]
-    labels, examples = complete[:MOST_ROWS], example_images(results / "dataset")
+    labels, examples = complete[:MOST_ROWS], example_images(dataset)
     cells = [[*(dreams[label] for dreams in drawn.values()), examples[label]] for label in labels]
     omitted = len(columns) - len(drawn) + len(complete) - len(labels)
     title = "Compared dreams" + (f" ({omitted} columns or classes omitted)" if omitted else "")
-    subtitle = f"study {results.name} · {compared.view} view"
-    page = Grid(cells, [names[label] for label in labels], [*drawn, REAL], title, subtitle)
-    facts = {"study": results.name, "columns": list(drawn), "labels": labels}
-    save_png(montage(page, cell_size), path, title, facts)
+    page = Grid(
+        cells, [names[label] for label in labels], [*drawn, REAL], title, f"study {study} · {compared.view} view"
+    )
+    save_png(montage(page, cell_size), path, title, {"study": study, "columns": list(drawn), "labels": labels})
 
 
 def _columns(compared: Compared) -> dict[str, dict[str, Picture]]:
@@ -63,22 +64,22 @@ def _columns(compared: Compared) -> dict[str, dict[str, Picture]]:
             if value is None:
                 continue
             view = value if comparison.vary == "view" else compared.view
-            rows = compared.dreams.side(comparison, value).drop_duplicates("label")
-            pictures = dict(zip(rows["label"], pictures_of(rows, view), strict=True))
+            first = compared.dreams.side(comparison, value)[0]._replace(view=str(view))
+            images = {label: compared.images[first][label] for label in compared.dreams.compared_labels(comparison)}
             name = column_name(comparison, value, several)
-            if columns.setdefault(name, pictures) != pictures:
-                columns.setdefault(f"{name}, {format_filter(comparison)}", pictures)
+            if columns.setdefault(name, images) != images:
+                columns.setdefault(f"{name}, {format_filter(comparison)}", images)
     return {
-        name: pictures
-        for index, (name, pictures) in enumerate(columns.items())
-        if pictures not in [*columns.values()][:index]
+        name: images
+        for index, (name, images) in enumerate(columns.items())
+        if images not in [*columns.values()][:index]
     }
 
 
 def column_name(comparison: Comparison, value: object, several: bool) -> str:
     """Return the heading of a value's column, such as ``epoch 8``, ``last epoch``, or ``gray``.
 
-    If the experiment compares within `several` recipes, their names follow.
+    If the question compares within `several` recipes, their names follow.
     """
     name, recipes = format_value(value), comparison.where.get("recipe", []) if several else []
     if isinstance(value, str) and value in FIRST_LAST:

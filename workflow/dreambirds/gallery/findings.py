@@ -1,80 +1,106 @@
 """Pages of one finding and of all findings of a study."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
 
-from dreambirds.config.contrasts import CHANCE, FIRST_LAST, Comparison, DreamQuery, by_view
+from dreambirds.config.contrasts import CHANCE, FIRST_LAST, Comparison, DreamQuery, Group
 from dreambirds.config.load import Section
-from dreambirds.data.tables import read_table, write_table
-from dreambirds.dream_job.archive import read_dreams
+from dreambirds.data.tables import read_history, read_table, write_table
+from dreambirds.dream_job.archive import Picture
 from dreambirds.errors import one_line
-from dreambirds.evaluation.columns import DISPLAY_NAMES, read_dreams_and_runs
+from dreambirds.evaluation.columns import DISPLAY_NAMES
 from dreambirds.evaluation.contrasts import DIRECTIONS, NO_DIFFERENCE, NOT_MEASURED, compute_contrasts
+from dreambirds.evaluation.tables import Measured
 from dreambirds.figures.contrasts import Compared, write_contrast_montage, write_effects
 from dreambirds.gallery.comparison import format_cell, format_measurement
 from dreambirds.gallery.pages import write_page
-from dreambirds.plan.experiments import PAGE, TABLE
 
-MONTAGE, EFFECTS = "montage.png", "effects.png"
 NUMBERS = ("mean_baseline", "mean_compared", "ci_low", "ci_high")
+TEXT = ("question", "text", "vary", "baseline", "compared", "where", "measure", "verdict")
 log = logging.getLogger(__name__)
-TEXT = ("experiment", "question", "vary", "baseline", "compared", "where", "measure", "verdict")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, and the part of the study that it looks at.
+
+    Its name and text, its comparisons, the part of the config that it depends on, the parameters of its recipes, the
+    recipe of the config of each of them, its epochs by run and recipe, the display name of each label that has dreams,
+    and the number of classes in training.
+    """
+
+    name: str
+    text: str
+    comparisons: Sequence[Comparison]
+    config: Section
+    recipes: Mapping[str, Section]
+    origins: Mapping[str, str]
+    epochs: Mapping[str, Mapping[str, Sequence[float]]]
+    names: Mapping[str, str]
+    learnt: int
 
 
 def write_finding(
-    config: Section,
-    comparisons: Sequence[Comparison],
-    recipes: dict[str, Section],
-    archives: Sequence[Path],
-    names: dict[str, str],
-    learnt: int,
-    results: Path,
-    folder: Path,
+    asked: Asked,
+    measured: Measured,
+    histories: Sequence[Path],
+    dataset: Path,
+    files: Mapping[str, Path],
+    cell_size: int,
+    view: str,
 ) -> None:
-    """Write the page of a study's experiment into a folder, with its table and its two figures.
+    """Write the answer to a question: its ``page``, ``table``, ``montage`` and ``effects``, the keys of `files`.
 
-    `config` is the validated config of the study with all defaults, and `comparisons` those of its experiment.
-    `recipes` contains the parameters of each recipe after the expansion of grids, `archives` the archives of the
-    study's dreams, and `names` the display name of each label that has dreams. `learnt` is the number of
-    classes in training. `results` is the folder with the study's tables, plots and prepared images. Raises UserError
-    if one of these files cannot be read or is incomplete.
+    `measured` contains the dreams of the question. `histories` are the training histories of its runs, up to the last
+    epoch that the question looks at. `dataset` is the folder of the prepared data set. `cell_size` is the side of the
+    montage's cells in pixels, `view` the view that it shows unless views are compared. Raises UserError if one of these
+    files cannot be read or is incomplete.
     """
-    table = read_dreams(archives)
-    dreams, runs = read_dreams_and_runs(results / "dreams.csv", results / "runs.csv", table)
-    judges = read_table(results / "judges.csv", rows=pd.DataFrame({"judge": list(config["judges"])}))
-    grids, question = config["dreams"]["recipes"], config["experiment"]["question"]
-    finding = compute_contrasts(comparisons, grids, recipes, dreams)
-    finding.insert(0, "question", question)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_table(finding, folder / TABLE, "%.6g")
-    compared = Compared(comparisons, DreamQuery(grids, recipes, by_view(table)), config["pictures"]["view"])
-    write_contrast_montage(compared, results, names, config["montage"]["cell_size"], folder / MONTAGE)
-    write_effects(finding, folder / EFFECTS)
+    query = DreamQuery(asked.origins, asked.recipes, asked.epochs, asked.names)
+    runs = [_run(asked, *each) for each in zip(asked.epochs, histories, strict=True)]
+    finding = compute_contrasts(asked.comparisons, query, measured.dreams)
+    finding.insert(0, "question", asked.name)
+    finding.insert(1, "text", asked.text)
+    compared = Compared(asked.comparisons, query, view, _images(measured.views))
+    study = asked.config["study"]
+    write_contrast_montage(compared, study, dataset, asked.names, cell_size, files["montage"])
+    write_effects(finding, files["effects"])
+    write_table(finding, files["table"], "%.6g")
+    rows = finding.to_dict("records")
     write_page(
-        folder / PAGE,
+        files["page"],
         "finding.html.j2",
-        study=config["study"],
-        question=question,
-        sentences=[sentence(row) for row in finding.to_dict("records")],
-        rows=[_row(row) for row in finding.to_dict("records")],
-        montage=folder / MONTAGE,
-        effects=folder / EFFECTS,
-        plots=[(title, results / "plots" / f"{name}.png") for name, title in _plots(table).items()],
-        runs=[_run(config["runs"], rows) for _, rows in runs.groupby("run", sort=False)],
-        judges=judges.to_dict("records"),
-        dreams=len(table),
-        recipes=len(recipes),
-        classes=len(names),
-        learnt=learnt,
+        study=study,
+        text=asked.text,
+        sentences=[sentence(row) for row in rows],
+        rows=[_row(row) for row in rows],
+        montage=files["montage"],
+        effects=files["effects"],
+        runs=runs,
+        judges=measured.judges.to_dict("records"),
+        dreams=len(measured.dreams),
+        recipes=len(asked.recipes),
+        classes=len(asked.names),
+        learnt=asked.learnt,
         no_difference=NO_DIFFERENCE,
-        dataset=config["dataset"],
-        config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        dataset=asked.config["dataset"],
+        config=yaml.safe_dump(asked.config, sort_keys=False, allow_unicode=True),
     )
-    log.info("open '%s' in a browser", folder / PAGE)
+    log.info("open '%s' in a browser", files["page"])
+
+
+def _images(views: pd.DataFrame) -> dict[Group, dict[str, Picture]]:
+    """Return the image of each label, by group."""
+    images: dict[Group, dict[str, Picture]] = {}
+    for row in views[[*Group._fields, "label", "picture"]].itertuples(index=False):
+        images.setdefault(Group(*row[:5]), {})[row.label] = row.picture
+    return images
 
 
 def sentence(row: dict) -> tuple[str, str]:
@@ -111,50 +137,31 @@ def _row(row: dict) -> dict:
     return {**texts, "differs": row["verdict"] in DIRECTIONS.values(), "measure": DISPLAY_NAMES[row["measure"]]}
 
 
-def _run(runs: dict[str, Section], rows: pd.DataFrame) -> dict:
-    last = rows.iloc[-1]
-    weights = runs[last["run"]]["weights"]
+def _run(asked: Asked, run: str, history: Path) -> dict[str, Any]:
+    keys, epochs = asked.config["runs"][run], sorted(set().union(*asked.epochs[run].values()))
+    last = read_history(history, epochs[-1]).iloc[-1]
     return {
-        "run": last["run"],
-        "model": last["model"],
-        "weights": f"trained from the weights {weights}" if weights else "trained from random weights",
-        "epochs": ", ".join(f"{epoch:g}" for epoch in rows["epoch"]),
+        "run": run,
+        "model": keys["model"],
+        "weights": f"trained from the weights {keys['weights']}" if keys["weights"] else "trained from random weights",
+        "epochs": ", ".join(f"{epoch:g}" for epoch in epochs),
         "accuracy": format_measurement(last["validation_accuracy"]),
     }
 
 
-def _plots(dreams: pd.DataFrame) -> dict[str, str]:
-    """Return the titles of the plots that have several values on their axis in this study, by the plot's name."""
-    titles = {}
-    if dreams.groupby("run")["epoch"].nunique().max() > 1:
-        titles["by-epoch"] = "Recognition by training epoch"
-    if dreams.groupby("recipe")["step"].nunique().max() > 1:
-        titles["by-step"] = "Recognition by dream step"
-    if len(titles) == 2:
-        titles["epoch-by-step"] = "Recognition by epoch and step"
-    if len(dreams[["run", "recipe"]].drop_duplicates()) > 1:
-        titles["recipes"] = "Recognition by run and recipe, last epoch and step"
-    return titles
+def write_findings(study: str, tables: Sequence[Path], page: Path, table: Path) -> None:
+    """Write the page and the table of all questions of a study.
 
-
-def write_findings(study: str, tables: list[Path], page: Path, table: Path) -> None:
-    """Write the page and the table of all experiments.
-
-    The page links to each experiment's page, which must be in the folder of `page` and have the same name as its table
-    in `tables`.
+    `tables` are the tables of the questions. The page links to each question's page, ``<question>/index.html``. Raises
+    UserError if a table cannot be read or is incomplete.
     """
-    parts = [read_findings(path).assign(experiment=path.stem) for path in tables]
-    combined = pd.concat(parts, ignore_index=True)
-    write_table(combined[["experiment", *(column for column in combined if column != "experiment")]], table, "%.6g")
-    experiments = [
-        {
-            "name": path.stem,
-            "question": rows["question"].iloc[0],
-            "sentences": [sentence(row) for row in rows.to_dict("records")],
-        }
-        for path, rows in zip(tables, parts, strict=True)
+    combined = pd.concat([read_findings(path) for path in tables], ignore_index=True)
+    write_table(combined, table, "%.6g")
+    questions = [
+        {"name": name, "text": text, "sentences": [sentence(row) for row in rows.to_dict("records")]}
+        for (name, text), rows in combined.groupby(["question", "text"], sort=False)
     ]
-    write_page(page, "findings.html.j2", study=study, experiments=experiments)
+    write_page(page, "findings.html.j2", study=study, questions=questions)
 
 
 def read_findings(path: Path) -> pd.DataFrame:
@@ -163,12 +170,11 @@ def read_findings(path: Path) -> pd.DataFrame:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Return the findings as Markdown: per experiment a heading with its question, and a table with one line per
-    comparison and metric."""
+    """Return the findings as Markdown: per question a heading, and a table with one line per comparison and metric."""
     lines = []
-    for (name, question), rows in table.groupby(["experiment", "question"], sort=False):
+    for (name, text), rows in table.groupby(["question", "text"], sort=False):
         lines += [
-            f"\n### `{name}`: {one_line(question)}\n",
+            f"\n### `{name}`: {one_line(text)}\n",
             "| contrast | measure | baseline | compared | difference [95%] | d_z | verdict |",
         ]
         lines.append("|---|---|---|---|---|---|---|")

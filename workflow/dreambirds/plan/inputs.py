@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -17,13 +18,12 @@ from dreambirds.io import atomic_write, digest_of, expand, sha256_of, store_root
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan.paths import (
     HISTORY_FILE,
-    archive_name,
+    archive_path,
     checkpoint_folder,
     epoch_name,
-    job_folder,
     prepared_folder,
 )
-from dreambirds.plan.plan import Plan
+from dreambirds.plan.plan import DreamPart, Plan
 from dreambirds.shapes import shape_name, shape_of
 
 
@@ -228,7 +228,7 @@ def judged_archive(plan: Plan, judge: str, run: str, epoch: str, recipe: str, pa
     plan.check_dreamer(run, epoch, recipe)
     if run not in judged_runs(plan, judge):
         raise UserError(f"the judge '{judge}' does not judge the run '{run}', because it is that run; choose another")
-    return f"{job_folder(plan.study, run, epoch, recipe)}/{archive_name(part)}"
+    return archive_path(plan.study, run, epoch, recipe, part)
 
 
 def section(plan: Plan, judge: str) -> Section:
@@ -250,20 +250,20 @@ def has_siblings(plan: Plan, recipe: str) -> bool:
     return families.count(family_of(plan.recipes[recipe])) > 1
 
 
-def judged_tables(plan: Plan, judge: str) -> list[str]:
-    """Return the tables of a judge's jobs: one for each archive of dreams that it evaluates, in their order."""
+def judged_tables(plan: Plan, judge: str, jobs: Iterable[DreamPart]) -> list[str]:
+    """Return the tables of a judge for the archives of dream jobs, without those of runs that it does not evaluate."""
     folder, runs = f"results/{plan.study}/judged/{judge}", judged_runs(plan, judge)
-    jobs = [job for job in plan.dream_jobs if job.run in runs]
-    return [f"{folder}/{run}/{epoch_name(epoch)}/{recipe}{part}.csv" for run, epoch, recipe, part in jobs]
+    found = [job for job in jobs if job.run in runs]
+    return [f"{folder}/{run}/{epoch_name(epoch)}/{recipe}{part}.csv" for run, epoch, recipe, part in found]
 
 
-def judged(plan: Plan) -> dict[str, list[str]]:
-    """Return the files of all judge jobs: the judgements, the features, and the sanity check of each judge."""
-    tables = [table for judge in plan.judges for table in judged_tables(plan, judge)]
+def judged(plan: Plan, judges: Iterable[str], jobs: Sequence[DreamPart]) -> dict[str, list[str]]:
+    """Return what `judges` found in the archives of dream jobs: judgements, features, and each judge's sanity check."""
+    tables = [table for judge in judges for table in judged_tables(plan, judge, jobs)]
     return {
         "judged": tables,
         "features": [table.removesuffix(".csv") + ".safetensors" for table in tables],
-        "checks": [f"results/{plan.study}/judged/{judge}/sanity.csv" for judge in plan.judges],
+        "checks": [f"results/{plan.study}/judged/{judge}/sanity.csv" for judge in judges],
     }
 
 

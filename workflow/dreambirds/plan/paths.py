@@ -50,17 +50,12 @@ def dream_folder(root: Path, run: str, epoch: float | str, recipe: str) -> Path:
     return root / run / epoch_name(epoch) / recipe
 
 
-def job_folder(study: str, run: str, epoch: float | str, recipe: str) -> str:
-    """Return the folder of the dreams of a (run, epoch, recipe) of a study."""
-    return str(dream_folder(Path("results", study, "dreams"), run, epoch, recipe))
-
-
-def archive_name(part: str) -> str:
-    """Return the name of a dream job's archive.
+def archive_path(study: str, run: str, epoch: float | str, recipe: str, part: str) -> str:
+    """Return the archive of a dream job of a study.
 
     `part` is ``-003`` for a job with some of the labels, else empty.
     """
-    return f"dreams{part}.zip"
+    return str(dream_folder(Path("results", study, "dreams"), run, epoch, recipe) / f"dreams{part}.zip")
 
 
 def picture_name(label: str, step: int, view: str = "raw") -> str:

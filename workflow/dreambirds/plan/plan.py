@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dreambirds.config.dreamers import Epochs
 from dreambirds.config.judges import check_judge_dreams, check_judge_names, resolve_judges, trained_judges
 from dreambirds.config.load import Section, check
+from dreambirds.config.questions import Question, list_questions
 from dreambirds.config.recipes import check_sizes, dream_shape, expand_recipes, start_file
 from dreambirds.config.runs import check_run, native_input_size, parse_epoch
 from dreambirds.data.labels import Label, choose_labels
@@ -18,10 +19,10 @@ from dreambirds.data.sources.catalog import check_keys, list_labels, locate
 from dreambirds.errors import UserError
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan.dream_table import NUMBERS, Dream, list_dreams, select_dreams
-from dreambirds.plan.paths import HISTORY_FILE, archive_name, checkpoint_folder, job_folder
+from dreambirds.plan.paths import HISTORY_FILE, archive_path, checkpoint_folder
 
 if TYPE_CHECKING:
-    from dreambirds.config.contrasts import Comparison
+    pass
 
 LOGS = "logs"
 
@@ -122,15 +123,9 @@ class Plan:
         return sum(len(self.parts[job.part]) * len(self.recipes[job.recipe]["steps"]) for job in jobs)
 
     @cached_property
-    def comparisons(self) -> "list[Comparison]":
-        """The comparisons of the study's experiment; empty if it has none."""
-        if self.config["experiment"] is None:
-            return []
-        import pandas as pd
-
-        from dreambirds.config.contrasts import list_comparisons
-
-        return list_comparisons(self.config, self.recipes, pd.DataFrame(self.dreams, columns=Dream._fields))
+    def questions(self) -> dict[str, Question]:
+        """The study's questions by name."""
+        return list_questions(self.config, self.recipes, self.dreaming_epochs, list(self.names))
 
     @cached_property
     def parts(self) -> dict[str, dict[str, str]]:
@@ -182,7 +177,7 @@ class Plan:
         jobs = [job for job in self.dream_jobs if fits(job)]
         if not jobs:
             self.select(**values)
-        return [f"{job_folder(self.study, *job[:3])}/{archive_name(job.part)}" for job in jobs]
+        return [archive_path(self.study, *job) for job in jobs]
 
     def dreaming_checkpoints(self) -> list[tuple[str, int | float]]:
         """Return the run and epoch of each checkpoint that dreams."""
@@ -210,7 +205,7 @@ def make_plan(config: Section) -> Plan:
     check_judge_names(config["judges"], labels)
     dreamt = choose_labels(labels, config["dreams"]["labels"], "dreams.labels")
     plan = Plan(config, labels, dreamt, recipes, dreamers)
-    _ = plan.comparisons  # raises UserError for a wrong experiment
+    _ = plan.questions  # raises UserError for an impossible one
     return plan
 
 

@@ -79,7 +79,7 @@ def curves(plan: Plan) -> list[str]:
 
 
 def results(plan: Plan, plots: Iterable[str]) -> list[str]:
-    """Return the tables, the given plots, the comparison, the gallery and the finding."""
+    """Return the tables, the given plots, the comparison, the gallery and the findings."""
     root = f"results/{plan.study}"
     tables = [f"{root}/{name}.csv" for name in ("dreams", "judgements", "runs", "judges")]
     return [
@@ -87,7 +87,7 @@ def results(plan: Plan, plots: Iterable[str]) -> list[str]:
         *(f"{root}/plots/{name}.png" for name in plots),
         f"{root}/compare.html",
         f"{root}/gallery/index.html",
-        *([f"{root}/finding/index.html"] if plan.comparisons else []),
+        *([f"{root}/findings/index.html", f"{root}/findings/findings.csv"] if plan.questions else []),
     ]
 
 

@@ -41,7 +41,7 @@ ENTRIES = {
     "measurements": [SCRIPTS / "measurements.py"],
     "plots": [SCRIPTS / "plots.py", STYLE],
     "gallery": [SCRIPTS / "gallery.py", *TEMPLATES],
-    "finding": [SCRIPTS / "finding.py", STYLE, *TEMPLATES],
+    "question": [SCRIPTS / "question.py", STYLE, *TEMPLATES],
     "findings": [SCRIPTS / "findings.py", *TEMPLATES],
     "comparison": [SCRIPTS / "comparison.py", *TEMPLATES],
 }
@@ -62,8 +62,8 @@ EXEMPT = {
         *("runtime.code_version", "runtime.job", "runtime.gpu_lock", "runtime.snakemake_lock", "runtime.timings"),
     ],
     "they check a config and plan its jobs, and the parameters of each rule contain the outcome": [
-        *("config.judges", "config.load", "config.runs", "models.packages"),
-        *("plan.checkpoints", "plan.inputs", "plan.paths", "plan.plan", "plan.targets"),
+        *("config.judges", "config.load", "config.questions", "config.runs", "models.packages"),
+        *("plan.checkpoints", "plan.inputs", "plan.paths", "plan.plan", "plan.questions", "plan.targets"),
     ],
     "it estimates memory, which sets the batch size; that changes an image only by rounding": ["plan.memory"],
 }

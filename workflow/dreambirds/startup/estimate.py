@@ -163,10 +163,11 @@ def _dreaming(plan: Plan, missing: list[DreamPart]) -> Iterator[Task]:
 
 def _judging(plan: Plan, missing: list[DreamPart]) -> Iterator[Task]:
     """Yield the judges of missing dreams, or whose tables are missing."""
+    dreamt = set(missing)
     for judge in plan.judges:
         jobs = [job for job in plan.dream_jobs if job.run in inputs.judged_runs(plan, judge)]
-        tables = zip(jobs, inputs.judged_tables(plan, judge), strict=True)
-        unjudged = [job for job, table in tables if job in missing or not Path(table).exists()]
+        tables = zip(jobs, inputs.judged_tables(plan, judge, jobs), strict=True)
+        unjudged = [job for job, table in tables if job in dreamt or not Path(table).exists()]
         if unjudged:
             images, title = len(VIEWS) * plan.count_dreams(unjudged), f"judging by '{judge}'"
             yield Task("judge", len(unjudged), images, judge_work(judge), plan.config["threads"]["dream"], title)

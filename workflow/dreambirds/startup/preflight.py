@@ -23,7 +23,7 @@ from dreambirds.models import MODEL_FILE
 from dreambirds.plan import inputs
 from dreambirds.plan.checkpoints import previous_checkpoint
 from dreambirds.plan.inputs import start_images
-from dreambirds.plan.paths import STATE_FILE, checkpoint_folder, epoch_name, index_name, job_folder
+from dreambirds.plan.paths import STATE_FILE, archive_path, checkpoint_folder, epoch_name
 from dreambirds.plan.plan import DreamPart, Plan, check_all_but_labels
 from dreambirds.startup.estimate import estimate
 
@@ -32,7 +32,7 @@ SECOND = 10**9  # nanoseconds
 SKEW = 5 * SECOND  # the clocks of a cluster's machines may differ by this much
 UNTRACKED = ("images", "pictures", "sheets")  # folders whose files Snakemake does not check one by one
 DEEPEST = 4  # levels of folders below the study's; the images of a label are deeper and are not tracked either
-STAGES = ("dataset", "runs", "dreams", "montages", "films", "judged", "plots", "gallery", "finding", "findings")
+STAGES = ("dataset", "runs", "dreams", "montages", "films", "judged", "plots", "gallery", "findings")
 OUTPUT_CACHE = "SNAKEMAKE_OUTPUT_CACHE"
 
 
@@ -153,12 +153,8 @@ def _own_files(plan: Plan) -> Iterator[Path]:
 
 
 def missing_jobs(plan: Plan) -> list[DreamPart]:
-    """Return the dream jobs whose table does not exist; their images are not looked at, of which there may be many."""
-    return [
-        job
-        for job in plan.dream_jobs
-        if not Path(job_folder(plan.study, job.run, job.epoch, job.recipe), index_name(job.part)).exists()
-    ]
+    """Return the dream jobs whose archive does not exist."""
+    return [job for job in plan.dream_jobs if not Path(archive_path(plan.study, *job)).exists()]
 
 
 def announce_study(plan: Plan, cores: int | None) -> None:

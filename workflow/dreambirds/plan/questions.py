@@ -1,0 +1,71 @@
+"""Inputs and parameters of the jobs that answer a study's questions."""
+
+from dataclasses import asdict
+from typing import Any
+
+from dreambirds.config.questions import question_config
+from dreambirds.errors import UserError
+from dreambirds.plan import inputs
+from dreambirds.plan.paths import HISTORY_FILE, archive_path, checkpoint_folder
+from dreambirds.plan.plan import DreamPart, Plan
+
+
+def dream_jobs(plan: Plan, question: str) -> list[DreamPart]:
+    """Return the dream jobs that a question looks at, in the order of the study."""
+    epochs = plan.questions[question].epochs
+    return [job for job in plan.dream_jobs if job.epoch in epochs.get(job.run, {}).get(job.recipe, ())]
+
+
+def archives(plan: Plan, question: str) -> list[str]:
+    """Return the archives of the dreams that a question looks at."""
+    return [archive_path(plan.study, *job) for job in dream_jobs(plan, question)]
+
+
+def histories(plan: Plan, question: str) -> list[str]:
+    """Return the training history of each run, up to the last epoch that a question looks at."""
+    last = {run: max(map(max, recipes.values())) for run, recipes in plan.questions[question].epochs.items()}
+    return [f"{checkpoint_folder(plan.study, run, epoch)}/{HISTORY_FILE}" for run, epoch in last.items()]
+
+
+def judges(plan: Plan, question: str) -> dict[str, list[str]]:
+    """Return the runs of a question that each judge evaluates, without judges that evaluate none."""
+    runs = plan.questions[question].epochs
+    found = {judge: [run for run in inputs.judged_runs(plan, judge) if run in runs] for judge in plan.judges}
+    return {judge: judged for judge, judged in found.items() if judged}
+
+
+def judged(plan: Plan, question: str) -> dict[str, list[str]]:
+    """Return the files of the judge jobs that a question needs, by kind."""
+    return inputs.judged(plan, judges(plan, question), dream_jobs(plan, question))
+
+
+def asked(plan: Plan, question: str) -> dict[str, Any]:
+    """Return a question and the part of the study that it looks at, as JSON data."""
+    section = plan.questions[question]
+    return {
+        **asdict(section),
+        "name": question,
+        "config": question_config(plan.config, question, section),
+        "names": plan.names,
+        "learnt": len(plan.labels),
+    }
+
+
+def study_facts(plan: Plan, question: str) -> dict[str, Any]:
+    """Return the facts that the tables of a question's dreams need, as JSON data."""
+    section = plan.questions[question]
+    models = {run: plan.config["runs"][run]["model"] for run in section.epochs}
+    return {
+        "recipes": section.recipes,
+        "names": plan.names,
+        "models": models,
+        "judged_runs": judges(plan, question),
+    }
+
+
+def findings(plan: Plan) -> list[str]:
+    """Return the table of each question. Raises UserError if the study has no questions."""
+    if not plan.questions:
+        problem = f"the study '{plan.study}' asks no question, so it has no findings"
+        raise UserError(f"questions: {problem}; add one, or use config/findings.yaml")
+    return [f"results/{plan.study}/findings/{question}/finding.csv" for question in plan.questions]
