@@ -38,10 +38,11 @@ from dreambirds.dreaming.octaves import input_shapes, octave_shapes
 from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.models.classifier import Classifier, build, options_for
 from dreambirds.models.inference import prepare_for_inference
+from dreambirds.plan.measurements import stored
 from dreambirds.plan.memory import dream_bytes
 from dreambirds.plan.plan import Plan, make_plan
 from dreambirds.shapes import shape_of, shape_text
-from dreambirds.startup.memory_profile import profile_memory as measure_memory
+from dreambirds.startup.memory_profile import check_models
 from dreambirds.training.data import ResumableBatchSampler
 from dreambirds.training.loss import perturbation_norm
 from dreambirds.training.optim import make_optimizer
@@ -175,7 +176,7 @@ def dreaming_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str
                 resolve_precision(parameters["precision"], device),
             )
             cuda = device.type == "cuda"
-            free = torch.cuda.mem_get_info()[0] if cuda else dream_bytes(plan, run, name)
+            free = torch.cuda.mem_get_info()[0] if cuda else dream_bytes(plan, stored(plan), run, name)
             most = max(map(len, plan.parts.values()))
             batch = min(most, batch_size(estimate_activation_memory(model, recipe, shape), free, device)) * max(
                 1, recipe.crops
@@ -244,7 +245,7 @@ def bench(config: dict, cores: int, rounds: int) -> dict:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["DREAMBIRDS_STORE"] = str(folder / "profiling")  # the store of the study itself starts empty
-        measure_memory(plan)
+        check_models(plan)
         (folder / "study.yaml").write_text(yaml.safe_dump(config))
         before = floors(plan, cores, rounds)
         wall, _ = snakemake(ROOT, folder, cores)

@@ -6,6 +6,7 @@ import pandas as pd
 
 from dreambirds.evaluation.columns import list_views, read_dreams
 from dreambirds.evaluation.contrasts import compute_contrasts
+from dreambirds.evaluation.dream_frame import dream_frame
 from dreambirds.evaluation.tables import StudyFacts, write_tables
 from dreambirds.gallery.data import GalleryStudy
 from dreambirds.gallery.findings import write_finding
@@ -27,7 +28,7 @@ def job_tables(plan: Plan) -> dict[str, list[str]]:
 
 def dreams_of(plan: Plan, results: Path) -> pd.DataFrame:
     """Return the contents of the dream jobs' tables."""
-    return read_dreams(plan.dreams, results / "dreams", job_tables(plan))
+    return read_dreams(dream_frame(plan.dreams), results / "dreams", job_tables(plan))
 
 
 def views_of(plan: Plan, results: Path) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def write_all_tables(plan: Plan, results: Path, judged: list[Path], checks: list
     models = {run: keys["model"] for run, keys in plan.config["runs"].items()}
     runs = {judge: inputs.judged_runs(plan, judge) for judge in plan.judges}
     study = StudyFacts(plan.recipes, plan.names, models, runs)
-    write_tables(plan.dreams, study, results, job_tables(plan), judged, checks, "code", paths)
+    write_tables(dream_frame(plan.dreams), study, results, job_tables(plan), judged, checks, "code", paths)
 
 
 def contrasts_of(plan: Plan, dreams: pd.DataFrame) -> pd.DataFrame:

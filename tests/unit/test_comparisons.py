@@ -4,6 +4,7 @@ import pytest
 
 from dreambirds.config.contrasts import Comparison, DreamQuery, by_view
 from dreambirds.errors import UserError
+from dreambirds.evaluation.dream_frame import dream_frame
 from dreambirds.plan.plan import make_plan
 from tests.helpers.plans import BIRDS
 
@@ -48,7 +49,7 @@ def test_values_are_compared_with_the_first_the_previous_or_chance(contrast, com
 
 def test_first_and_last_are_resolved_per_run_and_recipe():
     plan = plan_of({"vary": "view"})
-    dreams = DreamQuery(plan.config["dreams"]["recipes"], plan.recipes, by_view(plan.dreams))
+    dreams = DreamQuery(plan.config["dreams"]["recipes"], plan.recipes, by_view(dream_frame(plan.dreams)))
     last = dreams.pick({"epoch": ["last"], "step": ["last"], "view": ["raw"]})
     assert set(last[["run", "epoch"]].itertuples(index=False, name=None)) == {("a", 2), ("b", 3)}
     assert {(recipe.partition("-")[0], step) for recipe, step in zip(last["recipe"], last["step"], strict=True)} == {
@@ -62,7 +63,7 @@ def test_first_and_last_are_resolved_per_run_and_recipe():
 def pairs_of(vary: str, before: object, after: object, **where: list) -> list[tuple]:
     """Return the pairs of a comparison, each dream as (run, epoch, recipe, label, step, view)."""
     plan = plan_of({"vary": "view"})
-    dreams = DreamQuery(plan.config["dreams"]["recipes"], plan.recipes, by_view(plan.dreams))
+    dreams = DreamQuery(plan.config["dreams"]["recipes"], plan.recipes, by_view(dream_frame(plan.dreams)))
     chosen = {"epoch": ["last"], "step": ["last"], "view": ["raw"], **where}
     chosen.pop(vary, None)
     columns = ["run", "epoch", "recipe", "label", "step", "view"]

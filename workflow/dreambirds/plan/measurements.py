@@ -182,9 +182,18 @@ def _load(file: str, _changed: int) -> Measurements:
 
 def write_measured(plan: Plan, path: Path) -> None:
     """Write a plan's measurements, which were taken before, to a study's ``checked.json``."""
-    found = {key_digest(key): read(key) for key in all_keys(plan)}
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(found))
+        temporary.write_text(json.dumps(stored(plan)))
+
+
+def stored(plan: Plan) -> Measurements:
+    """Return the measurements of a plan that the store contains."""
+    return {key_digest(key): found for key in all_keys(plan) if (found := read(key)) is not None}
+
+
+def is_measured(plan: Plan) -> bool:
+    """Return whether the store contains all measurements and checks of weights files that a plan needs."""
+    return all(read(key) is not None for key in all_keys(plan))
 
 
 def read(key: Facts) -> Facts | None:
