@@ -1,4 +1,4 @@
-"""Expand paths of the config, write files atomically, and compute digests."""
+"""Expand paths of the config, read YAML, write files atomically, and compute digests."""
 
 import bz2
 import hashlib
@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import yaml
 
 from dreambirds.errors import AGAIN, FULL, UserError, reason_of
 
@@ -45,6 +47,11 @@ def file_problem(path: Path, kind: str = "is not a file") -> str:
         if path.exists():
             return kind
     return "does not exist"
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the contents of a YAML file of this project, read by PyYAML's parser in C where it has one."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def store_root() -> Path:
