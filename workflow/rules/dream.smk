@@ -20,7 +20,7 @@ rule dream:
         photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
         references=lambda wildcards: reference_images(plan, wildcards.recipe),
-        checked=ancient(checked),
+        checked=ancient(rules.check.output.measured),
     output:
         index=f"{dreams}/dreams{{part}}.csv",
     log:
@@ -65,7 +65,7 @@ use rule dream as one_dream with:
         photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
         references=lambda wildcards: reference_images(plan, wildcards.recipe),
-        checked=ancient(checked),
+        checked=ancient(rules.check.output.measured),
         job=ancient(input_function(existing_job, plan=plan)),
     output:
         f"{dreams}/{{label}}/{{file}}",

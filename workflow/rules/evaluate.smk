@@ -24,7 +24,7 @@ rule judge:
         pictures=ancient(rules.dataset.output.pictures),
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
-        checked=ancient(checked),
+        checked=ancient(rules.check.output.measured),
     output:
         judged=f"{results}/judged/{{judge}}.csv",
         check=f"{results}/judged/{{judge}}.sanity.csv",

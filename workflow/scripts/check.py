@@ -1,9 +1,8 @@
 from pathlib import Path
 
-from dreambirds.plan.measurements import unfinished
 from job import job
 
-with unfinished(snakemake.params.planned), job(snakemake):
+with job(snakemake):
     from dreambirds.io import from_parameter
     from dreambirds.plan.measurements import is_measured, write_measured
     from dreambirds.plan.plan import make_plan
@@ -13,4 +12,5 @@ with unfinished(snakemake.params.planned), job(snakemake):
         from dreambirds.startup.memory_profile import check_models  # imports torch
 
         check_models(plan)
-    write_measured(plan, Path(snakemake.output[0]))
+    write_measured(plan, Path(snakemake.output.measured))
+    Path(snakemake.output.done).touch()

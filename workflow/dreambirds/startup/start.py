@@ -18,6 +18,7 @@ from dreambirds.startup.preflight import (
     check_existing_results,
     check_folders,
     clamp_future_mtimes,
+    keep_measurements,
     missing_download,
     set_output_cache,
 )
@@ -61,6 +62,7 @@ def _plan(workflow: Any, config: Section) -> tuple[Resource | None, Plan | None]
         check_folders(plan)
         clamp_future_mtimes(Path("results") / plan.study)
         check_existing_results(plan)
+        keep_measurements(plan)
     return download, plan
 
 
