@@ -18,9 +18,10 @@ HEAVY = ("torch", "timm", "torchvision", "numpy", "pandas", "PIL", "safetensors"
 
 
 @pytest.fixture(scope="session")
-def light(tmp_path_factory, worker_id) -> Path:
+def light(tmp_path_factory) -> Path:
     """Return the Python of an environment with the packages of ``requirements-plan.txt``."""
-    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder = shared / "light-environment"
     with FileLock(shared / "light-environment.lock"):
         if not folder.exists():
@@ -90,6 +91,6 @@ def test_the_command_check_reports_that_models_are_not_checked(light, tmp_path):
     study = Study(tmp_path, tiny())
     study.command()
     env = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
-    command = [light, "-m", "dreambirds.cli", "check", "study.yaml"]
+    command = [light, "-c", "from dreambirds.cli import main; main(['check', 'study.yaml'])"]
     result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert result.returncode == 0 and "models are not checked" in result.stderr + result.stdout, result.stderr
