@@ -22,6 +22,7 @@ from dreambirds.dreaming.octaves import input_shapes, octave_shapes
 from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.models.classifier import Classifier, build, options_for
 from dreambirds.models.inference import prepare_for_inference
+from dreambirds.plan.measurements import stored
 from dreambirds.plan.memory import dream_bytes
 from dreambirds.plan.plan import Plan
 from dreambirds.shapes import shape_of, shape_text
@@ -144,18 +145,20 @@ def dreaming_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str
     The keys are (stage, run, recipe and shape).
     """
     device, trained = job_device(plan, "dream", cores), shape_of(plan.config["dataset"]["image_size"])
-    for run, keys in plan.config["runs"].items():
+    for run, recipes in plan.dreaming_epochs.items():
+        keys = plan.config["runs"][run]
         options = options_for(keys["model"], keys["model_options"], trained)
         classifier = build(keys["model"], len(plan.labels), options).eval()
         frozen = cache(partial(prepare_for_inference, classifier, trained, device))
-        for name, parameters in plan.recipes.items():
+        for name in recipes:
+            parameters = plan.recipes[name]
             model, shape = frozen(not parameters["batch_norm_prior"]), plan.shape(name)
             recipe, precision = (
                 as_recipe(parameters, min(shape), min(trained)),
                 resolve_precision(parameters["precision"], device),
             )
             cuda = device.type == "cuda"
-            free = torch.cuda.mem_get_info()[0] if cuda else dream_bytes(plan, run, name)
+            free = torch.cuda.mem_get_info()[0] if cuda else dream_bytes(plan, stored(plan), run, name)
             most = max(map(len, plan.parts.values()))
             batch = min(most, batch_size(estimate_activation_memory(model, recipe, shape), free, device)) * max(
                 1, recipe.crops
@@ -173,11 +176,11 @@ def count(plan: Plan, training: int, validation: int) -> dict[tuple[str, str, st
     for run, keys in plan.trained.items():
         for kind, images in count_training(keys, training, validation).items():
             counts["train", run, kind] += images
-    for run, keys in plan.config["runs"].items():
-        for name, parameters in plan.recipes.items():
+    for run, recipes in plan.dreaming_epochs.items():
+        for name, epochs in recipes.items():
             shape, trained = plan.shape(name), shape_of(plan.config["dataset"]["image_size"])
-            for view, images in count_dreaming(as_recipe(parameters, min(shape), min(trained)), shape).items():
-                dreams = len(keys["epochs"]) * len(plan.dreamt)
+            for view, images in count_dreaming(as_recipe(plan.recipes[name], min(shape), min(trained)), shape).items():
+                dreams = len(epochs) * len(plan.dreamt)
                 counts["dream", run, f"{name}, {shape_text(view)}"] += dreams * images
     return dict(counts)
 

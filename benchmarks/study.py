@@ -22,7 +22,7 @@ from benchmarks.records import report
 from benchmarks.running import ROOT, checkout, snakemake
 from dreambirds.data.tables import read_images
 from dreambirds.plan.plan import make_plan
-from dreambirds.startup.memory_profile import profile_memory
+from dreambirds.startup.memory_profile import check_models
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 AT_MOST = 1.2  # wall time, relative to the bare passes
@@ -39,7 +39,7 @@ def bench(config: dict, cores: int, rounds: int, before: str | None = None) -> d
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["DREAMBIRDS_STORE"] = str(folder / "profiling")  # the store of the study itself starts empty
-        profile_memory(plan)
+        check_models(plan)
         roots = {"before": checkout(before, folder / "code")} if before else {}
         first = floors(plan, cores, rounds)
         runs = {key: run_study(root, folder / key, config, cores) for key, root in {**roots, "now": ROOT}.items()}

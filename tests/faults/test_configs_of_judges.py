@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from dreambirds.errors import MAX_LENGTH, one_line
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import build
-from dreambirds.plan import memory
+from dreambirds.plan import measurements
 from dreambirds.plan.plan import make_plan
 from dreambirds.startup import memory_profile
-from dreambirds.startup.memory_profile import profile_memory
+from dreambirds.startup.memory_profile import check_models
 from tests.helpers.refusals import changed_config, refusal
 
 CLASSES = ["Blue Jay", "Yellow Warbler", "Wren"]
@@ -26,7 +26,7 @@ def files(tmp_path, monkeypatch) -> Path:
     """Change to a folder with weights of three classes, their names, and valid and invalid checkpoints."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(memory, "_known", {})
+    monkeypatch.setattr(measurements, "_known", {})
     torch.manual_seed(0)
     classifier = build("test_resnet", 3, {})
     save_file(classifier.network.state_dict(), "good.safetensors")
@@ -151,17 +151,17 @@ def test_valid_files_are_checked_once_and_again_after_a_change(files, monkeypatc
         from_checkpoint("good", blue_jay="Blue Jay")["judges"]["w"],
     )
     config = changed_config({"judges": {"w": weights, "c": checkpoint}, f"{RUN}/weights": "good.safetensors"})
-    profile_memory(make_plan(config))
-    memory._known.clear()
-    assert not memory.needs_profiling(make_plan(config))
+    check_models(make_plan(config))
+    measurements._known.clear()
+    assert measurements.is_measured(make_plan(config))
     monkeypatch.setattr(memory_profile, "load_judge", lambda *_: pytest.fail("loaded again"))
-    profile_memory(make_plan(config))
+    check_models(make_plan(config))
     os.utime("good", (1, 1))
-    assert [what["measured"] for what in memory.judges(make_plan(config)).values() if not memory.read(what)] == [
-        "judge"
-    ]
+    assert [
+        what["measured"] for what in measurements.judges(make_plan(config)).values() if not measurements.read(what)
+    ] == ["judge"]
     os.utime("good.safetensors", (1, 1))
-    assert memory.read(memory.weights(make_plan(config), "scratch")) is None
+    assert measurements.read(measurements.weights(make_plan(config), "scratch")) is None
 
 
 def test_files_that_the_study_creates_are_not_checked_in_advance(files):
@@ -170,7 +170,7 @@ def test_files_that_the_study_creates_are_not_checked_in_advance(files):
     own.write_bytes(b"")
     judged = changed_config(from_checkpoint(str(own)))
     again = changed_config({f"{RUN}/weights": "results/tiny/runs/other/epoch-0001/model.safetensors"})
-    assert memory.judges(make_plan(judged)) == {}
+    assert measurements.judges(make_plan(judged)) == {}
     (own.parents[2] / "other").mkdir()
     own.parent.rename(own.parents[2] / "other" / own.parent.name)
-    assert memory.weights(make_plan(again), "scratch") is None
+    assert measurements.weights(make_plan(again), "scratch") is None

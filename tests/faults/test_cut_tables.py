@@ -12,6 +12,7 @@ from dreambirds.data.tables import read_history, read_table, start_photographs, 
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.errors import UserError
 from dreambirds.evaluation.columns import read_dreams_and_runs
+from dreambirds.evaluation.dream_frame import dream_frame
 from dreambirds.evaluation.metrics import measure_saved
 from dreambirds.evaluation.tables import read_judged
 from dreambirds.figures.montage import load_cell
@@ -85,7 +86,7 @@ STAGES = {
     "measurements": measure,
     "curves": lambda *_: read_history(RESULTS / HISTORY, 1),
     "overview": lambda _, out: write_overview(RESULTS / "dataset", out / "a.png", out / "b.png", out / "c.csv"),
-    "plots": lambda plan, out: write_plots(RESULTS, out, *read_dreams_and_runs(RESULTS, plan.dreams)),
+    "plots": lambda plan, out: write_plots(RESULTS, out, *read_dreams_and_runs(RESULTS, dream_frame(plan.dreams))),
     "gallery": lambda plan, out: write_gallery(gallery_study(plan), RESULTS, RESULTS / "dataset", out),
     "question": answer,
     "findings": collect,
@@ -184,13 +185,13 @@ def test_a_judges_table_contains_exactly_the_classes_that_it_matches(plan, tmp_p
     check = read_table(RESULTS / "judged/j.sanity.csv").assign(unmatched="blue_jay")
     table, path = read_table(RESULTS / "judged/j.csv"), tmp_path / "j.csv"
     write_table(table[table["label"] != "blue_jay"], path)
-    assert len(read_judged(path, check, plan.dreams)) == len(table) * 2 // 3
+    assert len(read_judged(path, check, dream_frame(plan.dreams))) == len(table) * 2 // 3
     write_table(table, path)
     with pytest.raises(UserError, match=rf"has {len(table)} rows instead of {len(table) * 2 // 3}; {REBUILD}$"):
-        read_judged(path, check, plan.dreams)
+        read_judged(path, check, dream_frame(plan.dreams))
     write_table(pd.concat([table, table.tail(1)]), path)
     with pytest.raises(UserError, match=rf"contains a duplicate row; {REBUILD}$"):
-        read_judged(path, check.assign(unmatched=""), plan.dreams)
+        read_judged(path, check.assign(unmatched=""), dream_frame(plan.dreams))
 
 
 def test_rows_are_identified_by_epochs_with_many_digits(tmp_path):

@@ -65,7 +65,7 @@ def build_gallery(plan: Plan, root: Path, judged: bool = True) -> Path:
 
 
 def _write_images(plan: Plan) -> None:
-    for dream in plan.dreams.itertuples():
+    for dream in plan.dreams:
         for view in VIEWS:
             path = picture_path(Path("results") / plan.study / "dreams", dream, view)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,10 +86,10 @@ def _write_tables(plan: Plan, results: Path, judged: bool) -> None:
             **({"judge_probability": number(plan, dream, "raw")} if judged else {}),
             **({"judge_probability_rescaled": number(plan, dream, "rescaled")} if judged else {}),
         }
-        for dream in plan.dreams.itertuples(index=False)
+        for dream in plan.dreams
     ]
     pd.DataFrame(rows).reindex(columns=DREAMS).to_csv(results / "dreams.csv", index=False)
-    checkpoints = plan.dreams[["run", "epoch"]].drop_duplicates().itertuples(index=False)
+    checkpoints = plan.dreaming_checkpoints()
     more = {"model": "test_resnet", "checkpoint_sha256": "1" * 64}
     rows = [{"run": run, "epoch": epoch, **more} for run, epoch in checkpoints]
     pd.DataFrame(rows).reindex(columns=RUNS).to_csv(results / "runs.csv", index=False)

@@ -1,7 +1,7 @@
 """A small config, and plans of one run, with and without measurements."""
 
 from dreambirds.plan.plan import make_plan
-from dreambirds.startup.memory_profile import profile_memory
+from dreambirds.startup.memory_profile import check_models
 
 BIRDS = ["blue_jay", "northern_cardinal", "yellow_warbler"]
 STEPS = {"preset": "original", "steps": [3]}
@@ -38,5 +38,5 @@ def plan_of(recipes: dict | None = None, size: int = 32, labels: list[str] | Non
 def measured(*arguments, **more):
     """Return a plan whose models and recipes are measured."""
     plan = plan_of(*arguments, **more)
-    profile_memory(plan)
+    check_models(plan)
     return plan

@@ -4,7 +4,7 @@ import pytest
 
 from dreambirds.errors import UserError
 from dreambirds.plan.plan import make_plan
-from dreambirds.startup.memory_profile import profile_memory
+from dreambirds.startup.memory_profile import check_models
 from dreambirds.startup.preflight import missing_download
 from tests.helpers.studies import tiny
 
@@ -30,5 +30,5 @@ def refusal(config: dict) -> str:
     """Run the checks of the Snakefile before the first job; return their error."""
     with pytest.raises(UserError) as error:
         missing_download(config)
-        profile_memory(make_plan(config))
+        check_models(make_plan(config))
     return str(error.value)

@@ -29,7 +29,7 @@ def job_tables(plan: Plan) -> dict[str, list[str]]:
 
 def dreams_of(plan: Plan, results: Path) -> pd.DataFrame:
     """Return the contents of the dream jobs' tables."""
-    return read_dreams(plan.dreams, results / "dreams", job_tables(plan))
+    return read_dreams(dream_frame(plan.dreams), results / "dreams", job_tables(plan))
 
 
 def views_of(plan: Plan, results: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from dreambirds.config.load import check
 from dreambirds.data import prepare as preparing
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import RESOURCES, list_labels
-from dreambirds.plan import memory
+from dreambirds.plan import measurements
 from tests.helpers.bench import Bench
 from tests.helpers.dream_bench import DreamBench
 from tests.helpers.sections import section
@@ -93,5 +93,5 @@ def dreamer(tmp_path, monkeypatch, caplog) -> DreamBench:
 def files(tmp_path, monkeypatch):
     """Start without any measurements."""
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(memory, "_known", {})
+    monkeypatch.setattr(measurements, "_known", {})
     return tmp_path / "store" / "memory"

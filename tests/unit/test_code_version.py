@@ -15,10 +15,10 @@ from dreambirds.runtime.code_version import (
     PACKAGE,
     SCRIPTS,
     code_digest,
-    essence,
     module_path,
     stage_modules,
 )
+from dreambirds.runtime.essence import essence
 
 MODULE = textwrap.dedent(
     '''\

@@ -36,7 +36,7 @@ def probability(dream) -> float:
 def table_of(plan, judge: str | None = "j") -> pd.DataFrame:
     """Return a table of dreams with known probabilities; those of the rescaled view are 0.1 higher."""
     rows = []
-    for dream in plan.dreams.itertuples():
+    for dream in plan.dreams:
         judged = {"judge_probability": probability(dream), "judge_probability_rescaled": probability(dream) + 0.1}
         mine = {
             "run": dream.run,
@@ -59,7 +59,7 @@ def by_hand(plan, before, after, key) -> list[float]:
     """Return the difference per class between the dreams of two conditions, paired by a key, in plain loops."""
     differences = []
     for label in LABELS:
-        mine = [dream for dream in plan.dreams.itertuples() if dream.label == label]
+        mine = [dream for dream in plan.dreams if dream.label == label]
         first = {key(dream): probability(dream) for dream in mine if before(dream)}
         second = {key(dream): probability(dream) for dream in mine if after(dream)}
         differences.append(mean(second[each] - first[each] for each in first if each in second))
@@ -118,7 +118,7 @@ def test_differences_match_plain_loops(case):
     differences = by_hand(plan, before, after, key)
     assert row["difference"] == pytest.approx(mean(differences))
     assert row["mean_compared"] - row["mean_baseline"] == pytest.approx(mean(differences))
-    assert row["n_classes"] == 6 and row["n_pairs"] == 6 * len({key(d) for d in plan.dreams.itertuples() if before(d)})
+    assert row["n_classes"] == 6 and row["n_pairs"] == 6 * len({key(d) for d in plan.dreams if before(d)})
     if stdev(differences) > 1e-9:
         assert row["cohens_dz"] == pytest.approx(mean(differences) / stdev(differences))
     assert row["verdict"] == ("higher" if mean(differences) > 0 else "lower")

@@ -24,7 +24,7 @@ from dreambirds.runtime.timings import (
     training_work,
 )
 from dreambirds.startup.estimate import DRY_RUN, Estimate, estimate, granted_cores, size_text
-from dreambirds.startup.memory_profile import profile_memory
+from dreambirds.startup.memory_profile import check_models
 from dreambirds.startup.preflight import announce_study
 from tests.helpers.chains import link
 from tests.helpers.plans import config
@@ -53,11 +53,6 @@ def plan():
     return make_plan(config(**keys))
 
 
-def none_exist(plan) -> pd.Series:
-    """Return that no dream of a plan exists."""
-    return pd.Series(False, index=plan.dreams.index)
-
-
 def record_all(plan, rules=()) -> None:
     """Record 0.5 s per image for training, 3 s for a dream's step, 0.25 s per judged image, and seconds of jobs."""
     for run in plan.trained.values():
@@ -76,34 +71,32 @@ def test_the_time_is_the_sum_over_training_dreams_judges_and_jobs(plan):
     judged = 0.25 * 3 * 2 * 2 * 2  # checkpoints, labels, steps, and views
     serial = (training + 4 * 10) * 2  # both threads: these take both cores, all others one
     single = dreams + 3 * 20 + judged + 30 + 1 + 2 + 3 + 4 * 4 + 2 * 5 + 6 * 3
-    expected = estimate(plan, none_exist(plan), 2)
+    expected = estimate(plan, plan.dream_jobs, 2)
     assert expected.unknown == [] and expected.seconds == pytest.approx((serial + single) / 2)
-    assert estimate(plan, none_exist(plan), 1).seconds == pytest.approx(serial / 2 + single), "one core for each"
-    assert estimate(plan, none_exist(plan), None).seconds == pytest.approx(serial / 2 + single)
-    assert "of all jobs together" in str(estimate(plan, none_exist(plan), None))
+    assert estimate(plan, plan.dream_jobs, 1).seconds == pytest.approx(serial / 2 + single), "one core for each"
+    assert estimate(plan, plan.dream_jobs, None).seconds == pytest.approx(serial / 2 + single)
+    assert "of all jobs together" in str(estimate(plan, plan.dream_jobs, None))
 
 
 def test_existing_results_are_not_counted(plan, tmp_path):
     record_all(plan)
-    before = estimate(plan, none_exist(plan), 1)
-    exists = none_exist(plan)
-    exists[plan.dreams["epoch"] != 4] = True
+    before = estimate(plan, plan.dream_jobs, 1)
     checkpoint = tmp_path / "results/default/runs/scratch/epoch-0001/model.safetensors"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
-    after = estimate(plan, exists, 1)
+    after = estimate(plan, [job for job in plan.dream_jobs if job.epoch == 4], 1)
     assert before.seconds - after.seconds == pytest.approx(0.5 * 0.8 * 2 * IMAGES * 1 + 3 * 2 * 2 * 5)
 
 
 def test_without_records_the_time_is_unknown_until_the_first_epoch(plan):
-    assert str(estimate(plan, none_exist(plan), 2)).startswith(
+    assert str(estimate(plan, plan.dream_jobs, 2)).startswith(
         "Expected: time unknown until the first epoch; more than "
     )
 
 
 def test_work_without_a_record_is_reported(plan):
     record(training_work(plan.trained["scratch"], (64, 64)), 100, 1)
-    message = str(estimate(plan, none_exist(plan), 1))
+    message = str(estimate(plan, plan.dream_jobs, 1))
     assert message.startswith("Expected: more than 3 h 33 min on 1 core (no record yet of training 'judge', dreams ")
     assert "…" in message
 
@@ -113,7 +106,7 @@ def test_a_finished_study_has_no_estimate(plan, tmp_path):
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert estimate(plan, ~none_exist(plan), 2) is None
+    assert estimate(plan, [], 2) is None
 
 
 def _all_files(plan) -> list[str]:
@@ -126,13 +119,13 @@ def _all_files(plan) -> list[str]:
 
 
 def test_the_disk_estimate_covers_images_traces_and_checkpoints(plan):
-    profile_memory(plan)
+    check_models(plan)
     images = 3 * 2 * 2 * 2 * 64 * 64 * 3  # checkpoints, labels, steps and views, in bytes before compression
     figures = 3 * images
     traces = 3 * 2 * 5 * 56
     prepared = 2 * IMAGES * 64 * 64 * 3
     checkpoints = 3 * _checkpoint_bytes("test_resnet") + _checkpoint_bytes("test_vit")
-    size = estimate(plan, none_exist(plan), 1).size
+    size = estimate(plan, plan.dream_jobs, 1).size
     assert size == pytest.approx(checkpoints + 0.6 * (images + figures) + traces + 1.6 * prepared, rel=0.01)
 
 

@@ -47,7 +47,7 @@ def test_the_table_contains_the_known_values(finding):
     assert set(table["question"]) == {"q"} and set(table["text"]) == {TEXT}
     assert list(table["vary"]) == ["epoch", "epoch", "view", "run"]
     first, last = (
-        [number(plan, dream, "raw") for dream in plan.dreams.itertuples() if dream.epoch == epoch and dream.step == 5]
+        [number(plan, dream, "raw") for dream in plan.dreams if dream.epoch == epoch and dream.step == 5]
         for epoch in (0, 4)
     )
     assert table["mean_baseline"].iloc[0] == pytest.approx(sum(first) / len(first), rel=1e-4)

@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from dreambirds.config import VIEWS
+from dreambirds.evaluation.dream_frame import dream_frame
 from dreambirds.gallery.data import LARGEST, MOST_LABELS, cell_shape
 from dreambirds.gallery.gallery import sheets, write_sheet
 from dreambirds.plan.paths import epoch_name, step_name
@@ -40,7 +41,7 @@ def facts_of(gallery) -> dict:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_dream_is_in_its_cell_of_its_sheet(plan, gallery, view):
-    for dream in plan.dreams.itertuples():
+    for dream in plan.dreams:
         folder = gallery / "sheets" / dream.run / epoch_name(dream.epoch) / dream.recipe
         row, column = list(plan.names).index(dream.label), plan.recipes[dream.recipe]["steps"].index(dream.step)
         with Image.open(folder / f"0{VIEWS[view]}.png") as sheet:
@@ -49,7 +50,7 @@ def test_every_dream_is_in_its_cell_of_its_sheet(plan, gallery, view):
 
 
 def test_a_downloaded_image_is_the_studys_file(plan, gallery):
-    dream = plan.dreams.iloc[-1]
+    dream = plan.dreams[-1]
     path = f"{dream.run}/{epoch_name(dream.epoch)}/{dream.recipe}/{dream.label}/{step_name(dream.step)}-rescaled.png"
     image = gallery / "pictures" / "dreams" / path
     assert image.samefile(gallery.parent / "dreams" / path)
@@ -82,7 +83,7 @@ def test_large_images_are_scaled_down_in_proportion_and_small_ones_are_unchanged
 
 def test_the_page_contains_the_measurements_of_each_dream(plan, gallery):
     facts = facts_of(gallery)
-    for dream in plan.dreams.itertuples():
+    for dream in plan.dreams:
         steps, epochs = plan.recipes[dream.recipe]["steps"], plan.epochs(dream.run)
         row = list(plan.names).index(dream.label) * len(epochs) + epochs.index(dream.epoch)
         index = row * len(steps) + steps.index(dream.step)
@@ -94,7 +95,7 @@ def test_the_page_contains_the_measurements_of_each_dream(plan, gallery):
 
 
 def test_the_page_opens_at_the_highest_judge_probability(plan, gallery):
-    last = plan.dreams[plan.dreams["last"] & (plan.dreams["epoch"] == 4)]
+    last = dream_frame([dream for dream in plan.dreams if dream.last and dream.epoch == 4])
     means = last.assign(value=[number(plan, dream, "raw") for dream in last.itertuples()])
     run, recipe = means.groupby(["run", "recipe"])["value"].mean().idxmax()
     assert facts_of(gallery)["best"] == {"run": run, "recipe": recipe}
@@ -126,7 +127,7 @@ def test_a_page_with_gaps_lists_the_epochs_with_dreams(tmp_path):
         "second/rare": [0, 2],
     }
     assert set(facts["values"]) == set(facts["dreamers"]) and facts["runs"]["second"]["epochs"] == [0, 0.25, 4]
-    rare = plan.dreams[plan.dreams["recipe"] == "rare"].sort_values("label", kind="stable")
+    rare = dream_frame(sorted((each for each in plan.dreams if each.recipe == "rare"), key=lambda each: each.label))
     expected = [number(plan, dream, "raw") for dream in rare.itertuples()]
     assert facts["values"]["second/rare"]["judge_probability"] == pytest.approx(expected, rel=1e-3)
     assert {path.parent.name for path in (gallery / "sheets").rglob("rare")} == {"epoch-0000", "epoch-0004"}

@@ -24,7 +24,7 @@ from dreambirds.models.classifier import build
 from dreambirds.plan.plan import make_plan
 from dreambirds.seeding import generator
 from dreambirds.shapes import shape_of
-from dreambirds.startup.memory_profile import profile_memory
+from dreambirds.startup.memory_profile import check_models
 from tests.helpers.bench import Bench
 
 pytestmark = pytest.mark.slow
@@ -297,4 +297,4 @@ def test_a_recipe_that_a_model_cannot_dream_is_refused_before_any_dream(model, r
     config = {"dataset": {"image_size": 160}, "runs": {"one": {"model": model}}, "dreams": {"recipes": {"r": recipe}}}
     plan = make_plan(config)
     with pytest.raises(UserError, match=rf"^dreams\.recipes\.r[a-z_.]*: for the run 'one', .*{sentence}"):
-        profile_memory(plan)
+        check_models(plan)

@@ -52,7 +52,7 @@ def test_a_run_that_does_not_dream_may_judge_but_not_the_only_one_that_does():
 
 def test_a_trained_judge_does_not_dream_and_is_checked_like_a_run():
     plan = make_plan(config({"a": {"train": {"model": "test_efficientnet", "epochs": [1, 3]}}}))
-    assert set(plan.dreams["run"]) == {"one", "two"} and plan.epochs("a") == [1, 3]
+    assert {dream.run for dream in plan.dreams} == {"one", "two"} and plan.epochs("a") == [1, 3]
     assert plan.path("a") == "judges.a.train" and plan.path("one") == "runs.one"
     assert inputs.weights(plan, "a").endswith("runs/a/epoch-0003/model.safetensors")
     assert "judges.a.train.model: timm has no model 'test_resnat'" in refused(

@@ -24,8 +24,9 @@ from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import build
 from dreambirds.models.inference import prepare_for_inference
-from dreambirds.plan import memory
-from dreambirds.startup.memory_profile import profile_memory
+from dreambirds.plan import measurements, memory
+from dreambirds.plan.measurements import stored
+from dreambirds.startup.memory_profile import check_models
 from dreambirds.training.job import TrainJob, run_train_job
 from tests.helpers.plans import BIRDS, STEPS, measured, plan_of
 
@@ -39,18 +40,23 @@ CASES = [("test_resnet", 64, 32), MIDDLE, LARGE]
 
 def test_without_measurements_jobs_request_a_default():
     plan = plan_of(threads={"loader_workers": 2}, batch_size=100, compile=True)
-    assert memory.train_mb(plan, "a") == 4000 + 1000 + 2 * 500 + 100, "and 2 MB of images in each process"
-    assert memory.dream_mb(plan, "a", "r") == 4000 and memory.dream_bytes(plan, "a", "r") == 3_100_000_000
-    profile_memory(plan)
-    assert memory.train_mb(plan, "a") < 4000 + 1000 and memory.dream_mb(plan, "a", "r") < 1500
+    assert memory.train_mb(plan, stored(plan), "a") == 4000 + 1000 + 2 * 500 + 100, "and 2 MB of images in each process"
+    assert (
+        memory.dream_mb(plan, stored(plan), "a", "r") == 4000
+        and memory.dream_bytes(plan, stored(plan), "a", "r") == 3_100_000_000
+    )
+    check_models(plan)
+    assert (
+        memory.train_mb(plan, stored(plan), "a") < 4000 + 1000 and memory.dream_mb(plan, stored(plan), "a", "r") < 1500
+    )
 
 
 def requested(found: dict, **more) -> int:
     """Return the memory that training requests, given the measurements of its model."""
     plan = plan_of(**more)
-    memory.write(memory.training(plan, "a"), {"weights": 0, "learning": 0, "image": 0, **found})
-    memory.write(memory.optimizer(plan, "a"), {"per_byte": 2.0})
-    return memory.train_mb(plan, "a")
+    measurements.write(measurements.training(plan, "a"), {"weights": 0, "learning": 0, "image": 0, **found})
+    measurements.write(measurements.optimizer(plan, "a"), {"per_byte": 2.0})
+    return memory.train_mb(plan, stored(plan), "a")
 
 
 def test_training_requests_memory_for_process_weights_images_and_loaders():
@@ -74,12 +80,12 @@ def test_training_requests_memory_for_process_weights_images_and_loaders():
 def dreaming(image_bytes: int, recipe: dict | None = None, weights: int = 0, **more) -> tuple[int, int]:
     """Return the requested MB and the batch size of a dream job, by bytes per image."""
     plan = plan_of({"r": {**STEPS, **(recipe or {})}}, **{"labels": None, **more})
-    memory.write(memory.training(plan, "a"), {"weights": weights, "learning": 0, "image": 0})
-    memory.write(memory.dreaming(plan, "a", "r"), {"image": image_bytes})
+    measurements.write(measurements.training(plan, "a"), {"weights": weights, "learning": 0, "image": 0})
+    measurements.write(measurements.dreaming(plan, "a", "r"), {"image": image_bytes})
     keys, pixels = plan.recipes["r"], np.prod(plan.shape("r"))
     film = 3 * pixels * (keys["steps"][-1] // keys["film_every"] + 2) if keys["film_every"] else 0
-    free = memory.dream_bytes(plan, "a", "r")
-    return memory.dream_mb(plan, "a", "r"), batch_size(int(image_bytes + film), free, CPU)
+    free = memory.dream_bytes(plan, stored(plan), "a", "r")
+    return memory.dream_mb(plan, stored(plan), "a", "r"), batch_size(int(image_bytes + film), free, CPU)
 
 
 def test_dreams_request_memory_for_all_labels_and_the_job_computes_the_same_batch_size():
@@ -97,11 +103,12 @@ def test_dreams_request_memory_for_all_labels_and_the_job_computes_the_same_batc
 
 def test_less_memory_means_smaller_batches_and_more_memory_for_a_retry_changes_nothing():
     plan = plan_of({"r": STEPS}, labels=None)
-    memory.write(memory.training(plan, "a"), {"weights": 0, "learning": 0, "image": 0})
-    memory.write(memory.dreaming(plan, "a", "r"), {"image": 10**8})
-    assert memory.dream_mb(plan, "a", "r") == 1800
+    measurements.write(measurements.training(plan, "a"), {"weights": 0, "learning": 0, "image": 0})
+    measurements.write(measurements.dreaming(plan, "a", "r"), {"image": 10**8})
+    assert memory.dream_mb(plan, stored(plan), "a", "r") == 1800
     batches = {
-        mb: batch_size(10**8, memory.memory_budget(plan, "a", "r", mb), CPU) for mb in (100, 1300, 1800, 3600, 5400)
+        mb: batch_size(10**8, memory.memory_budget(plan, stored(plan), "a", "r", mb), CPU)
+        for mb in (100, 1300, 1800, 3600, 5400)
     }
     assert batches == {100: 1, 1300: 4, 1800: 8, 3600: 8, 5400: 8}
 
@@ -137,8 +144,8 @@ def test_the_batch_of_a_job_fits_on_the_model_that_it_dreams_with():
     plan = measured({"r": {**STEPS, **recipe}}, size=64, labels=None)
     model = prepare_for_inference(build("test_resnet", 8, {}), 64, CPU, hooked=["layer2"])
     image_bytes = estimate_activation_memory(model, as_recipe(plan.recipes["r"], 64), (64, 64))
-    assert memory.read(memory.dreaming(plan, "a", "r")) == {"image": image_bytes}
-    assert batch_size(image_bytes, memory.dream_bytes(plan, "a", "r"), CPU) == 8
+    assert measurements.read(measurements.dreaming(plan, "a", "r")) == {"image": image_bytes}
+    assert batch_size(image_bytes, memory.dream_bytes(plan, stored(plan), "a", "r"), CPU) == 8
 
 
 def peak() -> int:
@@ -197,12 +204,18 @@ def test_real_jobs_use_less_memory_than_requested_but_not_far_less(case, tmp_pat
     plan = measured(size=side, model=model, batch_size=batch, labels=None)
     labels, checkpoint = list(plan.names), tmp_path / "epoch-0001"
     save_checkpoint(checkpoint, build(model, len(labels), {}), CheckpointInfo(model, {}, labels, "a", 1, side))
-    free = memory.dream_bytes(plan, "a", "r")
+    free = memory.dream_bytes(plan, stored(plan), "a", "r")
     job = DreamJob(checkpoint / MODEL_FILE, "r", plan.recipes["r"], plan.names, {}, None, tmp_path / "dreams", free)
     data = noise(tmp_path / "data", side, batch, labels)
     jobs = [
-        (memory.train_mb(plan, "a"), spawned.submit(train_job, data, plan.config["runs"]["a"])),
-        (memory.dream_mb(plan, "a", "r"), spawned.submit(dream_job, job, str(tmp_path / "empty"))),
+        (
+            memory.train_mb(plan, stored(plan), "a"),
+            spawned.submit(train_job, data, plan.config["runs"]["a"]),
+        ),
+        (
+            memory.dream_mb(plan, stored(plan), "a", "r"),
+            spawned.submit(dream_job, job, str(tmp_path / "empty")),
+        ),
     ]
     for requested_mb, found in jobs:
         used = found.result() / 10**6
@@ -217,10 +230,13 @@ def test_a_real_job_that_compares_with_photographs_uses_less_memory_than_request
     labels, checkpoint = list(plan.names), tmp_path / "epoch-0001"
     info = CheckpointInfo("test_resnet", {}, labels, "a", 1, 64)
     save_checkpoint(checkpoint, build("test_resnet", len(labels), {}), info)
-    data, free = noise(tmp_path / "data", 128, 24 * len(labels), labels), memory.dream_bytes(plan, "a", "r")
+    data, free = (
+        noise(tmp_path / "data", 128, 24 * len(labels), labels),
+        memory.dream_bytes(plan, stored(plan), "a", "r"),
+    )
     job = DreamJob(checkpoint / MODEL_FILE, "r", plan.recipes["r"], plan.names, {}, None, tmp_path / "dreams", free)
     job = replace(job, references=data)
-    requested_mb = memory.dream_mb(plan, "a", "r")
+    requested_mb = memory.dream_mb(plan, stored(plan), "a", "r")
     used = spawned.submit(dream_job, job, str(tmp_path / "empty")).result() / 10**6
     print(f"requests {requested_mb} MB, uses {used:.0f} MB")
     assert used <= requested_mb <= 2.5 * used + 500

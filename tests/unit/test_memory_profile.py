@@ -12,10 +12,11 @@ from torch import nn
 
 from dreambirds.errors import UserError
 from dreambirds.models.classifier import Classifier, build
-from dreambirds.plan import memory
+from dreambirds.plan import measurements, memory
+from dreambirds.plan.measurements import stored
 from dreambirds.plan.plan import make_plan
 from dreambirds.startup import memory_profile
-from dreambirds.startup.memory_profile import optimizer_state, profile_memory, training_bytes
+from dreambirds.startup.memory_profile import check_models, optimizer_state, training_bytes
 from tests.helpers.plans import BIRDS, STEPS, measured, plan_of
 
 pytestmark = pytest.mark.usefixtures("files")
@@ -47,55 +48,62 @@ def test_nothing_is_measured_twice_and_no_model_is_built_twice(files, monkeypatc
     )
     similar = {"r": {**STEPS, "blur_sigma": [0.25, 0.5, 1.0], "step_size": [0.01, 0.02]}}
     plan = plan_of({**similar, "pads": {**STEPS, "pad": [1, 2]}, "prior": {**STEPS, "batch_norm_prior": [0.1, 1.0]}})
-    assert len(plan.recipes) == 10 and memory.needs_profiling(plan)
-    profile_memory(plan)
-    assert not memory.needs_profiling(plan)
+    assert len(plan.recipes) == 10 and not measurements.is_measured(plan)
+    check_models(plan)
+    assert measurements.is_measured(plan)
     assert len(built) == 1 and len(estimated) == 1 + 2 + 1, "settings that do not affect memory are not measured again"
     assert len(frozen) == 2, "with folded batch norms for most, and with its batch norms"
     assert len(list(files.glob("*.json"))) == 2 + 4 and not [*files.glob(".*")]
-    memory._known.clear()
-    assert not memory.needs_profiling(plan), "another process reads the files"
-    profile_memory(plan)
+    measurements._known.clear()
+    assert measurements.is_measured(plan), "another process reads the files"
+    check_models(plan)
     assert len(built) == 1
     for change in ({"labels": BIRDS[:2]}, {"size": 48}, {"model": "test_resnet", "model_options": {"drop_rate": 0.1}}):
         other = plan_of(**change)
-        assert memory.read(memory.training(other, "a")) is None is memory.read(memory.dreaming(other, "a", "r"))
+        assert (
+            measurements.read(measurements.training(other, "a"))
+            is None
+            is measurements.read(measurements.dreaming(other, "a", "r"))
+        )
     for change in ({"epochs": [0, 1, 9]}, {"batch_size": 64, "learning_rate": 1.0}, {"threads": {"loader_workers": 1}}):
-        assert not memory.needs_profiling(plan_of(**change))
-    profile_memory(plan_of(optimizer="momentum"))
+        assert measurements.is_measured(plan_of(**change))
+    check_models(plan_of(optimizer="momentum"))
     assert len(built) == 2 and len(estimated) == 4 and len(list(files.glob("*.json"))) == 7
 
 
 def test_measurements_by_other_code_or_libraries_and_corrupt_ones_are_ignored(files, monkeypatch):
     plan = measured()
-    memory._known.clear()
+    measurements._known.clear()
     with monkeypatch.context() as other:
-        other.setattr(memory, "_measurer", lambda: ["torch 9"])
-        assert memory.needs_profiling(plan)
-    assert not memory.needs_profiling(plan)
+        other.setattr(measurements, "_measurer", lambda: ["torch 9"])
+        assert not measurements.is_measured(plan)
+    assert measurements.is_measured(plan)
     wrong = {"per_byte": "2", "weights": 1, "learning": math.nan, "image": -1}
     for damage in ("", "{", "[]", '{"found": 3}', "{}", '{"found": {}}', json.dumps({"found": wrong})):
         for path in files.glob("*.json"):
             path.write_text(damage)
-        memory._known.clear()
-        assert memory.needs_profiling(plan) and memory.train_mb(plan, "a") == memory.dream_mb(plan, "a", "r") == 4000
-    profile_memory(plan)
-    memory._known.clear()
-    assert not memory.needs_profiling(plan)
+        measurements._known.clear()
+        assert (
+            not measurements.is_measured(plan)
+            and memory.train_mb(plan, stored(plan), "a") == memory.dream_mb(plan, stored(plan), "a", "r") == 4000
+        )
+    check_models(plan)
+    measurements._known.clear()
+    assert measurements.is_measured(plan)
 
 
 def test_a_recipe_is_measured_on_the_runs_that_dream_it(files):
     runs = {name: {"model": "test_resnet", "epochs": [1]} for name in ("a", "b")}
     small = {"gpu": 0, "judges": {}, "dataset": {"image_size": 32, "labels": BIRDS}, "runs": runs}
     plan = make_plan({**small, "dreams": {"recipes": {"r": STEPS, "pads": {**STEPS, "pad": 4, "runs": ["b"]}}}})
-    keys = {run: [key for key in memory.profile_keys(plan, run) if key["measured"] == "dreaming"] for run in runs}
+    keys = {run: [key for key in measurements.profile_keys(plan, run) if key["measured"] == "dreaming"] for run in runs}
     assert [len(found) for found in keys.values()] == [1, 2] and [key["pad"] for key in keys["b"]] == [0, 4]
 
 
 def test_without_a_writable_store_measurements_are_kept_in_the_process(tmp_path):
     (tmp_path / "store").write_text("a file instead of the folder")
     plan = measured()
-    assert not memory.needs_profiling(plan) and memory.train_mb(plan, "a") < 1500
+    assert measurements.is_measured(plan) and memory.train_mb(plan, stored(plan), "a") < 1500
 
 
 @pytest.mark.slow
@@ -103,15 +111,18 @@ def test_reading_measurements_does_not_import_torch(files):
     measured()
     code = """
 import sys
-from dreambirds.plan import memory
+from dreambirds.plan import measurements, memory
+from dreambirds.plan.measurements import stored
 from dreambirds.plan.plan import make_plan
 dataset = {"image_size": 32, "labels": ["blue_jay", "northern_cardinal", "yellow_warbler"]}
 recipes = {"r": {"preset": "original", "steps": [3]}}
 config = {"gpu": 0, "dataset": dataset, "runs": {"a": {"model": "test_resnet"}}, "dreams": {"recipes": recipes}}
 config["judges"] = {}
 plan = make_plan(config)
-assert not memory.needs_profiling(plan)
-assert memory.train_mb(plan, "a") < 1500 > memory.dream_mb(plan, "a", "r") and memory.dream_bytes(plan, "a", "r")
+assert measurements.is_measured(plan)
+found = stored(plan)
+assert memory.train_mb(plan, found, "a") < 1500 > memory.dream_mb(plan, found, "a", "r")
+assert memory.dream_bytes(plan, found, "a", "r")
 assert not {"torch", "timm"} & sys.modules.keys()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -130,31 +141,31 @@ def test_a_training_image_takes_what_autograd_saves():
 
 def test_trainable_weights_and_the_optimizer_count():
     plan, head = measured(), measured(trainable="head")
-    found, last = (memory.read(memory.training(each, "a")) for each in (plan, head))
+    found, last = (measurements.read(measurements.training(each, "a")) for each in (plan, head))
     parameters = list(build("test_resnet", 3, {}).parameters())
     assert found["learning"] == 4 * sum(parameter.numel() for parameter in parameters) < found["weights"]
     assert last["weights"] == found["weights"] and last["learning"] == 4 * 3 * (parameters[-2].shape[1] + 1)
     assert last["image"] < found["image"]
     adversarial = plan_of(trainable="head", adversarial={"epsilon": 1.0})
-    assert memory.training(adversarial, "a") == memory.training(plan, "a"), "gradients go through the whole network"
+    assert measurements.training(adversarial, "a") == measurements.training(plan, "a"), "gradients go through all of it"
     assert optimizer_state("adamw") == pytest.approx(2, abs=0.01) and optimizer_state("momentum") == 1
 
 
 def test_very_large_dreams_are_extrapolated_or_checked_when_dreaming(monkeypatch):
     most = max
     recipes = {"r": {**STEPS, "size": 700}, "tiles": {**STEPS, "size": 700, "tile": 128}}
-    direct = {name: memory.read(memory.dreaming(measured(recipes), "a", name))["image"] for name in recipes}
+    direct = {name: measurements.read(measurements.dreaming(measured(recipes), "a", name))["image"] for name in recipes}
     monkeypatch.setattr(memory_profile, "LARGEST", 350**2)
-    monkeypatch.setattr(memory, "_known", {})
-    monkeypatch.setattr(memory, "_measurer", lambda: ["smaller"])
+    monkeypatch.setattr(measurements, "_known", {})
+    monkeypatch.setattr(measurements, "_measurer", lambda: ["smaller"])
     calls = counted(monkeypatch, "estimate_activation_memory")
     neuron = {**STEPS, "size": 700, "objective": "neuron:layer1:0:150:0"}
     plan = measured({**recipes, "neuron": neuron})
-    found = {name: memory.read(memory.dreaming(plan, "a", name))["image"] for name in plan.recipes}
+    found = {name: measurements.read(measurements.dreaming(plan, "a", name))["image"] for name in plan.recipes}
     assert [most(shape) for *_, shape in calls] == [350, 700, 350], "tiles are small enough"
     assert direct["r"] <= found["r"] <= 1.01 * direct["r"] and found["tiles"] == direct["tiles"]
-    assert found["neuron"] is None and not memory.needs_profiling(plan), "it is not measured again"
-    assert memory.dream_mb(plan, "a", "neuron") == 4000
+    assert found["neuron"] is None and measurements.is_measured(plan), "it is not measured again"
+    assert memory.dream_mb(plan, stored(plan), "a", "neuron") == 4000
 
 
 @pytest.mark.parametrize(
@@ -187,6 +198,6 @@ def test_very_large_dreams_are_extrapolated_or_checked_when_dreaming(monkeypatch
 def test_a_recipe_that_does_not_fit_is_refused_in_one_line_and_not_stored(changes, sentence):
     plan = plan_of(**changes)
     with pytest.raises(UserError) as refused:
-        profile_memory(plan)
+        check_models(plan)
     assert str(refused.value).startswith(sentence) and "\n" not in str(refused.value)
-    assert memory.needs_profiling(plan)
+    assert not measurements.is_measured(plan)

@@ -18,7 +18,7 @@ from dreambirds.models import packages
 from dreambirds.models.classifier import build
 from dreambirds.models.package_weights import ramp, read_package_weights
 from dreambirds.models.packages import PACKAGES, find_weights, package_of
-from dreambirds.plan import memory
+from dreambirds.plan import measurements
 from dreambirds.plan.checkpoints import previous_checkpoint, training_settings
 from dreambirds.plan.plan import make_plan
 from tests.helpers.chains import changed, train, weights
@@ -31,7 +31,7 @@ INSTALLED = [model for model, package in PACKAGES.items() if find_spec(package.f
 
 @pytest.fixture(autouse=True)
 def _nothing_measured(monkeypatch):
-    monkeypatch.setattr(memory, "_known", {})
+    monkeypatch.setattr(measurements, "_known", {})
 
 
 def study(size: int | None = 32, **run) -> dict:
@@ -212,7 +212,7 @@ def test_a_plan_with_a_packages_weights():
     assert previous_checkpoint(plan, "a", 0) == {}
     sha256 = PACKAGES[LITE].sha256
     assert training_settings(plan, "a")["weights_sha256"] == sha256
-    assert memory.weights(plan, "a")["file"] == sha256
+    assert measurements.weights(plan, "a")["file"] == sha256
     assert "weights_sha256" not in training_settings(make_plan(study(weights=None)), "a")
     assert plan.trained["judge"]["weights"] is None
 

@@ -5,9 +5,10 @@ import pytest
 from dreambirds.errors import UserError
 from dreambirds.plan import targets
 from dreambirds.plan.checkpoints import previous_checkpoint, training_settings
+from dreambirds.plan.dream_table import Dream
 from dreambirds.plan.inputs import dreamer, statistics
 from dreambirds.plan.plan import make_plan
-from dreambirds.startup.memory_profile import profile_memory
+from dreambirds.startup.memory_profile import check_models
 from dreambirds.startup.preflight import announce_study
 from tests.helpers.plans import config
 
@@ -15,8 +16,8 @@ from tests.helpers.plans import config
 def test_the_table_has_one_row_per_dream_and_defaults_are_filled_in():
     plan = make_plan(config(runs__other={"model": "test_vit", "epochs": [3]}))
     assert len(plan.dreams) == (3 + 1) * 1 * 2 * 2
-    assert list(plan.dreams.columns) == ["run", "epoch", "recipe", "label", "step", "last"]
-    assert plan.dreams["last"].sum() == len(plan.dreams) / 2
+    assert list(Dream._fields) == ["run", "epoch", "recipe", "label", "step", "last"]
+    assert sum(dream.last for dream in plan.dreams) == len(plan.dreams) / 2
     assert plan.config["runs"]["other"]["label_smoothing"] == 0.1
     assert plan.config["runs"]["other"]["augmentation"]["flip"] == 0.5
     assert plan.recipes["study"]["objective"] == "logit"
@@ -161,7 +162,7 @@ def study(image_size: int | list[int], **recipe) -> dict:
 def test_a_dream_has_the_aspect_ratio_of_the_data_set_and_its_size_is_the_shorter_side(size, recipe, shape):
     plan = make_plan(study(size, **recipe))
     assert plan.shape("r") == shape
-    profile_memory(plan)
+    check_models(plan)
 
 
 def test_statistics_files_are_named_by_their_shape():
@@ -187,9 +188,9 @@ def test_the_shorter_side_is_checked_and_the_error_contains_both(size):
     config = study(size, pad=6, reference_size=80)
     config["runs"]["one"] = {"model": "test_vit", "model_options": {"img_size": size, "patch_size": 10}}
     with pytest.raises(UserError, match=f"does not accept images of {size[0] + 6}x{size[1] + 6} pixels"):
-        profile_memory(make_plan(config))
+        check_models(make_plan(config))
 
 
 @pytest.mark.slow
 def test_a_transformer_is_profiled_at_its_training_size():
-    profile_memory(make_plan({**study([48, 32]), "runs": {"one": {"model": "vit_tiny_patch16_224"}}}))
+    check_models(make_plan({**study([48, 32]), "runs": {"one": {"model": "vit_tiny_patch16_224"}}}))

@@ -13,7 +13,7 @@ from tests.helpers.plans import plan_of
 def plan(tmp_path, monkeypatch):
     """Return a plan with twelve last dreams; the working directory has an empty file for each view of a dream."""
     plan = plan_of({"r": {"steps": [1, 3]}, "s": {"steps": [2]}}, epochs=[0, 0.5])
-    for dream in plan.dreams.itertuples():
+    for dream in plan.dreams:
         folder = tmp_path / "dreams" / dream.run / epoch_name(dream.epoch) / dream.recipe / dream.label
         folder.mkdir(parents=True, exist_ok=True)
         for ending in VIEWS.values():

@@ -54,9 +54,9 @@ def test_epoch_names_are_padded_decimal_numbers():
 def test_integer_epochs_stay_integers_among_fractions():
     plan = make_plan(config(epochs=[0, 0.25, 1.0, 2]))
     assert plan.epochs("a") == [0, 0.25, 1, 2]
-    for epochs in (plan.epochs("a"), plan.dreams["epoch"].unique()):
+    for epochs in (plan.epochs("a"), dict.fromkeys(dream.epoch for dream in plan.dreams)):
         assert [type(epoch) for epoch in epochs] == [int, float, int, int]
-    assert list(plan.dreams["epoch"]) == [epoch for epoch in (0, 0.25, 1, 2) for _ in range(4)]
+    assert [dream.epoch for dream in plan.dreams] == [epoch for epoch in (0, 0.25, 1, 2) for _ in range(4)]
     table = "results/default/dreams/a/epoch-0000.25/study/dreams.csv"
     assert plan.indexes(epoch="0000.25", label="blue_jay", step="0002") == [table]
     with pytest.raises(UserError, match=r"no dreams with the epoch 0\.5; did you mean '0\.25'\?"):

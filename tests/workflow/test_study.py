@@ -38,7 +38,7 @@ def test_the_study_creates_all_of_its_targets(study):
     files = targets.dreams(plan) + targets.montages(plan) + targets.films(plan) + targets.curves(plan)
     assert len(files) == 2 + 4 + 2 + 1
     root = Path("results/tiny/dreams")
-    files += [str(picture_path(root, dream, view)) for dream in plan.dreams.itertuples() for view in VIEWS]
+    files += [str(picture_path(root, dream, view)) for dream in plan.dreams for view in VIEWS]
     assert [name for name in files if not (study.folder / name).stat().st_size] == []
     assert re.search(r"scratch epoch 1: loss [\d.]+, validation accuracy [\d.]+", output), "progress is printed"
     log = (study.folder / "results/logs/tiny/train/scratch/epoch-0001.log").read_text()

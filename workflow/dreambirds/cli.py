@@ -4,21 +4,30 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dreambirds import __version__
 from dreambirds.errors import UserError, explain_failure, first_line
+
+if TYPE_CHECKING:
+    from dreambirds.plan.plan import Plan
 
 MUST_DOWNLOAD = 3  # exit status
 
 
 def check(options: argparse.Namespace) -> None:
-    """Check a config and print its number of dreams (with --study: the name of its study)."""
+    """Check a config and the models of its study, and print the number of dreams (with --study: the study's name)."""
     from dreambirds.config.load import study_of
 
-    config = _read_config(options.config)
+    config = _read_config(options.configs[0])
+    for path in options.configs[1:]:
+        from snakemake.utils import update_config
+
+        update_config(config, _read_config(path))
     if options.study:
-        print(study_of(options.config))
+        print(study_of(config))
         return
     from snakemake.utils import available_cpu_count
 
@@ -32,7 +41,20 @@ def check(options: argparse.Namespace) -> None:
             f"run the study to download {resource.title} to '{resource.place}'"
         )
     else:
-        announce_study(make_plan(config), available_cpu_count())
+        plan = make_plan(config)
+        _check_models(plan)
+        announce_study(plan, available_cpu_count())
+
+
+def _check_models(plan: "Plan") -> None:
+    from dreambirds.plan.measurements import is_measured
+
+    if find_spec("torch") is None or find_spec("timm") is None:
+        print("torch or timm is not installed here, so models are not checked; the study's first job checks them")
+    elif not is_measured(plan):
+        from dreambirds.startup.memory_profile import check_models
+
+        check_models(plan)
 
 
 def missing(options: argparse.Namespace) -> None:
@@ -89,7 +111,8 @@ def _read_config(path: Path) -> dict:
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="path of a study's YAML file")
+    about = "paths of a study's YAML files; keys of later files replace those of earlier ones, as with --configfile"
+    parser.add_argument("configs", nargs="+", type=Path, metavar="CONFIG", help=about)
     parser.add_argument("--study", action="store_true", help="print only the study's name, without checking the plan")
 
 

@@ -1,4 +1,4 @@
-"""Expand paths of the config, write files atomically, and compute digests."""
+"""Expand paths of the config, read YAML, write files atomically, and compute digests."""
 
 import bz2
 import hashlib
@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import yaml
 
 from dreambirds.errors import AGAIN, FULL, UserError, reason_of
 
@@ -57,6 +59,11 @@ def use_store(folder: str | None) -> None:
     """Use `folder` as the store in this process and in the processes that it starts; None changes nothing."""
     if folder:
         os.environ[STORE] = folder
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the contents of a YAML file of this project, read by PyYAML's parser in C where it has one."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 @contextmanager

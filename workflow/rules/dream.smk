@@ -21,7 +21,7 @@ rule dream:
         photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
         references=lambda wildcards: reference_images(plan, wildcards.recipe),
-        checked=ancient(checked),
+        checked=ancient(rules.check.output.measured),
     output:
         archive=f"{dreams}/dreams{{part}}.zip",
     log:

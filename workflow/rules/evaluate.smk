@@ -23,7 +23,7 @@ rule judge_reference:
         pictures=ancient(rules.dataset.output.pictures),
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
-        checked=ancient(checked),
+        checked=ancient(rules.check.output.measured),
     output:
         real=f"{judged}/reference.safetensors",
         sanity=f"{judged}/sanity.csv",

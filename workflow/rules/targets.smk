@@ -11,16 +11,19 @@ rule training_only:
     input:
         targets.curves(plan),
         plan.checkpoints(),
+        rules.check.output.done,
 
 
 rule submissions:
     input:
         submissions(plan),
+        rules.check.output.done,
 
 
 rule dreams_only:
     input:
         targets.dreams(plan),
+        rules.check.output.done,
 
 
 rule all:

@@ -15,7 +15,7 @@ rule train:
         pictures=ancient(rules.dataset.output.pictures),
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
-        checked=ancient(checked),
+        checked=ancient(rules.check.output.measured),
     output:
         model=f"{checkpoints}/model.safetensors",
         config=f"{checkpoints}/config.json",
@@ -77,7 +77,7 @@ rule curves:
 rule submission:
     input:
         weights=input_function(submitted_weights, plan=plan),
-        checked=ancient(checked),
+        checked=ancient(rules.check.output.measured),
     output:
         f"{checkpoints}/submission.csv",
     log:

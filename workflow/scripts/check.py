@@ -1,14 +1,16 @@
 from pathlib import Path
 
-from dreambirds.plan.measurements import unfinished
 from job import job
 
-with unfinished(snakemake.params.planned), job(snakemake):
+with job(snakemake):
     from dreambirds.io import from_parameter
-    from dreambirds.plan.measurements import write_measured
+    from dreambirds.plan.measurements import is_measured, write_measured
     from dreambirds.plan.plan import make_plan
-    from dreambirds.startup.memory_profile import check_models
 
     plan = make_plan(from_parameter(snakemake.params.config))
-    check_models(plan)
-    write_measured(plan, Path(snakemake.output[0]))
+    if not is_measured(plan):
+        from dreambirds.startup.memory_profile import check_models  # imports torch
+
+        check_models(plan)
+    write_measured(plan, Path(snakemake.output.measured))
+    Path(snakemake.output.done).touch()

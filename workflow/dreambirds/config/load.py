@@ -15,6 +15,7 @@ from jsonschema.protocols import Validator
 
 from dreambirds.dreaming.recipe import Recipe, Start
 from dreambirds.errors import UserError, counted, did_you_mean, first_line, in_yaml, reason_of, remedy_for
+from dreambirds.io import read_yaml
 
 MAX_NODES, MAX_BYTES = 100_000, 10_000_000
 CODE_KEY = "__use_yte__"  # makes Snakemake execute code from the file
@@ -59,11 +60,10 @@ def check_file(path: Path) -> None:
     _parsed(yaml.load, text, where)  # only loading detects tags that are not plain YAML
 
 
-def study_of(path: Path) -> str:
-    """Return the study's name from a valid config file, and check the name."""
+def study_of(config: Section) -> str:
+    """Return the study's name from a config, and check only the name."""
     values: dict[str, Any] = {"runs": {"any": {}}, "dreams": {"recipes": {"any": {}}}}
-    given = yaml.safe_load(_read(path, f"the config '{path}'"))
-    values |= {"study": given["study"]} if "study" in given else {}
+    values |= {"study": config["study"]} if "study" in config else {}
     check(values, "config")
     study: str = values["study"]
     return study
@@ -162,7 +162,7 @@ class _Error(Protocol):
 @cache
 def load_schema(name: str) -> dict[str, Any]:
     """Return the schema ``config``, or ``recipe`` with the `dreamer_defaults`."""
-    schema: dict[str, Any] = yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text())
+    schema: dict[str, Any] = read_yaml(SCHEMAS / f"{name}.schema.yaml")
     if name == "recipe":
         for key, value in dreamer_defaults().items():
             schema["properties"][key]["default"] = value

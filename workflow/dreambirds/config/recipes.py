@@ -17,7 +17,7 @@ from dreambirds.data.image_files import find_photographs, is_photograph
 from dreambirds.dreaming.objectives import needs_photographs, parse
 from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.errors import UserError, did_you_mean, error_context, in_yaml
-from dreambirds.io import expand, file_problem, is_file
+from dreambirds.io import expand, file_problem, is_file, read_yaml
 from dreambirds.shapes import in_proportion, shape_of
 
 FILE = Path(__file__).with_name("presets.yaml")
@@ -41,7 +41,7 @@ class Preset:
 @cache
 def load_presets() -> dict[str, Preset]:
     """Return all presets by name, in the order of the file."""
-    return {name: Preset(**preset) for name, preset in yaml.safe_load(FILE.read_text()).items()}
+    return {name: Preset(**preset) for name, preset in read_yaml(FILE).items()}
 
 
 def preset(name: str) -> Preset:

@@ -118,46 +118,8 @@ def _model(plan: Plan, run: str) -> Facts:
 
 
 def planned_check(plan: Plan) -> str:
-    """Return a digest of all that the job `check` looks at: it runs again if the digest changes.
-
-    The digest also contains the record of an earlier check of the same that did not finish, see `unfinished`.
-    """
-    digest = digest_of([*map(key_digest, all_keys(plan)), _measurer()])
-    return f"{digest[:32]} {_read_attempt(digest[:32])}".rstrip()
-
-
-@contextlib.contextmanager
-def unfinished(planned: str) -> Iterator[None]:
-    """Record a check as unfinished if the block raises, or if the process is killed.
-
-    Snakemake records the parameters of a failed job as those of the output that it restores. Without another parameter,
-    the next run would not check again. `planned` is the result of `planned_check`.
-    """
-    digest, _, attempt = planned.partition(" ")
-    _write_attempt(digest, str(int(attempt or 0) + 1))
-    yield
-    _write_attempt(digest, attempt)
-
-
-def _attempt_file(digest: str) -> Path:
-    return store_root() / "memory" / f"{digest}.attempt"
-
-
-def _read_attempt(digest: str) -> str:
-    try:
-        return _attempt_file(digest).read_text()
-    except OSError:
-        return ""
-
-
-def _write_attempt(digest: str, attempt: str) -> None:
-    path = _attempt_file(digest)
-    with contextlib.suppress(OSError):
-        if attempt:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(attempt)
-        else:
-            path.unlink()
+    """Return a digest of all that the job `check` looks at: it runs again if the digest changes."""
+    return digest_of([sorted({key_digest(key) for key in all_keys(plan)}), _measurer()])[:16]
 
 
 def key_digest(key: Facts) -> str:
@@ -181,10 +143,25 @@ def _load(file: str, _changed: int) -> Measurements:
 
 
 def write_measured(plan: Plan, path: Path) -> None:
-    """Write a plan's measurements, which were taken before, to a study's ``checked.json``."""
-    found = {key_digest(key): read(key) for key in all_keys(plan)}
+    """Add a plan's measurements, which were taken before, to a study's ``checked.json``.
+
+    Those of its earlier configs stay, because a config that was checked before is not checked again.
+    """
+    earlier: Measurements = {}
+    with contextlib.suppress(OSError, ValueError):
+        earlier = dict(measured(str(path)))
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(found))
+        temporary.write_text(json.dumps({**earlier, **stored(plan)}))
+
+
+def stored(plan: Plan) -> Measurements:
+    """Return the measurements of a plan that the store contains."""
+    return {key_digest(key): found for key in all_keys(plan) if (found := read(key)) is not None}
+
+
+def is_measured(plan: Plan) -> bool:
+    """Return whether the store contains all measurements and checks of weights files that a plan needs."""
+    return all(read(key) is not None for key in all_keys(plan))
 
 
 def read(key: Facts) -> Facts | None:

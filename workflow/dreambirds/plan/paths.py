@@ -6,6 +6,7 @@ from typing import Any
 from dreambirds.config import VIEWS
 from dreambirds.shapes import shape_name
 
+CHECKED = "checked.json"  # measurements of a study's models, in its folder
 # next to a checkpoint's weights and config, whose names are in `dreambirds.models`
 STATE_FILE, HISTORY_FILE, SUBMISSION_FILE = "training_state.safetensors", "history.csv", "submission.csv"
 

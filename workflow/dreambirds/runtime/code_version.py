@@ -2,20 +2,24 @@
 
 Comments, docstrings and messages do not count. Each rule has `stage_code` among its parameters, and the keys of the
 dream store and of prepared images contain it. So an edit reruns its own stage and no earlier stage. The modules of a
-stage are found by following imports from its scripts. Of each module, the syntax tree counts (see `essence`). Modules
-that affect no result are in `EXEMPT`.
+stage are found by following imports from its scripts. Of each module, the syntax tree counts (`runtime.essence`).
+Modules that affect no result are in `EXEMPT`.
 """
 
 import ast
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from dreambirds.errors import UserError
+from dreambirds.io import atomic_write, digest_of, store_root
+from dreambirds.runtime.essence import essence_of, is_own
 
 PACKAGE = Path(__file__).parents[1]
 SCRIPTS = PACKAGE.parent / "scripts"
@@ -59,7 +63,14 @@ EXEMPT = {
     "they format errors and write logs": ["errors", "log"],
     "they lock, link, move, digest and store files, whose contents other modules determine": ["io", "dream_job.store"],
     "they run a job: they reserve GPUs, exit with Snakemake, check the code, and record times": [
-        *("runtime.code_version", "runtime.job", "runtime.gpu_lock", "runtime.snakemake_lock", "runtime.timings"),
+        *(
+            "runtime.code_version",
+            "runtime.essence",
+            "runtime.job",
+            "runtime.gpu_lock",
+            "runtime.snakemake_lock",
+            "runtime.timings",
+        ),
     ],
     "they check a config and plan its jobs, and the parameters of each rule contain the outcome": [
         *("config.judges", "config.load", "config.questions", "config.runs", "models.packages"),
@@ -67,11 +78,7 @@ EXEMPT = {
     ],
     "it estimates memory, which sets the batch size; that changes an image only by rounding": ["plan.memory"],
 }
-IGNORED_FIELDS = {"annotation", "returns", "ctx", "kind", "type_comment", "type_params"}
-SCOPES = {ast.ClassDef: "class", ast.FunctionDef: "function", ast.AsyncFunctionDef: "function", ast.Lambda: "function"}
-DATA_ERRORS = {"UnreadableError"}  # their messages are the column `error` of images.csv
 NOTHING = hashlib.sha256().hexdigest()
-LOG_CALLS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 
 
 def libraries(stage: str) -> dict[str, str]:
@@ -82,6 +89,7 @@ def libraries(stage: str) -> dict[str, str]:
     return {name: installed_version(name) or pinned_versions()[name] for name in LIBRARIES[stage]}
 
 
+@cache
 def installed_version(name: str) -> str | None:
     """Return the version of a library without its build (``2.14.1`` of ``2.14.1+cpu``), None if it is not installed."""
     try:
@@ -112,10 +120,30 @@ def check_libraries(planned: Mapping[str, str] | None) -> None:
             )
 
 
-@cache
 def stage_code(stage: str) -> str:
     """Return a stage's name with a digest of its modules, independent of their paths."""
-    return f"{stage} code {code_digest(stage_modules(stage))[:16]}"
+    return _stage_codes()[stage]
+
+
+@cache
+def _stage_codes() -> dict[str, str]:
+    """Return the code of every stage.
+
+    Parsing all modules takes a third of a second, so the codes are kept in the store until a file changes.
+    """
+    files = sorted([*PACKAGE.rglob("*.py"), *SCRIPTS.glob("*.py"), *TEMPLATES, STYLE])
+    state = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    path = store_root() / "code" / f"{digest_of(str(PACKAGE))[:16]}.json"
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        stored = json.loads(path.read_text())
+        if stored["state"] == state and stored["codes"].keys() == ENTRIES.keys():
+            return dict(stored["codes"])
+    codes = {stage: f"{stage} code {code_digest(stage_modules(stage))[:16]}" for stage in ENTRIES}
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps({"state": state, "codes": codes}))
+    return codes
 
 
 def check_code(code: str | None) -> None:
@@ -128,7 +156,7 @@ def check_code(code: str | None) -> None:
 
 
 def code_digest(paths: Iterable[Path]) -> str:
-    """Return a sha256 of the `essence` of modules and the bytes of other files.
+    """Return a sha256 of the essence of modules (`runtime.essence`) and the bytes of other files.
 
     The order of the paths does not matter.
     """
@@ -174,11 +202,11 @@ def _read(path: Path) -> _File:
     if path.suffix != ".py":
         return _File(hashlib.sha256(path.read_bytes()).hexdigest(), [], [])
     tree = ast.parse(path.read_bytes())
-    text, used = _essence(tree)
+    text, used = essence_of(tree)
     files: list[Path] = []
     names: list[tuple[str, Path]] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and _is_own(node.module):
+        if isinstance(node, ast.ImportFrom) and is_own(node.module):
             base = PACKAGE.joinpath(*(node.module or "").split(".")[1:])
             files += _files(base)
             for alias in node.names:
@@ -194,125 +222,3 @@ def _files(base: Path) -> list[Path]:
     # the package's `__init__` contains only its version and public names, which affect no result
     files = (base.with_suffix(".py"), base / "__init__.py") if base != PACKAGE else ()
     return [file for file in files if file.is_file()]
-
-
-def _is_own(module: str | None) -> bool:
-    return (module or "").partition(".")[0] in ("dreambirds", "job")
-
-
-def essence(source: str) -> str:
-    """Return the part of a module that can affect a result.
-
-    This is its syntax tree as text, the same in every Python version, without comments, docstrings, annotations,
-    imports of the package's modules, and the arguments of `raise` (except for errors that a table lists), of
-    `warnings.warn` and of log calls. Then names that are no longer used in the module, and cannot be used in others,
-    are removed as well: imports, private functions, and strings that a function assigns to a variable.
-    """
-    return _essence(ast.parse(source))[0]
-
-
-def _essence(tree: ast.Module) -> tuple[str, set[str]]:
-    """Return the text of a module, and the names that it uses."""
-    module = _Part()
-    module.add(tree.body)
-    used = module.used
-    while more := [part for part in module.optional if part.names & used and not part.used <= used]:
-        used = used.union(*(part.used for part in more))
-    return "\n".join([*sorted(text for name, text in module.imports if name in used), module.text(used)]), used
-
-
-class _Part:
-    """A part of a syntax tree as text, and the names that it uses.
-
-    A part with `names` counts only if one of them is used elsewhere.
-    """
-
-    def __init__(self, names: Iterable[str] = (), root: "_Part | None" = None) -> None:
-        self.names, self.used, self.pieces = set(names), set[str](), list[str | _Part]()
-        self.imports: set[tuple[str, str]] = root.imports if root else set()
-        self.optional: list[_Part] = root.optional if root else []
-
-    def text(self, used: set[str]) -> str:
-        """Return the text without the parts whose names are not used."""
-        parts = (piece for piece in self.pieces if isinstance(piece, str) or piece.names & used)
-        return "".join(part if isinstance(part, str) else part.text(used) for part in parts)
-
-    def add(self, node: object, scope: str = "module") -> None:
-        """Add a node of the tree; `scope` is module, class or function."""
-        if isinstance(node, list):
-            for each in node:
-                before = len(self.pieces)
-                self.add(each, scope)
-                if len(self.pieces) > before:
-                    last = self.pieces[-1]
-                    (last if isinstance(last, _Part) else self).pieces.append(",")
-        elif not isinstance(node, ast.AST):
-            self.pieces.append(repr(node))
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            self._add_imports(node)
-        elif isinstance(node, ast.AnnAssign) and scope != "class":
-            if node.value:
-                self.add(ast.Assign([node.target], node.value), scope)
-        elif not (isinstance(node, ast.Expr) and _is_text(node.value)):
-            names = _own_names(node, scope)
-            if names:
-                part = _Part(names, self)
-                part._add_fields(node, scope)
-                self.optional.append(part)
-                self.pieces.append(part)
-            else:
-                self._add_fields(node, scope)
-
-    def _add_fields(self, node: ast.AST, scope: str) -> None:
-        inner = SCOPES.get(type(node), scope)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            self.used.add(node.id)
-        elif isinstance(node, ast.Attribute):
-            self.used.add(node.attr)
-        self.pieces.append(f"{type(node).__name__}(")
-        for name in node._fields:
-            value = getattr(node, name, None)
-            if name not in IGNORED_FIELDS and value is not None and value != []:
-                self.pieces.append(f"{name}=")
-                if isinstance(node, ast.Raise) and isinstance(value, ast.Call) and not _is_data(value.func):
-                    value = value.func
-                if not (name in ("args", "keywords") and _is_log_call(node)):
-                    self.add(value, inner)
-        self.pieces.append(")")
-
-    def _add_imports(self, node: ast.Import | ast.ImportFrom) -> None:
-        module = getattr(node, "module", None)
-        for alias in node.names:
-            name = alias.asname or alias.name.partition(".")[0]
-            if not _is_own(module):
-                self.imports.add((name, f"from {module} import {alias.name} as {name}"))
-            elif alias.asname:  # otherwise the code itself contains the name
-                self.imports.add((name, f"import {alias.name} as {name}"))
-
-
-def _own_names(node: ast.AST, scope: str) -> list[str]:
-    """Return the names of a module's private function, or of a function's string."""
-    if scope == "module" and isinstance(node, ast.FunctionDef) and not node.decorator_list:
-        return [node.name] if node.name.startswith("_") and not node.name.startswith("__") else []
-    if scope == "function" and isinstance(node, ast.Assign) and _is_text(node.value):
-        names = [target.id for target in node.targets if isinstance(target, ast.Name)]
-        return names if len(names) == len(node.targets) else []
-    return []
-
-
-def _is_text(node: ast.expr) -> bool:
-    if isinstance(node, ast.IfExp):
-        return _is_text(node.body) and _is_text(node.orelse)
-    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
-
-
-def _is_data(error: ast.expr) -> bool:
-    return isinstance(error, ast.Name) and error.id in DATA_ERRORS
-
-
-def _is_log_call(node: ast.AST) -> bool:
-    function = node.func if isinstance(node, ast.Call) else None
-    if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)):
-        return False
-    name = function.value.id
-    return (name in ("log", "logging") and function.attr in LOG_CALLS) or (name, function.attr) == ("warnings", "warn")

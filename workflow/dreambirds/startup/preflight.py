@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -23,7 +24,7 @@ from dreambirds.models import MODEL_FILE
 from dreambirds.plan import inputs
 from dreambirds.plan.checkpoints import previous_checkpoint
 from dreambirds.plan.inputs import start_images
-from dreambirds.plan.paths import STATE_FILE, archive_path, checkpoint_folder, epoch_name
+from dreambirds.plan.paths import CHECKED, STATE_FILE, archive_path, checkpoint_folder, epoch_name
 from dreambirds.plan.plan import DreamPart, Plan, check_all_but_labels
 from dreambirds.startup.estimate import estimate
 
@@ -150,6 +151,16 @@ def _own_files(plan: Plan) -> Iterator[Path]:
     for file in filter(None, (*runs, *judges, *photographs)):
         if not Path(file).is_relative_to(Path("results") / plan.study):
             yield Path(file)
+
+
+def keep_measurements(plan: Plan) -> None:
+    """Keep the measurements of a study's models if the job that adds to them was killed: it replaces them atomically.
+
+    Otherwise Snakemake takes them for incomplete, and runs only that job, not those behind it.
+    """
+    name = urlsafe_b64encode(f"results/{plan.study}/{CHECKED}".encode()).decode()
+    with suppress(OSError):
+        Path(".snakemake", "incomplete", name).unlink()
 
 
 def missing_jobs(plan: Plan) -> list[DreamPart]:

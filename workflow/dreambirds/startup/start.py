@@ -19,6 +19,7 @@ from dreambirds.startup.preflight import (
     check_existing_results,
     check_folders,
     clamp_future_mtimes,
+    keep_measurements,
     missing_download,
     set_output_cache,
 )
@@ -64,6 +65,7 @@ def _plan(config: Section, files: Sequence[str], main: bool) -> tuple[Resource |
         check_folders(plan)
         clamp_future_mtimes(Path("results") / plan.study)
         check_existing_results(plan)
+        keep_measurements(plan)
     return download, plan
 
 

@@ -1,0 +1,96 @@
+"""Planning a study where only Snakemake and a few light packages are installed, such as on a head node."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from filelock import FileLock
+from PIL import Image
+
+from tests.helpers.studies import ROOT, Study, count_jobs, tiny
+from tests.helpers.surroundings import surroundings
+
+pytestmark = pytest.mark.slow
+HEAVY = ("torch", "timm", "torchvision", "numpy", "pandas", "PIL", "safetensors", "matplotlib")
+
+
+@pytest.fixture(scope="session")
+def light(tmp_path_factory) -> Path:
+    """Return the Python of an environment with the packages of ``requirements-plan.txt``."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "light-environment"
+    with FileLock(shared / "light-environment.lock"):
+        if not folder.exists():
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+            command = [folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]
+            subprocess.run([*command, ROOT / "requirements-plan.txt"], check=True)
+    return folder / "bin/python"
+
+
+def snakemake(light: Path, study: Study, *arguments: str) -> subprocess.CompletedProcess:
+    """Run Snakemake on a study in the light environment."""
+    env = {**surroundings(), "PYTHONPATH": str(study.root / "workflow")}
+    command = [str(light), *study.command(*arguments)[1:]]
+    return subprocess.run(command, cwd=study.root, env=env, capture_output=True, text=True, timeout=300)
+
+
+def folder_config(folder: Path) -> dict:
+    """Return the tiny study on photographs of one color, in a folder per class."""
+    for label in ("jay", "wren"):
+        (folder / "birds" / label).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(folder / "birds" / label / f"{number}.png")
+    return {**tiny(), "dataset": {"source": "folder", "path": str(folder / "birds"), "image_size": 32}}
+
+
+def config_of(name: str, folder: Path) -> dict:
+    """Return a config by its name, or by that of its file."""
+    if name in ("tiny", "folder"):
+        return folder_config(folder) if name == "folder" else tiny()
+    return yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
+
+
+def test_nothing_heavy_is_installed(light):
+    code = f"import importlib.util as u; print([name for name in {HEAVY} if u.find_spec(name)])"
+    assert subprocess.run([light, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", ["config", "tiny", "folder", "cub10", "birds"])
+def test_a_dry_run_plans_the_same_jobs(light, tmp_path, name):
+    study = Study(tmp_path, config_of(name, tmp_path))
+    result = snakemake(light, study, "-n")
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert count_jobs(result.stdout + result.stderr) == study.jobs() != {}
+
+
+def test_the_workflow_has_no_lint(light, tmp_path):
+    result = snakemake(light, Study(tmp_path, tiny()), "--lint")
+    assert result.returncode == 0 and "Congratulations" in result.stdout + result.stderr
+
+
+def test_a_job_names_the_missing_library(light, tmp_path):
+    result = snakemake(light, Study(tmp_path, tiny()), "dataset_only")
+    output = result.stdout + result.stderr
+    assert result.returncode and "Error: the library 'numpy' is not installed here, but the study was planned" in output
+    assert "Traceback" not in output
+
+
+def test_an_unknown_image_size_is_refused_in_one_sentence(light, tmp_path):
+    config = tiny()
+    config["dataset"]["image_size"] = None
+    result = snakemake(light, Study(tmp_path, config), "-n")
+    assert result.returncode and "dataset.image_size: is null, and timm, " in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_command_check_reports_that_models_are_not_checked(light, tmp_path):
+    study = Study(tmp_path, tiny())
+    study.command()
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    command = [light, "-c", "from dreambirds.cli import main; main(['check', 'study.yaml'])"]
+    result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert result.returncode == 0 and "models are not checked" in result.stderr + result.stdout, result.stderr
