@@ -88,7 +88,7 @@ def test_a_corrupt_checkpoint_stops_only_its_own_dreams_and_is_retrained_once_it
     flip(path)
     message = refused(study, "dreams_only")
     assert f"'results/tiny/{CHECKPOINT}' is corrupt" in message
-    assert (study.results / "dreams/scratch/epoch-0000/study/dreams.csv").exists(), "the other checkpoints have dreams"
+    assert (study.results / "dreams/scratch/epoch-0000/study/dreams.zip").exists(), "the other checkpoints have dreams"
     path.unlink()
     study.run("dreams_only")
     assert path.read_bytes() == good

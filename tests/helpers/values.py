@@ -4,44 +4,66 @@ from pathlib import Path
 
 import pandas as pd
 
-from dreambirds.evaluation.columns import list_views, read_dreams
+from dreambirds.dream_job.archive import read_dreams
+from dreambirds.evaluation.columns import list_views, read_dreams_and_runs
 from dreambirds.evaluation.contrasts import compute_contrasts
-from dreambirds.evaluation.tables import StudyFacts, write_tables
+from dreambirds.evaluation.tables import JudgeFiles, StudyFacts, write_tables
+from dreambirds.figures.plots import write_plots
 from dreambirds.gallery.data import GalleryStudy
 from dreambirds.gallery.findings import write_finding
+from dreambirds.gallery.gallery import write_gallery
 from dreambirds.plan import inputs
-from dreambirds.plan.paths import index_name
 from dreambirds.plan.plan import Plan
 
 
 def gallery_study(plan: Plan) -> GalleryStudy:
     """Return the values that the gallery needs of a study."""
     shapes = {recipe: plan.shape(recipe) for recipe in plan.recipes}
-    return GalleryStudy(plan.study, plan.dreaming_epochs, plan.recipes, shapes, plan.names)
+    return GalleryStudy(plan.study, plan.recipes, shapes, plan.names)
 
 
-def job_tables(plan: Plan) -> dict[str, list[str]]:
-    """Return the labels of each table in the folder of a (run, epoch, recipe)."""
-    return {index_name(part): list(labels) for part, labels in plan.parts.items()}
+def dreams_of(plan: Plan) -> pd.DataFrame:
+    """Return the tables of the study's archives."""
+    return read_dreams(plan.archives())
 
 
-def dreams_of(plan: Plan, results: Path) -> pd.DataFrame:
-    """Return the contents of the dream jobs' tables."""
-    return read_dreams(plan.dreams, results / "dreams", job_tables(plan))
-
-
-def views_of(plan: Plan, results: Path) -> pd.DataFrame:
+def views_of(plan: Plan) -> pd.DataFrame:
     """Return the views of all dreams."""
-    families = {name: inputs.family_of(recipe) for name, recipe in plan.recipes.items()}
-    return list_views(dreams_of(plan, results), results / "dreams", families)
+    return list_views(dreams_of(plan))
 
 
-def write_all_tables(plan: Plan, results: Path, judged: list[Path], checks: list[Path], paths: dict[str, Path]) -> None:
+def tables_of(results: Path, dreams: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of dreams and of checkpoints of a study."""
+    return read_dreams_and_runs(results / "dreams.csv", results / "runs.csv", dreams)
+
+
+def write_gallery_of(plan: Plan, archives: list[Path | str], results: Path, folder: Path) -> None:
+    """Write the gallery of a study."""
+    dreams = read_dreams(archives)
+    write_gallery(gallery_study(plan), dreams, *tables_of(results, dreams), results / "dataset", folder)
+
+
+def write_plots_of(plan: Plan, results: Path, folder: Path) -> None:
+    """Write the plots of a study."""
+    dreams = dreams_of(plan)
+    archives = dreams.set_index(["run", "epoch", "recipe", "label"])["archive"].to_dict()
+    write_plots(folder, *tables_of(results, dreams), archives)
+
+
+def write_all_tables(plan: Plan, results: Path, paths: dict[str, Path]) -> None:
     """Write the four tables of results."""
     models = {run: keys["model"] for run, keys in plan.config["runs"].items()}
     runs = {judge: inputs.judged_runs(plan, judge) for judge in plan.judges}
-    study = StudyFacts(plan.recipes, plan.names, models, runs)
-    write_tables(plan.dreams, study, results, job_tables(plan), judged, checks, "code", paths)
+    checkpoints = inputs.checkpoints(plan)
+    write_tables(
+        StudyFacts(plan.recipes, plan.names, models, runs),
+        list(map(Path, plan.archives())),
+        JudgeFiles(*(list(map(Path, files)) for files in inputs.judged(plan).values())),
+        [(Path(model), Path(history)) for model, history in zip(*checkpoints.values(), strict=True)],
+        results / "dataset",
+        "code",
+        paths,
+    )
 
 
 def contrasts_of(plan: Plan, dreams: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +77,7 @@ def write_finding_of(plan: Plan, results: Path, folder: Path) -> None:
         plan.config,
         plan.comparisons,
         plan.recipes,
-        plan.dreaming_epochs,
+        list(map(Path, plan.archives())),
         plan.names,
         len(plan.labels),
         results=results,

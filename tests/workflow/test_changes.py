@@ -179,7 +179,7 @@ def test_a_recipe_restricted_to_an_epoch_and_to_more(study):
     recipe = study.config["dreams"]["recipes"]["renamed"]
     recipe["epochs"] = [1]
     assert study.jobs("dreams_only") == {}
-    refused = study.snakemake("-n", "results/tiny/dreams/scratch/epoch-0000/renamed/dreams.csv")
+    refused = study.snakemake("-n", "results/tiny/dreams/scratch/epoch-0000/renamed/dreams.zip")
     assert "the recipe 'renamed' where the run is 'scratch' and the epoch is 0; available: study" in refused.stdout
     recipe["epochs"] = ["last", 0]
     assert study.jobs("dreams_only") == {}, "its dreams still exist"
@@ -221,7 +221,7 @@ def test_the_dreaming_code_edited(study):
         file.write("\nEDITED = True\n")
     output = study.run("-n", "dreams_only")
     assert "dreaming code" in output and count_jobs(output) == {"dreams_only": 1, "dream": 6}
-    name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.csv"
+    name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.zip"
     assert costs(study, name) == ({"dream": 1}, 3 * 4)
 
 
@@ -230,7 +230,7 @@ def test_the_training_code_edited(study):
         file.write("\nEDITED = True\n")
     jobs = study.jobs()
     assert jobs["train"] == 3 and jobs["dream"] == 6 and jobs["curves"] == 1 and "dataset" not in jobs
-    name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.csv"
+    name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.zip"
     assert costs(study, name) == ({"train": 2, "dream": 1}, 0), "the dreams of the same weights are in the store"
 
 
