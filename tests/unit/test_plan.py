@@ -1,9 +1,12 @@
 """The plan of a study: its dreams, targets, and image shapes."""
 
+import io
+import os
+
 import pytest
 
 from dreambirds.errors import UserError
-from dreambirds.plan import targets
+from dreambirds.plan import inputs, targets
 from dreambirds.plan.checkpoints import previous_checkpoint, training_settings
 from dreambirds.plan.inputs import dreamer, picture_archive, statistics
 from dreambirds.plan.plan import make_plan
@@ -193,3 +196,33 @@ def test_the_shorter_side_is_checked_and_the_error_contains_both(size):
 @pytest.mark.slow
 def test_a_transformer_is_profiled_at_its_training_size():
     profile_memory(make_plan({**study([48, 32]), "runs": {"one": {"model": "vit_tiny_patch16_224"}}}))
+
+
+def test_no_input_or_parameter_depends_on_the_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = config(judges={"j": {"run": "other"}}, runs__other={"model": "test_resnet", "epochs": [3]})
+    plan, opened, stat = make_plan(study), [], os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **more: opened.append(str(path)) or stat(path, **more))
+    monkeypatch.setattr(io, "open", lambda path, *more, **others: opened.append(str(path)))
+    job = {"run": "scratch", "epoch": "0001", "recipe": "study"}
+    inputs.picture_archive(plan, **job, label="blue_jay", file="step-0002.png")
+    inputs.judged_archive(plan, "j", **job, part="")
+    dreamer(plan, **job, part="")
+    for function in (statistics, inputs.reference_images, inputs.start_images, inputs.has_siblings):
+        function(plan, "study")
+    inputs.label_digest(plan.names), inputs.judged(plan), inputs.checkpoints(plan), inputs.weights(plan, "j")
+    targets.montages(plan), targets.films(plan), targets.results(plan, ["recipes"]), targets.patterns(plan)
+    assert [path for path in opened if "results" in path] == []
+
+
+def test_there_is_one_judge_job_for_each_dream_job_of_the_judged_runs(gaps):
+    plan = make_plan(config(judges={"j": {"run": "other"}}, runs__other={"model": "test_resnet", "epochs": [3]}))
+    archives = [f"results/default/dreams/scratch/epoch-000{epoch}/study/dreams.zip" for epoch in (0, 1, 4)]
+    assert plan.archives(run="scratch") == archives
+    assert plan.archives()[3:] == ["results/default/dreams/other/epoch-0003/study/dreams.zip"]
+    tables = inputs.judged_tables(plan, "j")
+    assert tables == [f"results/default/judged/j/scratch/epoch-000{epoch}/study.csv" for epoch in (0, 1, 4)]
+    assert inputs.judged_archive(plan, "j", "scratch", "0004", "study", "") == archives[-1]
+    with pytest.raises(UserError, match="the judge 'j' does not judge the run 'other'"):
+        inputs.judged_archive(plan, "j", "other", "0003", "study", "")
+    assert len(list(inputs.dream_jobs(gaps))) == len(gaps.archives())
