@@ -1,15 +1,16 @@
 """The comparison pages in a browser: light and dark theme, wide and narrow window."""
 
 import json
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from PIL import Image
 from selenium.webdriver.common.by import By
 
 from dreambirds.evaluation.columns import DREAMS, RUNS
 from dreambirds.gallery import compare
 from dreambirds.gallery.comparison import read_study
+from tests.helpers.archives import write_images
 from tests.helpers.browsing import check_readable, image_widths
 
 BAD = '<script>window.harmed = 1</script> "jay" & <img src=x onerror="window.harmed = 1">'
@@ -29,20 +30,19 @@ def write(folder, value: float):
     rows = []
     for recipe in ("plain", "other"):
         for number in range(6):
-            path = f"dreams/{recipe}-{number}.png"
+            path = f"dreams/scratch/epoch-0004/{recipe}/l{number}/step-0005"
             row = {"run": "scratch", "epoch": 4, "recipe": recipe}
             row |= {"label": f"l{number}", "class_name": f"{number} {BAD}"}
             row |= {
                 "step": 5,
                 "dreamer_probability": value,
                 "judge_probability": value,
-                "image_path": path,
+                "image_path": f"{path}.png",
                 "judge": "judge",
             }
             steps = json.dumps({"from": 1, "to": 2, "over": 50}) if recipe == "other" else 1
-            rows.append({**row, "image_path_rescaled": path, "step_size": steps, "blur_sigma": value})
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (8, 8), "teal").save(folder / path)
+            rows.append({**row, "image_path_rescaled": f"{path}-rescaled.png", "step_size": steps, "blur_sigma": value})
+    write_images(folder / "dreams", [SimpleNamespace(**row) for row in rows], lambda *_: "teal", lambda _: (8, 8))
     table = pd.DataFrame(rows).reindex(columns=DREAMS)
     table.to_csv(folder / "dreams.csv", index=False)
     runs = pd.DataFrame([{"run": "scratch", "epoch": 4, "model": "resnet", "validation_accuracy": 0.9}])

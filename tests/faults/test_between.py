@@ -88,7 +88,7 @@ def test_a_corrupt_checkpoint_stops_only_its_own_dreams_and_is_retrained_once_it
     flip(path)
     message = refused(study, "dreams_only")
     assert f"'results/tiny/{CHECKPOINT}' is corrupt" in message
-    assert (study.results / "dreams/scratch/epoch-0000/study/dreams.csv").exists(), "the other checkpoints have dreams"
+    assert (study.results / "dreams/scratch/epoch-0000/study/dreams.zip").exists(), "the other checkpoints have dreams"
     path.unlink()
     study.run("dreams_only")
     assert path.read_bytes() == good
@@ -133,15 +133,19 @@ def test_an_edited_data_set_is_prepared_again_once_it_is_deleted(study, counted)
     counted("corrupt files between stages refused or rebuilt")
 
 
-def test_deleted_images_are_restored(finished_study, tmp_path, counted):
+def test_deleted_images_and_archives_are_restored(finished_study, tmp_path, counted):
     study = finished_study.copy(tmp_path / "study")
     expected = files(study)
-    for folder in ("results/.store/dreams", "results/tiny/dreams"):
-        for image in list((study.folder / folder).rglob("*.png"))[::2]:
-            image.unlink()
-            counted("corrupt files between stages refused or rebuilt")
+    for image in list((study.folder / "results/.store/dreams").rglob("*.png"))[::2]:
+        image.unlink()
+        counted("corrupt files between stages refused or rebuilt")
+    (study.results / "dreams/scratch/epoch-0000/study/dreams.zip").unlink()
+    deleted = list(study.results.glob("dreams/scratch/epoch-0001/study/*/*.png"))[::2]
+    for image in deleted:
+        image.unlink()
+        counted("corrupt files between stages refused or rebuilt")
     (study.results / "montages/scratch/recipe-by-class_epoch-0001_rescaled.png").unlink()
-    study.run()
+    study.run("all", *(str(image.relative_to(study.folder)) for image in deleted))
     assert files(study) == expected
     assert "Nothing to be done" in study.run()
 

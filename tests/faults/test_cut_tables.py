@@ -9,30 +9,35 @@ import torch
 
 from dreambirds.data.dataset import decode
 from dreambirds.data.tables import read_history, read_table, start_photographs, write_table
+from dreambirds.dream_job.archive import Picture
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.errors import UserError
-from dreambirds.evaluation.columns import read_dreams_and_runs
-from dreambirds.evaluation.dream_frame import dream_frame
-from dreambirds.evaluation.metrics import measure_saved
+from dreambirds.evaluation.pixels import measure_saved
 from dreambirds.evaluation.tables import read_judged
 from dreambirds.figures.montage import load_cell
 from dreambirds.figures.overview import write_overview
-from dreambirds.figures.plots import write_plots
 from dreambirds.gallery.findings import write_findings
-from dreambirds.gallery.gallery import write_gallery, write_sheet
+from dreambirds.gallery.gallery import write_sheet
 from dreambirds.plan.inputs import start_images
-from dreambirds.plan.paths import job_folder
 from dreambirds.plan.plan import make_plan
 from dreambirds.seeding import generator
 from tests.helpers.killing import files
 from tests.helpers.studies import Study, tiny
-from tests.helpers.values import dreams_of, gallery_study, measure_of, views_of, write_all_tables, write_finding_of
+from tests.helpers.values import (
+    dreams_of,
+    measure_of,
+    views_of,
+    write_all_tables,
+    write_finding_of,
+    write_gallery_of,
+    write_plots_of,
+)
 
 ROW = "corrupt files between stages refused or rebuilt"
 RESULTS = Path("results/tiny")
-INDEX, HISTORY = "dreams/scratch/epoch-0001/study/dreams.csv", "runs/scratch/epoch-0001/history.csv"
+HISTORY = "runs/scratch/epoch-0001/history.csv"
 ENDS = [f"{RESULTS}/{name}" for name in ("gallery/index.html", "findings/q/index.html", "dreams.csv")]
-TRACE = "dreams/scratch/epoch-0001/study/blue_jay/trace.csv"
+ARCHIVE, JUDGED = "dreams/scratch/epoch-0001/study/dreams.zip", "judged/j/scratch/epoch-0001/study.csv"
 
 
 def study_config() -> dict:
@@ -68,9 +73,8 @@ def starting():
 
 
 def measure(plan, out: Path) -> None:
-    judged, checks = ([RESULTS / f"judged/{judge}{end}.csv" for judge in plan.judges] for end in ("", ".sanity"))
     names = ("dreams", "judgements", "runs", "judges")
-    write_all_tables(plan, RESULTS, judged, checks, {name: out / f"{name}.csv" for name in names})
+    write_all_tables(plan, RESULTS, {name: out / f"{name}.csv" for name in names})
 
 
 def answer(plan, out: Path) -> None:
@@ -82,12 +86,12 @@ def collect(_plan, out: Path) -> None:
 
 
 STAGES = {
-    "judge": lambda plan, _: dreams_of(plan, RESULTS),
+    "judge": lambda plan, _: dreams_of(plan),
     "measurements": measure,
     "curves": lambda *_: read_history(RESULTS / HISTORY, 1),
     "overview": lambda _, out: write_overview(RESULTS / "dataset", out / "a.png", out / "b.png", out / "c.csv"),
-    "plots": lambda plan, out: write_plots(RESULTS, out, *read_dreams_and_runs(RESULTS, dream_frame(plan.dreams))),
-    "gallery": lambda plan, out: write_gallery(gallery_study(plan), RESULTS, RESULTS / "dataset", out),
+    "plots": lambda plan, out: write_plots_of(plan, RESULTS, out),
+    "gallery": lambda plan, out: write_gallery_of(plan, plan.archives(), RESULTS, out),
     "question": answer,
     "findings": collect,
 }
@@ -103,22 +107,22 @@ REBUILD, TRAIN = (
     "delete it and run the same command again to retrain its epoch",
 )
 DATASET = "delete the folder 'results/tiny/dataset' and run the same command again to rebuild it"
-JOB = f"delete the folder '{RESULTS / Path(INDEX).parent}' and run the same command again to rebuild it"
 READ = [
-    ("judged/j.csv", "measurements", REBUILD),
-    ("judged/j.sanity.csv", "measurements", REBUILD),
-    (INDEX, "judge", REBUILD),
-    (INDEX, "measurements", REBUILD),
+    (JUDGED, "measurements", REBUILD),
+    ("judged/j/sanity.csv", "measurements", REBUILD),
+    (ARCHIVE, "judge", REBUILD),
+    (ARCHIVE, "measurements", REBUILD),
     (HISTORY, "measurements", TRAIN),
     (HISTORY, "curves", TRAIN),
     ("dreams.csv", "plots", REBUILD),
     ("runs.csv", "plots", REBUILD),
-    (TRACE, "plots", JOB),
+    (ARCHIVE, "plots", REBUILD),
+    (ARCHIVE, "gallery", REBUILD),
     ("dreams.csv", "gallery", REBUILD),
     ("runs.csv", "gallery", REBUILD),
-    (INDEX, "question", REBUILD),
-    ("judged/j.csv", "question", REBUILD),
-    ("judged/j.sanity.csv", "question", REBUILD),
+    (ARCHIVE, "question", REBUILD),
+    (JUDGED, "question", REBUILD),
+    ("judged/j/sanity.csv", "question", REBUILD),
     (HISTORY, "question", TRAIN),
     ("findings/q/finding.csv", "findings", REBUILD),
     ("dataset/images.csv", "overview", DATASET),
@@ -146,7 +150,7 @@ def is_detected(name: str, how: str) -> bool:
 
 
 def test_the_workflow_reports_a_truncated_table_and_rebuilds_it_once_it_is_deleted(finished, counted):
-    expected, name = files(finished), "judged/j.csv"
+    expected, name = files(finished), JUDGED
     damage(finished.results / name, "half")
     result = finished.snakemake(*ENDS)
     errors = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
@@ -182,16 +186,16 @@ def test_complete_tables_are_read(plan, tmp_path, stage):
 
 
 def test_a_judges_table_contains_exactly_the_classes_that_it_matches(plan, tmp_path):
-    check = read_table(RESULTS / "judged/j.sanity.csv").assign(unmatched="blue_jay")
-    table, path = read_table(RESULTS / "judged/j.csv"), tmp_path / "j.csv"
+    check = read_table(RESULTS / "judged/j/sanity.csv").assign(unmatched="blue_jay")
+    table, path = read_table(RESULTS / JUDGED), tmp_path / "j.csv"
     write_table(table[table["label"] != "blue_jay"], path)
-    assert len(read_judged(path, check, dream_frame(plan.dreams))) == len(table) * 2 // 3
+    assert len(read_judged(path, check, pd.DataFrame(plan.dreams))) == len(table) * 2 // 3
     write_table(table, path)
     with pytest.raises(UserError, match=rf"has {len(table)} rows instead of {len(table) * 2 // 3}; {REBUILD}$"):
-        read_judged(path, check, dream_frame(plan.dreams))
+        read_judged(path, check, pd.DataFrame(plan.dreams))
     write_table(pd.concat([table, table.tail(1)]), path)
     with pytest.raises(UserError, match=rf"contains a duplicate row; {REBUILD}$"):
-        read_judged(path, check.assign(unmatched=""), dream_frame(plan.dreams))
+        read_judged(path, check.assign(unmatched=""), pd.DataFrame(plan.dreams))
 
 
 def test_rows_are_identified_by_epochs_with_many_digits(tmp_path):
@@ -221,8 +225,7 @@ def test_a_missing_prepared_photograph_is_reported_with_the_data_sets_remedy(pla
 @pytest.mark.parametrize(
     ("name", "read"),
     [
-        ("dreams/scratch/epoch-0001/study/blue_jay/step-0003.png", lambda path: load_cell(path, 48)),
-        ("dreams/scratch/epoch-0001/study/blue_jay/step-0003-rescaled.png", decode),
+        ("dataset/images/blue_jay/0001.png", decode),
         ("dataset/images/blue_jay/0000.png", lambda path: write_sheet([[path]], (32, 32), path.with_name("sheet.png"))),
     ],
 )
@@ -263,19 +266,23 @@ def test_a_damaged_start_photograph_is_reported_with_a_remedy_if_it_is_the_data_
 def dream_context(plan, photographs: dict[str, Path], start_path: str | None) -> DreamContext:
     """Return the context for dreams of the study's checkpoint that start from photographs."""
     parameters = {**plan.recipes["ph"], "start_path": start_path}
-    folder = Path(job_folder("tiny", "scratch", 1, "ph"))
     weights = RESULTS / "runs/scratch/epoch-0001/model.safetensors"
-    job = DreamJob(weights, "ph", parameters, plan.names, photographs, None, folder, 4 * 10**9)
+    job = DreamJob(weights, "ph", parameters, plan.names, photographs, None, 4 * 10**9)
     return DreamContext(job, torch.device("cpu"))
 
 
-def test_a_truncated_image_of_a_dream_is_reported_with_its_own_remedy(plan, counted):
-    views = views_of(plan, RESULTS)
-    path = RESULTS / "dreams/scratch/epoch-0001/study/blue_jay/step-0003.png"
-    good = damage(path, "half")
+def test_a_damaged_image_of_a_dream_is_reported_with_its_archive(plan, counted):
+    path, views = RESULTS / ARCHIVE, views_of(plan)
+    good, name = path.read_bytes(), "blue_jay/step-0003.png"
+    position = good.index(b"IDAT", good.index(name.encode())) + 8
+    path.write_bytes(good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :])
     try:
-        for read in (lambda: measure_saved(views, RESULTS / "dataset", "another"), lambda: decode(path, REBUILD)):
-            with pytest.raises(UserError, match=rf"^cannot read the image '{path}' \(.*\); {REBUILD}$"):
+        for read in (
+            lambda: measure_saved(views, RESULTS / "dataset", "another"),
+            lambda: load_cell(Picture(path, name), 48),
+            lambda: STAGES["gallery"](plan, path.with_name("gallery")),
+        ):
+            with pytest.raises(UserError, match=rf"^'{path}' is corrupt \(Bad CRC-32 for file '{name}'\); {REBUILD}$"):
                 read()
     finally:
         path.write_bytes(good)

@@ -13,25 +13,21 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dreambirds.data.labels import Label
+from dreambirds.dream_job.archive import read_index
 from dreambirds.dream_job.context import DreamJob
-from dreambirds.dream_job.image_files import rescale, rescale_together, save_gif
+from dreambirds.dream_job.image_files import save_gif
 from dreambirds.dream_job.run import run_dream_job
+from dreambirds.dream_job.views import rescale, rescale_together
 from dreambirds.dreaming import updates
 from dreambirds.dreaming.features import FeatureExtractor
 from dreambirds.dreaming.matching import photograph_statistics, stack_statistics
 from dreambirds.dreaming.parameterization import EDGE, mean_spectrum
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.errors import UserError
+from dreambirds.evaluation.agreement import mean_similarity
 from dreambirds.evaluation.judge import load_judge
-from dreambirds.evaluation.metrics import (
-    ROUNDING,
-    classification_metrics,
-    cosine_distance,
-    mean_cosine_similarity,
-    radial_spectrum,
-    spectrum_distance,
-    total_variation,
-)
+from dreambirds.evaluation.metrics import classification_metrics, cosine_distance
+from dreambirds.evaluation.pixels import ROUNDING, radial_spectrum, spectrum_distance, total_variation
 from dreambirds.figures.draw import plot_curves
 from dreambirds.models.checkpoint import load_checkpoint, save_checkpoint
 from dreambirds.models.classifier import build
@@ -170,9 +166,9 @@ def dream_with(tmp_path, monkeypatch):
         classifier, info = load_checkpoint(path)
         classifier.network.state_dict()[weight][index] = value
         save_checkpoint(path.parent, classifier, info)
-        job = DreamJob(path, "r", parameters(**recipe), NAMES, {}, None, tmp_path / "out", 4 * 10**9)
-        run_dream_job(job, CPU, tmp_path / "out" / "dreams.csv")
-        return pd.read_csv(tmp_path / "out" / "dreams.csv").set_index("label")
+        job = DreamJob(path, "r", parameters(**recipe), NAMES, {}, None, 4 * 10**9)
+        run_dream_job(job, CPU, tmp_path / "dreams.zip")
+        return read_index(tmp_path / "dreams.zip").set_index("label")
 
     return dreamt
 
@@ -260,12 +256,9 @@ def test_metrics_of_one_class_and_of_zero_features_are_finite_or_empty(counted):
     seen = classification_metrics(torch.tensor([[3.0], [-3e38]]), torch.tensor([0, 0]))
     assert seen["probability"].tolist() == [1, 1] and seen["rank"].tolist() == [1, 1]
     zeros = torch.zeros(3, 8)
-    assert cosine_distance(zeros, torch.ones(8)).tolist() == [1, 1, 1] and mean_cosine_similarity(zeros).tolist() == [
-        0,
-        0,
-        0,
-    ]
-    assert mean_cosine_similarity(zeros[:1]).isnan().all(), "there is no other class"
+    assert cosine_distance(zeros, torch.ones(8)).tolist() == [1, 1, 1]
+    similarity = mean_similarity(zeros.numpy(), np.array([0, 0, 1]))
+    assert similarity[:2].tolist() == [0, 0] and np.isnan(similarity[2]), "there is no other seed"
     counted(ROW, 2)
 
 
@@ -287,10 +280,8 @@ def test_dreams_can_start_from_a_constant_photograph(tmp_path, monkeypatch, spac
         start="photograph", start_path=str(tmp_path / "start.png"), parameterization=space, blur_sigma=0
     )
     photographs = dict.fromkeys(NAMES, tmp_path / "start.png")
-    run_dream_job(
-        DreamJob(path, "r", recipe, NAMES, photographs, None, tmp_path / "out", 10**9), CPU, tmp_path / "out/d.csv"
-    )
-    table = pd.read_csv(tmp_path / "out/d.csv")
+    run_dream_job(DreamJob(path, "r", recipe, NAMES, photographs, None, 10**9), CPU, tmp_path / "dreams.zip")
+    table = read_index(tmp_path / "dreams.zip")
     assert (
         table["diverged_at"].isna().all()
         and np.isfinite(table[["loss", "logit", "probability", "mean_abs_change"]]).all().all()

@@ -240,12 +240,12 @@ def test_written_files_respect_the_umask(tmp_path):
         save_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(1)}, {"a": 1})
         save_png(Prepared(tmp_path / "prepared").put("ab", IMAGE, {}).image, tmp_path / "a.png", "a", {})
         write_table(pd.DataFrame({"a": [1]}), tmp_path / "a.csv")
-        with DreamStore(tmp_path / "dreams").stage() as stage, stage.entry("ab" * 20, "a", {}) as folder:
-            (folder / "a.png").write_bytes(b"x")
+        with DreamStore(tmp_path / "dreams").stage() as stage:
+            stage.add("ab" * 20, "a", {}, {"a.png": b"x"})
             staged = {path: stat.S_IMODE(path.stat().st_mode) for path in stage.folder.rglob("*")}
     finally:
         os.umask(before)
-    assert len(staged) == 3 and set(staged.values()) == {0o700, 0o600}
+    assert len(staged) == 4 and set(staged.values()) == {0o700, 0o600}
     modes = {path: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in tmp_path.rglob("*")}
     assert len(modes) > 9 and set(modes.values()) == {0}
 

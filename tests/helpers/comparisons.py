@@ -4,6 +4,7 @@ import pandas as pd
 
 from dreambirds.evaluation.columns import DREAMS, RUNS
 from dreambirds.gallery.comparison import read_study
+from dreambirds.plan.paths import epoch_name, step_name
 
 LABELS = ["ant", "bee", "cat", "dog", "elk", "fox"]
 NAMES = {"bee": '<script>alert("bee")</script>'}
@@ -11,7 +12,7 @@ NAMES = {"bee": '<script>alert("bee")</script>'}
 
 def dream(run, epoch, recipe, label, step, **more) -> dict:
     """Return a row of dreams.csv; other columns than the given ones are empty."""
-    image = f"dreams/{run}/{epoch}/{recipe}/{label}-{step}"
+    image = f"dreams/{run}/{epoch_name(epoch)}/{recipe}/{label}/{step_name(step)}"
     row = {
         "run": run,
         "epoch": epoch,

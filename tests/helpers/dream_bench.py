@@ -4,9 +4,11 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from dreambirds.config.recipes import expand_grid
+from dreambirds.dream_job.archive import read_index
 from dreambirds.dream_job.context import DreamJob
 from dreambirds.dream_job.run import run_dream_job
 from dreambirds.errors import counted
@@ -40,17 +42,27 @@ class DreamBench:
         """Use `folder` for the checkpoint and the results."""
         self.folder, self.caplog = folder, caplog
         path = checkpoint(folder / "epoch-0001")
-        self.job = DreamJob(path, "r", parameters(), NAMES, {}, None, folder / "out", 4 * 10**9, code="code 1")
+        self.job = DreamJob(path, "r", parameters(), NAMES, {}, None, 4 * 10**9, code="code 1")
 
-    def dreamt(self, **changes) -> int:
-        """Run the job with changes; return how many dreams were computed."""
+    def dreamt(self, folder: str = "out", lay: bool = True, **changes) -> int:
+        """Run the job with changes, and its archive in a folder; return how many dreams were computed."""
         job = replace(self.job, **changes)
+        archive = self.archive(folder)
+        archive.parent.mkdir(exist_ok=True)
         self.caplog.clear()
         with self.caplog.at_level(logging.INFO):
-            run_dream_job(job, CPU, job.folder / "dreams.csv")
+            run_dream_job(job, CPU, archive, lay)
         total, found = self.caplog.records[-1].args[1:]
         assert total == counted(len(job.names) * len(job.steps), "dream")
         return len(job.names) * len(job.steps) - found
+
+    def archive(self, folder: str = "out") -> Path:
+        """Return the path of a job's archive."""
+        return self.folder / folder / "dreams.zip"
+
+    def table(self, folder: str = "out") -> pd.DataFrame:
+        """Return the table of a job's dreams."""
+        return read_index(self.archive(folder))
 
     def files(self, folder: str = "out") -> dict[str, bytes]:
         """Return the contents of a job's files by relative path."""

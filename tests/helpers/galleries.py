@@ -2,19 +2,18 @@
 
 from contextlib import chdir
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from PIL import Image
 
-from dreambirds.config import VIEWS
 from dreambirds.data.labels import Label
 from dreambirds.data.tables import IMAGE_COLUMNS
 from dreambirds.evaluation.columns import DREAMS, RUNS
-from dreambirds.gallery.gallery import write_gallery
-from dreambirds.plan.paths import picture_path
 from dreambirds.plan.plan import Plan, make_plan
-from tests.helpers.values import gallery_study
+from tests.helpers.archives import write_images
+from tests.helpers.values import write_gallery_of
 
 BAD = '</script><script>window.harmed = 1</script> "jay" & <img src=x onerror="window.harmed = 1">'
 SIZE = 16
@@ -57,19 +56,13 @@ def build_gallery(plan: Plan, root: Path, judged: bool = True) -> Path:
     """Write the study below `root`, and return the folder of its gallery; the dataset images are white."""
     with chdir(root):
         results = Path("results") / plan.study
-        _write_images(plan)
+        size = {recipe: plan.shape(recipe)[::-1] for recipe in plan.recipes}
+        dreams = plan.dreams.itertuples()
+        archives = write_images(results / "dreams", dreams, partial(color, plan), lambda dream: size[dream.recipe])
         _write_tables(plan, results, judged)
         _write_dataset(plan, results / "dataset")
-        write_gallery(gallery_study(plan), results, results / "dataset", results / "gallery")
+        write_gallery_of(plan, archives, results, results / "gallery")
     return root / results / "gallery"
-
-
-def _write_images(plan: Plan) -> None:
-    for dream in plan.dreams:
-        for view in VIEWS:
-            path = picture_path(Path("results") / plan.study / "dreams", dream, view)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", plan.shape(dream.recipe)[::-1], color(plan, dream, view)).save(path)
 
 
 def _write_tables(plan: Plan, results: Path, judged: bool) -> None:

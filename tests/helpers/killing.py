@@ -1,10 +1,12 @@
 """Helpers for killed runs: their results and their processes."""
 
 import contextlib
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 
+from dreambirds.dream_job.archive import INDEX, Picture, list_files, read_picture
 from tests.helpers.studies import Study
 
 TIMES = ["images_per_second", "seconds"]
@@ -22,9 +24,16 @@ def files(study: Study) -> dict[str, bytes]:
         if path.is_file() and path.suffix in ENDINGS and not path.name.startswith("."):
             found[name] = path.read_bytes()
             if path.suffix == ".csv" and name.startswith(("runs", "dreams")):
-                timeless = pd.read_csv(path).drop(columns=TIMES, errors="ignore")
-                found[name] = timeless.to_csv().encode()
+                found[name] = _without_times(path.read_bytes())
+        elif path.suffix == ".zip" and name.startswith("dreams"):
+            contents = {file: read_picture(Picture(path, file)) for file in list_files(path)}
+            contents[INDEX] = _without_times(contents[INDEX])
+            found |= {f"{name}/{file}": content for file, content in contents.items()}
     return found
+
+
+def _without_times(table: bytes) -> bytes:
+    return pd.read_csv(BytesIO(table)).drop(columns=TIMES, errors="ignore").to_csv().encode()
 
 
 def jobs_of(folder: Path) -> list[int]:

@@ -62,8 +62,8 @@ def main(folder: Path, dreams: int, leak: int) -> None:
     log = logging.getLogger("dreambirds")
     log.setLevel(logging.INFO)
     log.addHandler(recorder)
-    job = DreamJob(checkpoint / MODEL_FILE, "r", recipe, names, {}, None, folder / "out", 4 * 10**9)
-    run_dream_job(job, torch.device("cpu"), folder / "out" / "dreams.csv")
+    job = DreamJob(checkpoint / MODEL_FILE, "r", recipe, names, {}, None, 4 * 10**9)
+    run_dream_job(job, torch.device("cpu"), folder / "dreams.zip")
     json.dump(recorder.memory, sys.stdout)
 
 

@@ -5,46 +5,61 @@ from pathlib import Path
 import pandas as pd
 
 from dreambirds.config.contrasts import DreamQuery
-from dreambirds.evaluation.columns import list_views, read_dreams
+from dreambirds.dream_job.archive import read_dreams
+from dreambirds.evaluation.columns import list_views, read_dreams_and_runs
 from dreambirds.evaluation.contrasts import compute_contrasts
-from dreambirds.evaluation.tables import Measured, StudyFacts, measure_dreams, write_tables
+from dreambirds.evaluation.tables import JudgeFiles, Measured, StudyFacts, measure_dreams, write_tables
+from dreambirds.figures.plots import write_plots
 from dreambirds.gallery.data import GalleryStudy
 from dreambirds.gallery.findings import Asked, write_finding
+from dreambirds.gallery.gallery import write_gallery
 from dreambirds.plan import inputs, questions
-from dreambirds.plan.dream_table import dream_table
-from dreambirds.plan.paths import index_name
 from dreambirds.plan.plan import Plan
 
 
 def gallery_study(plan: Plan) -> GalleryStudy:
     """Return the values that the gallery needs of a study."""
     shapes = {recipe: plan.shape(recipe) for recipe in plan.recipes}
-    return GalleryStudy(plan.study, plan.dreaming_epochs, plan.recipes, shapes, plan.names)
+    return GalleryStudy(plan.study, plan.recipes, shapes, plan.names)
 
 
-def job_tables(plan: Plan) -> dict[str, list[str]]:
-    """Return the labels of each table in the folder of a (run, epoch, recipe)."""
-    return {index_name(part): list(labels) for part, labels in plan.parts.items()}
+def dreams_of(plan: Plan) -> pd.DataFrame:
+    """Return the tables of the study's archives."""
+    return read_dreams(plan.archives())
 
 
-def dreams_of(plan: Plan, results: Path) -> pd.DataFrame:
-    """Return the contents of the dream jobs' tables."""
-    return read_dreams(dream_frame(plan.dreams), results / "dreams", job_tables(plan))
-
-
-def views_of(plan: Plan, results: Path) -> pd.DataFrame:
+def views_of(plan: Plan) -> pd.DataFrame:
     """Return the views of all dreams."""
-    families = {name: inputs.family_of(recipe) for name, recipe in plan.recipes.items()}
-    return list_views(dreams_of(plan, results), results / "dreams", families)
+    return list_views(dreams_of(plan))
 
 
-def write_all_tables(plan: Plan, results: Path, judged: list[Path], checks: list[Path], paths: dict[str, Path]) -> None:
+def tables_of(results: Path, dreams: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of dreams and of checkpoints of a study."""
+    return read_dreams_and_runs(results / "dreams.csv", results / "runs.csv", dreams)
+
+
+def write_gallery_of(plan: Plan, archives: list[Path | str], results: Path, folder: Path) -> None:
+    """Write the gallery of a study."""
+    dreams = read_dreams(archives)
+    write_gallery(gallery_study(plan), dreams, *tables_of(results, dreams), results / "dataset", folder)
+
+
+def write_plots_of(plan: Plan, results: Path, folder: Path) -> None:
+    """Write the plots of a study."""
+    dreams = dreams_of(plan)
+    archives = dreams.set_index(["run", "epoch", "recipe", "label"])["archive"].to_dict()
+    write_plots(folder, *tables_of(results, dreams), archives)
+
+
+def write_all_tables(plan: Plan, results: Path, paths: dict[str, Path]) -> None:
     """Write the four tables of results."""
     models = {run: keys["model"] for run, keys in plan.config["runs"].items()}
     runs = {judge: inputs.judged_runs(plan, judge) for judge in plan.judges}
     study = StudyFacts(plan.recipes, plan.names, models, runs)
-    measured = measure_dreams(plan.dreams, study, results, job_tables(plan), judged, checks, "code")
-    write_tables(measured, models, results, paths)
+    files = judge_files(inputs.judged(plan, plan.judges, plan.dream_jobs))
+    measured = measure_dreams(study, list(map(Path, plan.archives())), files, results / "dataset", "code")
+    checkpoints = zip(*inputs.checkpoints(plan).values(), strict=True)
+    write_tables(measured, models, [(Path(model), Path(history)) for model, history in checkpoints], paths)
 
 
 def contrasts_of(plan: Plan, dreams: pd.DataFrame, name: str = "q") -> pd.DataFrame:
@@ -56,12 +71,13 @@ def contrasts_of(plan: Plan, dreams: pd.DataFrame, name: str = "q") -> pd.DataFr
 
 def measure_of(plan: Plan, results: Path, name: str) -> Measured:
     """Return the measured dreams of a question of a finished study."""
-    question = plan.questions[name]
-    steps = {recipe: keys["steps"] for recipe, keys in question.recipes.items()}
-    judged, checks = ([Path(file) for file in list_of(plan, name)] for list_of in (questions.judged, questions.checks))
-    facts = StudyFacts(**questions.study_facts(plan, name))
-    table = dream_table(question.epochs, steps, plan.names)
-    return measure_dreams(table, facts, results, job_tables(plan), judged, checks, "code")
+    study, files = StudyFacts(**questions.study_facts(plan, name)), judge_files(questions.judged(plan, name))
+    return measure_dreams(study, list(map(Path, questions.archives(plan, name))), files, results / "dataset", "code")
+
+
+def judge_files(files: dict[str, list[str]]) -> JudgeFiles:
+    """Return the files of judge jobs, from their names by kind."""
+    return JudgeFiles(*(list(map(Path, files[kind])) for kind in ("judged", "features", "checks")))
 
 
 def write_finding_of(plan: Plan, measured: Measured, results: Path, name: str, folder: Path) -> None:

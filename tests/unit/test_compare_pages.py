@@ -1,7 +1,8 @@
 """The pages that compare runs and recipes, or two studies, and the errors of the command."""
 
+from types import SimpleNamespace
+
 import pytest
-from PIL import Image
 
 from dreambirds import cli
 from dreambirds.gallery import compare
@@ -12,6 +13,7 @@ from dreambirds.gallery.comparison import (
     pairs,
     summary,
 )
+from tests.helpers.archives import write_images
 from tests.helpers.comparisons import NAMES, grid, small_study, write
 from tests.helpers.pages import Page
 
@@ -40,10 +42,8 @@ def test_the_page_of_two_studies_shows_dreams_side_by_side(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     for name, value in (("one", 0.1), ("two", 0.3)):
         rows = grid(lambda value=value, **_: {"dreamer_probability": value, "objective": f"<b>{value}</b>"})
-        for row in rows[1:]:
-            image = tmp_path / "results" / name / row["image_path_rescaled"]
-            image.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (4, 4), "red").save(image)
+        folder = tmp_path / "results" / name / "dreams"
+        write_images(folder, [SimpleNamespace(**row) for row in rows], lambda *_: "red", lambda _: (4, 4))
         write(tmp_path / "results" / name, rows)
     cli.main(["compare", "results/one", "results/two"])
     output = capsys.readouterr().out
@@ -52,7 +52,8 @@ def test_the_page_of_two_studies_shows_dreams_side_by_side(tmp_path, monkeypatch
     page = Page(tmp_path / "results/compare/one-two.html")
     assert is_self_contained(page) and not page.all("b")
     assert len(page.all("img")) == 2 * 12 and "image is missing" not in page.text and NAMES["bee"] in page.text
-    (tmp_path / "results/two/dreams/scratch/4/a/fox-10-rescaled.png").unlink()
+    lacking = [SimpleNamespace(**row) for row in rows if (row["epoch"], row["label"], row["step"]) != (4, "fox", 10)]
+    write_images(tmp_path / "results/two/dreams", lacking, lambda *_: "red", lambda _: (4, 4))
     cli.main(["compare", "results/one", "results/two"])
     page = Page(tmp_path / "results/compare/one-two.html")
     assert len(page.all("img")) == 2 * 12 - 1 and page.text.count("image is missing") == 1

@@ -8,7 +8,6 @@ import pytest
 
 from dreambirds.config.contrasts import FACTORS, Comparison, DreamQuery
 from dreambirds.errors import UserError
-from dreambirds.evaluation.dream_frame import dream_frame
 from dreambirds.plan.plan import make_plan
 from tests.helpers.plans import BIRDS
 

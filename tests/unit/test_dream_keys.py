@@ -11,6 +11,7 @@ from PIL import Image
 from dreambirds.dream_job import context, image_files, store
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.models.checkpoint import save_tensors
+from dreambirds.plan.dream_table import DREAM
 from tests.helpers.dream_bench import CPU, NAMES, checkpoint, entries, parameters
 
 AFFECTS_PIXELS = {
@@ -125,8 +126,8 @@ def test_inputs_that_do_not_affect_pixels_reuse_the_dream(dreamer, tmp_path):
         {"names": {"c": "Cedar", "a": "Ash"}},
         {"names": NAMES | {"a": "Another name"}},
         {"recipe": "renamed"},
-        {"folder": tmp_path / "elsewhere"},
-        {"only": (3,)},
+        {"folder": "elsewhere"},
+        {"lay": False},
         {"parameters": parameters(preset="original", steps=[3])},
     ):
         assert dreamer.dreamt(**changes) == 0, changes
@@ -139,7 +140,7 @@ def test_inputs_that_do_not_affect_pixels_reuse_the_dream(dreamer, tmp_path):
 
 def test_images_from_the_store_get_the_metadata_of_their_study(dreamer):
     dreamer.dreamt()
-    assert dreamer.dreamt(recipe="renamed", folder=dreamer.folder / "two", names=NAMES | {"a": "Oak"}) == 0
+    assert dreamer.dreamt(recipe="renamed", folder="two", names=NAMES | {"a": "Oak"}) == 0
     ours, theirs = (dreamer.folder / folder / "a" / "step-0003.png" for folder in ("out", "two"))
     assert np.array_equal(np.asarray(Image.open(ours)), np.asarray(Image.open(theirs)))
     facts, others = read_facts(ours), read_facts(theirs)
@@ -151,14 +152,14 @@ def test_images_from_the_store_get_the_metadata_of_their_study(dreamer):
 
 
 def test_only_missing_steps_are_dreamt_and_the_trace_equals_that_of_a_single_job(dreamer, monkeypatch, tmp_path):
-    dreamer.dreamt(only=(3,))
-    dreamer.dreamt(only=(1, 3))
+    dreamer.dreamt(parameters=parameters(steps=[3]))
+    dreamer.dreamt(parameters=parameters(steps=[1, 3]))
     assert dreamer.dreamt(parameters=parameters(steps=[1, 2, 3, 5])) == 6
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "fresh"))
-    dreamer.dreamt(parameters=parameters(steps=[1, 2, 3, 5]), folder=tmp_path / "single_job")
+    dreamer.dreamt(parameters=parameters(steps=[1, 2, 3, 5]), folder="single_job")
     ours, fresh = dreamer.files(), dreamer.files("single_job")
     assert set(ours) == set(fresh)
-    assert [name for name in fresh if name.endswith((".csv",)) and "trace" in name and ours[name] != fresh[name]] == []
+    assert [name for name in fresh if name.endswith("trace.csv") and ours[name] != fresh[name]] == []
     for name in (name for name in fresh if name.endswith(".png")):
         pixels = [np.asarray(Image.open(dreamer.folder / folder / name)) for folder in ("out", "single_job")]
         assert np.array_equal(*pixels), name
@@ -166,7 +167,8 @@ def test_only_missing_steps_are_dreamt_and_the_trace_equals_that_of_a_single_job
 
 def test_the_table_contains_the_models_output_for_each_image(dreamer):
     dreamer.dreamt()
-    table = pd.read_csv(dreamer.folder / "out/dreams.csv")
+    table = dreamer.table()
+    assert table.columns[:5].tolist() == DREAM and set(table["run"]) == {"run"} and set(table["epoch"]) == {1}
     assert table[["label", "step"]].to_numpy().tolist() == [[label, step] for label in NAMES for step in (1, 3)]
     for label, rows in table.groupby("label"):
         trace = pd.read_csv(dreamer.folder / "out" / label / "trace.csv").set_index("step")
@@ -175,15 +177,6 @@ def test_the_table_contains_the_models_output_for_each_image(dreamer):
             assert traced == [row.loss, row.logit, row.probability, row.prediction, row.mean_abs_change]
             path = dreamer.folder / "out" / label / f"step-{row.step:04d}.png"
             assert row.raw_sha256 == store.sha256_of(path) and row.steps_done == row.step
-
-
-def test_dreaming_a_single_image_does_not_change_the_trace(dreamer):
-    dreamer.dreamt()
-    trace = dreamer.folder / "out/a/trace.csv"
-    before = trace.read_bytes()
-    assert dreamer.dreamt(only=(1,)) == 0 and trace.read_bytes() == before
-    assert dreamer.dreamt(only=(1,), folder=dreamer.folder / "alone") == 0
-    assert not (dreamer.folder / "alone/a/trace.csv").exists()
 
 
 @pytest.mark.slow

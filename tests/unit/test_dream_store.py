@@ -8,11 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 
-from dreambirds.dream_job import context, snapshots, store
+from dreambirds.dream_job import archive, context, run, store
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.dream_job.store import DreamStore, dream_store
 from dreambirds.errors import UserError
@@ -66,10 +65,11 @@ def test_a_failed_dream_is_not_stored(dreamer, monkeypatch):
 
     monkeypatch.setattr(context, "prepare_for_inference", diverging)
     assert dreamer.dreamt() == 6
-    assert pd.read_csv(dreamer.folder / "out/dreams.csv").set_index("label").loc["b", "diverged_at"].tolist() == [1, 1]
+    assert dreamer.table().set_index("label").loc["b", "diverged_at"].tolist() == [1, 1]
+    assert read_facts(dreamer.folder / "out/b/step-0003.png")["diverged_at"] == 1
     monkeypatch.setattr(context, "prepare_for_inference", prepare)
     assert dreamer.dreamt() == 2, "only the dream that failed"
-    assert pd.read_csv(dreamer.folder / "out/dreams.csv")["diverged_at"].isna().all()
+    assert dreamer.table()["diverged_at"].isna().all()
 
 
 def test_an_entry_that_cannot_be_read_is_not_deleted(dreamer, monkeypatch):
@@ -93,7 +93,7 @@ def test_dreams_that_cannot_be_added_are_kept_for_the_next_job(dreamer, monkeypa
     rename = Path.rename
 
     def refused(path, target):
-        if path.name.startswith("step-"):
+        if store.READY in str(path.parent):
             raise OSError(28, "No space left on device")
         return rename(path, target)
 
@@ -105,29 +105,31 @@ def test_dreams_that_cannot_be_added_are_kept_for_the_next_job(dreamer, monkeypa
 
 
 def test_results_that_cannot_be_written_are_reported_and_the_batch_is_stored(dreamer, monkeypatch):
-    link_or_copy = snapshots.link_or_copy
+    for module, name in ((run, "write_archive"), (archive, "link_or_copy")):
+        written = getattr(module, name)
 
-    def full(source, path):
-        raise OSError(28, "No space left on device")
+        def full(*_):
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(snapshots, "link_or_copy", full)
-    with pytest.raises(UserError, match=r"cannot write to '.*out' \(No space left on device\); fix that and "):
-        dreamer.dreamt()
-    monkeypatch.setattr(snapshots, "link_or_copy", link_or_copy)
+        monkeypatch.setattr(module, name, full)
+        with pytest.raises(UserError, match=r"cannot write to '.*out' \(No space left on device\); fix that and "):
+            dreamer.dreamt()
+        monkeypatch.setattr(module, name, written)
+        assert dreamer.archive().exists() == (name == "link_or_copy"), "the folder is laid when the archive is complete"
     assert dreamer.dreamt() == 0, "the dreams are in the store"
 
 
 def test_a_dream_that_is_evicted_while_a_job_reads_it_is_dreamt_again(dreamer, monkeypatch):
     dreamer.dreamt()
-    link_snapshot, evicted = snapshots.link_snapshot, []
+    write_archive, evicted = run.write_archive, []
 
-    def evict_first(entry, *arguments):
+    def evict_first(path, files):
         if not evicted:
-            evicted.append(entry)
-            store.discard(entry.folder)
-        return link_snapshot(entry, *arguments)
+            evicted.append(entries(dreamer.folder / "store")[0])
+            store.discard(evicted[0])
+        write_archive(path, files)
 
-    monkeypatch.setattr(snapshots, "link_snapshot", evict_first)
+    monkeypatch.setattr(run, "write_archive", evict_first)
     good = dreamer.files()
     assert dreamer.dreamt() == 1 and set(dreamer.files()) == set(good) and dreamer.dreamt() == 0
 
@@ -136,8 +138,7 @@ def test_a_batch_is_complete_if_its_job_is_killed_while_adding_it(tmp_path):
     folder, complete = tmp_path / "dreams", DreamStore(tmp_path / "complete")
     with complete.stage() as stage:
         for label in "abc":
-            with stage.entry(label * 40, "step-0001", {"label": label}) as entry:
-                (entry / "raw.png").write_text(label)
+            stage.add(label * 40, "step-0001", {"label": label}, {"raw.png": label.encode()})
     for moved in range(4):
         killed = folder / f"{store.READY}killed{moved}"
         for index, label in enumerate("abc"):
@@ -152,8 +153,8 @@ def test_a_batch_is_complete_if_its_job_is_killed_while_adding_it(tmp_path):
 
 def test_unfinished_entries_are_not_found_and_are_removed_after_a_day(tmp_path):
     found = DreamStore(tmp_path)
-    with pytest.raises(KeyboardInterrupt), found.stage() as stage, stage.entry("k" * 40, "step-0001", {}) as entry:
-        (entry / "raw.png").write_text("partial")
+    with pytest.raises(KeyboardInterrupt), found.stage() as stage:
+        stage.add("k" * 40, "step-0001", {}, {"raw.png": b"complete"})
         raise KeyboardInterrupt
     assert found.get("k" * 40, "step-0001") is None and list(tmp_path.rglob("*.png")) == []
     for name, age in ((f"{store.STAGED}old", 2), (f"{store.STAGED}new", 0.5)):
@@ -172,8 +173,8 @@ store = DreamStore(Path(sys.argv[1]))
 for round in range(40):
     with store.stage() as stage:
         for key in range(5):
-            with stage.entry(f"{key:02d}" * 20, f"step-{round:04d}", {"writer": sys.argv[2]}) as folder:
-                (folder / "raw.png").write_text(sys.argv[2] * 1000)
+            content = (sys.argv[2] * 1000).encode()
+            stage.add(f"{key:02d}" * 20, f"step-{round:04d}", {"writer": sys.argv[2]}, {"raw.png": content})
     for key in range(5):
         assert store.get(f"{key:02d}" * 20, f"step-{round:04d}") is not None
 """

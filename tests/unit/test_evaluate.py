@@ -1,6 +1,8 @@
 """A judge on known answers: it classifies images by their mean color."""
 
+import hashlib
 import logging
+import math
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,16 +16,18 @@ from torch import nn
 from dreambirds.data.labels import Label
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels
+from dreambirds.dream_job.archive import Picture, write_archive
 from dreambirds.errors import UserError
-from dreambirds.evaluation.columns import JUDGEMENTS
-from dreambirds.evaluation.evaluate import JudgeContext, judge_dreams
+from dreambirds.evaluation.columns import OF_ONE_IMAGE
+from dreambirds.evaluation.evaluate import judge_dreams
 from dreambirds.evaluation.judge import Judge, load_judge
-from dreambirds.evaluation.metrics import measure_saved
-from dreambirds.evaluation.reference import check_row, evaluate_on_real
+from dreambirds.evaluation.pixels import measure_saved
+from dreambirds.evaluation.reference import check_row, evaluate_on_real, read_reference, write_reference
 from dreambirds.io import sha256_of
 from dreambirds.models import MODEL_FILE
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import Classifier, build
+from dreambirds.plan.dream_table import DREAM
 from tests.helpers.layouts import settings
 
 COLORS = {"blue": (40, 60, 200), "green": (50, 190, 60), "red": (210, 50, 40)}
@@ -78,14 +82,22 @@ def judge() -> Judge:
     )
 
 
-def views(folder: Path, rows: list[tuple], view: str = "raw") -> pd.DataFrame:
-    """Write dreams (recipe, family, label, color), and return their table."""
-    found = []
-    for number, (recipe, family, label, color) in enumerate(rows):
-        path = paint(folder / f"{view}-{recipe}-{label}.png", color, number)
-        row = {"run": "a", "epoch": 1, "recipe": recipe, "label": label, "step": 5, "view": view, "family": family}
-        found.append({**row, "path": str(path), "sha256": sha256_of(path)})
-    return pd.DataFrame(found)
+def views(folder: Path, rows: list[tuple], name: str = "dreams.zip") -> pd.DataFrame:
+    """Write an archive of images (label, color), and return the raw views of its dreams."""
+    archive, table, files = folder / name, [], {}
+    for number, (label, color) in enumerate(rows):
+        picture = Picture(archive, f"{label}/step-{number:04d}.png")
+        content = paint(folder / "image.png", color, number).read_bytes()
+        row = {"run": "a", "epoch": 1, "recipe": "x", "label": label, "step": number, "view": "raw"}
+        table.append({**row, "picture": picture, "sha256": hashlib.sha256(content).hexdigest()})
+        files[picture.name] = content
+    write_archive(archive, files.items())
+    return pd.DataFrame(table)
+
+
+def judged(judge: Judge, prepared: Path, dreams: pd.DataFrame, number: int = 0, compared: bool = False) -> tuple:
+    """Return the table and the features of a judge job; `number` identifies the judge in the cache."""
+    return judge_dreams(judge, evaluate_on_real(judge, prepared), dreams, {"judge": number}, 2, compared)
 
 
 def test_real_images_score_high_noise_low_and_shuffled_labels_at_chance(prepared, judge):
@@ -103,60 +115,80 @@ def test_a_judge_with_permuted_labels_is_never_right(prepared, judge):
 
 
 def test_dreams_are_judged_by_their_content(prepared, judge, tmp_path):
-    rows = [("x", "x", name, color) for name, color in COLORS.items()] + [("y", "y", "red", COLORS["blue"])]
-    found = judge_dreams(JudgeContext(judge, evaluate_on_real(judge, prepared), {}), views(tmp_path, rows))
-    assert list(found.columns) == JUDGEMENTS and set(found["judge"]) == {"eye"}
+    found, features = judged(judge, prepared, views(tmp_path, [*COLORS.items(), ("red", COLORS["blue"])]))
+    assert list(found.columns) == [*DREAM, "judge", "view", *OF_ONE_IMAGE] and set(found["judge"]) == {"eye"}
     right, wrong = found.iloc[:3], found.iloc[3]
     assert list(right["top1"]) == [1, 1, 1] and list(right["rank"]) == [1, 1, 1]
     assert list(right["prediction"]) == list(right["label"]) == list(COLORS)
     assert (right["probability"] > 0.9).all() and right["feature_ratio"].between(0.05, 20).all()
     assert wrong["top1"] == 0 and wrong["prediction"] == "blue" and wrong["rank"] == 3 and wrong["probability"] < 0.01
-    assert wrong["feature_ratio"] > 100 and found["seed_agreement"].isna().all()
+    assert wrong["feature_ratio"] > 100 and len(features) == 0
 
 
-def test_seed_agreement_is_high_for_similar_images_only(prepared, judge, tmp_path):
-    rows = [("one", "f", "red", COLORS["red"]), ("two", "f", "red", COLORS["red"]), ("else", "g", "red", (9, 9, 9))]
-    bench = JudgeContext(judge, evaluate_on_real(judge, prepared), {})
-    same = judge_dreams(bench, views(tmp_path, rows))["seed_agreement"]
-    assert same[0] == same[1] > 0.999 and np.isnan(same[2])
-    rows[1] = ("two", "f", "red", COLORS["blue"])
-    different = judge_dreams(bench, views(tmp_path, rows))["seed_agreement"]
-    assert different[0] == different[1] < 0, "if an image of another seed changes, both are judged again"
+def test_the_reference_of_a_judge_is_read_as_it_was_written(prepared, judge, tmp_path):
+    real, path = evaluate_on_real(judge, prepared), tmp_path / "reference.safetensors"
+    write_reference(real, path)
+    again = read_reference(path)
+    assert (again.held_out, again.check, again.dataset_sha256) == (real.held_out, real.check, real.dataset_sha256)
+    assert list(again.centers) and all(torch.equal(again.centers[label], real.centers[label]) for label in COLORS)
+
+
+def test_several_judge_jobs_give_the_rows_and_features_of_one(prepared, judge, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "dreambirds")
+    rows = [(label, color) for label in COLORS for color in COLORS.values()]
+    dreams = views(tmp_path, rows)
+    together, features = judged(judge, prepared, dreams, 1, compared=True)
+    parts = [judged(judge, prepared, dreams.iloc[first : first + 4], 2, compared=True) for first in (0, 4, 8)]
+    pd.testing.assert_frame_equal(pd.concat([table for table, _ in parts], ignore_index=True), together)
+    assert np.allclose(np.concatenate([each for _, each in parts]), features, rtol=1e-6) and features.shape == (9, 3)
+    colors = np.array([color for _, color in rows]) / 255 * 2 - 1
+    assert np.allclose(features, colors, atol=0.1), "the mean color, normalized"
+    again, cached = judged(judge, prepared, dreams, 2, compared=True)
+    assert "9 images, 9 of them from the cache" in caplog.text and np.allclose(cached, features, rtol=1e-6)
+    pd.testing.assert_frame_equal(again, together)
 
 
 def test_an_image_is_judged_only_once_by_the_same_judge(prepared, judge, tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO, "dreambirds")
-    real, dreams = evaluate_on_real(judge, prepared), views(tmp_path, [("x", "x", *each) for each in COLORS.items()])
-    first = judge_dreams(JudgeContext(judge, real, {"judge": 1}), dreams)
+    real, dreams = evaluate_on_real(judge, prepared), views(tmp_path, [*COLORS.items()])
+    first, _ = judge_dreams(judge, real, dreams, {"judge": 1}, 64, False)
     calls, predict = [], Judge.predict
     monkeypatch.setattr(Judge, "predict", lambda self, images: calls.append(1) or predict(self, images))
-    again = judge_dreams(JudgeContext(judge, real, {"judge": 1}), dreams.iloc[[2, 0]])
+    again, _ = judge_dreams(judge, real, dreams.iloc[[2, 0]], {"judge": 1}, 64, False)
     assert calls == [] and "2 images, 2 of them from the cache" in caplog.text
     pd.testing.assert_frame_equal(again, first.iloc[[2, 0]].reset_index(drop=True))
-    judge_dreams(JudgeContext(judge, real, {"judge": 2}), dreams)
+    judge_dreams(judge, real, dreams, {"judge": 2}, 64, False)
     assert calls == [1], "another judge has its own cache"
-    for file in (tmp_path / "store/judged").glob("*.csv"):
+    more = pd.concat([dreams, views(tmp_path, [("red", (9, 9, 9))], "more.zip")], ignore_index=True)
+    judge_dreams(judge, real, more, {"judge": 1}, 64, False)
+    assert calls == [1, 1] and "4 images, 3 of them from the cache" in caplog.text
+    files = list((tmp_path / "store/judged").rglob("*.csv"))
+    assert len(files) == 3, "each job adds a file, so none is lost if jobs run at the same time"
+    for file in files:
         file.write_text("not,a\ntable")
-    judge_dreams(JudgeContext(judge, real, {"judge": 1}), dreams)
-    assert calls == [1, 1], "a corrupt cache is ignored"
+    judge_dreams(judge, real, dreams, {"judge": 1}, 64, False)
+    assert calls == [1, 1, 1], "a corrupt cache is ignored"
+
+
+def test_a_judge_evaluates_fewer_images_at_once_with_less_memory(judge):
+    largest = 4 * 3 * 8 * 8 + 4 * 3  # bytes of the input and output of the network
+    assert judge.batch(10**9) == 64 and judge.batch(0) == 1
+    assert judge.batch(math.ceil(5.5 * 3 * largest / 0.8)) == 5
 
 
 def test_classes_that_a_judge_does_not_know_are_skipped_and_reported(prepared, judge, tmp_path, caplog):
     partial = Judge("eye", judge.classifier, judge.shape, judge.classes, {"red": 0, "green": 1})
     real = evaluate_on_real(partial, prepared)
-    rows = [("x", "x", name, color) for name, color in COLORS.items()]
-    found = judge_dreams(JudgeContext(partial, real, {}), views(tmp_path, rows))
-    assert (
-        list(found["label"]) == ["green", "red"]
-        and "the judge 'eye' skips dreams of classes that it does not know: blue" in caplog.text
-    )
+    assert "the judge 'eye' skips dreams of classes that it does not know: blue" in caplog.text
+    found, _ = judged(partial, prepared, views(tmp_path, [*COLORS.items()]))
+    assert list(found["label"]) == ["green", "red"]
     row = check_row(partial, real, "weights", [*COLORS], "").iloc[0]
     assert row["matched"] == 2 and row["unmatched"] == "blue" and row["held_out"] == 4
-    none = views(tmp_path, [("x", "x", "blue", COLORS["blue"])])
-    assert judge_dreams(JudgeContext(partial, real, {}), none).empty
+    none, features = judged(partial, prepared, views(tmp_path, [("blue", COLORS["blue"])]), compared=True)
+    assert none.empty and list(none.columns) == list(found.columns) and len(features) == 0
 
 
-def test_logits_and_features_are_the_networks_for_any_batch(judge, monkeypatch):
+def test_logits_and_features_are_the_networks_for_any_batch():
     classifier = build("test_resnet", 4, {}).eval()
     net = Judge("net", classifier, (32, 32), ["a", "b", "c", "d"], {})
     images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
@@ -190,13 +222,15 @@ def test_a_checkpoint_and_a_weights_file_give_the_same_judge(tmp_path):
 
 
 def test_saved_images_are_close_to_the_spectrum_of_their_class(prepared, tmp_path, monkeypatch):
-    like = views(tmp_path, [("x", "x", "red", COLORS["red"])])
-    rough = paint(tmp_path / "rough.png", COLORS["red"], 5, noise=60)
-    dreams = pd.concat([like, like.assign(path=str(rough), sha256=sha256_of(rough))], ignore_index=True)
+    like = views(tmp_path, [("red", COLORS["red"])])
+    rough, archive = paint(tmp_path / "rough.png", COLORS["red"], 5, noise=60), tmp_path / "rough.zip"
+    write_archive(archive, [("red/step-0001.png", rough.read_bytes())])
+    picture, sha256 = pd.Series([Picture(archive, "red/step-0001.png")], dtype=object), sha256_of(rough)
+    dreams = pd.concat([like, like.assign(picture=picture, sha256=sha256)], ignore_index=True)
     found = measure_saved(dreams, prepared, "code")
     assert found["spectrum_distance"][0] < 0.5 < 1 < found["spectrum_distance"][1], "25 times the power: 1.4 decades"
     assert found["total_variation"][1] == pytest.approx(60 * 2 / np.sqrt(np.pi) / 255, rel=0.25), (
         "the value for clipped normal noise"
     )
-    monkeypatch.setattr("dreambirds.evaluation.metrics._measure", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("dreambirds.evaluation.pixels._measure", lambda *_: pytest.fail("measured again"))
     pd.testing.assert_frame_equal(measure_saved(dreams, prepared, "code"), found)

@@ -5,18 +5,19 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
 
 from dreambirds.config import VIEWS
-from dreambirds.evaluation.dream_frame import dream_frame
+from dreambirds.dream_job.archive import Picture, extract, read_picture
 from dreambirds.gallery.data import LARGEST, MOST_LABELS, cell_shape
 from dreambirds.gallery.gallery import sheets, write_sheet
 from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.plan.plan import make_plan
 from tests.helpers.galleries import BAD, GAPS, build_gallery, color, gallery_plan, number
-from tests.helpers.values import gallery_study
+from tests.helpers.values import write_gallery_of
 
 THEMES = {"light": ":root {", "dark": ':root[data-theme="dark"] {'}
 
@@ -51,23 +52,42 @@ def test_every_dream_is_in_its_cell_of_its_sheet(plan, gallery, view):
 
 def test_a_downloaded_image_is_the_studys_file(plan, gallery):
     dream = plan.dreams[-1]
-    path = f"{dream.run}/{epoch_name(dream.epoch)}/{dream.recipe}/{dream.label}/{step_name(dream.step)}-rescaled.png"
-    image = gallery / "pictures" / "dreams" / path
-    assert image.samefile(gallery.parent / "dreams" / path)
+    folder, name = f"{dream.run}/{epoch_name(dream.epoch)}/{dream.recipe}", f"{step_name(dream.step)}-rescaled.png"
+    image = gallery / "pictures" / "dreams" / folder / dream.label / name
+    content = read_picture(Picture(gallery.parent / "dreams" / folder / "dreams.zip", f"{dream.label}/{name}"))
+    assert image.read_bytes() == content
     script = image.parent.with_suffix(".js").read_text(encoding="utf-8")
     files = json.loads(re.fullmatch(r"receiveFiles\((.*)\);\n", script)[1])
-    assert base64.b64decode(files[image.name]) == (gallery.parent / "dreams" / path).read_bytes()
+    assert base64.b64decode(files[image.name]) == content
     assert len(list((gallery / "pictures" / "dreams").rglob("*.png"))) == 2 * len(plan.dreams)
     assert {path.name for path in (gallery / "pictures" / "real").iterdir()} == {f"{label}.png" for label in plan.names}
 
 
+def test_an_image_is_a_link_to_the_file_next_to_its_archive_if_that_is_the_same(tmp_path):
+    plan = gallery_plan(epochs=[1], runs=["only"], recipes={"r": {"steps": [1]}})
+    gallery = build_gallery(plan, tmp_path)
+    archive, images = (
+        gallery.parent / "dreams/only/epoch-0001/r/dreams.zip",
+        gallery / "pictures/dreams/only/epoch-0001/r",
+    )
+    same, other = (archive.parent / label / "step-0001.png" for label in plan.names)
+    for laid in (same, other):
+        laid.parent.mkdir()
+        extract(Picture(archive, f"{laid.parent.name}/{laid.name}"), laid)
+    other.write_bytes(b"edited")
+    write_gallery_of(plan, [archive], gallery.parent, gallery)
+    assert (images / "class_0/step-0001.png").samefile(same)
+    assert (images / "class_1/step-0001.png").read_bytes() == read_picture(Picture(archive, "class_1/step-0001.png"))
+
+
 def test_more_than_64_classes_continue_on_the_next_sheet():
-    names = [str(number) for number in range(MOST_LABELS + 3)]
-    plan = gallery_plan(epochs=[1], runs=["only"], recipes={"r": {"steps": [1]}}, names=names)
-    raw = [sheet for sheet in sheets(gallery_study(plan), Path()) if "rescaled" not in sheet.name]
+    labels = [f"class_{number}" for number in range(MOST_LABELS + 3)]
+    rows = {"run": "only", "epoch": 1, "recipe": "r", "step": 1, "archive": "a.zip"}
+    dreams = pd.DataFrame({"label": labels, **rows})
+    raw = [sheet for sheet in sheets(dreams, {"r": (16, 16)}) if "rescaled" not in sheet.name]
     assert [sheet.name for sheet in raw] == [f"sheets/only/epoch-0001/r/{part}.png" for part in (0, 1)]
     assert [len(sheet.cells) for sheet in raw] == [MOST_LABELS, 3]
-    assert raw[1].cells[0][0].parent.name == f"class_{MOST_LABELS}"
+    assert raw[1].cells[0][0] == Picture(Path("a.zip"), f"class_{MOST_LABELS}/step-0001.png")
 
 
 def test_large_images_are_scaled_down_in_proportion_and_small_ones_are_unchanged(tmp_path):
@@ -95,7 +115,7 @@ def test_the_page_contains_the_measurements_of_each_dream(plan, gallery):
 
 
 def test_the_page_opens_at_the_highest_judge_probability(plan, gallery):
-    last = dream_frame([dream for dream in plan.dreams if dream.last and dream.epoch == 4])
+    last = pd.DataFrame([dream for dream in plan.dreams if dream.last and dream.epoch == 4])
     means = last.assign(value=[number(plan, dream, "raw") for dream in last.itertuples()])
     run, recipe = means.groupby(["run", "recipe"])["value"].mean().idxmax()
     assert facts_of(gallery)["best"] == {"run": run, "recipe": recipe}
@@ -127,7 +147,7 @@ def test_a_page_with_gaps_lists_the_epochs_with_dreams(tmp_path):
         "second/rare": [0, 2],
     }
     assert set(facts["values"]) == set(facts["dreamers"]) and facts["runs"]["second"]["epochs"] == [0, 0.25, 4]
-    rare = dream_frame(sorted((each for each in plan.dreams if each.recipe == "rare"), key=lambda each: each.label))
+    rare = pd.DataFrame(sorted((each for each in plan.dreams if each.recipe == "rare"), key=lambda each: each.label))
     expected = [number(plan, dream, "raw") for dream in rare.itertuples()]
     assert facts["values"]["second/rare"]["judge_probability"] == pytest.approx(expected, rel=1e-3)
     assert {path.parent.name for path in (gallery / "sheets").rglob("rare")} == {"epoch-0000", "epoch-0004"}

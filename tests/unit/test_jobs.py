@@ -60,10 +60,11 @@ def dreamt(checkpoint, tmp_path, tmp_path_factory, monkeypatch):
     def dream(names=NAMES, weights=checkpoint, photographs=None, statistics=None, references=None, **recipe):
         (parameters,) = expand_grid("r", {"steps": [4], **recipe}).values()
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        job = DreamJob(weights, "r", parameters, names, photographs or {}, statistics, folder, 4 * 10**9)
+        folder.mkdir()
+        job = DreamJob(weights, "r", parameters, names, photographs or {}, statistics, 4 * 10**9)
         job = replace(job, references=references)
         monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path_factory.mktemp("store")))
-        run_dream_job(job, CPU)
+        run_dream_job(job, CPU, folder / "dreams.zip")
         paths = {label: folder / label / f"step-{parameters['steps'][-1]:04d}.png" for label in names}
         return {label: (np.asarray(Image.open(path)), read_facts(path)) for label, path in paths.items()}
 
@@ -270,7 +271,7 @@ def test_a_frozen_model_returns_the_same_logits_for_images_of_any_shape():
 
 def test_more_memory_makes_larger_batches(checkpoint):
     (parameters,) = expand_grid("r", {"size": 128, "crops": 4, "steps": [4]}).values()
-    job = DreamJob(checkpoint, "r", parameters, NAMES, {}, None, checkpoint.parent, 0)
+    job = DreamJob(checkpoint, "r", parameters, NAMES, {}, None, 0)
     sizes = [DreamContext(replace(job, bytes_free=free), CPU).batch for free in (0, 10**8, 10**11)]
     assert sizes[0] == 1 < sizes[1] < sizes[2] == 16
     assert as_recipe(parameters, 128).crops == 4
@@ -279,7 +280,7 @@ def test_more_memory_makes_larger_batches(checkpoint):
 def test_the_memory_of_a_film_depends_on_its_pixels(checkpoint, tmp_path):
     (parameters,) = expand_grid("r", {"film_every": 1, "steps": [99_998]}).values()
     wide = make_checkpoint(tmp_path, [16, 64])
-    job = DreamJob(wide, "r", parameters, NAMES, {}, None, tmp_path, 0)
+    job = DreamJob(wide, "r", parameters, NAMES, {}, None, 0)
     film = 3 * 16 * 64 * 100_000  # bytes of one dream's frames, with the first and the last
     free = [round(count * film / 0.8) for count in (2.9, 3.1, 3.9)]
     assert [DreamContext(replace(job, bytes_free=each), CPU).batch for each in free] == [2, 3, 3]

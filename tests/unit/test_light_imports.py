@@ -24,7 +24,7 @@ from dreambirds.runtime.code_version import ENTRIES, stage_code
 plan = make_plan(yaml.safe_load(Path(sys.argv[1]).read_text()))
 check_folders(plan), check_existing_results(plan), announce_study(plan, 2), measurements.planned_check(plan)
 [*targets.montages(plan), *targets.films(plan), *targets.results(plan, PLOTS), *targets.patterns(plan)]
-[*plan.indexes(), *map(stage_code, ENTRIES)]
+[*plan.archives(), *map(stage_code, ENTRIES)]
 heavy = "torch timm torchvision numpy pandas PIL safetensors matplotlib requests huggingface_hub scipy"
 print([name for name in heavy.split() if name in sys.modules])
 """

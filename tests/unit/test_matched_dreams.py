@@ -79,7 +79,7 @@ def test_a_killed_job_resumes_to_the_same_pixels(matched):
     alone = {"bytes_free": 0}  # one label per batch
     assert matched.dreamt(**alone) == 6 and matched.computed == 3
     expected, calls = matched.pixels(), []
-    assert len(expected) == 2 * 6 and matched.dreamt(**alone, folder=matched.folder / "again") == 0
+    assert len(expected) == 2 * 6 and matched.dreamt(**alone, folder="again") == 0
     assert same(matched.pixels("again"), expected) and matched.computed == 3
 
     def killed(*given, **more):
@@ -92,9 +92,11 @@ def test_a_killed_job_resumes_to_the_same_pixels(matched):
     matched.with_store("second")
     with matched.monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(run, "dream", killed)
-        matched.dreamt(**alone, folder=matched.folder / "resumed")
-    assert len(matched.pixels("resumed")) == 2 * 2 and matched.computed == 3 + 2
-    assert matched.dreamt(**alone, folder=matched.folder / "resumed") == 4
+        matched.dreamt(**alone, folder="resumed")
+    assert (
+        len(entries(matched.folder / "second")) == 2 and matched.pixels("resumed") == {} and matched.computed == 3 + 2
+    )
+    assert matched.dreamt(**alone, folder="resumed") == 4
     assert same(matched.pixels("resumed"), expected) and matched.computed == 3 + 3
 
 
@@ -119,7 +121,7 @@ def test_one_job_and_two_parts_give_the_same_images(matched):
     matched.with_store("second")
     for part in ("a", "bc"):
         names = {label: NAMES[label] for label in part}
-        assert matched.dreamt(**calm, names=names, folder=matched.folder / "parts") == 2 * len(part)
+        assert matched.dreamt(**calm, names=names, folder="parts") == 2 * len(part)
     expected, parts = matched.pixels(), matched.pixels("parts")
     assert set(parts) == set(expected) and matched.computed == 2 * 3
     for name, pixels in expected.items():
@@ -135,7 +137,7 @@ def test_steps_requested_one_after_another_equal_those_of_one_job(matched):
     matched.dreamt(only=(1, 3))
     assert matched.dreamt(parameters=more) == 2 * 3
     matched.with_store("fresh")
-    assert matched.dreamt(parameters=more, folder=matched.folder / "one_go") == 4 * 3
+    assert matched.dreamt(parameters=more, folder="one_go") == 4 * 3
     assert same(matched.pixels(), matched.pixels("one_go"))
     traces = [{name: text for name, text in matched.files(folder).items() if "trace" in name} for folder in FOLDERS]
     assert traces[0] == traces[1] and len(traces[0]) == 3
@@ -161,7 +163,7 @@ def test_a_dream_depends_on_the_training_photographs_of_its_class_only(matched):
     assert {label for label in NAMES if after[label] != before[label]} == {"b"}
     matched.dreamt()
     prepared = matched.folder / "photographs/b-train-99"
-    assert matched.dreamt(references=prepared, folder=matched.folder / "after") == 2 and matched.computed == 3 + 1
+    assert matched.dreamt(references=prepared, folder="after") == 2 and matched.computed == 3 + 1
     old, new = ({label: facts_of(matched, folder, label) for label in NAMES} for folder in ("out", "after"))
     assert {label for label in NAMES if old[label] != new[label]} == {"b"}
     assert {key for key in old["b"] if old["b"][key] != new["b"][key]} == {"references_sha256"}

@@ -160,11 +160,11 @@ def train_job(folder: Path, run: dict) -> int:
     return peak()
 
 
-def dream_job(job: DreamJob, store: str) -> int:
+def dream_job(job: DreamJob, folder: Path) -> int:
     """Dream with an empty store, and return the peak memory."""
     torch.set_num_threads(1)
-    os.environ["DREAMBIRDS_STORE"] = store
-    run_dream_job(job, CPU)
+    os.environ["DREAMBIRDS_STORE"] = str(folder / "empty")
+    run_dream_job(job, CPU, folder / "dreams.zip")
     return peak()
 
 
@@ -205,17 +205,11 @@ def test_real_jobs_use_less_memory_than_requested_but_not_far_less(case, tmp_pat
     labels, checkpoint = list(plan.names), tmp_path / "epoch-0001"
     save_checkpoint(checkpoint, build(model, len(labels), {}), CheckpointInfo(model, {}, labels, "a", 1, side))
     free = memory.dream_bytes(plan, stored(plan), "a", "r")
-    job = DreamJob(checkpoint / MODEL_FILE, "r", plan.recipes["r"], plan.names, {}, None, tmp_path / "dreams", free)
+    job = DreamJob(checkpoint / MODEL_FILE, "r", plan.recipes["r"], plan.names, {}, None, free)
     data = noise(tmp_path / "data", side, batch, labels)
     jobs = [
-        (
-            memory.train_mb(plan, stored(plan), "a"),
-            spawned.submit(train_job, data, plan.config["runs"]["a"]),
-        ),
-        (
-            memory.dream_mb(plan, stored(plan), "a", "r"),
-            spawned.submit(dream_job, job, str(tmp_path / "empty")),
-        ),
+        (memory.train_mb(plan, stored(plan), "a"), spawned.submit(train_job, data, plan.config["runs"]["a"])),
+        (memory.dream_mb(plan, stored(plan), "a", "r"), spawned.submit(dream_job, job, tmp_path)),
     ]
     for requested_mb, found in jobs:
         used = found.result() / 10**6
@@ -230,13 +224,11 @@ def test_a_real_job_that_compares_with_photographs_uses_less_memory_than_request
     labels, checkpoint = list(plan.names), tmp_path / "epoch-0001"
     info = CheckpointInfo("test_resnet", {}, labels, "a", 1, 64)
     save_checkpoint(checkpoint, build("test_resnet", len(labels), {}), info)
-    data, free = (
-        noise(tmp_path / "data", 128, 24 * len(labels), labels),
-        memory.dream_bytes(plan, stored(plan), "a", "r"),
-    )
-    job = DreamJob(checkpoint / MODEL_FILE, "r", plan.recipes["r"], plan.names, {}, None, tmp_path / "dreams", free)
+    data = noise(tmp_path / "data", 128, 24 * len(labels), labels)
+    free = memory.dream_bytes(plan, stored(plan), "a", "r")
+    job = DreamJob(checkpoint / MODEL_FILE, "r", plan.recipes["r"], plan.names, {}, None, free)
     job = replace(job, references=data)
     requested_mb = memory.dream_mb(plan, stored(plan), "a", "r")
-    used = spawned.submit(dream_job, job, str(tmp_path / "empty")).result() / 10**6
+    used = spawned.submit(dream_job, job, tmp_path).result() / 10**6
     print(f"requests {requested_mb} MB, uses {used:.0f} MB")
     assert used <= requested_mb <= 2.5 * used + 500

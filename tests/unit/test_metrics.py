@@ -3,18 +3,14 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from dreambirds.evaluation.metrics import (
-    ROUNDING,
-    classification_metrics,
-    cosine_distance,
-    mean_cosine_similarity,
-    radial_spectrum,
-    spectrum_distance,
-    total_variation,
-)
+from dreambirds.errors import REBUILD, UserError
+from dreambirds.evaluation.agreement import mean_similarity, read_features, seed_agreement, write_features
+from dreambirds.evaluation.metrics import classification_metrics, cosine_distance
+from dreambirds.evaluation.pixels import ROUNDING, radial_spectrum, spectrum_distance, total_variation
 
 
 def noise_image(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -97,14 +93,56 @@ def test_cosine_distances_of_known_directions():
     assert cosine_distance(features, torch.tensor([5.0, 0.0])).tolist() == pytest.approx([0, 1, 2, 1 - math.sqrt(0.5)])
 
 
-def test_agreement_is_the_mean_over_pairs():
-    features = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).double()
-    found = mean_cosine_similarity(features)
-    for one in range(4):
+def test_agreement_is_the_mean_over_pairs_of_a_group():
+    random = np.random.default_rng(0)
+    features, groups = random.standard_normal((9, 3)).astype(np.float32), np.array([0, 1, 0, 2, 1, 0, 0, 3, 3])
+    found = mean_similarity(features, groups)
+    for one, group in enumerate(groups):
+        vectors = features.astype(float)
         cosines = [
-            float(features[one] @ features[other] / features[one].norm() / features[other].norm())
-            for other in range(4)
-            if other != one
+            math.fsum(vectors[one] * vectors[other]) / math.hypot(*vectors[one]) / math.hypot(*vectors[other])
+            for other in range(9)
+            if other != one and groups[other] == group
         ]
-        assert float(found[one]) == pytest.approx(sum(cosines) / 3, rel=1e-9)
-    assert torch.isnan(mean_cosine_similarity(features[:1])).all()
+        assert found[one] == pytest.approx(sum(cosines) / len(cosines), rel=1e-9) if cosines else np.isnan(found[one])
+
+
+def test_agreement_is_between_the_recipes_of_a_family_for_the_same_dream_of_the_same_judge(tmp_path):
+    random, tables, files = np.random.default_rng(0), [], []
+    for judge in ("i", "j"):
+        for recipe in ("one", "two", "alone"):
+            for part in ("ab", "c"):
+                rows = [(label, step, view) for view in ("raw", "rescaled") for label in part for step in (1, 2)]
+                table = pd.DataFrame(rows, columns=["label", "step", "view"])
+                tables.append(table.assign(judge=judge, run="r", epoch=1, recipe=recipe))
+                files.append(tmp_path / f"{len(files)}.safetensors")
+                write_features(random.standard_normal((len(rows), 4)), files[-1])
+    tables.append(tables[0].iloc[:0])
+    files.append(tmp_path / "none.safetensors")
+    agreement = seed_agreement(tables, files, {"one": "f", "two": "f", "alone": "g"})
+    joined = pd.concat(tables, ignore_index=True)
+    vectors = np.concatenate([read_features(file, len(table)) for file, table in zip(files[:-1], tables, strict=False)])
+    keys = list(joined[["judge", "label", "step", "view"]].itertuples(index=False, name=None))
+    for row, key in enumerate(keys):
+        (other,) = (
+            [
+                each
+                for each in range(len(keys))
+                if keys[each] == key and each != row and joined["recipe"][each] != "alone"
+            ]
+            if joined["recipe"][row] != "alone"
+            else [row]
+        )
+        cosine = vectors[row] @ vectors[other] / np.linalg.norm(vectors[row]) / np.linalg.norm(vectors[other])
+        expected = np.nan if joined["recipe"][row] == "alone" else cosine
+        assert agreement[row] == pytest.approx(expected, rel=1e-5, nan_ok=True)
+
+
+def test_damaged_features_are_reported(tmp_path):
+    path = tmp_path / "a.safetensors"
+    write_features(np.ones((3, 2)), path)
+    with pytest.raises(UserError, match=rf"^'{path}' is corrupt \(it has 3 rows instead of 4\); {REBUILD}$"):
+        read_features(path, 4)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(UserError, match=rf"^'{path}' is corrupt \(.+\); {REBUILD}$"):
+        read_features(path, 3)

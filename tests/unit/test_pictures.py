@@ -12,14 +12,11 @@ from PIL import Image, ImageColor
 from dreambirds.data.tables import IMAGE_COLUMNS
 from dreambirds.dream_job.image_files import (
     read_facts,
-    rescale,
-    rescale_together,
     save_gif,
     save_png,
-    to_image,
-    views,
 )
 from dreambirds.dream_job.statistics import read_statistics, write_statistics
+from dreambirds.dream_job.views import rescale, rescale_together, to_image, views
 from dreambirds.figures.animation import Film, film
 from dreambirds.figures.draw import plot_curves
 from dreambirds.figures.montage import GAP, Grid, load_cell, montage
@@ -131,7 +128,7 @@ def test_a_montage_puts_each_cell_in_its_column_and_row(squares):
 def test_a_cell_without_a_dream_is_blank(squares):
     rows = [("a", 1, "red"), ("a", 2, "lime"), ("b", 2, "blue")]
     dreams = pd.DataFrame(
-        [(name, step, squares[color]) for name, step, color in rows], columns=["recipe", "step", "path"]
+        [(name, step, squares[color]) for name, step, color in rows], columns=["recipe", "step", "picture"]
     )
     cells = Selection("s", dreams, {}, {}).grid("recipe", "step").to_numpy().tolist()
     assert cells == [[squares["red"], squares["lime"]], [None, squares["blue"]]]

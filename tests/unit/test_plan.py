@@ -1,12 +1,15 @@
 """The plan of a study: its dreams, targets, and image shapes."""
 
+import io
+import os
+
 import pytest
 
 from dreambirds.errors import UserError
-from dreambirds.plan import targets
+from dreambirds.plan import inputs, targets
 from dreambirds.plan.checkpoints import previous_checkpoint, training_settings
 from dreambirds.plan.dream_table import Dream
-from dreambirds.plan.inputs import dreamer, statistics
+from dreambirds.plan.inputs import dreamer, picture_archive, statistics
 from dreambirds.plan.plan import make_plan
 from dreambirds.startup.memory_profile import check_models
 from dreambirds.startup.preflight import announce_study
@@ -74,7 +77,7 @@ def test_a_recipe_is_dreamt_by_its_runs_and_epochs_in_the_order_of_the_study(gap
         *[("scratch", 4, "study"), ("scratch", 4, "rare")],
         *[("other", 0.5, "study"), ("other", 3, "study"), ("other", 3, "rare")],
     ]
-    assert len(gaps.indexes(recipe="rare")) == 3 and len(gaps.indexes()) == 8
+    assert len(gaps.archives(recipe="rare")) == 3 and len(gaps.archives()) == 8
 
 
 def test_restricting_a_recipe_changes_no_parameter_and_the_first_epoch_may_be_the_last(gaps):
@@ -88,9 +91,9 @@ def test_restricting_a_recipe_changes_no_parameter_and_the_first_epoch_may_be_th
 def test_two_recipes_may_be_equal_for_different_checkpoints_and_a_whole_grid_can_be_restricted():
     twice = {"early": {"steps": [2], "epochs": [0, 1]}, "late": {"steps": [2], "epochs": ["last"]}}
     plan = make_plan(config(dreams__recipes=twice))
-    assert plan.recipes["early"] == plan.recipes["late"] and len(plan.indexes()) == 3
+    assert plan.recipes["early"] == plan.recipes["late"] and len(plan.archives()) == 3
     grid = make_plan(config(dreams__recipes__study={"steps": [2], "seed": [0, 1], "runs": ["scratch"], "epochs": [1]}))
-    assert set(grid.dreamers) == {"study-seed-0", "study-seed-1"} and len(grid.indexes()) == 2
+    assert set(grid.dreamers) == {"study-seed-0", "study-seed-1"} and len(grid.archives()) == 2
 
 
 def test_montages_and_films_show_the_existing_epochs(gaps):
@@ -99,16 +102,16 @@ def test_montages_and_films_show_the_existing_epochs(gaps):
     assert [name for name in rare if name.startswith("films")] == ["films/scratch/rare/epochs_step-0003_rescaled.gif"]
     assert "montages/other/rare/class-by-step_epoch-0003_rescaled.png" in rare and len(rare) == 2 * 3 + 1
     assert "montages/other/recipe-by-class_epoch-0003_rescaled.png" in files
+    folder = "results/default/dreams/scratch"
     by_epoch = targets.montage_dreams("class-by-epoch", "scratch", "rare/", "step-0003", "raw")
-    assert targets.shared_epochs(gaps, by_epoch) == {"scratch": {"rare": [0, 4]}}
-    assert targets.shared_steps(gaps, by_epoch) == {"rare": [3]}
+    assert gaps.archives(**by_epoch) == [f"{folder}/epoch-000{epoch}/rare/dreams.zip" for epoch in (0, 4)]
     by_class = targets.montage_dreams("recipe-by-class", "scratch", "", "epoch-0001", "raw")
-    assert targets.shared_epochs(gaps, by_class) == {"scratch": {"study": [1]}}
+    assert gaps.archives(**by_class) == [f"{folder}/epoch-0001/study/dreams.zip"]
     for layout, at in (("recipe-by-class", "epoch-0004"), ("class-by-step", "epoch-0004")):
         folder = "" if layout == "recipe-by-class" else "study/"
         shared = targets.montage_dreams(layout, "scratch", folder, at, "raw")
         free = make_plan(config(dreams__recipes__rare={"steps": [3], "epochs": [0, 1, "last"]}))
-        assert targets.shared_epochs(gaps, shared) == targets.shared_epochs(free, shared), "other epochs are not shown"
+        assert gaps.archives(**shared) == free.archives(**shared), "other epochs are not shown"
 
 
 def test_a_run_without_dreams_is_only_trained():
@@ -121,7 +124,7 @@ def test_the_error_for_a_dream_that_a_restricted_recipe_lacks_lists_the_existing
     where = "where the run is 'scratch' and the epoch is 1"
     for call in (
         lambda: dreamer(gaps, "scratch", "0001", "rare", ""),
-        lambda: targets.requested_steps(gaps, "scratch", "0001", "rare", "blue_jay", "step-0003.png"),
+        lambda: picture_archive(gaps, "scratch", "0001", "rare", "blue_jay", "step-0003.png"),
     ):
         with pytest.raises(
             UserError, match=f"'default' has no dreams with the recipe 'rare' {where}; available: study$"
@@ -194,3 +197,34 @@ def test_the_shorter_side_is_checked_and_the_error_contains_both(size):
 @pytest.mark.slow
 def test_a_transformer_is_profiled_at_its_training_size():
     check_models(make_plan({**study([48, 32]), "runs": {"one": {"model": "vit_tiny_patch16_224"}}}))
+
+
+def test_no_input_or_parameter_depends_on_the_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = config(judges={"j": {"run": "other"}}, runs__other={"model": "test_resnet", "epochs": [3]})
+    plan, opened, stat = make_plan(study), [], os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **more: opened.append(str(path)) or stat(path, **more))
+    monkeypatch.setattr(io, "open", lambda path, *more, **others: opened.append(str(path)))
+    job = {"run": "scratch", "epoch": "0001", "recipe": "study"}
+    inputs.picture_archive(plan, **job, label="blue_jay", file="step-0002.png")
+    inputs.judged_archive(plan, "j", **job, part="")
+    dreamer(plan, **job, part="")
+    for function in (statistics, inputs.reference_images, inputs.start_images, inputs.has_siblings):
+        function(plan, "study")
+    inputs.label_digest(plan.names), inputs.judged(plan, plan.judges, plan.dream_jobs)
+    inputs.checkpoints(plan), inputs.weights(plan, "j")
+    targets.montages(plan), targets.films(plan), targets.results(plan, ["recipes"]), targets.patterns(plan)
+    assert [path for path in opened if "results" in path] == []
+
+
+def test_there_is_one_judge_job_for_each_dream_job_of_the_judged_runs(gaps):
+    plan = make_plan(config(judges={"j": {"run": "other"}}, runs__other={"model": "test_resnet", "epochs": [3]}))
+    archives = [f"results/default/dreams/scratch/epoch-000{epoch}/study/dreams.zip" for epoch in (0, 1, 4)]
+    assert plan.archives(run="scratch") == archives
+    assert plan.archives()[3:] == ["results/default/dreams/other/epoch-0003/study/dreams.zip"]
+    tables = inputs.judged_tables(plan, "j", plan.dream_jobs)
+    assert tables == [f"results/default/judged/j/scratch/epoch-000{epoch}/study.csv" for epoch in (0, 1, 4)]
+    assert inputs.judged_archive(plan, "j", "scratch", "0004", "study", "") == archives[-1]
+    with pytest.raises(UserError, match="the judge 'j' does not judge the run 'other'"):
+        inputs.judged_archive(plan, "j", "other", "0003", "study", "")
+    assert len(gaps.dream_jobs) == len(gaps.archives())

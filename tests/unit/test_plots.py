@@ -9,6 +9,8 @@ from matplotlib import pyplot
 from PIL import Image
 
 from dreambirds.data.tables import read_table
+from dreambirds.dream_job.archive import write_archive
+from dreambirds.errors import REBUILD, UserError
 from dreambirds.evaluation.columns import DREAMS, RUNS
 from dreambirds.figures import draw
 from dreambirds.figures.plots import PLOTS, write_plots
@@ -103,13 +105,18 @@ def test_the_confusion_matrix_counts_the_predictions_of_the_judge():
 
 
 def test_trajectories_are_quartiles_over_classes(tmp_path):
-    for index in range(3):
-        folder = tmp_path / f"dreams/4/many/bird_{index}"
-        folder.mkdir(parents=True)
-        pd.DataFrame({"step": [0, 1], "probability": [0.1 * index, 0.5]}).to_csv(folder / "trace.csv", index=False)
-    table = numbers("trajectories", Recognition(*tables(), tmp_path))
+    archive, labels = tmp_path / "dreams.zip", [f"bird_{index}" for index in range(3)]
+    traces = {label: f"step,probability\n0,{0.1 * index}\n1,0.5\n" for index, label in enumerate(labels)}
+    write_archive(archive, [(f"{label}/trace.csv", trace.encode()) for label, trace in traces.items()])
+    archives = {("a", 4, "many", label): str(archive) for label in labels}
+    table = numbers("trajectories", Recognition(*tables(), archives))
     assert list(table["recipe"]) == ["many"] * 2 and list(table["mean"]) == pytest.approx([0.1, 0.5])
     assert table["q25"][0] == pytest.approx(0.05) and table["q75"][0] == pytest.approx(0.15)
+    write_archive(archive, [(f"{label}/trace.csv", b"step,probability\n0,0.1\n") for label in labels])
+    with pytest.raises(
+        UserError, match=rf"^'{archive}': the trace of 'bird_0' does not contain the step 1; {REBUILD}$"
+    ):
+        numbers("trajectories", Recognition(*tables(), archives))
 
 
 def test_only_the_first_and_last_of_many_rows_are_drawn():
@@ -126,7 +133,7 @@ def test_only_the_first_and_last_of_many_rows_are_drawn():
 def test_every_plot_is_drawn_with_its_table(tmp_path, judged, recipes, labels):
     for name, table in zip(("dreams", "runs"), tables(judged, recipes, labels), strict=True):
         table.to_csv(tmp_path / f"{name}.csv", index=False)
-    write_plots(tmp_path, tmp_path / "plots", *(read_table(tmp_path / name) for name in ("dreams.csv", "runs.csv")))
+    write_plots(tmp_path / "plots", *(read_table(tmp_path / name) for name in ("dreams.csv", "runs.csv")), {})
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         f"{n}.{end}" for n in PLOTS for end in ("png", "csv")
     }

@@ -104,7 +104,7 @@ def test_the_findings_ask_every_question_of_the_original_study():
 def test_runs_and_recipes_of_the_findings_are_all_looked_at():
     plan = make_plan(merged(FINDINGS))
     tables = {table for name in plan.questions for table in questions.archives(plan, name)}
-    assert {Path(table).parent for table in tables} <= {Path(table).parent for table in plan.indexes()}
+    assert {Path(table).parent for table in tables} <= {Path(table).parent for table in plan.archives()}
     used = {
         (run, recipe.rpartition("-seed")[0])
         for q in plan.questions.values()
@@ -114,7 +114,7 @@ def test_runs_and_recipes_of_the_findings_are_all_looked_at():
     assert used == {
         (run, recipe.rpartition("-seed")[0]) for run, recipes in plan.dreaming_epochs.items() for recipe in recipes
     }
-    unseen = {Path(table).parent.name for table in set(plan.indexes()) - tables}
+    unseen = {Path(table).parent.name for table in set(plan.archives()) - tables}
     assert unseen == {"original-seed-2", "bird-seed-2"}, "a third seed, which `bird` and `blurs` need at the last epoch"
 
 

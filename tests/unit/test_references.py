@@ -179,7 +179,7 @@ class Contexts:
         path, folder = checkpoint(bench.root / "epoch-0001"), bench.prepare(image_size=32)
         self.job = DreamJob(
             **{"checkpoint": path, "recipe": "r", "parameters": parameters(**MATCHED), "names": LABELS},
-            **{"photographs": {}, "statistics": None, "references": folder, "folder": bench.root / "dreams"},
+            **{"photographs": {}, "statistics": None, "references": folder},
             **{"bytes_free": 4 * 10**9, "code": "code 1"},
         )
 
@@ -272,7 +272,7 @@ def test_statistics_depend_on_weights_code_and_photographs_and_not_on_other_opti
     for change in ({"seed": 1}, {"step_size": 0.01}, {"tv_weight": 0.1}, {"steps": [2]}, {"optimizer": "adam"}, *more):
         assert contexts.computed(parameters=parameters(**MATCHED | change)) == 0, change
     assert contexts.computed(parameters=parameters(**MATCHED | {"size": 48})) == 1, "dreams of another size"
-    assert contexts.computed(recipe="renamed", folder=tmp_path / "x", names={"auk": "Another name"}) == 0
+    assert contexts.computed(recipe="renamed", names={"auk": "Another name"}) == 0
     assert contexts.computed(("bunting",)) == 1, "another class"
 
 

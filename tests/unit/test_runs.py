@@ -57,8 +57,8 @@ def test_integer_epochs_stay_integers_among_fractions():
     for epochs in (plan.epochs("a"), dict.fromkeys(dream.epoch for dream in plan.dreams)):
         assert [type(epoch) for epoch in epochs] == [int, float, int, int]
     assert [dream.epoch for dream in plan.dreams] == [epoch for epoch in (0, 0.25, 1, 2) for _ in range(4)]
-    table = "results/default/dreams/a/epoch-0000.25/study/dreams.csv"
-    assert plan.indexes(epoch="0000.25", label="blue_jay", step="0002") == [table]
+    table = "results/default/dreams/a/epoch-0000.25/study/dreams.zip"
+    assert plan.archives(epoch="0000.25", label="blue_jay", step="0002") == [table]
     with pytest.raises(UserError, match=r"no dreams with the epoch 0\.5; did you mean '0\.25'\?"):
         plan.select(epoch="0000.5")
     assert make_plan(config(epochs=[0, 1])).dreams["epoch"].dtype.kind == "i"

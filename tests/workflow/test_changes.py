@@ -142,7 +142,7 @@ def test_a_label_removed(study):
     with Image.open(montage) as before:
         height = before.height
     study.config["dreams"]["labels"] = ["northern_cardinal", "yellow_warbler"]
-    assert costs(study) == ({}, 0), "only montages and films change"
+    assert costs(study) == ({"dream": 2}, 0), "the archives are packed again"
     with Image.open(montage) as after:
         assert after.height < height, "one row fewer"
     assert "Nothing to be done" in study.run()
@@ -150,7 +150,7 @@ def test_a_label_removed(study):
 
 def test_a_label_added_again(study):
     study.config["dreams"]["labels"] = None
-    assert costs(study) == ({}, 0), "its dreams still exist"
+    assert costs(study) == ({"dream": 2}, 0), "its dreams are in the store"
 
 
 def test_a_recipe_added(study):
@@ -179,7 +179,7 @@ def test_a_recipe_restricted_to_an_epoch_and_to_more(study):
     recipe = study.config["dreams"]["recipes"]["renamed"]
     recipe["epochs"] = [1]
     assert study.jobs("dreams_only") == {}
-    refused = study.snakemake("-n", "results/tiny/dreams/scratch/epoch-0000/renamed/dreams.csv")
+    refused = study.snakemake("-n", "results/tiny/dreams/scratch/epoch-0000/renamed/dreams.zip")
     assert "the recipe 'renamed' where the run is 'scratch' and the epoch is 0; available: study" in refused.stdout
     recipe["epochs"] = ["last", 0]
     assert study.jobs("dreams_only") == {}, "its dreams still exist"
@@ -207,13 +207,38 @@ def test_a_run_added(study):
     study.config["runs"].pop("second")
 
 
-def test_a_deleted_image_is_restored_from_the_store(study):
-    folder = study.results / "dreams/scratch/epoch-0001/study/blue_jay"
-    before = (folder / "step-0004.png").read_bytes()
-    shutil.rmtree(folder)
+def test_a_deleted_image_is_extracted_from_its_archive_when_requested_by_name(study):
+    folder = "results/tiny/dreams/scratch/epoch-0001/study/blue_jay"
+    names = [f"{folder}/{name}" for name in ("step-0004.png", "step-0001-rescaled.png", "trace.csv")]
+    before = [(study.folder / name).read_bytes() for name in names]
+    shutil.rmtree(study.folder / folder)
+    assert study.jobs("dreams_only") == {}, "nothing else reads it"
+    assert costs(study, *names) == ({"picture": 3}, 0)
+    assert [(study.folder / name).read_bytes() for name in names] == before
+    for name, message in (
+        ("step-0009.png", "has no dreams with the step 9; available: 1, 2, 3, 4"),
+        ("film.gif", "dreams.recipes.study.film_every: is null, so this recipe has no films; set it"),
+    ):
+        refused = study.snakemake(f"{folder}/{name}")
+        assert refused.returncode != 0 and message in refused.stdout and "Traceback" not in refused.stdout
+
+
+def test_a_deleted_archive_is_packed_again_from_the_store(study):
+    archive = study.results / "dreams/scratch/epoch-0001/study/dreams.zip"
+    before = archive.read_bytes()
+    archive.unlink()
     assert costs(study, "dreams_only") == ({"dreams_only": 1, "dream": 1}, 0)
-    assert (folder / "step-0004.png").read_bytes() == before
-    assert study.jobs("dreams_only") == {}
+    assert archive.read_bytes() == before and study.jobs("dreams_only") == {}
+
+
+def test_archives_without_the_folder_of_images(study):
+    study.config["pictures"] = {"folder": False}
+    shutil.rmtree(study.results / "dreams/scratch/epoch-0001/study")
+    assert costs(study, "dreams_only")[1] == 0
+    folder = study.results / "dreams/scratch/epoch-0001/study"
+    assert [path.name for path in folder.iterdir()] == ["dreams.zip"]
+    study.config.pop("pictures")
+    assert costs(study, "dreams_only")[1] == 0 and (folder / "blue_jay/step-0004.png").exists()
 
 
 def test_the_dreaming_code_edited(study):
@@ -221,7 +246,7 @@ def test_the_dreaming_code_edited(study):
         file.write("\nEDITED = True\n")
     output = study.run("-n", "dreams_only")
     assert "dreaming code" in output and count_jobs(output) == {"dreams_only": 1, "dream": 6}
-    name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.csv"
+    name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.zip"
     assert costs(study, name) == ({"dream": 1}, 3 * 4)
 
 
@@ -230,7 +255,7 @@ def test_the_training_code_edited(study):
         file.write("\nEDITED = True\n")
     jobs = study.jobs()
     assert jobs["train"] == 3 and jobs["dream"] == 6 and jobs["curves"] == 1 and "dataset" not in jobs
-    name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.csv"
+    name = "results/tiny/dreams/scratch/epoch-0001/study/dreams.zip"
     assert costs(study, name) == ({"train": 2, "dream": 1}, 0), "the dreams of the same weights are in the store"
 
 

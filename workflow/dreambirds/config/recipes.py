@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dreambirds.config.dreamers import RESTRICTIONS, Epochs, list_dreamers, overlap, parameter_names
 from dreambirds.config.load import Section, check, check_path_characters, dreamer_defaults, load_schema
 from dreambirds.config.resolved import fill_recipe

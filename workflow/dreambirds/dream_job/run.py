@@ -180,7 +180,10 @@ class _Runner:
                     yield name, content
                 rows.append(row)
             traces = [_read(self.entries[label, step], snapshots.TRACE) for step in self.job.steps]
-            yield trace_name(label), snapshots.join_traces(traces)
+            trace = snapshots.join_traces(traces)
+            if trace == traces[-1] and entry.contents is None:
+                self.stored[trace_name(label)] = entry.folder / snapshots.TRACE
+            yield trace_name(label), trace
             if self.job.film:
                 yield film_name(label), _read(self.films[label], FILM)
                 if self.films[label].contents is None:

@@ -74,16 +74,17 @@ class Transaction:
         one is returned. With `keep` false, the entry stays in memory.
         """
         files = {file: hashlib.sha256(contents[file]).hexdigest() for file in sorted(contents)}
-        target = entry_folder(self.store.folder, key, name)
+        target = key_folder(self.store.folder, key) / name
         if not keep or target.exists():
             existing = self.store.get(key, name) if keep else None
             return existing or StoredSnapshot(target, facts, files, contents=contents)
         folder = self.folder / key / name
-        folder.mkdir(parents=True)
+        folder.parent.mkdir(exist_ok=True)
+        folder.mkdir()
         for file, content in contents.items():
             (folder / file).write_bytes(content)
         record = {"facts": facts, "files": files, "sha256": dream_key([facts, files])}
-        (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False))
+        (folder / RECORD).write_text(json.dumps(record, ensure_ascii=False))
         return StoredSnapshot(target, facts, files, waiting=self.ready / key / name)
 
 
@@ -101,7 +102,7 @@ class DreamStore:
 
         A corrupt entry is removed, with a warning in the log.
         """
-        folder = entry_folder(self.folder, key, name)
+        folder = key_folder(self.folder, key) / name
         try:
             record = json.loads((folder / RECORD).read_text())
             entry = StoredSnapshot(folder, record["facts"], record["files"])
@@ -145,8 +146,13 @@ class DreamStore:
 
         Another job may be doing the same. Entries that cannot be moved stay in the stage, and the next job tries again.
         """
+        for folder in find(ready, "*"):
+            with suppress(OSError):  # the store has entries of this dream already: they are moved one by one
+                target = key_folder(self.folder, folder.name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                folder.rename(target)
         for folder in find(ready, "*/*"):
-            target = entry_folder(self.folder, folder.parent.name, folder.name)
+            target = key_folder(self.folder, folder.parent.name) / folder.name
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 folder.rename(target)
@@ -161,9 +167,9 @@ class DreamStore:
                 folder.rmdir()
 
 
-def entry_folder(store: Path, key: str, name: str) -> Path:
-    """Return the folder of an entry in the folder of a store."""
-    return store / key[:2] / key / name
+def key_folder(store: Path, key: str) -> Path:
+    """Return the folder of the entries of a dream in the folder of a store."""
+    return store / key[:2] / key
 
 
 def find(folder: Path, pattern: str) -> list[Path]:

@@ -17,7 +17,7 @@ class MetricCache:
     """A folder of tables with the metrics of images, by the key of an image.
 
     Its name is a digest of everything else that determines the metrics. Each job adds a table and changes no other, so
-    any number of jobs may use the cache at the same time. A job reads only the tables of its own `shard`.
+    any number of jobs may use the cache at the same time. A job reads only the tables of one `shard`.
     """
 
     def __init__(self, facts: dict, shard: Sequence = ()):

@@ -1,5 +1,6 @@
 """Evaluate a judge on real photographs: reference features and accuracy."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from dreambirds.models.checkpoint import load_tensors, save_tensors
 MOST = 100  # photographs per class and split
 NOISE_IMAGES = 256
 SHUFFLES = 100
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,12 @@ class RealReference:
 def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
     """Evaluate a judge on the prepared data set in `folder`.
 
-    Only classes that the judge knows are used.
+    Only classes that the judge knows are used. The others are named in a warning.
     """
     labels = list(read_labels(folder)["label"])
+    unknown = [label for label in labels if label not in judge.class_indices]
+    if unknown:
+        log.warning("the judge '%s' skips dreams of classes that it does not know: %s", judge.name, ", ".join(unknown))
     train, validation = (_predict(judge, PreparedImages(folder, part), labels) for part in ("train", "validation"))
     centers = {label: features.mean(dim=0) for label, (_, features) in train.items()}
     held_out = {
