@@ -63,7 +63,7 @@ def test_a_question_looks_at_the_selected_dreams(selection, epochs):
         ({"runs": ["c"]}, "runs: no dream has run 'c'; available: a, b"),
         ({"recipes": ["softly"]}, "recipes: no dream has recipe 'softly'; did you mean 'soft'?"),
         ({"epochs": [4]}, "epochs: no selected dream has epoch 4; available: 0, 0.5, 2, 3, last"),
-        ({"runs": ["a"], "epochs": [0.5]}, "epochs: no selected dream has epoch 0.5; available: 0, 2, last"),
+        ({"runs": ["a"], "epochs": [0.5]}, "epochs: no selected dream has epoch 0.5; "),
         ({"runs": ["a"], "recipes": ["soft", "late"]}, "recipes: no selected dream has recipe 'late'; "),
         ({"runs": ["a", "b"], "recipes": ["late"]}, "runs: no selected dream has run 'a'; available: b"),
         ({"runs": []}, "runs: must contain at least 1 value, not []"),

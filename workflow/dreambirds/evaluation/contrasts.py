@@ -108,7 +108,7 @@ def compute_contrasts(comparisons: Iterable[Comparison], query: DreamQuery, drea
     and the effect size (d_z) are over classes. For a judge's measures, only pairs with the same judge for both dreams
     count.
     """
-    metrics = stack_views(dreams)
+    metrics = stack_views(dreams).astype({"epoch": float})
     rows = []
     for comparison in comparisons:
         own = metrics[metrics["label"].isin(query.compared_labels(comparison))]
@@ -128,7 +128,7 @@ def of_groups(metrics: pd.DataFrame, groups: Sequence[Group]) -> pd.DataFrame:
 
     A column ``number`` is the position of the group, and rows are sorted by it and by the label.
     """
-    chosen = pd.DataFrame(groups, columns=Group._fields).assign(number=range(len(groups)))
+    chosen = pd.DataFrame(groups, columns=Group._fields).assign(number=range(len(groups))).astype({"epoch": float})
     return chosen.merge(metrics, on=list(Group._fields)).sort_values(["number", "label"], ignore_index=True)
 
 
