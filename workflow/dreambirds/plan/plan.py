@@ -170,9 +170,11 @@ class Plan:
         wanted = {name: NUMBERS.get(name, str)(value) for name, value in values.items()}
 
         def fits(job: DreamPart) -> bool:
-            found = {"run": [job.run], "epoch": [job.epoch], "recipe": [job.recipe], "label": self.parts[job.part]}
-            found["step"] = self.recipes[job.recipe]["steps"]
-            return all(wanted[name] in found[name] for name in found if name in wanted)
+            steps, labels = self.recipes[job.recipe]["steps"], self.parts[job.part]
+            same = all(wanted.get(name, value) == value for name, value in job._asdict().items())
+            return (
+                same and wanted.get("step", steps[0]) in steps and ("label" not in wanted or wanted["label"] in labels)
+            )
 
         jobs = [job for job in self.dream_jobs if fits(job)]
         if not jobs:

@@ -62,15 +62,9 @@ LIBRARIES = {
 EXEMPT = {
     "they format errors and write logs": ["errors", "log"],
     "they lock, link, move, digest and store files, whose contents other modules determine": ["io", "dream_job.store"],
-    "they run a job: they reserve GPUs, exit with Snakemake, check the code, and record times": [
-        *(
-            "runtime.code_version",
-            "runtime.essence",
-            "runtime.job",
-            "runtime.gpu_lock",
-            "runtime.snakemake_lock",
-            "runtime.timings",
-        ),
+    "they run a job: they fork, reserve GPUs, exit with Snakemake, check the code, and record times": [
+        *("runtime.code_version", "runtime.essence", "runtime.fork_client", "runtime.fork_server"),
+        *("runtime.job", "runtime.gpu_lock", "runtime.snakemake_lock", "runtime.timings"),
     ],
     "they check a config and plan its jobs, and the parameters of each rule contain the outcome": [
         *("config.judges", "config.load", "config.questions", "config.runs", "models.packages"),

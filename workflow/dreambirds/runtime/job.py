@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dreambirds.errors import UserError, explain_failure, one_line
+from dreambirds.io import use_store
 from dreambirds.log import log_to
 from dreambirds.runtime.code_version import check_code, check_libraries
 from dreambirds.runtime.gpu_lock import reserve_gpus
@@ -22,6 +23,7 @@ def job(snakemake):
     block.
     """
     exit_with_parent()
+    use_store(snakemake.config.get("store"))
     log = logging.getLogger("dreambirds")
     try:
         log_to(Path(snakemake.log[0]))

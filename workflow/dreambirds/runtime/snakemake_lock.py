@@ -25,6 +25,7 @@ SNAKEMAKE = re.compile(
     re.IGNORECASE,
 )
 held: list[FileLock] = []  # for the lifetime of the process
+client: int | None = None  # in a fork of the fork server, the process that Snakemake started for this job
 
 
 def acquire_workdir_lock(folder: Path) -> None:
@@ -124,13 +125,18 @@ def exit_with_parent(poll: float = POLL) -> None:
     any time.
     """
     if parents := snakemake_processes():
-        threading.Thread(target=_watch, args=(parents, poll), daemon=True).start()
+        threading.Thread(target=_watch, args=([job_process(), *parents], poll), daemon=True).start()
+
+
+def job_process() -> psutil.Process:
+    """Return the process that Snakemake started for this job: this process, or the one that it was forked for."""
+    return psutil.Process(client)
 
 
 def snakemake_processes() -> list[psutil.Process]:
-    """Return the Snakemake processes that this process runs under, the closest first; none if that is unknown."""
+    """Return the Snakemake processes that this job runs under, the closest first; none if that is unknown."""
     try:
-        return [process for process in psutil.Process().parents() if _is_snakemake(process)]
+        return [process for process in job_process().parents() if _is_snakemake(process)]
     except psutil.Error:
         return []
 
@@ -142,8 +148,8 @@ def _is_snakemake(process: psutil.Process) -> bool:
         return False
 
 
-def _watch(parents: list[psutil.Process], poll: float) -> None:
-    while all(map(_is_alive, parents)):
+def _watch(processes: list[psutil.Process], poll: float) -> None:
+    while all(map(_is_alive, processes)):
         time.sleep(poll)
     # In a separate thread, because a pipe that is no longer read may be full.
     message = threading.Thread(target=log.error, args=("Snakemake has ended, so this job ends too",), daemon=True)

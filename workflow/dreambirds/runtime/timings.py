@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from dreambirds.io import atomic_write, digest_of, store_root
-from dreambirds.runtime.snakemake_lock import snakemake_processes
+from dreambirds.runtime.snakemake_lock import job_process, snakemake_processes
 
 Work = dict[str, Any]  # the facts that identify a kind of work, as JSON
 TRAINING = ("model", "trainable", "batch_size", "precision", "compile")
@@ -103,5 +103,5 @@ def _machine() -> list[str]:
 
 def _started() -> float:
     """Return when this job began, in seconds since 1970. Its first process is a Snakemake below the main Snakemake."""
-    job = [psutil.Process(), *snakemake_processes()[:-1]][-1]
+    job = [job_process(), *snakemake_processes()[:-1]][-1]
     return job.create_time()

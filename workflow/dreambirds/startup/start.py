@@ -11,6 +11,7 @@ from dreambirds.dream_job.store_gc import enforce_limit, limit_from_environment
 from dreambirds.errors import UserError, explain_failure, report_killed
 from dreambirds.io import remove_stale_temp_files, use_store
 from dreambirds.plan.plan import Plan, make_plan
+from dreambirds.runtime.fork_server import start_fork_server
 from dreambirds.runtime.snakemake_lock import acquire_workdir_lock
 from dreambirds.startup.estimate import granted_cores
 from dreambirds.startup.preflight import (
@@ -23,6 +24,8 @@ from dreambirds.startup.preflight import (
     missing_download,
     set_output_cache,
 )
+
+FEW = 3  # jobs for which a fork server saves nothing
 
 
 def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None, int | None]:
@@ -67,6 +70,17 @@ def _plan(config: Section, files: Sequence[str], main: bool) -> tuple[Resource |
         check_existing_results(plan)
         keep_measurements(plan)
     return download, plan
+
+
+def serve_jobs(workflow: Any) -> None:
+    """Start the fork server of a run, if its jobs are run on this machine and in this Python environment.
+
+    `workflow` is Snakemake's object, just before the first job.
+    """
+    jobs = sum(job.is_script for job in workflow.dag.needrun_jobs())
+    is_local = workflow.is_main_process and workflow.local_exec and not workflow.touch
+    if is_local and jobs > FEW and not workflow.deployment_settings.deployment_method:
+        start_fork_server()
 
 
 def finish(limit: int | None, log: list[str] | None = None) -> None:
