@@ -4,6 +4,7 @@ Targets, montage axes and file names all come from the table. Only rules, this p
 receive plain values.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -175,8 +176,8 @@ class Plan:
         wanted = {name: NUMBERS.get(name, str)(value) for name, value in values.items()}
 
         def fits(job: DreamPart) -> bool:
-            found = {"run": [job.run], "epoch": [job.epoch], "recipe": [job.recipe], "label": self.parts[job.part]}
-            found["step"] = self.recipes[job.recipe]["steps"]
+            found: dict[str, Collection[Any]] = {"run": [job.run], "epoch": [job.epoch], "recipe": [job.recipe]}
+            found |= {"label": self.parts[job.part], "step": self.recipes[job.recipe]["steps"]}
             return all(wanted[name] in found[name] for name in found if name in wanted)
 
         jobs = [job for job in self.dream_jobs if fits(job)]
