@@ -8,7 +8,6 @@ from dreambirds.config.load import Section, check_file
 from dreambirds.data.sources.source import Resource
 from dreambirds.dream_job.store_gc import enforce_limit, limit_from_environment
 from dreambirds.errors import UserError, explain_failure, report_killed
-from dreambirds.io import remove_stale_temp_files
 from dreambirds.plan.plan import Plan, make_plan
 from dreambirds.runtime.snakemake_lock import acquire_workdir_lock
 from dreambirds.startup.estimate import granted_cores
@@ -20,6 +19,7 @@ from dreambirds.startup.preflight import (
     clamp_future_mtimes,
     keep_measurements,
     missing_download,
+    remove_partial_files,
     set_output_cache,
 )
 
@@ -39,7 +39,8 @@ def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None,
         if workflow.is_main_process:
             acquire_workdir_lock(Path(".snakemake"))
             if plan:
-                remove_stale_temp_files(Path("results") / plan.study, age=60)
+                keep_measurements(plan)
+                remove_partial_files(plan)
                 announce_study(plan, granted_cores(workflow))
             else:
                 announce_download(download)
@@ -62,7 +63,6 @@ def _plan(workflow: Any, config: Section) -> tuple[Resource | None, Plan | None]
         check_folders(plan)
         clamp_future_mtimes(Path("results") / plan.study)
         check_existing_results(plan)
-        keep_measurements(plan)
     return download, plan
 
 
