@@ -81,6 +81,8 @@ def _read_rows(path: Path, columns: Collection[str], end: str) -> list[dict[str,
             header, rows = next(lines, []), [row for row in lines if row]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"cannot read the table '{path}' ({reason_of(error)}); {remedy_for(error, end)}") from error
+    if not header:
+        raise UserError(f"cannot read the table '{path}' (it is empty); {end}")
     missing = [column for column in columns if column not in header]
     if missing:
         raise UserError(f"'{path}' has no column '{missing[0]}'; {end}")

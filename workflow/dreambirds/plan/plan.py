@@ -4,6 +4,7 @@ Targets, montage axes and file names all come from the table. Only rules, this p
 receive plain values.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -170,11 +171,9 @@ class Plan:
         wanted = {name: NUMBERS.get(name, str)(value) for name, value in values.items()}
 
         def fits(job: DreamPart) -> bool:
-            steps, labels = self.recipes[job.recipe]["steps"], self.parts[job.part]
-            same = all(wanted.get(name, value) == value for name, value in job._asdict().items())
-            return (
-                same and wanted.get("step", steps[0]) in steps and ("label" not in wanted or wanted["label"] in labels)
-            )
+            found: dict[str, Collection[Any]] = {"run": [job.run], "epoch": [job.epoch], "recipe": [job.recipe]}
+            found |= {"label": self.parts[job.part], "step": self.recipes[job.recipe]["steps"]}
+            return all(wanted[name] in found[name] for name in found if name in wanted)
 
         jobs = [job for job in self.dream_jobs if fits(job)]
         if not jobs:

@@ -19,7 +19,7 @@ from dreambirds.data.sources.source import Resource
 from dreambirds.data.tables import check_images, check_labels
 from dreambirds.dream_job.store_gc import PARTS
 from dreambirds.errors import RETRAIN, UserError, counted
-from dreambirds.io import store_root
+from dreambirds.io import TEMPORARY_NAME, remove_stale_temp_files, store_root
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan import inputs
 from dreambirds.plan.checkpoints import previous_checkpoint
@@ -30,6 +30,7 @@ from dreambirds.startup.estimate import estimate
 
 METADATA = "__metadata__"  # the entry of a safetensors header that is not a tensor
 SECOND = 10**9  # nanoseconds
+MINUTE = 60 * SECOND
 SKEW = 5 * SECOND  # the clocks of a cluster's machines may differ by this much
 UNTRACKED = ("images", "pictures", "sheets")  # folders whose files Snakemake does not check one by one
 DEEPEST = 4  # levels of folders below the study's; the images of a label are deeper and are not tracked either
@@ -161,6 +162,20 @@ def keep_measurements(plan: Plan) -> None:
     name = urlsafe_b64encode(f"results/{plan.study}/{CHECKED}".encode()).decode()
     with suppress(OSError):
         Path(".snakemake", "incomplete", name).unlink()
+
+
+def remove_partial_files(plan: Plan) -> None:
+    """Remove temporary files of killed jobs that are older than a minute.
+
+    Of the images of dreams, of which there may be many, only those of missing dream jobs are searched.
+    """
+    for folder in {job_folder(plan.study, *job[:3]) for job in missing_jobs(plan)}:
+        remove_stale_temp_files(Path(folder), MINUTE / SECOND)
+    oldest = time.time_ns() - MINUTE
+    for entry, when in _files(Path("results") / plan.study, 0):
+        if when < oldest and TEMPORARY_NAME.fullmatch(entry.name):
+            with suppress(OSError):  # it was renamed, or belongs to another user
+                Path(entry.path).unlink()
 
 
 def missing_jobs(plan: Plan) -> list[DreamPart]:

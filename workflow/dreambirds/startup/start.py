@@ -9,7 +9,7 @@ from dreambirds.config.load import Section, check_file
 from dreambirds.data.sources.source import Resource
 from dreambirds.dream_job.store_gc import enforce_limit, limit_from_environment
 from dreambirds.errors import UserError, explain_failure, report_killed
-from dreambirds.io import remove_stale_temp_files, use_store
+from dreambirds.io import use_store
 from dreambirds.plan.plan import Plan, make_plan
 from dreambirds.runtime.fork_server import start_fork_server
 from dreambirds.runtime.snakemake_lock import acquire_workdir_lock
@@ -22,6 +22,7 @@ from dreambirds.startup.preflight import (
     clamp_future_mtimes,
     keep_measurements,
     missing_download,
+    remove_partial_files,
     set_output_cache,
 )
 
@@ -44,7 +45,8 @@ def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None,
         if main:
             acquire_workdir_lock(Path(".snakemake"))
             if plan:
-                remove_stale_temp_files(Path("results") / plan.study, age=60)
+                keep_measurements(plan)
+                remove_partial_files(plan)
                 announce_study(plan, granted_cores(workflow))
             else:
                 announce_download(download)
@@ -68,7 +70,6 @@ def _plan(config: Section, files: Sequence[str], main: bool) -> tuple[Resource |
         check_folders(plan)
         clamp_future_mtimes(Path("results") / plan.study)
         check_existing_results(plan)
-        keep_measurements(plan)
     return download, plan
 
 
