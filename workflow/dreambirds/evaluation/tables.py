@@ -84,9 +84,10 @@ def write_tables(
     views = list_views(found)
     pixels = views[[*DREAM, "view"]].join(measure_saved(views, dataset, code))
     table = merge_dreams(found, judgements, pixels, study)
+    runs = run_table(table, study.models, checkpoints)
     write_table(table, paths["dreams"], "%.6g")
     write_table(judgements, paths["judgements"], "%.6g")
-    write_table(run_table(table, study.models, checkpoints), paths["runs"], "%.6g")
+    write_table(runs, paths["runs"], "%.6g")
     write_table(pd.concat(known)[JUDGES] if known else pd.DataFrame(columns=JUDGES), paths["judges"], "%.6g")
 
 
