@@ -167,8 +167,10 @@ def dream_with(tmp_path, monkeypatch):
         classifier.network.state_dict()[weight][index] = value
         save_checkpoint(path.parent, classifier, info)
         job = DreamJob(path, "r", parameters(**recipe), NAMES, {}, None, 4 * 10**9)
-        run_dream_job(job, CPU, tmp_path / "dreams.zip")
-        return read_index(tmp_path / "dreams.zip").set_index("label")
+        archive = tmp_path / "out" / "dreams.zip"
+        archive.parent.mkdir(exist_ok=True)
+        run_dream_job(job, CPU, archive)
+        return read_index(archive).set_index("label")
 
     return dreamt
 

@@ -20,7 +20,7 @@ from dreambirds.config import VIEWS
 from dreambirds.dream_job import snapshots
 from dreambirds.dream_job.archive import INDEX, lay_files, write_archive
 from dreambirds.dream_job.context import DreamContext, DreamJob, in_batches
-from dreambirds.dream_job.image_files import as_text, encode_gif, versions
+from dreambirds.dream_job.image_files import as_text, encode_gif
 from dreambirds.dream_job.snapshots import Snapshot
 from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
 from dreambirds.dream_job.views import rescale_together, to_image
@@ -75,7 +75,7 @@ class _Runner:
     def __init__(self, job: DreamJob, device: torch.device, store: DreamStore):
         self.job, self.context, self.store = job, DreamContext(job, device), store
         self.keys = {label: self.context.cache_key(label) for label in job.names}
-        self.request = _request(job, self.context)
+        self.request = snapshots.shared_request(job, self.context)
         self.missing: dict[tuple[int, ...], list[str]] = {}  # labels by their missing steps
         self.entries: dict[tuple[str, int], StoredSnapshot] = {}
         self.films: dict[str, StoredSnapshot] = {}
@@ -269,23 +269,6 @@ def _read(entry: StoredSnapshot, file: str) -> bytes:
         return entry.read(file)
     except OSError as error:
         raise _EvictedError from error
-
-
-def _request(job: DreamJob, context: DreamContext) -> dict:
-    """Return the part of the request that all snapshots of a job share."""
-    of_job = ("steps", "film_every")  # not of a single image
-    return {
-        "run": context.info.run,
-        "epoch": context.info.epoch,
-        "model": context.info.model,
-        "recipe": job.recipe,
-        "parameters": {key: value for key, value in job.parameters.items() if key not in of_job},
-        "seed": job.parameters["seed"],
-        "precision": context.precision,
-        "checkpoint_sha256": context.checkpoint_sha256,
-        "versions": versions(),
-        **({"statistics_sha256": context.statistics_sha256} if job.statistics else {}),
-    }
 
 
 def _failure(job: DreamJob, label: str, step: int) -> tuple[str, str]:

@@ -9,7 +9,8 @@ from io import BytesIO
 import torch
 from PIL import Image
 
-from dreambirds.dream_job.image_files import encode_png
+from dreambirds.dream_job.context import DreamContext, DreamJob
+from dreambirds.dream_job.image_files import encode_png, versions
 from dreambirds.dream_job.store import StoredSnapshot
 from dreambirds.dream_job.views import views
 from dreambirds.dreaming.dream import METRICS, DreamResult
@@ -36,6 +37,23 @@ class Snapshot:
         """Return the metadata for the store; `seconds` is the time of the dream."""
         facts = {"title": self.title, "request": self.request, "environment": self.environment}
         return {**facts, "metrics": metrics, "seconds": seconds}
+
+
+def shared_request(job: DreamJob, context: DreamContext) -> dict:
+    """Return the part of the request that all snapshots of a job share."""
+    of_job = ("steps", "film_every")  # not of a single image
+    return {
+        "run": context.info.run,
+        "epoch": context.info.epoch,
+        "model": context.info.model,
+        "recipe": job.recipe,
+        "parameters": {key: value for key, value in job.parameters.items() if key not in of_job},
+        "seed": job.parameters["seed"],
+        "precision": context.precision,
+        "checkpoint_sha256": context.checkpoint_sha256,
+        "versions": versions(),
+        **({"statistics_sha256": context.statistics_sha256} if job.statistics else {}),
+    }
 
 
 def encode_snapshot(image: torch.Tensor, snapshot: Snapshot, trace: Sequence[str]) -> dict[str, bytes]:

@@ -104,9 +104,10 @@ def write_tables(
     `models` contains the model of each run, `checkpoints` the weights and the history of each checkpoint that dreams,
     in the order of the study, and `paths` the path of each table by name.
     """
+    runs = run_table(measured.dreams, models, checkpoints)
     write_table(measured.dreams, paths["dreams"], "%.6g")
     write_table(measured.judgements, paths["judgements"], "%.6g")
-    write_table(run_table(measured.dreams, models, checkpoints), paths["runs"], "%.6g")
+    write_table(runs, paths["runs"], "%.6g")
     write_table(measured.judges, paths["judges"], "%.6g")
 
 

@@ -169,8 +169,8 @@ def remove_partial_files(plan: Plan) -> None:
 
     Of the images of dreams, of which there may be many, only those of missing dream jobs are searched.
     """
-    for folder in {job_folder(plan.study, *job[:3]) for job in missing_jobs(plan)}:
-        remove_stale_temp_files(Path(folder), MINUTE / SECOND)
+    for folder in {Path(archive_path(plan.study, *job)).parent for job in missing_jobs(plan)}:
+        remove_stale_temp_files(folder, MINUTE / SECOND)
     oldest = time.time_ns() - MINUTE
     for entry, when in _files(Path("results") / plan.study, 0):
         if when < oldest and TEMPORARY_NAME.fullmatch(entry.name):
