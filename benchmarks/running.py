@@ -6,6 +6,16 @@ import sys
 import time
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
+
+
+def checkout(revision: str, folder: Path) -> Path:
+    """Write the files of a git revision of this repository to a new folder, and return the folder."""
+    folder.mkdir(parents=True)
+    archive = subprocess.run(["git", "-C", ROOT, "archive", revision], check=True, capture_output=True).stdout
+    subprocess.run(["tar", "--extract", "--directory", folder], check=True, input=archive)
+    return folder
+
 
 def snakemake(root: Path, folder: Path, cores: int, *arguments: str) -> tuple[float, float]:
     """Run the workflow in `root` on the ``study.yaml`` of a folder.

@@ -4,11 +4,11 @@ Run it as ``make bench-scale``. Creates a study of 20 checkpoints, 500 classes a
 temporary folder. It uses a copy of the workflow in which dreaming takes no time and returns the start images. Prints
 the time and memory of the first ``snakemake -n``, the time of ``-n`` on the finished study, and the overhead per dream:
 the wall time of the run that computes all dreams, including starting jobs and writing files, divided by their number.
---json writes the same as JSON.
+Each figure is printed with its target. With --before, the workflow of an earlier git revision is measured as well, in
+the same run. --json writes the same as JSON.
 """
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -17,9 +17,10 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
-from benchmarks.running import snakemake
+from benchmarks.records import report
+from benchmarks.running import ROOT, checkout, snakemake
 
-ROOT = Path(__file__).parents[1]
+TARGETS = {"first_dry_run_s": 10, "first_dry_run_mib": 500, "finished_dry_run_s": 6, "overhead_ms_per_dream": 5}
 INSTANT = '''
 
 def dream(model, targets, starts, recipe, rngs, **_):  # noqa: F811
@@ -35,15 +36,15 @@ def dream(model, targets, starts, recipe, rngs, **_):  # noqa: F811
 '''
 
 
-def make_study(folder: Path, checkpoints: int, labels: int, recipes: int, size: int) -> None:
-    """Write a copy of the workflow, photographs, and a config to a folder.
+def make_study(root: Path, folder: Path, checkpoints: int, labels: int, recipes: int, size: int) -> None:
+    """Write a copy of the workflow in `root`, photographs, and a config to a folder.
 
     The `dream` function of the copy is instant; each photograph has one color.
     """
     for name in ("workflow", "profiles"):
-        shutil.copytree(ROOT / name, folder / "code" / name)
-    for name in ("Snakefile", "environment.yml"):
-        shutil.copy(ROOT / name, folder / "code")
+        shutil.copytree(root / name, folder / "code" / name)
+    for name in ("Snakefile", "environment.yml", "requirements.txt"):
+        shutil.copy(root / name, folder / "code")
     with (folder / "code/workflow/dreambirds/dreaming/dream.py").open("a") as file:
         file.write(INSTANT)
     for label in range(labels):
@@ -65,27 +66,32 @@ def make_study(folder: Path, checkpoints: int, labels: int, recipes: int, size: 
 
 
 def measure(folder: Path, dreams: int, cores: int) -> dict[str, float]:
-    """Run the study; return times, memory, and the size of the store."""
-    dry_run, memory = snakemake(folder / "code", folder, cores, "-n")
-    print(f"first snakemake -n: {dry_run:.1f} s, {memory:.0f} MiB", flush=True)
-    training, _ = snakemake(folder / "code", folder, cores, "training_only")
-    print(f"preparation and training: {training:.1f} s", flush=True)
-    dreaming, _ = snakemake(folder / "code", folder, cores, "dreams_only")
-    print(f"{dreams} instant dreams: {dreaming:.1f} s", flush=True)
-    figures, _ = snakemake(folder / "code", folder, cores)
-    print(f"montages and animations: {figures:.1f} s", flush=True)
-    noop, noop_memory = snakemake(folder / "code", folder, cores, "-n")
-    print(f"snakemake -n on the finished study: {noop:.1f} s, {noop_memory:.0f} MiB", flush=True)
-    store = sum(path.stat().st_size for path in (folder / "results/.store/dreams").rglob("*") if path.is_file())
+    """Run the study; return times, memory, and bytes on the disk."""
+    code = folder / "code"
+    dry_run, memory = snakemake(code, folder, cores, "-n")
+    training, _ = snakemake(code, folder, cores, "training_only")
+    dreaming, _ = snakemake(code, folder, cores, "dreams_only")
+    rest, _ = snakemake(code, folder, cores)
+    finished, finished_memory = snakemake(code, folder, cores, "-n")
     return {
-        "dreams": dreams,
-        "cores": cores,
-        "dry_run_seconds": round(dry_run, 1),
-        "noop_seconds": round(noop, 1),
-        "dry_run_mib": round(max(memory, noop_memory)),
-        "overhead_ms_per_dream": round(1000 * dreaming / dreams, 2),
-        "store_bytes_per_dream": round(store / dreams),
+        "first_dry_run_s": dry_run,
+        "first_dry_run_mib": memory,
+        "training_s": training,
+        "dreaming_s": dreaming,
+        "overhead_ms_per_dream": 1000 * dreaming / dreams,
+        "judging_and_figures_s": rest,
+        "finished_dry_run_s": finished,
+        "finished_dry_run_mib": finished_memory,
+        "store_bytes_per_dream": disk_bytes(folder / "results/.store/dreams") / dreams,
+        "results_bytes_per_dream": disk_bytes(folder / "results/scale/dreams", folder / "results/.store") / dreams,
     }
+
+
+def disk_bytes(folder: Path, others: Path | None = None) -> int:
+    """Return the bytes of a folder's files, without those that are hard links to files in `others`."""
+    known = {path.stat().st_ino for path in others.rglob("*")} if others else set()
+    sizes = {path.stat().st_ino: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    return sum(size for inode, size in sizes.items() if inode not in known)
 
 
 def main() -> None:
@@ -96,16 +102,23 @@ def main() -> None:
     parser.add_argument("--recipes", type=int, default=10)
     parser.add_argument("--size", type=int, default=64, help="size of the images in pixels")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--before", metavar="REVISION", help="git revision whose workflow is measured as well")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     settings = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # per job, because jobs run in parallel
-    with tempfile.TemporaryDirectory() as folder:
-        make_study(Path(folder), settings.checkpoints, settings.labels, settings.recipes, settings.size)
-        dreams = settings.checkpoints * settings.labels * settings.recipes
-        figures = measure(Path(folder), dreams, settings.cores)
-    print(json.dumps(figures, indent=1))
-    if settings.json:
-        settings.json.write_text(json.dumps(figures, indent=1))
+    dreams = settings.checkpoints * settings.labels * settings.recipes
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        roots = {"before": checkout(settings.before, Path(name, "revision"))} if settings.before else {}
+        for key, root in {**roots, "now": ROOT}.items():
+            folder = Path(name, key)
+            folder.mkdir()
+            make_study(root, folder, settings.checkpoints, settings.labels, settings.recipes, settings.size)
+            found[key] = measure(folder, dreams, settings.cores)
+            shutil.rmtree(folder)
+    rows = [{"figure": figure, **{key: found[key][figure] for key in found}} for figure in found["now"]]
+    print(f"{dreams} dreams on {settings.cores} cores")
+    report([{**row, "target": TARGETS.get(row["figure"], "")} for row in rows], settings.json)
 
 
 if __name__ == "__main__":

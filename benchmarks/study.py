@@ -1,293 +1,106 @@
-"""Compare the time of a complete study with its models' bare passes.
+"""Compare the time of a study with the bare passes of its models, and that of a finished study with Snakemake's.
 
 Run it as ``make bench-study``. Runs a study, by default ``config/config.yaml``, in a temporary folder with an empty
-store. Before and after it, measures its bare passes, with the number of threads of a job. Prints the wall time, the sum
-of the bare passes, and their ratio; --json writes the same as JSON.
+store. Before and after it, measures the bare passes of its models (`benchmarks.passes`), with the threads of a job.
+Prints the wall time, the sum of the bare passes, and their ratio; then the times of ``snakemake`` on the finished
+study and of ``snakemake --version``. With --before, the study is also run with the workflow of an earlier git revision,
+in the same run. --json writes the same as JSON.
 
-The bare passes of training are updates (forward, backward and the optimizer's step), adversarial steps (forward, and
-backward to the images), and forward passes on validation images. Those of dreaming are one forward pass and one
-backward pass to the images per step, through the complete frozen model. All are counted in images, with the batch sizes
-of the study's jobs and with images in memory.
-
-Jobs run in parallel, so the wall time can be below the sum. The second ratio multiplies the wall time by the number of
-cores.
+Jobs run in parallel, so the wall time can be below the sum.
 """
 
 import argparse
 import json
-import math
 import os
 import tempfile
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
 
-import torch
 import yaml
-from torch.nn import functional
 
+from benchmarks.passes import count, floors
 from benchmarks.records import report
-from benchmarks.running import snakemake
+from benchmarks.running import ROOT, checkout, snakemake
 from dreambirds.data.tables import read_images
-from dreambirds.device import autocast, choose_device, resolve_precision
-from dreambirds.dream_job.context import batch_size, estimate_activation_memory
-from dreambirds.dreaming.octaves import input_shapes, octave_shapes
-from dreambirds.dreaming.recipe import Recipe, as_recipe
-from dreambirds.models.classifier import Classifier, build, options_for
-from dreambirds.models.inference import prepare_for_inference
-from dreambirds.plan.memory import dream_bytes
-from dreambirds.plan.plan import Plan, make_plan
-from dreambirds.shapes import shape_of, shape_text
-from dreambirds.startup.memory_profile import profile_memory as measure_memory
-from dreambirds.training.data import ResumableBatchSampler
-from dreambirds.training.loss import perturbation_norm
-from dreambirds.training.optim import make_optimizer
-from dreambirds.training.trainer import parts, prepare_to_train, resolve_dtype, set_training_mode
+from dreambirds.plan.plan import make_plan
+from dreambirds.startup.memory_profile import profile_memory
 
-ROOT = Path(__file__).parents[1]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-AT_MOST = 1.5
-WARM = 2  # warm-up passes
-SHORT = 0.5  # minimum seconds per timed loop
-# a function that runs one pass, and the number of images per pass
-Loop = tuple[Callable[[], None], int]
+AT_MOST = 1.2  # wall time, relative to the bare passes
+NOOP_AT_MOST = 1.0  # seconds of a finished study, in addition to those of `snakemake --version`
+REPEATS = 3  # of short commands, of which the fastest counts
 
 
-def count_training(run: dict, training: int, validation: int) -> dict[str, int]:
-    """Return the number of images in all passes of a run, by kind of pass.
+def bench(config: dict, cores: int, rounds: int, before: str | None = None) -> dict:
+    """Run a study, also with the revision `before` if it is given, and measure the bare passes before and after.
 
-    `training` and `validation` are the sizes of the two splits.
-    """
-    order = ResumableBatchSampler(training, run["batch_size"], run["seed"])
-    goals = [round(epoch * order.per_epoch) for epoch in run["epochs"]]
-    passed = Counter(updates=0, adversarial=0, validation=validation)  # validates before the first update
-    for number in range(goals[-1]):
-        images = min(order.batch_size, training - number % order.per_epoch * order.batch_size)
-        steps = run["adversarial"]["steps"] * (perturbation_norm(run["adversarial"], number / order.per_epoch) > 0)
-        passed.update(updates=images, adversarial=steps * images)
-    for epoch, done, goal in zip(run["epochs"], [0, *goals], goals, strict=False):
-        validations = len(list(parts(done, goal, order.per_epoch))) or (epoch > 0)
-        passed.update(validation=validations * validation)
-    return dict(passed)
-
-
-def count_dreaming(recipe: Recipe, shape: tuple[int, int]) -> dict[tuple[int, int], int]:
-    """Return the number of images that the model sees in one dream, by shape.
-
-    `shape` is the dream's (height, width).
-    """
-    octaves, last = octave_shapes(recipe, shape), recipe.steps[-1]
-    earlier = (len(octaves) - 1) * recipe.octave_steps
-    images: Counter = Counter()
-    for octave, steps in zip(octaves, [*[recipe.octave_steps] * (len(octaves) - 1), last - earlier], strict=True):
-        view = max(input_shapes(replace(recipe, octaves=1), octave), key=math.prod)
-        tiles = not recipe.tile or math.prod(math.ceil((side + 2 * recipe.pad) / recipe.tile) for side in octave)
-        images[view] += steps * tiles * max(1, recipe.crops)
-    return dict(images)
-
-
-def training_loops(run: dict, shape: tuple[int, int], classes: int, device: torch.device) -> dict[str, Loop]:
-    """Return the bare passes of a run's training on images of (height, width)."""
-    options = options_for(run["model"], run["model_options"], shape)
-    classifier = build(run["model"], classes, options).to(device, memory_format=torch.channels_last)
-    prepare_to_train(classifier, run)
-    optimizer, dtype = make_optimizer(run, classifier.network), resolve_dtype(run["precision"], device)
-    images = noise(run["batch_size"], shape, device)
-    targets = torch.arange(len(images), device=device) % classes
-
-    def loss_of(batch: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            return functional.cross_entropy(classifier(batch), targets)
-
-    def update() -> None:
-        set_training_mode(classifier, run)
-        optimizer.zero_grad()
-        loss_of(images).backward()
-        optimizer.step()
-
-    def attack() -> None:
-        classifier.eval()
-        leaf = images.detach().requires_grad_(True)
-        torch.autograd.grad(loss_of(leaf), leaf)
-
-    def validate() -> None:
-        classifier.eval()
-        with torch.no_grad():
-            loss_of(images)
-
-    passes = {"updates": update, "adversarial": attack, "validation": validate}
-    return {kind: (run_pass, len(images)) for kind, run_pass in passes.items()}
-
-
-def dreaming_loop(
-    model: Classifier, shape: tuple[int, int], batch: int, precision: str, device: torch.device
-) -> tuple[Callable[[], None], int]:
-    """Return a bare step of a batch of dreams.
-
-    It runs forward, takes one logit per image, and runs backward to the images.
-    """
-    images = noise(batch, shape, device)
-
-    def step() -> None:
-        leaf = images.detach().requires_grad_(True)
-        with autocast(precision, device):
-            score = model(leaf)[:, 0].sum()
-        torch.autograd.grad(score, leaf)
-
-    return step, batch
-
-
-def noise(count: int, shape: tuple[int, int], device: torch.device) -> torch.Tensor:
-    """Return uniform noise, (count, 3, *shape) in [0, 1]."""
-    return torch.rand(count, 3, *shape).to(device, memory_format=torch.channels_last)
-
-
-def job_device(plan: Plan, stage: str, cores: int) -> torch.device:
-    """Return the device of a stage's jobs, and set their number of threads."""
-    return choose_device(plan.config["gpu"], min(cores, plan.config["threads"][stage]))
-
-
-def training_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str], Loop]]:
-    """Yield the bare passes of training by (stage, run or judge, kind)."""
-    device, shape = job_device(plan, "train", cores), shape_of(plan.config["dataset"]["image_size"])
-    for name, run in plan.trained.items():
-        for kind, loop in training_loops(run, shape, len(plan.labels), device).items():
-            yield ("train", name, kind), loop
-
-
-def dreaming_parts(plan: Plan, cores: int) -> Iterator[tuple[tuple[str, str, str], Loop]]:
-    """Yield the bare passes of each recipe's dreams at each shape that the model sees.
-
-    The keys are (stage, run, recipe and shape).
-    """
-    device, trained = job_device(plan, "dream", cores), shape_of(plan.config["dataset"]["image_size"])
-    for run, keys in plan.config["runs"].items():
-        options = options_for(keys["model"], keys["model_options"], trained)
-        classifier = build(keys["model"], len(plan.labels), options).eval()
-        frozen = cache(partial(prepare_for_inference, classifier, trained, device))
-        for name, parameters in plan.recipes.items():
-            model, shape = frozen(not parameters["batch_norm_prior"]), plan.shape(name)
-            recipe, precision = (
-                as_recipe(parameters, min(shape), min(trained)),
-                resolve_precision(parameters["precision"], device),
-            )
-            cuda = device.type == "cuda"
-            free = torch.cuda.mem_get_info()[0] if cuda else dream_bytes(plan, run, name)
-            most = max(map(len, plan.parts.values()))
-            batch = min(most, batch_size(estimate_activation_memory(model, recipe, shape), free, device)) * max(
-                1, recipe.crops
-            )
-            for view in count_dreaming(recipe, shape):
-                yield (
-                    ("dream", run, f"{name}, {shape_text(view)}"),
-                    dreaming_loop(model, view, batch, precision, device),
-                )
-
-
-def count(plan: Plan, training: int, validation: int) -> dict[tuple[str, str, str], int]:
-    """Return the number of images that each part of the study passes."""
-    counts: Counter = Counter()
-    for run, keys in plan.trained.items():
-        for kind, images in count_training(keys, training, validation).items():
-            counts["train", run, kind] += images
-    for run, keys in plan.config["runs"].items():
-        for name, parameters in plan.recipes.items():
-            shape, trained = plan.shape(name), shape_of(plan.config["dataset"]["image_size"])
-            for view, images in count_dreaming(as_recipe(parameters, min(shape), min(trained)), shape).items():
-                dreams = len(keys["epochs"]) * len(plan.dreamt)
-                counts["dream", run, f"{name}, {shape_text(view)}"] += dreams * images
-    return dict(counts)
-
-
-def time_loops(loops: dict[tuple, Loop], rounds: int, device: torch.device) -> dict[tuple, float]:
-    """Return the seconds per image of each loop in its best round.
-
-    Each round runs all loops in turn.
-    """
-    best, times = dict.fromkeys(loops, math.inf), {}
-    for key, (run, _) in loops.items():
-        seconds_of(run, WARM, device)
-        times[key] = max(1, math.ceil(SHORT / seconds_of(run, 1, device)))
-    for _ in range(rounds):
-        for key, (run, images) in loops.items():
-            best[key] = min(best[key], seconds_of(run, times[key], device) / times[key] / images)
-    return best
-
-
-def seconds_of(run: Callable[[], None], times: int, device: torch.device) -> float:
-    """Return the seconds that `times` passes take."""
-    started = time.perf_counter()
-    for _ in range(times):
-        run()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
-def floors(plan: Plan, cores: int, rounds: int) -> dict[tuple[str, str, str], float]:
-    """Return the seconds per image of the bare passes in each part of the study."""
-    seconds = {}
-    for stage, passes in (("train", training_parts), ("dream", dreaming_parts)):
-        seconds |= time_loops(dict(passes(plan, cores)), rounds, job_device(plan, stage, cores))
-    return seconds
-
-
-def bench(config: dict, cores: int, rounds: int) -> dict:
-    """Run a study, and measure its bare passes before and after.
-
-    Print the table, and return the figures.
+    Print the tables, and return the figures.
     """
     plan = make_plan(config)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["DREAMBIRDS_STORE"] = str(folder / "profiling")  # the store of the study itself starts empty
-        measure_memory(plan)
-        (folder / "study.yaml").write_text(yaml.safe_dump(config))
-        before = floors(plan, cores, rounds)
-        wall, _ = snakemake(ROOT, folder, cores)
-        after = floors(plan, cores, rounds)
-        images = read_images(folder / "results" / plan.study / "dataset")
+        profile_memory(plan)
+        roots = {"before": checkout(before, folder / "code")} if before else {}
+        first = floors(plan, cores, rounds)
+        runs = {key: run_study(root, folder / key, config, cores) for key, root in {**roots, "now": ROOT}.items()}
+        second = floors(plan, cores, rounds)
+        images = read_images(folder / "now" / "results" / plan.study / "dataset")
     splits = images[images["path"] != ""]["split"].value_counts()
     counts = count(plan, int(splits["train"]), int(splits.get("validation", 0)))
-    return figures(counts, before, after, wall, cores)
+    parts = list_parts(counts, first, second)
+    return {"model_seconds": sum(part["seconds"] for part in parts), "cores": cores, "parts": parts, "runs": runs}
 
 
-def figures(counts: dict, before: dict, after: dict, wall: float, cores: int) -> dict:
-    """Print one row per part; return the ratios and times."""
+def run_study(root: Path, folder: Path, config: dict, cores: int) -> dict[str, float]:
+    """Run a study with the workflow in `root`; return the seconds of that, of another run, and of Snakemake alone."""
+    folder.mkdir()
+    (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    wall, _ = snakemake(root, folder, cores)
+    finished = min(snakemake(root, folder, cores)[0] for _ in range(REPEATS))
+    version = min(snakemake(root, folder, cores, "--version")[0] for _ in range(REPEATS))
+    return {"wall_seconds": wall, "finished_seconds": finished, "version_seconds": version}
+
+
+def list_parts(counts: dict, before: dict, after: dict) -> list[dict]:
+    """Print and return one row per part of the study: its images, their time before and after, and its seconds."""
     lines = []
     for key, images in counts.items():
-        mean = (before[key] + after[key]) / 2
         part = dict(zip(("stage", "run", "part"), key, strict=True)) | {"images": images}
-        times = {"ms_before": 1000 * before[key], "ms_after": 1000 * after[key], "seconds": images * mean}
-        lines.append(part | times)
-    report(lines, None)
-    model = sum(line["seconds"] for line in lines)
-    ratios = {"wall_over_model": wall / model, "wall_of_all_cores_over_model": wall * cores / model}
-    return {**ratios, "wall_seconds": wall, "model_seconds": model, "cores": cores, "parts": lines}
+        times = {"ms_before": 1000 * before[key], "ms_after": 1000 * after[key]}
+        lines.append(part | times | {"seconds": images * (before[key] + after[key]) / 2})
+    return report(lines, None)
+
+
+def list_ratios(found: dict) -> list[dict]:
+    """Return one row per run of the study: its times, and their ratios to the bare passes and to Snakemake."""
+    return [
+        {
+            "workflow": key,
+            "wall_s": run["wall_seconds"],
+            "model_s": found["model_seconds"],
+            "wall_over_model": run["wall_seconds"] / found["model_seconds"],
+            "finished_s": run["finished_seconds"],
+            "version_s": run["version_seconds"],
+            "finished_minus_version_s": run["finished_seconds"] - run["version_seconds"],
+        }
+        for key, run in found["runs"].items()
+    ]
 
 
 def main(arguments: list[str] | None = None) -> dict:
     """Run the benchmark and return its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--config",
-        type=Path,
-        default=ROOT / "config/config.yaml",
-        help="config of the study, with absolute paths",
+        "--config", type=Path, default=ROOT / "config/config.yaml", help="config of the study, with absolute paths"
     )
     parser.add_argument("--cores", type=int, default=CORES, help="cores for Snakemake (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the bare passes, of which the best counts")
+    parser.add_argument("--before", metavar="REVISION", help="git revision whose workflow is measured as well")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     settings = parser.parse_args(arguments)
-    found = bench(yaml.safe_load(settings.config.read_text()), settings.cores, settings.rounds)
-    print(
-        f"wall time {found['wall_seconds']:.1f} s on {settings.cores} cores; bare passes {found['model_seconds']:.1f} s"
-    )
-    print(f"wall time / bare passes: {found['wall_over_model']:.2f} (target: at most {AT_MOST})")
-    print(f"wall time x cores / bare passes: {found['wall_of_all_cores_over_model']:.2f}")
+    found = bench(yaml.safe_load(settings.config.read_text()), settings.cores, settings.rounds, settings.before)
+    found["ratios"] = report(list_ratios(found), None)
+    print(f"targets: wall_over_model at most {AT_MOST}, finished_minus_version_s at most {NOOP_AT_MOST}")
     if settings.json:
         settings.json.write_text(json.dumps(found, indent=1))
     return found

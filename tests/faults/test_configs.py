@@ -63,7 +63,7 @@ BAD = [
     ("judges.j: unknown key 'modell'; did you mean 'model'?", {"judges/j/modell": ""}),
     ("questions.q: unknown key 'question'", {"questions": {"q": {**QUESTION, "question": 1}}}),
     ("questions: the name 'a/b' is not allowed; use 1 to 64", {"questions": {"a/b": {}}}),
-    ("questions.q.epochs.0: must be an epoch from 0 to 9999, or 'last'", {"questions": {"q": {**QUESTION, "epochs": ["first"]}}}),
+    ("questions.q.epochs.0: must be an epoch from 0 to 9999", {"questions": {"q": {**QUESTION, "epochs": ["first"]}}}),
     ("config: the key 'experiment' was renamed to 'questions'; rename it", {"experiment": {}}),
     ("montage: unknown key 'cell_sizes'; did you mean 'cell_size'?", {"montage/cell_sizes": 3}),
     ("threads: unknown key 'trian'; did you mean 'train'?", {"threads/trian": 3}),

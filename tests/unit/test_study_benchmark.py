@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks import study as benchmark
+from benchmarks import passes as benchmark
+from benchmarks import study
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.models.classifier import Classifier
 from dreambirds.plan.plan import make_plan
@@ -131,8 +132,9 @@ def test_the_ratio_divides_the_wall_time_by_the_mean_of_both_measurements(capsys
     counts = {("train", "a", "updates"): 100, ("dream", "a", "r"): 50}
     before = {("train", "a", "updates"): 0.1, ("dream", "a", "r"): 0.2}
     after = {("train", "a", "updates"): 0.3, ("dream", "a", "r"): 0.2}
-    found = benchmark.figures(counts, before, after, 45.0, 2)
-    assert found["model_seconds"] == pytest.approx(100 * 0.2 + 50 * 0.2)
-    assert found["wall_over_model"] == pytest.approx(1.5) and found["wall_of_all_cores_over_model"] == pytest.approx(3)
-    assert [line["seconds"] for line in found["parts"]] == pytest.approx([20, 10])
+    parts = study.list_parts(counts, before, after)
+    assert [part["seconds"] for part in parts] == pytest.approx([100 * 0.2, 50 * 0.2])
     assert "updates" in capsys.readouterr().out
+    run = {"wall_seconds": 45.0, "finished_seconds": 2.5, "version_seconds": 1.5}
+    (row,) = study.list_ratios({"model_seconds": 30.0, "runs": {"now": run}})
+    assert row["wall_over_model"] == pytest.approx(1.5) and row["finished_minus_version_s"] == pytest.approx(1.0)

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from dreambirds.errors import AGAIN, FULL, UserError, reason_of
 
+STORE = "DREAMBIRDS_STORE"  # the environment variable
 TEMPORARY_NAME = re.compile(r"\.[0-9a-f]{32}(\.[^.]*)?")  # a temporary name that `atomic_write` gives
 
 
@@ -47,9 +48,15 @@ def file_problem(path: Path, kind: str = "is not a file") -> str:
     return "does not exist"
 
 
-def store_root() -> Path:
-    """Return the folder of the store: DREAMBIRDS_STORE, by default ``results/.store``."""
-    return expand(os.environ.get("DREAMBIRDS_STORE") or "results/.store")
+def store_root(folder: str | None = None) -> Path:
+    """Return the folder of the store: `folder`, else DREAMBIRDS_STORE, else ``results/.store``."""
+    return expand(folder or os.environ.get(STORE) or "results/.store")
+
+
+def use_store(folder: str | None) -> None:
+    """Use `folder` as the store in this process and in the processes that it starts; None changes nothing."""
+    if folder:
+        os.environ[STORE] = folder
 
 
 @contextmanager

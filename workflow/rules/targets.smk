@@ -33,5 +33,6 @@ rule all:
         targets.overview(plan),
         targets.results(plan, PLOTS),
         f"{results}/recipes.csv",
+        rules.resolved_config.output,
     message:
         done

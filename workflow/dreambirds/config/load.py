@@ -177,7 +177,7 @@ def dreamer_defaults() -> dict[str, Any]:
 
 
 def check(values: Section, name: str, where: str = "") -> None:
-    """Fill a schema's defaults into `values` in place, and check them.
+    """Fill a schema's defaults into `values`, put its keys in the schema's order, both in place, and check the values.
 
     `where` is the path of `values`. Raises UserError with the key's full path, what is wrong, and what is allowed.
     """
@@ -197,6 +197,9 @@ def _with_defaults(validator_class: type[Validator]) -> Any:
             for key, subschema in properties.items():
                 if "default" in subschema:
                     instance.setdefault(key, copy.deepcopy(subschema["default"]))
+            # in the order of the schema, because Snakemake records parameters with the order of their keys
+            for key in sorted(instance, key=[*properties, *instance].index):
+                instance[key] = instance.pop(key)
         yield from check_properties(validator, properties, instance, schema)
 
     checker = validator_class.TYPE_CHECKER.redefine("number", _is_finite_number).redefine("integer", _is_integer)

@@ -14,6 +14,7 @@ import yaml
 
 from dreambirds.config.dreamers import RESTRICTIONS, Epochs, list_dreamers, overlap, parameter_names
 from dreambirds.config.load import Section, check, check_path_characters, dreamer_defaults, load_schema
+from dreambirds.config.resolved import fill_recipe
 from dreambirds.data.image_files import find_photographs, is_photograph
 from dreambirds.dreaming.objectives import needs_photographs, parse
 from dreambirds.dreaming.recipe import Recipe, as_recipe
@@ -174,9 +175,10 @@ def check_sizes(point: Section, shape: tuple[int, int], where: str) -> None:
 def expand_grid(name: str, recipe: Section) -> dict[str, Section]:
     """Return {name: parameters} for each combination of the recipe's lists.
 
-    The parameters are checked and complete. The list `steps` does not span a grid. Neither do `runs` and `epochs`,
-    which are checked and dropped, because they are not parameters. Each point is named after the recipe and the values
-    that vary. Raises UserError if a value is not allowed, if a value repeats, or if the grid has over 10,000 points.
+    The parameters are checked, complete, and in the order of the schema. The list `steps` does not span a grid. Neither
+    do `runs` and `epochs`, which are checked and dropped, because they are not parameters. Each point is named after
+    the recipe and the values that vary. Raises UserError if a value is not allowed, if a value repeats, or if the grid
+    has over 10,000 points.
     """
     where = f"dreams.recipes.{name}"
     recipe = expand_folders(recipe)
@@ -193,7 +195,7 @@ def expand_grid(name: str, recipe: Section) -> dict[str, Section]:
         if point_name in points:
             key = next(key for key in axes if varied[key] != varied_by_name[point_name][key])
             raise UserError(f"{where}.{key}: two values give the same recipe name, '{point_name}'; change one of them")
-        points[point_name] = {key: value for key, value in point.items() if key not in RESTRICTIONS}
+        points[point_name] = {key: point[key] for key in parameter_names()}
         varied_by_name[point_name] = varied
     return points
 
@@ -203,8 +205,9 @@ def expand_recipes(
 ) -> tuple[dict[str, Section], dict[str, dict[str, Epochs]]]:
     """Expand the grids of all recipes, in order.
 
-    Return the parameters of each recipe by name, and the epochs that dream it by recipe and run. Raises UserError also
-    if two recipes have the same name, or if a checkpoint would dream the same parameters under two names.
+    Return the parameters of each recipe by name, and the epochs that dream it by recipe and run. Defaults are filled in
+    in `recipes`. Raises UserError also if two recipes have the same name, or if a checkpoint would dream the same
+    parameters under two names.
     """
     sizes = [math.prod(map(len, _axes(recipe).values())) for recipe in recipes.values()]
     if max(sizes) <= MAX_RECIPES:  # otherwise expand_grid reports the one that is too large
@@ -215,7 +218,7 @@ def expand_recipes(
     for recipe_name, recipe in recipes.items():
         where = f"dreams.recipes.{recipe_name}"
         points = expand_grid(recipe_name, recipe)
-        dreaming = list_dreamers(recipe, runs, where)
+        dreaming, recipes[recipe_name] = list_dreamers(recipe, runs, where), fill_recipe(recipe, points.values())
         for name, point in points.items():
             twins = names_by_parameters.setdefault(repr(sorted(point.items())), [])
             for twin in twins:

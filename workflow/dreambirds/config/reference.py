@@ -15,6 +15,7 @@ from dreambirds.errors import UserError
 _NO_DEFAULT = {False: "required", True: "none"}
 _PLURALS = {"string": "strings", "number": "numbers", "integer": "integers"}
 _YAML_TYPES = {"array": "list", "object": "mapping"}
+TOP = ("study", "judges", "questions", "gpu", "store", "provenance")
 BEGIN, END = "<!-- generated from presets.yaml by make manual -->\n", "<!-- end -->\n"
 
 INTRODUCTION = """\
@@ -54,7 +55,7 @@ def reference_page() -> str:
     """Return the text of config/README.md."""
     config, recipe = load_schema("config"), load_schema("recipe")
     sections = [
-        ("Top-level keys", "", {key: config["properties"][key] for key in ("study", "judges", "questions", "gpu")}),
+        ("Top-level keys", "", {key: config["properties"][key] for key in TOP}),
         ("`dataset`: training images", "dataset.", config["properties"]["dataset"]["properties"]),
         ("`runs.<name>`: training runs", "", config["$defs"]["run"]["properties"]),
         ("`dreams`: labels and recipes", "dreams.", config["properties"]["dreams"]["properties"]),

@@ -164,7 +164,7 @@ def make_plan(config: Section) -> Plan:
     check(config, "config")
     if config["study"].casefold() == LOGS:
         raise UserError(f"study: '{config['study']}' is reserved for the folder of logs; choose another name")
-    config = locate(config)
+    config = locate(config) | {"provenance": None}
     recipes, dreamers = check_all_but_labels(config)
     labels = list_labels(config["dataset"])
     check_judge_names(config["judges"], labels)

@@ -1,6 +1,7 @@
 """Start and finish a run of the workflow: plan the study, check it, and announce it, before the first job."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from dreambirds.config.load import Section, check_file
 from dreambirds.data.sources.source import Resource
 from dreambirds.dream_job.store_gc import enforce_limit, limit_from_environment
 from dreambirds.errors import UserError, explain_failure, report_killed
-from dreambirds.io import remove_stale_temp_files
+from dreambirds.io import remove_stale_temp_files, use_store
 from dreambirds.plan.memory import needs_profiling
 from dreambirds.plan.plan import Plan, make_plan
 from dreambirds.runtime.snakemake_lock import acquire_workdir_lock
@@ -27,16 +28,17 @@ from dreambirds.startup.preflight import (
 def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None, int | None]:
     """Return a study's plan, or None and the data set to download first, and the store's limit in bytes.
 
-    `workflow` is Snakemake's object, `config` the contents of the config files. Only the main process checks and
-    announces the study; the processes of jobs only plan it. Exits with a one-line error before any job starts if the
-    study cannot be run.
+    `workflow` is Snakemake's object, `config` the contents of the config files. Only the main process of the main
+    workflow checks and announces the study; the processes of jobs, and workflows that use this one as a module, only
+    plan it. Exits with a one-line error before any job starts if the study cannot be run.
     """
+    main = workflow.is_main_process and workflow.modifier.is_main_snakefile()
     try:
-        limit = limit_from_environment() if workflow.is_main_process else None
-        download, plan = _plan(workflow, config)
+        limit = limit_from_environment() if main else None
+        download, plan = _plan(config, workflow.overwrite_configfiles, main)
         if workflow.workflow_settings.cache is not None:
             set_output_cache()
-        if workflow.is_main_process:
+        if main:
             acquire_workdir_lock(Path(".snakemake"))
             if plan:
                 remove_stale_temp_files(Path("results") / plan.study, age=60)
@@ -52,13 +54,14 @@ def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None,
     return plan, download, limit
 
 
-def _plan(workflow: Any, config: Section) -> tuple[Resource | None, Plan | None]:
-    if workflow.is_main_process:
-        for file in workflow.overwrite_configfiles:
+def _plan(config: Section, files: Sequence[str], main: bool) -> tuple[Resource | None, Plan | None]:
+    if main:
+        for file in files:
             check_file(Path(file))
     download = missing_download(config)
     plan = None if download else make_plan(config)
-    if workflow.is_main_process and plan:
+    use_store(plan and plan.config["store"])
+    if main and plan:
         check_folders(plan)
         clamp_future_mtimes(Path("results") / plan.study)
         check_existing_results(plan)
