@@ -32,6 +32,7 @@ def empty(tmp_path, monkeypatch) -> Path:
 RUN, RECIPE = "runs/scratch", "dreams/recipes/study"
 GRID = {key: [number / 1000 for number in range(1, 1001)] for key in ("step_size", "noise", "flip")}
 MANY = {"dreams/recipes": {name: {"seed": list(range(6000)), "steps": [step]} for name, step in (("a", 1), ("b", 2))}}
+QUESTION = {"text": "?", "contrasts": [{"vary": "view"}]}
 FOLDER = {"dataset/source": "folder", "dataset/labels": None}
 TWINS = {"dreams/recipes": {"a": {"steps": [3]}, "b": {"steps": [3]}}}
 BAD = [
@@ -60,9 +61,9 @@ BAD = [
     ("dreams: unknown key 'recipe'; did you mean 'recipes'?", {"dreams/recipe": {}}),
     ("dreams.recipes.study: unknown key 'stepsize'; did you mean 'step_size'?", {f"{RECIPE}/stepsize": 1}),
     ("judges.j: unknown key 'modell'; did you mean 'model'?", {"judges/j/modell": ""}),
-    ("questions.q: unknown key 'question'", {"questions": {"q": {"text": "?", "contrasts": [{}], "question": 1}}}),
+    ("questions.q: unknown key 'question'", {"questions": {"q": {**QUESTION, "question": 1}}}),
     ("questions: the name 'a/b' is not allowed; use 1 to 64", {"questions": {"a/b": {}}}),
-    ("questions.q.epochs.0: must be an epoch from 0 to 9999, or 'last'", {"questions": {"q": {"epochs": ["first"]}}}),
+    ("questions.q.epochs.0: must be an epoch from 0 to 9999", {"questions": {"q": {**QUESTION, "epochs": ["first"]}}}),
     ("config: the key 'experiment' was renamed to 'questions'; rename it", {"experiment": {}}),
     ("montage: unknown key 'cell_sizes'; did you mean 'cell_size'?", {"montage/cell_sizes": 3}),
     ("threads: unknown key 'trian'; did you mean 'train'?", {"threads/trian": 3}),

@@ -66,7 +66,8 @@ def test_close_numbers_and_very_long_grids_have_distinct_recipe_names():
     assert len(set(names)) == 64 and max(map(len, names)) == 120
 
 
-SHIPPED = sorted((SCHEMAS.parents[1] / "config").rglob("*.yaml"))
+SECOND = "findings-cub10"  # merged into another config
+SHIPPED = sorted(path for path in (SCHEMAS.parents[1] / "config").rglob("*.yaml") if path.stem != SECOND)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

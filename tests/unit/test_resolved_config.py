@@ -12,7 +12,12 @@ from dreambirds.config.resolved import write_resolved_config
 from dreambirds.plan.plan import make_plan
 from tests.helpers.studies import ROOT, tiny
 
-CONFIGS = [ROOT / "config/config.yaml", ROOT / "config/cub10.yaml", *sorted((ROOT / "config/studies").glob("*.yaml"))]
+CONFIGS = [
+    ROOT / "config/config.yaml",
+    ROOT / "config/cub10.yaml",
+    ROOT / "config/findings.yaml",
+    *sorted((ROOT / "config/studies").glob("*.yaml")),
+]
 
 
 def resolved(config: dict, tmp_path) -> dict:
@@ -38,7 +43,7 @@ def test_a_resolved_config_plans_the_same_study(path, tmp_path):
 def test_grids_keep_their_names_and_a_grid_of_presets_keeps_their_differences(tmp_path):
     config = tiny()
     config["dreams"]["recipes"] = {
-        "seeds": {"preset": "bird", "steps": [2], "octaves": 1, "seed": [0, 1], "blur_sigma": [0, 0.5]},
+        "seeds": {"preset": "bird", "steps": [2], "octaves": 1, "seed": [0, 1], "blur_sigma": [0, 0.5], "jitter": [4]},
         "presets": {"preset": list(load_presets())[:2], "steps": [2], "octaves": 1, "epochs": ["last"]},
     }
     assert_same_plan(config, tmp_path)

@@ -20,7 +20,7 @@ STEPS = {
     "text": "Do steps help?",
     "runs": ["scratch"],
     "epochs": ["last"],
-    "recipes": ["study-seed-0-blur_sigma-0"],
+    "recipes": ["study-blur_sigma-0-seed-0"],
     "contrasts": [{"vary": "step"}],
 }
 
@@ -84,7 +84,7 @@ def test_the_answers_match_the_table_of_dreams(study):
     assert (row["baseline"], row["compared"], row["n_classes"], row["n_pairs"]) == ("0", "2", 3, 6)
     assert set(table["verdict"]) == {"too few classes to tell"}
     steps = read_findings(study.results / "findings/steps/finding.csv").iloc[0]
-    selected = last[(last["recipe"] == "study-seed-0-blur_sigma-0")]["judge_probability"]
+    selected = last[(last["recipe"] == "study-blur_sigma-0-seed-0")]["judge_probability"]
     assert steps["n_pairs"] == 3 and steps["mean_compared"] == pytest.approx(selected.mean(), rel=1e-3)
 
 

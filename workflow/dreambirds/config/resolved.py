@@ -25,8 +25,10 @@ def fill_recipe(recipe: Section, points: Collection[Section]) -> Section:
     The result has the same grid, with the same names.
     """
     first = next(iter(points))
+    grid = [key for key, value in recipe.items() if isinstance(value, list) and first.get(key) != value]
     shared = {key: value for key, value in first.items() if all(point[key] == value for point in points)}
-    return {**shared, **recipe}
+    # the keys of the grid keep their order, because it is that of the values in a recipe's name
+    return {**{key: value for key, value in shared.items() if key not in grid}, **recipe}
 
 
 def write_resolved_config(config: Section, provenance: dict[str, Any], path: Path) -> None:
