@@ -71,7 +71,7 @@ def gaps():
 def test_a_recipe_is_dreamt_by_its_runs_and_epochs_in_the_order_of_the_study(gaps):
     assert gaps.dreamers["rare"] == {"scratch": [0, 4], "other": [3]}, "only one of its runs keeps epoch 0"
     assert gaps.dreaming_epochs["other"] == {"study": [0.5, 3], "rare": [3]}
-    jobs = gaps.dreams[["run", "epoch", "recipe"]].drop_duplicates().itertuples(index=False, name=None)
+    jobs = [job[:3] for job in gaps.dream_jobs]
     assert list(jobs) == [
         *[("scratch", 0, "study"), ("scratch", 0, "rare"), ("scratch", 1, "study")],
         *[("scratch", 4, "study"), ("scratch", 4, "rare")],

@@ -61,7 +61,7 @@ def test_integer_epochs_stay_integers_among_fractions():
     assert plan.archives(epoch="0000.25", label="blue_jay", step="0002") == [table]
     with pytest.raises(UserError, match=r"no dreams with the epoch 0\.5; did you mean '0\.25'\?"):
         plan.select(epoch="0000.5")
-    assert make_plan(config(epochs=[0, 1])).dreams["epoch"].dtype.kind == "i"
+    assert {type(dream.epoch) for dream in make_plan(config(epochs=[0, 1])).dreams} == {int}
 
 
 def test_a_training_job_resumes_from_the_previous_kept_epoch(tmp_path):
