@@ -40,9 +40,9 @@ class Snapshot:
 
 
 def shared_request(job: DreamJob, context: DreamContext) -> dict:
-    """Return the part of the request that all snapshots of a job share."""
+    """Return the part of the request that all snapshots of a job share, as JSON: tuples become lists."""
     of_job = ("steps", "film_every")  # not of a single image
-    return {
+    request = {
         "run": context.info.run,
         "epoch": context.info.epoch,
         "model": context.info.model,
@@ -54,6 +54,8 @@ def shared_request(job: DreamJob, context: DreamContext) -> dict:
         "versions": versions(),
         **({"statistics_sha256": context.statistics_sha256} if job.statistics else {}),
     }
+    shared: dict = json.loads(json.dumps(request))
+    return shared
 
 
 def encode_snapshot(image: torch.Tensor, snapshot: Snapshot, trace: Sequence[str]) -> dict[str, bytes]:
@@ -67,8 +69,7 @@ def encode_snapshot(image: torch.Tensor, snapshot: Snapshot, trace: Sequence[str
 
 def is_as_requested(entry: StoredSnapshot, requested: Snapshot) -> bool:
     """Return whether the metadata of a stored snapshot is that of the request; another study may have computed it."""
-    request = json.loads(json.dumps(requested.request))  # as JSON returns it: tuples become lists
-    return (entry.facts["title"], entry.facts["request"]) == (requested.title, request)
+    return (entry.facts["title"], entry.facts["request"]) == (requested.title, requested.request)
 
 
 def with_metadata(content: bytes, requested: Snapshot, view: str) -> bytes:
