@@ -22,7 +22,7 @@ onstart:
 rule all:
     output: "done"
     log: "log"
-    script: "job.py"
+    script: "waiting.py"
 """
 SCRIPT = """
 import sys, time
@@ -70,7 +70,7 @@ def test_a_study_of_forked_jobs_has_the_same_files(tmp_path, finished_study):
     study, most = Study(tmp_path, tiny()), 0
     process = launch(study.command(), tmp_path)
     while process.poll() is None:
-        most = max(most, sum("import serve" in command for command in in_session(process)))
+        most = max(most, sum("fork_server import" in command for command in in_session(process)))
         time.sleep(0.2)
     assert process.returncode == 0, (tmp_path / "output.log").read_text()[-3000:]
     assert in_session(process) == []
@@ -81,7 +81,7 @@ def test_a_study_of_forked_jobs_has_the_same_files(tmp_path, finished_study):
 @pytest.mark.parametrize("stop", ["SIGKILL of Snakemake", "Ctrl-C"])
 def test_no_process_is_left_after_snakemake_was_stopped(tmp_path, stop):
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
-    (tmp_path / "job.py").write_text(SCRIPT.format(scripts=str(ROOT / "workflow" / "scripts")))
+    (tmp_path / "waiting.py").write_text(SCRIPT.format(scripts=str(ROOT / "workflow" / "scripts")))
     process = launch([sys.executable, "-m", "snakemake", "--cores", "1"], tmp_path)
     wait_until((tmp_path / "forked").exists, 60)
     if stop == "Ctrl-C":

@@ -179,11 +179,11 @@ def _become(
     os.environ.update(environment)
     sys.argv[:], sys.path[:] = arguments, path
     tempfile.tempdir = None  # the job may have a temporary folder of another name
-    threads = environment.get("OMP_NUM_THREADS", "")
-    if "torch" in sys.modules and threads.isdigit():
-        sys.modules["torch"].set_num_threads(int(threads))
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", 1)))  # Snakemake sets it to the job's threads
+        torch.default_generator.seed()  # otherwise all forks draw the same; the module `random` does this itself
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()
     main = sys.modules["__main__"]
     main.__file__ = arguments[0]
     return compile(Path(arguments[0]).read_bytes(), arguments[0], "exec", dont_inherit=True)
