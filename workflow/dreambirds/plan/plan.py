@@ -131,7 +131,9 @@ class Plan:
 
         from dreambirds.config.contrasts import list_comparisons
 
-        return list_comparisons(self.config, self.recipes, pd.DataFrame(self.dreams, columns=Dream._fields))
+        table = pd.DataFrame(self.dreams, columns=Dream._fields)
+        table["epoch"] = pd.Series([dream.epoch for dream in self.dreams], dtype=object)  # integers stay integers
+        return list_comparisons(self.config, self.recipes, table)
 
     @cached_property
     def parts(self) -> dict[str, dict[str, str]]:
