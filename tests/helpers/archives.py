@@ -11,7 +11,7 @@ from dreambirds.config import VIEWS
 from dreambirds.dream_job.archive import INDEX, write_archive
 from dreambirds.dream_job.image_files import encode_png
 from dreambirds.plan.dream_table import DREAM
-from dreambirds.plan.paths import archive_name, dream_folder, picture_name
+from dreambirds.plan.paths import dream_folder, picture_name
 
 TRACE = b"step,probability\n0,0.25\n1,0.5\n"
 
@@ -34,7 +34,7 @@ def write_images(
                 files[picture_name(dream.label, dream.step, view)] = encode_png(image, "", {})
             files[f"{dream.label}/trace.csv"] = TRACE
         files[INDEX] = "".join(f"{row}\n" for row in rows).encode()
-        archives.append(dream_folder(root, run, epoch, recipe) / archive_name(""))
+        archives.append(dream_folder(root, run, epoch, recipe) / "dreams.zip")
         archives[-1].parent.mkdir(parents=True, exist_ok=True)
         write_archive(archives[-1], files.items())
     return archives

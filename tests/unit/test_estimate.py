@@ -114,7 +114,11 @@ def _all_files(plan) -> list[str]:
     checkpoints = [(run, epoch) for run in plan.trained for epoch in plan.epochs(run)]
     weights = [f"{checkpoint_folder('default', *checkpoint)}/model.safetensors" for checkpoint in checkpoints]
     figures = [*targets.montages(plan), *targets.films(plan), *targets.curves(plan), *targets.overview(plan)]
-    tables = [*targets.results(plan, ()), *inputs.judged(plan)["judged"], "results/default/dataset/images.csv"]
+    tables = [
+        *targets.results(plan, ()),
+        *inputs.judged(plan, plan.judges, plan.dream_jobs)["judged"],
+        "results/default/dataset/images.csv",
+    ]
     return [*weights, *figures, *tables]
 
 

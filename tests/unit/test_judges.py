@@ -42,7 +42,7 @@ def test_a_run_that_does_not_dream_may_judge_but_not_the_only_one_that_does():
     study = config({"a": {"run": "two"}})
     study["dreams"]["recipes"]["study"]["runs"] = ["one"]
     plan = make_plan(study)
-    assert inputs.judged_runs(plan, "a") == ["one"] and len(inputs.judged_tables(plan, "a")) == 2
+    assert inputs.judged_runs(plan, "a") == ["one"] and len(inputs.judged_tables(plan, "a", plan.dream_jobs)) == 2
     study["judges"] = {"a": {"run": "one"}}
     with pytest.raises(
         UserError, match=r"^judges\.a\.run: 'one' is the only run that dreams, and a run cannot judge its own"
@@ -67,7 +67,7 @@ def test_a_run_judges_the_others_with_its_last_or_the_selected_checkpoint():
     assert inputs.weights(plan, "a") == "results/default/runs/one/epoch-0002/model.safetensors"
     assert inputs.weights(plan, "b") == "results/default/runs/two/epoch-0001.5/model.safetensors"
     assert inputs.judged_runs(plan, "a") == ["two"] and inputs.judged_runs(plan, "b") == ["one"]
-    assert all("/judged/a/two/" in table for table in inputs.judged_tables(plan, "a"))
+    assert all("/judged/a/two/" in table for table in inputs.judged_tables(plan, "a", plan.dream_jobs))
     assert "judges.a.run: the study has no run 'ones'; did you mean 'one'?" in refused({"a": {"run": "ones"}})
     assert "judges.a.epoch: the run 'one' keeps no checkpoint of epoch 1; " in refused(
         {"a": {"run": "one", "epoch": 1}}

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from dreambirds.data.tables import check_images
 from dreambirds.errors import UserError
-from dreambirds.plan.paths import checkpoint_folder, index_name, job_folder
+from dreambirds.plan.paths import archive_path, checkpoint_folder
 from dreambirds.plan.plan import make_plan
 from dreambirds.startup.preflight import check_existing_results, missing_jobs
 from tests.helpers.plans import config
@@ -52,16 +52,16 @@ def test_an_incomplete_checkpoint_is_refused_exactly_if_the_library_refuses_it(t
     assert results == [True] + [False] * (len(contents) - 1)
 
 
-def test_dreams_exist_if_the_table_of_their_job_exists(tmp_path, monkeypatch):
+def test_dreams_exist_if_the_archive_of_their_job_exists(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan = make_plan(config(dreams__labels_per_job=1))
     jobs = plan.dream_jobs
     assert len(jobs) == 3 * 2 and missing_jobs(plan) == jobs and plan.count_dreams(jobs) == len(plan.dreams) == 12
-    table = Path(job_folder(plan.study, *jobs[3][:3]), index_name(jobs[3].part))
-    table.parent.mkdir(parents=True)
-    table.touch()
+    archive = Path(archive_path(plan.study, *jobs[3]))
+    archive.parent.mkdir(parents=True)
+    archive.touch()
     assert missing_jobs(plan) == [*jobs[:3], *jobs[4:]]
-    assert plan.indexes(epoch="0001")[1] == str(table) and len(plan.indexes(epoch="0001")) == 2
+    assert plan.archives(epoch="0001")[1] == str(archive) and len(plan.archives(epoch="0001")) == 2
 
 
 @pytest.mark.parametrize(
