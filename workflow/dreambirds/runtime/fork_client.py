@@ -35,12 +35,11 @@ def hand_over() -> None:
             if peer(server)[1] != os.getuid() or answers.readline() != identity():
                 return
             server.settimeout(None)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the fork too, which ends as it likes
             socket.send_fds(server, [b"0"], [0, 1, 2])
             server.sendall(_request())
         except OSError:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             return
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the fork too, and it may clean up
         with suppress(OSError):
             _exit(int(answers.readline() or -signal.SIGKILL))
         _exit(-signal.SIGKILL)
