@@ -9,10 +9,11 @@ import pandas as pd
 from dreambirds.config import VIEWS
 from dreambirds.config.contrasts import Comparison
 from dreambirds.config.questions import Question
+from dreambirds.dream_job.archive import Picture
 from dreambirds.evaluation.columns import JUDGES
 from dreambirds.evaluation.tables import Measured
 from dreambirds.plan.dream_table import DREAM
-from dreambirds.plan.paths import picture_path
+from dreambirds.plan.paths import dream_folder, picture_name
 from tests.helpers.galleries import BAD, build_gallery, gallery_plan
 from tests.helpers.values import write_finding_of
 
@@ -36,6 +37,12 @@ def question_plan(names: int = 6):
     return asking
 
 
+def picture_of(root: Path, dream, view: str) -> Picture:
+    """Return the image of a dream in the archive of its job."""
+    folder = dream_folder(root, dream.run, dream.epoch, dream.recipe)
+    return Picture(folder / "dreams.zip", picture_name(dream.label, dream.step, view))
+
+
 def build_finding(plan, root: Path) -> Path:
     """Write the study below `root`, answer its question, and return the folder of the answer."""
     build_gallery(plan, root)
@@ -51,9 +58,9 @@ def build_finding(plan, root: Path) -> Path:
             {
                 **{key: getattr(dream, key) for key in DREAM},
                 "view": view,
-                "path": picture_path(results / "dreams", dream, view),
+                "picture": picture_of(results / "dreams", dream, view),
             }
-            for dream in plan.dreams.itertuples()
+            for dream in plan.dreams
             for view in VIEWS
         ]
         dreams, judges = pd.read_csv(results / "dreams.csv"), pd.DataFrame([judge]).reindex(columns=JUDGES)

@@ -57,8 +57,7 @@ def build_gallery(plan: Plan, root: Path, judged: bool = True) -> Path:
     with chdir(root):
         results = Path("results") / plan.study
         size = {recipe: plan.shape(recipe)[::-1] for recipe in plan.recipes}
-        dreams = plan.dreams.itertuples()
-        archives = write_images(results / "dreams", dreams, partial(color, plan), lambda dream: size[dream.recipe])
+        archives = write_images(results / "dreams", plan.dreams, partial(color, plan), lambda dream: size[dream.recipe])
         _write_tables(plan, results, judged)
         _write_dataset(plan, results / "dataset")
         write_gallery_of(plan, archives, results, results / "gallery")

@@ -19,7 +19,6 @@ from dreambirds.io import read_yaml
 
 MAX_NODES, MAX_BYTES = 100_000, 10_000_000
 CODE_KEY = "__use_yte__"  # makes Snakemake execute code from the file
-SUFFIXES = (".yaml", ".yml")
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 Section = dict[str, Any]  # a config, or one of its mappings
 # old and new names of the keys renamed before version 0.1.0; CHANGELOG.md lists them too
@@ -40,7 +39,6 @@ RENAMED = {
     "cell": "montage.cell_size",
     "experiment": "questions",
 }
-PATTERN_CHARACTERS = "{}<>"
 TYPE_NAMES = {"integer": "an integer", "boolean": "true or false", "array": "a list", "object": "a mapping"}
 TYPE_NAMES |= {"string": "a string", "number": "a number", "null": "null"}
 
@@ -96,7 +94,7 @@ def _read(path: Path, where: str) -> str:
 
 
 def _suggest_files(path: Path) -> str:
-    files = [str(file) for file in sorted(path.parent.glob("*")) if file.suffix in SUFFIXES]
+    files = [str(file) for file in sorted(path.parent.glob("*")) if file.suffix in (".yaml", ".yml")]
     return did_you_mean(path, files, "available") if files else f"the folder '{path.parent}' contains no YAML file"
 
 
@@ -197,8 +195,7 @@ def _with_defaults(validator_class: type[Validator]) -> Any:
             for key, subschema in properties.items():
                 if "default" in subschema:
                     instance.setdefault(key, copy.deepcopy(subschema["default"]))
-            # in the order of the schema, because Snakemake records parameters with the order of their keys
-            for key in sorted(instance, key=[*properties, *instance].index):
+            for key in sorted(instance, key=[*properties, *instance].index):  # Snakemake's records contain the order
                 instance[key] = instance.pop(key)
         yield from check_properties(validator, properties, instance, schema)
 
@@ -298,6 +295,6 @@ _DESCRIPTIONS: dict[str, Callable[[_Error], str]] = {
 
 def check_path_characters(path: Path, where: str) -> None:
     """Raise UserError if Snakemake would read a path as a pattern (no escape exists)."""
-    found = next((character for character in str(path) if character in PATTERN_CHARACTERS), None)
+    found = next((character for character in str(path) if character in "{}<>"), None)
     if found:
         raise UserError(f"{where}: '{path}' contains '{found}', which Snakemake reads as a pattern; rename or link it")
