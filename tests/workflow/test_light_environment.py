@@ -49,9 +49,11 @@ def folder_config(folder: Path) -> dict:
 
 
 def config_of(name: str, folder: Path) -> dict:
-    """Return a config by its name, or by that of its file."""
-    if name in ("tiny", "folder"):
-        return folder_config(folder) if name == "folder" else tiny()
+    """Return the tiny study on data of a source, or the config in a file of the project."""
+    if name == "folder":
+        return folder_config(folder)
+    if name in ("drawn", "cub"):  # the data of `cub` is missing, so it is downloaded first
+        return {**tiny(), "dataset": {"source": name, "image_size": 32}}
     return yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
 
 
@@ -60,7 +62,7 @@ def test_nothing_heavy_is_installed(light):
     assert subprocess.run([light, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("name", ["config", "tiny", "folder", "cub10", "birds"])
+@pytest.mark.parametrize("name", ["config", "drawn", "folder", "cub", "birds"])
 def test_a_dry_run_plans_the_same_jobs(light, tmp_path, name):
     study = Study(tmp_path, config_of(name, tmp_path))
     result = snakemake(light, study, "-n")
