@@ -14,6 +14,7 @@ from tests.helpers.studies import Study, copy_workflow, count_dreams, count_jobs
 
 IMAGES = {"montage", "film"}
 ASSEMBLED = IMAGES | {"measurements", "plots", "gallery", "comparison"}
+QUICK = ASSEMBLED | {"check", "resolved_config", "study"}
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +30,11 @@ def study(tmp_path_factory) -> Study:
 def costs(study: Study, *targets: str) -> tuple[dict[str, int], int]:
     """Run the study; return its jobs and its number of new dreams.
 
-    Jobs that assemble results are excluded.
+    Jobs that assemble results, check models or write the config are excluded.
     """
     output = study.run(*targets)
     jobs = count_jobs(output)
-    return {name: count for name, count in jobs.items() if name not in ASSEMBLED | {"study"}}, count_dreams(output)
+    return {name: count for name, count in jobs.items() if name not in QUICK}, count_dreams(output)
 
 
 def test_nothing_changed(study):
@@ -122,12 +123,12 @@ def test_another_version_of_a_library(study, library):
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 99\n")
     jobs = study.jobs("dreams_only")
     shutil.rmtree(about)
-    assert jobs == {"dreams_only": 1, "train": 2, "dream": 2}
+    assert jobs == {"dreams_only": 1, "check": 1, "train": 2, "dream": 2}
 
 
 def test_a_montage_option(study):
     study.config["montage"]["cell_size"] = 40
-    assert set(study.jobs()) == {"study"} | IMAGES
+    assert set(study.jobs()) == {"study", "resolved_config"} | IMAGES
 
 
 def test_a_label_added(study):

@@ -50,7 +50,9 @@ def study(tmp_path_factory) -> Study:
 
 def test_a_question_asked_by_name_is_answered_without_the_rest_of_the_study(study):
     assert study.answered_first == {"steps"}
-    assert set(study.first_jobs) == {"dataset", "train", "dream", "judge", "question"}
+    quick = {"check", "judge_reference", "question"}
+    assert set(study.first_jobs) == {"dataset", "train", "dream", "judge"} | quick
+    assert study.first_jobs["dream"] == study.first_jobs["judge"] == 1
 
 
 def test_the_tables_of_a_judged_study_are_complete(study):
@@ -100,7 +102,7 @@ def test_a_finished_study_answers_only_a_changed_question_again(study):
     study.config["questions"] = {**asking()["questions"], "blur": {**BLUR, "text": "Well?"}}
     jobs = study.jobs()
     study.config = asking()
-    assert jobs == {"study": 1, "question": 1, "findings": 1}
+    assert jobs == {"study": 1, "question": 1, "findings": 1, "resolved_config": 1}
 
 
 def test_a_wrong_contrast_is_refused_before_any_job(study):

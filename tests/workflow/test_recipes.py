@@ -63,11 +63,11 @@ def test_phases_class_means_a_layer_a_folder_and_a_film_are_dreamt(fresh):
         ("channel:layer1:9999", "the layer 'layer1' has no channel 9999; choose 0 to"),
     ],
 )
-def test_a_layer_that_the_model_does_not_have_is_refused_before_any_job(fresh, objective, message):
+def test_a_layer_that_the_model_does_not_have_is_refused_before_training(fresh, objective, message):
     fresh.config["dreams"]["recipes"]["study"]["objective"] = objective
     result = fresh.snakemake()
     assert result.returncode != 0 and message in result.stdout, result.stdout
-    assert "Traceback" not in result.stdout and not (fresh.folder / "results").exists()
+    assert "Traceback" not in result.stdout and not (fresh.results / "runs").exists()
 
 
 def test_a_dream_that_becomes_nan_is_named_and_the_others_are_kept(fresh):
