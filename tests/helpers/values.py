@@ -56,8 +56,7 @@ def write_all_tables(plan: Plan, results: Path, paths: dict[str, Path]) -> None:
     models = {run: keys["model"] for run, keys in plan.config["runs"].items()}
     runs = {judge: inputs.judged_runs(plan, judge) for judge in plan.judges}
     study = StudyFacts(plan.recipes, plan.names, models, runs)
-    files = judge_files(inputs.judged(plan, plan.judges, plan.dream_jobs))
-    measured = measure_dreams(study, list(map(Path, plan.archives())), files, results / "dataset", "code")
+    measured = measured_of(study, plan.archives(), inputs.measured(plan, plan.judges, plan.dream_jobs))
     checkpoints = zip(*inputs.checkpoints(plan).values(), strict=True)
     write_tables(measured, models, [(Path(model), Path(history)) for model, history in checkpoints], paths)
 
@@ -69,15 +68,17 @@ def contrasts_of(plan: Plan, dreams: pd.DataFrame, name: str = "q") -> pd.DataFr
     return compute_contrasts(question.comparisons, query, dreams)
 
 
-def measure_of(plan: Plan, results: Path, name: str) -> Measured:
+def measure_of(plan: Plan, name: str) -> Measured:
     """Return the measured dreams of a question of a finished study."""
-    study, files = StudyFacts(**questions.study_facts(plan, name)), judge_files(questions.judged(plan, name))
-    return measure_dreams(study, list(map(Path, questions.archives(plan, name))), files, results / "dataset", "code")
+    facts, files = StudyFacts(**questions.study_facts(plan, name)), questions.measured(plan, name)
+    return measured_of(facts, questions.archives(plan, name), files)
 
 
-def judge_files(files: dict[str, list[str]]) -> JudgeFiles:
-    """Return the files of judge jobs, from their names by kind."""
-    return JudgeFiles(*(list(map(Path, files[kind])) for kind in ("judged", "features", "checks")))
+def measured_of(study: StudyFacts, archives: list[str], files: dict[str, list[str]]) -> Measured:
+    """Return the measured dreams of archives; `files` contains the names of what was measured, by kind."""
+    paths = {kind: [Path(file) for file in names] for kind, names in files.items()}
+    judges = JudgeFiles(paths["judged"], paths["features"], paths["checks"])
+    return measure_dreams(study, list(map(Path, archives)), paths["pixels"], judges)
 
 
 def write_finding_of(plan: Plan, measured: Measured, results: Path, name: str, folder: Path) -> None:

@@ -65,12 +65,12 @@ def record_all(plan, rules=()) -> None:
 
 def test_the_time_is_the_sum_over_training_dreams_judges_and_jobs(plan):
     jobs = [("train", 10), ("dream", 20), ("judge", 30), ("dataset", 1), ("overview", 2), ("curves", 3), ("montage", 4)]
-    record_all(plan, [*jobs, ("film", 5), ("results", 6)])
+    record_all(plan, [*jobs, ("film", 5), ("results", 6), ("pixels", 7)])
     training = 0.5 * 0.8 * 2 * IMAGES * (4 + 2)  # up to epoch 4 of the run, and to epoch 2 of the judge
     dreams = 3 * 3 * 2 * 5  # checkpoints, labels, and steps up to the last one
     judged = 0.25 * 3 * 2 * 2 * 2  # checkpoints, labels, steps, and views
     serial = (training + 4 * 10) * 2  # both threads: these take both cores, all others one
-    single = dreams + 3 * 20 + judged + 3 * 30 + 1 + 2 + 3 + 4 * 4 + 2 * 5 + 6 * 3
+    single = dreams + 3 * 20 + judged + 3 * 30 + 1 + 2 + 3 + 4 * 4 + 2 * 5 + 6 * 3 + 7 * 3
     expected = estimate(plan, plan.dream_jobs, 2)
     assert expected.unknown == [] and expected.seconds == pytest.approx((serial + single) / 2)
     assert estimate(plan, plan.dream_jobs, 1).seconds == pytest.approx(serial / 2 + single), "one core for each"
@@ -116,7 +116,8 @@ def _all_files(plan) -> list[str]:
     figures = [*targets.montages(plan), *targets.films(plan), *targets.curves(plan), *targets.overview(plan)]
     tables = [
         *targets.results(plan, ()),
-        *inputs.judged(plan, plan.judges, plan.dream_jobs)["judged"],
+        *inputs.measured(plan, plan.judges, plan.dream_jobs)["judged"],
+        *inputs.pixel_tables(plan, plan.dream_jobs),
         "results/default/dataset/images.csv",
     ]
     return [*weights, *figures, *tables]

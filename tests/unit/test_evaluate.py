@@ -21,7 +21,7 @@ from dreambirds.errors import UserError
 from dreambirds.evaluation.columns import OF_ONE_IMAGE
 from dreambirds.evaluation.evaluate import judge_dreams
 from dreambirds.evaluation.judge import Judge, load_judge
-from dreambirds.evaluation.pixels import measure_saved
+from dreambirds.evaluation.pixels import measure_saved, read_spectra, write_spectra
 from dreambirds.evaluation.reference import check_row, evaluate_on_real, read_reference, write_reference
 from dreambirds.io import sha256_of
 from dreambirds.models import MODEL_FILE
@@ -227,10 +227,15 @@ def test_saved_images_are_close_to_the_spectrum_of_their_class(prepared, tmp_pat
     write_archive(archive, [("red/step-0001.png", rough.read_bytes())])
     picture, sha256 = pd.Series([Picture(archive, "red/step-0001.png")], dtype=object), sha256_of(rough)
     dreams = pd.concat([like, like.assign(picture=picture, sha256=sha256)], ignore_index=True)
-    found = measure_saved(dreams, prepared, "code")
+    write_spectra(prepared, tmp_path / "spectra.safetensors")
+    spectra = read_spectra(tmp_path / "spectra.safetensors")
+    found = measure_saved(dreams, spectra, "code")
     assert found["spectrum_distance"][0] < 0.5 < 1 < found["spectrum_distance"][1], "25 times the power: 1.4 decades"
     assert found["total_variation"][1] == pytest.approx(60 * 2 / np.sqrt(np.pi) / 255, rel=0.25), (
         "the value for clipped normal noise"
     )
     monkeypatch.setattr("dreambirds.evaluation.pixels._measure", lambda *_: pytest.fail("measured again"))
-    pd.testing.assert_frame_equal(measure_saved(dreams, prepared, "code"), found)
+    pd.testing.assert_frame_equal(measure_saved(dreams, spectra, "code"), found)
+    (tmp_path / "spectra.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="spectra.safetensors' is corrupt"):
+        read_spectra(tmp_path / "spectra.safetensors")

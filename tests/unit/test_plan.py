@@ -211,7 +211,7 @@ def test_no_input_or_parameter_depends_on_the_results(tmp_path, monkeypatch):
     dreamer(plan, **job, part="")
     for function in (statistics, inputs.reference_images, inputs.start_images, inputs.has_siblings):
         function(plan, "study")
-    inputs.label_digest(plan.names), inputs.judged(plan, plan.judges, plan.dream_jobs)
+    inputs.label_digest(plan.names), inputs.measured(plan, plan.judges, plan.dream_jobs)
     inputs.checkpoints(plan), inputs.weights(plan, "j")
     targets.montages(plan), targets.films(plan), targets.results(plan, ["recipes"]), targets.patterns(plan)
     assert [path for path in opened if "results" in path] == []

@@ -13,7 +13,7 @@ from tests.helpers import layouts
 from tests.helpers.studies import Study, copy_workflow, count_dreams, count_jobs, tiny
 
 IMAGES = {"montage", "film"}
-ASSEMBLED = IMAGES | {"measurements", "plots", "gallery", "comparison"}
+ASSEMBLED = IMAGES | {"pixels", "measurements", "plots", "gallery", "comparison"}
 QUICK = ASSEMBLED | {"check", "resolved_config", "study"}
 
 

@@ -50,7 +50,7 @@ def study(tmp_path_factory) -> Study:
 
 def test_a_question_asked_by_name_is_answered_without_the_rest_of_the_study(study):
     assert study.answered_first == {"steps"}
-    quick = {"check", "judge_reference", "question"}
+    quick = {"check", "judge_reference", "spectra", "pixels", "question"}
     assert set(study.first_jobs) == {"dataset", "train", "dream", "judge"} | quick
     assert study.first_jobs["dream"] == study.first_jobs["judge"] == 1
 

@@ -80,13 +80,56 @@ rule judge:
         "../scripts/judge.py"
 
 
-rule measurements:
+# The spectra of the photographs are computed once; one job compares the images of one archive with them.
+rule spectra:
     input:
-        **inputs.judged(plan, plan.judges, plan.dream_jobs),
-        **inputs.checkpoints(plan),
-        archives=plan.archives(),
         images=ancient(rules.dataset.output.images),
         table=rules.dataset.output.table,
+    output:
+        f"{results}/dataset/spectra.safetensors",
+    log:
+        f"results/logs/{plan.study}/spectra.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        code=stage_code("pixels"),
+    message:
+        "Compute the spectrum of each class's training images"
+    script:
+        "../scripts/spectra.py"
+
+
+rule pixels:
+    input:
+        dreams=input_function(inputs.dreamt_archive, plan=plan),
+        spectra=rules.spectra.output,
+    output:
+        f"{results}/pixels/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.csv",
+    log:
+        f"results/logs/{plan.study}/pixels/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.log",
+    wildcard_constraints:
+        part=f"({'|'.join(plan.parts)})",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1000,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=stage_code("pixels"),
+    message:
+        "Measure the images of recipe {wildcards.recipe} at epoch {wildcards.epoch} of run {wildcards.run}"
+    script:
+        "../scripts/pixels.py"
+
+
+rule measurements:
+    input:
+        **inputs.measured(plan, plan.judges, plan.dream_jobs),
+        **inputs.checkpoints(plan),
+        archives=plan.archives(),
     output:
         dreams=f"{results}/dreams.csv",
         judgements=f"{results}/judgements.csv",

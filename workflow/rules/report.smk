@@ -11,7 +11,7 @@ wildcard_constraints:
 # One job answers a question. Its inputs are the dreams that the question looks at, so it does not wait for others.
 rule question:
     input:
-        unpack(input_function(questions.judged, plan=plan)),
+        unpack(input_function(questions.measured, plan=plan)),
         archives=input_function(questions.archives, plan=plan),
         histories=input_function(questions.histories, plan=plan),
         images=ancient(rules.dataset.output.images),
@@ -36,7 +36,6 @@ rule question:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         code=stage_code("question"),
-        measurements_code=stage_code("measurements"),
         question=lambda wildcards: to_parameter(
             questions.asked(plan, wildcards.question)
         ),

@@ -8,9 +8,9 @@ with job(snakemake):
 
     source, study = snakemake.input, StudyFacts(**from_parameter(snakemake.params.study))
     judges = JudgeFiles(*([Path(file) for file in source[name]] for name in ("judged", "features", "checks")))
-    archives = [Path(file) for file in source.archives]
+    archives, pixels = ([Path(file) for file in source[name]] for name in ("archives", "pixels"))
     write_tables(
-        measure_dreams(study, archives, judges, Path(source.table).parent, snakemake.params.code),
+        measure_dreams(study, archives, pixels, judges),
         study.models,
         checkpoints=list(zip(map(Path, source.weights), map(Path, source.histories), strict=True)),
         paths={name: Path(file) for name, file in snakemake.output.items()},

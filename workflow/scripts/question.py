@@ -12,12 +12,12 @@ with job(snakemake):
     study, question = StudyFacts(**from_parameter(params.study)), from_parameter(params.question)
     question["comparisons"] = [Comparison(**each) for each in question["comparisons"]]
     judges = JudgeFiles(*([Path(file) for file in source[name]] for name in ("judged", "features", "checks")))
-    archives, dataset = [Path(file) for file in source.archives], Path(source.table).parent
+    archives, pixels = ([Path(file) for file in source[name]] for name in ("archives", "pixels"))
     write_finding(
         Asked(**question),
-        measure_dreams(study, archives, judges, dataset, params.measurements_code),
+        measure_dreams(study, archives, pixels, judges),
         histories=[Path(file) for file in source.histories],
-        dataset=dataset,
+        dataset=Path(source.table).parent,
         files={name: Path(file) for name, file in snakemake.output.items()},
         cell_size=params.cell_size,
         view=params.view,

@@ -75,12 +75,12 @@ def read_dreams_and_runs(dreams: Path, runs: Path, expected: pd.DataFrame) -> tu
 def list_views(dreams: pd.DataFrame) -> pd.DataFrame:
     """Return one row per view of the dreams from `read_dreams`, raw views first.
 
-    In addition to those of `DREAM`, the columns are ``view``, the ``picture`` and its ``sha256``.
+    In addition to those of `DREAM`, the columns are ``archive``, ``view``, the ``picture`` and its ``sha256``.
     """
     rows = []
     for view in VIEWS:
         pictures = pd.Series(pictures_of(dreams, view), index=dreams.index, dtype=object)
-        rows.append(dreams[DREAM].assign(view=view, picture=pictures, sha256=dreams[f"{view}_sha256"]))
+        rows.append(dreams[[*DREAM, "archive"]].assign(view=view, picture=pictures, sha256=dreams[f"{view}_sha256"]))
     return pd.concat(rows, ignore_index=True)
 
 

@@ -1,4 +1,4 @@
-"""Metrics of saved images, which need no network. Imports no torch."""
+"""Metrics of saved images that need no network: the spectrum, and the total variation. Imports no torch."""
 
 import logging
 from pathlib import Path
@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from dreambirds.data.images import read_image
 from dreambirds.data.tables import read_images, remedy
 from dreambirds.dream_job.archive import open_image
-from dreambirds.errors import counted
+from dreambirds.errors import REBUILD, UserError, counted, reason_of, remedy_for
 from dreambirds.evaluation.columns import PIXELS
 from dreambirds.evaluation.metric_cache import MetricCache
+from dreambirds.io import atomic_write
+from dreambirds.plan.dream_table import DREAM
 
 ROUNDING = 1 / 12 / 255**2  # variance that rounding to 8 bits adds to a pixel: the noise floor of the spectrum
 MOST = 100  # photographs per class for its mean spectrum
@@ -52,37 +55,45 @@ def spectrum_distance(spectrum: np.ndarray, real: np.ndarray) -> float:
     return float(np.sqrt(np.mean((spectrum - real) ** 2)))
 
 
-def measure_saved(views: pd.DataFrame, dataset: Path, code: str) -> pd.DataFrame:
-    """Return the columns of `PIXELS` for the images of `views`, in their order.
+def write_spectra(dataset: Path, path: Path) -> None:
+    """Write the mean spectrum of each class's training photographs in a prepared data set. Writes atomically."""
+    images, end = read_images(dataset), remedy(dataset)
+    images = images[(images["split"] == "train") & (images["path"] != "")]
+    spectra = {}
+    for label, rows in images.groupby("label"):
+        photographs = [read_image(dataset / file, end) for file in rows["path"].head(MOST)]
+        spectra[label] = np.mean([radial_spectrum(_as_floats(photograph)) for photograph in photographs], axis=0)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(save(spectra))
 
-    `views` has the columns ``picture``, ``sha256`` and ``label``. Distances are to the mean spectrum of the class's
-    training photographs in the prepared data set. `code` is a digest of the code. Images that were measured before are
-    not opened again. Raises UserError if an image cannot be read.
+
+def read_spectra(path: Path) -> dict[str, np.ndarray]:
+    """Return the mean spectrum of each class by label. Raises UserError if the file cannot be read or is corrupt."""
+    try:
+        spectra: dict[str, np.ndarray] = load(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read '{path}' ({reason_of(error)}); {remedy_for(error, REBUILD)}") from error
+    except SafetensorError as error:
+        raise UserError(f"'{path}' is corrupt ({reason_of(error)}); {REBUILD}") from error
+    return spectra
+
+
+def measure_saved(views: pd.DataFrame, real: dict[str, np.ndarray], code: str) -> pd.DataFrame:
+    """Return one row per image of a dream job, with the columns of `DREAM`, ``view``, and `PIXELS`.
+
+    `views` has the columns of `columns.list_views`. Distances are to the spectrum of the class in `real`. `code` is a
+    digest of the code. Images that were measured before are not opened again. Raises UserError if an image cannot be
+    read.
     """
-    real = _real_spectra(dataset)
-    facts = {"dataset": {label: spectrum.tolist() for label, spectrum in real.items()}, "code": code}
-    cache = MetricCache(facts)
+    facts = {"spectra": {label: spectrum.tolist() for label, spectrum in real.items()}, "code": code}
+    cache = MetricCache(facts, views.iloc[0][["run", "epoch", "recipe"]].tolist())
     keys = views["sha256"] + " " + views["label"]
     missing = views.assign(key=keys)[cache.missing(keys)].drop_duplicates("key")
     if len(missing):
-        progress = tqdm(missing.itertuples(), "measure", len(missing))
-        rows = [_measure(_as_floats(open_image(row.picture)), real[row.label]) for row in progress]
+        rows = [_measure(_as_floats(open_image(row.picture)), real[row.label]) for row in missing.itertuples()]
         cache.add(pd.DataFrame(rows, columns=PIXELS, index=missing["key"]))
-    measured = counted(len(views), "image")
-    log.info("measured %s, %d of them from the cache", measured, len(views) - len(missing))
-    return cache.rows.loc[keys, PIXELS].reset_index(drop=True)
-
-
-def _real_spectra(dataset: Path) -> dict[str, np.ndarray]:
-    images = read_images(dataset)
-    images = images[(images["split"] == "train") & (images["path"] != "")]
-    end = remedy(dataset)
-    return {
-        label: np.mean(
-            [radial_spectrum(_as_floats(read_image(dataset / path, end))) for path in rows["path"].head(MOST)], axis=0
-        )
-        for label, rows in images.groupby("label")
-    }
+    log.info("measured %s, %d of them from the cache", counted(len(views), "image"), len(views) - len(missing))
+    return views[[*DREAM, "view"]].join(cache.rows.loc[keys, PIXELS].reset_index(drop=True))
 
 
 def _measure(image: np.ndarray, real: np.ndarray) -> list[float]:

@@ -24,7 +24,6 @@ from dreambirds.evaluation.columns import (
     TRAINING_METRICS,
     list_views,
 )
-from dreambirds.evaluation.pixels import measure_saved
 from dreambirds.evaluation.recipe_table import recipe_table
 from dreambirds.io import sha256_of
 from dreambirds.plan.dream_table import DREAM
@@ -75,21 +74,20 @@ class Measured:
     views: pd.DataFrame
 
 
-def measure_dreams(
-    study: StudyFacts, archives: Sequence[Path], judges: JudgeFiles, dataset: Path, code: str
-) -> Measured:
+def measure_dreams(study: StudyFacts, archives: Sequence[Path], pixels: Sequence[Path], judges: JudgeFiles) -> Measured:
     """Return the tables of the dreams in `archives`, which may be a part of the study's.
 
-    `dataset` is the folder of prepared images, and `code` a digest of the code that measures saved images. Raises
-    UserError if an input cannot be read or is incomplete.
+    `pixels` has the table of image metrics of each archive. Raises UserError if an input cannot be read or is
+    incomplete.
     """
     found = read_dreams(archives)
     names = [pd.DataFrame({"judge": [judge]}) for judge in study.judged_runs]
     known = [read_table(path, rows=row) for path, row in zip(judges.checks, names, strict=True)]
     judgements = _judgements(found, study, judges, known)
     views = list_views(found)
-    pixels = views[[*DREAM, "view"]].join(measure_saved(views, dataset, code))
-    table = merge_dreams(found, judgements, pixels, study)
+    expected = [rows[[*DREAM, "view"]] for _, rows in views.groupby("archive", sort=False)]
+    metrics = [read_table(path, rows=rows) for path, rows in zip(pixels, expected, strict=True)]
+    table = merge_dreams(found, judgements, pd.concat(metrics, ignore_index=True), study)
     return Measured(table, judgements, pd.concat(known)[JUDGES] if known else pd.DataFrame(columns=JUDGES), views)
 
 

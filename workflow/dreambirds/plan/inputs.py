@@ -225,10 +225,10 @@ def judged_archive(plan: Plan, judge: str, run: str, epoch: str, recipe: str, pa
     The arguments are formatted as in paths. Raises UserError if the study has no such dreams, or if the judge does not
     evaluate those of the run.
     """
-    plan.check_dreamer(run, epoch, recipe)
+    archive = dreamt_archive(plan, run, epoch, recipe, part)
     if run not in judged_runs(plan, judge):
         raise UserError(f"the judge '{judge}' does not judge the run '{run}', because it is that run; choose another")
-    return archive_path(plan.study, run, epoch, recipe, part)
+    return archive
 
 
 def section(plan: Plan, judge: str) -> Section:
@@ -257,10 +257,29 @@ def judged_tables(plan: Plan, judge: str, jobs: Iterable[DreamPart]) -> list[str
     return [f"{folder}/{run}/{epoch_name(epoch)}/{recipe}{part}.csv" for run, epoch, recipe, part in found]
 
 
-def judged(plan: Plan, judges: Iterable[str], jobs: Sequence[DreamPart]) -> dict[str, list[str]]:
-    """Return what `judges` found in the archives of dream jobs: judgements, features, and each judge's sanity check."""
+def pixel_tables(plan: Plan, jobs: Iterable[DreamPart]) -> list[str]:
+    """Return the tables of image metrics for the archives of dream jobs."""
+    folder = f"results/{plan.study}/pixels"
+    return [f"{folder}/{run}/{epoch_name(epoch)}/{recipe}{part}.csv" for run, epoch, recipe, part in jobs]
+
+
+def dreamt_archive(plan: Plan, run: str, epoch: str, recipe: str, part: str) -> str:
+    """Return the archive of a dream job.
+
+    The arguments are formatted as in paths. Raises UserError if the study has no such dreams.
+    """
+    plan.check_dreamer(run, epoch, recipe)
+    return archive_path(plan.study, run, epoch, recipe, part)
+
+
+def measured(plan: Plan, judges: Iterable[str], jobs: Sequence[DreamPart]) -> dict[str, list[str]]:
+    """Return what is measured of the archives of dream jobs.
+
+    These are metrics of images, what `judges` found, with their features, and each judge's sanity check.
+    """
     tables = [table for judge in judges for table in judged_tables(plan, judge, jobs)]
     return {
+        "pixels": pixel_tables(plan, jobs),
         "judged": tables,
         "features": [table.removesuffix(".csv") + ".safetensors" for table in tables],
         "checks": [f"results/{plan.study}/judged/{judge}/sanity.csv" for judge in judges],

@@ -34,9 +34,9 @@ def judges(plan: Plan, question: str) -> dict[str, list[str]]:
     return {judge: judged for judge, judged in found.items() if judged}
 
 
-def judged(plan: Plan, question: str) -> dict[str, list[str]]:
-    """Return the files of the judge jobs that a question needs, by kind."""
-    return inputs.judged(plan, judges(plan, question), dream_jobs(plan, question))
+def measured(plan: Plan, question: str) -> dict[str, list[str]]:
+    """Return what a question needs of what is measured of its dreams, by kind."""
+    return inputs.measured(plan, judges(plan, question), dream_jobs(plan, question))
 
 
 def asked(plan: Plan, question: str) -> dict[str, Any]:

@@ -42,6 +42,7 @@ ENTRIES = {
     "submission": [SCRIPTS / "submission.py", *SOURCES],
     "recipes": [SCRIPTS / "recipes.py"],
     "judging": [SCRIPTS / "judge.py", SCRIPTS / "judge_reference.py"],
+    "pixels": [SCRIPTS / "pixels.py", SCRIPTS / "spectra.py"],
     "measurements": [SCRIPTS / "measurements.py"],
     "plots": [SCRIPTS / "plots.py", STYLE],
     "gallery": [SCRIPTS / "gallery.py", *TEMPLATES],

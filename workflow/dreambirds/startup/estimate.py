@@ -179,12 +179,13 @@ def _others(plan: Plan, missing: list[DreamPart], unprepared: int) -> Iterator[T
         yield Task("dataset", unprepared, 0)
     files = {
         "overview": targets.overview(plan)[:1],
+        "pixels": inputs.pixel_tables(plan, plan.dream_jobs),
         "curves": targets.curves(plan),
         "montage": targets.montages(plan),
         "film": targets.films(plan),
         "results": targets.results(plan, ())[3:],  # several rules: tables, plots and pages
     }
-    of_dreams = ("montage", "film", "results")
+    of_dreams = ("pixels", "montage", "film", "results")
     for rule, paths in files.items():
         jobs = sum(not Path(path).exists() or (len(missing) > 0 and rule in of_dreams) for path in paths)
         if jobs:

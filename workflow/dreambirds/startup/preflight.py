@@ -34,7 +34,7 @@ MINUTE = 60 * SECOND
 SKEW = 5 * SECOND  # the clocks of a cluster's machines may differ by this much
 UNTRACKED = ("images", "pictures", "sheets")  # folders whose files Snakemake does not check one by one
 DEEPEST = 4  # levels of folders below the study's; the images of a label are deeper and are not tracked either
-STAGES = ("dataset", "runs", "dreams", "montages", "films", "judged", "plots", "gallery", "findings")
+STAGES = ("dataset", "runs", "dreams", "montages", "films", "judged", "pixels", "plots", "gallery", "findings")
 OUTPUT_CACHE = "SNAKEMAKE_OUTPUT_CACHE"
 
 
