@@ -237,5 +237,5 @@ def test_saved_images_are_close_to_the_spectrum_of_their_class(prepared, tmp_pat
     monkeypatch.setattr("dreambirds.evaluation.pixels._measure", lambda *_: pytest.fail("measured again"))
     pd.testing.assert_frame_equal(measure_saved(dreams, spectra, "code"), found)
     (tmp_path / "spectra.safetensors").write_bytes(b"damaged")
-    with pytest.raises(UserError, match="spectra.safetensors' is corrupt"):
+    with pytest.raises(UserError, match=r"spectra\.safetensors' is corrupt"):
         read_spectra(tmp_path / "spectra.safetensors")

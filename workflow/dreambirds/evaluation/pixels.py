@@ -86,7 +86,7 @@ def measure_saved(views: pd.DataFrame, real: dict[str, np.ndarray], code: str) -
     read.
     """
     facts = {"spectra": {label: spectrum.tolist() for label, spectrum in real.items()}, "code": code}
-    cache = MetricCache(facts, views.iloc[0][["run", "epoch", "recipe"]].tolist())
+    cache = MetricCache(facts, [str(value) for value in views[DREAM[:3]].iloc[0]])
     keys = views["sha256"] + " " + views["label"]
     missing = views.assign(key=keys)[cache.missing(keys)].drop_duplicates("key")
     if len(missing):
