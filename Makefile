@@ -4,21 +4,22 @@ CONFIG ?= $(if $(filter findings,$(MAKECMDGOALS)),config/findings.yaml,config/co
 CORES ?= all
 BIN := .venv/bin
 # Evaluated by the shell when used. Values from the user reach the shell through the environment, so any characters are safe.
-STUDY = $$($(BIN)/dreambirds check --study -- "$$CONFIG")
+STUDY = $$($(BIN)/dreambirds check --study -- "$$CONFIG" || [ $$? = 3 ])
 export CONFIG WITH LIMIT
 
 .PHONY: install study checked report compare findings check unit test test-all test-slurm slurm chromium lint types manual store-gc bench bench-train bench-scale bench-study bench-gallery faults audit clean distclean
 
-# If photographs must be downloaded first, Snakemake runs twice, because the classes are known only after that.
-study: checked
-	@$(BIN)/dreambirds missing -- "$$CONFIG" > /dev/null 2>&1 \
-		|| $(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
-	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG"
-	@study="results/$(STUDY)" && echo "Open $$study/gallery/index.html in a browser; montages and films are in $$study/montages and $$study/films."
+# If photographs must be downloaded first (status 3), Snakemake runs twice, because the classes are known only after that.
+# The config is checked first, because Snakemake prints a traceback if it cannot read it.
+study: .venv/installed
+	@name=$$($(BIN)/dreambirds check --study -- "$$CONFIG"); status=$$?; study="results/$$name"; \
+	[ $$status != 3 ] || $(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG" || exit; \
+	[ $$status = 0 ] || [ $$status = 3 ] || exit $$status; \
+	$(BIN)/snakemake --cores $(CORES) --configfile "$$CONFIG" && \
+	echo "Open $$study/gallery/index.html in a browser; montages and films are in $$study/montages and $$study/films."
 
-# Checked here, because Snakemake prints a traceback if it cannot read a config.
 checked: .venv/installed
-	@$(BIN)/dreambirds check --study -- "$$CONFIG" > /dev/null
+	@$(BIN)/dreambirds check --study -- "$$CONFIG" > /dev/null || [ $$? = 3 ]
 
 install: .venv/installed
 

@@ -114,10 +114,10 @@ def test_only_studies_that_need_a_download_are_missing_a_resource(place, tmp_pat
     study = tmp_path / "study.yaml"
     study.write_text("dataset: {source: kaggle}\nruns: {a: {}}\ndreams: {recipes: {a: {}}}")
     with pytest.raises(SystemExit) as end:
-        cli.main(["missing", str(study)])
+        cli.main(["check", "--study", str(study)])
     assert end.value.code == 3
     Path("resources/cse455/birds/train").mkdir(parents=True)
-    cli.main(["missing", str(study)])
+    cli.main(["check", "--study", str(study)])
     assert locate({"dataset": {"source": "kaggle", "path": None}})["dataset"]["path"] == "resources/cse455/birds"
     assert locate({"dataset": {"source": "kaggle", "path": "my"}})["dataset"]["path"] == "my"
     assert locate({"dataset": {"source": "drawn", "path": None}})["dataset"]["path"] is None

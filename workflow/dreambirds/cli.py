@@ -14,7 +14,7 @@ from dreambirds.errors import UserError, explain_failure, first_line
 if TYPE_CHECKING:
     from dreambirds.plan.plan import Plan
 
-MUST_DOWNLOAD = 3  # exit status
+MUST_DOWNLOAD = 3  # exit status of `check --study` if the data set must be downloaded before the study can start
 
 
 def check(options: argparse.Namespace) -> None:
@@ -27,7 +27,11 @@ def check(options: argparse.Namespace) -> None:
 
         update_config(config, _read_config(path))
     if options.study:
+        from dreambirds.data.sources.catalog import missing
+
         print(study_of(config))
+        if missing(config):
+            sys.exit(MUST_DOWNLOAD)
         return
     from snakemake.utils import available_cpu_count
 
@@ -55,16 +59,6 @@ def _check_models(plan: "Plan") -> None:
         from dreambirds.startup.memory_profile import check_models
 
         check_models(plan)
-
-
-def missing(options: argparse.Namespace) -> None:
-    """Print the data set that must be downloaded before the study can start; exit with status 3 if one is missing."""
-    from dreambirds.data.sources.catalog import missing as missing_resource
-
-    resource = missing_resource(_read_config(options.config))
-    if resource:
-        print(f"The data set is missing; run the study to download {resource.title} to '{resource.place}'")
-        sys.exit(MUST_DOWNLOAD)
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -113,11 +107,11 @@ def _read_config(path: Path) -> dict:
 def _add_check(parser: argparse.ArgumentParser) -> None:
     about = "paths of a study's YAML files; keys of later files replace those of earlier ones, as with --configfile"
     parser.add_argument("configs", nargs="+", type=Path, metavar="CONFIG", help=about)
-    parser.add_argument("--study", action="store_true", help="print only the study's name, without checking the plan")
-
-
-def _add_missing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="path of a study's YAML file")
+    parser.add_argument(
+        "--study",
+        action="store_true",
+        help="print only the study's name; exit with status 3 if its data set must be downloaded first",
+    )
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +139,6 @@ def _add_nothing(_parser: argparse.ArgumentParser) -> None:
 
 COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
     "check": (check, _add_check, "dreambirds check config/config.yaml"),
-    "missing": (missing, _add_missing, "dreambirds missing config/birds.yaml"),
     "compare": (compare, _add_compare, "dreambirds compare results/default results/other"),
     "findings": (findings, _add_findings, "dreambirds findings results/default/findings/findings.csv"),
     "store-gc": (store_gc, _add_store_gc, "dreambirds store-gc --limit 20GB"),

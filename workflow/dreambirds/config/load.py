@@ -59,9 +59,9 @@ def check_file(path: Path) -> None:
 
 
 def study_of(config: Section) -> str:
-    """Return the study's name from a config, and check only the name."""
+    """Return the study's name from a config, and check only the name and the data set."""
     values: dict[str, Any] = {"runs": {"any": {}}, "dreams": {"recipes": {"any": {}}}}
-    values |= {"study": config["study"]} if "study" in config else {}
+    values |= copy.deepcopy({key: config[key] for key in ("study", "dataset") if key in config})
     check(values, "config")
     study: str = values["study"]
     return study

@@ -73,5 +73,5 @@ def mean_similarity(features: np.ndarray, groups: np.ndarray) -> np.ndarray:
     sums = np.zeros((groups.max() + 1, features.shape[1]))
     np.add.at(sums, groups, unit)
     others = np.bincount(groups)[groups] - 1
-    similarity = np.einsum("nd,nd->n", unit, sums[groups] - unit)
+    similarity = np.einsum("ij,ij->i", unit, sums[groups] - unit)
     return np.where(others > 0, similarity / np.maximum(others, 1), np.nan)
