@@ -110,7 +110,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--study",
         action="store_true",
-        help="print only the study's name; exit with status 3 if its data set must be downloaded first",
+        help="print only the study's name; status 3 means that its data set must be downloaded first",
     )
 
 
