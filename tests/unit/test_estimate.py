@@ -131,7 +131,7 @@ def test_the_disk_estimate_covers_images_traces_and_checkpoints(plan):
     prepared = 2 * IMAGES * 64 * 64 * 3
     checkpoints = 3 * _checkpoint_bytes("test_resnet") + _checkpoint_bytes("test_vit")
     size = estimate(plan, plan.dream_jobs, 1).size
-    assert size == pytest.approx(checkpoints + 0.6 * (images + figures) + traces + 1.6 * prepared, rel=0.01)
+    assert size == pytest.approx(checkpoints + 0.6 * (2 * images + figures) + 2 * traces + 1.6 * prepared, rel=0.01)
 
 
 def _checkpoint_bytes(model: str) -> int:

@@ -25,7 +25,9 @@ rule dataset:
             [[label.label, label.name, label.folder] for label in plan.labels]
         ),
         photographs=input_function(
-            lambda **_: fingerprint(plan.config["dataset"], plan.labels)
+            lambda **_: fingerprint(
+                plan.config["dataset"], plan.labels, plan.config["store"]
+            )
         ),
     message:
         "Prepare the images"

@@ -73,4 +73,4 @@ def submitted_weights(plan: Plan, run: str, epoch: str) -> str:
 
 def fingerprint_test_images(plan: Plan) -> str:
     """Return a digest of the names, sizes and times of test images and tables."""
-    return digest_files(plan.config["dataset"]["path"], list_test_files(plan.config["dataset"]))
+    return digest_files(plan.config["dataset"]["path"], list_test_files(plan.config["dataset"]), plan.config["store"])

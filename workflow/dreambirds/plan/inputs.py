@@ -38,12 +38,12 @@ class _Row:
 class FileDigests:
     """Digests of files, by name, so that a `touch` does not count as a change."""
 
-    def __init__(self, source: str):
-        """Read the digests from the store.
+    def __init__(self, source: str, store: str | None = None):
+        """Read the digests from the folder `store`, by default that of this process.
 
         `source` identifies the set of files, such as the path in the config.
         """
-        self.path = store_root() / "photographs" / f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.json"
+        self.path = store_root(store) / "photographs" / f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.json"
         self.rows, self.changed = _read_digests(self.path), False
 
     def fingerprint(self, name: str, file: Path) -> str:
@@ -102,13 +102,13 @@ def _digest(file: Path) -> str:
         return "unreadable"
 
 
-def fingerprint(dataset: Section, labels: list[Label]) -> str:
+def fingerprint(dataset: Section, labels: list[Label], store: str | None = None) -> str:
     """Return a digest of the names, sizes and times of all photographs and tables.
 
-    It is empty for drawn birds. `dataset` is the section of the config. A new time with the same content does not
+    It is empty for drawn birds. `dataset` and `store` are those of the config. A new time with the same content does not
     change the digest. For a zip, its own size and time count. Raises UserError if a table is invalid.
     """
-    return digest_files(dataset["path"], _files(dataset, labels))
+    return digest_files(dataset["path"], _files(dataset, labels), store)
 
 
 def remember_photographs(dataset: Section, labels: list[Label]) -> None:
@@ -125,14 +125,14 @@ def _files(dataset: Section, labels: list[Label]) -> dict[str, Path]:
     return {} if dataset["source"] == "drawn" else list_files(dataset, labels)
 
 
-def digest_files(source: str, files: dict[str, Path]) -> str:
+def digest_files(source: str, files: dict[str, Path], store: str | None = None) -> str:
     """Return a digest of the names, sizes and times of files; empty without files.
 
-    `source` is the path in the config. Files may be missing.
+    `source` is the path in the config, `store` the folder of the store. Files may be missing.
     """
     if not files:
         return ""
-    digest, known = hashlib.sha256(), FileDigests(source)
+    digest, known = hashlib.sha256(), FileDigests(source, store)
     for name, file in files.items():
         digest.update(f"{name}\0{known.fingerprint(name, file)}\n".encode(errors="surrogateescape"))
     known.save()

@@ -33,6 +33,7 @@ from dreambirds.runtime.timings import (
 from dreambirds.shapes import shape_of
 
 BYTES = 3  # of a pixel, in red, green and blue
+COPIES = 2  # of a dream: in the store and in its archive
 # As measured in the default study:
 PNG = 0.6  # bytes of a PNG file per byte of its image
 FIGURES = 3  # bytes of montages, films and the gallery, per byte of the dreams' PNG files
@@ -202,14 +203,15 @@ def _prepared(plan: Plan) -> dict[tuple[int, int], Path]:
 def _size(plan: Plan, missing: list[DreamPart], untrained: list[Checkpoint], unprepared: int) -> tuple[int, bool]:
     """Return about how many bytes the missing results take, and whether this includes all checkpoints.
 
-    `unprepared` is the number of pixels of all images that are not prepared yet. A dream is linked from the store into
-    the results, so it counts once.
+    `unprepared` is the number of pixels of all images that are not prepared yet. A dream counts twice, in the store and
+    in its archive; the files next to the archive are links to the store.
     """
     total, complete = unprepared * BYTES * (1 + PNG), True
     for job in missing:
         keys, pixels, labels = plan.recipes[job.recipe], math.prod(plan.shape(job.recipe)), len(plan.parts[job.part])
         images = plan.count_dreams([job]) * len(VIEWS) * BYTES * pixels * PNG
-        total += images * (1 + FIGURES) + labels * (TRACE * keys["steps"][-1] + memory.frames(keys) * pixels)
+        others = labels * (TRACE * keys["steps"][-1] + memory.frames(keys) * pixels)
+        total += COPIES * (images + others) + FIGURES * images
     for run, _, _ in untrained:
         found, kept = (measurements.read(key(plan, run)) for key in (measurements.training, measurements.optimizer))
         complete = complete and found is not None and kept is not None
