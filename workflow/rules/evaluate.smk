@@ -86,7 +86,7 @@ rule spectra:
         images=ancient(rules.dataset.output.images),
         table=rules.dataset.output.table,
     output:
-        f"{results}/dataset/spectra.safetensors",
+        spectra=f"{results}/dataset/spectra.safetensors",
     log:
         f"results/logs/{plan.study}/spectra.log",
     conda:
@@ -105,7 +105,7 @@ rule spectra:
 rule pixels:
     input:
         dreams=input_function(inputs.dreamt_archive, plan=plan),
-        spectra=rules.spectra.output,
+        spectra=rules.spectra.output.spectra,
     output:
         f"{results}/pixels/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.csv",
     log:

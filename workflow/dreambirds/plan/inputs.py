@@ -105,8 +105,8 @@ def _digest(file: Path) -> str:
 def fingerprint(dataset: Section, labels: list[Label], store: str | None = None) -> str:
     """Return a digest of the names, sizes and times of all photographs and tables.
 
-    It is empty for drawn birds. `dataset` and `store` are those of the config. A new time with the same content does not
-    change the digest. For a zip, its own size and time count. Raises UserError if a table is invalid.
+    It is empty for drawn birds. `dataset` and `store` are those of the config. A new time with the same content does
+    not change the digest. For a zip, its own size and time count. Raises UserError if a table is invalid.
     """
     return digest_files(dataset["path"], _files(dataset, labels), store)
 
