@@ -11,6 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
+from dreambirds.dream_job.archive import Picture, read_picture
 from tests.helpers.galleries import BAD, build_gallery, gallery_plan, number
 from tests.helpers.gallery_pages import (
     FIRST,
@@ -203,8 +204,8 @@ def test_the_dream_and_its_recipe_are_downloaded(page, plan, gallery, tmp_path):
     page.find_element(By.CSS_SELECTOR, "a.yaml").click()
     image = tmp_path / "first_epoch-0004_plain_class_0_step-0005.png"
     until(page, lambda: {path.name for path in tmp_path.iterdir()} == {image.name, "plain.yaml"})
-    original = gallery.parent / "dreams" / "first" / "epoch-0004" / "plain" / "class_0" / "step-0005.png"
-    assert image.read_bytes() == original.read_bytes()
+    archive = gallery.parent / "dreams" / "first" / "epoch-0004" / "plain" / "dreams.zip"
+    assert image.read_bytes() == read_picture(Picture(archive, "class_0/step-0005.png"))
     config = yaml.safe_load((tmp_path / "plain.yaml").read_text())
     assert config["dreams"]["recipes"]["plain"] == plan.recipes["plain"]
     assert "index.html" in page.current_url

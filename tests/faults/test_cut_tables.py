@@ -159,7 +159,7 @@ def test_the_workflow_reports_a_truncated_table_and_rebuilds_it_once_it_is_delet
     errors = [line for line in result.stdout.splitlines() if line.startswith("Error: ")]
     assert result.returncode != 0 and "Traceback" not in result.stdout, result.stdout[-3000:]
     assert errors[0] == f"Error: '{RESULTS / name}' is truncated: its last line is incomplete; {REBUILD}"
-    assert all((finished.folder / page).exists() for page in ENDS[:2])
+    assert (finished.folder / ENDS[0]).exists()
     (finished.results / name).unlink()
     finished.run(*ENDS)
     assert files(finished) == expected

@@ -57,7 +57,8 @@ LOADER = """
     import os, signal, sys
     from types import SimpleNamespace
     from dreambirds.runtime.job import job
-    snakemake = SimpleNamespace(log=["job.log"], rule="train", params={{}}, resources=SimpleNamespace(gpu=0))
+    job_of = dict(config={{}}, log=["job.log"], rule="train", params={{}}, resources=SimpleNamespace(gpu=0))
+    snakemake = SimpleNamespace(**job_of)
     with job(snakemake):
         {body}
 """

@@ -32,7 +32,7 @@ from dreambirds.gallery.pages import write_page
 from dreambirds.io import atomic_write
 from dreambirds.models.checkpoint import load_checkpoint, load_tensors, read_metadata, save_tensors
 from dreambirds.models.classifier import build
-from dreambirds.plan.memory import read as read_memory
+from dreambirds.plan.measurements import read as read_measurement
 from tests.helpers.hazards import UNSAFE, in_page, in_python, in_rules
 from tests.helpers.layouts import kaggle, photographs, save_bird, settings, zipped
 from tests.helpers.studies import ROOT
@@ -168,9 +168,9 @@ def test_a_pickle_in_a_store_is_discarded(tmp_path, bomb, counted, form, caplog)
 @pytest.mark.parametrize("form", FORMS)
 def test_a_pickle_in_place_of_a_measurement_is_ignored(tmp_path, bomb, counted, form, monkeypatch):
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path))
-    monkeypatch.setattr("dreambirds.plan.memory._path", lambda what: tmp_path / "memory.json")
+    monkeypatch.setattr("dreambirds.plan.measurements._path", lambda what: tmp_path / "memory.json")
     (tmp_path / "memory.json").write_bytes(FORMS[form](bomb))
-    assert read_memory({"measured": "nothing"}) is None
+    assert read_measurement({"measured": "nothing"}) is None
     counted("pickles refused")
 
 

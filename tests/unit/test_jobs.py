@@ -51,7 +51,7 @@ def checkpoint(tmp_path):
 
 
 @pytest.fixture
-def dreamt(checkpoint, tmp_path_factory, monkeypatch):
+def dreamt(checkpoint, tmp_path, tmp_path_factory, monkeypatch):
     """Return a function that runs a dream job with an empty store.
 
     It returns the pixels and the metadata of each label's last image.
@@ -59,10 +59,10 @@ def dreamt(checkpoint, tmp_path_factory, monkeypatch):
 
     def dream(names=NAMES, weights=checkpoint, photographs=None, statistics=None, references=None, **recipe):
         (parameters,) = expand_grid("r", {"steps": [4], **recipe}).values()
-        folder = tmp_path_factory.mktemp("out")
-        job = DreamJob(weights, "r", parameters, names, photographs or {}, statistics, 4 * 10**9)
-        job = replace(job, references=references)
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        job = DreamJob(weights, "r", parameters, names, photographs or {}, statistics, 4 * 10**9, references=references)
         monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path_factory.mktemp("store")))
+        folder.mkdir()
         run_dream_job(job, CPU, folder / "dreams.zip")
         paths = {label: folder / label / f"step-{parameters['steps'][-1]:04d}.png" for label in names}
         return {label: (np.asarray(Image.open(path)), read_facts(path)) for label, path in paths.items()}

@@ -1,5 +1,6 @@
 """`make` passes on the study's name from the YAML file, and arguments unchanged."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,8 @@ def make(tmp_path):
             "BIN=bin",
             *arguments,
         ]
-        return subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
+        env = {name: value for name, value in os.environ.items() if name != "CONFIG"}  # of `make test`
+        return subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, env=env)
 
     return call
 

@@ -18,6 +18,11 @@ import yaml
 
 from dreambirds.errors import AGAIN, FULL, UserError, reason_of
 
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:
+    from yaml import SafeLoader
+
 STORE = "DREAMBIRDS_STORE"  # the environment variable
 TEMPORARY_NAME = re.compile(r"\.[0-9a-f]{32}(\.[^.]*)?")  # a temporary name that `atomic_write` gives
 
@@ -63,7 +68,7 @@ def use_store(folder: str | None) -> None:
 
 def read_yaml(path: Path) -> Any:
     """Return the contents of a YAML file of this project, read by PyYAML's parser in C where it has one."""
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)
 
 
 @contextmanager
