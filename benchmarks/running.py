@@ -24,7 +24,7 @@ def snakemake(root: Path, folder: Path, cores: int, *arguments: str) -> tuple[fl
     """
     command = [sys.executable, "-m", "snakemake", *arguments, "--cores", cores, "--snakefile", root / "Snakefile"]
     command += ["--directory", folder, "--configfile", folder / "study.yaml"]
-    environment = {key: value for key, value in os.environ.items() if key != "DREAMBIRDS_STORE"}
+    environment = {key: value for key, value in os.environ.items() if key not in ("DREAMBIRDS_STORE", "PYTHONPATH")}
     output, started = folder / "snakemake.log", time.perf_counter()
     with output.open("w") as log:
         arguments = [str(argument) for argument in command]
