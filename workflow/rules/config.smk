@@ -12,7 +12,7 @@ rule resolved_config:
         "../../environment.yml"
     params:
         stages=all_code(),
-        libraries={
+        versions={
             name: number
             for stage in LIBRARIES
             for name, number in libraries(stage).items()

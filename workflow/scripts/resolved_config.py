@@ -8,5 +8,5 @@ with job(snakemake):
     from dreambirds.io import digest_of, from_parameter
 
     params = snakemake.params
-    facts = provenance(params.libraries, digest_of(params.stages)[:16])
+    facts = provenance(params.versions, digest_of(params.stages)[:16])
     write_resolved_config(from_parameter(params.config), facts, Path(snakemake.output[0]))
