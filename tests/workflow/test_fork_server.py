@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -52,10 +53,12 @@ def in_session(process: subprocess.Popen) -> list[str]:
 
 
 def launch(command: list[str], folder: Path) -> subprocess.Popen:
-    """Start a command in a new session, with the fork server."""
+    """Start a command in a new session, with the fork server, and with Ctrl-C also if the tests ignore it."""
     env = surroundings() | {"DREAMBIRDS_FORK_SERVER": ""}
+    interruptible = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with (folder / "output.log").open("w") as log:
-        return subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True)
+        options = {"stdout": log, "stderr": log, "start_new_session": True, "preexec_fn": interruptible}
+        return subprocess.Popen(command, cwd=folder, env=env, **options)
 
 
 def wait_until(happened, seconds: float) -> None:
