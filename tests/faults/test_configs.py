@@ -292,9 +292,8 @@ def test_snakemake_prints_only_the_error(fresh, changes, counted):
 
 
 def test_snakemake_refuses_a_config_with_duplicate_keys(fresh, counted):
-    command = fresh.command()
-    with (fresh.folder / "study.yaml").open("a") as file:
-        file.write("gpu: 1\n")
+    command, path = fresh.command(), fresh.folder / "study.yaml"
+    path.write_text(path.read_text() + "gpu: 1\n")
     result = subprocess.run(command, cwd=ROOT, env=surroundings(), text=True, capture_output=True)
     assert result.returncode != 0 and "the key 'gpu' is given twice, on lines" in result.stderr
     assert {path.name for path in fresh.folder.iterdir()} == {"study.yaml", ".snakemake"}
