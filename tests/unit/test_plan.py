@@ -209,9 +209,13 @@ def test_no_input_or_parameter_depends_on_the_results(tmp_path, monkeypatch):
     inputs.picture_archive(plan, **job, label="blue_jay", file="step-0002.png")
     inputs.judged_archive(plan, "j", **job, part="")
     dreamer(plan, **job, part="")
-    for function in (statistics, inputs.reference_images, inputs.start_images, inputs.has_siblings):
+    for function in (statistics, inputs.reference_images, inputs.start_images):
         function(plan, "study")
-    inputs.label_digest(plan.names), inputs.measured(plan, plan.judges, plan.dream_jobs)
+    (
+        inputs.recipes_with_siblings(plan),
+        inputs.label_digest(plan.names),
+        inputs.measured(plan, plan.judges, plan.dream_jobs),
+    )
     inputs.checkpoints(plan), inputs.weights(plan, "j")
     targets.montages(plan), targets.films(plan), targets.results(plan, ["recipes"]), targets.patterns(plan)
     assert [path for path in opened if "results" in path] == []

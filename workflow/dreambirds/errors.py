@@ -95,6 +95,22 @@ def did_you_mean(value: object, allowed: Iterable[object], word: str = "allowed"
 
 
 @contextmanager
+def reading(path: Path, end: str, damaged: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Raise UserError, which ends with `end`, if a file cannot be read inside.
+
+    `damaged` are the exceptions of a corrupt file.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"'{path}' does not exist; {end.removeprefix('delete it and ')}") from error
+    except OSError as error:
+        raise UserError(f"cannot read '{path}' ({reason_of(error)}); {remedy_for(error, end)}") from error
+    except damaged as error:
+        raise UserError(f"'{path}' is corrupt ({reason_of(error)}); {end}") from error
+
+
+@contextmanager
 def error_context(where: str) -> Iterator[None]:
     """Prefix the key of any UserError raised inside with the path `where`."""
     try:

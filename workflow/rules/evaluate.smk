@@ -12,6 +12,7 @@ study_facts = dict(
     models={run: keys["model"] for run, keys in plan.config["runs"].items()},
     judged_runs={judge: inputs.judged_runs(plan, judge) for judge in plan.judges},
 )
+several_seeds = inputs.recipes_with_siblings(plan)
 judged = f"{results}/judged/{{judge}}"
 
 
@@ -73,7 +74,7 @@ rule judge:
         libraries=lambda wildcards, output: libraries("judging"),
         judge=lambda wildcards: inputs.section(plan, wildcards.judge),
         labels=to_parameter([[label.label, label.name] for label in plan.labels]),
-        compared=lambda wildcards: inputs.has_siblings(plan, wildcards.recipe),
+        compared=lambda wildcards: wildcards.recipe in several_seeds,
     message:
         "Judge recipe {wildcards.recipe} at epoch {wildcards.epoch} of run {wildcards.run} with judge {wildcards.judge}"
     script:

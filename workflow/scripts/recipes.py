@@ -4,6 +4,6 @@ from job import job
 
 with job(snakemake):
     from dreambirds.data.tables import write_table
-    from dreambirds.evaluation.recipe_table import recipe_table
+    from dreambirds.evaluation.columns import recipe_table
 
     write_table(recipe_table(snakemake.params.recipes), Path(snakemake.output[0]))

@@ -19,7 +19,7 @@ from PIL import Image
 
 from dreambirds.config.runs import parse_epoch
 from dreambirds.data.images import decode_image, read_image
-from dreambirds.errors import REBUILD, UserError, reason_of, remedy_for
+from dreambirds.errors import REBUILD, UserError, reading, reason_of
 from dreambirds.io import atomic_write, link_or_copy
 from dreambirds.plan.dream_table import DREAM
 
@@ -60,13 +60,14 @@ def lay_files(archive: Path, stored: Mapping[str, Path]) -> None:
     `stored` maps their names to equal files of the store: these are linked, if the disk allows it. Others are copied.
     """
     for name in list_files(archive):
+        if name == INDEX:
+            continue
         path = archive.parent / name
         path.parent.mkdir(exist_ok=True)
         try:
             link_or_copy(stored[name], path)
         except (KeyError, FileNotFoundError):  # it is not in the store, or no longer
-            if name != INDEX:
-                extract(Picture(archive, name), path)
+            extract(Picture(archive, name), path)
 
 
 def extract(picture: Picture, path: Path) -> None:
@@ -99,15 +100,9 @@ def list_files(path: Path) -> list[str]:
 @contextmanager
 def _reading(path: Path) -> Iterator[zipfile.ZipFile]:
     """Yield an open archive, which stays open for later calls; raise UserError for any failure to read it."""
-    try:
+    with reading(path, REBUILD, DAMAGED):
         status = path.stat()
         yield _open(path, status.st_mtime_ns, status.st_size)
-    except FileNotFoundError as error:
-        raise UserError(f"'{path}' does not exist; {REBUILD.removeprefix('delete it and ')}") from error
-    except OSError as error:
-        raise UserError(f"cannot read '{path}' ({reason_of(error)}); {remedy_for(error, REBUILD)}") from error
-    except DAMAGED as error:
-        raise UserError(f"'{path}' is corrupt ({reason_of(error)}); {REBUILD}") from error
 
 
 @lru_cache(MOST_OPEN)

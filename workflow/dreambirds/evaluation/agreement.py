@@ -8,7 +8,7 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from dreambirds.errors import REBUILD, UserError, reason_of, remedy_for
+from dreambirds.errors import REBUILD, reading
 from dreambirds.io import atomic_write
 
 SMALLEST = 1e-12  # norm of a feature vector, so that a zero vector has a direction
@@ -26,14 +26,10 @@ def read_features(path: Path, rows: int) -> np.ndarray:
 
     Raises UserError if the file cannot be read, is corrupt, or has another number of rows.
     """
-    try:
+    with reading(path, REBUILD, (SafetensorError, KeyError, ValueError)):
         features: np.ndarray = load(path.read_bytes())["features"]
         if len(features) != rows:
             raise ValueError(f"it has {len(features)} rows instead of {rows}")
-    except OSError as error:
-        raise UserError(f"cannot read '{path}' ({reason_of(error)}); {remedy_for(error, REBUILD)}") from error
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise UserError(f"'{path}' is corrupt ({reason_of(error)}); {REBUILD}") from error
     return features
 
 

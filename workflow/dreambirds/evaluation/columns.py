@@ -1,6 +1,9 @@
 """Columns of the tables of results, and the images of dreams. Imports no torch."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -88,3 +91,13 @@ def pictures_of(dreams: pd.DataFrame, view: str) -> list[Picture]:
     """Return the images of the dreams from `read_dreams`, in their order."""
     values = zip(dreams["archive"], dreams["label"], dreams["step"], strict=True)
     return [Picture(Path(archive), picture_name(label, step, view)) for archive, label, step in values]
+
+
+def recipe_table(recipes: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Return all parameters: one row per recipe; lists and dicts as JSON."""
+    rows = [{"recipe": name, **{key: _cell(value) for key, value in point.items()}} for name, point in recipes.items()]
+    return pd.DataFrame(rows, columns=["recipe", *parameter_names()])
+
+
+def _cell(value: object) -> object:
+    return json.dumps(value) if isinstance(value, (dict, list)) else value

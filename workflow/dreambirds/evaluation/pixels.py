@@ -12,7 +12,7 @@ from safetensors.numpy import load, save
 from dreambirds.data.images import read_image
 from dreambirds.data.tables import read_images, remedy
 from dreambirds.dream_job.archive import open_image
-from dreambirds.errors import REBUILD, UserError, counted, reason_of, remedy_for
+from dreambirds.errors import REBUILD, counted, reading
 from dreambirds.evaluation.columns import PIXELS
 from dreambirds.evaluation.metric_cache import MetricCache
 from dreambirds.io import atomic_write
@@ -69,12 +69,8 @@ def write_spectra(dataset: Path, path: Path) -> None:
 
 def read_spectra(path: Path) -> dict[str, np.ndarray]:
     """Return the mean spectrum of each class by label. Raises UserError if the file cannot be read or is corrupt."""
-    try:
+    with reading(path, REBUILD, (SafetensorError,)):
         spectra: dict[str, np.ndarray] = load(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read '{path}' ({reason_of(error)}); {remedy_for(error, REBUILD)}") from error
-    except SafetensorError as error:
-        raise UserError(f"'{path}' is corrupt ({reason_of(error)}); {REBUILD}") from error
     return spectra
 
 

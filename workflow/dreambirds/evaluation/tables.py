@@ -23,8 +23,8 @@ from dreambirds.evaluation.columns import (
     SUFFIX,
     TRAINING_METRICS,
     list_views,
+    recipe_table,
 )
-from dreambirds.evaluation.recipe_table import recipe_table
 from dreambirds.io import sha256_of
 from dreambirds.plan.dream_table import DREAM
 from dreambirds.plan.inputs import family_of

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from timm.models import get_model_input_config
 from timm.models._hub import save_config_for_hf  # timm's public function would write the weights too
 
-from dreambirds.errors import RETRAIN, UserError, is_out_of_memory, reason_of, remedy_for
+from dreambirds.errors import RETRAIN, UserError, is_out_of_memory, reading, reason_of
 from dreambirds.io import atomic_write
 from dreambirds.models import CONFIG_FILE, MODEL_FILE
 from dreambirds.models.classifier import Classifier, build
@@ -176,15 +176,11 @@ def load_tensors(path: Path, remedy: str = RETRAIN) -> tuple[dict[str, torch.Ten
 
 @contextmanager
 def _open(path: Path, remedy: str) -> Iterator[tuple]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})[KEY])
-            yield file, metadata, metadata.pop(DIGEST)
-    except FileNotFoundError as error:
-        raise UserError(f"'{path}' does not exist; {remedy.removeprefix('delete it and ')}") from error
-    except OSError as error:
-        raise UserError(f"cannot read '{path}' ({reason_of(error)}); {remedy_for(error, remedy)}") from error
-    except KeyError as error:
-        raise UserError(f"'{path}' is not a file of this project (it has no dreambirds metadata); {remedy}") from error
-    except (SafetensorError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(f"'{path}' is corrupt ({reason_of(error)}); {remedy}") from error
+    with reading(path, remedy, (SafetensorError, TypeError, json.JSONDecodeError)):
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = json.loads((file.metadata() or {})[KEY])
+                yield file, metadata, metadata.pop(DIGEST)
+        except KeyError as error:
+            problem = "is not a file of this project (it has no dreambirds metadata)"
+            raise UserError(f"'{path}' {problem}; {remedy}") from error

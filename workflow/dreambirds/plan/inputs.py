@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -244,10 +245,11 @@ def family_of(recipe: Section) -> str:
     return digest_of({**recipe, "seed": None})[:16]
 
 
-def has_siblings(plan: Plan, recipe: str) -> bool:
-    """Return whether another recipe differs from this one only in its seed."""
-    families = [family_of(other) for other in plan.recipes.values()]
-    return families.count(family_of(plan.recipes[recipe])) > 1
+def recipes_with_siblings(plan: Plan) -> set[str]:
+    """Return the recipes from which another one differs only in its seed."""
+    families = {name: family_of(recipe) for name, recipe in plan.recipes.items()}
+    members = Counter(families.values())
+    return {name for name, family in families.items() if members[family] > 1}
 
 
 def judged_tables(plan: Plan, judge: str, jobs: Iterable[DreamPart]) -> list[str]:
