@@ -16,8 +16,11 @@ from safetensors.torch import save
 
 CHILD = """
 import json, socket, sys, time, urllib.request
+from dreambirds.config.class_names import head_rows
+from dreambirds.data.labels import Label
 from dreambirds.errors import UserError
 from dreambirds.models.classifier import build
+from dreambirds.models.networks import stored_class_names
 time.sleep = lambda seconds: None  # the hub's client waits between its tries
 found = {}
 for name in sys.argv[1:]:
@@ -26,8 +29,14 @@ for name in sys.argv[1:]:
         while socket.socket().connect_ex(("127.0.0.1", int(name.rpartition(":")[2]))) == 0:
             pass
         continue
+    if name == "rows":
+        labels = [Label("a", "A"), Label("b", "B"), Label("c", "C")]
+        run = {"model": "hf-hub:user/three", "weights": "hub", "labels": None, "names": {}}
+        rows, origin = head_rows(labels, run, stored_class_names(run["model"]))
+        found[name] = [origin, build(run["model"], 3, {}, "hub", rows=rows).network.fc.bias.tolist()]
+        continue
     try:
-        model, _, classes = name.partition(":")
+        model, _, classes = name.rpartition(":") if name[-1].isdigit() and ":" in name else (name, "", "")
         network = build(model, int(classes or 2), {}, "hub").network
         head = network.get_classifier().weight
         total = sum(value.double().sum().item() for value in network.state_dict().values())
@@ -114,15 +123,31 @@ def results(tmp_path_factory):
     networks = {name: timm.create_model(name) for name in ("test_resnet", "test_efficientnet", "test_vit")}
     for name, network in networks.items():
         server.files[path_of(name)] = save(network.state_dict())
+    repository = home / "repository"
+    timm.models.save_for_hf(networks["test_resnet"], repository, {"label_names": ["a"]}, safe_serialization=True)
+    for name in ("config.json", "model.safetensors"):
+        server.files[f"/user/birds/resolve/main/{name}"] = (repository / name).read_bytes()
+    three = timm.create_model("test_resnet", num_classes=3)
+    timm.models.save_for_hf(three, home / "three", {"label_names": ["c", "a", "b"]}, safe_serialization=True)
+    for name in ("config.json", "model.safetensors"):
+        server.files[f"/user/three/resolve/main/{name}"] = (home / "three" / name).read_bytes()
     server.cut.add(path_of("test_vit"))
     server.files[path_of("test_convnext")] = bytes(5000)
     server.files["/stop"] = b"bye"
     models = ["test_resnet", "test_resnet:1000", "test_efficientnet", "test_vit", "test_convnext", "test_byobnet"]
+    models += ["hf-hub:user/birds", "hf_hub:user/birds:1000", "hf-hub:user/none", "rows"]
     results = build_models(home, *models, "darknet17", server.address, "test_nfnet", HF_ENDPOINT=server.address)
     total = sum(value.double().sum().item() for value in networks["test_resnet"].state_dict().values())
     body = total - sum(value.double().sum().item() for value in networks["test_resnet"].fc.state_dict().values())
     away = build_models(home, "test_resnet", "test_byobnet", HF_ENDPOINT=server.address, HF_HUB_OFFLINE="1")
-    return {**results, "body": body, "total": total, "requests": server.requests, "away": away}
+    return {
+        **results,
+        "three": three.fc.bias.tolist(),
+        "body": body,
+        "total": total,
+        "requests": server.requests,
+        "away": away,
+    }
 
 
 def test_the_hubs_weights_are_loaded_below_a_new_head(results):
@@ -131,6 +156,19 @@ def test_the_hubs_weights_are_loaded_below_a_new_head(results):
     assert results["test_efficientnet"][3] < 0.1, "timm initializes it with 0.25"
     assert results["test_resnet:1000"][1] == pytest.approx(results["total"], rel=1e-9), "the hub's head is kept"
     assert f"GET {path_of('test_resnet')}" in results["requests"]
+
+
+def test_a_repository_of_the_hub_brings_its_architecture_and_weights(results):
+    body, _, shape, _ = results["hf-hub:user/birds"]
+    assert body == pytest.approx(results["body"], rel=1e-9) and shape == [2, 96]
+    assert results["hf_hub:user/birds:1000"][1] == pytest.approx(results["total"], rel=1e-9)
+    sentence = results["hf-hub:user/none"]
+    assert sentence.startswith("model: cannot download 'config.json' of 'hf-hub:user/none' (") and "\n" not in sentence
+
+
+def test_the_rows_of_the_head_follow_the_class_names_on_the_hub(results):
+    c, a, b = results["three"]
+    assert results["rows"] == ["'hf-hub:user/three'", [a, b, c]]
 
 
 @pytest.mark.parametrize(

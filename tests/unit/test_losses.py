@@ -123,7 +123,7 @@ def test_training_uses_adversarial_examples_that_are_computed_in_eval_mode(monke
     lengths, seen = [], []
     classifier = linear()
 
-    def attack(forward, images, targets, length, steps):
+    def attack(forward, images, targets, length, steps, head):
         lengths.append((length, steps, classifier.training, forward(images).shape))
         return images * 0 + length / 100
 

@@ -5,6 +5,7 @@ import math
 import pytest
 import timm
 import torch
+from torch import nn
 
 from dreambirds.dreaming.features import FeatureExtractor, auto_layers, find_layers, make_objective
 from dreambirds.dreaming.matching import (
@@ -139,10 +140,9 @@ def test_cait_s_blocks_have_no_prefix_token():
 
 
 def test_auto_is_an_error_for_a_model_without_feature_stages():
-    with pytest.raises(
-        UserError, match="timm lists no feature stages for this model, so 'auto' is undefined; name a layer"
-    ):
-        auto_layers(network())
-    with pytest.raises(UserError, match="timm lists no feature stages for this model"):
-        make_objective("feature_match", network())
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
+    for ask in (auto_layers, lambda model: make_objective("feature_match", model)):
+        with pytest.raises(UserError, match="no feature stages were found in this model, so 'auto' is undefined; name"):
+            ask(flat)
+    assert auto_layers(network()) == ["2", "3", "4"], "where maps of a size end, and the last convolution"
     assert make_objective("feature_match:0", network()).layers == ["0"]

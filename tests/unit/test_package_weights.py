@@ -184,7 +184,8 @@ def test_options_that_change_no_shape_are_kept():
 def test_options_that_change_shapes_are_an_error():
     sentence = (
         r"^model_options: with {'stem_kernel_size': 5}, the package's file does not fit the model \(1 tensor "
-        r"differs, the first is 'conv_stem\.weight'\); change or remove 'model_options', or set 'weights' to null$"
+        r"differs, the first is 'conv_stem\.weight': \(32, 3, 3, 3\) in the file, \(32, 3, 5, 5\) in the model\); "
+        r"change or remove 'model_options', or set 'weights' to null$"
     )
     with pytest.raises(UserError, match=sentence):
         build(LITE, 2, {"stem_kernel_size": 5}, "package")
@@ -209,10 +210,10 @@ assert {name!r} not in sys.modules
 def test_a_plan_with_a_packages_weights():
     plan = make_plan(study(None))
     assert plan.config["dataset"]["image_size"] == 224
-    assert previous_checkpoint(plan, "a", 0) == {}
+    assert not any(previous_checkpoint(plan, "a", 0).values())
     sha256 = PACKAGES[LITE].sha256
     assert training_settings(plan, "a")["weights_sha256"] == sha256
-    assert measurements.weights(plan, "a")["file"] == sha256
+    assert measurements.weights(plan, "a")["package"]["file"] == sha256
     assert "weights_sha256" not in training_settings(make_plan(study(weights=None)), "a")
     assert plan.trained["judge"]["weights"] is None
 

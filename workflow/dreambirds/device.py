@@ -48,6 +48,13 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
+def to_host(tensor: torch.Tensor) -> torch.Tensor:
+    """Copy a tensor to the CPU; from a GPU, asynchronously to pinned memory."""
+    if tensor.device.type == "cpu":
+        return tensor.clone(memory_format=torch.contiguous_format)
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+
+
 def to_float32(tensor: torch.Tensor) -> torch.Tensor:
     """Return a tensor in float32, or unchanged if its type is more precise."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -119,6 +119,17 @@ def error_context(where: str) -> Iterator[None]:
         raise UserError(error.message, f"{where}.{error.key}" if error.key else where) from error
 
 
+@contextmanager
+def renamed_key(old: str, new: str) -> Iterator[None]:
+    """Replace the key `old` of any UserError raised inside by `new`."""
+    try:
+        yield
+    except UserError as error:
+        if error.key != old:
+            raise
+        raise UserError(error.message, new) from error
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's message, or its class name if empty."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -47,12 +47,17 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def exists(path: Path) -> bool:
+    """Return whether a path exists; False for an invalid path, such as a long one."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def file_problem(path: Path, kind: str = "is not a file") -> str:
     """Return the problem of a path that is not such a file: it does not exist, or is of another `kind`."""
-    with suppress(OSError):
-        if path.exists():
-            return kind
-    return "does not exist"
+    return kind if exists(path) else "does not exist"
 
 
 def store_root(folder: str | None = None) -> Path:

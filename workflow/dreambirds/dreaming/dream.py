@@ -14,12 +14,12 @@ from functools import partial
 import torch
 from torch import nn
 
-from dreambirds.device import autocast, resolve_precision
+from dreambirds.device import autocast, resolve_precision, to_host
 from dreambirds.dreaming import objectives, regularizers, updates
 from dreambirds.dreaming.features import FeatureExtractor, make_objective
 from dreambirds.dreaming.matching import LayerReference, References, Statistics
 from dreambirds.dreaming.octaves import Octaves, evaluation_shape, resize, tiled_gradient
-from dreambirds.dreaming.parameterization import Pyramid, make_parameterization
+from dreambirds.dreaming.parameterization import Pyramid, luminance, make_parameterization, mean_of_channels
 from dreambirds.dreaming.recipe import Recipe, Value, value_at
 from dreambirds.dreaming.stopping import StopTracker
 from dreambirds.dreaming.transforms import Transforms
@@ -101,6 +101,8 @@ class Dreamer:
         self.full_model = FeatureExtractor(model, self.objective.layers, statistics=statistics)
         if self.objective.matched and references is None:
             raise UserError("feature_match needs photographs of the class; pass their `references`", "objective")
+        self.gray = getattr(model, "channels", 3) == 1  # such a network sees only the luminance
+        starts = luminance(starts) if self.gray else starts
         shape = (starts.shape[-2], starts.shape[-1])
         self.references = References(recipe, references or {}, self.features.prefix, shape)
         self.precision = resolve_precision(precision, starts.device)
@@ -114,7 +116,7 @@ class Dreamer:
         recipe = self.recipe
         self._advance_octave(step)
         parameters = self.parameters.detach().requires_grad_(True)
-        images = self.parameterization.decode(parameters)
+        images = self.decode(parameters)
         views = self.transforms(images, step)  # pad, roll, jitter, rotate, scale, crop, flip, noise
         references = self.references.at(step)
 
@@ -145,7 +147,7 @@ class Dreamer:
     @torch.no_grad()
     def images(self) -> torch.Tensor:
         """Return the current images at their final size: (B, 3, H, W) in [0, 1]."""
-        images = self.parameterization.decode(self.parameters)
+        images = self.decode(self.parameters)
         return resize(images, self.octaves.shapes[-1]).clamp(0, 1)
 
     @torch.no_grad()
@@ -155,7 +157,7 @@ class Dreamer:
         They are evaluated by the full model, or by its layers alone if the head rejects their size and the recipe does
         not need logits.
         """
-        images = self.parameterization.decode(self.parameters)
+        images = self.decode(self.parameters)
         height, width = images.shape[-2:]
         views = resize(images, evaluation_shape(self.recipe, (height, width)))
         with autocast(self.precision, images.device):
@@ -168,6 +170,11 @@ class Dreamer:
         outputs.references = self.references.for_full_images()
         penalty = regularizers.penalty(images, self.recipe.tv_weight, self.recipe.l2_weight)
         return self._metrics(images, self._score(outputs, self.targets) - penalty, outputs.logits)
+
+    def decode(self, parameters: torch.Tensor) -> torch.Tensor:
+        """Return the images (B, 3, H, W) in [0, 1] of parameters; those of a network of one channel are grey."""
+        images = self.parameterization.decode(parameters)
+        return mean_of_channels(images) if self.gray else images
 
     def _begin_octave(self, images: torch.Tensor) -> None:
         recipe = self.recipe
@@ -229,7 +236,7 @@ class Dreamer:
         if logits is None:
             unknown = torch.full_like(change, torch.nan)
             return StepMetrics(-score, unknown, unknown, unknown, change)
-        probability = objectives.probability(logits, self.targets)
+        probability = objectives.probability(logits, self.targets, self.objective.head)
         prediction = logits.argmax(dim=1).to(change.dtype)
         return StepMetrics(-score, objectives.logit(logits, self.targets), probability, prediction, change)
 
@@ -253,12 +260,13 @@ def dream(
     """Run gradient ascent on a batch of images; keep those of ``recipe.steps``.
 
     `model` maps images (B, 3, H, W) in [0, 1] to logits (B, C). It is in eval mode, and its parameters require no
-    gradient. Layers of objectives are looked up in its attribute `network`, or in itself. `targets` are the class
-    indices of the images, (B,), and `starts` are start images (B, 3, H, W) in [0, 1]. `rngs` are CPU generators, one
-    per image, which are advanced; the default of image i is ``generator(0, str(i))``. `spectrum` (3, H, W // 2 + 1),
-    from `mean_spectrum`, is required by ``parameterization="maco"``. `references`, from `matching.stack_statistics`,
-    are the statistics of photographs of each image's class that ``feature_match`` requires. `precision` is one of
-    `device.PRECISIONS`. With `film_every`, a frame of an animation is kept every so many steps.
+    gradient. Layers of objectives are looked up in its attribute `network`, or in itself. Its attribute `head` may be
+    ``sigmoid``; if `channels` is 1, the images are grey. `targets` are the class indices of the images, (B,), and
+    `starts` are start images (B, 3, H, W) in [0, 1]. `rngs` are CPU generators, one per image, which are advanced; the
+    default of image i is ``generator(0, str(i))``. `spectrum` (3, H, W // 2 + 1), from `mean_spectrum`, is required by
+    ``parameterization="maco"``. `references`, from `matching.stack_statistics`, are the statistics of photographs of
+    each image's class that ``feature_match`` requires. `precision` is one of `device.PRECISIONS`. With `film_every`, a
+    frame of an animation is kept every so many steps.
 
     Images of a batch do not affect each other: a dream computed alone is the same, up to rounding. Raises UserError if
     the recipe does not fit the model.
@@ -268,16 +276,16 @@ def dream(
     result, trace, metrics = DreamResult(), [], {}
     for step in range(max(recipe.steps)):
         if film_every and step % film_every == 0:
-            result.frames.append(_to_host(_to_uint8(dreamer.images())))
+            result.frames.append(to_host(_to_uint8(dreamer.images())))
         trace.append(dreamer.step(step))
         if step + 1 in recipe.steps:
-            result.snapshots[step + 1] = _to_host(dreamer.images().float())
+            result.snapshots[step + 1] = to_host(dreamer.images().float())
             metrics[step + 1] = dreamer.evaluate()
         if not dreamer.stops.any_active(step + 1):
             break
     last = dreamer.images().float()
     if film_every:
-        result.frames.append(_to_host(_to_uint8(last)))
+        result.frames.append(to_host(_to_uint8(last)))
     trace.append(metrics[len(trace)] if len(trace) in metrics else dreamer.evaluate())
     # the copy to the CPU below also waits for the asynchronous copies of frames and snapshots
     columns = [torch.stack([getattr(each, metric) for each in trace], dim=-1) for metric in METRICS]
@@ -290,10 +298,3 @@ def dream(
 
 def _to_uint8(images: torch.Tensor) -> torch.Tensor:
     return (images * 255).round().to(torch.uint8)
-
-
-def _to_host(images: torch.Tensor) -> torch.Tensor:
-    """Copy images to the CPU; from a GPU, asynchronously to pinned memory."""
-    if images.device.type == "cpu":
-        return images.clone(memory_format=torch.contiguous_format)
-    return torch.empty(images.shape, dtype=images.dtype, pin_memory=True).copy_(images, non_blocking=True)

@@ -7,16 +7,17 @@ import torch
 from torch import nn
 
 from dreambirds.device import to_float32
-from dreambirds.dreaming.objectives import AUTO, ModelOutputs, Objective, layers
+from dreambirds.dreaming.objectives import AUTO, SIGMOID, SOFTMAX, ModelOutputs, Objective, layers
 from dreambirds.dreaming.regularizers import FIRST_NORM_WEIGHT, norm_layers, statistics_distance
+from dreambirds.dreaming.stages import find_stages
 from dreambirds.errors import UserError, did_you_mean
 
 
 def find_layer(network: nn.Module, name: str) -> str:
-    """Return the name of a module of a timm model.
+    """Return the name of a module of a model.
 
-    `name` is the module's name, or a depth in timm's list of feature stages, such as ``50%``. Raises UserError, with
-    the closest name, if there is no such module.
+    `name` is the module's name, or a depth in the list of the model's feature stages, such as ``50%``. Raises
+    UserError, with the closest name, if there is no such module.
     """
     if name.endswith("%"):
         return _at_depth(network, name)
@@ -35,17 +36,13 @@ def find_layers(network: nn.Module, name: str) -> list[str]:
 
 
 def auto_layers(network: nn.Module) -> list[str]:
-    """Return the names of a timm model's stem, feature stages and last convolution.
+    """Return the names of a model's stem, feature stages and last convolution.
 
     The stem is the first convolution. The first and the last convolution are skipped if they are inside a stage. Raises
-    UserError if timm lists no feature stages for the model.
+    UserError if the model has no feature stages.
     """
     modules: dict[str, nn.Module] = dict(network.named_modules())
-    stages = [stage["module"] for stage in getattr(network, "feature_info", []) if stage["module"] in modules]
-    if not stages:
-        raise UserError(
-            "timm lists no feature stages for this model, so 'auto' is undefined; name a layer", "objective"
-        )
+    stages = _stages(network, AUTO)
     convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
     heads: str | Sequence[str] = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
     heads = [heads] if isinstance(heads, str) else heads
@@ -57,13 +54,30 @@ def auto_layers(network: nn.Module) -> list[str]:
     return [name for name in modules if name in selected]
 
 
+def _stages(network: nn.Module, name: str) -> list[str]:
+    """Return the names of a model's feature stages, those that timm lists or those that `find_stages` finds.
+
+    Raises UserError, which contains the `name` of a layer, if it has none.
+    """
+    listed = [stage["module"] for stage in getattr(network, "feature_info", [])]
+    modules = dict(network.named_modules())
+    stages = [stage for stage in listed if stage in modules] if name == AUTO else listed
+    stages = stages or find_stages(network)
+    if not stages:
+        raise UserError(
+            f"no feature stages were found in this model, so '{name}' is undefined; name a layer", "objective"
+        )
+    return stages
+
+
 def make_objective(objective: str | Mapping[str, float], model: nn.Module) -> Objective:
-    """Return an objective for a model, with `AUTO` resolved to the model's layers.
+    """Return an objective for a model and its head, with `AUTO` resolved to the model's layers.
 
     Raises UserError if a term is unknown, or as `auto_layers` does.
     """
     network = getattr(model, "network", model)
-    return Objective(objective, auto_layers(network) if AUTO in layers(objective) else ())
+    head = SIGMOID if getattr(model, "head", None) == SIGMOID else SOFTMAX  # a model may have a layer with this name
+    return Objective(objective, auto_layers(network) if AUTO in layers(objective) else (), head)
 
 
 def _at_depth(network: nn.Module, depth: str) -> str:
@@ -73,11 +87,7 @@ def _at_depth(network: nn.Module, depth: str) -> str:
         share = -1
     if not 0 <= share <= 1:
         raise UserError(f"'{depth}' is not a depth; use 0% to 100%, or name a layer", "objective")
-    stages = [stage["module"] for stage in getattr(network, "feature_info", [])]
-    if not stages:
-        raise UserError(
-            f"timm lists no feature stages for this model, so '{depth}' is undefined; name a layer", "objective"
-        )
+    stages = _stages(network, depth)
     name: str = stages[round(share * (len(stages) - 1))]
     if name not in dict(network.named_modules()):
         raise UserError(f"'{depth}' stands for '{name}', which this model does not have; name a layer", "objective")

@@ -1,9 +1,9 @@
 """Objectives: the scores that a dream maximizes, and their syntax in a config.
 
 To add an objective, write one function with `@objective` here and one line in the schema of recipes. A function without
-a form scores a class: it takes logits (B, C) and integer targets (B,). A function with forms scores a layer: it takes
-an activation (B, ...) and its `Term`, or, with ``photographs=True``, the layer's `LayerReference`. All return (B,).
-This module does not import torch, because configs are checked without it.
+a form scores a class: it takes logits (B, C), integer targets (B,) and the model's head, `SOFTMAX` or `SIGMOID`. A
+function with forms scores a layer: it takes an activation (B, ...) and its `Term`, or, with ``photographs=True``, the
+layer's `LayerReference`. All return (B,). This module does not import torch, because configs are checked without it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dreambirds.dreaming.matching import LayerReference
 
 LONGEST_NUMBER = 10
+SOFTMAX, SIGMOID = "softmax", "sigmoid"  # classes that exclude each other, and independent classes (multi-label)
 AUTO = "auto"  # the stem, the stages and the last convolution of a network: `features.auto_layers`
 
 
@@ -83,28 +84,31 @@ def objective(*forms: str, photographs: bool = False) -> Callable[[Function], Fu
 
 
 @objective()
-def logit(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def logit(logits: torch.Tensor, targets: torch.Tensor, _: str = SOFTMAX) -> torch.Tensor:
     """Return the target's logit, (B,), of logits (B, C) and integer targets (B,)."""
     return logits.gather(1, targets[:, None])[:, 0]
 
 
 @objective()
-def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return minus the cross-entropy: the target's log-softmax.
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, head: str = SOFTMAX) -> torch.Tensor:
+    """Return minus the cross-entropy: the logarithm of the target's probability.
 
-    It also decreases the logits of all other classes.
+    With a softmax it also decreases the logits of all other classes. A sigmoid's is written so that its gradient does
+    not vanish by rounding where the probability is almost 1.
     """
+    if head == SIGMOID:
+        return -(-logit(logits, targets)).logaddexp(logits.new_zeros(()))
     return logit(logits.log_softmax(dim=1), targets)
 
 
 @objective()
-def probability(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the target's softmax probability, in [0, 1]."""
-    return logit(logits.softmax(dim=1), targets)
+def probability(logits: torch.Tensor, targets: torch.Tensor, head: str = SOFTMAX) -> torch.Tensor:
+    """Return the target's probability, in [0, 1]."""
+    return logit(logits.sigmoid() if head == SIGMOID else logits.softmax(dim=1), targets)
 
 
 @objective()
-def margin(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def margin(logits: torch.Tensor, targets: torch.Tensor, _: str = SOFTMAX) -> torch.Tensor:
     """Return the target's logit minus the mean of the other logits."""
     target = logit(logits, targets)
     return target - (logits.sum(dim=1) - target) / max(1, logits.shape[1] - 1)
@@ -215,12 +219,13 @@ class Objective:
     photographs. `logits` is set if it needs logits.
     """
 
-    def __init__(self, objective: str | Mapping[str, float], auto: Sequence[str] = ()):
-        """Take an objective as in `parse`, and the layers that `AUTO` stands for.
+    def __init__(self, objective: str | Mapping[str, float], auto: Sequence[str] = (), head: str = SOFTMAX):
+        """Take an objective as in `parse`, the layers that `AUTO` stands for, and the model's head.
 
         Raises UserError if a term is unknown or malformed.
         """
         terms = [(term, auto if term.layer == AUTO else [term.layer]) for term in parse(objective)]
+        self.head = head
         self.terms = [replace(term, layer=layer) for term, each in terms for layer in each]
         self.layers = list(dict.fromkeys(term.layer for term in self.terms if term.layer is not None))
         self.matched = {
@@ -232,10 +237,9 @@ class Objective:
         """Return the score of each image, (B,), for targets (B,)."""
         return sum(term.weight * self._score(term, outputs, targets) for term in self.terms)  # type: ignore[return-value]
 
-    @staticmethod
-    def _score(term: Term, outputs: ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
+    def _score(self, term: Term, outputs: ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
         score = OBJECTIVES[term.kind]
         if term.layer is None:
-            return score.function(outputs.logits, targets)
+            return score.function(outputs.logits, targets, self.head)
         argument = outputs.references[term.layer] if score.photographs else term
         return score.function(outputs.layers[term.layer], argument)

@@ -46,6 +46,20 @@ def from_pixels(images: torch.Tensor) -> torch.Tensor:
     return torch.einsum("ij,bjhw->bihw", inverse, images.clamp(EDGE, 1 - EDGE).logit())
 
 
+def luminance(images: torch.Tensor) -> torch.Tensor:
+    """Return images (B, 3, H, W) in grey: three equal channels, the luminance (ITU-R BT.601)."""
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
+    return (images * weights).sum(dim=1, keepdim=True).repeat(1, 3, 1, 1)
+
+
+def mean_of_channels(images: torch.Tensor) -> torch.Tensor:
+    """Return images (B, 3, H, W) whose three channels are their mean.
+
+    Its gradient is the same for all channels, so a grey image of pixels stays grey under every optimizer.
+    """
+    return images.mean(dim=1, keepdim=True).repeat(1, 3, 1, 1)
+
+
 class Pixels:
     """The identity: parameters are images (B, 3, H, W) in [0, 1]."""
 

@@ -3,17 +3,22 @@
 import torch
 from torch.nn import functional
 
+from dreambirds.dreaming.objectives import probability
 
-def classification_metrics(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+
+def classification_metrics(
+    logits: torch.Tensor, targets: torch.Tensor, head: str = "softmax"
+) -> dict[str, torch.Tensor]:
     """Return metrics of logits (N, C) for the classes `targets` (N,).
 
-    They are the softmax ``probability`` of the target, its ``rank`` (1 is the highest; classes with an equal logit rank
-    before it) and ``first``, the index of the predicted class, each of shape (N,).
+    They are the ``probability`` of the target, by the softmax or the sigmoid of the `head`, its ``rank`` (1 is the
+    highest; classes with an equal logit rank before it) and ``first``, the index of the predicted class, each of shape
+    (N,).
     """
     own = logits.gather(1, targets[:, None])
     others = torch.arange(logits.shape[1], device=logits.device) != targets[:, None]
     return {
-        "probability": functional.softmax(logits.double(), dim=1).gather(1, targets[:, None])[:, 0],
+        "probability": probability(logits.double(), targets, head),
         "rank": 1 + ((logits >= own) & others).sum(dim=1),
         "first": logits.argmax(dim=1),
     }

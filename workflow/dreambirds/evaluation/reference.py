@@ -86,7 +86,7 @@ def _predict(judge: Judge, images: PreparedImages, labels: list[str]) -> dict[st
 def _check(judge: Judge, real: dict[str, tuple[torch.Tensor, torch.Tensor]], held_out: bool) -> dict[str, float]:
     logits = torch.cat([logits for logits, _ in real.values()])
     targets = torch.cat([torch.full((len(each),), judge.class_indices[label]) for label, (each, _) in real.items()])
-    metrics = classification_metrics(logits, targets)
+    metrics = classification_metrics(logits, targets, judge.classifier.head)
     generator = torch.Generator().manual_seed(0)
     orders = [torch.randperm(len(targets), generator=generator) for _ in range(SHUFFLES)]
     shuffled = [float((metrics["first"] == targets[order]).float().mean()) for order in orders]
@@ -103,7 +103,8 @@ def _check_noise(judge: Judge) -> dict[str, float]:
     noise = torch.randint(0, 256, (NOISE_IMAGES, 3, *judge.shape), generator=generator, dtype=torch.uint8)
     logits, _ = judge.predict(batches(noise, lambda image: image))
     classes = torch.tensor(list(judge.class_indices.values()))
-    metrics = classification_metrics(logits, classes[torch.arange(NOISE_IMAGES) % len(classes)])
+    targets = classes[torch.arange(NOISE_IMAGES) % len(classes)]
+    metrics = classification_metrics(logits, targets, judge.classifier.head)
     return {
         "noise_top1": float((metrics["rank"] == 1).float().mean()),
         "noise_probability": float(metrics["probability"].mean()),

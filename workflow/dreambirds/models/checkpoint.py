@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from inspect import signature
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from timm.models import get_model_input_config
 from timm.models._hub import save_config_for_hf  # timm's public function would write the weights too
 
 from dreambirds.errors import RETRAIN, UserError, is_out_of_memory, reading, reason_of
-from dreambirds.io import atomic_write
+from dreambirds.io import atomic_write, digest_of, sha256_of
 from dreambirds.models import CONFIG_FILE, MODEL_FILE
 from dreambirds.models.classifier import Classifier, build
+from dreambirds.models.names import HUB, LOCAL, OWN, TORCHVISION, model_files, split_name
+from dreambirds.models.networks import own_options
 from dreambirds.models.weights import check_finite
 from dreambirds.shapes import shape_of
 
@@ -35,8 +37,10 @@ KEY, DIGEST = "dreambirds", "sha256"
 class CheckpointInfo:
     """The metadata of a checkpoint.
 
-    `model` and `model_options` are the timm architecture and its options; `labels` are the classes in the order of the
-    logits; `image_size` is the size of the training images in pixels: the side of squares, or [height, width].
+    `model` and `model_options` are the name of the model in the config and its options; `labels` are the classes in the
+    order of the logits; `image_size` is the size of the training images in pixels: the side of squares, or [height,
+    width]. `head` and `normalization` are those of `Classifier`. `architecture` is timm's name of a model that came
+    from a folder or the hub, so that neither is needed again, and `code` is a digest of the code of an own model.
     """
 
     model: str
@@ -45,6 +49,10 @@ class CheckpointInfo:
     run: str
     epoch: int | float
     image_size: int | list[int]
+    head: str = "softmax"
+    normalization: dict | None = None
+    architecture: str | None = None
+    code: str | None = None
 
 
 def save_checkpoint(folder: Path, classifier: Classifier, info: CheckpointInfo) -> None:
@@ -53,9 +61,31 @@ def save_checkpoint(folder: Path, classifier: Classifier, info: CheckpointInfo) 
     The same weights and info give the same bytes. The weights are written last, so a killed job leaves nothing that
     looks like a complete checkpoint.
     """
+    info = _self_contained(info, classifier)
     folder.mkdir(parents=True, exist_ok=True)
     write_config(folder / CONFIG_FILE, classifier, info)
     save_tensors(folder / MODEL_FILE, classifier.network.state_dict(), asdict(info))
+
+
+def _self_contained(info: CheckpointInfo, classifier: Classifier) -> CheckpointInfo:
+    """Return the info with all that is known of the network elsewhere: the config in its folder or hub, or its code."""
+    kind, _ = split_name(info.model)
+    if kind == OWN:
+        return replace(info, code=digest_of([sha256_of(file) for file in model_files(info.model)])[:16])
+    if kind not in (HUB, LOCAL):
+        return info
+    return replace(
+        info,
+        architecture=classifier.architecture,
+        model_options={**own_options(classifier.network), **info.model_options},
+        normalization=info.normalization or _normalization(classifier),
+    )
+
+
+def _normalization(classifier: Classifier) -> dict[str, list[float]]:
+    """Return a classifier's mean and standard deviation, with as many decimals as float32 has."""
+    values = {"mean": classifier.mean, "std": classifier.std}
+    return {key: [float(f"{each:.7g}") for each in tensor.flatten().tolist()] for key, tensor in values.items()}
 
 
 def write_config(path: Path, classifier: Classifier, info: CheckpointInfo) -> None:
@@ -63,10 +93,16 @@ def write_config(path: Path, classifier: Classifier, info: CheckpointInfo) -> No
 
     It contains the architecture, its options, the labels and the image preprocessing. Preprocessing is the same as in
     training: an image is resized to cover the training size, and then cropped. The mean and standard deviation are
-    those of the network's own config, which the classifier uses.
+    those that the classifier uses. The config of a network that timm does not know has the same keys.
     """
+    data = {"interpolation": "bilinear", "crop_pct": 1.0, "crop_mode": "center"}
+    data |= _normalization(classifier) if info.normalization or classifier.channels == 1 else {}
+    if split_name(info.model)[0] in (OWN, TORCHVISION):
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(_config(classifier, info, data), indent=2) + "\n", encoding="utf-8")
+        return
     input_config = get_model_input_config(classifier.network)
-    size = input_config["input_size"] if input_config["fixed_input_size"] else (3, *shape_of(info.image_size))
+    shape = input_config["input_size"][1:] if input_config["fixed_input_size"] else shape_of(info.image_size)
     not_stored = signature(timm.create_model).parameters  # such as a cache folder, which does not describe the network
     with atomic_write(path) as temporary:
         save_config_for_hf(
@@ -74,8 +110,25 @@ def write_config(path: Path, classifier: Classifier, info: CheckpointInfo) -> No
             str(temporary),
             model_config={"label_names": info.labels},
             model_args={key: value for key, value in info.model_options.items() if key not in not_stored},
-            data_config={"input_size": size, "interpolation": "bilinear", "crop_pct": 1.0, "crop_mode": "center"},
+            data_config={"input_size": (classifier.channels, *shape), **data},
         )
+        config = json.loads(temporary.read_text(encoding="utf-8"))
+        del config["model_args"]["num_classes"]  # transformers passes the number of labels in addition to these
+        temporary.write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def _config(classifier: Classifier, info: CheckpointInfo, data: dict) -> dict:
+    """Return the config of a network that timm does not know, with timm's keys."""
+    shape = [classifier.channels, *shape_of(info.image_size)]
+    heads = classifier.network.pretrained_cfg["classifier"]
+    description = {"input_size": shape, **data, **_normalization(classifier), "classifier": heads}
+    return {
+        "architecture": info.model,
+        "num_classes": len(info.labels),
+        "label_names": info.labels,
+        "model_args": info.model_options,
+        "pretrained_cfg": {"num_classes": len(info.labels), **description},
+    }
 
 
 def load_checkpoint(path: Path | str, remedy: str = RETRAIN) -> tuple[Classifier, CheckpointInfo]:
@@ -89,7 +142,8 @@ def load_checkpoint(path: Path | str, remedy: str = RETRAIN) -> tuple[Classifier
     info = _info(path, metadata, remedy)
     check_finite(state, f"'{path}'", remedy)
     try:
-        classifier = build(info.model, len(info.labels), info.model_options)
+        name, classes = info.architecture or info.model, len(info.labels)
+        classifier = build(name, classes, info.model_options, head=info.head, normalization=info.normalization)
         classifier.network.load_state_dict(state)
     except UserError as error:
         reason = reason_of(error.__cause__ or error)

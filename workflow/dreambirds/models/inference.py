@@ -42,15 +42,15 @@ def prepare_for_inference(
 
 def _folded(classifier: Classifier, shape: tuple[int, int], hooked: set[str]) -> nn.Module:
     probe = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(0))
-    normalized = (probe - classifier.mean) / classifier.std
-    network = copy.deepcopy(classifier.network)
+    trial = copy.deepcopy(classifier)
+    network = trial.network
     with torch.no_grad():
-        pairs, expected = _pairs(network, normalized, hooked)
+        pairs, expected = _pairs(trial, probe, hooked)
         names = {module: name for name, module in network.named_modules()}
         for conv, norm in pairs:
             _replace(network, names[conv], fuse_conv_bn_eval(conv, norm))
             _replace(network, names[norm], _without_normalization(norm))
-        folded = network(normalized)
+        folded = trial(probe)
     if (expected - folded).abs().max() > TOLERANCE * expected.abs().max().clamp(min=1):
         log.info(
             "batch norms are not folded into convolutions, because that would change the logits "
@@ -61,7 +61,7 @@ def _folded(classifier: Classifier, shape: tuple[int, int], hooked: set[str]) ->
 
 
 def _pairs(
-    network: nn.Module, images: torch.Tensor, hooked: set[str]
+    classifier: Classifier, images: torch.Tensor, hooked: set[str]
 ) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], torch.Tensor]:
     """Return the pairs of a convolution and its batch norm, and the logits (B, C).
 
@@ -70,6 +70,7 @@ def _pairs(
     logits after folding. A convolution is excluded if its output is recorded, under its own name or that of a block
     that ends in it.
     """
+    network = classifier.network
     outputs: dict[int, tuple[nn.Module, torch.Tensor]] = {}
     pairs: dict[nn.Module, tuple[nn.Module, torch.Tensor]] = {}
     recorded: dict[int, torch.Tensor] = {}
@@ -90,7 +91,7 @@ def _pairs(
     ]
     hooks += [norm.register_forward_pre_hook(match_norm) for norm in _foldable(network)]
     hooks += [network.get_submodule(name).register_forward_hook(record_hooked) for name in hooked]
-    logits = network(images)
+    logits = classifier(images)
     for hook in hooks:
         hook.remove()
     return [(conv, norm) for norm, (conv, output) in pairs.items() if id(output) not in recorded], logits

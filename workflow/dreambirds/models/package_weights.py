@@ -5,7 +5,7 @@ import torch
 
 from dreambirds.errors import UserError
 from dreambirds.models.packages import find_weights, package_of
-from dreambirds.models.weights import read_weights
+from dreambirds.models.weights_files import read_weights
 
 SIDE = 64  # even, so that a strided convolution pads one side more than the other, as TensorFlow does
 TOLERANCE = 1e-3  # of the largest known logit; float32 stays within 1e-5 of it

@@ -2,25 +2,27 @@
 
 import logging
 import socket
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import requests
 import torch
 from huggingface_hub import constants
-from safetensors import SafetensorError
-from timm.models import load_state_dict
 from torch import nn
 
-from dreambirds.errors import UserError, counted, is_out_of_memory, reason_of, remedy_for
+from dreambirds.errors import UserError, counted
+from dreambirds.models import HeadRows
+from dreambirds.models.checkpoint_facts import read_facts
+from dreambirds.models.heads import head_names, reset_head
+from dreambirds.models.weights_entries import Entry, check_ambiguous, entries_for, states_of_key
+from dreambirds.models.weights_files import read_states
+from dreambirds.models.weights_fit import Fit, fit_of, head_misfit, misfit
 
 HUB_TIMEOUT = 20  # seconds
 log = logging.getLogger(__name__)
-_UNREADABLE = (OSError, EOFError, SafetensorError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
-_UNREADABLE += (AssertionError,)
 _MISFIT = "choose another file, or set 'model' to the one that it belongs to"
+_FLOAT = "save them as floating-point numbers, or choose another file"
 
 
 @contextmanager
@@ -55,46 +57,60 @@ def hub_unreachable(timeout: float) -> bool:
     return False
 
 
-def load_weights(network: nn.Module, path: Path, new_head: bool = True) -> None:
-    """Load the weights of a file into a network with `set_weights`.
+def load_weights(
+    network: nn.Module,
+    path: Path,
+    new_head: bool = True,
+    key: str | None = None,
+    rows: HeadRows | None = None,
+) -> bool:
+    """Load the weights of a file or folder into a network, and return whether its head is that of the file.
 
-    Raises UserError if the file cannot be read or does not fit.
+    The log says which of its entries they are. The entry is `key`, or else the one that fits: EMA weights if there are
+    any, then those under a usual name. Parts of the names that a wrapper adds are removed, such as ``module.`` or a
+    prefix that all names share. `rows` are the rows of the file's head
+    that the network takes; without them, all are kept in their order. `new_head` is that of `set_weights`. Raises
+    UserError if the file cannot be read, does not fit, or contains several weights that fit.
     """
-    set_weights(network, read_weights(path), f"'{path}'", new_head)
+    what, heads, expected = f"'{path}'", head_names(network), network.state_dict()
+    states = read_states(path)
+    entries = list(entries_for(states_of_key(states, key, what) if key else states, expected))
+    fits = [(entry, fit_of(entry.tensors, network, heads, rows)) for entry in entries]
+    fitting = [(entry, fit) for entry, fit in fits if not fit.wrong and (new_head or not fit.head)]
+    if not fitting:
+        entry, fit = max(fits, key=lambda pair: (pair[1].matching, -len(pair[1].wrong), -pair[0].rank))
+        raise UserError(_refusal(entry, fit, network, path))
+    best = min(_preference(*pair) for pair in fitting)
+    entry = check_ambiguous([entry for entry, fit in fitting if _preference(entry, fit) == best], what)
+    fit = next(fit for found, fit in fitting if found is entry)
+    _load(network, fit, what, heads)
+    log.info("%s", _report(entry, fit, what, key, [found for found, _ in fitting if found is not entry]))
+    return not fit.head
 
 
 def set_weights(
-    network: nn.Module, state: dict[str, torch.Tensor], what: str, new_head: bool = True, remedy: str = _MISFIT
-) -> None:
-    """Load weights into a network.
+    network: nn.Module,
+    state: dict[str, torch.Tensor],
+    what: str,
+    new_head: bool = True,
+    remedy: str = _MISFIT,
+    rows: HeadRows | None = None,
+) -> bool:
+    """Load weights into a network, and return whether they include its head.
 
-    With `new_head`, the head is reinitialized if its number of classes differs. Weights of another layout are adapted
-    by the architecture's filter in timm, such as the position embeddings of a transformer for another image size.
+    `rows` are those of `load_weights`. With `new_head`, the head is reinitialized if its number of classes differs.
     Raises UserError, which refers to the weights as `what`, if they do not fit; `remedy` ends the error about tensors
     that differ.
     """
-    expected = network.state_dict()
+    heads, expected = head_names(network), network.state_dict()
     check_finite(state, what, "choose another file")
-    heads = tuple(f"{name}." for name in _head_names(network))
-    unfit = _unfit(state, expected)
-    if any(not name.startswith(heads) for name in unfit):
-        state = _adapted(state, network)
-        unfit = _unfit(state, expected)
-    wrong = sorted(name for name in unfit if not name.startswith(heads) or name not in expected)
-    if wrong:
-        number = f"{counted(len(wrong), 'tensor')} {'differs' if len(wrong) == 1 else 'differ'}"
-        raise UserError(f"{what} does not fit the model ({number}, the first is '{wrong[0]}'); {remedy}")
-    if unfit and not new_head:
-        raise UserError(
-            f"{what} has no last layer for {counted(network.num_classes, 'class')}, one per label; choose other "
-            "'weights' or 'labels'"
-        )
-    replaced = {name: tensor for name, tensor in expected.items() if unfit and name.startswith(heads)}
-    network.load_state_dict({**state, **replaced})
-    # a value in a file of higher precision may overflow in the model's
-    check_finite(network.state_dict(), what, "choose another file")
-    if unfit:  # the initial head of some architectures is so large that it swamps the backbone's features
-        network.reset_classifier(network.num_classes)
+    fit = fit_of(state, network, heads, rows)
+    if fit.wrong:
+        raise UserError(misfit(fit, expected, what, remedy))
+    if fit.head and not new_head:
+        raise UserError(head_misfit(fit, expected, what))
+    _load(network, fit, what, heads)
+    return not fit.head
 
 
 def check_finite(tensors: dict[str, torch.Tensor], what: str, remedy: str) -> None:
@@ -107,54 +123,55 @@ def check_finite(tensors: dict[str, torch.Tensor], what: str, remedy: str) -> No
             raise UserError(f"{what} contains NaN or infinite values in '{name}'; {remedy}")
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a file by name, in the file's order.
+def _preference(entry: Entry, fit: Fit) -> tuple[bool, int]:
+    """Return the order of entries that fit: first those with a head, then by the rank of their names."""
+    return bool(fit.head), entry.rank
 
-    The file is ``.safetensors``, or any file that torch loads with ``weights_only``, with its tensors at the top level
-    or below ``state_dict`` or ``model``. Raises UserError if it cannot be read or contains anything else.
-    """
-    try:
-        state = load_state_dict(str(path), use_ema=False, weights_only=True)
-        others = [name for name, tensor in state.items() if not isinstance(tensor, torch.Tensor)]
-    except _UNREADABLE as error:
-        if is_out_of_memory(error):
-            raise
-        if isinstance(error, OSError) and error.strerror:
+
+def _load(network: nn.Module, fit: Fit, what: str, heads: Sequence[str]) -> None:
+    """Load weights that fit into a network; reinitialize its head if theirs does not fit."""
+    expected = network.state_dict()
+    for name, tensor in fit.state.items():
+        if expected[name].is_floating_point() and not tensor.is_floating_point():
             raise UserError(
-                f"cannot read '{path}' ({error.strerror}); {remedy_for(error, 'choose another file')}"
-            ) from error
-        reason = "it contains more than tensors" if "weights_only" in str(error) else reason_of(error)
-        raise UserError(
-            f"'{path}' is neither a safetensors file nor one that torch can load without running code ({reason}); "
-            "choose another file"
-        ) from error
-    if others or not state:
-        reason = f" ('{others[0]}' is not a tensor)" if others else ""
-        raise UserError(f"'{path}' does not contain the tensors of a model{reason}; choose another file")
-    return state
+                f"{what} contains integers in '{name}' ({tensor.dtype}), as quantized networks do; {_FLOAT}"
+            )
+    begins = tuple(f"{name}." for name in heads)
+    replaced = {name: tensor for name, tensor in expected.items() if fit.head and name.startswith(begins)}
+    state = {name: tensor.to(expected[name].dtype) for name, tensor in {**fit.state, **replaced}.items()}
+    # also a value in a file of higher precision, which may overflow in the model's
+    check_finite(state, what, "choose another file")
+    network.load_state_dict(state)
+    if fit.head:  # the initial head of some architectures is so large that it swamps the backbone's features
+        reset_head(network)
 
 
-def _unfit(state: dict, expected: dict) -> set[str]:
-    """Return the names that only one side contains, or whose shapes differ."""
-    return {name for name in state.keys() | expected.keys() if not _same_shape(state.get(name), expected.get(name))}
+def _refusal(entry: Entry, fit: Fit, network: nn.Module, path: Path) -> str:
+    """Return the message for a file of which no entry fits, given the one that is closest."""
+    what = f"'{path}'" + (f", entry '{entry.name}'," if entry.name else "")
+    if not fit.wrong:
+        return head_misfit(fit, network.state_dict(), what, entry.aside)
+    own = (getattr(network, "pretrained_cfg", None) or {}).get("architecture")
+    recorded = read_facts(path).model
+    return misfit(fit, network.state_dict(), what, _MISFIT, recorded if recorded and recorded != own else "")
 
 
-def _same_shape(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
-    return one is not None and other is not None and one.shape == other.shape
-
-
-def _adapted(state: dict, network: nn.Module) -> dict:
-    """Return weights converted by the architecture's filter in timm.
-
-    They are returned unchanged if there is no filter or it fails.
-    """
-    adapt = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-    try:
-        return adapt(dict(state), network) if adapt else state
-    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError, AssertionError):
-        return state
-
-
-def _head_names(network: nn.Module) -> list[str]:
-    names = network.pretrained_cfg.get("classifier") or ()
-    return [names] if isinstance(names, str) else list(names)
+def _report(entry: Entry, fit: Fit, what: str, key: str | None, others: list[Entry]) -> str:
+    """Return what was loaded, for the log."""
+    source = f"'{entry.name}'" if entry.name else "its tensors"
+    if entry.is_ema:
+        source += ", the EMA weights"
+    elif key:
+        source += ", as 'weights_key' sets"
+    elif entry.key:
+        source += ", as it contains no EMA weights that fit"
+    parts = [f"{what}: loaded {source}"]
+    if others:
+        parts.append(f"'weights_key' can choose {' or '.join(repr(other.name or 'the top level') for other in others)}")
+    if entry.aside:
+        parts.append(f"{counted(len(entry.aside), 'other tensor')} not used, such as '{entry.aside[0]}'")
+    if fit.head:
+        head = fit.state.get(fit.head[0])
+        old = "no head" if head is None else f"a head of shape {tuple(head.shape)}"
+        parts.append(f"it has {old}, so a new one is initialized")
+    return "; ".join(parts)

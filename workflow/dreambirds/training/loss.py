@@ -1,4 +1,4 @@
-"""Cross-entropy with label smoothing and class weights, and adversarial examples."""
+"""Cross-entropy and binary cross-entropy with label smoothing and class weights, and adversarial examples."""
 
 from collections.abc import Callable
 
@@ -23,23 +23,42 @@ def class_weights(kind: str, counts: torch.Tensor) -> torch.Tensor | None:
 
 
 class Loss(nn.Module):
-    """Cross-entropy with label smoothing and class weights.
+    """Cross-entropy with label smoothing and class weights, or binary cross-entropy for a sigmoid head.
 
     It maps logits (B, C) and targets, either classes (B,) or class probabilities (B, C), to the loss of each image (B,)
     and their mean.
     """
 
-    def __init__(self, smoothing: float, weights: torch.Tensor | None = None):
-        """Take the label smoothing in [0, 1] and the weights of the classes, (C,)."""
+    def __init__(self, smoothing: float, weights: torch.Tensor | None = None, head: str = "softmax"):
+        """Take the label smoothing in [0, 1], the weights of the classes, (C,), and the classifier's head."""
         super().__init__()
-        self.smoothing = smoothing
+        self.smoothing, self.head = smoothing, head
         self.register_buffer("weights", weights)
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        losses = functional.cross_entropy(
-            logits, targets, weight=self.weights, label_smoothing=self.smoothing, reduction="none"
-        )
+        if self.head == "sigmoid":
+            losses = binary_cross_entropy(logits, targets, self.smoothing, self.weights)
+        else:
+            losses = functional.cross_entropy(
+                logits, targets, weight=self.weights, label_smoothing=self.smoothing, reduction="none"
+            )
         return losses, losses.mean()
+
+
+def binary_cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return the binary cross-entropy of each image, (B,), averaged over the classes of its logits (B, C).
+
+    `targets` are classes (B,) or class probabilities (B, C). As in timm, smoothing moves them towards 1 / C. The loss
+    of an image is multiplied by the weight of its class, or by the mean weight of its classes.
+    """
+    if targets.ndim == 1:
+        targets = functional.one_hot(targets, logits.shape[1])
+    targets = targets.to(logits.dtype)
+    smoothed = targets * (1 - smoothing) + smoothing / logits.shape[1]
+    losses = functional.binary_cross_entropy_with_logits(logits, smoothed, reduction="none").mean(dim=1)
+    return losses if weights is None else losses * (targets @ weights.to(targets.dtype))
 
 
 def make_mixup(strength: float, classes: int) -> v2.Transform | None:
@@ -66,21 +85,27 @@ def perturbation_norm(settings: dict, epoch: float) -> float:
 
 
 def l2_pgd_attack(
-    forward: Callable, images: torch.Tensor, targets: torch.Tensor, length: float, steps: int
+    forward: Callable,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    length: float,
+    steps: int,
+    head: str = "softmax",
 ) -> torch.Tensor:
     """Return adversarial examples (B, 3, H, W) in [0, 1] of images.
 
-    Projected gradient ascent on the cross-entropy in an L2 ball (Madry et al. 2018). The radius of each image's ball is
-    uniform in [0, `length`), and each of the `steps` is 1.5 / steps of the radius, at most the radius. `forward`
-    returns the model's logits; the model should be in eval mode. Adversarial training gives gradients that people
-    recognize: Santurkar et al., *Image Synthesis with a Single (Robust) Classifier* (2019).
+    Projected gradient ascent on the loss of the `head` in an L2 ball (Madry et al. 2018). The radius of each image's
+    ball is uniform in [0, `length`), and each of the `steps` is 1.5 / steps of the radius, at most the radius.
+    `forward` returns the model's logits; the model should be in eval mode. Adversarial training gives gradients that
+    people recognize: Santurkar et al., *Image Synthesis with a Single (Robust) Classifier* (2019).
     """
+    plain_loss = Loss(0.0, head=head)
     radius = length * torch.rand(len(images), device=images.device, dtype=images.dtype)
     moved = images.detach()
     for _ in range(steps):
         moved.requires_grad_(True)
-        loss = functional.cross_entropy(forward(moved), targets, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, moved)
+        losses, _ = plain_loss(forward(moved), targets)
+        (gradient,) = torch.autograd.grad(losses.sum(), moved)
         change = moved.detach() - images + _with_norm(gradient, radius * min(1.0, 1.5 / steps))
         shrink = (radius / change.flatten(1).norm(dim=1).clamp(min=TINY)).clamp(max=1)
         moved = images + change * shrink.view(-1, 1, 1, 1)

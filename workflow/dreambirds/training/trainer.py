@@ -91,7 +91,9 @@ class Trainer:
         self.optimizer = optim.make_optimizer(run, classifier.network)
         self.schedule = optim.make_schedule(run, self.optimizer, per_epoch)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        self.loss = Loss(run["label_smoothing"], class_weights(run["class_weights"], counts)).to(self.device)
+        weights, head = class_weights(run["class_weights"], counts), classifier.head
+        self.loss = Loss(run["label_smoothing"], weights, head).to(self.device)
+        self.plain_loss = Loss(0.0, head=head)
         self.mixup = make_mixup(run["mixup"], len(counts))
 
     def compile(self, shape: tuple[int, int]) -> None:
@@ -138,7 +140,7 @@ class Trainer:
         adversarial = self.run["adversarial"]
         if length := perturbation_norm(adversarial, number / self.per_epoch):
             self.classifier.eval()
-            images = l2_pgd_attack(self.forward, images, targets, length, adversarial["steps"])
+            images = l2_pgd_attack(self.forward, images, targets, length, adversarial["steps"], self.classifier.head)
         if self.mixup:
             images, targets = self.mixup(images, targets)
         set_training_mode(self.classifier, self.run)
@@ -157,7 +159,7 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, loader: DataLoader, epoch: float) -> RunningMetrics:
-        """Return plain cross-entropy and accuracy on the images of a loader.
+        """Return the plain loss and accuracy on the images of a loader.
 
         The loss has no label smoothing and no class weights. `epoch` is the number of trained epochs, for errors.
         Raises DivergenceError if the loss is NaN or infinite.
@@ -167,7 +169,7 @@ class Trainer:
         for batch in loader:
             images, targets = self._to_device(*batch)
             logits = self.forward(images)
-            metrics.add(nn.functional.cross_entropy(logits, targets, reduction="none"), logits, targets)
+            metrics.add(self.plain_loss(logits, targets)[0], logits, targets)
         self._check_loss(metrics, epoch)
         return metrics
 
