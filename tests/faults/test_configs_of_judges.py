@@ -66,14 +66,14 @@ BAD = [
         from_checkpoint("good", blue_joy="Blue Jay"),
     ),
     ("judges.w.names: unknown label 'blue_joy'; did you mean", from_weights(names={"blue_joy": "Blue Jay"})),
-    ("judges.w.names.blue_jay: the judge has no class 'Blue Joy'; did", from_weights(names={"blue_jay": "Blue Joy"})),
+    ("judges.w.names.blue_jay: the network has no class 'Blue Joy'; did", from_weights(names={"blue_jay": "Blue Joy"})),
     (
-        "judges.w.names.blue_jay: the judge has no class 'Jay'; did",
+        "judges.w.names.blue_jay: the network has no class 'Jay'; did",
         from_checkpoint("good", blue_jay="Jay"),
     ),
-    ("judges.w.names: no class name of the judge matches the study's classes", from_weights(labels="strange.txt")),
+    ("judges.w.names: no class name of the network matches the study's classes", from_weights(labels="strange.txt")),
     (
-        "judges.w.names: no class name of the judge matches the study's classes",
+        "judges.w.names: no class name of the network matches the study's classes",
         from_checkpoint("strange"),
     ),
     (
@@ -86,10 +86,10 @@ BAD = [
         "judges.w.model_options: the model 'test_resnet' cannot be built with the options {'dept': 3} (",
         from_weights(model_options={"dept": 3}),
     ),
-    ("judges.w.model_options.in_chans: is not allowed here; ", from_weights(model_options={"in_chans": 1})),
+    ("judges.w.model_options.in_chans: must be 3, or 1 for a model", from_weights(model_options={"in_chans": 2})),
     ("judges.w.model_options: with {'drop_rate': 2}, the model", from_weights(model_options={"drop_rate": 2})),
     (
-        "judges.w.weights: 'good.safetensors' has no last layer for 2 classes, one per label; choose",
+        "judges.w.weights: 'good.safetensors' has a head for 3 classes, not 2 ('fc.weight' is (3, ",
         from_weights(labels="few.txt"),
     ),
     ("judges.w.weights: 'good.safetensors' does not fit the model (", from_weights(model="test_vit")),
@@ -101,7 +101,7 @@ BAD = [
     ),
     ("runs.scratch.weights: 'other.safetensors' does not fit the model", {f"{RUN}/weights": "other.safetensors"}),
     (
-        "judges.j.train.weights: 'cut' is neither a safetensors",
+        "judges.j.train.weights: 'cut' ends early (",
         {"judges/j/train": {"model": "test_vit", "weights": "cut"}},
     ),
     (
@@ -161,7 +161,8 @@ def test_valid_files_are_checked_once_and_again_after_a_change(files, monkeypatc
         what["measured"] for what in measurements.judges(make_plan(config)).values() if not measurements.read(what)
     ] == ["judge"]
     os.utime("good.safetensors", (1, 1))
-    assert measurements.read(measurements.weights(make_plan(config), "scratch")) is None
+    (key,) = measurements.weights(make_plan(config), "scratch").values()
+    assert measurements.read(key) is None
 
 
 def test_files_that_the_study_creates_are_not_checked_in_advance(files):
@@ -173,4 +174,4 @@ def test_files_that_the_study_creates_are_not_checked_in_advance(files):
     assert measurements.judges(make_plan(judged)) == {}
     (own.parents[2] / "other").mkdir()
     own.parent.rename(own.parents[2] / "other" / own.parent.name)
-    assert measurements.weights(make_plan(again), "scratch") is None
+    assert measurements.weights(make_plan(again), "scratch") == {}

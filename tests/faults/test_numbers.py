@@ -218,6 +218,7 @@ def test_nan_or_infinite_weights_of_a_run_or_a_judge_are_refused(tmp_path, value
     state["conv1.0.weight"][0, 0, 0, 0] = value
     save_file(state, path)
     judge = {"weights": str(path), "model": "test_resnet", "model_options": {}, "image_size": 32, "names": {}}
+    judge |= {"weights_key": None, "head": "softmax", "normalization": None}
     for load in (
         lambda: build("test_resnet", 2, {}, str(path)),
         lambda: load_judge("j", {**judge, "labels": str(names)}, path, [Label("blue_jay", "Blue Jay")], CPU),

@@ -3,13 +3,16 @@
 import pytest
 import timm
 import timm.optim
+import torch
+import torchvision
 import yaml
 
 from dreambirds.config.load import SCHEMAS, load_schema
 from dreambirds.config.recipes import expand_grid, load_presets
 from dreambirds.config.reference import reference_page, with_presets
-from dreambirds.config.runs import model_names, optimizer_names
+from dreambirds.config.runs import optimizer_names
 from dreambirds.errors import UserError, did_you_mean
+from dreambirds.models.names import model_names, renamed_models, torchvision_names
 from dreambirds.plan.plan import make_plan
 from tests.helpers.plans import config
 
@@ -80,7 +83,7 @@ def test_shipped_configs_are_valid(path, tmp_path):
             (tmp_path / "train" / name / "a.jpg").touch()
         layout = {"folder": tmp_path / "train", "kaggle": tmp_path}
         shipped["dataset"]["path"] = str(layout[shipped["dataset"]["source"]])
-        (tmp_path / "weights").touch()
+        torch.save({"a": torch.zeros(1)}, tmp_path / "weights")
         for run in shipped["runs"].values():
             run["weights"] = run["weights"] if run["weights"] in ("hub", "package") else str(tmp_path / "weights")
     plan = make_plan(shipped)
@@ -97,8 +100,10 @@ def test_shipped_configs_are_valid(path, tmp_path):
 
 
 def test_model_names_read_from_source_match_timm():
-    assert set(timm.list_models()) <= model_names()
-    assert model_names() - set(timm.list_models(include_tags=False)) <= set(timm.models._registry._deprecated_models)
+    older = {old: new or "" for old, new in timm.models._registry.get_deprecated_models().items()}
+    assert renamed_models() == older and len(older) > 100
+    assert model_names() == {*timm.list_models(), *(old for old, new in older.items() if new)}
+    assert torchvision_names() == set(torchvision.models.list_models(module=torchvision.models))
 
 
 def test_optimizer_names_read_from_source_match_timm_except_unusable_ones():

@@ -213,11 +213,12 @@ def test_a_checkpoint_and_a_weights_file_give_the_same_judge(tmp_path):
         "model": "test_resnet",
     }
     section |= {"model_options": {}, "image_size": 32, "names": {}}
+    section |= {"weights_key": None, "head": "softmax", "normalization": None}
     other = load_judge("b", section, weights, labels, CPU)
     assert own.class_indices == other.class_indices == {"blue_jay": 0} and own.shape == other.shape == (32, 32)
     image = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     torch.testing.assert_close(own.predict(iter([image]))[0], other.predict(iter([image]))[0])
-    with pytest.raises(UserError, match="no class name of the judge matches the study's classes"):
+    with pytest.raises(UserError, match="no class name of the network matches the study's classes"):
         load_judge("a", {"names": {}}, weights, labels[1:], CPU)
 
 

@@ -3,6 +3,8 @@
 import re
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from dreambirds.data.labels import Label, match_classes, read_names
 from dreambirds.errors import UserError
@@ -78,8 +80,8 @@ def test_a_run_judges_the_others_with_its_last_or_the_selected_checkpoint():
 def test_judges_from_weights_need_class_names_and_a_model(tmp_path):
     weights, labels = tmp_path / "some.safetensors", tmp_path / "labels.txt"
     judge = {"weights": str(weights), "labels": str(labels), "model": "test_resnet"}
-    assert f"judges.a.weights: '{weights}' does not exist; correct the path" in refused({"a": judge})
-    weights.touch()
+    assert f"judges.a.weights: '{weights}' does not exist; set it to an existing file" in refused({"a": judge})
+    save_file({"a": torch.zeros(1)}, weights)
     assert f"judges.a.labels: '{labels}' does not exist; correct the path" in refused({"a": judge})
     labels.touch()
     assert f"judges.a.labels: '{labels}' contains no class names; write one class name per line" in refused(
@@ -87,15 +89,12 @@ def test_judges_from_weights_need_class_names_and_a_model(tmp_path):
     )
     labels.write_text("Blue Jay\nother\n")
     assert "judges.a.model: timm has no model" in refused({"a": judge | {"model": "test_resnit"}})
-    assert "judges.a.model: is required with 'weights'; set it to the name of a timm model" in refused(
-        {"a": judge | {"model": None}}
-    )
-    assert "judges.a.labels: is required with 'weights'; set it to a text file" in refused(
-        {"a": judge | {"labels": None}}
-    )
+    missing = f"is required, because '{weights}' does not record it; set it to"
+    assert f"judges.a.model: {missing} the name of its architecture" in refused({"a": judge | {"model": None}})
+    assert f"judges.a.labels: {missing} a text file" in refused({"a": judge | {"labels": None}})
     plan = make_plan(config({"a": judge, "b": {"checkpoint": str(weights)}}))
     assert inputs.weights(plan, "a") == inputs.weights(plan, "b") == str(weights)
-    assert inputs.names(plan, "a") == [str(labels)] and inputs.names(plan, "b") == []
+    assert inputs.described(plan, "a") == [str(labels)] and inputs.described(plan, "b") == []
 
 
 def test_a_judge_has_exactly_one_type(tmp_path):
@@ -126,11 +125,13 @@ def test_classes_are_found_by_any_of_their_names():
 
 def test_ambiguous_classes_are_not_matched_and_an_unknown_name_is_refused():
     assert match_classes(LABELS, ["A (Blue Jay)", "B (Blue Jay)", "Green Jay"], {}) == {"Green_Jay": 2}
-    with pytest.raises(UserError, match=r"names.Blue_Jay: the judge has no class 'Blew Jay'; did you mean 'Blue Jay'"):
+    with pytest.raises(
+        UserError, match=r"names.Blue_Jay: the network has no class 'Blew Jay'; did you mean 'Blue Jay'"
+    ):
         match_classes(LABELS, ["Blue Jay"], {"Blue_Jay": "Blew Jay"})
     with pytest.raises(UserError, match=r"names: unknown label 'Blue_Jai'; did you mean 'Blue_Jay'"):
         match_classes(LABELS, ["Blue Jay"], {"Blue_Jai": "Blue Jay"})
-    with pytest.raises(UserError, match="names: no class name of the judge matches the study's classes"):
+    with pytest.raises(UserError, match="names: no class name of the network matches the study's classes"):
         match_classes(LABELS, ["A (Blue Jay)", "B (Blue Jay)"], {})
 
 

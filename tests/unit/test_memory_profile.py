@@ -28,7 +28,12 @@ CASES = [("test_resnet", 64, 32), ("resnet18", 128, 16), ("inception_v4", 128, 8
 def counted(monkeypatch, name: str) -> list:
     """Return a list that records every call of a function of `memory_profile`."""
     calls, function = [], getattr(memory_profile, name)
-    monkeypatch.setattr(memory_profile, name, lambda *arguments: calls.append(arguments) or function(*arguments))
+
+    def recorded(*arguments, **named):
+        calls.append(arguments)
+        return function(*arguments, **named)
+
+    monkeypatch.setattr(memory_profile, name, recorded)
     return calls
 
 
@@ -181,7 +186,7 @@ def test_very_large_dreams_are_extrapolated_or_checked_when_dreaming(monkeypatch
         ),
         (
             {"recipes": {"r": {**STEPS, "objective": "feature_match"}}, "model": "mvitv2_tiny", "size": 64},
-            "dreams.recipes.r.objective: for the run 'a', timm lists no feature stages for this model, "
+            "dreams.recipes.r.objective: for the run 'a', no feature stages were found in this model, "
             "so 'auto' is undefined; ",
         ),
         (

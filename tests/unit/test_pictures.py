@@ -193,3 +193,13 @@ def test_curves_are_drawn_also_when_epoch_0_has_no_training_loss(tmp_path):
     plot_curves(history, tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as plot:
         assert plot.width > 800 and len(plot.convert("RGB").getcolors(1 << 20)) > 10
+
+
+def test_curves_of_a_network_trained_elsewhere_show_what_its_history_reports(tmp_path):
+    measured = {"validation_loss": [None, 1.5], "validation_accuracy": [None, 0.4]}
+    history = pd.DataFrame({"run": "a", "epoch": [1, 2], "train_loss": [2.0, 1.0], "train_accuracy": None, **measured})
+    for name, reported in (("low", 0.1), ("high", 0.9)):
+        plot_curves(history.assign(reported_loss=[None, None], reported_accuracy=reported), tmp_path / f"{name}.png")
+    low, high = (np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"), int) for name in ("low", "high"))
+    rows = np.flatnonzero((low != high).any(axis=1))
+    assert rows.max() - rows.min() > 0.5 * len(low), "the curve of the accuracy has moved up"

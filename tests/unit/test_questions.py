@@ -4,8 +4,10 @@ import copy
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
+from safetensors.torch import save_file
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
@@ -128,7 +130,7 @@ def photographs(tmp_path) -> dict:
             Image.new("RGB", (8, 8), (9 * number, 0, 0)).save(path)
     config = merged(FINDINGS, PHOTOGRAPHS)
     for name in ("weights", "judge"):
-        (tmp_path / f"{name}.safetensors").write_bytes(b"")
+        save_file({"a": torch.zeros(1)}, tmp_path / f"{name}.safetensors")
     (tmp_path / "labels.txt").write_text("auk\nowl\n")
     config["dataset"]["path"] = str(tmp_path / "photographs")
     for run in config["runs"].values():

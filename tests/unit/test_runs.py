@@ -4,8 +4,10 @@ import copy
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from dreambirds.config.runs import parse_epoch
 from dreambirds.errors import UserError
@@ -65,16 +67,16 @@ def test_integer_epochs_stay_integers_among_fractions():
 
 
 def test_a_training_job_resumes_from_the_previous_kept_epoch(tmp_path):
-    (tmp_path / "w.safetensors").touch()
+    save_file({"a": torch.zeros(1)}, tmp_path / "w.safetensors")
     plan = make_plan(config(epochs=[0.25, 1, 1.5], weights=str(tmp_path / "w.safetensors")))
-    assert previous_checkpoint(plan, "a", "0000.25") == {"pretrained": str(tmp_path / "w.safetensors")}
+    assert previous_checkpoint(plan, "a", "0000.25")["pretrained"] == [str(tmp_path / "w.safetensors")]
     stem = "results/default/runs/a/epoch-0000.25"
     assert previous_checkpoint(plan, "a", "0001") == {
         "before": f"{stem}/model.safetensors",
         "before_state": f"{stem}/training_state.safetensors",
     }
     assert previous_checkpoint(plan, "a", 1.5)["before"] == "results/default/runs/a/epoch-0001/model.safetensors"
-    assert previous_checkpoint(make_plan(config()), "a", 0) == {}
+    assert not any(previous_checkpoint(make_plan(config()), "a", 0).values())
     with pytest.raises(UserError, match=r"the run 'a' keeps no checkpoint of epoch 0\.5; "):
         previous_checkpoint(plan, "a", "0000.5")
     assert "epochs" not in training_settings(plan, "a") and training_settings(plan, "a")["mixup"] == 0
@@ -92,9 +94,9 @@ REFUSED = [
     ({"epochs": [-0.5]}, r"runs\.a\.epochs\.0: must be at least 0"),
     (
         {"weights": "nowhere.pth"},
-        r"runs\.a\.weights: 'nowhere\.pth' does not exist; set it to an existing file, null, hub or package",
+        r"runs\.a\.weights: 'nowhere\.pth' does not exist; set it to an existing file or folder of weights, null, ",
     ),
-    ({"weights": "/"}, r"runs\.a\.weights: '/' is not a file"),
+    ({"weights": "/"}, r"runs\.a\.weights: the folder '/' does not contain a file of weights"),
     ({"schedule": "cosin"}, r"runs\.a\.schedule: unknown value 'cosin'; did you mean 'cosine'\?"),
     ({"schedule": "plateau"}, r"runs\.a\.schedule: unknown value 'plateau'; .*allowed: constant, cosine"),
     ({"precision": "bfloat"}, r"runs\.a\.precision: unknown value 'bfloat'; did you mean 'bfloat16'\?"),
@@ -154,11 +156,12 @@ def test_valid_runs_are_accepted(changes):
 
 
 def test_weights_paths_may_use_the_home_folder_and_variables(tmp_path, monkeypatch):
-    (tmp_path / "w.pth").touch()
+    torch.save({"a": torch.zeros(1)}, tmp_path / "w.pth")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MY_WEIGHTS", str(tmp_path))
     for name in ("~/w.pth", "$MY_WEIGHTS/w.pth"):
-        assert previous_checkpoint(make_plan(config(weights=name)), "a", 0) == {"pretrained": str(tmp_path / "w.pth")}
+        files = previous_checkpoint(make_plan(config(weights=name)), "a", 0)
+        assert files["pretrained"] == [str(tmp_path / "w.pth")]
 
 
 def test_the_default_image_size_is_that_of_the_models():

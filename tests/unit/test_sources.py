@@ -17,7 +17,7 @@ from dreambirds.data.sources.source import SOURCES, Photograph, Source
 from dreambirds.data.sources.source import source as register
 from dreambirds.data.sources.tree import Tree
 from dreambirds.errors import UserError
-from dreambirds.plan.inputs import fingerprint
+from dreambirds.plan.fingerprints import fingerprint
 from dreambirds.runtime.code_version import stage_modules
 from tests.helpers import layouts
 from tests.helpers.layouts import class_names, photographs, refused, settings

@@ -162,7 +162,9 @@ def test_an_image_is_prepared_as_for_training(birds, tmp_path, size):
 def study(source: str, path: Path) -> SimpleNamespace:
     """Return the part of a plan that a submission needs."""
     config = {"dataset": settings(source, path), "runs": {"a": {}, "b": {}}, "store": None}
-    return SimpleNamespace(config=config, study="s", epochs=lambda run: {"a": [0, 3], "b": [0, 0.25]}[run])
+    return SimpleNamespace(
+        config=config, trained=config["runs"], study="s", epochs=lambda run: {"a": [0, 3], "b": [0, 0.25]}[run]
+    )
 
 
 def test_a_submission_is_requested_by_name_and_only_for_the_competition(birds):

@@ -4,13 +4,13 @@ from dreambirds.errors import UserError
 from dreambirds.io import digest_of, to_parameter
 from dreambirds.plan import targets
 from dreambirds.plan.measurements import measured
-from dreambirds.plan.memory import dream_mb, memory_budget, train_mb
+from dreambirds.plan.memory import dream_mb, import_mb, memory_budget, train_mb
 from dreambirds.plan.targets import FILMS, LAYOUTS
 from dreambirds.runtime.code_version import libraries, stage_code
 
 
 wildcard_constraints:
-    run="|".join(plan.trained),
+    run="|".join(plan.networks),
     recipe="|".join(map(re.escape, plan.recipes)),
     label="|".join(plan.names),
     epoch=r"\d\d\d\d+(\.\d*[1-9])?",

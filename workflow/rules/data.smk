@@ -1,4 +1,4 @@
-from dreambirds.plan.inputs import fingerprint
+from dreambirds.plan.fingerprints import fingerprint
 from dreambirds.shapes import as_size, parse_shape
 
 

@@ -20,7 +20,7 @@ judged = f"{results}/judged/{{judge}}"
 rule judge_reference:
     input:
         weights=input_function(inputs.weights, plan=plan),
-        names=input_function(inputs.names, plan=plan),
+        described=input_function(inputs.described, plan=plan),
         pictures=ancient(rules.dataset.output.pictures),
         table=rules.dataset.output.table,
         labels=rules.dataset.output.labels,
@@ -52,7 +52,7 @@ rule judge_reference:
 rule judge:
     input:
         weights=input_function(inputs.weights, plan=plan),
-        names=input_function(inputs.names, plan=plan),
+        described=input_function(inputs.described, plan=plan),
         dreams=input_function(inputs.judged_archive, plan=plan),
         real=rules.judge_reference.output.real,
     output:

@@ -1,6 +1,8 @@
 from dreambirds.plan.checkpoints import (
     submitted_weights,
     fingerprint_test_images,
+    foreign_files,
+    foreign_settings,
     histories,
     previous_checkpoint,
     training_settings,
@@ -23,6 +25,8 @@ rule train:
         history=f"{checkpoints}/history.csv",
     log:
         f"results/logs/{plan.study}/train/{{run}}/epoch-{{epoch}}.log",
+    wildcard_constraints:
+        run="|".join(plan.trained) or "no run",
     cache: True
     priority: 10
     conda:
@@ -44,6 +48,44 @@ rule train:
         "Train run {wildcards.run} to epoch {wildcards.epoch}"
     script:
         "../scripts/train.py"
+
+
+# The checkpoints of a run that was trained elsewhere, in the format of those that the study trains.
+rule import_checkpoint:
+    input:
+        unpack(input_function(foreign_files, plan=plan)),
+        pictures=ancient(rules.dataset.output.pictures),
+        table=rules.dataset.output.table,
+        labels=rules.dataset.output.labels,
+        checked=ancient(rules.check.output.measured),
+    output:
+        model=f"{checkpoints}/model.safetensors",
+        config=f"{checkpoints}/config.json",
+        history=f"{checkpoints}/history.csv",
+    log:
+        f"results/logs/{plan.study}/import/{{run}}/epoch-{{epoch}}.log",
+    wildcard_constraints:
+        run="|".join(plan.foreign) or "no run",
+    priority: 10
+    conda:
+        "../../environment.yml"
+    threads: plan.config["threads"]["train"]
+    resources:
+        gpu=plan.config["gpu"],
+        mem_mb=lambda wildcards, input, attempt: attempt
+        * import_mb(plan, measured(input.checked), wildcards.run),
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        code=stage_code("import"),
+        libraries=libraries("import"),
+        settings=lambda wildcards: foreign_settings(
+            plan, wildcards.run, wildcards.epoch
+        ),
+        classes=lambda wildcards: to_parameter(plan.class_names(wildcards.run)),
+    message:
+        "Import epoch {wildcards.epoch} of run {wildcards.run}"
+    script:
+        "../scripts/import_checkpoint.py"
 
 
 rule curves:

@@ -6,7 +6,7 @@ with job(snakemake):
     from dreambirds.data.labels import Label
     from dreambirds.data.prepare import prepare
     from dreambirds.io import from_parameter
-    from dreambirds.plan.inputs import remember_photographs
+    from dreambirds.plan.fingerprints import remember_photographs
 
     dataset = snakemake.params.dataset
     labels = [Label(*names) for names in from_parameter(snakemake.params.labels)]

@@ -19,7 +19,7 @@ with job(snakemake):
         name=snakemake.wildcards.judge,
         section=params.judge,
         weights=Path(source.weights),
-        names=[Path(file) for file in source.names],
+        described=[Path(file) for file in source.described],
         labels=[Label(*names) for names in from_parameter(params.labels)],
         code=params.code,
     )

@@ -2,15 +2,18 @@
 
 from collections.abc import Collection
 
+from dreambirds.config.checkpoints import facts_of, fill_from_facts
+from dreambirds.config.class_names import check_class_names, read_class_names
 from dreambirds.config.load import Section, check, check_path_characters
-from dreambirds.config.runs import check_model, check_options, check_run, parse_epoch
-from dreambirds.data.labels import Label, check_labels, match_classes, read_names
+from dreambirds.config.runs import check_model, check_options, check_run, check_weights, parse_epoch
+from dreambirds.data.labels import Label, check_labels, match_classes
 from dreambirds.errors import UserError, did_you_mean, error_context
 from dreambirds.io import expand, file_problem, is_file
 from dreambirds.models import NOT_FILES
 
 KINDS = ("train", "run", "checkpoint", "weights")
-KEYS_OF = {"run": ("epoch",), "weights": ("labels", "model", "model_options", "image_size", "names")}
+OF_WEIGHTS = ("labels", "model", "model_options", "weights_key", "head", "normalization", "image_size", "names")
+KEYS_OF = {"run": ("epoch",), "weights": OF_WEIGHTS}
 KEYS_OF |= {"checkpoint": ("names",), "train": ()}
 DEFAULT_NAME = "judge"
 ARCHITECTURES = ("resnet10t", "mobilenetv3_small_100")
@@ -55,7 +58,7 @@ def check_judge_names(judges: dict[str, Section], labels: list[Label]) -> None:
         with error_context(f"judges.{name}"):
             check_labels(labels, judge["names"])
             if judge_kind(judge) == "weights":
-                match_classes(labels, read_names(expand(judge["labels"])), judge["names"])
+                match_classes(labels, _class_names(judge), judge["names"])
 
 
 def judge_kind(judge: Section) -> str:
@@ -74,7 +77,7 @@ def trained_judges(judges: dict[str, Section]) -> dict[str, Section]:
 def _default_training(runs: dict[str, Section]) -> Section:
     used = {run["model"].partition(".")[0] for run in runs.values()}
     model = next((name for name in ARCHITECTURES if name not in used), "efficientnet_lite0")
-    weights = "hub" if any(run["weights"] == "hub" for run in runs.values()) else None
+    weights = "hub" if any(run.get("weights") == "hub" for run in runs.values()) else None
     rate = {"learning_rate": 0.0005} if weights else {}
     return {"model": model, "weights": weights, "epochs": [EPOCHS], "schedule_epochs": EPOCHS, **rate}
 
@@ -93,6 +96,7 @@ def _check_keys(judge: Section, where: str) -> None:
 
 def _check_trained(judge: Section, where: str, _runs: dict[str, Section]) -> None:
     check_run(judge["train"], f"{where}.train")
+    check_class_names(judge["train"], f"{where}.train")
 
 
 def _check_of_run(judge: Section, where: str, runs: dict[str, Section]) -> None:
@@ -119,15 +123,28 @@ def _check_weights(judge: Section, where: str, _runs: dict[str, Section]) -> Non
     if judge["weights"] in NOT_FILES:
         problem = f"'{judge['weights']}' is only allowed in a run or in a judge's 'train'"
         raise UserError(f"{where}.weights: {problem}; set it to a file")
-    _check_file(judge, "weights", where)
-    for key, value in (("labels", "a text file with one class name per line"), ("model", "the name of a timm model")):
-        if judge[key] is None:
-            raise UserError(f"{where}.{key}: is required with 'weights'; set it to {value}")
-    _check_file(judge, "labels", where)
+    check_weights(judge["weights"], f"{where}.weights")
+    with error_context(f"{where}.weights"):
+        fill_from_facts(judge, expand(judge["weights"]))
+    known = {"labels": judge["labels"] or facts_of(expand(judge["weights"])).classes, "model": judge["model"]}
+    for key, value in (
+        ("labels", "a text file with one class name per line"),
+        ("model", "the name of its architecture"),
+    ):
+        if not known[key]:
+            problem = f"is required, because '{judge['weights']}' does not record it"
+            raise UserError(f"{where}.{key}: {problem}; set it to {value}")
+    if judge["labels"]:
+        _check_file(judge, "labels", where)
     check_model(judge["model"], f"{where}.model")
     check_options(judge["model_options"], f"{where}.model_options")
     with error_context(where):
-        read_names(expand(judge["labels"]))  # early, because the study's classes may need a download first
+        _class_names(judge)  # early, because the study's classes may need a download first
+
+
+def _class_names(judge: Section) -> list[str]:
+    """Return the class names of a judge with `weights`, which has been checked to have some."""
+    return read_class_names([expand(judge["weights"])], judge["labels"])[0] or []
 
 
 def _check_file(judge: Section, key: str, where: str) -> None:

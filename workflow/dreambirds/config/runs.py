@@ -1,22 +1,20 @@
-"""Check training runs, and the names of timm's models and optimizers."""
+"""Check training runs, their models' names and options, and the names of timm's optimizers."""
 
 import re
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 from dreambirds.config.load import Section, check_path_characters
-from dreambirds.errors import UserError, did_you_mean, error_context, first_line, in_yaml
-from dreambirds.io import expand, file_problem, is_file
+from dreambirds.errors import UserError, did_you_mean, error_context, in_yaml
+from dreambirds.io import exists, expand, file_problem
 from dreambirds.models import NOT_FILES
+from dreambirds.models.checkpoint_facts import weights_files
+from dreambirds.models.names import OWN, check_model_name, has_library, library_sources, split_name
 from dreambirds.models.packages import find_weights, package_of
 from dreambirds.shapes import as_size, shape_of
 
-_MODEL = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
 FIXED_OPTIONS = {
     "model_name": "set 'model' instead",
     "num_classes": "remove it, because it is always the number of the study's classes",
-    "in_chans": "remove it, because images always have 3 channels",
     "features_only": "remove it, because the model must be a classifier",
     "pretrained": "set 'weights' instead",
     "checkpoint_path": "set 'weights' instead",
@@ -26,17 +24,6 @@ MAX_DECIMALS = 4
 DECAYING_SCHEDULES = ("cosine", "tanh", "poly", "wsd", "rsqrt")
 
 
-def has_timm() -> bool:
-    """Return whether timm is installed. Where it is not, only the job that checks a study knows timm's names."""
-    return find_spec("timm") is not None
-
-
-@cache
-def model_names() -> frozenset[str]:
-    """Return the names of timm's models, read from the source of the installed timm."""
-    return _names("models", _MODEL)
-
-
 @cache
 def optimizer_names() -> frozenset[str]:
     """Return the names of usable timm optimizers, read from its source.
@@ -44,71 +31,85 @@ def optimizer_names() -> frozenset[str]:
     Excluded are optimizers whose state is not plain numbers, and those that need second derivatives, a GPU or another
     library.
     """
-    names = _names("optim", _OPTIMIZER)
+    sources = library_sources("timm", "optim")
+    names = {name for source in sources for name in _OPTIMIZER.findall(source)}
     return frozenset(name for name in names if not name.startswith(("kron", "adahessian", "fused", "bnb")))
 
 
 def check_model(name: str, where: str) -> None:
-    """Raise UserError, with the closest name, unless timm has this model, or is not installed.
-
-    `name` may end in ``.<pretrained tag>``.
-    """
-    architecture = name.partition(".")[0]
-    if has_timm() and architecture not in model_names():
-        raise UserError(f"{where}: timm has no model '{name}'; {did_you_mean(architecture, model_names())}")
+    """Raise UserError, which begins with `where`, unless a model has this name (see `models.names`)."""
+    with error_context(where):
+        check_model_name(name)
 
 
 def check_options(options: Section, where: str) -> None:
-    """Raise UserError if a model's options contain one that the study sets itself."""
-    for key in options:
+    """Raise UserError if a model's options contain one that the study sets itself, or a wrong number of channels."""
+    for key, value in options.items():
         if key in FIXED_OPTIONS:
             raise UserError(f"{where}.{key}: is not allowed here; {FIXED_OPTIONS[key]}")
+        if key == "in_chans" and (value not in (1, 3) or value is True):
+            problem = f"must be 3, or 1 for a model of grey images, not {in_yaml(value)}"
+            raise UserError(f"{where}.{key}: {problem}")
 
 
 def check_optimizer(name: str, where: str) -> None:
     """Raise UserError, with the closest name, unless timm has this optimizer, or is not installed."""
-    if has_timm() and name not in optimizer_names():
+    if has_library("timm") and name not in optimizer_names():
         raise UserError(f"{where}: timm has no optimizer '{name}'; {did_you_mean(name, optimizer_names())}")
 
 
-def _names(folder: str, pattern: re.Pattern[str]) -> frozenset[str]:
-    sources = (Path(find_spec("timm").origin).parent / folder).glob("*.py")  # type: ignore[union-attr, arg-type]
-    return frozenset(name for file in sources for name in pattern.findall(file.read_text()))
-
-
 def check_run(run: Section, where: str) -> None:
-    """Check what the schema of a run cannot, and convert epochs in place.
+    """Check what the schema of a run cannot, and convert epochs and fill in the head, in place.
 
     Epochs without a fraction become int. `where` is the path of the run's section. Raises UserError with the key's
     full path.
     """
     run["epochs"] = [parse_epoch(epoch) for epoch in run["epochs"]]
+    run["head"] = run["head"] or "softmax"
     for key, problem in _find_problems(run).items():
         if problem:
             raise UserError(f"{where}.{key}: {problem}")
     if run["weights"] not in NOT_FILES:
-        check_path_characters(expand(run["weights"]), f"{where}.weights")
+        check_weights(run["weights"], f"{where}.weights", ", null, hub or package")
     check_model(run["model"], f"{where}.model")
     if run["weights"] == "package":
         with error_context(f"{where}.weights"):
-            (find_weights if has_timm() else package_of)(run["model"])
+            (find_weights if has_library("timm") else package_of)(run["model"])
     check_options(run["model_options"], f"{where}.model_options")
     check_optimizer(run["optimizer"], f"{where}.optimizer")
 
 
+def check_foreign_run(run: Section, where: str) -> None:
+    """Check the keys of a run with `checkpoints`, and convert epochs in place. Raises UserError as `check_run` does."""
+    run["epochs"] = [parse_epoch(epoch) for epoch in run["epochs"]]
+    if problem := _check_epochs(run["epochs"]):
+        raise UserError(f"{where}.epochs: {problem}")
+    check_model(run["model"], f"{where}.model")
+    check_options(run["model_options"], f"{where}.model_options")
+
+
+def check_weights(name: str, where: str, others: str = "") -> None:
+    """Raise UserError unless a path is a file, or a folder that contains weights.
+
+    `where` is the path of the key, `others` are the other values that it may have.
+    """
+    path = expand(name)
+    with error_context(where):
+        if not (exists(path) and weights_files(path)):
+            problem = file_problem(path, "contains no weights")
+            raise UserError(f"'{name}' {problem}; set it to an existing file or folder of weights{others}")
+    check_path_characters(path, where)
+
+
 def _find_problems(run: Section) -> dict[str, str | None]:
-    milestones, weights = run["schedule_milestones"], run["weights"]
+    milestones = run["schedule_milestones"]
     long_warmup = run["schedule"] in DECAYING_SCHEDULES and run["warmup_epochs"] >= run["schedule_epochs"]
-    no_file = weights not in NOT_FILES and not is_file(expand(weights))
     return {
         "epochs": _check_epochs(run["epochs"]),
         "schedule_milestones": f"must be ascending, not {milestones}" if milestones != sorted(milestones) else None,
         "warmup_epochs": f"must be less than 'schedule_epochs' for the schedule '{run['schedule']}', not "
         f"{run['warmup_epochs']}"
         if long_warmup
-        else None,
-        "weights": f"'{weights}' {file_problem(expand(weights))}; set it to an existing file, null, hub or package"
-        if no_file
         else None,
     }
 
@@ -120,33 +121,39 @@ def _check_epochs(epochs: list[int | float]) -> str | None:
     return f"must have at most {MAX_DECIMALS} decimals, not {too_precise[0]}" if too_precise else None
 
 
-def native_input_size(runs: dict[str, Section]) -> int | list[int]:
+def native_input_size(
+    runs: dict[str, Section], recorded: dict[str, int | list[int] | None] | None = None
+) -> int | list[int]:
     """Return the default input size of the runs' models: a side or [height, width].
 
-    Imports timm, which takes seconds. Raises UserError if timm is not installed, if the sizes differ, or if a model has
-    no default.
+    `recorded` are the sizes that files of weights record, by run; others are those of the models. Imports timm, which
+    takes seconds. Raises UserError if timm is not installed, if the sizes differ, or if a model has no default, as a
+    user's own code.
     """
-    if not has_timm():
+    given = {run: shape_of(size) for run, size in (recorded or {}).items() if size is not None}
+    if not has_library("timm") and given.keys() != runs.keys():
         problem = "is null, and timm, which knows the input sizes of models, is not installed here"
         raise UserError(f"dataset.image_size: {problem}; set a size in pixels, or run `pip install timm`")
-    import timm
-
-    sizes = {}
-    for name, run in runs.items():
-        try:
-            pretrained = timm.get_pretrained_cfg(run["model"])
-        except RuntimeError as error:
-            problem = f"timm rejects the model ({first_line(error)})"
-            raise UserError(f"runs.{name}.model: {problem}; choose another model") from error
-        if pretrained is None and "img_size" not in run["model_options"]:
-            problem = f"is null, but the model '{run['model']}' has no default input size"
-            raise UserError(f"dataset.image_size: {problem}; set a size in pixels")
-        sizes[name] = _option_size(run, f"runs.{name}") or pretrained.input_size[1:]  # type: ignore[union-attr]  # checked
+    sizes = {
+        name: _option_size(run, f"runs.{name}") or given.get(name) or _default_size(run["model"], name)
+        for name, run in runs.items()
+    }
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name}: {as_size(shape)}" for name, shape in sizes.items())
         problem = f"is null, but the models have different input sizes ({listed})"
         raise UserError(f"dataset.image_size: {problem}; set a size in pixels")
     return as_size(next(iter(sizes.values())))
+
+
+def _default_size(model: str, run: str) -> tuple[int, int]:
+    from dreambirds.models.networks import input_config  # imports torch and timm
+
+    with error_context(f"runs.{run}"):
+        known = input_config(model)
+    if known is None:
+        own = "your own code sets none" if split_name(model)[0] == OWN else f"the model '{model}' has none"
+        raise UserError(f"dataset.image_size: is null, which means the model's size, but {own}; set a size in pixels")
+    return known.shape
 
 
 def _option_size(run: Section, where: str) -> tuple[int, int] | None:

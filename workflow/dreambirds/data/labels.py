@@ -100,13 +100,16 @@ def read_names(path: Path) -> list[str]:
     return names
 
 
-def match_classes(labels: list[Label], classes: list[str], names: dict[str, str]) -> dict[str, int]:
-    """Return the index among a judge's classes of each class that matches, by label.
+def match_classes(
+    labels: list[Label], classes: list[str], names: dict[str, str], any_number: bool = False
+) -> dict[str, int]:
+    """Return the index among a network's classes of each class that matches, by label.
 
     A class matches by the study's label or name for it, or by its entry in `names` instead. Only letters and digits
-    are compared, without case and accents. The judge's name may be its full line, or the part before or in brackets:
-    ``Cyanocitta cristata (Blue Jay)``. An ambiguous name does not match. Raises UserError if an entry of `names` has
-    no match, and if no class of the study matches.
+    are compared, without case and accents. The network's name may be its full line, the part before or in brackets, or
+    what follows a number: ``Cyanocitta cristata (Blue Jay)``, ``073.Blue_Jay``. An ambiguous name does not match.
+    Raises UserError if an entry of `names` has no match, and, unless `any_number` may match, if no class of the study
+    does.
     """
     check_labels(labels, names)
     indices, matches = _class_indices(classes), {}
@@ -115,13 +118,15 @@ def match_classes(labels: list[Label], classes: list[str], names: dict[str, str]
         found = [indices[name] for name in map(_normalized, candidates) if name in indices]
         if label.label in names and not found:
             raise UserError(
-                f"the judge has no class '{candidates[0]}'; {did_you_mean(candidates[0], classes, 'available')}",
+                f"the network has no class '{candidates[0]}'; {did_you_mean(candidates[0], classes, 'available')}",
                 f"names.{label.label}",
             )
         if found and len(found[0]) == 1:
             matches[label.label] = found[0][0]
-    if not matches:
-        raise UserError("no class name of the judge matches the study's classes; set the judge's names here", "names")
+    if not matches and not any_number:
+        raise UserError(
+            "no class name of the network matches the study's classes; set its names for them here", "names"
+        )
     return matches
 
 
@@ -136,7 +141,8 @@ def check_labels(labels: list[Label], names: dict[str, str]) -> None:
 def _class_indices(classes: list[str]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for index, name in enumerate(classes):
-        parts = {_normalized(part) for part in (name, *re.split(r"[()]", name)) if _normalized(part)}
+        forms = (name, *re.split(r"[()]", name), re.sub(r"^\d+[\W_]+", "", name))
+        parts = {_normalized(form) for form in forms if _normalized(form)}
         for part in parts:
             found.setdefault(part, []).append(index)
     return found

@@ -114,6 +114,12 @@ def read_labels(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(_read_rows(folder / "labels.csv", LABEL_COLUMNS, remedy(folder)), dtype=str).astype(integers)
 
 
+def read_label_names(folder: Path) -> list[Label]:
+    """Return the classes of ``labels.csv`` with their names, in the order of `index`."""
+    rows = _read_rows(folder / "labels.csv", LABEL_COLUMNS, remedy(folder))
+    return [Label(row["label"], row["class_name"]) for row in rows]
+
+
 def read_table(
     path: Path, text: Collection[str] = TEXT_COLUMNS, rows: pd.DataFrame | None = None, end: str = REBUILD
 ) -> pd.DataFrame:

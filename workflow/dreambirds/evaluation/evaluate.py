@@ -39,14 +39,14 @@ log = logging.getLogger(__name__)
 class JudgeJob:
     """The inputs of the jobs of a judge.
 
-    The judge's name and section of the config, the files of its weights and class names, the study's classes, and a
-    digest of the code.
+    The judge's name and section of the config, the file of its weights and the files that describe them, the study's
+    classes, and a digest of the code.
     """
 
     name: str
     section: Mapping[str, Any]
     weights: Path
-    names: Sequence[Path]
+    described: Sequence[Path]
     labels: list[Label]
     code: str
 
@@ -55,7 +55,7 @@ class JudgeJob:
         return {
             "weights_sha256": sha256_of(self.weights),
             "judge": dict(self.section),
-            "names": [sha256_of(path) for path in self.names],
+            "described": [sha256_of(path) for path in self.described],
             "labels": [[label.label, label.name] for label in self.labels],
             "dataset_sha256": real.dataset_sha256,
             "versions": libraries("judging"),
@@ -95,7 +95,7 @@ def evaluate(judge: Judge, real: RealReference, images: pd.DataFrame, batch: int
     """Return the columns `OF_ONE_IMAGE` for images, indexed by their ``key``; if `compared`, also the features."""
     logits, features = judge.predict(batches(images["picture"], lambda picture: to_tensor(open_image(picture)), batch))
     targets = torch.tensor([judge.class_indices[label] for label in images["label"]])
-    outputs = classification_metrics(logits, targets)
+    outputs = classification_metrics(logits, targets, judge.classifier.head)
     names = {index: label for label, index in judge.class_indices.items()}
     distances = torch.stack([_distance(real, label, row) for label, row in zip(images["label"], features, strict=True)])
     held_out = torch.tensor([real.held_out.get(label, torch.nan) for label in images["label"]])

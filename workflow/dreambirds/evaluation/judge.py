@@ -1,6 +1,7 @@
 """Judges: networks, other than the dreamer, that classify images."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import timm.data
 import torch
 from torchvision.transforms import v2
 
-from dreambirds.data.labels import Label, match_classes, read_names
-from dreambirds.errors import RETRAIN, error_context
+from dreambirds.config.class_names import read_class_names
+from dreambirds.data.labels import Label, match_classes
+from dreambirds.errors import RETRAIN, UserError, error_context
 from dreambirds.io import expand
 from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.models.classifier import Classifier, build, probe
+from dreambirds.models.heads import head_modules
 from dreambirds.plan.memory import BASE, MB
 from dreambirds.shapes import shape_of
 
@@ -38,8 +41,8 @@ class Judge:
 
     @property
     def architecture(self) -> str:
-        """The name of the network in timm."""
-        return self.classifier.network.pretrained_cfg.get("architecture", "")
+        """The name of the network: timm's, or the one in the config."""
+        return self.classifier.architecture
 
     @property
     def device(self) -> torch.device:
@@ -69,17 +72,31 @@ class Judge:
     def predict(self, images: Iterator[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits (N, C) and the features before the last layer (N, D), on the CPU.
 
-        `images` yields batches of uint8 (B, 3, H, W), which are resized to the judge's input size.
+        `images` yields batches of uint8 (B, 3, H, W), which are resized to the judge's input size. If the network has
+        several heads, their features are concatenated. Raises UserError if none of its layers is known as its head.
         """
         resize = v2.Resize(self.shape, interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
-        device, features = self.device, []
-        head = self.classifier.network.get_classifier()
-        hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].flatten(1).float().cpu()))
-        try:
-            logits = [self.classifier(resize(batch.to(device) / 255)).float().cpu() for batch in images]
-        finally:
-            hook.remove()
+        logits, features = [], []
+        with recorded_inputs(head_modules(self.classifier.network)) as inputs:
+            for batch in images:
+                logits.append(self.classifier(resize(batch.to(self.device) / 255)).float().cpu())
+                if not inputs:
+                    raise UserError(f"no last layer with one output per class was found in '{self.classifier.model}'")
+                features.append(torch.cat([each.flatten(1).float().cpu() for each in inputs], dim=1))
+                inputs.clear()
         return torch.cat(logits), torch.cat(features)
+
+
+@contextmanager
+def recorded_inputs(modules: Sequence[torch.nn.Module]) -> Iterator[list[torch.Tensor]]:
+    """Yield a list to which each module's first input is added whenever it runs."""
+    inputs: list[torch.Tensor] = []
+    hooks = [module.register_forward_pre_hook(lambda _, given: inputs.append(given[0])) for module in modules]
+    try:
+        yield inputs
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def load_judge(name: str, judge: dict, weights: Path, labels: list[Label], device: torch.device) -> Judge:
@@ -89,19 +106,31 @@ def load_judge(name: str, judge: dict, weights: Path, labels: list[Label], devic
     do not fit, or if the judge knows none of the study's classes.
     """
     with error_context(f"judges.{name}"):
-        load = _from_weights if judge.get("weights") else _from_checkpoint
-        classifier, shape, classes = load(judge, weights)
+        loaded = _from_weights(judge) if judge.get("weights") else _from_checkpoint(judge, weights)
+        classifier, shape, classes = loaded
         class_indices = match_classes(labels, classes, judge["names"])
     classifier = classifier.eval().to(device, memory_format=torch.channels_last)
     return Judge(name, classifier, shape, classes, class_indices)
 
 
-def _from_weights(judge: dict, _weights: Path) -> tuple[Classifier, tuple[int, int], list[str]]:
-    classes = read_names(expand(judge["labels"]))
-    classifier = build(judge["model"], len(classes), judge["model_options"], judge["weights"], new_head=False)
+def _from_weights(judge: dict) -> tuple[Classifier, tuple[int, int], list[str]]:
+    classes, _ = read_class_names([expand(judge["weights"])], judge["labels"])
+    if classes is None:
+        raise UserError(f"is required, because '{judge['weights']}' does not record its class names", "labels")
+    options = judge["model_options"]
+    classifier = build(
+        judge["model"],
+        len(classes),
+        options,
+        judge["weights"],
+        new_head=False,
+        weights_key=judge["weights_key"],
+        head=judge["head"],
+        normalization=judge["normalization"],
+    )
     known = timm.data.resolve_data_config({}, model=classifier.network)["input_size"][1:]
-    shape = shape_of(judge["image_size"] or list(known))
-    probe(classifier, shape, len(classes), judge["model_options"], own_size=True)
+    shape = shape_of(judge["image_size"] or options.get("img_size") or list(known))
+    probe(classifier, shape, len(classes), options, own_size=True)
     return classifier, shape, classes
 
 

@@ -24,6 +24,12 @@ INTERVAL = ("ci_low", "ci_high")
 MOST_BARS, MOST_MAPS, MOST_CLASSES, MOST_EFFECTS = 30, 6, 30, 60
 WIDTH = 9.0  # inches
 SHARES = (-0.02, 1.02)  # axis limits for shares and probabilities
+CURVES = {"train": ("train (augmented)", TRAIN, "o"), "validation": ("validation", VALIDATION, "s")}
+FOREIGN_CURVES = {
+    "train": ("train (reported)", TRAIN, "o"),
+    "reported": ("validation (reported)", GRAY, "^"),
+    "validation": ("validation (this study's images)", VALIDATION, "s"),
+}
 
 
 def lines(
@@ -167,13 +173,16 @@ def nothing() -> Figure:
 
 
 def plot_curves(history: pd.DataFrame, path: Path) -> None:
-    """Plot loss and accuracy against the epoch, from a table with the columns of ``history.csv``, into a file."""
+    """Plot loss and accuracy against the epoch, from a table with the columns of ``history.csv``, into a file.
+
+    A run that was trained elsewhere may have columns with what its own history reports of validation.
+    """
     figure, axes = pyplot.subplots(1, 2, figsize=(WIDTH, 3.4))
     for axis, measure in zip(axes, ("loss", "accuracy"), strict=True):
-        for part, color, mark in (("train", TRAIN, "o"), ("validation", VALIDATION, "s")):
-            label = "train (augmented)" if part == "train" else part
-            values = history[f"{part}_{measure}"]
-            axis.plot(history["epoch"], values, color=color, marker=mark, markersize=4, label=label)
+        for part, (label, color, mark) in (FOREIGN_CURVES if "reported_loss" in history else CURVES).items():
+            known = history.dropna(subset=[f"{part}_{measure}"])
+            values = known[f"{part}_{measure}"]
+            axis.plot(known["epoch"], values, color=color, marker=mark, markersize=4, label=label)
         axis.set(xlabel="training epoch", ylabel=measure)
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].legend()

@@ -143,10 +143,17 @@ def _run(asked: Asked, run: str, history: Path) -> dict[str, Any]:
     return {
         "run": run,
         "model": keys["model"],
-        "weights": f"trained from the weights {keys['weights']}" if keys["weights"] else "trained from random weights",
+        "weights": _origin(keys),
         "epochs": ", ".join(f"{epoch:g}" for epoch in epochs),
         "accuracy": format_measurement(last["validation_accuracy"]),
     }
+
+
+def _origin(run: Mapping[str, Any]) -> str:
+    """Return where the weights of a run come from, as its page says it."""
+    if run["checkpoints"]:
+        return "trained elsewhere"
+    return f"trained from the weights {run['weights']}" if run["weights"] else "trained from random weights"
 
 
 def write_findings(study: str, tables: Sequence[Path], page: Path, table: Path) -> None:

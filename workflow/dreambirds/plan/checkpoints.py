@@ -1,41 +1,91 @@
-"""Training chains: previous checkpoints, settings, metadata and submissions."""
+"""Training chains and foreign checkpoints: their inputs, settings, metadata and submissions."""
 
 from typing import Any
 
+from dreambirds.config.history_files import find_history
 from dreambirds.config.load import Section
 from dreambirds.config.runs import parse_epoch
 from dreambirds.data.sources.catalog import check_competition, list_test_files
 from dreambirds.errors import UserError, did_you_mean
 from dreambirds.io import expand
 from dreambirds.models import MODEL_FILE, NOT_FILES
+from dreambirds.models.checkpoint_facts import weights_files
+from dreambirds.models.names import model_files
 from dreambirds.models.packages import package_of
-from dreambirds.plan.inputs import digest_files
+from dreambirds.plan.fingerprints import digest_files
 from dreambirds.plan.paths import HISTORY_FILE, STATE_FILE, SUBMISSION_FILE, checkpoint_folder
 from dreambirds.plan.plan import Plan
 
 
-def previous_checkpoint(plan: Plan, run: str, epoch: float | str) -> dict[str, str]:
+def previous_checkpoint(plan: Plan, run: str, epoch: float | str) -> dict[str, str | list[str]]:
     """Return the files from which the training of a checkpoint continues, by name.
 
-    These are the weights and the training state of the previous kept epoch. For the first one it is the file that
-    `weights` sets, if any. Raises UserError if the run does not keep that epoch.
+    These are the weights and the training state of the previous kept epoch. For the first one they are the files that
+    `weights` and `labels` set, if any, and those of the model. Raises UserError if the run does not keep that epoch.
     """
-    epoch = parse_epoch(epoch)
-    if epoch not in plan.epochs(run):
-        hint = did_you_mean(epoch, plan.epochs(run), "available")
-        raise UserError(f"the run '{run}' keeps no checkpoint of epoch {epoch}; {hint}")
-    weights = plan.trained[run]["weights"]
+    epoch = _kept(plan, run, epoch)
+    keys = plan.trained[run]
     earlier = [kept for kept in plan.epochs(run) if kept < epoch]
     if earlier:
         folder = checkpoint_folder(plan.study, run, earlier[-1])
         return {"before": f"{folder}/{MODEL_FILE}", "before_state": f"{folder}/{STATE_FILE}"}
-    return {} if weights in NOT_FILES else {"pretrained": str(expand(weights))}
+    files = [] if keys["weights"] in NOT_FILES else weights_files(expand(keys["weights"]))
+    return {"pretrained": list(map(str, files)), **_described(keys)}
+
+
+def foreign_files(plan: Plan, run: str, epoch: float | str) -> dict[str, str | list[str]]:
+    """Return the files of a checkpoint that was trained elsewhere, by name.
+
+    These are its weights, the history next to it, the class names, and the code or config of its model. Raises
+    UserError if the run has no checkpoint of that epoch.
+    """
+    checkpoint = plan.foreign[run][_kept(plan, run, epoch)]
+    history = find_history(checkpoint.path)
+    return {
+        "weights": list(map(str, checkpoint.files)),
+        "history": [str(history)] if history else [],
+        **_described(plan.networks[run]),
+    }
+
+
+def _kept(plan: Plan, run: str, epoch: float | str) -> int | float:
+    """Return an epoch as a number. Raises UserError if the run does not keep it."""
+    number = parse_epoch(epoch)
+    if number not in plan.epochs(run):
+        hint = did_you_mean(number, plan.epochs(run), "available")
+        raise UserError(f"the run '{run}' keeps no checkpoint of epoch {number}; {hint}")
+    return number
+
+
+def _described(keys: Section) -> dict[str, list[str]]:
+    """Return the file of the class names and the files of the model that a run's section names."""
+    names = [str(expand(keys["labels"]))] if keys["labels"] else []
+    return {"names": names, "model_files": list(map(str, model_files(keys["model"])))}
+
+
+def foreign_settings(plan: Plan, run: str, epoch: str) -> Section:
+    """Return the settings of a checkpoint that was trained elsewhere; `epoch` is formatted as in paths.
+
+    They are those of the run's section that its results depend on, the path of the checkpoint, what says that it is of
+    this epoch, and the epoch before it, from which its history begins.
+    """
+    number = parse_epoch(epoch)
+    checkpoint, earlier = plan.foreign[run][number], [kept for kept in plan.epochs(run) if kept < number]
+    keys = ("model", "model_options", "labels", "names", "weights_key", "head", "normalization")
+    return {
+        **{key: plan.networks[run][key] for key in keys},
+        "path": str(checkpoint.path),
+        "source": checkpoint.source,
+        "after": earlier[-1] if earlier else None,
+    }
 
 
 def expected_metadata(plan: Plan, run: str, epoch: str) -> dict[str, Any]:
     """Return the metadata of a run's checkpoint; `epoch` is formatted as in paths."""
-    labels = [label.label for label in plan.labels]
-    return {"model": plan.trained[run]["model"], "run": run, "epoch": parse_epoch(epoch), "labels": labels}
+    expected: dict[str, Any] = {"run": run, "epoch": parse_epoch(epoch)}
+    if run in plan.trained:
+        expected |= {"model": plan.trained[run]["model"], "labels": [label.label for label in plan.labels]}
+    return expected
 
 
 def histories(plan: Plan, run: str) -> list[str]:
@@ -56,10 +106,9 @@ def training_settings(plan: Plan, run: str) -> Section:
 
 
 def submissions(plan: Plan) -> list[str]:
-    """Return the submission file of every run's last checkpoint."""
-    return [
-        f"{checkpoint_folder(plan.study, run, plan.epochs(run)[-1])}/{SUBMISSION_FILE}" for run in plan.config["runs"]
-    ]
+    """Return the submission file of the last checkpoint of every run that the study trains."""
+    runs = [run for run in plan.config["runs"] if run in plan.trained]
+    return [f"{checkpoint_folder(plan.study, run, plan.epochs(run)[-1])}/{SUBMISSION_FILE}" for run in runs]
 
 
 def submitted_weights(plan: Plan, run: str, epoch: str) -> str:

@@ -16,7 +16,10 @@ from typing import Any
 from dreambirds.config.load import Section
 from dreambirds.io import atomic_write, digest_of, expand, store_root
 from dreambirds.models import NOT_FILES
+from dreambirds.models.checkpoint_facts import weights_files
+from dreambirds.models.names import model_files
 from dreambirds.models.packages import package_of
+from dreambirds.plan import inputs
 from dreambirds.plan.plan import Plan
 from dreambirds.runtime.code_version import code_digest, libraries, module_path
 from dreambirds.runtime.timings import PASSES
@@ -37,17 +40,17 @@ _known: dict[Path, Facts] = {}
 
 def all_keys(plan: Plan) -> Iterator[Facts]:
     """Yield what determines each measurement and each check of a weights file that a plan needs."""
-    for run in plan.trained:
+    for run in plan.networks:
         yield from profile_keys(plan, run)
     yield from judges(plan).values()
 
 
 def profile_keys(plan: Plan, run: str) -> Iterator[Facts]:
     """Yield the keys of all measurements for a run's jobs."""
-    yield optimizer(plan, run)
+    if run in plan.trained:
+        yield optimizer(plan, run)
     yield training(plan, run)
-    if file := weights(plan, run):
-        yield file
+    yield from weights(plan, run).values()
     for recipe in plan.dreaming_epochs.get(run, ()):
         yield dreaming(plan, run, recipe)
 
@@ -58,10 +61,10 @@ def optimizer(plan: Plan, run: str) -> Facts:
 
 
 def training(plan: Plan, run: str) -> Facts:
-    """Return what determines the memory of one training image."""
-    keys = plan.trained[run]
+    """Return what determines the memory of one training image, or of one image in a network that is not trained."""
+    keys = plan.networks[run]
     # adversarial training needs gradients through the whole network
-    part = "all" if keys["adversarial"]["epsilon"] else keys["trainable"]
+    part = "head" if run in plan.foreign else "all" if keys["adversarial"]["epsilon"] else keys["trainable"]
     return {"measured": "training", **_model(plan, run), "trainable": part}
 
 
@@ -73,18 +76,25 @@ def dreaming(plan: Plan, run: str, recipe: str) -> Facts:
     return {"measured": "dreaming", **_model(plan, run), "size": list(plan.shape(recipe)), **settings}
 
 
-def weights(plan: Plan, run: str) -> Facts | None:
-    """Return what determines whether a run's initial weights file fits.
+def weights(plan: Plan, run: str) -> dict[str, Facts]:
+    """Return what determines whether each file of weights of a run fits, by the file as `build` takes it.
 
-    None if the run has no such file, or if the file is from the hub or a checkpoint of the same study.
+    These are the initial weights of a run that the study trains, or the checkpoints of one that was trained elsewhere,
+    without weights from the hub and results of the same study.
     """
-    keys = plan.trained[run]
-    file = keys["weights"]
-    if file == "package":
-        return {"measured": "weights", **_model(plan, run), "file": package_of(keys["model"]).sha256}
-    if file in NOT_FILES or _is_own_result(plan, file):
-        return None
-    return {"measured": "weights", **_model(plan, run), "file": _state(file)}
+    keys = plan.networks[run]
+    if run in plan.foreign:
+        files = [str(checkpoint.path) for checkpoint in plan.foreign[run].values()]
+    elif keys["weights"] == "package":
+        file = package_of(keys["model"]).sha256
+        return {"package": {"measured": "weights", **_model(plan, run), "file": file}}
+    else:
+        files = [] if keys["weights"] in NOT_FILES else [keys["weights"]]
+    return {
+        file: {"measured": "weights", **_model(plan, run), "file": _states(file), "weights_key": keys["weights_key"]}
+        for file in files
+        if not _is_own_result(plan, file)
+    }
 
 
 def judges(plan: Plan) -> dict[str, Facts]:
@@ -96,7 +106,7 @@ def judges(plan: Plan) -> dict[str, Facts]:
     for name, judge in plan.judges.items():
         file = judge["checkpoint"] or judge["weights"]
         if file and not _is_own_result(plan, file):
-            files = [_state(path) for path in (file, judge["labels"]) if path]
+            files = [_states(path) for path in (file, *inputs.described(plan, name))]
             labels = [[label.label, label.name] for label in plan.labels]
             facts[name] = {"measured": "judge", "judge": judge, "files": files, "labels": labels}
     return facts
@@ -106,15 +116,17 @@ def _is_own_result(plan: Plan, file: str) -> bool:
     return expand(file).absolute().is_relative_to((Path("results") / plan.study).absolute())
 
 
-def _state(file: str) -> list[Any]:
-    status = expand(file).stat()
-    return [str(expand(file).absolute()), status.st_size, status.st_mtime_ns]
+def _states(file: str) -> list[list[Any]]:
+    """Return the path, size and time of a file, or of the files of weights in a folder."""
+    states = [(path.absolute(), path.stat()) for path in weights_files(expand(file))]
+    return [[str(path), status.st_size, status.st_mtime_ns] for path, status in states]
 
 
 def _model(plan: Plan, run: str) -> Facts:
-    keys, shape = plan.trained[run], shape_of(plan.config["dataset"]["image_size"])
-    model: Section = {"model": keys["model"], "model_options": keys["model_options"]}
-    return {**model, "classes": len(plan.labels), "image_size": list(shape)}
+    keys, shape = plan.networks[run], shape_of(plan.config["dataset"]["image_size"])
+    model: Section = {key: keys[key] for key in ("model", "model_options", "head", "normalization")}
+    files = [_states(str(path)) for path in model_files(keys["model"])]
+    return {**model, "files": files, "classes": len(plan.class_names(run)[0]), "image_size": list(shape)}
 
 
 def planned_check(plan: Plan) -> str:

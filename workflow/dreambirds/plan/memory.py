@@ -27,6 +27,7 @@ LOADED_AHEAD = 2  # batches that each data loader process prefetches
 WEIGHTS = 3  # a network's weights, the file that they are loaded from, and a copy while they are written
 FROZEN = 5  # copies of the weights while a checkpoint is loaded and copied, and its batch norms are folded
 
+EVALUATED = 32  # images in a batch, when a network is only evaluated
 AT_ONCE = {"cpu": 16, "cuda": 256}  # maximum size of a dream batch
 MOST = 8000 * MB  # limit for a dream job, unless a single image needs more
 ROOM = 1.3  # memory for a job's images, relative to what its batch needs; the job fills only four fifths
@@ -50,6 +51,15 @@ def train_mb(plan: Plan, found: Measurements, run: str) -> int:
     weights = WEIGHTS * model["weights"] + model["learning"] * (1 + 2 * kept["per_byte"])
     learning = WORKSPACE * keys["batch_size"] * model["image"]
     return _round_mb(BASE + weights + COPIES * loaded + max(learning, _context(plan)) + extra)
+
+
+def import_mb(plan: Plan, found: Measurements, run: str) -> int:
+    """Return the host memory of a job that loads and evaluates a checkpoint that was trained elsewhere, in MB."""
+    model = _model(plan, found, run)
+    if model is None:
+        return _round_mb(DEFAULT)
+    images = WORKSPACE * EVALUATED * (model["image"] + _floats(shape_of(plan.config["dataset"]["image_size"])))
+    return _round_mb(BASE + FROZEN * model["weights"] + max(images, _context(plan)))
 
 
 def dream_mb(plan: Plan, found: Measurements, run: str, recipe: str) -> int:

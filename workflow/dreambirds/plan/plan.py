@@ -7,23 +7,28 @@ receive plain values.
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from dreambirds.config.checkpoints import (
+    ForeignCheckpoint,
+    facts_of,
+    fill_runs,
+    remove_training_keys,
+    select_checkpoints,
+)
+from dreambirds.config.class_names import STUDY, check_class_names, check_outputs, head_rows, read_class_names
 from dreambirds.config.dreamers import Epochs
 from dreambirds.config.judges import check_judge_dreams, check_judge_names, resolve_judges, trained_judges
 from dreambirds.config.load import Section, check
 from dreambirds.config.questions import Question, list_questions
 from dreambirds.config.recipes import check_sizes, dream_shape, expand_recipes, start_file
-from dreambirds.config.runs import check_run, native_input_size, parse_epoch
-from dreambirds.data.labels import Label, choose_labels
+from dreambirds.config.runs import check_foreign_run, check_run, native_input_size, parse_epoch
+from dreambirds.data.labels import Label, check_labels, choose_labels
 from dreambirds.data.sources.catalog import check_keys, list_labels, locate
-from dreambirds.errors import UserError
+from dreambirds.errors import UserError, error_context
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan.dream_table import NUMBERS, Dream, list_dreams, select_dreams
 from dreambirds.plan.paths import HISTORY_FILE, archive_path, checkpoint_folder
-
-if TYPE_CHECKING:
-    pass
 
 LOGS = "logs"
 
@@ -42,7 +47,8 @@ class Plan:
     """A checked config with all defaults, and what follows from it.
 
     `labels` are all classes, `dreamt` the classes to dream of, `recipes` the recipes with grids expanded, and
-    `dreamers` the epochs that dream, by recipe and run.
+    `dreamers` the epochs that dream, by recipe and run. `foreign` are the checkpoints of runs that were trained
+    elsewhere, by run and epoch.
     """
 
     config: Section
@@ -50,6 +56,7 @@ class Plan:
     dreamt: list[Label]
     recipes: dict[str, Section]
     dreamers: dict[str, dict[str, Epochs]]
+    foreign: dict[str, dict[int | float, ForeignCheckpoint]]
 
     @property
     def study(self) -> str:
@@ -64,9 +71,14 @@ class Plan:
         return judges
 
     @cached_property
-    def trained(self) -> dict[str, Section]:
-        """Sections of all networks to train, by name: runs, and judges with `train`."""
+    def networks(self) -> dict[str, Section]:
+        """Sections of all networks with checkpoints in the study's folder, by name: runs, and judges with `train`."""
         return {**self.config["runs"], **trained_judges(self.judges)}
+
+    @cached_property
+    def trained(self) -> dict[str, Section]:
+        """Those of `networks` that the study trains."""
+        return {name: keys for name, keys in self.networks.items() if name not in self.foreign}
 
     def path(self, run: str) -> str:
         """Return the key path of a run, or of the training section of a judge."""
@@ -74,8 +86,20 @@ class Plan:
 
     def epochs(self, run: str) -> list[int | float]:
         """Return the epochs whose checkpoints a run keeps, in ascending order."""
-        kept: list[int | float] = self.trained[run]["epochs"]
+        kept: list[int | float] = self.networks[run]["epochs"]
         return kept
+
+    def class_names(self, run: str) -> tuple[list[str], str]:
+        """Return the names of a network's outputs, in their order, and where they come from.
+
+        They are the study's labels if the network has no others. Raises UserError if its files record different ones.
+        """
+        labels = [label.label for label in self.labels]
+        if run not in self.foreign:
+            return labels, STUDY
+        files = [checkpoint.path for checkpoint in self.foreign[run].values()]
+        names, origin = read_class_names(files, self.networks[run]["labels"])
+        return names or labels, origin
 
     @property
     def steps(self) -> dict[str, list[int]]:
@@ -197,37 +221,58 @@ def make_plan(config: Section) -> Plan:
     be run.
     """
     config = _copy(config)
+    fill_runs(config)
     check(config, "config")
     if config["study"].casefold() == LOGS:
         raise UserError(f"study: '{config['study']}' is reserved for the folder of logs; choose another name")
     config = locate(config) | {"provenance": None}
-    recipes, dreamers = check_all_but_labels(config)
+    recipes, dreamers, foreign = check_all_but_labels(config)
     labels = list_labels(config["dataset"])
     check_judge_names(config["judges"], labels)
     dreamt = choose_labels(labels, config["dreams"]["labels"], "dreams.labels")
-    plan = Plan(config, labels, dreamt, recipes, dreamers)
+    plan = Plan(config, labels, dreamt, recipes, dreamers, foreign)
+    for run in foreign:
+        with error_context(f"runs.{run}"):
+            check_outputs(labels, dreamt, plan.class_names(run)[0], config["runs"][run])
+    for run, keys in plan.trained.items():
+        with error_context(plan.path(run)):
+            check_labels(labels, keys["names"])
+            if keys["labels"]:
+                head_rows(labels, keys)
     _ = plan.questions  # raises UserError for an impossible one
     return plan
 
 
-def check_all_but_labels(config: Section) -> tuple[dict[str, Section], dict[str, dict[str, Epochs]]]:
-    """Return the expanded recipes of a config, and the epochs that dream.
+def check_all_but_labels(
+    config: Section,
+) -> tuple[dict[str, Section], dict[str, dict[str, Epochs]], dict[str, dict[int | float, ForeignCheckpoint]]]:
+    """Return the expanded recipes of a config, the epochs that dream, and the checkpoints that were trained elsewhere.
 
-    The epochs are listed by recipe and run. The config must match its schema; its image size and judges are filled in,
-    in place. Raises UserError for every mistake that can be found without the photographs.
+    The epochs are listed by recipe and run, the checkpoints by run and epoch. The config must match its schema; its
+    image size and judges are filled in, in place. Raises UserError for every mistake that can be found without the
+    photographs.
     """
     check_keys(config["dataset"])
+    foreign = {}
     for name, run in config["runs"].items():
-        check_run(run, f"runs.{name}")
+        if run["checkpoints"]:
+            check_foreign_run(run, f"runs.{name}")
+            foreign[name] = select_checkpoints(run, f"runs.{name}")
+        else:
+            check_run(run, f"runs.{name}")
+            check_class_names(run, f"runs.{name}")
     resolve_judges(config)
+    for name in foreign:
+        remove_training_keys(config["runs"][name])
     if config["dataset"]["image_size"] is None:
-        config["dataset"]["image_size"] = native_input_size(config["runs"])
+        recorded = {name: facts_of(list(found.values())[-1].path).image_size for name, found in foreign.items()}
+        config["dataset"]["image_size"] = native_input_size(config["runs"], recorded)
     recipes, dreamers = expand_recipes(config["dreams"]["recipes"], config["runs"])
     check_judge_dreams(config["judges"], {run for dreaming in dreamers.values() for run in dreaming})
     for name, recipe in recipes.items():
         start_file(recipe, name)
         check_sizes(recipe, dream_shape(recipe, config["dataset"]), f"dreams.recipes.{name}")
-    return recipes, dreamers
+    return recipes, dreamers, foreign
 
 
 def _copy(value: Any) -> Any:

@@ -124,13 +124,16 @@ def _training(plan: Plan, untrained: list[Checkpoint], images: float) -> Iterato
     """Yield the training of the missing checkpoints on so many images."""
     shape, threads = shape_of(plan.config["dataset"]["image_size"]), plan.config["threads"]["train"]
     for run, _, epochs in untrained:
+        if run in plan.foreign:
+            yield Task("import_checkpoint", 1, 0)
+            continue
         work = training_work(plan.trained[run], shape)
         yield Task("train", 1, epochs * images, work if epochs else None, threads, f"training '{run}'")
 
 
 def _checkpoints(plan: Plan) -> Iterator[Checkpoint]:
     """Yield the run and epoch of each checkpoint, and the number of epochs from the checkpoint before it."""
-    for run in plan.trained:
+    for run in plan.networks:
         epochs = plan.epochs(run)
         for before, epoch in zip([0, *epochs], epochs, strict=False):
             yield run, epoch, epoch - before
@@ -213,7 +216,8 @@ def _size(plan: Plan, missing: list[DreamPart], untrained: list[Checkpoint], unp
         others = labels * (TRACE * keys["steps"][-1] + memory.frames(keys) * pixels)
         total += COPIES * (images + others) + FIGURES * images
     for run, _, _ in untrained:
-        found, kept = (measurements.read(key(plan, run)) for key in (measurements.training, measurements.optimizer))
+        found = measurements.read(measurements.training(plan, run))
+        kept = measurements.read(measurements.optimizer(plan, run)) if run in plan.trained else {"per_byte": 0}
         complete = complete and found is not None and kept is not None
         total += found["weights"] + found["learning"] * kept["per_byte"] if found and kept else 0
     return math.ceil(total), complete

@@ -20,7 +20,7 @@ from dreambirds.dreaming.features import find_layers
 from dreambirds.dreaming.objectives import layers
 from dreambirds.dreaming.octaves import input_shapes
 from dreambirds.dreaming.recipe import Recipe, as_recipe
-from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory
+from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory, renamed_key
 from dreambirds.evaluation.judge import load_judge
 from dreambirds.models.classifier import Classifier, build, options_for, probe
 from dreambirds.models.inference import prepare_for_inference
@@ -42,7 +42,7 @@ def check_models(plan: Plan) -> None:
     larger than 1024 x 1024 pixels are checked only when dreaming.
     """
     found = []
-    for run in plan.trained:
+    for run in plan.networks:
         if any(measurements.read(key) is None for key in measurements.profile_keys(plan, run)):
             for key, value in _measure_run(plan, run):
                 measurements.note(key, value)
@@ -55,15 +55,16 @@ def check_models(plan: Plan) -> None:
 
 
 def _measure_run(plan: Plan, run: str) -> Iterator[tuple[dict, dict]]:
-    keys, weights = plan.trained[run], measurements.weights(plan, run)
-    model = _RunModel(plan, run, keys["weights"] if weights and measurements.read(weights) is None else None)
-    trained, optimizer = measurements.training(plan, run), measurements.optimizer(plan, run)
+    files = {file: key for file, key in measurements.weights(plan, run).items() if measurements.read(key) is None}
+    model, trained = _RunModel(plan, run, next(iter(files), None)), measurements.training(plan, run)
+    for number, (file, key) in enumerate(files.items()):
+        if number > 0:
+            model.load(file)
+        yield key, {"weights": model.weights}
     with error_context(plan.path(run)):
         model.check()
-        if weights and measurements.read(weights) is None:
-            yield weights, {"weights": model.weights}
-        if measurements.read(optimizer) is None:
-            yield optimizer, {"per_byte": optimizer_state(keys["optimizer"])}
+        if run in plan.trained and measurements.read(optimizer := measurements.optimizer(plan, run)) is None:
+            yield optimizer, {"per_byte": optimizer_state(plan.trained[run]["optimizer"])}
         if measurements.read(trained) is None:
             yield trained, model.training(trained["trainable"])
     for name in plan.dreaming_epochs.get(run, ()):
@@ -92,13 +93,28 @@ class _RunModel:
     """Model of a run, with random weights or those of a file."""
 
     def __init__(self, plan: Plan, run: str, weights: str | None):
-        keys = plan.trained[run]
+        keys = plan.networks[run]
         self.given = keys["model_options"]
-        self.shape, self.classes = shape_of(plan.config["dataset"]["image_size"]), len(plan.labels)
+        self.shape, self.classes = shape_of(plan.config["dataset"]["image_size"]), len(plan.class_names(run)[0])
         self.options = options_for(keys["model"], keys["model_options"], self.shape)
-        with error_context(plan.path(run)):
-            self.classifier = build(keys["model"], self.classes, self.options, weights)
+        self.foreign = run in plan.foreign
+        self.keys, self.path = keys, plan.path(run)
+        self.load(weights)
         self.frozen = cache(self._freeze)
+
+    def load(self, weights: str | None) -> None:
+        """Build the model with the weights of a file, None for random ones. Raises UserError if they do not fit."""
+        with error_context(self.path), renamed_key("weights", "checkpoints" if self.foreign else "weights"):
+            self.classifier = build(
+                self.keys["model"],
+                self.classes,
+                self.options,
+                weights,
+                new_head=not self.foreign,
+                weights_key=self.keys["weights_key"],
+                head=self.keys["head"],
+                normalization=self.keys["normalization"],
+            )
 
     def check(self) -> None:
         """Raise UserError if the model does not accept the data set's images."""

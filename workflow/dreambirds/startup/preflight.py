@@ -22,7 +22,7 @@ from dreambirds.errors import RETRAIN, UserError, counted
 from dreambirds.io import TEMPORARY_NAME, remove_stale_temp_files, store_root
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan import inputs
-from dreambirds.plan.checkpoints import previous_checkpoint
+from dreambirds.plan.checkpoints import foreign_files, previous_checkpoint
 from dreambirds.plan.inputs import start_images
 from dreambirds.plan.paths import CHECKED, STATE_FILE, archive_path, checkpoint_folder, epoch_name
 from dreambirds.plan.plan import DreamPart, Plan, check_all_but_labels
@@ -76,13 +76,13 @@ def _files(folder: Path, depth: int) -> Iterator[tuple[os.DirEntry, int]]:
 def check_folders(plan: Plan) -> None:
     """Raise UserError if a file or a broken link is in place of a folder of the study or of the store."""
     root, store = Path("results") / plan.study, store_root()
-    parts = itertools.product(("runs", "dreams", "montages", "films"), plan.trained)
+    parts = itertools.product(("runs", "dreams", "montages", "films"), plan.networks)
     dreams = [(run, epoch_name(epoch)) for run, epoch in plan.dreaming_checkpoints()]
     folders = [
         *(root / stage for stage in STAGES),
         *(root / stage / run for stage, run in parts),
         *(root / "dreams" / run / epoch for run, epoch in dreams),
-        *(root / "runs" / run / epoch_name(epoch) for run in plan.trained for epoch in plan.epochs(run)),
+        *(root / "runs" / run / epoch_name(epoch) for run in plan.networks for epoch in plan.epochs(run)),
         Path("results/logs") / plan.study,
         *(store / part for part in (*PARTS, "cache")),
     ]
@@ -120,7 +120,7 @@ def check_existing_results(plan: Plan) -> None:
 
 def _checkpoints(plan: Plan) -> Iterator[Path]:
     """Yield the files of weights and optimizer states of all kept epochs."""
-    for run in plan.trained:
+    for run in plan.networks:
         for epoch in plan.epochs(run):
             folder = Path(checkpoint_folder(plan.study, run, epoch))
             yield from (folder / MODEL_FILE, folder / STATE_FILE)
@@ -146,10 +146,12 @@ def _check_complete(path: Path) -> None:
 
 def _own_files(plan: Plan) -> Iterator[Path]:
     """Yield the inputs outside the study's folder whose times Snakemake compares with those of its results."""
-    runs = [previous_checkpoint(plan, run, plan.epochs(run)[0]).get("pretrained") for run in plan.trained]
-    judges = [file for judge in plan.judges for file in (inputs.weights(plan, judge), *inputs.names(plan, judge))]
+    first = [previous_checkpoint(plan, run, plan.epochs(run)[0]) for run in plan.trained]
+    first += [foreign_files(plan, run, epoch) for run, epochs in plan.foreign.items() for epoch in epochs]
+    runs = [file for files in first for name in files for file in files[name]]
+    judges = [file for judge in plan.judges for file in (inputs.weights(plan, judge), *inputs.described(plan, judge))]
     photographs = [file for recipe in plan.recipes for file in start_images(plan, recipe)]
-    for file in filter(None, (*runs, *judges, *photographs)):
+    for file in (*runs, *judges, *photographs):
         if not Path(file).is_relative_to(Path("results") / plan.study):
             yield Path(file)
 
@@ -200,6 +202,17 @@ def announce_study(plan: Plan, cores: int | None) -> None:
     )
     if expected:
         print(expected, file=sys.stderr)
+    for run in plan.foreign:
+        print("\n".join(_mapping(plan, run)), file=sys.stderr)
+
+
+def _mapping(plan: Plan, run: str) -> list[str]:
+    """Return lines that say which epoch each checkpoint of a run that was trained elsewhere is; empty if all exist."""
+    found = plan.foreign[run].values()
+    if all(Path(checkpoint_folder(plan.study, run, each.epoch), MODEL_FILE).exists() for each in found):
+        return []
+    lines = [f"  epoch {each.epoch}: '{each.path}' ({each.source})" for each in found]
+    return [f"Run '{run}' was trained elsewhere; its checkpoints:", *lines]
 
 
 def set_output_cache() -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from dreambirds.config.class_names import head_rows
 from dreambirds.config.runs import parse_epoch
 from dreambirds.data.dataset import PreparedImages
-from dreambirds.data.tables import read_labels, read_table, write_table
+from dreambirds.data.tables import read_label_names, read_labels, read_table, write_table
 from dreambirds.errors import UserError, counted, error_context
 from dreambirds.io import digest_of, expand, sha256_of
 from dreambirds.models import MODEL_FILE, NOT_FILES
@@ -24,12 +25,16 @@ from dreambirds.models.checkpoint import (
     save_checkpoint,
     save_tensors,
 )
+from dreambirds.models.checkpoint_facts import weights_files
 from dreambirds.models.classifier import Classifier, build, options_for, probe
+from dreambirds.models.names import model_files
+from dreambirds.models.networks import stored_class_names
 from dreambirds.plan.paths import HISTORY_FILE, STATE_FILE, epoch_name
 from dreambirds.runtime.code_version import libraries
 from dreambirds.runtime.timings import record, time_text, training_work
 from dreambirds.shapes import as_size
 from dreambirds.training.data import augmentation, load_training_data, load_validation
+from dreambirds.training.diagnosis import warn_of_wrong_head
 from dreambirds.training.trainer import DivergenceError, RunningMetrics, Trainer, parts
 
 HISTORY = [
@@ -116,6 +121,9 @@ class Training:
         loaded = self._load_model(self.last_good) if self.last_good else self._build_model()
         classifier, self.options, self.epoch = loaded
         classifier = classifier.to(device, memory_format=torch.channels_last)
+        if classifier.has_loaded_head and len(self.validation.dataset):
+            known = [self.labels[target] for target in self.validation.dataset.targets]
+            warn_of_wrong_head(f"{job.path}.weights", classifier.eval(), self.validation, known, self.labels)
         counts = torch.bincount(torch.tensor(images.targets), minlength=len(self.labels))
         self.trainer = Trainer(classifier, run, counts, self.per_epoch)
         if self.last_good:
@@ -135,7 +143,20 @@ class Training:
         run, classes = self.job.run, len(self.labels)
         options = options_for(run["model"], run["model_options"], self.shape)
         with error_context(self.job.path):
-            classifier = build(run["model"], classes, options, run["weights"])
+            of_hub = stored_class_names(run["model"]) if run["weights"] == "hub" else None
+            rows, origin = head_rows(read_label_names(self.job.dataset), run, of_hub)
+            if rows:
+                log.info("%s: the class names of 'weights' are those of %s", self.job.name, origin)
+            classifier = build(
+                run["model"],
+                classes,
+                options,
+                run["weights"],
+                weights_key=run["weights_key"],
+                rows=rows,
+                head=run["head"],
+                normalization=run["normalization"],
+            )
             probe(classifier, self.shape, classes, run["model_options"] and options)
         return classifier, options, None
 
@@ -201,7 +222,16 @@ class Training:
         history["epoch"] = [str(parse_epoch(number)) for number in history["epoch"]]
         write_table(history, folder / HISTORY_FILE, float_format="%.6g")
         model, size = self.job.run["model"], as_size(self.shape)
-        info = CheckpointInfo(model, self.options, self.labels, self.job.name, epoch, size)
+        info = CheckpointInfo(
+            model=model,
+            model_options=self.options,
+            labels=self.labels,
+            run=self.job.name,
+            epoch=epoch,
+            image_size=size,
+            head=self.job.run["head"],
+            normalization=self.job.run["normalization"],
+        )
         save_checkpoint(folder, self.trainer.classifier, info)
 
 
@@ -260,6 +290,8 @@ def _identity(job: TrainJob) -> str:
     if job.before:
         inputs += [job.before / MODEL_FILE, job.before / STATE_FILE]
     elif job.run["weights"] not in NOT_FILES:  # for a package, the run's settings contain the digest
-        inputs.append(expand(job.run["weights"]))
+        inputs += weights_files(expand(job.run["weights"]))
+    inputs += [expand(job.run["labels"])] if job.run["labels"] else []
+    inputs += model_files(job.run["model"])
     facts = {"run": job.run, "name": job.name, "epoch": job.epoch, "code": job.code}
     return digest_of([facts, *libraries("training").values(), *map(sha256_of, inputs)])
