@@ -41,7 +41,11 @@ WORKFLOW = ROOT / "workflow"
 SOURCES = {
     in_python: sorted(WORKFLOW.rglob("*.py")),
     in_rules: [ROOT / "Snakefile", *sorted(WORKFLOW.rglob("*.smk"))],
-    in_page: [path for path in sorted(WORKFLOW.rglob("*")) if path.suffix in (".j2", ".js", ".css", ".rst")],
+    in_page: [
+        path
+        for path in sorted(WORKFLOW.rglob("*"))
+        if path.suffix in (".j2", ".js", ".css", ".rst") and not path.name.endswith(".md.j2")
+    ],
 }
 FILES = [(check, path) for check, paths in SOURCES.items() for path in paths]
 
@@ -116,6 +120,7 @@ def judged(path: Path):
     """Load a judge with the given weights file."""
     (path.parent / "labels.txt").write_text("Blue Jay\nWren\n")
     judge = {"weights": str(path), "model": "test_resnet", "model_options": {}, "image_size": 32, "names": {}}
+    judge |= {"weights_key": None, "head": "softmax", "normalization": None}
     labels = [Label("blue_jay", "Blue Jay")]
     return load_judge("j", {**judge, "labels": str(path.parent / "labels.txt")}, path, labels, torch.device("cpu"))
 

@@ -61,6 +61,13 @@ def _check_models(plan: "Plan") -> None:
         check_models(plan)
 
 
+def init(options: argparse.Namespace) -> None:
+    """Write a config for a folder of photographs or of checkpoints, with what was found as comments."""
+    from dreambirds.startup.new_study.write import write_config
+
+    write_config(options.folder, options.output, options.photographs)
+
+
 def compare(options: argparse.Namespace) -> None:
     """Compare runs and recipes of one study, or compare two studies and write an HTML page."""
     from dreambirds.gallery.compare import compare as compare_studies
@@ -86,6 +93,33 @@ def store_gc(options: argparse.Namespace) -> None:
     from dreambirds.dream_job.store_gc import evict_to
 
     print(evict_to(options.limit, "--limit"))
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write a checkpoint as a folder for the Hugging Face hub, or a study for TensorBoard."""
+    if options.tensorboard:
+        given = {"RUN": options.run_name, "--to": options.to, "--push": options.push, "--private": options.private}
+        unused = [name for name, value in given.items() if value]
+        if unused:
+            raise UserError(f"{unused[0]}: does not apply to --tensorboard, which writes all runs of a study; omit it")
+        from dreambirds.gallery.tensorboard import write_tensorboard
+
+        unit = write_tensorboard(options.study, options.tensorboard)
+        print(f"Wrote '{options.tensorboard}', where a step of a scalar is {unit}")
+        return
+    if options.epoch is None:
+        raise UserError("pass a run and an epoch, or --tensorboard FOLDER: dreambirds export pretrained last")
+    if options.private and not options.push:
+        raise UserError("--private: applies to --push only; omit it")
+    from dreambirds.gallery.export import export_checkpoint
+    from dreambirds.gallery.hub import check_repository, push_folder
+
+    if options.push:
+        check_repository(options.push)
+    folder = export_checkpoint(options.study, options.run_name, options.epoch, options.to, options.push)
+    print(f"Wrote '{folder}'")
+    if options.push:
+        print(f"Pushed it to {push_folder(folder, options.push, options.private)}")
 
 
 def reference(_options: argparse.Namespace) -> None:
@@ -114,6 +148,15 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_init(parser: argparse.ArgumentParser) -> None:
+    about = "folder of photographs, one subfolder per class, or of checkpoints of any training, or one checkpoint"
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help=about)
+    about = "path of the config, - to print it; the default is FOLDER's name, in config/ if that folder exists"
+    parser.add_argument("-o", "--output", metavar="CONFIG", help=about)
+    about = "for checkpoints: the photographs that they were trained on"
+    parser.add_argument("--photographs", type=Path, metavar="FOLDER", help=about)
+
+
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "studies", nargs="+", type=Path, metavar="results/STUDY", help="results folder of one study, or of two"
@@ -133,15 +176,31 @@ def _add_store_gc(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_name", nargs="?", metavar="RUN", help="a run of the study")
+    parser.add_argument("epoch", nargs="?", metavar="EPOCH", help="the epoch of its checkpoint, or 'last'")
+    about = "the study's results folder (default: the only one in results, or results/default)"
+    parser.add_argument("--study", type=Path, metavar="results/STUDY", help=about)
+    about = "the folder to write (default: exports/RUN-epoch-EPOCH in the study's folder)"
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help=about)
+    about = "also upload the folder to this repository of the Hugging Face hub"
+    parser.add_argument("--push", metavar="USER/NAME", help=about)
+    parser.add_argument("--private", action="store_true", help="create the repository as a private one")
+    about = "write the study's training, measurements and dreams for TensorBoard instead"
+    parser.add_argument("--tensorboard", type=Path, metavar="FOLDER", help=about)
+
+
 def _add_nothing(_parser: argparse.ArgumentParser) -> None:
     pass
 
 
 COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
     "check": (check, _add_check, "dreambirds check config/config.yaml"),
+    "init": (init, _add_init, "dreambirds init my/photographs"),
     "compare": (compare, _add_compare, "dreambirds compare results/default results/other"),
     "findings": (findings, _add_findings, "dreambirds findings results/default/findings/findings.csv"),
     "store-gc": (store_gc, _add_store_gc, "dreambirds store-gc --limit 20GB"),
+    "export": (export, _add_export, "dreambirds export pretrained last --study results/default --push user/name"),
     "reference": (reference, _add_nothing, "dreambirds reference"),
 }
 
@@ -151,7 +210,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     A UserError or OSError ends it with a one-line message and status 1.
     """
-    about = "Check studies, compare their results and tidy the store, without Snakemake."
+    about = "Begin and check studies, compare their results and tidy the store, without Snakemake."
     parser = argparse.ArgumentParser(prog="dreambirds", description=about)
     parser.add_argument("--version", action="version", version=f"dreambirds {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -1,0 +1,1 @@
+"""Write the config of a new study for a folder of photographs or of checkpoints: `dreambirds init`."""
