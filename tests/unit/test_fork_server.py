@@ -55,11 +55,12 @@ for command in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def server():
-    """Return the process of a server for the jobs of these tests."""
+def server(tmp_path_factory):
+    """Return the process of a server for the jobs of these tests, when it has imported the libraries."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, "")
-        process = start_fork_server()
+        process, folder = start_fork_server(), tmp_path_factory.mktemp("server")
+        wait_until(lambda: run(folder, "assert client").returncode == 0)  # on a busy machine, longer than a job waits
         yield process
         process.kill(), process.wait()
 
