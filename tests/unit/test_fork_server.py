@@ -55,12 +55,12 @@ for command in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """Return the process of a server for the jobs of these tests, when it has imported the libraries."""
+def server():
+    """Return the process of a server for the jobs of these tests, when it has imported the libraries and modules."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, "")
-        process, folder = start_fork_server(), tmp_path_factory.mktemp("server")
-        wait_until(lambda: run(folder, "assert client").returncode == 0)  # on a busy machine, longer than a job waits
+        process = start_fork_server()
+        wait_until(lambda: is_idle(psutil.Process(process.pid)), 180)  # on a busy machine, longer than a job waits
         yield process
         process.kill(), process.wait()
 
@@ -109,6 +109,13 @@ def wait_until(happened, seconds: float = 60) -> None:
     while not happened():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def is_idle(process: psutil.Process) -> bool:
+    """Return whether a process has computed for a while, and then does not compute for two seconds."""
+    before = process.cpu_times().user
+    time.sleep(2)
+    return before > 1 and process.cpu_times().user - before < 0.05
 
 
 def has_ended(process: psutil.Process) -> bool:
