@@ -62,13 +62,14 @@ def warn_of_wrong_head(
     images: Batches,
     known: Sequence[str],
     classes: Sequence[str],
+    outputs: torch.Tensor,
     reported: float | None = None,
 ) -> None:
     """Write a warning into the log if a head is doubtful: with the likely cause if one is found, else the usual ones.
 
-    `where` begins the line, and the other arguments are those of `explain` and `is_doubtful`.
+    `where` begins the line, and `outputs` (N,) are those with the largest logit for each of the `images`. The other
+    arguments are those of `explain` and `is_doubtful`.
     """
-    outputs = predict(classifier, images).argmax(dim=1)
     right = round(_accuracy(outputs, known, classes) * len(known))
     if not is_doubtful(right, len(known), len(classes), reported):
         return

@@ -161,7 +161,8 @@ def _evaluate(
     batches = DataLoader(Subset(images, chosen), EVALUATED)
     logits = predict(classifier, batches)
     targets = torch.tensor([outputs.index(label) for label in known])
-    right = int((logits.argmax(dim=1) == targets).sum())
+    found = logits.argmax(dim=1)
+    right = int((found == targets).sum())
     expected = None if math.isnan(reported) else reported
     log.info(
         "%s epoch %s: validation accuracy %.3f on %s%s",
@@ -171,5 +172,5 @@ def _evaluate(
         counted(len(known), "image"),
         "" if expected is None else f"; its history reports {expected:.3f} on other data",
     )
-    warn_of_wrong_head(f"{job.path} epoch {job.epoch}", classifier, batches, known, outputs, expected)
+    warn_of_wrong_head(f"{job.path} epoch {job.epoch}", classifier, batches, known, outputs, found, expected)
     return float(Loss(0.0, head=classifier.head)(logits, targets)[1]), right / len(known)

@@ -34,7 +34,7 @@ from dreambirds.runtime.code_version import libraries
 from dreambirds.runtime.timings import record, time_text, training_work
 from dreambirds.shapes import as_size
 from dreambirds.training.data import augmentation, load_training_data, load_validation
-from dreambirds.training.diagnosis import warn_of_wrong_head
+from dreambirds.training.diagnosis import predict, warn_of_wrong_head
 from dreambirds.training.trainer import DivergenceError, RunningMetrics, Trainer, parts
 
 HISTORY = [
@@ -123,7 +123,8 @@ class Training:
         classifier = classifier.to(device, memory_format=torch.channels_last)
         if classifier.has_loaded_head and len(self.validation.dataset):
             known = [self.labels[target] for target in self.validation.dataset.targets]
-            warn_of_wrong_head(f"{job.path}.weights", classifier.eval(), self.validation, known, self.labels)
+            outputs = predict(classifier.eval(), self.validation).argmax(dim=1)
+            warn_of_wrong_head(f"{job.path}.weights", classifier, self.validation, known, self.labels, outputs)
         counts = torch.bincount(torch.tensor(images.targets), minlength=len(self.labels))
         self.trainer = Trainer(classifier, run, counts, self.per_epoch)
         if self.last_good:
