@@ -229,3 +229,11 @@ def test_the_recorded_size_is_that_of_the_images_if_none_is_set(tmp_path, state)
     config = tiny() | {"runs": {"mine": {"checkpoints": str(tmp_path / "a.pth.tar")}}}
     config["dataset"]["image_size"] = None
     assert make_plan(config).config["dataset"]["image_size"] == 48
+
+
+def test_a_checkpoint_of_this_project_is_one_checkpoint_without_its_training_state(tmp_path):
+    folder = tmp_path / "epoch-0004"
+    save_checkpoint(folder, build("test_resnet", 3, {}), CheckpointInfo("test_resnet", {}, LABELS, "r", 4, 32))
+    save_file({"momentum": torch.zeros(1)}, folder / "training_state.safetensors")
+    for path in (folder, tmp_path):
+        assert [(each.epoch, each.path) for each in list_checkpoints(str(path), "where")] == [(4, folder)]

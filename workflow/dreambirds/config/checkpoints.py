@@ -19,7 +19,7 @@ from dreambirds.errors import UserError, counted, did_you_mean, error_context, i
 from dreambirds.io import exists, expand, sha256_of
 from dreambirds.models.checkpoint_facts import CheckpointFacts, read_facts, weights_files
 from dreambirds.models.epochs import GENERIC, stem_of
-from dreambirds.models.file_kinds import NOT_WEIGHTS, SUFFIXES
+from dreambirds.models.file_kinds import has_name_of_weights
 from dreambirds.models.names import check_model_name
 
 # the keys of such a run; all others are for training
@@ -188,7 +188,7 @@ def _is_checkpoint(path: Path) -> bool:
         with suppress(UserError):  # it contains no file of weights, or several
             return bool(weights_files(path))
         return False
-    return path.name.endswith(SUFFIXES) and not NOT_WEIGHTS.match(path.name)
+    return has_name_of_weights(path)
 
 
 def _dated(paths: list[Path]) -> Iterator[ForeignCheckpoint]:

@@ -18,7 +18,8 @@ PREFERRED = (
     *("pytorch_model.pth", "model.pth", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
 )
 SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".pt", ".ckpt", ".bin")
-NOT_WEIGHTS = re.compile(r"^(optimizer|scheduler|scaler|training_args|rng_state|random_states|sampler|\.)", re.I)
+STATES = "optimizer|scheduler|scaler|training_args|training_state|rng_state|random_states|sampler"  # next to weights
+NOT_WEIGHTS = re.compile(rf"^({STATES}|\.)", re.IGNORECASE)
 
 SAVE = "save `model.state_dict()` with torch.save where the network was trained"
 UNPACK = "unpack it, and set the file in it"
@@ -66,6 +67,11 @@ _MEMBERS = (  # a pattern of names in a zip archive, what the file is, and what 
         "torch.save(m.state_dict(), 'weights.pth')",
     ),
 )
+
+
+def has_name_of_weights(path: Path) -> bool:
+    """Return whether a file is named as weights are, not as the state of an optimizer or trainer, and is not hidden."""
+    return path.name.lower().endswith(SUFFIXES) and not NOT_WEIGHTS.match(path.name)
 
 
 def file_kind(path: Path) -> str:

@@ -14,12 +14,10 @@ from dreambirds.errors import UserError
 from dreambirds.io import is_file
 from dreambirds.models import CONFIG_FILE
 from dreambirds.models.checkpoint_facts import CheckpointFacts, read_facts
+from dreambirds.models.file_kinds import SUFFIXES, has_name_of_weights
 from dreambirds.models.names import model_names
 from dreambirds.shapes import as_size
 
-ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".pth.tar")
-# of optimizers and random generators, next to checkpoints
-STATES = re.compile(r"(optimizer|scheduler|scaler|rng_state|training_args|training_state)", re.IGNORECASE)
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # of a folder with a config.json
 SETTINGS = ("args.yaml", "hparams.yaml")
 NAMES = ("class_map.txt", "classes.txt", "labels.txt")
@@ -59,7 +57,7 @@ def look_for_checkpoints(path: Path) -> list[Path]:
     Hidden folders, and states of optimizers, are left out.
     """
     if path.is_file():
-        return [path] if path.name.lower().endswith(ENDINGS) else []
+        return [path] if path.name.lower().endswith(SUFFIXES) else []
     found, level = [], [path]
     for _ in range(DEEPEST):
         for folder in level:
@@ -82,7 +80,7 @@ def _is_checkpoint(folder: Path) -> bool:
 
 
 def _is_weights(file: Path) -> bool:
-    return file.name.lower().endswith(ENDINGS) and not STATES.match(file.name)
+    return has_name_of_weights(file)
 
 
 def _in_order(path: Path) -> list[tuple[bool, int, str]]:
