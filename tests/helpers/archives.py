@@ -26,9 +26,9 @@ def write_images(
     """
     archives = []
     for (run, epoch, recipe), group in groupby(dreams, lambda dream: (dream.run, dream.epoch, dream.recipe)):
-        rows, files = [",".join([*DREAM, "steps_done", *(f"{view}_sha256" for view in VIEWS)])], {}
+        rows, files = [",".join([*DREAM, "reference_label", "steps_done", *(f"{view}_sha256" for view in VIEWS)])], {}
         for dream in group:
-            rows.append(f"{run},{epoch:g},{recipe},{dream.label},{dream.step},{dream.step},{'0' * 64},{'1' * 64}")
+            rows.append(f"{run},{epoch:g},{recipe},{dream.label},{dream.step},,{dream.step},{'0' * 64},{'1' * 64}")
             for view in VIEWS:
                 image = Image.new("RGB", size(dream), color(dream, view))
                 files[picture_name(dream.label, dream.step, view)] = encode_png(image, "", {})

@@ -1,6 +1,7 @@
 """A dream job on a tiny checkpoint, for tests of the store of dreams."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +21,11 @@ NAMES = {"a": "Ash", "b": "Birch", "c": "Cedar"}
 CPU = torch.device("cpu")
 
 
-def checkpoint(folder: Path, seed: int = 0, epoch: int = 1) -> Path:
-    """Write a checkpoint of a tiny network, and return its weights file."""
+def checkpoint(folder: Path, seed: int = 0, epoch: int = 1, labels: Sequence[str] = tuple(NAMES)) -> Path:
+    """Write a checkpoint of a tiny network of three classes, and return its weights file."""
     torch.manual_seed(seed)
     save_checkpoint(
-        folder, build("test_resnet", 3, {}).eval(), CheckpointInfo("test_resnet", {}, list(NAMES), "run", epoch, 32)
+        folder, build("test_resnet", 3, {}).eval(), CheckpointInfo("test_resnet", {}, list(labels), "run", epoch, 32)
     )
     return folder / MODEL_FILE
 

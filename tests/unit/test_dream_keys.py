@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dreambirds.dream_job import context, image_files, store
+from dreambirds.dream_job import context, image_files, networks, store
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.models.checkpoint import save_tensors
 from dreambirds.plan.dream_table import DREAM
@@ -30,6 +30,7 @@ AFFECTS_PIXELS = {
     "match_regions": "thirds",
     "match_stride": 2,
     "match_photographs": 2,
+    "match_class": "next",
     "match_views": 2,
     "stop_confidence": 0.9,
     "stop_plateau": 2,
@@ -95,7 +96,7 @@ def test_other_inputs_that_affect_pixels_give_a_new_dream(dreamer, monkeypatch, 
     monkeypatch.setenv("DREAMBIRDS_STORE", str(tmp_path / "store"))
     for library in ("torch", "torchvision", "timm", "numpy", "pillow"):
         changed = image_files.versions() | {library: "0"}
-        monkeypatch.setattr(context, "versions", lambda changed=changed: changed)
+        monkeypatch.setattr(networks, "versions", lambda changed=changed: changed)
         assert dreamer.dreamt() == 6, library
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dreambirds.dream_job import archive, context, run, store
+from dreambirds.dream_job import archive, networks, run, store
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.dream_job.store import DreamStore, dream_store
 from dreambirds.errors import UserError
@@ -54,7 +54,7 @@ def test_an_overwritten_image_of_the_results_is_detected(dreamer):
 
 
 def test_a_failed_dream_is_not_stored(dreamer, monkeypatch):
-    prepare = context.prepare_for_inference
+    prepare = networks.prepare_for_inference
 
     def diverging(*arguments):
         frozen = prepare(*arguments)
@@ -63,11 +63,11 @@ def test_a_failed_dream_is_not_stored(dreamer, monkeypatch):
         frozen.forward = lambda images: forward(images) * (factor if images.shape[0] == 3 else 1.0)
         return frozen
 
-    monkeypatch.setattr(context, "prepare_for_inference", diverging)
+    monkeypatch.setattr(networks, "prepare_for_inference", diverging)
     assert dreamer.dreamt() == 6
     assert dreamer.table().set_index("label").loc["b", "diverged_at"].tolist() == [1, 1]
     assert read_facts(dreamer.folder / "out/b/step-0003.png")["diverged_at"] == 1
-    monkeypatch.setattr(context, "prepare_for_inference", prepare)
+    monkeypatch.setattr(networks, "prepare_for_inference", prepare)
     assert dreamer.dreamt() == 2, "only the dream that failed"
     assert dreamer.table()["diverged_at"].isna().all()
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dreambirds.dream_job import context, run
+from dreambirds.dream_job import networks, run
 from dreambirds.dream_job.context import DreamContext
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.dreaming.matching import photograph_statistics
@@ -41,7 +41,7 @@ class Matched(DreamBench):
         self.photographs, self.computed, self.monkeypatch = Bench(folder / "photographs", NAMES), 0, monkeypatch
         prepared = self.photographs.prepare(image_size=32)
         self.job = replace(self.job, parameters=parameters(**MATCHED), references=prepared)
-        monkeypatch.setattr(context, "photograph_statistics", self._counted)
+        monkeypatch.setattr(networks, "photograph_statistics", self._counted)
 
     def _counted(self, *arguments):
         self.computed += 1

@@ -81,7 +81,7 @@ def test_a_model_s_score_is_minus_the_distances_of_its_layers(known, regions):
     features = FeatureExtractor(model, names, logits=False)
     statistics = stack_statistics([photograph_statistics(features, photographs, recipe)] * 2)
     seen = features(dreams)
-    seen.references = References(recipe, statistics, features.prefix, shape).at(0)
+    seen.references = References(recipe, statistics, features.prefix, shape).at(0, 0)
     found = make_objective("feature_match", model)(seen, torch.tensor([0, 1]))
     real, dreamt = (activations_of(model, names, images, layout) for images in (photographs, dreams))
     for index in range(2):

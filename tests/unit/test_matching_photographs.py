@@ -17,7 +17,7 @@ from dreambirds.dreaming.matching import (
 )
 from dreambirds.dreaming.objectives import ModelOutputs, Objective, needs_photographs, parse
 from dreambirds.dreaming.octaves import evaluation_shape
-from dreambirds.dreaming.recipe import Recipe
+from dreambirds.dreaming.recipe import Recipe, turn_of
 from dreambirds.dreaming.transforms import Transforms
 from dreambirds.errors import UserError
 from tests.helpers.matching import distance_by_hand, parts_by_hand, statistic_by_hand
@@ -133,23 +133,22 @@ def test_views_of_photographs_are_those_of_the_dreams(recipe, kinds):
     references = References(recipe, given, 0, (4, 4))
     for step in range(20):
         kind = "whole" if "crop" not in kinds or ("whole" in kinds and step in (9, 19)) else "crop"
-        assert torch.equal(references.at(step)["layer"].mean, given[kind]["layer"])
+        assert torch.equal(references.at(step, turn_of(recipe, step))["layer"].mean, given[kind]["layer"])
     assert torch.equal(references.for_full_images()["layer"].mean, given[kinds[-1]]["layer"])
 
 
 def test_each_step_is_compared_with_its_type_of_view():
     crop, entire = rand(4, 3, 16), 5 * rand(8, 3, 16)[4:]
-    references = References(
-        Recipe(crop_area=0.5, whole_views=0.5), {"crop": {"x": crop}, "whole": {"x": entire}}, 0, (4, 4)
-    )
+    recipe = Recipe(crop_area=0.5, whole_views=0.5)
+    references = References(recipe, {"crop": {"x": crop}, "whole": {"x": entire}}, 0, (4, 4))
     activation = rand(4, 3, 4, 4)
     for step, means in enumerate((crop, entire, crop, entire)):
-        found = references.at(step)["x"].distance(activation)
+        found = references.at(step, turn_of(recipe, step))["x"].distance(activation)
         for index, mean in enumerate(means):
             own = statistic_by_hand(activation[index].flatten(1).numpy(), [list(range(16))])
             assert found[index].item() == pytest.approx(distance_by_hand(own, mean.numpy())), (step, index)
     nothing = References(Recipe(), {}, 0, (4, 4))
-    assert nothing.at(0) == {} == nothing.for_full_images(), "nothing is compared"
+    assert nothing.at(0, 0) == {} == nothing.for_full_images(), "nothing is compared"
 
 
 @pytest.mark.parametrize("kind", ["sorted", "moments"])
@@ -162,7 +161,7 @@ def test_every_other_row_and_column_of_a_large_map_is_compared_in_alternating_ph
     mean = 3 * rand(2, 3, size)
     references = References(recipe, {"whole": {"x": mean}}, 0, shape)
     for step in range(4):
-        found = references.at(step)["x"].distance(activation)
+        found = references.at(step, turn_of(recipe, step))["x"].distance(activation)
         strided = activation.detach()[:, :, step // 2 :: 2, step % 2 :: 2][:, :, : compared[0], : compared[1]]
         for index in range(2):
             own = statistic_by_hand(strided[index].flatten(1).numpy(), parts, kind)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dreambirds.dream_job import context
+from dreambirds.dream_job import context, networks
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.dream_job.references import ReferenceStore, TrainingPhotographs
 from dreambirds.dreaming.features import FeatureExtractor
@@ -21,6 +21,7 @@ from tests.helpers.dream_bench import CPU, checkpoint, parameters
 from tests.helpers.small import rand
 
 LABELS = {"auk": "Auk", "bunting": "Bunting", "crane": "Crane"}
+OWN = {label: label for label in LABELS}
 KEY = "0123456789abcdef"
 
 
@@ -32,13 +33,13 @@ def training(folder, label: str) -> pd.DataFrame:
 
 def digests(folder, most: int = 99) -> dict[str, str]:
     """Return the digest of each label's photographs."""
-    return TrainingPhotographs(folder, LABELS, most).digests
+    return TrainingPhotographs(folder, OWN, most).digests
 
 
 def test_the_photographs_are_the_first_prepared_training_images(bench):
     folder = bench.prepare()
     for most in (1, 3, 99):
-        photographs = TrainingPhotographs(folder, LABELS, most)
+        photographs = TrainingPhotographs(folder, OWN, most)
         for label in LABELS:
             paths = training(folder, label)["path"][:most]
             expected = [np.asarray(Image.open(folder / path)).transpose(2, 0, 1) / 255 for path in paths]
@@ -79,7 +80,7 @@ def test_a_class_without_training_photographs_gives_a_one_line_error(bench, miss
         images.loc[images["label"] == label, "split"] = "validation"
         images.to_csv(folder / "images.csv", index=False)
     with pytest.raises(UserError) as error:
-        TrainingPhotographs(folder, ["auk", label], 9)
+        TrainingPhotographs(folder, {"auk": label}, 9)
     sentence = f"'{folder}/images.csv' has no training photograph of the class '{label}'; "
     assert str(error.value) == f"{sentence}delete the folder '{folder}' and run the same command again to rebuild it"
 
@@ -89,10 +90,10 @@ def test_images_that_do_not_match_the_table_are_refused(bench):
     packed = np.load(folder / "pictures.npy")
     np.save(folder / "pictures.npy", packed[:-1])
     with pytest.raises(UserError, match="does not contain 18 RGB images; delete the folder"):
-        TrainingPhotographs(folder, LABELS, 9)
+        TrainingPhotographs(folder, OWN, 9)
     np.save(folder / "pictures.npy", packed[::-1])
     with pytest.raises(UserError, match=r"does not contain the images of 'images\.csv'; delete the folder"):
-        TrainingPhotographs(folder, LABELS, 9)
+        TrainingPhotographs(folder, OWN, 9)
 
 
 class Counted:
@@ -175,7 +176,7 @@ class Contexts:
     def __init__(self, bench, monkeypatch):
         self.bench, self.seen = bench, []
         monkeypatch.setenv("DREAMBIRDS_STORE", str(bench.root / "fresh"))
-        monkeypatch.setattr(context, "photograph_statistics", self._counted)
+        monkeypatch.setattr(networks, "photograph_statistics", self._counted)
         path, folder = checkpoint(bench.root / "epoch-0001"), bench.prepare(image_size=32)
         self.job = DreamJob(
             **{"checkpoint": path, "recipe": "r", "parameters": parameters(**MATCHED), "names": LABELS},
@@ -194,7 +195,7 @@ class Contexts:
     def computed(self, labels=("auk",), **changes) -> int:
         """Return for how many labels statistics are computed, not read."""
         before = len(self.seen)
-        self.of(**changes).references(labels)
+        self.of(**changes).own.references(labels)
         return len(self.seen) - before
 
 
@@ -205,21 +206,21 @@ def contexts(bench, monkeypatch):
 
 def test_references_are_of_each_labels_photographs_in_the_order_of_the_labels(contexts):
     built = contexts.of()
-    found = built.references(["crane", "auk"])
-    photographs = TrainingPhotographs(contexts.job.references, LABELS, 2)
-    features = FeatureExtractor(built.model, ["layer1"], logits=False)
+    found = built.own.references(["crane", "auk"])
+    photographs = TrainingPhotographs(contexts.job.references, OWN, 2)
+    features = FeatureExtractor(built.own.model, ["layer1"], logits=False)
     each = [photograph_statistics(features, photographs.read(label), built.recipe) for label in ("crane", "auk")]
     assert same(found, stack_statistics(each)) and contexts.seen == [2, 2]
-    assert same(contexts.of().references(["auk"]), stack_statistics(each[1:])) and contexts.seen == [2, 2]
+    assert same(contexts.of().own.references(["auk"]), stack_statistics(each[1:])) and contexts.seen == [2, 2]
     assert list(found) == ["whole"] and found["whole"]["layer1"].shape[0] == 2
-    assert contexts.of(parameters=parameters(), references=None).references(["auk"]) is None
+    assert contexts.of(parameters=parameters(), references=None).own.references(["auk"]) is None
 
 
 def test_auto_and_depths_are_resolved_to_layers(contexts):
     found = contexts.of(parameters=parameters(**MATCHED | {"objective": {"logit": 1.0, "feature_match": 1.0}}))
-    assert list(found.references(["auk"])["whole"]) == sorted(["act1", "layer1", "layer2", "layer3", "layer4"])
-    half = contexts.of(parameters=parameters(**MATCHED | {"objective": "feature_match:50%"})).references(["auk"])
-    whole = contexts.of(parameters=parameters(**MATCHED | {"objective": "feature_match:layer2"})).references(["auk"])
+    assert list(found.own.references(["auk"])["whole"]) == sorted(["act1", "layer1", "layer2", "layer3", "layer4"])
+    keys = [parameters(**MATCHED | {"objective": f"feature_match:{layer}"}) for layer in ("50%", "layer2")]
+    half, whole = (contexts.of(parameters=each).own.references(["auk"]) for each in keys)
     assert torch.equal(half["whole"]["50%"], whole["whole"]["layer2"])
 
 
@@ -285,7 +286,7 @@ def test_a_photograph_affects_only_the_dreams_of_its_class(contexts):
     changed = {label for label in LABELS if before.cache_key(label) != after.cache_key(label)}
     assert changed == {"bunting"}
     assert contexts.computed(LABELS) == 3 and contexts.computed(LABELS, references=after.job.references) == 1
-    single = [built.references(["bunting"])["whole"]["layer1"] for built in (before, after)]
+    single = [built.own.references(["bunting"])["whole"]["layer1"] for built in (before, after)]
     assert not torch.allclose(*single, atol=1e-3)
 
 
@@ -293,7 +294,8 @@ def test_the_memory_of_a_matched_dream_is_estimated_without_photographs(contexts
     plain = contexts.of(parameters=parameters(objective="layer_mean:layer1"), references=None)
     for more in ({}, CROPS, CROPS | {"whole_views": 0.5}):
         built = contexts.of(parameters=parameters(**MATCHED | more))
-        needed = [context.estimate_activation_memory(each.model, each.recipe, each.shape) for each in (plain, built)]
-        channels = built.model.network.get_submodule("layer1")[-1].conv2.out_channels
+        estimate = context.estimate_activation_memory
+        needed = [estimate(each.own.model, each.recipe, each.shape) for each in (plain, built)]
+        channels = built.own.model.network.get_submodule("layer1")[-1].conv2.out_channels
         assert needed[1] - needed[0] >= 2 * 4 * channels * math.prod(side // 4 for side in built.shape)
     assert not contexts.seen

@@ -76,6 +76,16 @@ def read_yaml(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), Loader=SafeLoader)
 
 
+def plain_copy(value: Any) -> Any:
+    """Return nested plain dicts and lists.
+
+    Snakemake passes ordered ones, and shared defaults must not be modified.
+    """
+    if isinstance(value, dict):
+        return {key: plain_copy(entry) for key, entry in value.items()}
+    return [plain_copy(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path that becomes `path`, or is deleted on an exception."""

@@ -1,9 +1,11 @@
 from dreambirds.plan.checkpoints import expected_metadata
 from dreambirds.plan.inputs import (
+    committee,
     dreamer,
     label_digest,
     picture_archive,
     reference_images,
+    reference_labels,
     start_images,
     statistics,
 )
@@ -17,6 +19,7 @@ dreams = f"{results}/dreams/{{run}}/epoch-{{epoch}}/{{recipe}}"
 rule dream:
     input:
         weights=input_function(dreamer, plan=plan),
+        committee=input_function(committee, plan=plan),
         # functions, because Snakemake's report shows plain paths as code of the page
         photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
@@ -40,11 +43,18 @@ rule dream:
         code=stage_code("dreaming"),
         parameters=lambda wildcards: plan.recipes[wildcards.recipe],
         labels=lambda wildcards: label_digest(plan.parts[wildcards.part]),
+        reference_labels=lambda wildcards: to_parameter(
+            reference_labels(plan, wildcards.recipe, wildcards.part)
+        ),
         names=lambda wildcards, output: to_parameter(plan.parts[wildcards.part]),
         folder=plan.config["pictures"]["folder"],
         checkpoint=lambda wildcards, output: expected_metadata(
             plan, wildcards.run, wildcards.epoch
         ),
+        committee=lambda wildcards, output: [
+            expected_metadata(plan, member, wildcards.epoch)
+            for member in plan.committees.get((wildcards.run, wildcards.recipe), ())
+        ],
         libraries=lambda wildcards, output: libraries("dreaming"),
         bytes_free=lambda wildcards, input, resources: memory_budget(
             plan,

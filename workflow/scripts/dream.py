@@ -12,7 +12,9 @@ with job(snakemake):
 
     source, params = snakemake.input, snakemake.params
     checkpoint, names = Path(source.weights), from_parameter(params.names)
-    check_metadata(checkpoint, read_metadata(checkpoint), **params.checkpoint)
+    committee = tuple(map(Path, source.committee))
+    for path, expected in zip((checkpoint, *committee), (params.checkpoint, *params.committee), strict=True):
+        check_metadata(path, read_metadata(path), **expected)
     dream_job = DreamJob(
         checkpoint=checkpoint,
         recipe=snakemake.wildcards.recipe,
@@ -21,8 +23,10 @@ with job(snakemake):
         photographs=start_photographs(source.photographs, names),
         statistics=next(map(Path, source.statistics), None),
         references=next((Path(table).parent for table in source.references), None),
+        reference_labels=from_parameter(params.reference_labels),
         bytes_free=params.bytes_free,
         code=params.code,
+        committee=committee,
     )
     device = choose_device(snakemake.resources.gpu, snakemake.threads)
     run_dream_job(dream_job, device, Path(snakemake.output.archive), lay=params.folder)

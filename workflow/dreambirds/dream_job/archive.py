@@ -32,6 +32,7 @@ TEXT = (
     "recipe",
     "label",
     "prediction",
+    "reference_label",
     "raw_sha256",
     "rescaled_sha256",
 )  # the other columns are numbers

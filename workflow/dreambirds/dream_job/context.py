@@ -1,12 +1,11 @@
-"""Prepare a dream job: the model, the batch size, and the cache keys."""
+"""Prepare a dream job: its inputs, the batch size, and the cache keys."""
 
 import gc
-import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -16,26 +15,18 @@ from torch.utils.data import default_collate
 from dreambirds.data.image_io import read_photograph, resize_and_crop, to_tensor
 from dreambirds.data.tables import remedy
 from dreambirds.device import resolve_precision
-from dreambirds.dream_job.image_files import versions
-from dreambirds.dream_job.references import ReferenceStore, TrainingPhotographs
+from dreambirds.dream_job.networks import JobNetwork, Settings
+from dreambirds.dream_job.references import TrainingPhotographs
 from dreambirds.dream_job.statistics import read_statistics
 from dreambirds.dream_job.store import dream_key
-from dreambirds.dreaming.features import FeatureExtractor, find_layers, make_objective
-from dreambirds.dreaming.matching import (
-    Statistics,
-    photograph_statistics,
-    references_like,
-    stack_statistics,
-    view_types,
-)
-from dreambirds.dreaming.objectives import layers
-from dreambirds.dreaming.octaves import evaluation_shape, input_shapes
-from dreambirds.dreaming.recipe import Recipe, as_recipe, last_value
+from dreambirds.dreaming.features import FeatureExtractor, make_objective
+from dreambirds.dreaming.matching import references_like, view_types
+from dreambirds.dreaming.octaves import input_shapes
+from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.dreaming.starts import Start, Starts
 from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory
 from dreambirds.io import sha256_of
-from dreambirds.models.checkpoint import load_checkpoint, read_metadata
-from dreambirds.models.inference import prepare_for_inference
+from dreambirds.models.checkpoint import read_metadata
 from dreambirds.plan.memory import AT_ONCE, frames
 from dreambirds.shapes import in_proportion, shape_of, shape_text
 
@@ -46,7 +37,8 @@ WORKSPACE = 2.0
 # images in float32 that a step needs per dream: the image, its view, gradients, and padded and blurred copies
 COPIES = 12
 REPLACE = "replace it, or set another path"
-NOT_IN_CACHE_KEY = ("preset", "steps", "film_every", "precision", "start_path")
+# `committee` contains the names of runs; the digests of their checkpoints are in the key
+NOT_IN_CACHE_KEY = ("preset", "steps", "film_every", "precision", "start_path", "committee")
 
 
 def batch_size(bytes_an_image: int, bytes_free: int, device: torch.device) -> int:
@@ -129,8 +121,8 @@ class DreamJob:
 
     A checkpoint, the name of a recipe and its values, the display name of each label, start photographs by label (empty
     if not used), the file of the data set's statistics (None if not used), the bytes that images may take on the CPU, a
-    digest of the code, and the folder of the prepared data set whose photographs the dreams are compared with (None if
-    not used).
+    digest of the code, the folder of the prepared data set whose photographs the dreams are compared with (None if not
+    used), the checkpoints of the committee, and the class of these photographs by label (by default the dream's own).
     """
 
     checkpoint: Path
@@ -142,6 +134,8 @@ class DreamJob:
     bytes_free: int
     code: str = ""
     references: Path | None = None
+    committee: tuple[Path, ...] = ()
+    reference_labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -155,32 +149,24 @@ class DreamJob:
 
 
 class DreamContext:
-    """A job's checkpoint on a device. The model is built on first use."""
+    """A job's networks on a device, the dreamer's own first."""
 
     def __init__(self, job: DreamJob, device: torch.device):
-        """Read the checkpoint's metadata. Raises UserError if the checkpoint is corrupt."""
+        """Read the metadata of the checkpoints. Raises UserError if a checkpoint is corrupt."""
         self.job, self.device, self.info = job, device, read_metadata(job.checkpoint)
         self.where = f"dreams.recipes.{job.recipe}"  # in the config
-        self.trained = shape_of(self.info.image_size)
-        self.shape = in_proportion(self.trained, job.parameters["size"] or min(self.trained))
-        self.recipe = as_recipe(job.parameters, min(self.shape), min(self.trained))
+        trained = shape_of(self.info.image_size)
+        self.shape = in_proportion(trained, job.parameters["size"] or min(trained))
+        self.recipe = as_recipe(job.parameters, min(self.shape), min(trained))
         self.precision = resolve_precision(job.parameters["precision"], device)
-        self.checkpoint_sha256 = sha256_of(job.checkpoint)
         self.statistics_sha256 = sha256_of(job.statistics) if job.statistics else None
         self.starts_sha256 = {label: sha256_of(job.photographs[label]) for label in job.names if job.photographs}
-        compared = job.references and TrainingPhotographs(job.references, job.names, self.recipe.match_photographs)
-        self.training_photographs, self.references_sha256 = compared, compared.digests if compared else {}
-
-    @cached_property
-    def model(self):
-        """The frozen model. Raises UserError if the recipe does not fit it."""
-        classifier, _ = load_checkpoint(self.job.checkpoint)
-        with error_context(self.where):
-            self.layers = {name: find_layers(classifier.network, name) for name in layers(self.recipe.objective)}
-        # the prior needs the running statistics of the batch norms, so those are not folded into convolutions
-        fold = not self.job.parameters["batch_norm_prior"]
-        observed = itertools.chain(*self.layers.values())
-        return prepare_for_inference(classifier, self.trained, self.device, fold, set(observed))
+        self.reference_labels = {label: job.reference_labels.get(label, label) for label in job.names if job.references}
+        of_class = (self.reference_labels, self.recipe.match_photographs)
+        compared = job.references and TrainingPhotographs(job.references, *of_class)
+        self.references_sha256 = compared.digests if compared else {}
+        self.settings = Settings(self.recipe, self.where, self.shape, self.precision, device, job.code, compared)
+        self.own, *self.committee = (JobNetwork(path, self.settings) for path in (job.checkpoint, *job.committee))
 
     @property
     def name(self) -> str:
@@ -194,12 +180,13 @@ class DreamContext:
 
     @cached_property
     def batch(self) -> int:
-        """The batch size, in labels."""
+        """The batch size, in labels. The networks take turns, so the one that needs the most memory counts."""
         film = 3 * math.prod(self.shape) * frames(self.job.parameters) if self.job.film else 0
+        models = [network.model for network in (self.own, *self.committee)]  # first, because they take memory too
         free = torch.cuda.mem_get_info()[0] if self.device.type == "cuda" else self.job.bytes_free
-        model = self.model
         with error_context(self.where):
-            return batch_size(estimate_activation_memory(model, self.recipe, self.shape) + film, free, self.device)
+            largest = max(estimate_activation_memory(model, self.recipe, self.shape) for model in models)
+        return batch_size(largest + film, free, self.device)
 
     def cache_key(self, label: str) -> str:
         """Return a digest of everything that determines a label's dream.
@@ -209,59 +196,14 @@ class DreamContext:
         """
         parameters = self.job.parameters
         facts = {
-            **self._computed_by(),
+            "checkpoint_sha256": self.own.sha256,
+            "committee_sha256": [network.sha256 for network in self.committee],
+            **self.settings.computed_by,
             "label": label,
             "parameters": {key: parameters[key] for key in parameters if key not in NOT_IN_CACHE_KEY},
             "start_sha256": self.starts_sha256.get(label),
             "statistics_sha256": self.statistics_sha256,
             "references_sha256": self.references_sha256.get(label),
-        }
-        return dream_key(facts)
-
-    def _computed_by(self) -> dict:
-        """Return the checkpoint, device and code that computed values depend on."""
-        return {
-            "checkpoint_sha256": self.checkpoint_sha256,
-            "precision": self.precision,
-            "device": self.device.type,
-            "versions": {name: number for name, number in versions().items() if name != "dreambirds"},
-            "code": self.job.code,
-        }
-
-    @cached_property
-    def compared_layers(self) -> list[str]:
-        """The layers that are compared with photographs, sorted by name."""
-        return sorted(make_objective(self.recipe.objective, self.model).matched)
-
-    def references(self, labels: Sequence[str]) -> Statistics | None:
-        """Return activation statistics of each label's photographs.
-
-        They are (B, C, S) by view kind and layer, on the device, or None if the recipe does not compare dreams with
-        photographs.
-        """
-        if not self.training_photographs:
-            return None
-        features = FeatureExtractor(self.model, self.compared_layers, logits=False)
-
-        def compute(label: str) -> Statistics:
-            photographs = self.training_photographs.read(label).to(self.device)
-            return photograph_statistics(features, photographs, self.recipe, self.precision)
-
-        store = ReferenceStore()
-        rows = [store.get(self._statistics_key(label), partial(compute, label)) for label in labels]
-        kinds = stack_statistics(rows).items()
-        return {kind: {layer: mean.to(self.device) for layer, mean in means.items()} for kind, means in kinds}
-
-    def _statistics_key(self, label: str) -> str:
-        """Return a digest of what determines the statistics of a label's photographs."""
-        recipe = self.recipe
-        statistics = (recipe.match_statistics, recipe.match_regions, recipe.match_stride, recipe.match_views)
-        views = (recipe.crop_area and last_value(recipe.crop_area), recipe.crop_ratio, bool(recipe.flip))
-        facts = {
-            **self._computed_by(),
-            "photographs": self.references_sha256[label],
-            "layers": self.compared_layers,
-            "seen": [*statistics, *views, view_types(recipe), evaluation_shape(recipe, self.shape), self.shape],
         }
         return dream_key(facts)
 

@@ -4,7 +4,7 @@ They are computed once per checkpoint, and kept in the store.
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,30 +22,32 @@ log = logging.getLogger(__name__)
 
 
 class TrainingPhotographs:
-    """The first training photographs of each class of a prepared data set.
+    """The first training photographs that dreams of each class are compared with, of a prepared data set.
 
-    `digests` maps each label to a digest of their pixels.
+    `digests` maps the label of each dream to a digest of their pixels.
     """
 
-    def __init__(self, folder: Path, labels: Collection[str], most: int):
-        """Open the data set in `folder`; use at most `most` photographs per label.
+    def __init__(self, folder: Path, compared: Mapping[str, str], most: int):
+        """Open the data set in `folder`; use at most `most` photographs per class.
 
-        Raises UserError if the data set is incomplete or corrupt, or if a label has no training photograph.
+        `compared` maps the label of each dream to the label of the photographs. Raises UserError if the data set is
+        incomplete or corrupt, or if such a class has no training photograph.
         """
         images = read_images(folder)
         images = images[images["path"] != ""].reset_index(drop=True)
         self.images = open_packed(folder, list(images["sha256"]))
         training = images[images["split"] == "train"]
-        self.rows = {label: rows.index[:most] for label, rows in training.groupby("label")}
-        for label in labels:
-            if label not in self.rows:
+        of_class = {label: rows.index[:most] for label, rows in training.groupby("label")}
+        for label in compared.values():
+            if label not in of_class:
                 raise UserError(
                     f"'{folder}/images.csv' has no training photograph of the class '{label}'; {remedy(folder)}"
                 )
-        self.digests = {label: digest_of(list(images["sha256"][self.rows[label]])) for label in labels}
+        self.rows = {label: of_class[reference] for label, reference in compared.items()}
+        self.digests = {label: digest_of(list(images["sha256"][rows])) for label, rows in self.rows.items()}
 
     def read(self, label: str) -> torch.Tensor:
-        """Return the photographs of a class, (N, 3, H, W) in [0, 1]."""
+        """Return the photographs that dreams of a label are compared with, (N, 3, H, W) in [0, 1]."""
         return torch.from_numpy(np.stack([self.images[row] for row in self.rows[label]])).float() / 255
 
 

@@ -33,7 +33,7 @@ from dreambirds.runtime.timings import dream_work, record
 from dreambirds.seeding import generator
 
 FILM, FRAME_DURATION = "film.gif", 0.08
-COLUMNS = [*DREAM, "steps_done", "diverged_at", *METRICS, "raw_sha256", "rescaled_sha256", "seconds"]
+COLUMNS = [*DREAM, "reference_label", "steps_done", "diverged_at", *METRICS, "raw_sha256", "rescaled_sha256", "seconds"]
 log = logging.getLogger(__name__)
 
 
@@ -105,7 +105,8 @@ class _Runner:
 
     def compute_missing(self) -> None:
         """Compute the dreams that are not in the store. Raises UserError if all become NaN or infinite."""
-        work = dream_work(self.context.info.model, self.job.parameters, self.context.shape)
+        committee = [network.info.model for network in self.context.committee]
+        work = dream_work(self.context.info.model, self.job.parameters, self.context.shape, committee)
         for steps, labels in self.missing.items():
             began = time.perf_counter()
             film = self.job.film and steps == self.job.steps
@@ -129,16 +130,18 @@ class _Runner:
         """
         context, parameters, started = self.context, self.job.parameters, time.perf_counter()
         rngs = [generator(parameters["seed"], label) for label in labels]
+        own, *committee = (network.member(labels) for network in (context.own, *context.committee))
         result = dream(
-            context.model,
-            targets=torch.tensor([context.info.labels.index(label) for label in labels], device=context.device),
+            own.model,
+            targets=own.targets,
             starts=context.starts(labels, rngs),
             recipe=replace(context.recipe, steps=tuple(steps)),
             rngs=rngs,
             spectrum=context.statistics[0],
-            references=context.references(labels),
+            references=own.references,
             precision=context.precision,
             film_every=parameters["film_every"] if film else None,
+            committee=committee,
         )
         done = result.trace.loss.shape[1] - 1
         self.seconds_per_step = (time.perf_counter() - started) / len(labels) / done
@@ -194,6 +197,7 @@ class _Runner:
     def _row(self, label: str, step: int, facts: dict) -> dict:
         epoch, environment = f"{self.context.info.epoch:.9g}", facts["environment"]
         dream = {"run": self.context.info.run, "epoch": epoch, "recipe": self.job.recipe, "label": label, "step": step}
+        dream["reference_label"] = self.context.reference_labels.get(label)
         done = {"steps_done": environment["steps_done"], "diverged_at": environment.get("diverged_at")}
         return {**dream, **done, **facts["metrics"], "seconds": facts["seconds"]}
 
@@ -250,7 +254,7 @@ class _Runner:
             "threads": torch.get_num_threads(),
             "batch": len(result.ended),
             "steps_done": min(step, int(result.ended[row])),
-            "layers": self.context.layers,
+            "layers": self.context.own.layers,
             **({"tf32": True} if self.context.device.type == "cuda" else {}),
             **({"diverged_at": diverged} if diverged else {}),
         }
@@ -259,6 +263,7 @@ class _Runner:
         start = self.job.photographs.get(label)
         inputs = {"start": start.name, "start_sha256": self.context.starts_sha256[label]} if start else {}
         if label in self.context.references_sha256:
+            inputs["reference_label"] = self.context.reference_labels[label]
             inputs["references_sha256"] = self.context.references_sha256[label]
         title = f"{self.job.names[label]}, dreamt at epoch {self.context.info.epoch}, step {step}"
         return Snapshot(title, {**self.request, "label": label, "step": step, **inputs}, environment)

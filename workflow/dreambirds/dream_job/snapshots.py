@@ -50,7 +50,8 @@ def shared_request(job: DreamJob, context: DreamContext) -> dict:
         "parameters": {key: value for key, value in job.parameters.items() if key not in of_job},
         "seed": job.parameters["seed"],
         "precision": context.precision,
-        "checkpoint_sha256": context.checkpoint_sha256,
+        "checkpoint_sha256": context.own.sha256,
+        **({"committee": [network.provenance for network in context.committee]} if context.committee else {}),
         "versions": versions(),
         **({"statistics_sha256": context.statistics_sha256} if job.statistics else {}),
     }

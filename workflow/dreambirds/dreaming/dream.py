@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from functools import partial
 
 import torch
 from torch import nn
 
-from dreambirds.device import autocast, resolve_precision, to_host
+from dreambirds.device import resolve_precision, to_host
 from dreambirds.dreaming import objectives, regularizers, updates
-from dreambirds.dreaming.features import FeatureExtractor, make_objective
-from dreambirds.dreaming.matching import LayerReference, References, Statistics
-from dreambirds.dreaming.octaves import Octaves, evaluation_shape, resize, tiled_gradient
+from dreambirds.dreaming.matching import Statistics
+from dreambirds.dreaming.network import Member, Network
+from dreambirds.dreaming.octaves import Octaves, evaluation_shape, resize
 from dreambirds.dreaming.parameterization import Pyramid, luminance, make_parameterization, mean_of_channels
-from dreambirds.dreaming.recipe import Recipe, Value, value_at
+from dreambirds.dreaming.recipe import Recipe, Value, turn_of, value_at
 from dreambirds.dreaming.stopping import StopTracker
 from dreambirds.dreaming.transforms import Transforms
 from dreambirds.dreaming.updates import per_image
-from dreambirds.errors import UserError, is_out_of_memory
 from dreambirds.seeding import generator
 
 
@@ -33,8 +31,9 @@ class StepMetrics:
     """Metrics per image: (B,) for one step, (B, steps done + 1) for a trace.
 
     `loss` is minus the maximized score. `logit` and `probability` are those of the target class. `prediction` is the
-    index of the class with the largest logit. `mean_abs_change` is the mean absolute difference from the start image,
-    for pixel values in [0, 1].
+    index of the class with the largest logit. All of these are the dreamer's. `mean_abs_change` is the mean absolute
+    difference from the start image, for pixel values in [0, 1]. `distance` is the distance of the full image from the
+    photographs of ``feature_match``, summed over layers; with a committee, it is the mean over all networks.
     """
 
     loss: torch.Tensor
@@ -42,6 +41,7 @@ class StepMetrics:
     probability: torch.Tensor
     prediction: torch.Tensor
     mean_abs_change: torch.Tensor
+    distance: torch.Tensor
 
     def cpu(self) -> StepMetrics:
         """Return the metrics on the CPU."""
@@ -60,7 +60,8 @@ class DreamResult:
 
     Column s of `trace` contains the metrics after s steps. They are measured on the transformed views of the next step,
     except in the last column, which has no transform. If the objective needs only layers, the forward pass stops before
-    the logits, and the metrics of logits are NaN except in the last column.
+    the logits, and the metrics of logits are NaN except in the last column. At the step of another network of a
+    committee, all of the dreamer's metrics are NaN. The `distance` is only in the last column.
 
     `ended` (B,) is the number of steps that each dream has done, which is smaller than the last step if it stopped
     early. `diverged` (B,) is the step at which it became NaN or infinite, or 0. `frames` are the images of an
@@ -90,22 +91,16 @@ class Dreamer:
         spectrum: torch.Tensor | None = None,
         references: Statistics | None = None,
         precision: str = "float32",
+        committee: Sequence[Member] = (),
     ):
         """Take the arguments of `dream`; raise UserError if the recipe does not fit."""
-        self.targets, self.recipe, self.rngs, self.spectrum = targets, recipe, list(rngs), spectrum
-        self.objective = make_objective(recipe.objective, model)
-        needs_logits, statistics = recipe.stop_confidence is not None, recipe.batch_norm_prior > 0
-        self.features = FeatureExtractor(
-            model, self.objective.layers, self.objective.logits or needs_logits, statistics=statistics
-        )
-        self.full_model = FeatureExtractor(model, self.objective.layers, statistics=statistics)
-        if self.objective.matched and references is None:
-            raise UserError("feature_match needs photographs of the class; pass their `references`", "objective")
+        self.recipe, self.rngs, self.spectrum = recipe, list(rngs), spectrum
+        shape, precision = (starts.shape[-2], starts.shape[-1]), resolve_precision(precision, starts.device)
+        members = [Member(model, targets, references), *committee]
+        self.networks = [Network(each, recipe, shape, precision) for each in members]
+        self.own = self.networks[0]
         self.gray = getattr(model, "channels", 3) == 1  # such a network sees only the luminance
         starts = luminance(starts) if self.gray else starts
-        shape = (starts.shape[-2], starts.shape[-1])
-        self.references = References(recipe, references or {}, self.features.prefix, shape)
-        self.precision = resolve_precision(precision, starts.device)
         self.transforms = Transforms(recipe, self.rngs)
         self.octaves = Octaves(recipe, starts)
         self.stops = StopTracker(len(starts), recipe, starts.device)
@@ -118,9 +113,11 @@ class Dreamer:
         parameters = self.parameters.detach().requires_grad_(True)
         images = self.decode(parameters)
         views = self.transforms(images, step)  # pad, roll, jitter, rotate, scale, crop, flip, noise
-        references = self.references.at(step)
 
-        view_gradient, score, logits = self._objective_gradient(views, references)  # forward pass and objective
+        count, turn = len(self.networks), turn_of(recipe, step)
+        network = self.networks[turn % count]  # the dreamer's own, or one of the committee
+        references = network.references.at(step, turn // count)
+        view_gradient, score, logits = network.gradient(views, references, self.rngs)  # forward pass and objective
         penalty = regularizers.penalty(images, recipe.tv_weight, recipe.l2_weight)
         outputs, output_gradients = [views], [view_gradient]
         if penalty.requires_grad:
@@ -131,8 +128,8 @@ class Dreamer:
             fixed = self._fixed_levels(step)
             gradient[:, fixed] = 0
             score = score - penalty
-            metrics = self._metrics(images, score, logits)
-            if self.octaves.is_last(step):
+            metrics = self._metrics(images, score, logits) if network is self.own else self._metrics(images)
+            if network is self.own and self.octaves.is_last(step):
                 self.stops.update(metrics.probability, score)
             direction = updates.blur(gradient, self._values(recipe.gradient_blur_sigma, step))
             direction = updates.clip(direction, recipe.gradient_clip)
@@ -154,22 +151,15 @@ class Dreamer:
     def evaluate(self) -> StepMetrics:
         """Return the metrics of the current images without random transforms.
 
-        They are evaluated by the full model, or by its layers alone if the head rejects their size and the recipe does
-        not need logits.
+        They are the dreamer's, except the `distance`, which is the mean over all networks.
         """
         images = self.decode(self.parameters)
         height, width = images.shape[-2:]
         views = resize(images, evaluation_shape(self.recipe, (height, width)))
-        with autocast(self.precision, images.device):
-            try:
-                outputs = self.full_model(views)
-            except (AssertionError, RuntimeError, ValueError) as error:
-                if self.features.logits or is_out_of_memory(error):
-                    raise
-                outputs = self.features(views)  # the image is too small for the head, but not for the layers
-        outputs.references = self.references.for_full_images()
+        score, logits, distance = self.own.evaluate(views)
+        distances = [distance, *(network.distance(views) for network in self.networks[1:])]
         penalty = regularizers.penalty(images, self.recipe.tv_weight, self.recipe.l2_weight)
-        return self._metrics(images, self._score(outputs, self.targets) - penalty, outputs.logits)
+        return self._metrics(images, score - penalty, logits, torch.stack(distances).mean(dim=0))
 
     def decode(self, parameters: torch.Tensor) -> torch.Tensor:
         """Return the images (B, 3, H, W) in [0, 1] of parameters; those of a network of one channel are grey."""
@@ -202,43 +192,22 @@ class Dreamer:
             return slice(0)
         return self.parameterization.fixed(step / self.recipe.pyramid_steps)
 
-    def _objective_gradient(
-        self, views: torch.Tensor, references: dict[str, LayerReference]
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Return the gradient of the score with respect to the views, scores and logits.
-
-        `views` are (V, 3, H, W), with V / B views per image. The gradient has their shape. The scores (B,) and logits
-        (B, C) are means over an image's views and tiles. The logits are None if the forward pass stops before them.
-        """
-        views, tile, gradients = views.detach(), self.recipe.tile, partial(self._view_gradient, references)
-        gradient, score, *logits = tiled_gradient(gradients, views, tile, self.rngs) if tile else gradients(views)
-        return gradient, score, logits[0] if logits else None
-
-    def _view_gradient(self, references: dict[str, LayerReference], views: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        views = views.contiguous(memory_format=torch.channels_last).requires_grad_(True)
-        each = (len(self.targets), -1)
-        targets = self.targets.repeat_interleave(len(views) // len(self.targets))
-        with autocast(self.precision, views.device):
-            outputs = self.features(views)
-        outputs.references = references
-        score = self._score(outputs, targets).unflatten(0, each).mean(dim=1)
-        (gradient,) = torch.autograd.grad(score.sum(), views)
-        logits = [] if outputs.logits is None else [outputs.logits.detach().unflatten(0, each).mean(dim=1)]
-        return gradient.contiguous(), score.detach(), *logits
-
-    def _score(self, outputs: objectives.ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
-        """Return the maximized score of each view, (V,): objective minus batch-norm prior."""
-        prior = 0.0 if outputs.statistics is None else self.recipe.batch_norm_prior * outputs.statistics
-        return self.objective(outputs, targets) - prior
-
-    def _metrics(self, images: torch.Tensor, score: torch.Tensor, logits: torch.Tensor | None) -> StepMetrics:
+    def _metrics(
+        self,
+        images: torch.Tensor,
+        score: torch.Tensor | None = None,
+        logits: torch.Tensor | None = None,
+        distance: torch.Tensor | None = None,
+    ) -> StepMetrics:
+        """Return the metrics of images from scores (B,), logits (B, C) and distances (B,); NaN for what is unknown."""
         change = (images - self.base).abs().mean(dim=(1, 2, 3))
-        if logits is None:
-            unknown = torch.full_like(change, torch.nan)
-            return StepMetrics(-score, unknown, unknown, unknown, change)
-        probability = objectives.probability(logits, self.targets, self.objective.head)
-        prediction = logits.argmax(dim=1).to(change.dtype)
-        return StepMetrics(-score, objectives.logit(logits, self.targets), probability, prediction, change)
+        logit = probability = prediction = unknown = torch.full_like(change, torch.nan)
+        if logits is not None:
+            logit = objectives.logit(logits, self.own.targets)
+            probability = objectives.probability(logits, self.own.targets, self.own.objective.head)
+            prediction = logits.argmax(dim=1).to(change.dtype)
+        loss = unknown if score is None else -score
+        return StepMetrics(loss, logit, probability, prediction, change, unknown if distance is None else distance)
 
     def _values(self, value: Value, step: int) -> list[float]:
         """Return a scheduled value at a step, one for each image."""
@@ -256,6 +225,7 @@ def dream(
     references: Statistics | None = None,
     precision: str = "float32",
     film_every: int | None = None,
+    committee: Sequence[Member] = (),
 ) -> DreamResult:
     """Run gradient ascent on a batch of images; keep those of ``recipe.steps``.
 
@@ -266,13 +236,14 @@ def dream(
     default of image i is ``generator(0, str(i))``. `spectrum` (3, H, W // 2 + 1), from `mean_spectrum`, is required by
     ``parameterization="maco"``. `references`, from `matching.stack_statistics`, are the statistics of photographs of
     each image's class that ``feature_match`` requires. `precision` is one of `device.PRECISIONS`. With `film_every`, a
-    frame of an animation is kept every so many steps.
+    frame of an animation is kept every so many steps. The networks of a `committee` take turns with `model`, step by
+    step in each type of view: `model` first, then each member. Early stopping and metrics look only at `model`.
 
     Images of a batch do not affect each other: a dream computed alone is the same, up to rounding. Raises UserError if
     the recipe does not fit the model.
     """
     rngs = [generator(0, str(index)) for index in range(len(starts))] if rngs is None else rngs
-    dreamer = Dreamer(model, targets, starts, recipe, rngs, spectrum, references, precision)
+    dreamer = Dreamer(model, targets, starts, recipe, rngs, spectrum, references, precision, committee)
     result, trace, metrics = DreamResult(), [], {}
     for step in range(max(recipe.steps)):
         if film_every and step % film_every == 0:

@@ -20,7 +20,7 @@ from dreambirds.dreaming.crops import WHOLE, draw_box, resized_crops
 from dreambirds.dreaming.features import FeatureExtractor, make_objective
 from dreambirds.dreaming.objectives import ModelOutputs
 from dreambirds.dreaming.octaves import evaluation_shape
-from dreambirds.dreaming.recipe import Recipe, full_image_steps, last_value, uses_full_images
+from dreambirds.dreaming.recipe import Recipe, last_value, uses_full_images
 from dreambirds.seeding import generator
 from dreambirds.shapes import in_proportion
 
@@ -210,12 +210,13 @@ class References:
             for kind, layers in statistics.items()
         }
 
-    def at(self, step: int) -> dict[str, LayerReference]:
-        """Return the references of each layer for the views of a step."""
-        full = uses_full_images(self.recipe, step)
-        references = self.kinds.get(VIEW_WHOLE if full else CROP, {})
-        full_steps = full_image_steps(self.recipe, step)
-        phase = full_steps if full else step - full_steps  # so both types of views go through all rows and columns
+    def at(self, step: int, phase: int) -> dict[str, LayerReference]:
+        """Return the references of each layer for the views of a step.
+
+        `phase` is the number of earlier steps with the same type of view and the same network, so both types of views
+        go through all rows and columns of each network's maps.
+        """
+        references = self.kinds.get(VIEW_WHOLE if uses_full_images(self.recipe, step) else CROP, {})
         return {layer: replace(reference, phase=phase) for layer, reference in references.items()}
 
     def for_full_images(self) -> dict[str, LayerReference]:
@@ -230,7 +231,7 @@ def layer_statistic(recipe: Recipe, prefix: int) -> LayerStatistic:
 
 def view_types(recipe: Recipe) -> list[str]:
     """Return the types of views that a recipe uses: ``crop``, ``whole``, or both."""
-    if recipe.crop_area is None or recipe.whole_views == 1:
+    if recipe.crop_area is None or (recipe.whole_views == 1 and recipe.whole_steps is None):
         return [VIEW_WHOLE]
     return [CROP] if recipe.whole_views == 0 else [CROP, VIEW_WHOLE]
 

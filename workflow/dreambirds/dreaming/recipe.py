@@ -55,8 +55,9 @@ class Recipe:
     steps to keep, ascending. `step_size` is in units of the parameters of the `parameterization` (for pixels, of their
     range) after normalization of the gradient. Lengths are in pixels and `rotate` in degrees; `scale` is a factor.
     `crop_size` is a fraction of both sides, `crop_area` a fraction of the area, and `crop_output_size` the shorter side
-    of the view of a crop. `flip` is a probability per step, and `whole_views` a fraction of the steps. `noise` and the
-    penalties are in units of the pixel range. config/README.md explains each parameter.
+    of the view of a crop. `flip` is a probability per step, and `whole_views` a fraction of the first `whole_steps`
+    steps (None: of all). `noise` and the penalties are in units of the pixel range. config/README.md explains each
+    parameter.
     """
 
     objective: str | Mapping[str, float] = "logit"
@@ -67,6 +68,7 @@ class Recipe:
     match_regions: str = "whole"
     match_stride: int = 1
     match_photographs: int = 48
+    match_class: str = "own"
     match_views: int = 4
     parameterization: str = "pixels"
     pyramid_steps: int = 0
@@ -95,6 +97,7 @@ class Recipe:
     crop_area: Value | None = None
     crop_ratio: float = 4 / 3
     whole_views: float = 0.0
+    whole_steps: int | None = None
     crop_output_size: int | None = None
     noise: float = 0.0
     octaves: int = 1
@@ -124,14 +127,27 @@ class Start:
 def uses_full_images(recipe: Recipe, step: int) -> bool:
     """Return whether the views of a step are full images, not random resized crops.
 
-    A fraction `whole_views` of the steps use full images, at equal intervals, and the same steps for every image.
+    Of the first `whole_steps` steps (None: of all), a fraction `whole_views` use full images, at equal intervals, and
+    the same steps for every image.
     """
     return full_image_steps(recipe, step + 1) > full_image_steps(recipe, step)
 
 
 def full_image_steps(recipe: Recipe, steps: int) -> int:
     """Return how many of the first `steps` steps use full images."""
-    return steps if recipe.crop_area is None else math.floor(steps * recipe.whole_views + ROUNDING)
+    if recipe.crop_area is None:
+        return steps
+    mixed = steps if recipe.whole_steps is None else min(steps, recipe.whole_steps)
+    return math.floor(mixed * recipe.whole_views + ROUNDING)
+
+
+def turn_of(recipe: Recipe, step: int) -> int:
+    """Return how many earlier steps use the same type of view, full images or crops.
+
+    So whatever alternates with it, such as the networks of a committee, does so in both types of views.
+    """
+    full_steps = full_image_steps(recipe, step)
+    return full_steps if uses_full_images(recipe, step) else step - full_steps
 
 
 def scaled(recipe: Recipe, factor: float) -> Recipe:

@@ -15,7 +15,7 @@ from typing import Any
 
 from dreambirds.config.load import Section
 from dreambirds.io import atomic_write, digest_of, expand, store_root
-from dreambirds.models import NOT_FILES
+from dreambirds.models import NOT_FILES, PACKAGE
 from dreambirds.models.checkpoint_facts import weights_files
 from dreambirds.models.names import model_files
 from dreambirds.models.packages import package_of
@@ -51,8 +51,14 @@ def profile_keys(plan: Plan, run: str) -> Iterator[Facts]:
         yield optimizer(plan, run)
     yield training(plan, run)
     yield from weights(plan, run).values()
-    for recipe in plan.dreaming_epochs.get(run, ()):
+    for recipe in dreamt_recipes(plan, run):
         yield dreaming(plan, run, recipe)
+
+
+def dreamt_recipes(plan: Plan, run: str) -> list[str]:
+    """Return the recipes that a run's network dreams, alone or in a committee."""
+    in_committees = [recipe for (_, recipe), members in plan.committees.items() if run in members]
+    return list(dict.fromkeys([*plan.dreaming_epochs.get(run, ()), *in_committees]))
 
 
 def optimizer(plan: Plan, run: str) -> Facts:
@@ -106,7 +112,8 @@ def judges(plan: Plan) -> dict[str, Facts]:
     for name, judge in plan.judges.items():
         file = judge["checkpoint"] or judge["weights"]
         if file and not _is_own_result(plan, file):
-            files = [_states(path) for path in (file, *inputs.described(plan, name))]
+            weights: object = package_of(judge["model"]).sha256 if file == PACKAGE else _states(file)
+            files = [weights, *(_states(path) for path in inputs.described(plan, name))]
             labels = [[label.label, label.name] for label in plan.labels]
             facts[name] = {"measured": "judge", "judge": judge, "files": files, "labels": labels}
     return facts

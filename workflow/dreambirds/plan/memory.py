@@ -102,10 +102,12 @@ def _model(plan: Plan, found: Measurements, run: str) -> Facts | None:
 
 def _image_bytes(plan: Plan, found: Measurements, run: str, recipe: str) -> int | None:
     """Return the bytes of a dream and its film; None if a measurement is missing."""
-    dream, model = found.get(key_digest(measurements.dreaming(plan, run, recipe))), _model(plan, found, run)
-    if dream is None or dream["image"] is None or model is None:
+    networks = plan.dreaming_networks(run, recipe)  # they take turns, so the one that needs the most counts
+    dreams = [found.get(key_digest(measurements.dreaming(plan, network, recipe))) for network in networks]
+    sizes = [dream["image"] for dream in dreams if dream is not None and dream["image"] is not None]
+    if len(sizes) < len(networks) or any(_model(plan, found, network) is None for network in networks):
         return None
-    size: int = dream["image"] + 3 * math.prod(plan.shape(recipe)) * frames(plan.recipes[recipe])
+    size: int = max(sizes) + 3 * math.prod(plan.shape(recipe)) * frames(plan.recipes[recipe])
     return size
 
 
@@ -118,8 +120,10 @@ def _batch(plan: Plan, found: Measurements, run: str, recipe: str, image_bytes: 
 def _overhead(plan: Plan, found: Measurements, run: str, recipe: str) -> int:
     """Return the bytes of a dream job without its images."""
     film = FILM_BYTES * math.prod(plan.shape(recipe)) * frames(plan.recipes[recipe])
-    model: int = _model(plan, found, run)["weights"]  # type: ignore[index]  # `_image_bytes` has checked it
-    return BASE + FROZEN * model + film
+    models = [_model(plan, found, network) for network in plan.dreaming_networks(run, recipe)]
+    weights: list[int] = [model["weights"] for model in models if model is not None]  # `_image_bytes` has checked it
+    loading = (FROZEN - 1) * max(weights)  # one network after another is loaded, and stays
+    return BASE + sum(weights) + loading + film
 
 
 def _photographs(plan: Plan, recipe: str, image_bytes: int) -> float:

@@ -8,7 +8,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ Work = dict[str, Any]  # the facts that identify a kind of work, as JSON
 TRAINING = ("model", "trainable", "batch_size", "precision", "compile")
 PASSES = (  # the keys of a recipe that determine what the network computes and keeps in a step
     *("objective", "match_statistics", "match_regions", "match_stride", "octaves", "octave_scale", "pad", "crops"),
-    *("crop_area", "whole_views", "crop_output_size", "tile"),
+    *("crop_area", "whole_views", "whole_steps", "crop_output_size", "tile"),
 )
 recorded_here: list[float] = []  # seconds of the work that this process has recorded
 
@@ -34,11 +34,15 @@ def training_work(run: Mapping[str, Any], shape: tuple[int, int]) -> Work:
     return {"work": "train", **{key: run[key] for key in TRAINING}, "adversarial": adversarial, "shape": list(shape)}
 
 
-def dream_work(model: str, recipe: Mapping[str, Any], shape: tuple[int, int]) -> Work:
-    """Return the kind of work of one step of one dream of (height, width); `recipe` has a recipe's values."""
+def dream_work(model: str, recipe: Mapping[str, Any], shape: tuple[int, int], committee: Sequence[str] = ()) -> Work:
+    """Return the kind of work of one step of one dream of (height, width).
+
+    `recipe` has a recipe's values. `committee` are the models of networks that take turns with the dreamer's `model`.
+    """
     prior = recipe["batch_norm_prior"] > 0
     keys = {key: recipe[key] for key in (*PASSES, "precision")}
-    return {"work": "dream", "model": model, **keys, "batch_norm_prior": prior, "shape": list(shape)}
+    work = {"work": "dream", "model": model, **keys, "batch_norm_prior": prior, "shape": list(shape)}
+    return {**work, "committee": list(committee)} if committee else work
 
 
 def judge_work(judge: str) -> Work:

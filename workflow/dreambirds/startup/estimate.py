@@ -160,19 +160,27 @@ def _dreaming(plan: Plan, missing: list[DreamPart]) -> Iterator[Task]:
         jobs.setdefault((job.run, job.recipe), []).append(job)
     for (run, recipe), parts in jobs.items():
         keys, labels = plan.recipes[recipe], sum(len(plan.parts[job.part]) for job in parts)
-        work = dream_work(plan.config["runs"][run]["model"], keys, plan.shape(recipe))
-        title = f"dreams of the recipe '{recipe}' by '{run}'"
-        yield Task("dream", len(parts), labels * keys["steps"][-1], work, plan.config["threads"]["dream"], title)
+        models = [plan.config["runs"][network]["model"] for network in plan.dreaming_networks(run, recipe)]
+        works = [dream_work(models[0], keys, plan.shape(recipe), models[1:])]
+        if seconds_per_unit(works[0]) is None:  # networks that have not dreamt together, but may have dreamt alone
+            works = [dream_work(model, keys, plan.shape(recipe)) for model in models]
+        units, title = labels * keys["steps"][-1] / len(works), f"dreams of the recipe '{recipe}' by '{run}'"
+        for number, work in enumerate(works):
+            started = len(parts) if number == 0 else 0
+            yield Task("dream", started, units, work, plan.config["threads"]["dream"], title)
 
 
 def _judging(plan: Plan, missing: list[DreamPart]) -> Iterator[Task]:
     """Yield the judges of missing dreams, or whose tables are missing."""
     dreamt = set(missing)
     for judge in plan.judges:
-        jobs = [job for job in plan.dream_jobs if job.run in inputs.judged_runs(plan, judge)]
+        jobs = inputs.judged_jobs(plan, judge, plan.dream_jobs)
         tables = zip(jobs, inputs.judged_tables(plan, judge, jobs), strict=True)
         unjudged = [job for job, table in tables if job in dreamt or not Path(table).exists()]
         if unjudged:
+            if inputs.answers(plan, judge):
+                yield Task("judge_answers", len(unjudged), 0)
+                continue
             images, title = len(VIEWS) * plan.count_dreams(unjudged), f"judging by '{judge}'"
             yield Task("judge", len(unjudged), images, judge_work(judge), plan.config["threads"]["dream"], title)
 

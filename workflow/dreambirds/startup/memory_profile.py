@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import timm.optim
 import torch
@@ -21,7 +20,7 @@ from dreambirds.dreaming.objectives import layers
 from dreambirds.dreaming.octaves import input_shapes
 from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory, renamed_key
-from dreambirds.evaluation.judge import load_judge
+from dreambirds.evaluation.judge import load_judge, weights_of
 from dreambirds.models.classifier import Classifier, build, options_for, probe
 from dreambirds.models.inference import prepare_for_inference
 from dreambirds.plan import inputs, measurements
@@ -67,7 +66,7 @@ def _measure_run(plan: Plan, run: str) -> Iterator[tuple[dict, dict]]:
             yield optimizer, {"per_byte": optimizer_state(plan.trained[run]["optimizer"])}
         if measurements.read(trained) is None:
             yield trained, model.training(trained["trainable"])
-    for name in plan.dreaming_epochs.get(run, ()):
+    for name in measurements.dreamt_recipes(plan, run):
         dreamt = measurements.dreaming(plan, run, name)
         if measurements.read(dreamt) is None:
             with _recipe_context(name, run):
@@ -85,7 +84,8 @@ def _recipe_context(recipe: str, run: str) -> Iterator[None]:
 
 
 def _measure_judge(plan: Plan, judge: str) -> dict:
-    loaded = load_judge(judge, plan.judges[judge], Path(inputs.weights(plan, judge)), plan.labels, CPU)
+    keys = plan.judges[judge]
+    loaded = load_judge(judge, keys, weights_of(keys, inputs.weights(plan, judge)), plan.labels, CPU)
     return {"weights": _bytes(_tensors(loaded.classifier))}
 
 
