@@ -8,7 +8,7 @@ import pandas as pd
 
 from dreambirds.config import VIEWS
 from dreambirds.config.contrasts import Comparison
-from dreambirds.config.questions import Question
+from dreambirds.config.questions import Question, run_factors
 from dreambirds.dream_job.archive import Picture
 from dreambirds.evaluation.columns import JUDGES
 from dreambirds.evaluation.tables import Measured
@@ -32,7 +32,8 @@ def question_plan(names: int = 6):
     section = {"text": TEXT, "contrasts": [], "runs": None, "epochs": None, "recipes": None}
     asking = replace(plan, config={**plan.config, "questions": {"q": section}})
     origins = {recipe: recipe for recipe in plan.recipes}
-    question = Question(TEXT, plan.dreaming_epochs, plan.recipes, origins, COMPARED)
+    factors = run_factors(plan.config["runs"], plan.run_points)
+    question = Question(TEXT, plan.dreaming_epochs, plan.recipes, origins, factors, COMPARED)
     object.__setattr__(asking, "questions", {"q": question})
     return asking
 

@@ -76,8 +76,8 @@ def ramps(count: int, height: int, width: int) -> torch.Tensor:
 
 
 def close(got, expected, atol: float = 1e-12) -> bool:
-    """Return whether two arrays agree within an absolute tolerance."""
-    return np.allclose(got, expected, rtol=0, atol=atol)
+    """Return whether two arrays agree within an absolute tolerance, and are NaN in the same places."""
+    return np.allclose(got, expected, rtol=0, atol=atol, equal_nan=True)
 
 
 def settled(classes: int = 3, name: str = "test_resnet", options: dict | None = None, shape=(32, 32)):

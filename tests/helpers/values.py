@@ -1,5 +1,6 @@
 """Values that rules pass from a plan to jobs, for tests without Snakemake."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,8 @@ from dreambirds.plan.plan import Plan
 def gallery_study(plan: Plan) -> GalleryStudy:
     """Return the values that the gallery needs of a study."""
     shapes = {recipe: plan.shape(recipe) for recipe in plan.recipes}
-    return GalleryStudy(plan.study, plan.recipes, shapes, plan.names)
+    points = ({name: asdict(point) for name, point in each.items()} for each in (plan.run_points, plan.recipe_points))
+    return GalleryStudy(plan.study, plan.recipes, shapes, plan.names, *points)
 
 
 def dreams_of(plan: Plan) -> pd.DataFrame:
@@ -53,19 +55,22 @@ def write_plots_of(plan: Plan, results: Path, folder: Path) -> None:
 
 def write_all_tables(plan: Plan, results: Path, paths: dict[str, Path]) -> None:
     """Write the four tables of results."""
-    models = {run: keys["model"] for run, keys in plan.config["runs"].items()}
-    runs = {judge: inputs.judged_runs(plan, judge) for judge in plan.judges}
-    study = StudyFacts(plan.recipes, plan.names, models, runs)
+    judged = {judge: inputs.judged_recipes(plan, judge) for judge in plan.judges}
+    study = StudyFacts(**inputs.study_facts(plan, plan.config["runs"], plan.recipes, judged))
     measured = measured_of(study, plan.archives(), inputs.measured(plan, plan.judges, plan.dream_jobs))
     checkpoints = zip(*inputs.checkpoints(plan).values(), strict=True)
-    write_tables(measured, models, [(Path(model), Path(history)) for model, history in checkpoints], paths)
+    write_tables(measured, study.models, [(Path(model), Path(history)) for model, history in checkpoints], paths)
+
+
+def query_of(plan: Plan, name: str = "q") -> DreamQuery:
+    """Return the selection of a question's dreams."""
+    question = plan.questions[name]
+    return DreamQuery(question.origins, question.recipes, question.epochs, plan.names, question.runs)
 
 
 def contrasts_of(plan: Plan, dreams: pd.DataFrame, name: str = "q") -> pd.DataFrame:
     """Return the contrasts of a question."""
-    question = plan.questions[name]
-    query = DreamQuery(question.origins, question.recipes, question.epochs, plan.names)
-    return compute_contrasts(question.comparisons, query, dreams)
+    return compute_contrasts(plan.questions[name].comparisons, query_of(plan, name), dreams)
 
 
 def measure_of(plan: Plan, name: str) -> Measured:

@@ -10,6 +10,7 @@ from dreambirds.config.contrasts import FACTORS, Comparison, DreamQuery
 from dreambirds.errors import UserError
 from dreambirds.plan.plan import make_plan
 from tests.helpers.plans import BIRDS
+from tests.helpers.values import query_of
 
 RECIPES = {
     "soft": {"blur_sigma": [0.5, {"random": [0.1, 1.0]}], "seed": [0, 1], "steps": [5, 10]},
@@ -48,12 +49,6 @@ def sides(*contrasts: dict) -> list[tuple]:
 )
 def test_values_are_compared_with_the_first_the_previous_or_chance(contrast, compared):
     assert sides(contrast) == compared
-
-
-def query_of(plan) -> DreamQuery:
-    """Return a query of all dreams of a plan."""
-    question = plan.questions["q"]
-    return DreamQuery(question.origins, question.recipes, question.epochs, plan.names)
 
 
 def test_first_and_last_are_resolved_per_run_and_recipe():
@@ -174,7 +169,9 @@ def test_a_hundred_thousand_dreams_are_compared_in_seconds():
     recipes = {f"r-{seed}": {**recipe, "seed": seed} for seed in range(20)}
     epochs = {run: {name: list(range(5)) for name in recipes} for run in ("a", "b")}
     began = time.perf_counter()
-    dreams = DreamQuery(dict.fromkeys(recipes, "r"), recipes, epochs, labels)
+    dreams = DreamQuery(
+        dict.fromkeys(recipes, "r"), recipes, epochs, labels, {run: {"run": run, "training_seed": 0} for run in epochs}
+    )
     pairs = dreams.pairs(Comparison("run", "a", "b", {"epoch": ["last"], "step": ["last"], "view": ["raw"]}, []))
     assert len(pairs) == 20 and 2 * 5 * 20 * 5 * 100 == 100_000
     assert time.perf_counter() - began < 5

@@ -79,7 +79,7 @@ def test_shipped_configs_are_valid(path, tmp_path):
     if shipped["dataset"]["source"] != "drawn":  # their photographs and weights are not part of the project
         named = [label for judge in (shipped.get("judges") or {}).values() for label in judge.get("names", {})]
         for name in (*map(str, range(0, 551, 50)), *named):
-            (tmp_path / "train" / name).mkdir(parents=True)
+            (tmp_path / "train" / name).mkdir(parents=True, exist_ok=True)
             (tmp_path / "train" / name / "a.jpg").touch()
         layout = {"folder": tmp_path / "train", "kaggle": tmp_path}
         shipped["dataset"]["path"] = str(layout[shipped["dataset"]["source"]])

@@ -70,7 +70,7 @@ def test_the_time_is_the_sum_over_training_dreams_judges_and_jobs(plan):
     dreams = 3 * 3 * 2 * 5  # checkpoints, labels, and steps up to the last one
     judged = 0.25 * 3 * 2 * 2 * 2  # checkpoints, labels, steps, and views
     serial = (training + 4 * 10) * 2  # both threads: these take both cores, all others one
-    single = dreams + 3 * 20 + judged + 3 * 30 + 1 + 2 + 3 + 4 * 4 + 2 * 5 + 6 * 3 + 7 * 3
+    single = dreams + 3 * 20 + judged + 3 * 30 + 1 + 2 + 3 + 5 * 4 + 2 * 5 + 6 * 3 + 7 * 3
     expected = estimate(plan, plan.dream_jobs, 2)
     assert expected.unknown == [] and expected.seconds == pytest.approx((serial + single) / 2)
     assert estimate(plan, plan.dream_jobs, 1).seconds == pytest.approx(serial / 2 + single), "one core for each"

@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from dreambirds.config.recipes import expand_grid, load_presets
-from dreambirds.dream_job import context, run
+from dreambirds.dream_job import context, networks, run
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.dream_job.run import run_dream_job
@@ -121,7 +121,7 @@ def test_a_dream_is_nearly_the_same_in_another_batch(dreamt):
 def test_a_stopped_dream_records_its_step_and_a_failed_one_affects_no_other(dreamt, monkeypatch, caplog):
     facts = dreamt(steps=[1, 9], stop_confidence=0.0001)["a"][1]
     assert facts["steps_done"] == 0 and facts["step"] == 9 and "diverged_at" not in facts
-    freeze = context.prepare_for_inference
+    freeze = networks.prepare_for_inference
 
     def diverging(*arguments):
         model = freeze(*arguments)
@@ -129,7 +129,7 @@ def test_a_stopped_dream_records_its_step_and_a_failed_one_affects_no_other(drea
         return model
 
     expected = dreamt()
-    monkeypatch.setattr(context, "prepare_for_inference", diverging)
+    monkeypatch.setattr(networks, "prepare_for_inference", diverging)
     results = dreamt()
     for mate in ("a", "c"):
         assert np.array_equal(results[mate][0], expected[mate][0])
@@ -261,11 +261,11 @@ def test_a_frozen_model_returns_the_same_logits_for_images_of_any_shape():
     classifier = build("test_resnet", 3, {}).eval()
     images = torch.rand(2, 3, 40, 24)
     for size in ((40, 24), [40, 24], 32):
-        frozen = context.prepare_for_inference(classifier, size, CPU)
+        frozen = networks.prepare_for_inference(classifier, size, CPU)
         assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in frozen.modules()), "folded"
         assert torch.allclose(frozen(images), classifier(images), atol=1e-5)
     fixed = build("vit_tiny_patch16_224", 3, {"img_size": [48, 32]})
-    assert context.prepare_for_inference(fixed, (48, 32), CPU)(torch.rand(2, 3, 48, 32)).shape == (2, 3)
+    assert networks.prepare_for_inference(fixed, (48, 32), CPU)(torch.rand(2, 3, 48, 32)).shape == (2, 3)
 
 
 def test_more_memory_makes_larger_batches(checkpoint):

@@ -35,7 +35,7 @@ def test_a_study_has_one_judge_of_another_architecture_by_default():
         assert list(plan.judges) == ["judge"] and plan.trained["judge"]["model"] == other
         assert plan.trained["judge"]["weights"] is None and plan.epochs("judge") == [12]
         assert inputs.weights(plan, "judge") == "results/default/runs/judge/epoch-0012/model.safetensors"
-        assert inputs.judged_runs(plan, "judge") == ["one"]
+        assert list(inputs.judged_recipes(plan, "judge")) == ["one"]
     assert make_plan(config(None, one={"weights": "hub"})).trained["judge"]["weights"] == "hub"
     assert make_plan(config({})).judges == {} and "judge" not in make_plan(config({})).trained
 
@@ -44,7 +44,9 @@ def test_a_run_that_does_not_dream_may_judge_but_not_the_only_one_that_does():
     study = config({"a": {"run": "two"}})
     study["dreams"]["recipes"]["study"]["runs"] = ["one"]
     plan = make_plan(study)
-    assert inputs.judged_runs(plan, "a") == ["one"] and len(inputs.judged_tables(plan, "a", plan.dream_jobs)) == 2
+    assert (
+        list(inputs.judged_recipes(plan, "a")) == ["one"] and len(inputs.judged_tables(plan, "a", plan.dream_jobs)) == 2
+    )
     study["judges"] = {"a": {"run": "one"}}
     with pytest.raises(
         UserError, match=r"^judges\.a\.run: 'one' is the only run that dreams, and a run cannot judge its own"
@@ -68,7 +70,7 @@ def test_a_run_judges_the_others_with_its_last_or_the_selected_checkpoint():
     plan = make_plan(config({"a": {"run": "one"}, "b": {"run": "two", "epoch": 1.5}}))
     assert inputs.weights(plan, "a") == "results/default/runs/one/epoch-0002/model.safetensors"
     assert inputs.weights(plan, "b") == "results/default/runs/two/epoch-0001.5/model.safetensors"
-    assert inputs.judged_runs(plan, "a") == ["two"] and inputs.judged_runs(plan, "b") == ["one"]
+    assert list(inputs.judged_recipes(plan, "a")) == ["two"] and list(inputs.judged_recipes(plan, "b")) == ["one"]
     assert all("/judged/a/two/" in table for table in inputs.judged_tables(plan, "a", plan.dream_jobs))
     assert "judges.a.run: the study has no run 'ones'; did you mean 'one'?" in refused({"a": {"run": "ones"}})
     assert "judges.a.epoch: the run 'one' keeps no checkpoint of epoch 1; " in refused(
@@ -98,13 +100,13 @@ def test_judges_from_weights_need_class_names_and_a_model(tmp_path):
 
 
 def test_a_judge_has_exactly_one_type(tmp_path):
-    assert "needs exactly one of the keys 'train', 'run', 'checkpoint', 'weights', but has none" in refused({"a": {}})
+    assert "needs exactly one of the keys 'train', 'run', 'checkpoint', 'weights', 'answers', but" in refused({"a": {}})
     assert ", but has 'train' and 'run'" in refused({"a": {"train": {}, "run": "one"}})
     assert "judges.a.epoch: is only used with 'run', not 'train'; remove it" in refused(
         {"a": {"train": {}, "epoch": 1}}
     )
     assert "judges.a.names: " in refused({"a": {"train": {}, "names": {"x": "y"}}})
-    assert "judges.one: a run has the same name" in refused({"one": {"train": {}}})
+    assert "judges.one: a run is also named 'one'" in refused({"one": {"train": {}}})
     assert "runs.judge: is the name of the default judge" in refused(None, judge={"model": "test_resnet"})
     assert make_plan(config({}, judge={"model": "test_resnet"})).path("judge") == "runs.judge"
 

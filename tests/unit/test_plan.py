@@ -54,7 +54,7 @@ def test_a_label_can_be_selected_by_class_name_and_a_recipe_contains_what_affect
 def test_targets_list_each_montage_and_film_once_and_skip_films_with_a_single_frame():
     plan = make_plan(config())
     files = targets.montages(plan) + targets.films(plan)
-    assert len(files) == len(set(files)) == 4 + 2
+    assert len(files) == len(set(files)) == 5 + 2
     assert "results/default/montages/scratch/study/class-by-epoch_step-0005_rescaled.png" in files
     assert targets.films(make_plan(config(dreams__recipes__study__steps=[2], runs__scratch__epochs=[1]))) == []
 
@@ -100,7 +100,7 @@ def test_montages_and_films_show_the_existing_epochs(gaps):
     files = [name.removeprefix("results/default/") for name in targets.montages(gaps) + targets.films(gaps)]
     rare = [name for name in files if "/rare/" in name]
     assert [name for name in rare if name.startswith("films")] == ["films/scratch/rare/epochs_step-0003_rescaled.gif"]
-    assert "montages/other/rare/class-by-step_epoch-0003_rescaled.png" in rare and len(rare) == 2 * 3 + 1
+    assert "montages/other/rare/class-by-step_epoch-0003_rescaled.png" in rare and len(rare) == 2 * 4 + 1
     assert "montages/other/recipe-by-class_epoch-0003_rescaled.png" in files
     folder = "results/default/dreams/scratch"
     by_epoch = targets.montage_dreams("class-by-epoch", "scratch", "rare/", "step-0003", "raw")

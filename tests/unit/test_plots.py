@@ -28,6 +28,7 @@ def tables(judged: bool = True, recipes: dict = STEPS, labels: int = 3) -> tuple
                 for index in range(labels):
                     label, probability = f"bird_{index}", epoch / 5 + step / 200 + index / 100
                     row = dict.fromkeys(DREAMS) | {"run": "a", "epoch": epoch, "recipe": recipe, "label": label}
+                    row |= {"run_group": "a", "recipe_group": recipe}
                     row |= {
                         "class_name": f"<Bird & {index}>",
                         "step": step,
@@ -41,7 +42,7 @@ def tables(judged: bool = True, recipes: dict = STEPS, labels: int = 3) -> tuple
                         row |= {"judge_prediction": label if epoch == 4 else "NA"}
                     rows.append(row)
     runs = [dict.fromkeys(RUNS) | {"run": "a", "epoch": epoch, "validation_accuracy": epoch / 10} for epoch in EPOCHS]
-    return pd.DataFrame(rows), pd.DataFrame(runs)
+    return pd.DataFrame(rows), pd.DataFrame(runs).assign(run_group="a")
 
 
 def numbers(name: str, recognition: Recognition) -> pd.DataFrame:
@@ -59,15 +60,15 @@ def test_plots_have_a_fixed_order_and_their_names_need_no_heavy_library():
 
 def test_values_are_means_over_their_dreams():
     recognition = Recognition(*tables())
-    by_epoch = numbers("by-epoch", recognition).set_index(["recipe", "epoch"])
+    by_epoch = numbers("by-epoch", recognition).set_index(["recipe_group", "epoch"])
     assert by_epoch.loc[("many", 4), "mean"] == pytest.approx(0.8 + 0.1 + 0.01), "of the last step"
     assert by_epoch.loc[("few", 0.25), "validation_accuracy"] == 0.025 and by_epoch.loc[("few", 0), "dreams"] == 3
     assert list(by_epoch["top1"]) == [0, 0, 0, 0, 1, 1]
-    by_step = numbers("by-step", recognition).set_index(["recipe", "step"])
+    by_step = numbers("by-step", recognition).set_index(["recipe_group", "step"])
     assert by_step.loc[("many", 10), "mean"] == pytest.approx(0.8 + 0.05 + 0.01) and len(by_step) == 4
-    grid = numbers("epoch-by-step", recognition).set_index(["recipe", "epoch", "step"])["mean"]
+    grid = numbers("epoch-by-step", recognition).set_index(["recipe_group", "epoch", "step"])["mean"]
     assert grid[("many", 0.25, 20)] == pytest.approx(0.05 + 0.1 + 0.01) and len(grid) == 12
-    assert list(numbers("recipes", recognition)["recipe"]) == ["many", "few"]
+    assert list(numbers("recipes", recognition)["recipe_group"]) == ["many", "few"]
     classes = numbers("classes", recognition)
     assert list(classes["label"]) == ["bird_2", "bird_1", "bird_0"]
     assert classes["mean"].iloc[0] == pytest.approx(0.8 + (0.025 + 0.1) / 2 + 0.02)
@@ -78,11 +79,11 @@ def test_a_recipe_of_some_epochs_is_drawn_for_these_and_ranked_only_at_the_last_
     gone = (dreams["recipe"] == "few") & (dreams["epoch"] == 4) | (dreams["recipe"] == "many") & (dreams["epoch"] == 0)
     recognition = Recognition(dreams[~gone], runs)
     by_epoch = numbers("by-epoch", recognition)
-    assert list(zip(by_epoch["recipe"], by_epoch["epoch"], strict=True)) == [
+    assert list(zip(by_epoch["recipe_group"], by_epoch["epoch"], strict=True)) == [
         *[("few", 0), ("few", 0.25), ("many", 0.25), ("many", 4)]
     ]
     assert by_epoch["validation_accuracy"].tolist() == [0, 0.025, 0.025, 0.4]
-    assert list(numbers("recipes", recognition)["recipe"]) == ["many"], (
+    assert list(numbers("recipes", recognition)["recipe_group"]) == ["many"], (
         "the other recipe has no dreams of the last checkpoint"
     )
     for name in ("by-epoch", "by-step", "epoch-by-step", "recipes", "classes", "confusion"):
@@ -110,7 +111,7 @@ def test_trajectories_are_quartiles_over_classes(tmp_path):
     write_archive(archive, [(f"{label}/trace.csv", trace.encode()) for label, trace in traces.items()])
     archives = {("a", 4, "many", label): str(archive) for label in labels}
     table = numbers("trajectories", Recognition(*tables(), archives))
-    assert list(table["recipe"]) == ["many"] * 2 and list(table["mean"]) == pytest.approx([0.1, 0.5])
+    assert list(table["recipe_group"]) == ["many"] * 2 and list(table["mean"]) == pytest.approx([0.1, 0.5])
     assert table["q25"][0] == pytest.approx(0.05) and table["q75"][0] == pytest.approx(0.15)
     write_archive(archive, [(f"{label}/trace.csv", b"step,probability\n0,0.1\n") for label in labels])
     with pytest.raises(
@@ -150,9 +151,9 @@ def test_the_lines_and_bars_have_the_values_of_the_table(tmp_path):
     table = numbers("by-epoch", recognition)
     figure = draw.lines(table, "epoch", "probability", "training epoch", "validation_accuracy")
     drawn = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
-    assert list(drawn["many"]) == list(table[table["recipe"] == "many"]["mean"])
+    assert list(drawn["many"]) == list(table[table["recipe_group"] == "many"]["mean"])
     assert list(drawn["validation accuracy"]) == [0, 0.025, 0.4]
     ranked = numbers("recipes", recognition)
-    (axis,) = draw.bars(ranked, ranked["recipe"], "probability", "top 1").axes
+    (axis,) = draw.bars(ranked, ranked["recipe_group"], "probability", "top 1").axes
     assert sorted(patch.get_width() for patch in axis.patches) == sorted(ranked["mean"])
     pyplot.close("all")

@@ -51,7 +51,7 @@ REFUSED = {
     "runs.scratch.learning_rate: must be greater than 0": {"runs__scratch__learning_rate": 0},
     "runs.scratch.learning_rate: must be a number, not .nan": {"runs__scratch__learning_rate": math.nan},
     "runs.scratch.weights: 'nowhere.safetensors' does not exist": {"runs__scratch__weights": "nowhere.safetensors"},
-    "runs: the name 'a/b' is not allowed; use 1 to 64": {"runs__a/b": {"model": "test_resnet", "epochs": [0]}},
+    "runs: the name 'a/b' is not allowed; use 1 to 120": {"runs__a/b": {"model": "test_resnet", "epochs": [0]}},
     "study: the name '..' is not allowed; use 1 to 64": {"study": ".."},
     "dataset.labels: unknown label 'blue_joy'; did you mean 'blue_jay'?": {"dataset__labels": ["blue_joy"]},
     "dreams.labels: unknown label 'scarlet_tanager'": {"dreams__labels": ["scarlet_tanager"]},

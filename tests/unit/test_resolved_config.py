@@ -23,7 +23,7 @@ CONFIGS = [
 def resolved(config: dict, tmp_path) -> dict:
     """Return the content of a study's resolved config."""
     path = tmp_path / "config.yaml"
-    write_resolved_config(make_plan(config).config, provenance({"torch": "1.0"}, "abc"), path)
+    write_resolved_config(make_plan(config).resolved, provenance({"torch": "1.0"}, "abc"), path)
     return yaml.safe_load(path.read_text())
 
 

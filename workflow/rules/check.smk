@@ -23,7 +23,7 @@ rule check:
         runtime=60,
     params:
         # not in the key of Snakemake's cache, so studies with other recipes share the networks that they train
-        config=lambda wildcards: UncachedParameter(to_parameter(plan.config)),
+        config=lambda wildcards: UncachedParameter(to_parameter(plan.resolved)),
         libraries=lambda wildcards, output: libraries("check"),
     message:
         "Check the models, weights and recipes of the study"

@@ -10,7 +10,7 @@ from dreambirds.runtime.code_version import libraries, stage_code
 
 
 wildcard_constraints:
-    run="|".join(plan.networks),
+    run="|".join(map(re.escape, plan.networks)),
     recipe="|".join(map(re.escape, plan.recipes)),
     label="|".join(plan.names),
     epoch=r"\d\d\d\d+(\.\d*[1-9])?",
@@ -36,6 +36,11 @@ def shared(wildcards):
     values = dict(wildcards.items())
     find = targets.montage_dreams if "layout" in values else targets.film_dreams
     return find(**values)
+
+
+def seeds(wildcards):
+    """Return the seeds that a montage or film names."""
+    return targets.shown_seeds(plan, shared(wildcards))
 
 
 def labels(wildcards):

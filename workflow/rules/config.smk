@@ -17,7 +17,7 @@ rule resolved_config:
             for stage in LIBRARIES
             for name, number in libraries(stage).items()
         },
-        config=to_parameter(plan.config),
+        config=to_parameter(plan.resolved),
     message:
         "Write the config with all defaults: {output}"
     script:

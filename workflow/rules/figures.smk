@@ -1,4 +1,5 @@
 from dreambirds.figures.plots import PLOTS
+from dreambirds.plan.nearest import held_out_table, judge_of, nearest_tables
 
 
 wildcard_constraints:
@@ -9,7 +10,9 @@ wildcard_constraints:
 
 rule montage:
     input:
-        archives=input_function(lambda **values: plan.archives(**shared(values))),
+        archives=input_function(
+            lambda **values: targets.shown_archives(plan, shared(values))
+        ),
         images=ancient(examples(rules.dataset.output.images)),
         table=examples(rules.dataset.output.table),
     output:
@@ -35,6 +38,7 @@ rule montage:
         columns=lambda wildcards: LAYOUTS[wildcards.layout].columns,
         cell_size=plan.config["montage"]["cell_size"],
         shared=shared,
+        seeds=seeds,
         study=plan.study,
         names_digest=names_digest,
         names=lambda wildcards, output: names,
@@ -44,9 +48,51 @@ rule montage:
         "../scripts/montage.py"
 
 
+rule nearest:
+    input:
+        archives=input_function(
+            lambda run, epoch, recipe, view: plan.archives(
+                run=run, epoch=epoch, recipe=recipe
+            )
+        ),
+        tables=input_function(nearest_tables, plan=plan),
+        held_out=input_function(held_out_table, plan=plan),
+        images=ancient(rules.dataset.output.images),
+        table=rules.dataset.output.table,
+    output:
+        report(
+            f"{results}/montages/{{run}}/{{recipe}}/nearest_epoch-{{epoch}}_{{view}}.png",
+            caption="../report/nearest.rst",
+            category="montages",
+            subcategory="nearest photographs",
+            labels=lambda wildcards: dict(wildcards.items()),
+        ),
+    log:
+        f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/nearest_epoch-{{epoch}}_{{view}}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=stage_code("nearest"),
+        judge=lambda wildcards: judge_of(plan, wildcards.run, wildcards.recipe),
+        cell_size=plan.config["montage"]["cell_size"],
+        shared=lambda wildcards: dict(wildcards.items()) | {"last": True},
+        study=plan.study,
+        names_digest=names_digest,
+        names=lambda wildcards, output: names,
+    message:
+        "Write the montage: {output[0]}"
+    script:
+        "../scripts/nearest.py"
+
+
 rule film:
     input:
-        archives=input_function(lambda **values: plan.archives(**shared(values))),
+        archives=input_function(
+            lambda **values: targets.shown_archives(plan, shared(values))
+        ),
     output:
         report(
             f"{results}/films/{{run}}/{{recipe}}/{{over}}_{{at}}_{{view}}.gif",
@@ -68,6 +114,7 @@ rule film:
         cell_size=plan.config["montage"]["cell_size"],
         frame_duration=plan.config["pictures"]["frame_duration"],
         shared=shared,
+        seeds=seeds,
         study=plan.study,
         names_digest=names_digest,
         names=lambda wildcards, output: names,

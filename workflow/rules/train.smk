@@ -26,7 +26,7 @@ rule train:
     log:
         f"results/logs/{plan.study}/train/{{run}}/epoch-{{epoch}}.log",
     wildcard_constraints:
-        run="|".join(plan.trained) or "no run",
+        run="|".join(map(re.escape, plan.trained)) or "no run",
     cache: True
     priority: 10
     conda:
@@ -65,7 +65,7 @@ rule import_checkpoint:
     log:
         f"results/logs/{plan.study}/import/{{run}}/epoch-{{epoch}}.log",
     wildcard_constraints:
-        run="|".join(plan.foreign) or "no run",
+        run="|".join(map(re.escape, plan.foreign)) or "no run",
     priority: 10
     conda:
         "../../environment.yml"

@@ -9,5 +9,5 @@ with job(snakemake):
 
     params = snakemake.params
     archives = [Path(file) for file in snakemake.input.archives]
-    selection = Selection.of(params.study, archives, from_parameter(params.names), params.shared)
+    selection = Selection.of(params.study, archives, from_parameter(params.names), params.shared, **params.seeds)
     write_film(selection, params.over, params.cell_size, params.frame_duration, Path(snakemake.output[0]))

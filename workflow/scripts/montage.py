@@ -9,6 +9,6 @@ with job(snakemake):
 
     params = snakemake.params
     archives = [Path(file) for file in snakemake.input.archives]
-    selection = Selection.of(params.study, archives, from_parameter(params.names), params.shared)
+    selection = Selection.of(params.study, archives, from_parameter(params.names), params.shared, **params.seeds)
     dataset = next((Path(table).parent for table in snakemake.input.table), None)
     write_montage(selection, params.rows, params.columns, params.cell_size, Path(snakemake.output[0]), dataset)

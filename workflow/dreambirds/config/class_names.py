@@ -8,7 +8,8 @@ from dreambirds.config.load import Section
 from dreambirds.data.labels import Label, check_labels, match_classes, read_names
 from dreambirds.errors import UserError, counted, error_context, in_yaml
 from dreambirds.io import expand
-from dreambirds.models import NOT_FILES, HeadRows
+from dreambirds.models import NOT_FILES, PACKAGE, HeadRows
+from dreambirds.models.imagenet import imagenet_names
 from dreambirds.models.names import HUB, LOCAL, split_name
 
 STUDY = "the study's data set"
@@ -57,6 +58,17 @@ def read_class_names(weights: Sequence[Path], labels: str | None) -> tuple[list[
             problem = f"'{first}' and '{path}' record different class names"
             raise UserError(f"{problem}; set it to a file with those of all, in the order of the outputs", "labels")
     return next(iter(recorded.values()), None), f"'{next(iter(recorded), None)}'" if recorded else STUDY
+
+
+def judge_classes(judge: Section) -> list[str] | None:
+    """Return the class names of a judge with `weights`, in the order of its outputs; None if nothing records them.
+
+    Those of a package are ImageNet's, which are known only where timm is installed. Raises UserError as
+    `read_class_names` does.
+    """
+    shipped = judge["weights"] == PACKAGE
+    names, _ = read_class_names([] if shipped else [expand(judge["weights"])], judge["labels"])
+    return imagenet_names() if shipped and names is None else names
 
 
 def match_outputs(

@@ -14,12 +14,12 @@ CHANCE = "chance"
 FIRST_LAST: dict[str, Callable[..., float]] = {"first": min, "last": max}
 DEFAULT_WHERE = {"epoch": ["last"], "step": ["last"], "view": ["raw"]}
 CHANCE_COLUMNS = {"judge_top1": "judge_prediction", "dreamer_top1": "dreamer_prediction"}
-SAME_IN_BOTH_VIEWS = ("dreamer_probability", "dreamer_top1", "mean_abs_change", "seconds")
+SAME_IN_BOTH_VIEWS = ("dreamer_probability", "dreamer_top1", "dreamer_distance", "mean_abs_change", "seconds")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sets of dreams that differ in `vary`, a column or a recipe's parameter.
+    """Two sets of dreams that differ in `vary`: a column, a recipe's parameter, or a key in which runs of a grid vary.
 
     `baseline` (None is chance) and `compared` are the values of `vary` in the two sets. `where` lists the accepted
     values of other columns. `measures` are the compared columns.
@@ -43,10 +43,10 @@ class Group(NamedTuple):
 
 
 class DreamQuery:
-    """Selection of dreams by column, recipe of the config, or parameter.
+    """Selection of dreams by column, by run or recipe of the config, or by a key of these.
 
-    A recipe of the config stands for all points of its grid. Every checkpoint dreams a recipe of all labels, so dreams
-    are selected in groups of one dream per label.
+    A run or recipe of the config stands for all points of its grid. Every checkpoint dreams a recipe of all labels, so
+    dreams are selected in groups of one dream per label.
     """
 
     def __init__(
@@ -55,10 +55,11 @@ class DreamQuery:
         recipes: Mapping[str, Section],
         epochs: Mapping[str, Mapping[str, Sequence[int | float]]],
         labels: Iterable[str],
+        runs: Mapping[str, Mapping[str, Any]],
     ):
         """Take the recipe of the config by expanded recipe, the parameters of expanded recipes, the epochs that dream
-        by run and expanded recipe, and the labels."""
-        self.origins, self.recipes, self.labels = origins, recipes, list(labels)
+        by run and expanded recipe, the labels, and the factors of each run (see `questions.run_factors`)."""
+        self.origins, self.recipes, self.labels, self.runs = origins, recipes, list(labels), runs
         self.groups = [
             Group(run, epoch, recipe, step, view)
             for view in VIEWS
@@ -86,6 +87,8 @@ class DreamQuery:
                 groups = [each for each in groups if getattr(each, column) in numbers[getattr(each, owner)]]
             elif column == "label":
                 groups = groups if any(label in values for label in self.labels) else []
+            elif column == "run":
+                groups = [each for each in groups if {each.run, self.value(each, "run")} & set(values)]
             else:
                 groups = [each for each in groups if self.value(each, column) in values]
         return groups
@@ -104,24 +107,27 @@ class DreamQuery:
 
         The two dreams of a pair differ only in what varies. There are two exceptions: first and last epochs of
         different runs, and first and last steps of different recipes, may have different numbers. If recipes vary, the
-        dreams of a pair share the seed. A dream is never paired with itself.
+        dreams of a pair share the seed, and if runs vary, they share the training seed, unless one of the two has a
+        single one. A dream is never paired with itself.
         """
-        columns, partners = _shared(comparison), self._partners(comparison.vary)
+        columns, key_of = _shared(comparison, self._run_keys()), self._partners(comparison.vary)
         baselines: dict[tuple[Any, ...], list[Group]] = {}
         for group in self.side(comparison, comparison.baseline):
-            key = (partners[group.recipe], *(getattr(group, column) for column in columns))
+            key = (*key_of(group), *(getattr(group, column) for column in columns))
             baselines.setdefault(key, []).append(group)
         return [
             (baseline, group)
             for group in self.side(comparison, comparison.compared)
-            for baseline in baselines.get((partners[group.recipe], *(getattr(group, column) for column in columns)), [])
-            if baseline != group
+            for baseline in baselines.get((*key_of(group), *(getattr(group, column) for column in columns)), [])
+            if baseline != group and (comparison.vary != "run" or self._share_seed(baseline, group))
         ]
 
     def value(self, group: Group, column: str) -> Any:
         """Return the value of a group in a column other than the label, or of a parameter of its recipe."""
         if column == "recipe":
             return self.origins[group.recipe]
+        if column in self._run_keys():
+            return self.runs[group.run][column]
         return getattr(group, column) if column in FACTORS else self.recipes[group.recipe][column]
 
     def distinct(self, groups: Iterable[Group], column: str) -> list[Any]:
@@ -135,24 +141,48 @@ class DreamQuery:
     def _resolve(self, values: Iterable[Any], known: Collection[int | float]) -> set[int | float]:
         return {FIRST_LAST[value](known) if value in FIRST_LAST else value for value in values}
 
-    def _partners(self, vary: str) -> dict[str, str | int]:
-        """Return a key per recipe, equal for recipes that differ only in `vary`."""
+    def factors(self) -> set[str]:
+        """Return everything in which dreams can differ: columns, parameters of recipes, and factors of runs."""
+        return {*FACTORS, *next(iter(self.recipes.values())), *self._run_keys()} - {"steps", "committee"}
+
+    def _run_keys(self) -> list[str]:
+        return list(next(iter(self.runs.values())))
+
+    def _partners(self, vary: str) -> Callable[[Group], tuple[Any, ...]]:
+        """Return the function that gives groups the same key if their run and recipe differ only in `vary`."""
         if vary == "recipe":
-            return {name: recipe["seed"] for name, recipe in self.recipes.items()}
-        ignored = {"steps", vary} if vary not in FACTORS else set()
-        return {
-            name: digest_of({key: value for key, value in recipe.items() if key not in ignored})
-            for name, recipe in self.recipes.items()
-        }
+            recipes = {name: recipe["seed"] for name, recipe in self.recipes.items()}
+        else:
+            ignored = {"steps", vary} if vary not in {*FACTORS, *self._run_keys()} else set()
+            recipes = {name: _without(recipe, ignored) for name, recipe in self.recipes.items()}
+        if vary == "run":
+            return lambda group: (recipes[group.recipe],)
+        runs = {run: _without(factors, {vary}) if vary in factors else run for run, factors in self.runs.items()}
+        return lambda group: (recipes[group.recipe], runs[group.run])
+
+    def _share_seed(self, one: Group, other: Group) -> bool:
+        """Return whether two runs share the training seed, or are of one grid, or one is not of a grid of seeds."""
+        first, second = self.runs[one.run], self.runs[other.run]
+        seeds = [
+            {each["training_seed"] for each in self.runs.values() if each["run"] == run["run"]}
+            for run in (first, second)
+        ]
+        alone = first["run"] == second["run"] or min(map(len, seeds)) == 1
+        return alone or first["training_seed"] == second["training_seed"]
 
 
-def _shared(comparison: Comparison) -> list[str]:
-    """Return the columns in which the two dreams of a pair must agree."""
+def _without(facts: Mapping[str, Any], keys: Collection[str]) -> str:
+    """Return a digest of facts without some keys."""
+    return digest_of({key: value for key, value in facts.items() if key not in keys})
+
+
+def _shared(comparison: Comparison, run_keys: Collection[str]) -> list[str]:
+    """Return the columns other than the run and the recipe in which the two dreams of a pair must agree."""
     vary = comparison.vary
-    loose = "epoch" if vary == "run" else None if vary in ("epoch", "step", "view") else "step"
+    loose = "epoch" if vary in run_keys else None if vary in ("epoch", "step", "view") else "step"
     if loose and not set(comparison.where[loose]) <= set(FIRST_LAST):
         loose = None
-    return [column for column in ("run", "epoch", "step", "view") if column not in (vary, loose)]
+    return [column for column in ("epoch", "step", "view") if column not in (vary, loose)]
 
 
 def list_comparisons(contrasts: Sequence[Section], dreams: DreamQuery, where: str) -> list[Comparison]:
@@ -167,7 +197,7 @@ def list_comparisons(contrasts: Sequence[Section], dreams: DreamQuery, where: st
 
 
 def _compare(contrast: Section, dreams: DreamQuery, where: str) -> list[Comparison]:
-    allowed = {*FACTORS, *next(iter(dreams.recipes.values()))} - {"steps"}
+    allowed = dreams.factors()
     vary, measures = contrast["vary"], contrast["measures"]
     _check_factor(vary, allowed - {"label"}, f"{where}.vary")
     for name in contrast["where"]:

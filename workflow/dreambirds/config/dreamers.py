@@ -6,6 +6,7 @@ These keys determine which dreams exist, but not their pixels, so they are not p
 from collections.abc import Mapping
 from typing import Any
 
+from dreambirds.config.grids import Point, resolve_runs
 from dreambirds.config.load import Section, load_schema
 from dreambirds.config.runs import parse_epoch
 from dreambirds.errors import UserError, did_you_mean
@@ -20,16 +21,17 @@ def parameter_names() -> list[str]:
     return [key for key in load_schema("recipe")["properties"] if key not in RESTRICTIONS]
 
 
-def list_dreamers(recipe: Mapping[str, Any], runs: Mapping[str, Section], where: str) -> dict[str, Epochs]:
+def list_dreamers(
+    recipe: Mapping[str, Any], runs: Mapping[str, Section], points: Mapping[str, Point], where: str
+) -> dict[str, Epochs]:
     """Return the epochs that dream a recipe, by run, in the study's order.
 
-    `runs` are the sections of all runs by name; `where` is the path of the recipe. Raises UserError, with the key's
-    path, if a run does not exist, if no run keeps an epoch, or if a run keeps none of the epochs.
+    `runs` and `points` are the sections and the points of all runs by name; `where` is the path of the recipe, whose
+    key `runs` names runs or grids of them. Raises UserError, with the key's path, if a run does not exist, if no run
+    keeps an epoch, or if a run keeps none of the epochs.
     """
-    selected = recipe.get("runs")
-    for run in selected or ():
-        if run not in runs:
-            raise UserError(f"{where}.runs: the study has no run '{run}'; {did_you_mean(run, runs, 'available')}")
+    names = recipe.get("runs")
+    selected = None if names is None else resolve_runs(names, points, f"{where}.runs")
     kept = {run: keys["epochs"] for run, keys in runs.items() if selected is None or run in selected}
     if recipe.get("epochs") is None:
         return kept

@@ -1,20 +1,23 @@
-"""Judges: networks that classify the dreams of other networks."""
+"""Judges: networks that classify the dreams of other networks, and people who do."""
 
 from collections.abc import Collection
+from pathlib import Path
 
 from dreambirds.config.checkpoints import facts_of, fill_from_facts
-from dreambirds.config.class_names import check_class_names, read_class_names
+from dreambirds.config.class_names import check_class_names, judge_classes
 from dreambirds.config.load import Section, check, check_path_characters
-from dreambirds.config.runs import check_model, check_options, check_run, check_weights, parse_epoch
+from dreambirds.config.runs import check_model, check_options, check_package, check_run, check_weights, parse_epoch
+from dreambirds.data.answers import read_answers
 from dreambirds.data.labels import Label, check_labels, match_classes
 from dreambirds.errors import UserError, did_you_mean, error_context
 from dreambirds.io import expand, file_problem, is_file
-from dreambirds.models import NOT_FILES
+from dreambirds.models import NOT_FILES, PACKAGE
+from dreambirds.models.packages import PACKAGES
 
-KINDS = ("train", "run", "checkpoint", "weights")
+KINDS = ("train", "run", "checkpoint", "weights", "answers")
 OF_WEIGHTS = ("labels", "model", "model_options", "weights_key", "head", "normalization", "image_size", "names")
 KEYS_OF = {"run": ("epoch",), "weights": OF_WEIGHTS}
-KEYS_OF |= {"checkpoint": ("names",), "train": ()}
+KEYS_OF |= {"checkpoint": ("names",), "answers": ("names",), "train": ()}
 DEFAULT_NAME = "judge"
 ARCHITECTURES = ("resnet10t", "mobilenetv3_small_100")
 EPOCHS = 12
@@ -35,17 +38,39 @@ def resolve_judges(config: Section) -> None:
     for name, judge in config["judges"].items():
         where = f"judges.{name}"
         if name in config["runs"]:
-            raise UserError(f"{where}: a run has the same name; choose another name for the judge")
+            raise UserError(f"{where}: a run is also named '{name}'; choose another name for the judge")
         _check_keys(judge, where)
         _CHECKS[judge_kind(judge)](judge, where, config["runs"])
 
 
-def check_judge_dreams(judges: dict[str, Section], dreaming: Collection[str]) -> None:
-    """Raise UserError if a judge is the only run that dreams."""
+def check_judge_dreams(judges: dict[str, Section], study: str, dreams: Collection[list[str]]) -> None:
+    """Raise UserError if a judge has nothing to judge.
+
+    `dreams` lists, for each run and recipe that it dreams, the runs whose networks take part, the dreamer first.
+    """
     for name, judge in judges.items():
-        if set(dreaming) == {judge["run"]}:
+        if any(may_judge(judge, study, networks) for networks in dreams):
+            continue
+        if all(networks[0] == judge["run"] for networks in dreams):
             problem = f"'{judge['run']}' is the only run that dreams, and a run cannot judge its own dreams"
             raise UserError(f"judges.{name}.run: {problem}; use another run, or let another run dream")
+        run = judge["run"] or _run_of_checkpoint(judge, study)
+        problem = f"'{run}' dreams or is in a committee in every recipe, and a run cannot judge its own dreams"
+        raise UserError(f"judges.{name}.{judge_kind(judge)}: {problem}; use another judge, or add a recipe without it")
+
+
+def may_judge(judge: Section, study: str, networks: list[str]) -> bool:
+    """Return whether a judge may evaluate dreams of the networks of some runs, the dreamer first.
+
+    A judge of one of these runs may not. Neither may a `checkpoint` from the study's results of a run in the committee.
+    """
+    return judge["run"] not in networks and _run_of_checkpoint(judge, study) not in networks[1:]
+
+
+def _run_of_checkpoint(judge: Section, study: str) -> str | None:
+    """Return the run in whose results a judge's checkpoint is, or None."""
+    path, folder = expand(judge["checkpoint"] or "").absolute(), Path("results", study, "runs").absolute()
+    return path.relative_to(folder).parts[0] if folder in path.parents else None
 
 
 def check_judge_names(judges: dict[str, Section], labels: list[Label]) -> None:
@@ -57,12 +82,13 @@ def check_judge_names(judges: dict[str, Section], labels: list[Label]) -> None:
     for name, judge in judges.items():
         with error_context(f"judges.{name}"):
             check_labels(labels, judge["names"])
-            if judge_kind(judge) == "weights":
-                match_classes(labels, _class_names(judge), judge["names"])
+            classes = judge_classes(judge) if judge_kind(judge) == "weights" else None
+            if classes is not None:  # those of a package are unknown where timm is not installed
+                match_classes(labels, classes, judge["names"])
 
 
 def judge_kind(judge: Section) -> str:
-    """Return the kind of a judge: ``train``, ``run``, ``checkpoint`` or ``weights``."""
+    """Return the kind of a judge: one of `KINDS`."""
     return next(key for key in KINDS if judge.get(key) is not None)
 
 
@@ -120,9 +146,32 @@ def _check_checkpoint(judge: Section, where: str, _runs: dict[str, Section]) -> 
 
 
 def _check_weights(judge: Section, where: str, _runs: dict[str, Section]) -> None:
-    if judge["weights"] in NOT_FILES:
+    if judge["weights"] == PACKAGE:
+        _check_package(judge, where)
+    elif judge["weights"] in NOT_FILES:
         problem = f"'{judge['weights']}' is only allowed in a run or in a judge's 'train'"
-        raise UserError(f"{where}.weights: {problem}; set it to a file")
+        raise UserError(f"{where}.weights: {problem}; set it to a file or package")
+    else:
+        _check_weights_file(judge, where)
+    if judge["labels"]:
+        _check_file(judge, "labels", where)
+    check_model(judge["model"], f"{where}.model")
+    check_options(judge["model_options"], f"{where}.model_options")
+    with error_context(where):
+        judge_classes(judge)  # early, because the study's classes may need a download first
+
+
+def _check_package(judge: Section, where: str) -> None:
+    if not judge["model"]:
+        models = ", ".join(PACKAGES)
+        raise UserError(f"{where}.model: is required with 'weights: package'; set it to one of {models}")
+    check_package(judge["model"], f"{where}.weights")
+    if judge["weights_key"]:
+        raise UserError(f"{where}.weights_key: describes a file, and 'weights' is 'package'; remove it")
+    judge["head"] = judge["head"] or "softmax"
+
+
+def _check_weights_file(judge: Section, where: str) -> None:
     check_weights(judge["weights"], f"{where}.weights")
     with error_context(f"{where}.weights"):
         fill_from_facts(judge, expand(judge["weights"]))
@@ -134,17 +183,17 @@ def _check_weights(judge: Section, where: str, _runs: dict[str, Section]) -> Non
         if not known[key]:
             problem = f"is required, because '{judge['weights']}' does not record it"
             raise UserError(f"{where}.{key}: {problem}; set it to {value}")
-    if judge["labels"]:
-        _check_file(judge, "labels", where)
-    check_model(judge["model"], f"{where}.model")
-    check_options(judge["model_options"], f"{where}.model_options")
-    with error_context(where):
-        _class_names(judge)  # early, because the study's classes may need a download first
 
 
-def _class_names(judge: Section) -> list[str]:
-    """Return the class names of a judge with `weights`, which has been checked to have some."""
-    return read_class_names([expand(judge["weights"])], judge["labels"])[0] or []
+def _check_answers(judge: Section, where: str, _runs: dict[str, Section]) -> None:
+    given = judge["answers"]
+    judge["answers"] = [given] if isinstance(given, str) else given
+    for file in judge["answers"]:
+        if not is_file(expand(file)):
+            raise UserError(f"{where}.answers: '{file}' {file_problem(expand(file))}; correct the path")
+        check_path_characters(expand(file), f"{where}.answers")
+    with error_context(f"{where}.answers"):
+        read_answers(map(expand, judge["answers"]))
 
 
 def _check_file(judge: Section, key: str, where: str) -> None:
@@ -158,4 +207,5 @@ _CHECKS = {
     "run": _check_of_run,
     "checkpoint": _check_checkpoint,
     "weights": _check_weights,
+    "answers": _check_answers,
 }

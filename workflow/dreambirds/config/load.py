@@ -265,8 +265,7 @@ def _strings(value: object) -> Iterator[str]:
 def _wrong_pattern(error: _Error) -> str:
     if "title" in error.schema:
         return f"must be {error.schema['title']}, not {in_yaml(error.instance)}"
-    allowed = "1 to 64 ASCII letters, digits, '_' or '-', and begin with a letter or digit"
-    return f"the name {error.instance!r} is not allowed; use {allowed}"
+    return f"the name {error.instance!r} is not allowed; use {error.schema['description']}"
 
 
 def _values(error: _Error) -> str:

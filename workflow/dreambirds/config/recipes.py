@@ -1,14 +1,14 @@
 """Recipes: presets, grids, and checks that involve several keys."""
 
-import hashlib
-import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from dreambirds.config.dreamers import RESTRICTIONS, Epochs, list_dreamers, overlap, parameter_names
+from dreambirds.config.grids import MAX_POINTS, Point, check_count, check_names, list_points
 from dreambirds.config.load import Section, check, check_path_characters, dreamer_defaults, load_schema
 from dreambirds.config.resolved import fill_recipe
 from dreambirds.data.image_files import find_photographs, is_photograph
@@ -22,9 +22,7 @@ FILE = Path(__file__).with_name("presets.yaml")
 MIN_SIDE = 16
 PIXELS_NEUTRAL = {"blur_sigma": 0, "gradient_blur_sigma": 0, "octaves": 1, "zoom": 1}  # keys that need `pixels`
 FLAT_STARTS = ("gray", "color")
-MAX_RECIPES = 10_000
-MAX_NAME_LENGTH = 120
-NO_GRID = ("steps", *RESTRICTIONS)  # keys whose lists are single values
+NO_GRID = ("steps", "committee", *RESTRICTIONS)  # keys whose lists are single values
 
 
 @dataclass(frozen=True)
@@ -115,6 +113,7 @@ def _find_problems(point: Section) -> dict[str, str | None]:
         "tile": _exclusive(_crops(point)) if point["tile"] and _crops(point) else None,
         "crops": _exclusive("crop_area") if point["crops"] and point["crop_area"] is not None else None,
         "whole_views": _only(point["whole_views"] and point["crop_area"] is None, "crop_area", "", 0),
+        "whole_steps": _only(point["whole_steps"] is not None and not point["whole_views"], "whole_views", "", "null"),
         "pyramid_steps": _only(point["pyramid_steps"] and no_pyramid, "parameterization: pyramid", image, 0),
         "objective": _unmatchable(point) if compares else None,
         **{
@@ -171,70 +170,69 @@ def check_sizes(point: Section, shape: tuple[int, int], where: str) -> None:
 def expand_grid(name: str, recipe: Section) -> dict[str, Section]:
     """Return {name: parameters} for each combination of the recipe's lists.
 
-    The parameters are checked, complete, and in the order of the schema. The list `steps` does not span a grid. Neither
-    do `runs` and `epochs`, which are checked and dropped, because they are not parameters. Each point is named after
-    the recipe and the values that vary. Raises UserError if a value is not allowed, if a value repeats, or if the grid
-    has over 10,000 points.
+    The parameters are checked, complete, and in the order of the schema. The lists `steps` and `committee` do not span
+    a grid. Neither do `runs` and `epochs`, which are checked and dropped, because they are not parameters. Each point
+    is named after the recipe and the values that vary. Raises UserError if a value is not allowed, if a value repeats,
+    or if the grid has over 10,000 points.
     """
     where = f"dreams.recipes.{name}"
-    recipe = expand_folders(recipe)
-    axes = _axes(recipe)
-    _check_axes(axes, where)
     points: dict[str, Section] = {}
-    varied_by_name: dict[str, Section] = {}
-    for values in itertools.product(*axes.values()):
-        varied = dict(zip(axes, values, strict=True))
-        point = _over_preset({**recipe, **varied}, where)
+    for point_name, found in recipe_points(name, recipe).items():
+        point = _over_preset({**expand_folders(recipe), **found.varied}, where)
         check(point, "recipe", where)
         check_point(point, where)
-        point_name = _shorten("-".join([name, *(f"{key}-{_name_part(key, value)}" for key, value in varied.items())]))
-        if point_name in points:
-            key = next(key for key in axes if varied[key] != varied_by_name[point_name][key])
-            raise UserError(f"{where}.{key}: two values give the same recipe name, '{point_name}'; change one of them")
         points[point_name] = {key: point[key] for key in parameter_names()}
-        varied_by_name[point_name] = varied
     return points
 
 
+def recipe_points(name: str, recipe: Section) -> dict[str, Point]:
+    """Return the points of a recipe's grid by name. Raises UserError as `list_points` does, or for an unknown key."""
+    where, axes = f"dreams.recipes.{name}", _axes(expand_folders(recipe))
+    check_count(math.prod(map(len, axes.values())), where)
+    for key, values in axes.items():
+        if key not in load_schema("recipe")["properties"]:
+            check({key: values}, "recipe", where)
+    return list_points(name, axes, where)
+
+
 def expand_recipes(
-    recipes: dict[str, Section], runs: dict[str, Section]
-) -> tuple[dict[str, Section], dict[str, dict[str, Epochs]]]:
+    recipes: dict[str, Section], runs: dict[str, Section], run_points: Mapping[str, Point]
+) -> tuple[dict[str, Section], dict[str, dict[str, Epochs]], dict[str, Point]]:
     """Expand the grids of all recipes, in order.
 
-    Return the parameters of each recipe by name, and the epochs that dream it by recipe and run. Defaults are filled in
-    in `recipes`. Raises UserError also if two recipes have the same name, or if a checkpoint would dream the same
-    parameters under two names.
+    `runs` and `run_points` are the sections and the points of all runs. Return the parameters of each recipe by name,
+    the epochs that dream it by recipe and run, and the point that it is. Defaults are filled in in `recipes`. Raises
+    UserError also if two recipes have the same name, or if a checkpoint would dream the same parameters under two
+    names.
     """
     sizes = [math.prod(map(len, _axes(recipe).values())) for recipe in recipes.values()]
-    if max(sizes) <= MAX_RECIPES:  # otherwise expand_grid reports the one that is too large
-        _check_count(sum(sizes), "dreams.recipes")
+    if max(sizes) <= MAX_POINTS:  # otherwise expand_grid reports the one that is too large
+        check_count(sum(sizes), "dreams.recipes")
     expanded: dict[str, Section] = {}
     dreamers: dict[str, dict[str, Epochs]] = {}
+    points: dict[str, Point] = {}
     names_by_parameters: dict[str, list[str]] = {}
     for recipe_name, recipe in recipes.items():
         where = f"dreams.recipes.{recipe_name}"
-        points = expand_grid(recipe_name, recipe)
-        dreaming, recipes[recipe_name] = list_dreamers(recipe, runs, where), fill_recipe(recipe, points.values())
-        for name, point in points.items():
+        found, parameters = recipe_points(recipe_name, recipe), expand_grid(recipe_name, recipe)
+        dreaming = list_dreamers(recipe, runs, run_points, where)
+        recipes[recipe_name] = fill_recipe(recipe, parameters.values())
+        for name, point in parameters.items():
             twins = names_by_parameters.setdefault(repr(sorted(point.items())), [])
             for twin in twins:
                 if overlap(dreaming, dreamers[twin]):
                     raise UserError(f"{where}: '{name}' is the same recipe as '{twin}'; remove one of them")
-            if name in expanded:
-                raise UserError(f"{where}: two recipes are named '{name}'; rename one of them")
             twins.append(name)
-            expanded[name], dreamers[name] = point, dreaming
-    _check_count(len(expanded), "dreams.recipes")
-    return expanded, dreamers
+            dreamers[name] = dreaming
+        check_names(found, points, where)
+        expanded |= parameters
+        points |= found
+    check_count(len(expanded), "dreams.recipes")
+    return expanded, dreamers, points
 
 
 def _axes(recipe: Section) -> dict[str, list[Any]]:
     return {key: values for key, values in recipe.items() if isinstance(values, list) and key not in NO_GRID}
-
-
-def _check_count(recipes: int, where: str) -> None:
-    if recipes > MAX_RECIPES:
-        raise UserError(f"{where}: expands to {recipes} recipes, more than {MAX_RECIPES}; shorten the lists of values")
 
 
 def _over_preset(point: Section, where: str) -> Section:
@@ -242,38 +240,6 @@ def _over_preset(point: Section, where: str) -> Section:
     chosen = {"preset": point["preset"]} if "preset" in point else {}
     check(chosen, "recipe", where)
     return {**preset(chosen["preset"]).recipe, **point}
-
-
-def _check_axes(axes: dict[str, list[Any]], where: str) -> None:
-    _check_count(math.prod(map(len, axes.values())), where)
-    for key, values in axes.items():
-        if key not in load_schema("recipe")["properties"]:
-            check({key: values}, "recipe", where)
-        if not values:
-            raise UserError(f"{where}.{key}: must contain at least 1 value, not []")
-        if any(value in values[:index] for index, value in enumerate(values)):
-            raise UserError(f"{where}.{key}: has duplicate values: {in_yaml(values)}; remove them")
-
-
-def _name_part(key: str, value: Any) -> str:
-    """Return a value as part of a recipe's name, which is used in file names."""
-    if isinstance(value, dict):
-        return "-".join(f"{_plain(name)}-{_plain(inner)}" for name, inner in value.items())
-    return _plain(Path(value).name if key == "start_path" and value is not None else value)
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, list):
-        return "-".join(map(_plain, value))
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    return "".join(character if character.isalnum() or character in "._" else "_" for character in text)
-
-
-def _shorten(name: str) -> str:
-    """Return a name for a file system: if it is long, truncated with a digest."""
-    if len(name) <= MAX_NAME_LENGTH:
-        return name
-    return f"{name[: MAX_NAME_LENGTH - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def list_presets(side: int = 64) -> dict[str, Recipe]:

@@ -30,6 +30,12 @@ allowed name.
 
 *Generated from `workflow/schemas/` by `make manual`. Do not edit this page; a test checks that it is up to date.*
 """
+RUNS = """
+**Grids.** Any key of a run, of a judge or of a judge's `train` accepts a list of values, unless its value is a list
+itself. Each combination becomes a separate run or judge, named after the values that vary:
+`finetuned-seed-0-learning_rate-0.01`. The name of the grid stands for all of its runs, in `runs` of a recipe or a
+question and in `run` of a judge; in `committee`, for the one with the dreamer's seed.
+"""
 RECIPES = """
 A recipe is a `preset` and the keys that override it. The defaults in the table above are those of the preset
 `original`; [docs/recipes.md](../docs/recipes.md) lists the values of every preset.
@@ -73,6 +79,8 @@ def reference_page() -> str:
         parts.append(
             "\n".join([f"\n## {title}\n", "| key | allowed | default | meaning |", "|---|---|---|---|", *rows, ""])
         )
+        if "runs.<name>" in title:
+            parts.append(RUNS)
         if "recipes.<name>" in title:
             parts.append(RECIPES)
     return "".join(parts)
@@ -112,10 +120,8 @@ def _allowed(schema: dict[str, Any]) -> str:
         return title
     types = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
     items = _allowed_items(schema.get("items", {})) if "array" in types else ""
-    if items:
-        values = f"list of {items}"
-    else:
-        values = " or ".join(_YAML_TYPES.get(name, name) for name in types if name != "null") + _range(schema)
+    others = [_YAML_TYPES.get(name, name) for name in types if name != "null" and (name != "array" or not items)]
+    values = " or ".join([*others, *([f"list of {items}"] if items else [])]) + ("" if items else _range(schema))
     return f"{values}{',' if '≤' in values else ''} or null" if "null" in types else values
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from dreambirds.config.load import Section, check_path_characters
 from dreambirds.errors import UserError, did_you_mean, error_context, in_yaml
 from dreambirds.io import exists, expand, file_problem
-from dreambirds.models import NOT_FILES
+from dreambirds.models import NOT_FILES, PACKAGE
 from dreambirds.models.checkpoint_facts import weights_files
 from dreambirds.models.names import OWN, check_model_name, has_library, library_sources, split_name
 from dreambirds.models.packages import find_weights, package_of
@@ -72,9 +72,8 @@ def check_run(run: Section, where: str) -> None:
     if run["weights"] not in NOT_FILES:
         check_weights(run["weights"], f"{where}.weights", ", null, hub or package")
     check_model(run["model"], f"{where}.model")
-    if run["weights"] == "package":
-        with error_context(f"{where}.weights"):
-            (find_weights if has_library("timm") else package_of)(run["model"])
+    if run["weights"] == PACKAGE:
+        check_package(run["model"], f"{where}.weights")
     check_options(run["model_options"], f"{where}.model_options")
     check_optimizer(run["optimizer"], f"{where}.optimizer")
 
@@ -86,6 +85,15 @@ def check_foreign_run(run: Section, where: str) -> None:
         raise UserError(f"{where}.epochs: {problem}")
     check_model(run["model"], f"{where}.model")
     check_options(run["model_options"], f"{where}.model_options")
+
+
+def check_package(model: str, where: str) -> None:
+    """Raise UserError unless a package ships weights for a model and, where timm is installed, is installed too.
+
+    `where` is the path of the key.
+    """
+    with error_context(where):
+        (find_weights if has_library("timm") else package_of)(model)
 
 
 def check_weights(name: str, where: str, others: str = "") -> None:

@@ -35,30 +35,31 @@ FOREIGN_CURVES = {
 def lines(
     table: pd.DataFrame, x: str, ylabel: str, xlabel: str, dashed: str | None = None, band: tuple[str, str] = INTERVAL
 ) -> Figure:
-    """Plot the column ``mean`` and a band around it against the column `x`, one line per (run, recipe).
+    """Plot the column ``mean`` and a band around it against the column `x`, one line per group of runs and group
+    of recipes.
 
     `band` contains the columns with the lower and the upper edge of the band. `dashed` is a column with one value per
-    run and `x`, such as the validation accuracy. If there are more lines than colors, only those with the highest and
-    lowest last values are drawn.
+    group of runs and `x`, such as the validation accuracy. If there are more lines than colors, only those with the
+    highest and lowest last values are drawn.
     """
     figure, axis = pyplot.subplots(figsize=(WIDTH, 4.2))
-    ends = table.groupby(["run", "recipe"], sort=False)["mean"].last()
+    ends = table.groupby(["run_group", "recipe_group"], sort=False)["mean"].last()
     chosen = extremes(ends.sort_values(ascending=False), len(COLORS)).index
     drawn = [key for key in ends.index if key in chosen]
-    several = table["run"].nunique() > 1
+    several = table["run_group"].nunique() > 1
     for number, (run, recipe) in enumerate(drawn):
-        rows = table[(table["run"] == run) & (table["recipe"] == recipe)].sort_values(x)
+        rows = table[(table["run_group"] == run) & (table["recipe_group"] == recipe)].sort_values(x)
         name = f"{run}, {recipe}" if several else recipe
         mark = MARKS[number] if len(rows) <= 30 else None
         axis.plot(rows[x], rows["mean"], color=COLORS[number], marker=mark, markersize=5, label=name)
         axis.fill_between(rows[x], rows[band[0]], rows[band[1]], color=COLORS[number], alpha=BAND, linewidth=0)
     if dashed:
-        for number, (run, rows) in enumerate(table.groupby("run", sort=False)):
+        for number, (run, rows) in enumerate(table.groupby("run_group", sort=False)):
             unique = rows.drop_duplicates(x).sort_values(x)
             name = f"{run}: validation accuracy" if several else "validation accuracy"
             label = name if number < 3 else None
             axis.plot(unique[x], unique[dashed], color=GRAY, linestyle="--", linewidth=1.2, label=label)
-    axis.set(xlabel=xlabel, ylabel=ylabel, ylim=SHARES)
+    axis.set(xlabel=xlabel, ylabel=_with_count(ylabel, table), ylim=SHARES)
     if len(drawn) < len(ends):
         _note(axis, f"{len(drawn)} of {len(ends)} lines; the table contains all")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
@@ -77,7 +78,7 @@ def bars(table: pd.DataFrame, names: pd.Series, xlabel: str, top1_label: str) ->
     errors = [error.clip(lower=0).fillna(0) for error in errors]
     axis.barh(rows["name"], rows["mean"], xerr=errors, color=COLORS[5], ecolor=DARK, capsize=2, label=xlabel)
     axis.plot(rows["top1"], rows["name"], linestyle="", marker="D", color=COLORS[1], label=top1_label)
-    axis.set(xlabel=xlabel, xlim=SHARES, ylim=(-0.7, len(rows) - 0.3))
+    axis.set(xlabel=_with_count(xlabel, table), xlim=SHARES, ylim=(-0.7, len(rows) - 0.3))
     if len(rows) < len(named):
         _note(axis, f"best and worst only; {len(named) - len(rows)} in between omitted")
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=9)
@@ -120,8 +121,8 @@ def _wrap(name: str) -> str:
 
 
 def maps(table: pd.DataFrame, label: str) -> Figure:
-    """Plot the column ``mean`` over epoch and step as heat maps, one per (run, recipe), at most six."""
-    groups = list(table.groupby(["run", "recipe"], sort=False))[:MOST_MAPS]
+    """Plot the column ``mean`` over epoch and step as heat maps: one per group of runs and of recipes, at most six."""
+    groups = list(table.groupby(["run_group", "recipe_group"], sort=False))[:MOST_MAPS]
     columns = min(3, len(groups))
     rows = -(-len(groups) // columns)
     figure, axes = pyplot.subplots(rows, columns, figsize=(WIDTH, 2.8 * rows), squeeze=False)
@@ -204,6 +205,14 @@ def _write_cells(axis: Axes, grid: pd.DataFrame) -> None:
             if value == value:
                 color = "white" if value < 0.55 else "black"
                 axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=color)
+
+
+def _with_count(label: str, table: pd.DataFrame) -> str:
+    """Return the label of an axis with the number of dreams in each mean, if the table contains it."""
+    if "dreams" not in table:
+        return label
+    low, high = table["dreams"].min(), table["dreams"].max()
+    return f"{label}, mean of {high if low == high else f'{low} to {high}'} dreams"
 
 
 def _note(axis: Axes, text: str) -> None:

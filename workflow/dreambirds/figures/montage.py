@@ -1,10 +1,10 @@
 """Montages: dreams in a labeled grid."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from dreambirds.data.tables import example_images
 from dreambirds.dream_job.archive import Picture, open_image
@@ -14,8 +14,10 @@ from dreambirds.figures.text import FAINT, PAPER, font, write
 from dreambirds.shapes import in_proportion
 
 GAP = 4
+FRAME, FRAMED = "#c8452f", " · framed: the smallest distance to photographs"
 REAL = "dataset image"  # the heading of the column with an image of each class from the data set
 AXES = {"label": "class", "epoch": "training epoch", "step": "dream step", "recipe": "recipe"}
+AXES |= {"dream_seed": "dream seed"}
 
 
 def write_montage(
@@ -25,7 +27,8 @@ def write_montage(
 
     It has one row per value of the table's column `rows`, and one column per value of `columns`. `cell_size` is in
     pixels. If `dataset`, the folder of the prepared data set, is given, `rows` must be ``label``, and a last column
-    shows an image of each class from the data set.
+    shows an image of each class from the data set. In a montage of dream seeds, the picked dream of each class has a
+    frame.
     """
     grid = selection.grid(rows, columns)
     cells = grid.to_numpy().tolist()
@@ -36,19 +39,34 @@ def write_montage(
         names.append(REAL)
     title = f"{AXES[rows]} by {AXES[columns]}".capitalize()
     row_names = [selection.name_of(rows, value) for value in grid.index]
-    page = Grid(cells, row_names, names, title, selection.describe())
+    picked = selection.picked(rows, columns)
+    framed = {(grid.index.get_loc(row), grid.columns.get_loc(column)) for row, column in picked}
+    subtitle = f"{selection.describe()}{FRAMED if framed else ''}"
+    page = Grid(cells, row_names, names, title, subtitle, framed)
     save_png(montage(page, cell_size), path, title, selection.facts())
 
 
 @dataclass(frozen=True)
-class Grid:
-    """The content of a montage: images as a list of rows, None for a blank cell; names of rows and columns."""
+class Captioned:
+    """An image with a line of text over its lower edge."""
 
-    cells: Sequence[Sequence[Picture | Path | None]]
+    image: Picture | Path
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The content of a montage: images as a list of rows, None for a blank cell; names of rows and columns.
+
+    `framed` contains the (row, column) of each cell with a frame.
+    """
+
+    cells: Sequence[Sequence[Picture | Path | Captioned | None]]
     rows: Sequence[str]
     columns: Sequence[str]
     title: str
     subtitle: str
+    framed: Collection[tuple[int, int]] = ()
 
 
 def montage(grid: Grid, cell: int) -> Image.Image:
@@ -63,6 +81,7 @@ def montage(grid: Grid, cell: int) -> Image.Image:
     height = head + round(font_size * 2.8) + len(grid.rows) * (cell + GAP) + margin
     width = max(width, round(font(round(font_size * 1.3), True).getlength(grid.title)) + 2 * margin)
     page = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(page)
     edge = width - margin
     write(
         page,
@@ -82,17 +101,28 @@ def montage(grid: Grid, cell: int) -> Image.Image:
         y = top + number * (cell + GAP)
         write(page, name, (GAP, y, stub - 2 * GAP, y + cell), font(font_size), "right")
         for column, source in enumerate(grid.cells[number]):
-            page.paste(load_cell(source, cell), (stub + column * (cell + GAP), y))
+            left = stub + column * (cell + GAP)
+            page.paste(load_cell(source, cell), (left, y))
+            if (number, column) in grid.framed:
+                draw.rectangle((left - 2, y - 2, left + cell + 1, y + cell + 1), outline=FRAME, width=3)
     return page
 
 
-def load_cell(source: Picture | Path | None, cell: int) -> Image.Image:
+def load_cell(source: Picture | Path | Captioned | None, cell: int) -> Image.Image:
     """Return an image as RGB, scaled to fit cell x cell pixels and centered on the background color.
 
     A square image fills the cell. If `source` is None, the cell is blank.
     """
     page = Image.new("RGB", (cell, cell), PAPER)
     if source is None:
+        return page
+    if isinstance(source, Captioned):
+        page = load_cell(source.image, cell)
+        if source.text:
+            size = max(9, cell // 8)
+            strip = (0, cell - round(1.5 * size), cell, cell)
+            page.paste(PAPER, strip)
+            write(page, source.text, strip, font(size), "middle")
         return page
     image = open_image(source)
     width, height = in_proportion(image.size, cell, of=max)

@@ -32,9 +32,8 @@ def plot(function: Plot) -> Plot:
 @plot
 def by_epoch(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, Callable[[], Figure]]:
     """Plot recognition at each recipe's last step against the epoch, with the run's validation accuracy."""
-    table = recognition.last_steps().summarize(["run", "recipe", "epoch"])
-    accuracy = recognition.runs[["run", "epoch", "validation_accuracy"]]
-    table = table.merge(accuracy, on=["run", "epoch"], how="left")
+    table = recognition.last_steps().summarize(["run_group", "recipe_group", "epoch"])
+    table = table.merge(recognition.accuracies(), on=["run_group", "epoch"], how="left")
     name = recognition.probability_name
     return table, lambda: draw.lines(table, "epoch", name, "training epoch", "validation_accuracy")
 
@@ -42,22 +41,26 @@ def by_epoch(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, 
 @plot
 def by_step(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, Callable[[], Figure]]:
     """Plot recognition of each recipe's dreams of the last checkpoint against the step."""
-    table = recognition.last_epochs().summarize(["run", "recipe", "step"])
+    table = recognition.last_epochs().summarize(["run_group", "recipe_group", "step"])
     return table, lambda: draw.lines(table, "step", recognition.probability_name, "dream step")
 
 
 @plot
 def epoch_by_step(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, Callable[[], Figure]]:
-    """Plot recognition over epoch and step, for each run and recipe."""
-    table = recognition.means(["run", "recipe", "epoch", "step"])
+    """Plot recognition over epoch and step, for each run and recipe; their seeds are pooled."""
+    table = recognition.means(["run_group", "recipe_group", "epoch", "step"])
     return table, lambda: draw.maps(table, recognition.probability_name)
 
 
 @plot
 def recipes(recognition: Recognition, draw: ModuleType) -> tuple[pd.DataFrame, Callable[[], Figure]]:
-    """Plot recognition of each recipe's dreams, at its last step and the run's last checkpoint, best first."""
-    table = recognition.rank(["run", "recipe"])
-    names = table["run"] + ", " + table["recipe"] if recognition.dreams["run"].nunique() > 1 else table["recipe"]
+    """Plot recognition of each recipe's dreams, at its last step and the run's last checkpoint, best first.
+
+    Of a recipe with several seeds, the picked dreams are summarized too, if `feature_match` picks any.
+    """
+    table = recognition.rank_groups()
+    several = table["run_group"].nunique() > 1
+    names = table["run_group"] + ", " + table["recipe_group"] if several else table["recipe_group"]
     return table, lambda: draw.bars(table, names, recognition.probability_name, recognition.top1_name)
 
 

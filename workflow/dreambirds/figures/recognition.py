@@ -16,7 +16,8 @@ JUDGED = ("judge_probability", "judge_top1", "judge_prediction")
 OWN = ("dreamer_probability", "dreamer_top1", "dreamer_prediction")
 INTERVAL = ["mean", "ci_low", "ci_high", "top1", "dreams"]
 JOB = ["run", "epoch", "recipe"]
-TRAJECTORY = ["run", "recipe", "step", "mean", "q25", "q75"]
+GROUP = ["run_group", "recipe_group"]  # runs and recipes that differ only in their seed are pooled
+TRAJECTORY = [*GROUP, "step", "mean", "q25", "q75"]
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,22 @@ class Recognition:
         """Return the dreams of each run's last checkpoint, at their recipe's last step."""
         return self.last_epochs().last_steps()
 
+    def picked(self) -> "Recognition":
+        """Return the picked dreams of the recipe groups with several recipes, as groups named ``… (picked)``."""
+        several = self.dreams.groupby("recipe_group")["recipe"].transform("nunique") > 1
+        chosen = self.dreams[several & (self.dreams["picked"] == 1)]
+        return replace(self, dreams=chosen.assign(recipe_group=chosen["recipe_group"] + " (picked)"))
+
+    def accuracies(self) -> pd.DataFrame:
+        """Return the mean validation accuracy of the runs of each group, by ``run_group`` and ``epoch``."""
+        grouped = self.runs.groupby(["run_group", "epoch"], sort=False)["validation_accuracy"]
+        return grouped.mean().reset_index()
+
     def summarize(self, by: list[str]) -> pd.DataFrame:
         """Return one row per group, with the columns of `INTERVAL`.
 
-        They are the mean probability of the dream's class with its 95% interval, the top-1 accuracy, and the number
-        of dreams with a probability.
+        They are the mean probability of the dream's class with its 95% interval over the dreams of all classes and
+        seeds, the top-1 accuracy, and the number of dreams with a probability.
         """
         from dreambirds.evaluation.contrasts import bootstrap_mean  # scipy.stats takes long to import
 
@@ -89,6 +101,12 @@ class Recognition:
     def rank(self, by: list[str]) -> pd.DataFrame:
         """Return the `summarize` table of the last dreams, sorted by mean probability, highest first."""
         return self.last().summarize(by).sort_values("mean", ascending=False)
+
+    def rank_groups(self) -> pd.DataFrame:
+        """Return the `rank` table of all dreams by `GROUP`, with the `picked` dreams as additional groups."""
+        picked = self.picked()
+        tables = [self.rank(GROUP), *([picked.rank(GROUP)] if len(picked.dreams) else [])]
+        return pd.concat(tables).sort_values("mean", ascending=False, ignore_index=True)
 
     def means(self, by: list[str]) -> pd.DataFrame:
         """Return the mean probability of the dream's class per group, as the column ``mean``."""
@@ -106,22 +124,22 @@ class Recognition:
         return counts.rename(columns={prediction: "prediction"})
 
     def trajectories(self) -> pd.DataFrame:
-        """Return the mean and the quartiles of the dreamer's probability at each step, over all classes.
+        """Return the mean and the quartiles of the dreamer's probability at each step, over all classes and seeds.
 
         They are computed from the traces of the dreams. Raises UserError if an archive is corrupt, or a trace is
         incomplete.
         """
         tables = []
-        for (run, recipe), group in self.dreams.groupby(["run", "recipe"], sort=False):
+        for keys, group in self.dreams.groupby(GROUP, sort=False):
             traces = list(self.traces(group))
             if traces:
-                grouped = pd.concat(traces).groupby("step")["probability"]
+                grouped = pd.concat(traces).dropna(subset="probability").groupby("step")["probability"]
                 quartiles = {
                     "mean": grouped.mean(),
                     "q25": grouped.quantile(0.25),
                     "q75": grouped.quantile(0.75),
                 }
-                tables.append(pd.DataFrame(quartiles).reset_index().assign(run=run, recipe=recipe))
+                tables.append(pd.DataFrame(quartiles).reset_index().assign(**dict(zip(GROUP, keys, strict=True))))
         return pd.concat(tables)[TRAJECTORY] if tables else pd.DataFrame(columns=TRAJECTORY)
 
     def traces(self, dreams: pd.DataFrame) -> Iterator[pd.DataFrame]:

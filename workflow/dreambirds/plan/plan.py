@@ -9,22 +9,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from dreambirds.config.checkpoints import (
-    ForeignCheckpoint,
-    facts_of,
-    fill_runs,
-    remove_training_keys,
-    select_checkpoints,
-)
-from dreambirds.config.class_names import STUDY, check_class_names, check_outputs, head_rows, read_class_names
+from dreambirds.config.checkpoints import ForeignCheckpoint
+from dreambirds.config.class_names import STUDY, check_outputs, head_rows, read_class_names
+from dreambirds.config.committees import Committees, list_committees
 from dreambirds.config.dreamers import Epochs
-from dreambirds.config.judges import check_judge_dreams, check_judge_names, resolve_judges, trained_judges
-from dreambirds.config.load import Section, check
+from dreambirds.config.grids import Grids, Point, as_written, written_paths
+from dreambirds.config.judges import check_judge_dreams, check_judge_names, trained_judges
+from dreambirds.config.load import Section
 from dreambirds.config.questions import Question, list_questions
-from dreambirds.config.recipes import check_sizes, dream_shape, expand_recipes, start_file
-from dreambirds.config.runs import check_foreign_run, check_run, native_input_size, parse_epoch
+from dreambirds.config.recipes import dream_shape
+from dreambirds.config.runs import parse_epoch
+from dreambirds.config.study import check_all_but_labels, expand_config
 from dreambirds.data.labels import Label, check_labels, choose_labels
-from dreambirds.data.sources.catalog import check_keys, list_labels, locate
+from dreambirds.data.sources.catalog import list_labels, locate
 from dreambirds.errors import UserError, error_context
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan.dream_table import NUMBERS, Dream, list_dreams, select_dreams
@@ -46,9 +43,10 @@ class DreamPart(NamedTuple):
 class Plan:
     """A checked config with all defaults, and what follows from it.
 
-    `labels` are all classes, `dreamt` the classes to dream of, `recipes` the recipes with grids expanded, and
-    `dreamers` the epochs that dream, by recipe and run. `foreign` are the checkpoints of runs that were trained
-    elsewhere, by run and epoch.
+    The runs and judges of `config` are single ones, not grids. `labels` are all classes, `dreamt` the classes to dream
+    of, `recipes` the recipes with grids expanded, and `dreamers` the epochs that dream, by recipe and run. `foreign`
+    are the checkpoints of runs that were trained elsewhere, by run and epoch. `grids` contains the points of runs and
+    judges, and `recipe_points` those of recipes.
     """
 
     config: Section
@@ -57,6 +55,8 @@ class Plan:
     recipes: dict[str, Section]
     dreamers: dict[str, dict[str, Epochs]]
     foreign: dict[str, dict[int | float, ForeignCheckpoint]]
+    grids: Grids
+    recipe_points: dict[str, Point]
 
     @property
     def study(self) -> str:
@@ -70,6 +70,26 @@ class Plan:
         judges: dict[str, Section] = self.config["judges"]
         return judges
 
+    @property
+    def run_points(self) -> dict[str, Point]:
+        """The point of a grid that each run is, in the order of the runs."""
+        return self.grids.runs
+
+    @property
+    def resolved(self) -> Section:
+        """The config with all defaults, and with its grids as lists: it plans the same study."""
+        return as_written(self.config, self.grids)
+
+    @cached_property
+    def committees(self) -> Committees:
+        """The runs whose networks take turns with that of a run in its dreams of a recipe, if there are any."""
+        origins = {recipe: point.origin for recipe, point in self.recipe_points.items()}
+        return list_committees(self.recipes, self.dreamers, self.config["runs"], self.run_points, origins)
+
+    def dreaming_networks(self, run: str, recipe: str) -> list[str]:
+        """Return the runs whose networks dream a recipe together, `run` first."""
+        return [run, *self.committees.get((run, recipe), ())]
+
     @cached_property
     def networks(self) -> dict[str, Section]:
         """Sections of all networks with checkpoints in the study's folder, by name: runs, and judges with `train`."""
@@ -82,7 +102,9 @@ class Plan:
 
     def path(self, run: str) -> str:
         """Return the key path of a run, or of the training section of a judge."""
-        return f"runs.{run}" if run in self.config["runs"] else f"judges.{run}.train"
+        if run in self.run_points:
+            return f"runs.{self.run_points[run].origin}"
+        return f"judges.{self.grids.judges[run].origin if run in self.grids.judges else run}.train"
 
     def epochs(self, run: str) -> list[int | float]:
         """Return the epochs whose checkpoints a run keeps, in ascending order."""
@@ -150,7 +172,9 @@ class Plan:
     @cached_property
     def questions(self) -> dict[str, Question]:
         """The study's questions by name."""
-        return list_questions(self.config, self.recipes, self.dreaming_epochs, list(self.names))
+        return list_questions(
+            self.config, self.recipes, self.dreaming_epochs, list(self.names), self.run_points, self.recipe_points
+        )
 
     @cached_property
     def parts(self) -> dict[str, dict[str, str]]:
@@ -220,66 +244,24 @@ def make_plan(config: Section) -> Plan:
     `config` is the content of its YAML file, which is not changed. Raises UserError for anything in it that cannot
     be run.
     """
-    config = _copy(config)
-    fill_runs(config)
-    check(config, "config")
+    config, grids = expand_config(config)
     if config["study"].casefold() == LOGS:
         raise UserError(f"study: '{config['study']}' is reserved for the folder of logs; choose another name")
-    config = locate(config) | {"provenance": None}
-    recipes, dreamers, foreign = check_all_but_labels(config)
-    labels = list_labels(config["dataset"])
-    check_judge_names(config["judges"], labels)
-    dreamt = choose_labels(labels, config["dreams"]["labels"], "dreams.labels")
-    plan = Plan(config, labels, dreamt, recipes, dreamers, foreign)
-    for run in foreign:
-        with error_context(f"runs.{run}"):
-            check_outputs(labels, dreamt, plan.class_names(run)[0], config["runs"][run])
-    for run, keys in plan.trained.items():
-        with error_context(plan.path(run)):
-            check_labels(labels, keys["names"])
-            if keys["labels"]:
-                head_rows(labels, keys)
-    _ = plan.questions  # raises UserError for an impossible one
+    with written_paths(grids):
+        checked = check_all_but_labels(locate(config) | {"provenance": None}, grids)
+        labels = list_labels(checked.config["dataset"])
+        check_judge_names(checked.config["judges"], labels)
+        dreamt = choose_labels(labels, checked.config["dreams"]["labels"], "dreams.labels")
+        plan = Plan(labels=labels, dreamt=dreamt, **vars(checked))
+        for run in plan.foreign:
+            with error_context(plan.path(run)):
+                check_outputs(labels, dreamt, plan.class_names(run)[0], plan.config["runs"][run])
+        for run, keys in plan.trained.items():
+            with error_context(plan.path(run)):
+                check_labels(labels, keys["names"])
+                if keys["labels"]:
+                    head_rows(labels, keys)
+        dreaming = [plan.dreaming_networks(run, recipe) for recipe, epochs in plan.dreamers.items() for run in epochs]
+        check_judge_dreams(plan.judges, plan.study, dreaming)
+        _ = plan.questions  # raises UserError for an impossible one
     return plan
-
-
-def check_all_but_labels(
-    config: Section,
-) -> tuple[dict[str, Section], dict[str, dict[str, Epochs]], dict[str, dict[int | float, ForeignCheckpoint]]]:
-    """Return the expanded recipes of a config, the epochs that dream, and the checkpoints that were trained elsewhere.
-
-    The epochs are listed by recipe and run, the checkpoints by run and epoch. The config must match its schema; its
-    image size and judges are filled in, in place. Raises UserError for every mistake that can be found without the
-    photographs.
-    """
-    check_keys(config["dataset"])
-    foreign = {}
-    for name, run in config["runs"].items():
-        if run["checkpoints"]:
-            check_foreign_run(run, f"runs.{name}")
-            foreign[name] = select_checkpoints(run, f"runs.{name}")
-        else:
-            check_run(run, f"runs.{name}")
-            check_class_names(run, f"runs.{name}")
-    resolve_judges(config)
-    for name in foreign:
-        remove_training_keys(config["runs"][name])
-    if config["dataset"]["image_size"] is None:
-        recorded = {name: facts_of(list(found.values())[-1].path).image_size for name, found in foreign.items()}
-        config["dataset"]["image_size"] = native_input_size(config["runs"], recorded)
-    recipes, dreamers = expand_recipes(config["dreams"]["recipes"], config["runs"])
-    check_judge_dreams(config["judges"], {run for dreaming in dreamers.values() for run in dreaming})
-    for name, recipe in recipes.items():
-        start_file(recipe, name)
-        check_sizes(recipe, dream_shape(recipe, config["dataset"]), f"dreams.recipes.{name}")
-    return recipes, dreamers, foreign
-
-
-def _copy(value: Any) -> Any:
-    """Return nested plain dicts and lists.
-
-    Snakemake passes ordered ones, and shared defaults must not be modified.
-    """
-    if isinstance(value, dict):
-        return {key: _copy(entry) for key, entry in value.items()}
-    return [_copy(entry) for entry in value] if isinstance(value, (list, tuple)) else value

@@ -9,6 +9,8 @@ from dreambirds.plan import inputs
 from dreambirds.plan.paths import HISTORY_FILE, archive_path, checkpoint_folder
 from dreambirds.plan.plan import DreamPart, Plan
 
+NETWORK = ("model", "weights", "checkpoints")  # keys of a run that the page of a question shows
+
 
 def dream_jobs(plan: Plan, question: str) -> list[DreamPart]:
     """Return the dream jobs that a question looks at, in the order of the study."""
@@ -27,11 +29,15 @@ def histories(plan: Plan, question: str) -> list[str]:
     return [f"{checkpoint_folder(plan.study, run, epoch)}/{HISTORY_FILE}" for run, epoch in last.items()]
 
 
-def judges(plan: Plan, question: str) -> dict[str, list[str]]:
-    """Return the runs of a question that each judge evaluates, without judges that evaluate none."""
-    runs = plan.questions[question].epochs
-    found = {judge: [run for run in inputs.judged_runs(plan, judge) if run in runs] for judge in plan.judges}
-    return {judge: judged for judge, judged in found.items() if judged}
+def judges(plan: Plan, question: str) -> dict[str, dict[str, list[str]]]:
+    """Return the recipes of a question that each judge evaluates, by judge and run, without those that have none."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for judge in plan.judges:
+        for run, recipes in plan.questions[question].epochs.items():
+            judged = [recipe for recipe in recipes if inputs.is_judged(plan, judge, run, recipe)]
+            if judged:
+                found.setdefault(judge, {})[run] = judged
+    return found
 
 
 def measured(plan: Plan, question: str) -> dict[str, list[str]]:
@@ -45,7 +51,8 @@ def asked(plan: Plan, question: str) -> dict[str, Any]:
     return {
         **asdict(section),
         "name": question,
-        "config": question_config(plan.config, question, section),
+        "config": question_config(plan.config, plan.grids, question, section, plan.committees),
+        "networks": {run: {key: plan.config["runs"][run].get(key) for key in NETWORK} for run in section.epochs},
         "names": plan.names,
         "learnt": len(plan.labels),
     }
@@ -54,13 +61,7 @@ def asked(plan: Plan, question: str) -> dict[str, Any]:
 def study_facts(plan: Plan, question: str) -> dict[str, Any]:
     """Return the facts that the tables of a question's dreams need, as JSON data."""
     section = plan.questions[question]
-    models = {run: plan.config["runs"][run]["model"] for run in section.epochs}
-    return {
-        "recipes": section.recipes,
-        "names": plan.names,
-        "models": models,
-        "judged_runs": judges(plan, question),
-    }
+    return inputs.study_facts(plan, section.epochs, section.recipes, judges(plan, question))
 
 
 def findings(plan: Plan) -> list[str]:

@@ -1,12 +1,16 @@
 """Files that a study creates: default targets, single files, and the report."""
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dreambirds.config import VIEWS
-from dreambirds.errors import UserError
+from dreambirds.config.dreamers import Epochs
+from dreambirds.config.grids import Point
+from dreambirds.config.runs import parse_epoch
+from dreambirds.errors import UserError, did_you_mean
 from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.plan.plan import Plan
 
@@ -17,8 +21,9 @@ MAX_REPORT_IMAGES = 300
 class Layout:
     """Layout of a montage.
 
-    `rows`, `columns` and `shared` are columns of the table of dreams. The dreams of a montage share the values of
-    `shared` and the run. With `examples`, the last column shows photographs.
+    `rows`, `columns` and `shared` are columns of the table of dreams, or the ``dream_seed`` and the ``recipe_group``.
+    The dreams of a montage share the values of `shared` and the run. With `examples`, the last column shows
+    photographs.
     """
 
     rows: str
@@ -32,6 +37,7 @@ LAYOUTS = {
     "class-by-step": Layout("label", "step", ("recipe", "epoch")),
     "epoch-by-step": Layout("epoch", "step", ("recipe", "label")),
     "recipe-by-class": Layout("recipe", "label", ("epoch",)),
+    "class-by-seed": Layout("label", "dream_seed", ("recipe_group", "epoch")),
 }
 FILMS = {"epochs": ("epoch", "step"), "steps": ("step", "epoch")}  # column over time, shared column
 
@@ -44,26 +50,33 @@ def dreams(plan: Plan) -> list[str]:
 def montages(plan: Plan) -> list[str]:
     """Return the montages, each at the last epoch with dreams.
 
-    These are class by epoch and class by step for each run and recipe, and recipe by class for each run.
+    These are class by epoch, class by step and the nearest photographs for each run and recipe, recipe by class for
+    each run, and class by seed for each run and each recipe with several seeds. Of runs and of recipes that differ only
+    in their seed, only the first has the others.
     """
     view, root = plan.config["pictures"]["view"], f"results/{plan.study}/montages"
     files = []
-    for run, recipes in plan.dreaming_epochs.items():
+    for run, recipes in shown_dreams(plan).items():
         for recipe, epochs in recipes.items():
             step, epoch = step_name(plan.steps[recipe][-1]), epoch_name(epochs[-1])
             files += [f"{root}/{run}/{recipe}/class-by-epoch_{step}_{name}.png" for name in VIEWS]
-            files.append(f"{root}/{run}/{recipe}/class-by-step_{epoch}_{view}.png")
-    last = {run: max(epochs[-1] for epochs in recipes.values()) for run, recipes in plan.dreaming_epochs.items()}
-    return files + [f"{root}/{run}/recipe-by-class_{epoch_name(epoch)}_{view}.png" for run, epoch in last.items()]
+            files += [f"{root}/{run}/{recipe}/{name}_{epoch}_{view}.png" for name in ("class-by-step", "nearest")]
+            group = plan.recipe_points[recipe].group
+            if sum(plan.recipe_points[each].group == group for each in plan.dreaming_epochs[run]) > 1:
+                files.append(f"{root}/{run}/{group}/class-by-seed_{epoch}_{view}.png")
+        last = max(epochs[-1] for epochs in plan.dreaming_epochs[run].values())
+        files.append(f"{root}/{run}/recipe-by-class_{epoch_name(last)}_{view}.png")
+    return files
 
 
 def films(plan: Plan) -> list[str]:
     """Return the films of all classes, over epochs and over steps.
 
-    Films with a single frame are omitted.
+    Films with a single frame are omitted. Of runs and of recipes that differ only in their seed, only the first has
+    films.
     """
     view, files = plan.config["pictures"]["view"], []
-    for run, recipes in plan.dreaming_epochs.items():
+    for run, recipes in shown_dreams(plan).items():
         for recipe, epochs in recipes.items():
             folder, steps = f"results/{plan.study}/films/{run}/{recipe}", plan.steps[recipe]
             if len(epochs) > 1:
@@ -71,6 +84,24 @@ def films(plan: Plan) -> list[str]:
             if len(steps) > 1:
                 files.append(f"{folder}/steps_{epoch_name(epochs[-1])}_{view}.gif")
     return files
+
+
+def shown_dreams(plan: Plan) -> dict[str, dict[str, Epochs]]:
+    """Return the epochs that dream by run and recipe, for the first run and the first recipe of each group."""
+    runs = first_of_groups(plan.run_points, plan.dreaming_epochs)
+    return {
+        run: {recipe: plan.dreaming_epochs[run][recipe] for recipe in first_of_groups(plan.recipe_points, recipes)}
+        for run, recipes in plan.dreaming_epochs.items()
+        if run in runs
+    }
+
+
+def first_of_groups(points: Mapping[str, Point], names: Iterable[str]) -> list[str]:
+    """Return the first of the named runs or recipes of each group, in their order."""
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(points[name].group, name)
+    return list(first.values())
 
 
 def curves(plan: Plan) -> list[str]:
@@ -99,8 +130,8 @@ def overview(plan: Plan) -> list[str]:
 def montage_dreams(layout: str, run: str, place: str, at: str, view: str) -> dict[str, Any]:
     """Return the values that the dreams of a montage share, by column, from its name.
 
-    The name is ``<place><layout>_<at>_<view>``. `place` is the recipe with a slash, or empty; `at` is ``step-0200``,
-    ``epoch-0004`` or a label. Raises UserError if there is no such montage.
+    The name is ``<place><layout>_<at>_<view>``. `place` is the recipe, or the group of recipes, with a slash, or empty;
+    `at` is ``step-0200``, ``epoch-0004`` or a label. Raises UserError if there is no such montage.
     """
     *recipe, column = LAYOUTS[layout].shared
     if bool(place) != bool(recipe):
@@ -109,7 +140,48 @@ def montage_dreams(layout: str, run: str, place: str, at: str, view: str) -> dic
         right = f"{folder}{'RECIPE/' if recipe else ''}{file}"
         raise UserError(f"'{folder}{place}{file}': a {layout} montage {reason}; request '{right}' instead")
     shared = {"run": run, column: at if column == "label" else at.removeprefix(f"{column}-"), "view": view}
-    return {**shared, "recipe": place.rstrip("/")} if recipe else {**shared, "last": True}
+    last = {} if recipe == ["recipe"] else {"last": True}
+    return {**shared, **dict.fromkeys(recipe, place.rstrip("/")), **last}
+
+
+def shown_archives(plan: Plan, shared: Mapping[str, Any]) -> list[str]:
+    """Return the archives with the dreams of a montage or film, from the values that its dreams share.
+
+    A montage of all recipes shows only the first recipe of each group. Raises UserError if the study has no such
+    dreams.
+    """
+    archives = plan.archives(**shared)
+    if "recipe" in shared:
+        return archives
+    epoch, group = parse_epoch(shared["epoch"]), shared.get("recipe_group")
+    dreaming = [recipe for recipe, epochs in plan.dreaming_epochs[shared["run"]].items() if epoch in epochs]
+    groups = {plan.recipe_points[recipe].group for recipe in dreaming}
+    if group is None:
+        chosen = first_of_groups(plan.recipe_points, dreaming)
+    elif group in groups:
+        chosen = [recipe for recipe in dreaming if plan.recipe_points[recipe].group == group]
+    else:
+        problem = f"epoch {epoch} of the run '{shared['run']}' dreams no recipe '{group}' (without its seed)"
+        raise UserError(f"{problem}; {did_you_mean(group, groups, 'available')}")
+    return [archive for recipe in chosen for archive in plan.archives(**shared, recipe=recipe)]
+
+
+def shown_seeds(plan: Plan, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the seeds that a montage or film names: the ``training_seed`` of its run, and ``dream_seeds`` by recipe.
+
+    A seed is named if its group has several ones. The training seed is None if it is not named.
+    """
+    run, runs, recipes = shared["run"], plan.run_points, plan.recipe_points
+    trained = [name for name in runs if runs[name].group == runs[run].group]
+    several = {group for group, count in Counter(point.group for point in recipes.values()).items() if count > 1}
+    return {
+        "training_seed": plan.config["runs"][run].get("seed") if len(trained) > 1 else None,
+        "dream_seeds": {
+            recipe: plan.recipes[recipe]["seed"]
+            for recipe, point in recipes.items()
+            if point.group in several or point.group == shared.get("recipe_group")
+        },
+    }
 
 
 def film_dreams(over: str, run: str, recipe: str, at: str, view: str) -> dict[str, Any]:

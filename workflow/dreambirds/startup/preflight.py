@@ -1,6 +1,5 @@
 """Check a study before its first job, and announce what it will compute."""
 
-import copy
 import itertools
 import json
 import os
@@ -13,7 +12,8 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from dreambirds.config.load import Section, check
+from dreambirds.config.load import Section
+from dreambirds.config.study import check_all_but_labels, expand_config
 from dreambirds.data.sources.catalog import missing as missing_resource
 from dreambirds.data.sources.source import Resource
 from dreambirds.data.tables import check_images, check_labels
@@ -25,7 +25,7 @@ from dreambirds.plan import inputs
 from dreambirds.plan.checkpoints import foreign_files, previous_checkpoint
 from dreambirds.plan.inputs import start_images
 from dreambirds.plan.paths import CHECKED, STATE_FILE, archive_path, checkpoint_folder, epoch_name
-from dreambirds.plan.plan import DreamPart, Plan, check_all_but_labels
+from dreambirds.plan.plan import DreamPart, Plan
 from dreambirds.startup.estimate import estimate
 
 METADATA = "__metadata__"  # the entry of a safetensors header that is not a tensor
@@ -149,7 +149,7 @@ def _own_files(plan: Plan) -> Iterator[Path]:
     first = [previous_checkpoint(plan, run, plan.epochs(run)[0]) for run in plan.trained]
     first += [foreign_files(plan, run, epoch) for run, epochs in plan.foreign.items() for epoch in epochs]
     runs = [file for files in first for name in files for file in files[name]]
-    judges = [file for judge in plan.judges for file in (inputs.weights(plan, judge), *inputs.described(plan, judge))]
+    judges = [file for judge in plan.judges for file in inputs.judge_files(plan, judge)]
     photographs = [file for recipe in plan.recipes for file in start_images(plan, recipe)]
     for file in (*runs, *judges, *photographs):
         if not Path(file).is_relative_to(Path("results") / plan.study):
@@ -232,11 +232,10 @@ def missing_download(config: Section) -> Resource | None:
 
     Raises UserError for everything that can be checked without the data, so a typo is found before the download.
     """
-    config = copy.deepcopy(config)
-    check(config, "config")
+    config, grids = expand_config(config)
     resource = missing_resource(config)
     if resource:
-        check_all_but_labels(config)
+        check_all_but_labels(config, grids)
     return resource
 
 
