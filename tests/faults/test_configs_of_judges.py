@@ -105,8 +105,24 @@ BAD = [
         {"judges/j/train": {"model": "test_vit", "weights": "cut"}},
     ),
     (
-        "judges.w.weights: 'package' is only allowed in a run or in a judge's 'train'; set",
-        from_weights(weights="package"),
+        "judges.w.weights: 'hub' is only allowed in a run or in a judge's 'train'; set it to a file or package",
+        from_weights(weights="hub"),
+    ),
+    (
+        "judges.w.weights: no package ships weights for 'test_resnet'",
+        from_weights(weights="package", labels=None),
+    ),
+    (
+        "judges.w.model: is required with 'weights: package'; set it to one of tf_efficientnet_lite0, ",
+        from_weights(weights="package", model=None),
+    ),
+    (
+        "judges.w.names.blue_jay: the network has no class 'Blue Joy'; did",
+        from_weights(weights="package", model=LITE, labels=None, names={"blue_jay": "Blue Joy"}),
+    ),
+    (
+        "judges.w.weights: the package's file has a head for 1000 classes, not 3",
+        from_weights(weights="package", model=LITE),
     ),
     (
         "judges.j.train.weights: no package ships weights for 'test_vit'",

@@ -12,7 +12,7 @@ from dreambirds.data.tables import read_history, read_table, start_photographs, 
 from dreambirds.dream_job.archive import Picture
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.errors import UserError
-from dreambirds.evaluation.pixels import measure_saved, read_spectra
+from dreambirds.evaluation.pixels import RealPixels, measure_saved
 from dreambirds.evaluation.tables import read_judged
 from dreambirds.figures.montage import load_cell
 from dreambirds.figures.overview import write_overview
@@ -38,6 +38,7 @@ RESULTS = Path("results/tiny")
 HISTORY = "runs/scratch/epoch-0001/history.csv"
 ENDS = [f"{RESULTS}/{name}" for name in ("gallery/index.html", "findings/q/index.html", "dreams.csv")]
 ARCHIVE, JUDGED = "dreams/scratch/epoch-0001/study/dreams.zip", "judged/j/scratch/epoch-0001/study.csv"
+OF_PIXELS = [RESULTS / "dataset" / file for file in ("spectra.safetensors", "small.safetensors", "held_out.csv")]
 PIXELS = "pixels/scratch/epoch-0001/study.csv"
 
 
@@ -281,7 +282,7 @@ def test_a_damaged_image_of_a_dream_is_reported_with_its_archive(plan, counted):
     path.write_bytes(good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :])
     try:
         for read in (
-            lambda: measure_saved(views, read_spectra(RESULTS / "dataset/spectra.safetensors"), "another"),
+            lambda: measure_saved(views, RealPixels.read(*OF_PIXELS), "another"),
             lambda: load_cell(Picture(path, name), 48),
             lambda: STAGES["gallery"](plan, path.with_name("gallery")),
         ):

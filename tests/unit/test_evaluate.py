@@ -1,6 +1,7 @@
 """A judge on known answers: it classifies images by their mean color."""
 
 import hashlib
+import json
 import logging
 import math
 from pathlib import Path
@@ -13,15 +14,19 @@ import torch
 from PIL import Image
 from torch import nn
 
+from dreambirds.data.dataset import decode
+from dreambirds.data.image_io import to_tensor
 from dreambirds.data.labels import Label
 from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import list_labels
-from dreambirds.dream_job.archive import Picture, write_archive
+from dreambirds.data.tables import write_table
+from dreambirds.dream_job.archive import Picture, open_image, write_archive
 from dreambirds.errors import UserError
-from dreambirds.evaluation.columns import OF_ONE_IMAGE
+from dreambirds.evaluation.aligned import write_small
+from dreambirds.evaluation.columns import OF_JUDGE_JOB
 from dreambirds.evaluation.evaluate import judge_dreams
 from dreambirds.evaluation.judge import Judge, load_judge
-from dreambirds.evaluation.pixels import measure_saved, read_spectra, write_spectra
+from dreambirds.evaluation.pixels import RealPixels, measure_saved, read_spectra, write_spectra
 from dreambirds.evaluation.reference import check_row, evaluate_on_real, read_reference, write_reference
 from dreambirds.io import sha256_of
 from dreambirds.models import MODEL_FILE
@@ -89,6 +94,7 @@ def views(folder: Path, rows: list[tuple], name: str = "dreams.zip") -> pd.DataF
         picture = Picture(archive, f"{label}/step-{number:04d}.png")
         content = paint(folder / "image.png", color, number).read_bytes()
         row = {"run": "a", "epoch": 1, "recipe": "x", "label": label, "step": number, "view": "raw"}
+        row["reference_label"] = label
         table.append({**row, "picture": picture, "sha256": hashlib.sha256(content).hexdigest()})
         files[picture.name] = content
     write_archive(archive, files.items())
@@ -116,7 +122,7 @@ def test_a_judge_with_permuted_labels_is_never_right(prepared, judge):
 
 def test_dreams_are_judged_by_their_content(prepared, judge, tmp_path):
     found, features = judged(judge, prepared, views(tmp_path, [*COLORS.items(), ("red", COLORS["blue"])]))
-    assert list(found.columns) == [*DREAM, "judge", "view", *OF_ONE_IMAGE] and set(found["judge"]) == {"eye"}
+    assert list(found.columns) == [*DREAM, "judge", "view", *OF_JUDGE_JOB] and set(found["judge"]) == {"eye"}
     right, wrong = found.iloc[:3], found.iloc[3]
     assert list(right["top1"]) == [1, 1, 1] and list(right["rank"]) == [1, 1, 1]
     assert list(right["prediction"]) == list(right["label"]) == list(COLORS)
@@ -128,7 +134,10 @@ def test_dreams_are_judged_by_their_content(prepared, judge, tmp_path):
 def test_the_reference_of_a_judge_is_read_as_it_was_written(prepared, judge, tmp_path):
     real, path = evaluate_on_real(judge, prepared), tmp_path / "reference.safetensors"
     write_reference(real, path)
-    again = read_reference(path)
+    write_table(real.nearest, tmp_path / "held_out.csv")
+    again = read_reference(path, tmp_path / "held_out.csv")
+    assert again.paths == real.paths and again.typical == pytest.approx(real.typical)
+    assert all(torch.equal(again.directions[label], real.directions[label]) for label in COLORS)
     assert (again.held_out, again.check, again.dataset_sha256) == (real.held_out, real.check, real.dataset_sha256)
     assert list(again.centers) and all(torch.equal(again.centers[label], real.centers[label]) for label in COLORS)
 
@@ -228,15 +237,46 @@ def test_saved_images_are_close_to_the_spectrum_of_their_class(prepared, tmp_pat
     write_archive(archive, [("red/step-0001.png", rough.read_bytes())])
     picture, sha256 = pd.Series([Picture(archive, "red/step-0001.png")], dtype=object), sha256_of(rough)
     dreams = pd.concat([like, like.assign(picture=picture, sha256=sha256)], ignore_index=True)
-    write_spectra(prepared, tmp_path / "spectra.safetensors")
-    spectra = read_spectra(tmp_path / "spectra.safetensors")
-    found = measure_saved(dreams, spectra, "code")
+    files = [tmp_path / name for name in ("spectra.safetensors", "small.safetensors", "held_out.csv")]
+    write_spectra(prepared, files[0])
+    write_small(prepared, *files[1:])
+    real = RealPixels.read(*files)
+    found = measure_saved(dreams, real, "code")
     assert found["spectrum_distance"][0] < 0.5 < 1 < found["spectrum_distance"][1], "25 times the power: 1.4 decades"
     assert found["total_variation"][1] == pytest.approx(60 * 2 / np.sqrt(np.pi) / 255, rel=0.25), (
         "the value for clipped normal noise"
     )
     monkeypatch.setattr("dreambirds.evaluation.pixels._measure", lambda *_: pytest.fail("measured again"))
-    pd.testing.assert_frame_equal(measure_saved(dreams, spectra, "code"), found)
+    pd.testing.assert_frame_equal(measure_saved(dreams, real, "code"), found)
     (tmp_path / "spectra.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"spectra\.safetensors' is corrupt"):
         read_spectra(tmp_path / "spectra.safetensors")
+
+
+def test_the_nearest_photographs_are_of_the_class_and_a_copy_has_the_distance_0(prepared, judge, tmp_path):
+    real = evaluate_on_real(judge, prepared)
+    dreams = views(tmp_path, [("red", COLORS["red"]), ("red", COLORS["blue"])])
+    copied, archive = prepared / real.paths["red"][3], tmp_path / "copy.zip"
+    write_archive(archive, [("red/step-0001.png", copied.read_bytes())])
+    copy = {"picture": Picture(archive, "red/step-0001.png"), "sha256": sha256_of(copied)}
+    dreams = pd.concat([dreams, dreams.iloc[:1].assign(step=9, **{key: [value] for key, value in copy.items()})])
+    found, _ = judged(judge, prepared, dreams.reset_index(drop=True))
+    listed = [json.loads(text) for text in found["nearest"]]
+    assert all(len(each) == 3 and list(each.values()) == sorted(each.values()) for each in listed)
+    assert set().union(*listed) <= set(real.paths["red"]) and next(iter(listed[2])) == real.paths["red"][3]
+    features = judge.predict(iter([torch.stack([decode(prepared / path) for path in real.paths["red"]])]))[1]
+    image = judge.predict(iter([to_tensor(open_image(dreams["picture"].iloc[0]))[None]]))[1]
+    expected = 1 - torch.nn.functional.cosine_similarity(image.double(), features.double())
+    assert found["nearest_distance"][0] == pytest.approx(float(expected.min()), abs=1e-6)
+    assert found["nearest_distance"][2] < 1e-6 and found["nearest_ratio"][1] > 100
+    ratios = found["nearest_distance"] / real.nearest.loc[real.nearest["label"] == "red", "distance"].median()
+    assert np.allclose(found["nearest_ratio"], ratios, equal_nan=True) or real.typical["red"] < 1e-6
+
+
+def test_the_class_of_the_photographs_is_recognized_only_if_the_judge_knows_it(prepared, judge, tmp_path):
+    dreams = views(
+        tmp_path, [("red", COLORS["blue"]), ("red", COLORS["red"]), ("red", COLORS["blue"]), ("red", (0,) * 3)]
+    )
+    references = ["blue", "blue", "unknown", ""]
+    found, _ = judged(judge, prepared, dreams.assign(reference_label=references))
+    assert list(found["reference_top1"][:2]) == [1, 0] and found["reference_top1"][2:].isna().all()

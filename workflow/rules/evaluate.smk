@@ -3,14 +3,18 @@ from dreambirds.plan import inputs
 
 
 wildcard_constraints:
-    judge="|".join(plan.judges) or "no judge",
+    judge="|".join(map(re.escape, plan.judges)) or "no judge",
 
 
-study_facts = dict(
-    recipes=plan.recipes,
-    names=plan.names,
-    models={run: keys["model"] for run, keys in plan.config["runs"].items()},
-    judged_runs={judge: inputs.judged_runs(plan, judge) for judge in plan.judges},
+networks_that_judge = [
+    judge for judge in plan.judges if not inputs.answers(plan, judge)
+]
+people_who_judge = [judge for judge in plan.judges if inputs.answers(plan, judge)]
+study_facts = inputs.study_facts(
+    plan,
+    plan.config["runs"],
+    plan.recipes,
+    {judge: inputs.judged_recipes(plan, judge) for judge in plan.judges},
 )
 several_seeds = inputs.recipes_with_siblings(plan)
 judged = f"{results}/judged/{{judge}}"
@@ -27,9 +31,12 @@ rule judge_reference:
         checked=ancient(rules.check.output.measured),
     output:
         real=f"{judged}/reference.safetensors",
+        held_out=f"{judged}/held_out.csv",
         sanity=f"{judged}/sanity.csv",
     log:
         f"results/logs/{plan.study}/judge/{{judge}}.log",
+    wildcard_constraints:
+        judge="|".join(map(re.escape, networks_that_judge)) or "no judge",
     conda:
         "../../environment.yml"
     threads: plan.config["threads"]["dream"]
@@ -55,12 +62,14 @@ rule judge:
         described=input_function(inputs.described, plan=plan),
         dreams=input_function(inputs.judged_archive, plan=plan),
         real=rules.judge_reference.output.real,
+        held_out=rules.judge_reference.output.held_out,
     output:
         judged=f"{judged}/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.csv",
         features=f"{judged}/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.safetensors",
     log:
         f"results/logs/{plan.study}/judge/{{judge}}/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.log",
     wildcard_constraints:
+        judge="|".join(map(re.escape, networks_that_judge)) or "no judge",
         part=f"({'|'.join(plan.parts)})",
     conda:
         "../../environment.yml"
@@ -81,13 +90,69 @@ rule judge:
         "../scripts/judge.py"
 
 
-# The spectra of the photographs are computed once; one job compares the images of one archive with them.
+# People are judges by their answers to a quiz, which `dreambirds quiz` writes.
+rule judge_answers:
+    input:
+        answers=input_function(inputs.answers, plan=plan),
+        dreams=input_function(inputs.judged_archive, plan=plan),
+    output:
+        judged=f"{judged}/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.csv",
+        features=f"{judged}/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.safetensors",
+    log:
+        f"results/logs/{plan.study}/judge/{{judge}}/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.log",
+    wildcard_constraints:
+        judge="|".join(map(re.escape, people_who_judge)) or "no judge",
+        part=f"({'|'.join(plan.parts)})",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        code=stage_code("answers"),
+        names=lambda wildcards: plan.judges[wildcards.judge]["names"],
+        labels=to_parameter([[label.label, label.name] for label in plan.labels]),
+    message:
+        "Count the answers of {wildcards.judge} for recipe {wildcards.recipe} at epoch {wildcards.epoch} of run {wildcards.run}"
+    script:
+        "../scripts/judge_answers.py"
+
+
+rule judge_answers_check:
+    input:
+        answers=input_function(inputs.answers, plan=plan),
+        archives=plan.archives(),
+        table=rules.dataset.output.table,
+    output:
+        sanity=f"{judged}/sanity.csv",
+    log:
+        f"results/logs/{plan.study}/judge/{{judge}}.log",
+    wildcard_constraints:
+        judge="|".join(map(re.escape, people_who_judge)) or "no judge",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=60,
+    params:
+        code=stage_code("answers"),
+        names=lambda wildcards: plan.judges[wildcards.judge]["names"],
+        labels=to_parameter([[label.label, label.name] for label in plan.labels]),
+    message:
+        "Compare the answers of {wildcards.judge} with the images of the study"
+    script:
+        "../scripts/judge_answers_check.py"
+
+
+# The spectra and small copies of the photographs are computed once; one job compares the images of one archive with them.
 rule spectra:
     input:
         images=ancient(rules.dataset.output.images),
         table=rules.dataset.output.table,
     output:
         spectra=f"{results}/dataset/spectra.safetensors",
+        small=f"{results}/dataset/small.safetensors",
+        held_out=f"{results}/dataset/held_out.csv",
     log:
         f"results/logs/{plan.study}/spectra.log",
     conda:
@@ -98,7 +163,7 @@ rule spectra:
     params:
         code=stage_code("pixels"),
     message:
-        "Compute the spectrum of each class's training images"
+        "Compute the spectrum and small copies of each class's training images"
     script:
         "../scripts/spectra.py"
 
@@ -107,6 +172,8 @@ rule pixels:
     input:
         dreams=input_function(inputs.dreamt_archive, plan=plan),
         spectra=rules.spectra.output.spectra,
+        small=rules.spectra.output.small,
+        held_out=rules.spectra.output.held_out,
     output:
         f"{results}/pixels/{{run}}/epoch-{{epoch}}/{{recipe}}{{part}}.csv",
     log:

@@ -115,7 +115,7 @@ def match_classes(
     indices, matches = _class_indices(classes), {}
     for label in labels:
         candidates = [names[label.label]] if label.label in names else [label.label, label.name]
-        found = [indices[name] for name in map(_normalized, candidates) if name in indices]
+        found = [indices[name] for name in map(normalized, candidates) if name in indices]
         if label.label in names and not found:
             raise UserError(
                 f"the network has no class '{candidates[0]}'; {did_you_mean(candidates[0], classes, 'available')}",
@@ -142,11 +142,12 @@ def _class_indices(classes: list[str]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for index, name in enumerate(classes):
         forms = (name, *re.split(r"[()]", name), re.sub(r"^\d+[\W_]+", "", name))
-        parts = {_normalized(form) for form in forms if _normalized(form)}
+        parts = {normalized(form) for form in forms if normalized(form)}
         for part in parts:
             found.setdefault(part, []).append(index)
     return found
 
 
-def _normalized(name: str) -> str:
+def normalized(name: str) -> str:
+    """Return the letters and digits of a name, without case and accents, by which names are compared."""
     return re.sub(r"[^a-z0-9]", "", unaccented(name).casefold())

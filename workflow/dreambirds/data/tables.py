@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 TEXT_COLUMNS = (
     "run",
+    "run_group",
     "recipe",
+    "recipe_group",
     "label",
     "class_name",
     "judge",
@@ -29,6 +31,11 @@ TEXT_COLUMNS = (
     "dreamer_prediction",
     "judge_prediction",
     "judge_prediction_rescaled",
+    "reference_label",
+    "nearest",
+    "nearest_rescaled",
+    "nearest_pixels",
+    "nearest_pixels_rescaled",
 )
 TEXT_COLUMNS += ("unmatched", "checkpoint_sha256", "weights_sha256")  # an all-digit digest is text, too
 IMAGE_COLUMNS = ["path", "label", "split", "sha256", "size", "source", "error", "duplicate_of"]
@@ -45,12 +52,13 @@ def check_images(folder: Path) -> list[dict[str, str]]:
     also if ``labels.csv`` exists and lists other labels or another number of images.
     """
     path = folder / "images.csv"
-    rows = _read_rows(path, IMAGE_COLUMNS, remedy(folder))
+    numbered = numbered_rows(path, IMAGE_COLUMNS, remedy(folder))
     patterns = {column: re.compile(form) for column, form in IMAGE_FORMS.items()}
-    for line, row in enumerate(rows, start=2):
+    for line, row in numbered:
         wrong = [name for name, form in patterns.items() if row["path"] and not form.fullmatch(row[name])]
         if wrong:
             raise UserError(f"'{path}', line {line}: invalid {wrong[0]} '{row[wrong[0]]}'; {remedy(folder)}")
+    rows = [row for _, row in numbered]
     if (folder / "labels.csv").exists():
         labels, good = check_labels(folder), [row["label"] for row in rows if row["path"]]
         unknown = next((label for label in good if label not in labels), None)
@@ -64,7 +72,7 @@ def check_images(folder: Path) -> list[dict[str, str]]:
 def check_labels(folder: Path) -> dict[str, int]:
     """Return the number of images of each label in ``labels.csv``. Raises UserError if the table is not valid."""
     path = folder / "labels.csv"
-    rows = _read_rows(path, LABEL_COLUMNS, remedy(folder))
+    rows = read_rows(path, LABEL_COLUMNS, remedy(folder))
     indices, labels = [row["index"] for row in rows], [row["label"] for row in rows]
     if indices != list(map(str, range(len(rows)))) or len(set(labels)) < len(labels):
         raise UserError(f"'{path}' must contain unique labels, numbered from 0; {remedy(folder)}")
@@ -73,12 +81,24 @@ def check_labels(folder: Path) -> dict[str, int]:
     return {row["label"]: sum(int(row[part]) for part in PARTS) for row in rows}
 
 
-def _read_rows(path: Path, columns: Collection[str], end: str) -> list[dict[str, str]]:
-    """Return the rows of a table whose lines have all columns; it may have been edited by hand."""
+def read_rows(path: Path, columns: Collection[str], end: str) -> list[dict[str, str]]:
+    """Return the rows of a table, as `numbered_rows` does, without their numbers."""
+    return [row for _, row in numbered_rows(path, columns, end)]
+
+
+def numbered_rows(path: Path, columns: Collection[str], end: str) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows of a table with all `columns`, each with the number of its first line in the file.
+
+    The table may have been edited by hand; blank lines are skipped. Raises UserError, whose message ends with `end`, if
+    it cannot be read, lacks a column, or contains no rows, or if a row has too few or too many values.
+    """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file, strict=True)
-            header, rows = next(lines, []), [row for row in lines if row]
+            header, rows, line = next(lines, []), [], lines.line_num + 1
+            for row in lines:
+                rows += [(line, row)] if row else []
+                line = lines.line_num + 1  # a value in quotes may contain line breaks
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"cannot read the table '{path}' ({reason_of(error)}); {remedy_for(error, end)}") from error
     if not header:
@@ -88,11 +108,11 @@ def _read_rows(path: Path, columns: Collection[str], end: str) -> list[dict[str,
         raise UserError(f"'{path}' has no column '{missing[0]}'; {end}")
     if not rows:
         raise UserError(f"'{path}' contains no rows; {end}")
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         if len(row) != len(header):
             problem = "columns are missing" if len(row) < len(header) else "there are more values than columns"
             raise UserError(f"'{path}', line {line}: {problem}; {end}")
-    return [dict(zip(header, row, strict=True)) for row in rows]
+    return [(line, dict(zip(header, row, strict=True))) for line, row in rows]
 
 
 def read_images(folder: Path) -> pd.DataFrame:
@@ -111,12 +131,12 @@ def read_labels(folder: Path) -> pd.DataFrame:
 
     check_labels(folder)
     integers = dict.fromkeys(("index", *PARTS), int)
-    return pd.DataFrame(_read_rows(folder / "labels.csv", LABEL_COLUMNS, remedy(folder)), dtype=str).astype(integers)
+    return pd.DataFrame(read_rows(folder / "labels.csv", LABEL_COLUMNS, remedy(folder)), dtype=str).astype(integers)
 
 
 def read_label_names(folder: Path) -> list[Label]:
     """Return the classes of ``labels.csv`` with their names, in the order of `index`."""
-    rows = _read_rows(folder / "labels.csv", LABEL_COLUMNS, remedy(folder))
+    rows = read_rows(folder / "labels.csv", LABEL_COLUMNS, remedy(folder))
     return [Label(row["label"], row["class_name"]) for row in rows]
 
 
@@ -130,8 +150,8 @@ def read_table(
     """
     numbers = [column for column in _read(path, end=end, nrows=0) if column not in text]
     empty, required = {column: [""] for column in numbers}, () if rows is None else list(rows)
+    _check_end(path, end)  # first, because a table that ends within quotes cannot be parsed
     table = _read(path, required, end, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=empty)
-    _check_end(path, end)
     if rows is not None:
         _check_rows(path, table, rows, end)
     elif table.empty:

@@ -53,6 +53,8 @@ def seed_agreement(tables: Sequence[pd.DataFrame], features: Sequence[Path], fam
         if len({tables[number]["recipe"].iloc[0] for number in numbers}) > 1:
             rows = pd.concat([tables[number] for number in numbers], ignore_index=True)
             vectors = np.concatenate([read_features(features[number], len(tables[number])) for number in numbers])
+            if not vectors.shape[1]:  # people have no features
+                continue
             found = mean_similarity(vectors, rows.groupby(SAME_DREAM, sort=False).ngroup().to_numpy())
             where = np.concatenate([np.arange(positions[number], positions[number + 1]) for number in numbers])
             agreement[where] = found

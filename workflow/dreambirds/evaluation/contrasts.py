@@ -26,7 +26,8 @@ FINDINGS = [
     "ci_high",
 ]
 FINDINGS += ["cohens_dz", "n_classes", "n_pairs", "verdict"]
-OF_JUDGE = ("judge_probability", "judge_top1", "judge_rank", "feature_ratio", "seed_agreement")
+OF_JUDGE = ("judge_probability", "judge_top1", "judge_rank", "judge_reference_top1")
+OF_JUDGE += ("feature_ratio", "nearest_ratio", "seed_agreement")
 DIRECTIONS = {True: "higher", False: "lower"}
 NO_DIFFERENCE, TOO_FEW, NOT_MEASURED = "no difference seen", "too few classes to tell", "not measured"
 

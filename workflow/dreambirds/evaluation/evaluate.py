@@ -20,10 +20,11 @@ from dreambirds.data.image_io import to_tensor
 from dreambirds.data.labels import Label
 from dreambirds.dream_job.archive import open_image
 from dreambirds.errors import counted
-from dreambirds.evaluation.columns import OF_ONE_IMAGE
+from dreambirds.evaluation.columns import OF_JUDGE_JOB, OF_ONE_IMAGE
 from dreambirds.evaluation.judge import Judge, batches
 from dreambirds.evaluation.metric_cache import MetricCache
 from dreambirds.evaluation.metrics import classification_metrics, cosine_distance
+from dreambirds.evaluation.nearest import cosine_distances, describe_nearest
 from dreambirds.evaluation.reference import RealReference
 from dreambirds.io import digest_of, sha256_of
 from dreambirds.plan.dream_table import DREAM
@@ -68,7 +69,7 @@ def judge_dreams(
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Return one row per view of each dream of a job, and the features (N, D) of these rows, empty unless `compared`.
 
-    The columns are those of `DREAM`, ``judge``, ``view`` and `OF_ONE_IMAGE`. `dreams` is the result of
+    The columns are those of `DREAM`, ``judge``, ``view`` and `OF_JUDGE_JOB`. `dreams` is the result of
     `columns.list_views`, `facts` is the result of `JudgeJob.cache_facts`, and the judge evaluates `batch` images at
     once. Images that this judge has evaluated before, in this or another study, are taken from the cache. Dreams of
     classes that the judge does not know are skipped.
@@ -86,7 +87,9 @@ def judge_dreams(
     log.info("%s: %s, %d of them from the cache", judge.name, number, len(known) - len(missing))
     columns = [*OF_ONE_IMAGE, *([FEATURES] if compared else [])]
     metrics = cache.rows.loc[keys].reset_index(drop=True) if len(known) else pd.DataFrame(columns=columns)
-    rows = known.assign(judge=judge.name)[[*DREAM, "judge", "view"]].join(metrics[OF_ONE_IMAGE])
+    of_references = metrics["prediction"].eq(known["reference_label"]).astype(float)
+    metrics["reference_top1"] = of_references.where(known["reference_label"].isin(list(judge.class_indices)))
+    rows = known.assign(judge=judge.name)[[*DREAM, "judge", "view"]].join(metrics[OF_JUDGE_JOB])
     vectors = [np.frombuffer(b64decode(text), np.float32) for text in metrics[FEATURES]] if compared else []
     return rows, np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
 
@@ -99,6 +102,7 @@ def evaluate(judge: Judge, real: RealReference, images: pd.DataFrame, batch: int
     names = {index: label for label, index in judge.class_indices.items()}
     distances = torch.stack([_distance(real, label, row) for label, row in zip(images["label"], features, strict=True)])
     held_out = torch.tensor([real.held_out.get(label, torch.nan) for label in images["label"]])
+    nearest = [_nearest(real, label, row) for label, row in zip(images["label"], features, strict=True)]
     metrics = {
         "probability": outputs["probability"],
         "rank": outputs["rank"],
@@ -106,6 +110,7 @@ def evaluate(judge: Judge, real: RealReference, images: pd.DataFrame, batch: int
         "prediction": [names.get(int(index), judge.classes[int(index)]) for index in outputs["first"]],
         "feature_distance": distances,
         "feature_ratio": torch.where(held_out > SAME, distances / held_out, torch.nan),
+        **dict(zip(OF_ONE_IMAGE[6:], zip(*nearest, strict=True), strict=True)),
     }
     if compared:
         metrics[FEATURES] = [b64encode(row.tobytes()).decode() for row in features.numpy()]
@@ -115,3 +120,10 @@ def evaluate(judge: Judge, real: RealReference, images: pd.DataFrame, batch: int
 def _distance(real: RealReference, label: str, features: torch.Tensor) -> torch.Tensor:
     center = real.centers.get(label)
     return torch.tensor(torch.nan, dtype=torch.double) if center is None else cosine_distance(features, center)
+
+
+def _nearest(real: RealReference, label: str, features: torch.Tensor) -> tuple[str | None, float, float]:
+    if label not in real.directions:
+        return None, torch.nan, torch.nan
+    distances = cosine_distances(features.numpy(), real.directions[label].numpy())
+    return describe_nearest(distances, real.paths[label], real.typical.get(label))

@@ -1,21 +1,22 @@
 """Judges: networks, other than the dreamer, that classify images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm.data
 import torch
 from torchvision.transforms import v2
 
-from dreambirds.config.class_names import read_class_names
+from dreambirds.config.class_names import judge_classes
 from dreambirds.data.labels import Label, match_classes
 from dreambirds.errors import RETRAIN, UserError, error_context
-from dreambirds.io import expand
 from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.models.classifier import Classifier, build, probe
 from dreambirds.models.heads import head_modules
+from dreambirds.models.packages import find_weights
 from dreambirds.plan.memory import BASE, MB
 from dreambirds.shapes import shape_of
 
@@ -99,6 +100,14 @@ def recorded_inputs(modules: Sequence[torch.nn.Module]) -> Iterator[list[torch.T
             hook.remove()
 
 
+def weights_of(judge: Mapping[str, Any], given: str | Sequence[str]) -> Path:
+    """Return the file of a judge's weights: the one `given` to its job, or, if that is empty, the one of a package.
+
+    Raises UserError as `find_weights` does.
+    """
+    return Path(str(given)) if given else find_weights(judge["model"])
+
+
 def load_judge(name: str, judge: dict, weights: Path, labels: list[Label], device: torch.device) -> Judge:
     """Load the judge that a section of the config describes, with weights from a file.
 
@@ -114,7 +123,7 @@ def load_judge(name: str, judge: dict, weights: Path, labels: list[Label], devic
 
 
 def _from_weights(judge: dict) -> tuple[Classifier, tuple[int, int], list[str]]:
-    classes, _ = read_class_names([expand(judge["weights"])], judge["labels"])
+    classes = judge_classes(judge)
     if classes is None:
         raise UserError(f"is required, because '{judge['weights']}' does not record its class names", "labels")
     options = judge["model_options"]

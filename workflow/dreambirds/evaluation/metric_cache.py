@@ -9,7 +9,8 @@ import pandas as pd
 from dreambirds.errors import reason_of
 from dreambirds.io import atomic_write, digest_of, store_root
 
-TEXT = {"key": str, "prediction": str, "features": str}  # columns; the others are numbers
+# columns with text; the others are numbers
+TEXT = dict.fromkeys(("key", "prediction", "features", "nearest", "nearest_pixels"), str)
 log = logging.getLogger(__name__)
 
 

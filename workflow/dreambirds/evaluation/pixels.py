@@ -1,6 +1,11 @@
-"""Metrics of saved images that need no network: the spectrum, and the total variation. Imports no torch."""
+"""Metrics of saved images that need no network: the spectrum, the total variation, and the nearest photograph.
+
+Imports no torch.
+"""
 
 import logging
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +18,14 @@ from dreambirds.data.images import read_image
 from dreambirds.data.tables import read_images, remedy
 from dreambirds.dream_job.archive import open_image
 from dreambirds.errors import REBUILD, counted, reading
+from dreambirds.evaluation.aligned import AlignedPhotographs, read_small, shrink
 from dreambirds.evaluation.columns import PIXELS
 from dreambirds.evaluation.metric_cache import MetricCache
+from dreambirds.evaluation.nearest import MOST, describe_nearest, read_held_out, typical_distances
 from dreambirds.io import atomic_write
 from dreambirds.plan.dream_table import DREAM
 
 ROUNDING = 1 / 12 / 255**2  # variance that rounding to 8 bits adds to a pixel: the noise floor of the spectrum
-MOST = 100  # photographs per class for its mean spectrum
 log = logging.getLogger(__name__)
 
 
@@ -74,22 +80,59 @@ def read_spectra(path: Path) -> dict[str, np.ndarray]:
     return spectra
 
 
-def measure_saved(views: pd.DataFrame, real: dict[str, np.ndarray], code: str) -> pd.DataFrame:
+@dataclass(frozen=True)
+class RealPixels:
+    """What the pixels of images are compared with, by label of a class.
+
+    Its mean spectrum, the small copies (N, H, W, 3) of its training photographs, their paths, and the median distance
+    of its held-out photographs from the nearest of these.
+    """
+
+    spectra: dict[str, np.ndarray]
+    small: dict[str, np.ndarray]
+    paths: dict[str, list[str]]
+    typical: dict[str, float]
+
+    @classmethod
+    def read(cls, spectra: Path, small: Path, held_out: Path) -> "RealPixels":
+        """Return the contents of the files of `write_spectra` and `write_small`. Raises UserError if one is corrupt."""
+        return cls(read_spectra(spectra), *read_small(small), typical_distances(read_held_out(held_out)))
+
+    def facts(self) -> dict:
+        """Return what determines all comparisons with an image, as JSON data."""
+        spectra = {label: spectrum.tolist() for label, spectrum in self.spectra.items()}
+        small = {label: sha256(copies.tobytes()).hexdigest() for label, copies in self.small.items()}
+        return {"spectra": spectra, "small": small, "paths": self.paths, "typical": self.typical}
+
+
+def measure_saved(views: pd.DataFrame, real: RealPixels, code: str) -> pd.DataFrame:
     """Return one row per image of a dream job, with the columns of `DREAM`, ``view``, and `PIXELS`.
 
-    `views` has the columns of `columns.list_views`. Distances are to the spectrum of the class in `real`. `code` is a
-    digest of the code. Images that were measured before are not opened again. Raises UserError if an image cannot be
+    `views` has the columns of `columns.list_views`. Images are compared with the photographs of their class. `code` is
+    a digest of the code. Images that were measured before are not opened again. Raises UserError if an image cannot be
     read.
     """
-    facts = {"spectra": {label: spectrum.tolist() for label, spectrum in real.items()}, "code": code}
-    cache = MetricCache(facts, [str(value) for value in views[DREAM[:3]].iloc[0]])
+    cache = MetricCache({**real.facts(), "code": code}, [str(value) for value in views[DREAM[:3]].iloc[0]])
     keys = views["sha256"] + " " + views["label"]
     missing = views.assign(key=keys)[cache.missing(keys)].drop_duplicates("key")
     if len(missing):
-        rows = [_measure(_as_floats(open_image(row.picture)), real[row.label]) for row in missing.itertuples()]
-        cache.add(pd.DataFrame(rows, columns=PIXELS, index=missing["key"]))
+        tables = [_measure_class(rows, real, label) for label, rows in missing.groupby("label", sort=False)]
+        cache.add(pd.concat(tables))
     log.info("measured %s, %d of them from the cache", counted(len(views), "image"), len(views) - len(missing))
     return views[[*DREAM, "view"]].join(cache.rows.loc[keys, PIXELS].reset_index(drop=True))
+
+
+def _measure_class(views: pd.DataFrame, real: RealPixels, label: str) -> pd.DataFrame:
+    """Return the metrics `PIXELS` of images of one class, indexed by their ``key``."""
+    photographs, shape = AlignedPhotographs(real.small[label]), real.small[label].shape[1:3]
+    rows = []
+    for view in views.itertuples():
+        image = open_image(view.picture)
+        nearest = describe_nearest(
+            photographs.distances(shrink(image, shape)), real.paths[label], real.typical.get(label)
+        )
+        rows.append([*_measure(_as_floats(image), real.spectra[label]), *nearest])
+    return pd.DataFrame(rows, columns=PIXELS, index=views["key"])
 
 
 def _measure(image: np.ndarray, real: np.ndarray) -> list[float]:

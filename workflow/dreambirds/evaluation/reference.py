@@ -2,20 +2,31 @@
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
+from torch.nn import functional
 
 from dreambirds.data.dataset import PreparedImages
-from dreambirds.data.tables import read_labels
+from dreambirds.data.tables import PARTS, read_labels
 from dreambirds.errors import REBUILD
 from dreambirds.evaluation.judge import Judge, batches
 from dreambirds.evaluation.metrics import classification_metrics, cosine_distance
+from dreambirds.evaluation.nearest import (
+    MOST,
+    cosine_distances,
+    first_photographs,
+    held_out_table,
+    join_tables,
+    read_held_out,
+    typical_distances,
+)
 from dreambirds.io import sha256_of
 from dreambirds.models.checkpoint import load_tensors, save_tensors
 
-MOST = 100  # photographs per class and split
 NOISE_IMAGES = 256
 SHUFFLES = 100
 log = logging.getLogger(__name__)
@@ -27,13 +38,23 @@ class RealReference:
 
     `centers` are the mean features of the training photographs by label, `held_out` the mean cosine distance of
     held-out photographs from them, `check` the judge's metrics on photographs and on noise, and `dataset_sha256` the
-    digest of the table of photographs.
+    digest of the table of photographs. `directions` are the features (N, D) of the training photographs by label,
+    divided by their norm and rounded to float16, which changes a distance by less than 0.0001. `paths` are those of the
+    photographs, and `nearest` lists the nearest one of each held-out photograph (`nearest.HELD_OUT`).
     """
 
     centers: dict[str, torch.Tensor]
     held_out: dict[str, float]
     check: dict[str, float]
     dataset_sha256: str
+    directions: dict[str, torch.Tensor]
+    paths: dict[str, list[str]]
+    nearest: pd.DataFrame
+
+    @cached_property
+    def typical(self) -> dict[str, float]:
+        """The median distance of held-out photographs from the nearest training photograph, by label."""
+        return typical_distances(self.nearest)
 
 
 def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
@@ -45,7 +66,7 @@ def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
     unknown = [label for label in labels if label not in judge.class_indices]
     if unknown:
         log.warning("the judge '%s' skips dreams of classes that it does not know: %s", judge.name, ", ".join(unknown))
-    train, validation = (_predict(judge, PreparedImages(folder, part), labels) for part in ("train", "validation"))
+    train, validation = (_predict(judge, PreparedImages(folder, part), labels) for part in PARTS)
     centers = {label: features.mean(dim=0) for label, (_, features) in train.items()}
     held_out = {
         label: float(cosine_distance(features, centers[label]).mean())
@@ -53,19 +74,39 @@ def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
         if label in centers
     }
     check = {**_check(judge, validation or train, bool(validation)), **_check_noise(judge)}
-    return RealReference(centers, held_out, check, sha256_of(folder / "images.csv"))
+    directions = {label: functional.normalize(features, dim=1).half() for label, (_, features) in train.items()}
+    training, others = (first_photographs(folder, part) for part in PARTS)
+    nearest = [
+        held_out_table(label, others[label], training[label], _distances(features, directions[label]))
+        for label, (_, features) in validation.items()
+        if label in directions
+    ]
+    known = {label: training[label] for label in directions}
+    digest = sha256_of(folder / "images.csv")
+    return RealReference(centers, held_out, check, digest, directions, known, join_tables(nearest))
+
+
+def _distances(features: torch.Tensor, photographs: torch.Tensor) -> np.ndarray:
+    """Return the cosine distances (M, N) of features (M, D) from those of photographs (N, D)."""
+    return np.stack([cosine_distances(row, photographs.numpy()) for row in features.numpy()])
 
 
 def write_reference(real: RealReference, path: Path) -> None:
-    """Write a judge's results on photographs, for its jobs that evaluate dreams."""
-    facts = {"held_out": real.held_out, "check": real.check, "dataset_sha256": real.dataset_sha256}
-    save_tensors(path, real.centers, facts)
+    """Write a judge's results on photographs, for its jobs that evaluate dreams, except the table `nearest`."""
+    facts = {key: getattr(real, key) for key in ("held_out", "check", "dataset_sha256", "paths")}
+    kinds = {"center": real.centers, "directions": real.directions}
+    tensors = {f"{kind}/{label}": tensor for kind, found in kinds.items() for label, tensor in found.items()}
+    save_tensors(path, tensors, facts)
 
 
-def read_reference(path: Path) -> RealReference:
-    """Return what `write_reference` wrote. Raises UserError if the file is corrupt."""
-    centers, facts = load_tensors(path, REBUILD)
-    return RealReference(centers, **facts)
+def read_reference(path: Path, nearest: Path) -> RealReference:
+    """Return what `write_reference` wrote, with the table `nearest`. Raises UserError if a file is corrupt."""
+    tensors, facts = load_tensors(path, REBUILD)
+    centers, directions = (
+        {name.partition("/")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{kind}/")}
+        for kind in ("center", "directions")
+    )
+    return RealReference(centers, **facts, directions=directions, nearest=read_held_out(nearest))
 
 
 def _predict(judge: Judge, images: PreparedImages, labels: list[str]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

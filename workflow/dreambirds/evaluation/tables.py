@@ -18,11 +18,11 @@ from dreambirds.evaluation.columns import (
     JUDGEMENTS,
     JUDGES,
     MEANS,
-    OWN,
     RUNS,
     SUFFIX,
     TRAINING_METRICS,
     list_views,
+    mark_picked,
     recipe_table,
 )
 from dreambirds.io import sha256_of
@@ -37,14 +37,20 @@ DREAMS_FOLDER = Path("dreams")  # of a study's results
 class StudyFacts:
     """Facts of a study that its jobs' tables do not contain.
 
-    The parameters of each recipe, the display name of each label, the model of each run, and the runs that each judge
-    evaluates, in the order of the config.
+    The ``model``, ``group`` and training ``seed`` of each run, the parameters and the group of each recipe, the display
+    name of each label, and the recipes that each judge evaluates, by judge and run, in the order of the config.
     """
 
+    runs: Mapping[str, Mapping[str, Any]]
     recipes: Mapping[str, Mapping[str, Any]]
+    recipe_groups: Mapping[str, str]
     names: Mapping[str, str]
-    models: Mapping[str, str]
-    judged_runs: Mapping[str, Collection[str]]
+    judged_recipes: Mapping[str, Mapping[str, Collection[str]]]
+
+    @property
+    def models(self) -> dict[str, str]:
+        """The model of each run."""
+        return {run: facts["model"] for run, facts in self.runs.items()}
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def measure_dreams(study: StudyFacts, archives: Sequence[Path], pixels: Sequence
     incomplete.
     """
     found = read_dreams(archives)
-    names = [pd.DataFrame({"judge": [judge]}) for judge in study.judged_runs]
+    names = [pd.DataFrame({"judge": [judge]}) for judge in study.judged_recipes]
     known = [read_table(path, rows=row) for path, row in zip(judges.checks, names, strict=True)]
     judgements = _judgements(found, study, judges, known)
     views = list_views(found)
@@ -114,9 +120,9 @@ def _judgements(dreams: pd.DataFrame, study: StudyFacts, judges: JudgeFiles, kno
     jobs = [rows for _, rows in dreams.groupby("archive", sort=False)]
     judged = [
         (check, rows)
-        for check, runs in zip(known, study.judged_runs.values(), strict=True)
+        for check, recipes in zip(known, study.judged_recipes.values(), strict=True)
         for rows in jobs
-        if rows["run"].iloc[0] in runs
+        if rows["recipe"].iloc[0] in recipes.get(rows["run"].iloc[0], ())
     ]
     tables = [read_judged(path, check, rows) for path, (check, rows) in zip(judges.judged, judged, strict=True)]
     if not any(map(len, tables)):
@@ -151,15 +157,19 @@ def merge_dreams(
     `JUDGEMENTS`, for each dream and view. With several judges, the first one that judges the run and knows the class
     counts.
     """
-    own = ["loss", "logit", "probability", "prediction"]
-    table = dreams.rename(columns=dict(zip(own, OWN, strict=False)))
+    own = ["loss", "logit", "probability", "prediction", "distance"]
+    table = dreams.rename(columns={metric: f"dreamer_{metric}" for metric in own})
+    for column, fact in (("run_group", "group"), ("training_seed", "seed")):
+        table[column] = table["run"].map({run: facts[fact] for run, facts in study.runs.items()})
+    table["recipe_group"] = table["recipe"].map(study.recipe_groups)
+    table["picked"] = mark_picked(table)
     table["dreamer_top1"] = (table["dreamer_prediction"] == table["label"]).astype(int)
     table["class_name"] = table["label"].map(study.names)
-    order = {judge: position for position, judge in enumerate(study.judged_runs)}
+    order = {judge: position for position, judge in enumerate(study.judged_recipes)}
     first = judgements.assign(order=judgements["judge"].map(order)).sort_values("order", kind="stable")
     first = first.drop_duplicates([*DREAM, "view"])
     table = table.merge(first[[*DREAM, "judge"]].drop_duplicates(DREAM), on=DREAM, how="left")
-    of_judge = first.rename(columns={name: f"judge_{name}" for name in JUDGED[:4]}).drop(columns=["judge", "order"])
+    of_judge = first.rename(columns={name: f"judge_{name}" for name in JUDGED[:5]}).drop(columns=["judge", "order"])
     for view, suffix in SUFFIX.items():
         for metrics in (of_judge, pixels):
             selected = metrics[metrics["view"] == view].drop(columns="view")
@@ -167,8 +177,11 @@ def merge_dreams(
             table = table.merge(selected.rename(columns=renamed), on=DREAM, how="left")
     for view, suffix in SUFFIX.items():
         table[f"image_path{suffix}"] = [str(picture_path(DREAMS_FOLDER, dream, view)) for dream in table.itertuples()]
-    integers = [column for column in table if column.startswith(("judge_rank", "judge_top1"))] + ["diverged_at"]
-    return table.merge(recipe_table(study.recipes), on="recipe")[DREAMS].astype(dict.fromkeys(integers, "Int64"))
+    whole = ("judge_rank", "judge_top1", "judge_reference_top1")
+    integers = [column for column in table if column.startswith(whole)]
+    integers += ["diverged_at", "training_seed"]
+    parameters = recipe_table(study.recipes).rename(columns={"seed": "dream_seed"})
+    return table.merge(parameters, on="recipe")[DREAMS].astype(dict.fromkeys(integers, "Int64"))
 
 
 def run_table(table: pd.DataFrame, models: Mapping[str, str], checkpoints: Sequence[tuple[Path, Path]]) -> pd.DataFrame:
@@ -192,6 +205,7 @@ def _checkpoint(last: pd.DataFrame, run: str, epoch: float, model: str, weights:
     judges = mine["judge"].dropna().unique()
     return {
         "run": run,
+        **mine[["run_group", "training_seed"]].iloc[0],
         "epoch": epoch,
         "model": model,
         **read_history(history, epoch).iloc[-1].reindex(TRAINING_METRICS),

@@ -7,7 +7,8 @@ A checkpoint is a folder that timm and the Hugging Face hub can open: `MODEL_FIL
 from typing import NamedTuple
 
 MODEL_FILE, CONFIG_FILE = "model.safetensors", "config.json"
-NOT_FILES = (None, "hub", "package")  # values of a run's `weights` that are not paths
+PACKAGE = "package"
+NOT_FILES = (None, "hub", PACKAGE)  # values of a run's `weights` that are not paths
 
 
 class HeadRows(NamedTuple):
