@@ -32,6 +32,7 @@ def write(folder, value: float):
         for number in range(6):
             path = f"dreams/scratch/epoch-0004/{recipe}/l{number}/step-0005"
             row = {"run": "scratch", "epoch": 4, "recipe": recipe}
+            row |= {"run_group": "scratch", "recipe_group": recipe, "training_seed": 0, "dream_seed": 0}
             row |= {"label": f"l{number}", "class_name": f"{number} {BAD}"}
             row |= {
                 "step": 5,
@@ -45,7 +46,9 @@ def write(folder, value: float):
     write_images(folder / "dreams", [SimpleNamespace(**row) for row in rows], lambda *_: "teal", lambda _: (8, 8))
     table = pd.DataFrame(rows).reindex(columns=DREAMS)
     table.to_csv(folder / "dreams.csv", index=False)
-    runs = pd.DataFrame([{"run": "scratch", "epoch": 4, "model": "resnet", "validation_accuracy": 0.9}])
+    runs = pd.DataFrame(
+        [{"run": "scratch", "run_group": "scratch", "epoch": 4, "model": "resnet", "validation_accuracy": 0.9}]
+    )
     runs.reindex(columns=RUNS).to_csv(folder / "runs.csv", index=False)
     return read_study(folder)
 

@@ -70,7 +70,7 @@ def test_all_source_files_are_checked():
 
 def test_a_page_escapes_text(tmp_path):
     text = '</title></script><script>document.title="owned"</script>{{ 7 * 7 }}'
-    write_page(tmp_path / "page.html", "compare.html.j2", study=text, columns=[], groups=[])
+    write_page(tmp_path / "page.html", "compare.html.j2", study=text, columns=[], groups=[], pooled=False)
     page = (tmp_path / "page.html").read_text()
     assert page.count("&lt;/title&gt;&lt;/script&gt;&lt;script&gt;") == 2 and "<script" not in page
     assert "{{ 7 * 7 }}" in page

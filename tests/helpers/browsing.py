@@ -7,10 +7,18 @@ const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? 
 const back = node => { for (; node; node = node.parentElement) {
   const c = parse(getComputedStyle(node).backgroundColor); if (c.length < 4 || c[3] > 0) return c; }
   return [255, 255, 255]; };
-return Math.min(...[...document.querySelectorAll("h1, h2, h3, p, th, td, figcaption, code, strong")].map(node => {
+return Math.min(...[...document.querySelectorAll(arguments[0])].map(node => {
   const pair = [light(parse(getComputedStyle(node).color)), light(back(node))].sort((a, b) => b - a);
   return (pair[0] + .05) / (pair[1] + .05); }));
 """
+
+
+TEXT = "h1, h2, h3, p, th, td, figcaption, code, strong"
+
+
+def contrast(browser, selector: str = TEXT) -> float:
+    """Return the lowest contrast ratio between the text of the selected elements and their background."""
+    return browser.execute_script(CONTRAST, selector)
 
 
 def look(browser, theme: str, width: int) -> None:
@@ -30,7 +38,7 @@ def check_readable(browser, url: str, theme: str, width: int) -> None:
     browser.get(url)
     shade = browser.execute_script("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert (max(shade) < 80) == (theme == "dark")
-    assert browser.execute_script(CONTRAST) >= 4.5
+    assert contrast(browser) >= 4.5
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth"), "only tables scroll"
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 

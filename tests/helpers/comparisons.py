@@ -6,6 +6,7 @@ from dreambirds.evaluation.columns import DREAMS, RUNS
 from dreambirds.gallery.comparison import read_study
 from dreambirds.plan.paths import epoch_name, step_name
 
+POINT = ["run", "run_group", "training_seed"]
 LABELS = ["ant", "bee", "cat", "dog", "elk", "fox"]
 NAMES = {"bee": '<script>alert("bee")</script>'}
 
@@ -21,8 +22,9 @@ def dream(run, epoch, recipe, label, step, **more) -> dict:
         "class_name": NAMES.get(label, label),
         "step": step,
     }
+    row |= {"run_group": run, "training_seed": 0, "recipe_group": recipe, "dream_seed": 0}
     row |= {"judge": "judge", "image_path": f"{image}.png", "image_path_rescaled": f"{image}-rescaled.png"}
-    return row | {"objective": "logit", "seed": 0, "blur_sigma": 0.5} | more
+    return row | {"objective": "logit", "blur_sigma": 0.5} | more
 
 
 def write(folder, dreams: list[dict], **of_runs):
@@ -30,7 +32,7 @@ def write(folder, dreams: list[dict], **of_runs):
     folder.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(dreams).reindex(columns=DREAMS)
     table.to_csv(folder / "dreams.csv", index=False)
-    runs = table[["run", "epoch"]].drop_duplicates().assign(model="resnet", **of_runs)
+    runs = table[[*POINT, "epoch"]].drop_duplicates().assign(model="resnet", **of_runs)
     runs.reindex(columns=[*RUNS, *(name for name in of_runs if name not in RUNS)]).to_csv(
         folder / "runs.csv", index=False
     )
@@ -47,6 +49,21 @@ def grid(value=lambda **_: {}, runs=("scratch",), epochs=(0, 4), recipes=("a",),
         for label in labels
         for step in steps
     ]
+
+
+def seeds_study(folder, value=lambda **_: {}, training=(0, 1), dreaming=(3, 4), **of_runs):
+    """Write a study of a run with several training seeds and a recipe with several dream seeds, and return it.
+
+    `value` returns the measurements of a dream, from its ``training``, ``dreaming``, ``epoch``, ``label`` and ``step``.
+    """
+    rows = []
+    for one in training:
+        for other in dreaming:
+            seeds = {"training_seed": one, "dream_seed": other, "run_group": "fine", "recipe_group": "plain"}
+            for row in grid(runs=(f"fine-seed-{one}",), recipes=(f"plain-seed-{other}",)):
+                place = {key: row[key] for key in ("epoch", "label", "step")}
+                rows.append({**row, **seeds, **value(training=one, dreaming=other, **place)})
+    return write(folder, rows, **of_runs)
 
 
 def small_study(tmp_path):

@@ -1,5 +1,6 @@
 """Galleries of synthetic studies: each dream is a uniform image with a unique color, and has unique measurements."""
 
+from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ from PIL import Image
 from dreambirds.data.labels import Label
 from dreambirds.data.tables import IMAGE_COLUMNS
 from dreambirds.evaluation.columns import DREAMS, RUNS
+from dreambirds.plan.dream_table import Dream
 from dreambirds.plan.plan import Plan, make_plan
 from tests.helpers.archives import write_images
 from tests.helpers.values import write_gallery_of
@@ -28,14 +30,29 @@ GAPS = {
 
 
 def gallery_plan(epochs=(0, 0.25, 4), runs=("first", "second"), recipes=None, names=(BAD, "Bruant à gorge blanche")):
-    """Return a plan with these epochs, runs, recipes, and display names of classes."""
+    """Return a plan with these epochs, runs, recipes, and display names of classes.
+
+    `runs` are the names of the runs, or their further keys by name.
+    """
     dataset = {"image_size": SIZE, "labels": None}
-    sections = {run: {"model": "test_resnet", "epochs": list(epochs)} for run in runs}
+    keys = runs if isinstance(runs, dict) else {run: {} for run in runs}
+    sections = {run: {"model": "test_resnet", "epochs": list(epochs), **more} for run, more in keys.items()}
     recipes = recipes or {"plain": {"steps": [1, 2, 5]}, "other": {"steps": [3, 7], "seed": 1}}
     section = {"gpu": 0, "judges": {}, "dataset": dataset, "runs": sections, "dreams": {"recipes": recipes}}
     plan = make_plan({"study": "synthetic", **section})
     labels = [Label(f"class_{number}", name) for number, name in enumerate(names)]
     return replace(plan, labels=labels, dreamt=labels)
+
+
+def grid_plan() -> Plan:
+    """Return a plan with a grid of runs, a single run, a grid of recipes, and a recipe that few runs dream.
+
+    The runs of the grid `fine` vary their seed and their batch size, its recipes `plain` their objective and seed.
+    """
+    fine = {"seed": [0, 1, 2], "batch_size": [64, 8]}
+    plain = {"steps": [5], "objective": ["logit", "cross_entropy"], "seed": [3, 0]}
+    rare = {"steps": [5], "seed": 7, "runs": ["fine-seed-0-batch_size-8", "fine-seed-2-batch_size-64"]}
+    return gallery_plan([4], {"scratch": {}, "fine": fine}, {"plain": plain, "rare": rare})
 
 
 def color(plan: Plan, dream, view: str) -> tuple[int, int, int]:
@@ -52,22 +69,27 @@ def number(plan: Plan, dream, view: str) -> float:
     return round((red * 65536 + green * 256 + blue) / 2**24, 6)
 
 
-def build_gallery(plan: Plan, root: Path, judged: bool = True) -> Path:
-    """Write the study below `root`, and return the folder of its gallery; the dataset images are white."""
+def build_gallery(plan: Plan, root: Path, judged: bool = True, more: Callable[[Dream], dict] = lambda _: {}) -> Path:
+    """Write the study below `root`, and return the folder of its gallery; the dataset images are white.
+
+    `more` returns further columns of a dream.
+    """
     with chdir(root):
         results = Path("results") / plan.study
         size = {recipe: plan.shape(recipe)[::-1] for recipe in plan.recipes}
         archives = write_images(results / "dreams", plan.dreams, partial(color, plan), lambda dream: size[dream.recipe])
-        _write_tables(plan, results, judged)
+        _write_tables(plan, results, judged, more)
         _write_dataset(plan, results / "dataset")
         write_gallery_of(plan, archives, results, results / "gallery")
     return root / results / "gallery"
 
 
-def _write_tables(plan: Plan, results: Path, judged: bool) -> None:
+def _write_tables(plan: Plan, results: Path, judged: bool, more: Callable[[Dream], dict]) -> None:
     rows = [
         {
             **dream._asdict(),
+            "run_group": plan.run_points[dream.run].group,
+            "recipe_group": plan.recipe_points[dream.recipe].group,
             "class_name": plan.names[dream.label],
             "dreamer_probability": number(plan, dream, "raw") / 2,
             **(
@@ -77,13 +99,16 @@ def _write_tables(plan: Plan, results: Path, judged: bool) -> None:
             ),
             **({"judge_probability": number(plan, dream, "raw")} if judged else {}),
             **({"judge_probability_rescaled": number(plan, dream, "rescaled")} if judged else {}),
+            **more(dream),
         }
         for dream in plan.dreams
     ]
-    pd.DataFrame(rows).reindex(columns=DREAMS).to_csv(results / "dreams.csv", index=False)
+    columns = list(dict.fromkeys([*DREAMS, *more(plan.dreams[0])]))
+    pd.DataFrame(rows).reindex(columns=columns).to_csv(results / "dreams.csv", index=False)
     checkpoints = plan.dreaming_checkpoints()
-    more = {"model": "test_resnet", "checkpoint_sha256": "1" * 64}
-    rows = [{"run": run, "epoch": epoch, **more} for run, epoch in checkpoints]
+    facts = {"model": "test_resnet", "checkpoint_sha256": "1" * 64}
+    groups = {run: point.group for run, point in plan.run_points.items()}
+    rows = [{"run": run, "run_group": groups[run], "epoch": epoch, **facts} for run, epoch in checkpoints]
     pd.DataFrame(rows).reindex(columns=RUNS).to_csv(results / "runs.csv", index=False)
 
 

@@ -9,15 +9,8 @@ from rich.console import Console
 
 from dreambirds.errors import UserError
 from dreambirds.gallery import compare
-from dreambirds.gallery.comparison import (
-    best,
-    differences,
-    effects,
-    most_different,
-    pairs,
-    summary,
-    varying,
-)
+from dreambirds.gallery.comparison import best, summary, varying
+from dreambirds.gallery.differences import differences, effects, most_different, pairs
 from tests.helpers.comparisons import LABELS, grid, small_study, write
 
 

@@ -6,13 +6,8 @@ import pytest
 
 from dreambirds import cli
 from dreambirds.gallery import compare
-from dreambirds.gallery.comparison import (
-    best,
-    differences,
-    effects,
-    pairs,
-    summary,
-)
+from dreambirds.gallery.comparison import best, summary
+from dreambirds.gallery.differences import differences, effects, pairs
 from tests.helpers.archives import write_images
 from tests.helpers.comparisons import NAMES, grid, small_study, write
 from tests.helpers.pages import Page

@@ -18,7 +18,7 @@ from dreambirds.dream_job.image_files import read_facts
 from dreambirds.errors import UserError
 from dreambirds.gallery import model_card
 from dreambirds.gallery.export import export_checkpoint
-from dreambirds.gallery.model_card import Exported, recipe_section, write_card
+from dreambirds.gallery.model_card import Exported, one_seed_each, recipe_section, write_card
 from dreambirds.models import CONFIG_FILE, MODEL_FILE
 from dreambirds.models.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint, save_tensors
 from dreambirds.models.classifier import build
@@ -223,6 +223,11 @@ def test_a_recipe_is_its_preset_and_what_differs_and_contains_no_folder():
     values = parameters(preset="bird", steps=[5], blur_sigma=0.25, start="photograph", start_path="/home/me/bird.jpg")
     kept = {"preset": "bird", "steps": [5], "blur_sigma": 0.25, "start": "photograph", "start_path": "bird.jpg"}
     assert recipe_section(values) == kept
+
+
+def test_of_recipes_that_differ_only_in_their_seed_the_first_one_is_shown():
+    recipes = {f"r-{blur}-{seed}": {"blur_sigma": blur, "seed": seed} for blur in (1, 2) for seed in (4, 3)}
+    assert one_seed_each(recipes) == {name: recipes[name] for name in ("r-1-4", "r-2-4")}
 
 
 def test_montages_of_many_classes_show_the_first_ones_and_say_so(finished_study, tmp_path, monkeypatch):

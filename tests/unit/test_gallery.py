@@ -16,7 +16,7 @@ from dreambirds.gallery.data import LARGEST, MOST_LABELS, cell_shape
 from dreambirds.gallery.gallery import sheets, write_sheet
 from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.plan.plan import make_plan
-from tests.helpers.galleries import BAD, GAPS, build_gallery, color, gallery_plan, number
+from tests.helpers.galleries import BAD, GAPS, build_gallery, color, gallery_plan, grid_plan, number
 from tests.helpers.values import write_gallery_of
 
 THEMES = {"light": ":root {", "dark": ':root[data-theme="dark"] {'}
@@ -112,6 +112,19 @@ def test_the_page_contains_the_measurements_of_each_dream(plan, gallery):
         assert values["judge_probability_rescaled"][index] == pytest.approx(number(plan, dream, "rescaled"), rel=1e-3)
         assert values["dreamer_probability"][index] == pytest.approx(number(plan, dream, "raw") / 2, rel=1e-3)
         assert values["judge_prediction_rescaled"][index] == "heron"
+
+
+def test_the_page_contains_the_points_of_grids_and_the_picked_dreams(tmp_path):
+    plan = grid_plan()
+    gallery = build_gallery(plan, tmp_path, more=lambda dream: {"picked": int(dream.recipe.endswith("-seed-0"))})
+    facts = facts_of(gallery)
+    assert facts["runs"]["scratch"].items() >= {"origin": "scratch", "varied": {}}.items()
+    name, varied = "fine-seed-2-batch_size-8", {"seed": 2, "batch_size": 8}
+    assert facts["runs"][name].items() >= {"origin": "fine", "varied": varied}.items()
+    name, varied = "plain-objective-logit-seed-0", {"objective": "logit", "seed": 0}
+    assert facts["recipes"][name].items() >= {"origin": "plain", "varied": varied}.items()
+    for recipe, picked in ((name, [1, 1]), ("plain-objective-logit-seed-3", [0, 0])):
+        assert facts["values"][f"scratch/{recipe}"]["picked"] == picked
 
 
 def test_the_page_opens_at_the_highest_judge_probability(plan, gallery):

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.helpers import layouts
 from tests.helpers.studies import Study, copy_workflow, count_dreams, count_jobs, tiny
 
-IMAGES = {"montage", "film"}
+IMAGES = {"montage", "nearest", "film"}
 ASSEMBLED = IMAGES | {"pixels", "measurements", "plots", "gallery", "comparison"}
 QUICK = ASSEMBLED | {"check", "resolved_config", "study"}
 

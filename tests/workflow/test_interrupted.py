@@ -21,11 +21,11 @@ ARGUMENTS = ["dreams_only", "--set-resources", "dream:mem_mb=100"]  # so little 
 
 
 def config(epochs: int) -> dict:
-    """Return a study of eight species, whose epochs and dreams take about a second."""
+    """Return a study of eight species, whose epochs and dreams take about half a second."""
     config = tiny()
-    config["dataset"] = {"image_size": 32, "images_per_label": 40}
+    config["dataset"] = {"image_size": 32, "images_per_label": 24}
     config["runs"]["scratch"] = {"model": "test_resnet", "epochs": [epochs], "batch_size": 4}
-    config["dreams"]["recipes"] = {"study": {"steps": [50, 400]}}
+    config["dreams"]["recipes"] = {"study": {"steps": [50, 200]}}
     return config
 
 

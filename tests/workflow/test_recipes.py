@@ -6,16 +6,18 @@ import torch
 from PIL import Image, ImageSequence
 
 from dreambirds.dream_job.image_files import read_facts
+from dreambirds.io import sha256_of
 from dreambirds.models.checkpoint import load_checkpoint, save_checkpoint
 
 
-def test_phases_class_means_a_layer_a_folder_and_a_film_are_dreamt(fresh):
+def test_phases_class_means_a_layer_a_folder_a_film_and_a_committee_are_dreamt(fresh):
     starts = fresh.folder / "my starts"
     starts.mkdir()
     for name, color in (("red one", "red"), ("blue", "blue")):
         Image.new("RGB", (40, 30), color).save(starts / f"{name}.png")
     fresh.config["runs"]["scratch"]["epochs"] = [1]
-    fresh.config["dreams"]["recipes"] = {
+    fresh.config["runs"]["other"] = {**fresh.config["runs"]["scratch"], "seed": 5}
+    recipes = fresh.config["dreams"]["recipes"] = {
         "maco": {"preset": "maco", "steps": [2], "size": 48, "crops": 2},
         "mean": {"start": "class_mean", "steps": [2], "precision": "auto"},
         "deep": {
@@ -33,7 +35,10 @@ def test_phases_class_means_a_layer_a_folder_and_a_film_are_dreamt(fresh):
             "step_size": 1e-9,
         },
         "film": {"preset": "lucid", "pad": 2, "steps": [5], "film_every": 2},
+        "together": {"objective": {"logit": 1, "feature_match:50%": 1}, "steps": [3], "committee": ["other"]},
     }
+    for recipe in recipes.values():
+        recipe["runs"] = ["scratch"]
     fresh.run("dreams_only")
     dreams = fresh.results / "dreams/scratch/epoch-0001"
     assert {path.name for path in fresh.results.glob("dataset/statistics-*")} == {
@@ -50,6 +55,11 @@ def test_phases_class_means_a_layer_a_folder_and_a_film_are_dreamt(fresh):
     with Image.open(dreams / "film/blue_jay/film.gif") as film:
         assert sum(1 for _ in ImageSequence.Iterator(film)) == 4, "at 0, 2, 4, and the end"
     assert read_facts(dreams / "film/blue_jay/film.gif")["label"] == "blue_jay"
+    facts, trace = (dreams / "together/blue_jay" / file for file in ("step-0003.png", "trace.csv"))
+    (member,) = read_facts(facts)["committee"]
+    weights = fresh.results / "runs/other/epoch-0001/model.safetensors"
+    assert (member["run"], member["epoch"], member["checkpoint_sha256"]) == ("other", 1, sha256_of(weights))
+    assert pd.read_csv(trace)["loss"].notna().tolist() == [True, False, True, True], "other's step has no metrics"
     assert "Nothing to be done" in fresh.run("dreams_only")
 
 

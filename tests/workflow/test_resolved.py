@@ -1,5 +1,6 @@
 """The config that lies with a study's results."""
 
+import csv
 import shutil
 
 import yaml
@@ -15,8 +16,8 @@ def test_the_resolved_config_of_a_finished_study_has_nothing_to_do_and_reproduce
     other = type(study)(tmp_path, config, study.root)
     other.run()
     for table in ("dreams.csv", "judgements.csv", "judges.csv"):
-        columns = [line.split(",") for line in (study.results / table).read_text().splitlines()]
-        copied = [line.split(",") for line in (other.results / table).read_text().splitlines()]
+        columns = list(csv.reader((study.results / table).read_text().splitlines()))
+        copied = list(csv.reader((other.results / table).read_text().splitlines()))
         seconds = columns[0].index("seconds") if "seconds" in columns[0] else None
         for one, two in zip(columns, copied, strict=True):
             if seconds is not None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
 from dreambirds.config import VIEWS
 from dreambirds.dream_job.image_files import read_facts
+from dreambirds.gallery.quiz import Selection, write_quiz
 from dreambirds.io import digest_of
 from dreambirds.plan import targets
 from dreambirds.plan.paths import picture_path
@@ -36,7 +38,7 @@ def test_the_study_creates_all_of_its_targets(study):
     output = study.run()
     plan = make_plan(study.config)
     files = targets.dreams(plan) + targets.montages(plan) + targets.films(plan) + targets.curves(plan)
-    assert len(files) == 2 + 4 + 2 + 1
+    assert len(files) == 2 + 5 + 2 + 1
     root = Path("results/tiny/dreams")
     files += [str(picture_path(root, dream, view)) for dream in plan.dreams for view in VIEWS]
     assert [name for name in files if not (study.folder / name).stat().st_size] == []
@@ -77,7 +79,7 @@ def test_images_contain_their_provenance(study):
 def test_the_trace_contains_every_step_and_the_images_differ(study):
     folder = study.results / "dreams/scratch/epoch-0001/study"
     trace = pd.read_csv(folder / "blue_jay/trace.csv")
-    assert list(trace.columns) == ["step", "loss", "logit", "probability", "prediction", "mean_abs_change"]
+    assert list(trace.columns) == ["step", "loss", "logit", "probability", "prediction", "mean_abs_change", "distance"]
     assert list(trace["step"]) == [0, 1, 2, 3] and trace["mean_abs_change"].is_monotonic_increasing
     assert set(trace["prediction"]) <= set(study.config["dataset"]["labels"])
     pixels = [np.asarray(Image.open(folder / label / "step-0003.png")) for label in ("blue_jay", "yellow_warbler")]
@@ -109,6 +111,7 @@ def test_a_recipe_for_the_last_epoch_is_shown_only_there(study):
         "class-by-epoch_step-0002_raw.png",
         "class-by-epoch_step-0002_rescaled.png",
         "class-by-step_epoch-0003_rescaled.png",
+        "nearest_epoch-0003_rescaled.png",
     }
     assert not (study.results / "films/scratch/rare").exists()
     montage = read_facts(study.results / "montages/scratch/recipe-by-class_epoch-0003_rescaled.png")
@@ -131,6 +134,23 @@ def test_dreams_are_compared_with_photographs_of_their_class_at_their_size(study
         assert facts["references_sha256"] == digest_of(list(training["sha256"]))
     plain = read_facts(study.results / "dreams/scratch/epoch-0003/study/blue_jay/step-0003.png")
     assert "references_sha256" not in plain
+
+
+def test_the_answers_of_people_to_a_quiz_are_a_judge(study):
+    page, table = study.folder / "quiz.html", study.folder / "answers.csv"
+    count = write_quiz(study.results, page, Selection(), count=6, controls=3)
+    shown = json.loads(page.read_text().partition('id="facts">')[2].partition("</script>")[0])["images"]
+    answers = [f"{image['sha256']},ann,blue jay,free" for image in shown]
+    table.write_text("\n".join(["picture_sha256,person,answer,kind", *answers]) + "\n")
+    judged = Study(study.folder, {**study.config, "judges": {"person": {"answers": str(table)}}})
+    output = judged.run("results/tiny/dreams.csv", "results/tiny/plots/recipes.png")
+    assert count_jobs(output)["judge_answers"] == 4 and "dream" not in count_jobs(output)
+    dreams, judges = (pd.read_csv(study.results / f"{name}.csv") for name in ("dreams", "judges"))
+    seen = dreams[dreams["judge_probability"].notna()]
+    assert count == (6, 3) and len(seen) == 6 and set(dreams["judge"]) == {"person"}
+    assert (seen["judge_top1"] == (seen["label"] == "blue_jay")).all() and set(seen["judge_prediction"]) == {"blue_jay"}
+    assert judges[["held_out", "kind", "model"]].iloc[0].tolist() == [3, "answers", "1 participant"]
+    assert judges["held_out_top1"].item() == pytest.approx(1 / 3, abs=1e-5)
 
 
 def test_bad_input_gives_a_one_line_error_before_any_job(fresh):

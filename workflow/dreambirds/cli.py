@@ -122,6 +122,22 @@ def export(options: argparse.Namespace) -> None:
         print(f"Pushed it to {push_folder(folder, options.push, options.private)}")
 
 
+def quiz(options: argparse.Namespace) -> None:
+    """Write a page on which people say what they see in a study's dreams, and save their answers for a judge."""
+    from dreambirds.gallery.quiz import Selection, write_quiz
+
+    for option, least in (("count", 1), ("controls", 0), ("seed", 0)):
+        value = getattr(options, option)
+        if value is not None and value < least:
+            raise UserError(f"must be at least {least}, not {value}; pass another number", f"--{option}")
+    selection = Selection(options.run_names, options.recipe, options.epoch, options.step, options.view)
+    path = options.output or options.study / "quiz.html"
+    dreams, real = write_quiz(
+        options.study, path, selection, options.count, options.controls, options.seed, options.choices
+    )
+    print(f"Wrote '{path}' with {dreams} dreams and {real} dataset images; open it in a browser")
+
+
 def reference(_options: argparse.Namespace) -> None:
     """Generate config/README.md and the presets in docs/recipes.md from the YAML files."""
     from dreambirds.config.reference import write_reference
@@ -190,6 +206,26 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tensorboard", type=Path, metavar="FOLDER", help=about)
 
 
+def _add_quiz(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", type=Path, metavar="results/STUDY", help="the study's results folder")
+    about = "the page to write (default: quiz.html in the study's folder)"
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=about)
+    parser.add_argument("--count", type=int, default=40, metavar="N", help="maximum number of dreams (default: 40)")
+    about = "maximum number of dataset images, as a control (default: a fifth of --count)"
+    parser.add_argument("--controls", type=int, metavar="N", help=about)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice and of the order (default: 0)")
+    about = "only dreams of this run; may be repeated (default: all)"
+    parser.add_argument("--run", dest="run_names", action="append", default=[], metavar="RUN", help=about)
+    about = "only dreams of this recipe; may be repeated (default: all)"
+    parser.add_argument("--recipe", action="append", default=[], metavar="RECIPE", help=about)
+    parser.add_argument("--epoch", default="last", help="the epoch (default: the last one of each run)")
+    parser.add_argument("--step", default="last", help="the step (default: the last one of each recipe)")
+    about = "the view of the dreams (default: raw, which summaries use)"
+    parser.add_argument("--view", choices=("raw", "rescaled"), default="raw", help=about)
+    about = "whether people choose among the classes, answer in their own words, or either (default: both)"
+    parser.add_argument("--choices", choices=("classes", "free", "both"), default="both", help=about)
+
+
 def _add_nothing(_parser: argparse.ArgumentParser) -> None:
     pass
 
@@ -201,6 +237,7 @@ COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
     "findings": (findings, _add_findings, "dreambirds findings results/default/findings/findings.csv"),
     "store-gc": (store_gc, _add_store_gc, "dreambirds store-gc --limit 20GB"),
     "export": (export, _add_export, "dreambirds export pretrained last --study results/default --push user/name"),
+    "quiz": (quiz, _add_quiz, "dreambirds quiz results/default --count 40 --recipe bird"),
     "reference": (reference, _add_nothing, "dreambirds reference"),
 }
 

@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 from dreambirds.plan.targets import patterns
 
 gallery_study = dict(
@@ -5,6 +7,10 @@ gallery_study = dict(
     recipes=plan.recipes,
     shapes={recipe: plan.shape(recipe) for recipe in plan.recipes},
     names=plan.names,
+    run_points={run: asdict(point) for run, point in plan.run_points.items()},
+    recipe_points={
+        recipe: asdict(point) for recipe, point in plan.recipe_points.items()
+    },
 )
 
 

@@ -13,19 +13,15 @@ from dreambirds.errors import UserError, one_line
 from dreambirds.gallery.comparison import (
     JOB,
     MEASURES,
-    Effect,
     Study,
     best,
-    differences,
-    effects,
     format_cell,
     format_measurement,
-    most_different,
-    pairs,
     read_study,
     recipes,
     summary,
 )
+from dreambirds.gallery.differences import Effect, differences, effects, most_different, pairs
 from dreambirds.gallery.pages import image_uri, write_page
 
 MEASURED = ("validation_accuracy", *MEASURES)
@@ -55,7 +51,8 @@ def write_one(path: Path, study: Study) -> None:
         for name in table.columns
     ]
     groups = [[rows[index] for index in indices] for _, indices in table.groupby("run", sort=False).groups.items()]
-    write_page(path, "compare.html.j2", study=study.folder.name, columns=columns, groups=groups)
+    facts = {"study": study.folder.name, "columns": columns, "groups": groups, "pooled": study.has_seeds}
+    write_page(path, "compare.html.j2", **facts)
 
 
 def write_two(
@@ -114,6 +111,7 @@ def _side(row: dict, by: str, study: Study, end: str) -> dict:
     return {
         "image": image_uri(read_picture(image), "png") if image else None,
         "value": format_measurement(row[f"{by}{end}"]),
+        "dreams": row[f"dreams{end}"],
         "about": " · ".join(differing),
     }
 
@@ -143,7 +141,7 @@ def overview(study: Study, table: pd.DataFrame, width: int) -> list[Table]:
 
 def _overview(study: Study, table: pd.DataFrame) -> Table:
     result = _table(f"{study.folder.name}: means over the dreams at each recipe's last step", table.columns)
-    result.caption = f"{MARK} best of all rows"
+    result.caption = f"{MARK} best of all rows" + ("; training and dream seeds are pooled" if study.has_seeds else "")
     marked = best(table)
     for index, row in table.iterrows():
         last = index + 1 == len(table) or table["run"][index + 1] != row["run"]

@@ -17,6 +17,7 @@ from dreambirds.shapes import in_proportion
 
 DISPLAYED = [
     "dreamer_probability",
+    "dreamer_distance",
     "judge_probability",
     "judge_rank",
     "judge_prediction",
@@ -25,6 +26,7 @@ DISPLAYED = [
 ]
 DISPLAYED += ["spectrum_distance", "total_variation", "mean_abs_change", "seconds"]
 MEASURES = {column: DISPLAY_NAMES[column] for column in DISPLAYED}
+PICKED = "picked"  # the column that marks the dream closest to the photographs among those of several seeds
 DIGITS = 4
 MOST_LABELS = 64  # rows of a sheet
 LARGEST = 96  # longer side of a cell in pixels; larger images are scaled down
@@ -35,13 +37,16 @@ class GalleryStudy:
     """The study of a gallery.
 
     `recipes` contains the parameters of each recipe, `shapes` the (height, width) of each recipe's images in pixels,
-    and `names` the display name of each label.
+    and `names` the display name of each label. `run_points` and `recipe_points` contain the fields of the `Point` that
+    each run and each recipe is.
     """
 
     study: str
     recipes: Mapping[str, Mapping[str, Any]]
     shapes: Mapping[str, Sequence[int]]
     names: Mapping[str, str]
+    run_points: Mapping[str, Mapping[str, Any]]
+    recipe_points: Mapping[str, Mapping[str, Any]]
 
 
 def gallery_facts(study: GalleryStudy, dreams: pd.DataFrame, runs: pd.DataFrame) -> dict:
@@ -60,8 +65,14 @@ def gallery_facts(study: GalleryStudy, dreams: pd.DataFrame, runs: pd.DataFrame)
         "labels": [{"label": label, "name": name} for label, name in study.names.items()],
         "perSheet": MOST_LABELS,
         "measures": MEASURES,
-        "runs": {run: _run(kept, runs[runs["run"] == run]) for run, kept in checkpoints.items()},
-        "recipes": {name: _recipe(name, recipe, study.shapes[name]) for name, recipe in study.recipes.items()},
+        "runs": {
+            run: _run(kept, runs[runs["run"] == run]) | _point(study.run_points[run])
+            for run, kept in checkpoints.items()
+        },
+        "recipes": {
+            name: _recipe(name, recipe, study.shapes[name]) | _point(study.recipe_points[name])
+            for name, recipe in study.recipes.items()
+        },
         "dreamers": {
             f"{run}/{recipe}": [checkpoints[run].index(epoch) for epoch in of_recipe]
             for run, recipes in epochs.items()
@@ -90,6 +101,11 @@ def _best(dreams: pd.DataFrame) -> dict:
     means = Recognition(dreams).last().means(["run", "recipe"])
     first = means.sort_values("mean", ascending=False, kind="stable").iloc[0]
     return {"run": first["run"], "recipe": first["recipe"]}
+
+
+def _point(point: Mapping[str, Any]) -> dict:
+    """Return the name in the config of a run or recipe, and the values of its keys that vary."""
+    return {"origin": point["origin"], "varied": dict(point["varied"])}
 
 
 def _run(epochs: Sequence[float], rows: pd.DataFrame) -> dict:
@@ -126,6 +142,8 @@ def _values(study: GalleryStudy, group: pd.DataFrame, epochs: Sequence[float], r
             values = [_plain(value) for value in rows[f"{measure}{ending}"]]
             if any(value not in (None, "") for value in values):
                 found[f"{measure}{ending}"] = values
+    if PICKED in rows and rows[PICKED].notna().any():
+        found[PICKED] = [_plain(value) for value in rows[PICKED]]
     return found
 
 

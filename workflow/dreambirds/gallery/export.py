@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from uuid import uuid4
 
+from dreambirds.config.grids import expand_grids
 from dreambirds.config.runs import parse_epoch
 from dreambirds.errors import NUMBER, UserError, did_you_mean
 from dreambirds.gallery.model_card import CARD, DREAMS, MARK, Exported, write_card
@@ -34,7 +35,9 @@ def export_checkpoint(study: Path | None, run: str, epoch: str, to: Path | None,
     folder = to or study / "exports" / f"{run}-{checkpoint.name}"
     with new_folder(folder, "--to", is_earlier_export) as temporary:
         classifier, info = load_checkpoint(checkpoint)
-        exported = Exported(study, read_yaml(study / "config.yaml"), checkpoint, classifier, info, repository)
+        config = read_yaml(study / "config.yaml")
+        expand_grids(config)
+        exported = Exported(study, config, checkpoint, classifier, info, repository)
         for name in (MODEL_FILE, CONFIG_FILE):
             if (checkpoint / name).is_file():  # a checkpoint is complete without timm's config
                 shutil.copyfile(checkpoint / name, temporary / name)

@@ -31,8 +31,8 @@ class Asked:
     """A question, and the part of the study that it looks at.
 
     Its name and text, its comparisons, the part of the config that it depends on, the parameters of its recipes, the
-    recipe of the config of each of them, its epochs by run and recipe, the display name of each label that has dreams,
-    and the number of classes in training.
+    recipe of the config of each of them, the factors of its runs, their ``model``, ``weights`` and ``checkpoints``, its
+    epochs by run and recipe, the display name of each label that has dreams, and the number of classes in training.
     """
 
     name: str
@@ -41,6 +41,8 @@ class Asked:
     config: Section
     recipes: Mapping[str, Section]
     origins: Mapping[str, str]
+    runs: Mapping[str, Section]
+    networks: Mapping[str, Section]
     epochs: Mapping[str, Mapping[str, Sequence[float]]]
     names: Mapping[str, str]
     learnt: int
@@ -62,7 +64,7 @@ def write_finding(
     montage's cells in pixels, `view` the view that it shows unless views are compared. Raises UserError if one of these
     files cannot be read or is incomplete.
     """
-    query = DreamQuery(asked.origins, asked.recipes, asked.epochs, asked.names)
+    query = DreamQuery(asked.origins, asked.recipes, asked.epochs, asked.names, asked.runs)
     runs = [_run(asked, *each) for each in zip(asked.epochs, histories, strict=True)]
     finding = compute_contrasts(asked.comparisons, query, measured.dreams)
     finding.insert(0, "question", asked.name)
@@ -138,7 +140,7 @@ def _row(row: dict) -> dict:
 
 
 def _run(asked: Asked, run: str, history: Path) -> dict[str, Any]:
-    keys, epochs = asked.config["runs"][run], sorted(set().union(*asked.epochs[run].values()))
+    keys, epochs = asked.networks[run], sorted(set().union(*asked.epochs[run].values()))
     last = read_history(history, epochs[-1]).iloc[-1]
     return {
         "run": run,

@@ -24,6 +24,7 @@ from dreambirds.models import CONFIG_FILE
 from dreambirds.models.checkpoint import CheckpointInfo
 from dreambirds.models.classifier import Classifier
 from dreambirds.models.names import OWN, TORCHVISION, split_name
+from dreambirds.plan.inputs import family_of
 from dreambirds.plan.paths import HISTORY_FILE
 from dreambirds.shapes import shape_of, shape_text
 
@@ -217,7 +218,7 @@ def write_dreams(exported: Exported, names: Mapping[str, str], folder: Path) -> 
 
     Return the paths and captions of the montages, and the recipes as in a config. The first montage shows the dreams
     of the checkpoint, with one row per recipe. The others show, for each recipe, the epochs up to it. All show the
-    first 12 classes. Without dreams of this epoch there is no montage.
+    first 12 classes, and one dream seed per recipe. Without dreams of this epoch there is no montage.
     """
     study, epoch, archives = exported.config["study"], exported.info.epoch, exported.archives
     shared = {"run": exported.info.run, "last": True, "view": exported.config["pictures"]["view"]}
@@ -226,7 +227,10 @@ def write_dreams(exported: Exported, names: Mapping[str, str], folder: Path) -> 
     now = Selection.of(study, archives[epoch], names, {**shared, "epoch": str(epoch)})
     steps = read_dreams(archives[epoch]).groupby("recipe")["step"].unique()
     parameters = {name: {**values, "steps": steps[name].tolist()} for name, values in now.facts()["recipes"].items()}
-    shown = [(now, "recipe", "label", "recipe-by-class.png", f"Dreams of epoch {epoch}, by recipe and class")]
+    count, parameters = len(parameters), one_seed_each(parameters)
+    now = replace(now, dreams=now.dreams[now.dreams["recipe"].isin(parameters)])
+    seeds = "" if len(parameters) == count else ", with one dream seed per recipe"
+    shown = [(now, "recipe", "label", "recipe-by-class.png", f"Dreams of epoch {epoch}, by recipe and class{seeds}")]
     every = [path for paths in archives.values() for path in paths]
     for recipe in parameters:
         over = Selection.of(study, every, names, {**shared, "recipe": recipe})
@@ -239,6 +243,14 @@ def write_dreams(exported: Exported, names: Mapping[str, str], folder: Path) -> 
     part = f" (the first {MOST_CLASSES} of {classes} classes)" if classes > MOST_CLASSES else ""
     images = [{"path": f"{DREAMS}/{name}", "caption": caption + part} for *_, name, caption in shown]
     return images, {name: recipe_section(values) for name, values in parameters.items()}
+
+
+def one_seed_each(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the first one of all recipes that differ only in their seed, in order."""
+    first: dict[str, str] = {}
+    for name, values in recipes.items():
+        first.setdefault(family_of(dict(values)), name)
+    return {name: dict(recipes[name]) for name in first.values()}
 
 
 def _write_montage(selection: Selection, rows: str, columns: str, cell: int, path: Path) -> None:

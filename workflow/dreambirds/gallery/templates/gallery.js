@@ -28,13 +28,6 @@ function nearest(values, target) {
   return values.reduce((best, _, index) => (distance(index) < distance(best) ? index : best), 0);
 }
 
-// If a run has no dreams of a recipe, keep the run or the recipe, and take the first recipe or run that has dreams.
-function fit(pane, keep) {
-  if (checkpointsOf(pane)) return pane;
-  if (keep === "run") return { run: pane.run, recipe: recipesOf(pane.run)[0] };
-  return { run: names.runs.find((run) => checkpointsOf({ run, recipe: pane.recipe })), recipe: pane.recipe };
-}
-
 // The second pane follows the first; if it has other epochs or steps, it shows the nearest one.
 function follow(values, first, position) {
   const same = values.length === first.length && values.every((value, index) => value === first[index]);
@@ -67,32 +60,21 @@ function buildPane(pane) {
   const find = (selector) => box.querySelector(selector);
   pane.box = box;
   pane.find = find;
-  for (const [kind, options] of [["run", names.runs], ["recipe", names.recipes]]) {
-    const select = find(`.${kind} select`);
-    for (const name of options) select.add(new Option(name, name, false, name === pane[kind]));
-    find(`.${kind}`).hidden = options.length < 2;
-    select.addEventListener("change", () => {
-      settle();
-      const kept = [epochs(state.panes[0])[Math.round(state.epoch)], steps(state.panes[0])[Math.round(state.step)]];
-      Object.assign(pane, fit({ ...pane, [kind]: select.value }, kind));
-      updateMenus(pane);
-      state.epoch = nearest(epochs(state.panes[0]), kept[0]);
-      state.step = nearest(steps(state.panes[0]), kept[1]);
-      show();
-    });
-  }
-  updateMenus(pane);
+  buildMenus(pane);
   swipe(find(".frame"));
   find(".download").addEventListener("click", saveImage);
   return box;
 }
 
-// Disable the recipes of which the selected run has no dreams.
-function updateMenus(pane) {
-  const select = pane.find(".recipe select");
-  for (const option of select.options) option.disabled = !checkpointsOf({ run: pane.run, recipe: option.value });
-  select.value = pane.recipe;
-  pane.find(".run select").value = pane.run;
+// Show another run or recipe in a pane, at the nearest epoch and step.
+function change(pane, { run, recipe }) {
+  settle();
+  const kept = [epochs(state.panes[0])[Math.round(state.epoch)], steps(state.panes[0])[Math.round(state.step)]];
+  Object.assign(pane, { run, recipe });
+  updateMenus(pane);
+  state.epoch = nearest(epochs(state.panes[0]), kept[0]);
+  state.step = nearest(steps(state.panes[0]), kept[1]);
+  show();
 }
 
 function showPane(pane) {
@@ -112,9 +94,10 @@ function showPane(pane) {
   under.style.aspectRatio = `${recipe.shape[1]} / ${recipe.shape[0]}`;
   const caption = pane.find("figcaption");
   caption.replaceChildren(Object.assign(document.createElement("b"), { textContent: label.name }), ` ${position}`);
+  if (pane.hasTries && value(pane, "picked", state.label, e, s) === 1) caption.append(pickedMark());
   pane.find(".provenance").textContent = [
     `run ${pane.run} (${facts.runs[pane.run].model}), epoch ${kept.epochs[e]}`,
-    `recipe ${pane.recipe}, step ${recipe.steps[s]}, seed ${recipe.seed}, ${state.view} view`,
+    `recipe ${pane.recipe}, step ${recipe.steps[s]}, dream seed ${recipe.seed}, ${state.view} view`,
     `checkpoint ${kept.checkpoints[e].slice(0, 16)}`,
   ].join("\n");
   const file = [pane.run, kept.folders[e], pane.recipe, label.label, recipe.files[s]].join("_");
@@ -251,10 +234,10 @@ function readLink() {
   settle();
   const given = new URLSearchParams(location.hash.slice(1));
   const allowed = (key, values, fallback) => (values.includes(given.get(key)) ? given.get(key) : fallback);
-  const pane = (suffix, fallback) => fit({
-    run: allowed(`run${suffix}`, names.runs, fallback.run),
-    recipe: allowed(`recipe${suffix}`, names.recipes, fallback.recipe),
-  }, names.runs.includes(given.get(`run${suffix}`)) ? "run" : "recipe");
+  const pane = (suffix, fallback) => {
+    const [run, recipe] = KINDS.map((kind) => nameOf(kind, given.get(`${kind}${suffix}`)));
+    return fit({ run: run || fallback.run, recipe: recipe || fallback.recipe }, run ? "run" : "recipe");
+  };
   const panes = [pane("", facts.best)];
   if (given.has("run2") || given.has("recipe2")) panes.push(pane("2", panes[0]));
   state.label = Math.max(0, facts.labels.findIndex(({ label }) => label === given.get("label")));

@@ -108,6 +108,7 @@ document.addEventListener("keydown", (event) => {
   const { target } = event;
   const arrow = event.key.startsWith("Arrow");
   if (target.matches("select, [type=radio]") || (target.matches("button, a") && event.key === " ")) return;
+  if (target.matches(".axis input") && arrow) return;
   if (target === byId("grid") && arrow) {
     const columns = getComputedStyle(target).gridTemplateColumns.split(" ").length;
     choose(state.label + { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key]);
