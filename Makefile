@@ -7,7 +7,7 @@ BIN := .venv/bin
 STUDY = $$($(BIN)/dreambirds check --study -- "$$CONFIG" || [ $$? = 3 ])
 export CONFIG WITH LIMIT
 
-.PHONY: install study checked report compare findings check unit test test-all test-slurm slurm chromium lint types manual store-gc bench bench-train bench-scale bench-study bench-gallery faults audit clean distclean
+.PHONY: install study checked report compare findings check unit test test-all test-slurm slurm chromium lint types manual store-gc bench bench-train bench-scale bench-study bench-gallery bench-recognition faults audit clean distclean
 
 # If photographs must be downloaded first (status 3), Snakemake runs twice, because the classes are known only after that.
 # The config is checked first, because Snakemake prints a traceback if it cannot read it.
@@ -101,6 +101,11 @@ bench-study: .venv/installed
 
 bench-gallery: .venv/installed-test chromium
 	$(BIN)/python -m benchmarks.gallery $(BENCH)
+
+# Dreams of ten species by every preset and by other tools. Each call continues the last: `make bench-recognition BENCH="--minutes 10"`.
+# Threads that wait use no CPU, because waiting ones slow down the others by ten times on a busy machine.
+bench-recognition: .venv-bench/installed
+	OMP_WAIT_POLICY=passive $(BIN)/python -m benchmarks.recognition $(BENCH)
 
 # Fault tests, with a table of counts at the end; a study is killed KILLS times at random moments.
 faults: .venv/installed-test
