@@ -200,6 +200,13 @@ def test_a_fraction_of_the_steps_uses_full_images_at_equal_intervals(share):
     assert all(uses_full_images(Recipe(whole_views=share), step) for step in range(9)), "without crops"
 
 
+@pytest.mark.parametrize(("share", "first"), [(0.5, 10), (0.3, 7), (1.0, 4)])
+def test_full_images_can_be_limited_to_the_first_steps(share, first):
+    unlimited, limited = (Recipe(crop_area=0.5, whole_views=share, whole_steps=steps) for steps in (None, first))
+    expected = [uses_full_images(unlimited, step) and step < first for step in range(40)]
+    assert [uses_full_images(limited, step) for step in range(40)] == expected and any(expected)
+
+
 def test_full_views_equal_torchvision_s_resize_in_the_same_steps_for_every_image():
     images = rand(1, 3, 16, 24).expand(5, 3, 16, 24)
     recipe = Recipe(crop_area=0.1, crop_output_size=8, whole_views=0.3)

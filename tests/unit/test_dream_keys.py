@@ -55,6 +55,7 @@ AFFECTS_PIXELS = {
     "crop_area": 0.5,
     "crop_ratio": 2.0,
     "whole_views": 0.5,
+    "whole_steps": 1,
     "crop_output_size": 16,
     "noise": 0.1,
     "octaves": 2,

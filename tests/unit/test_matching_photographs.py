@@ -117,6 +117,10 @@ def test_many_photographs_are_processed_in_batches(monkeypatch):
     assert close(whole["whole"]["view"], parts["whole"]["view"])
 
 
+def test_full_images_of_the_first_steps_need_both_types_of_views():
+    assert view_types(Recipe(crop_area=0.5, whole_views=1, whole_steps=3)) == ["crop", "whole"]
+
+
 @pytest.mark.parametrize(
     ("recipe", "kinds"),
     [

@@ -102,7 +102,7 @@ def test_the_study_finishes_on_slurm(ran):
     assert "(100%) done" in ran.output
     states = [job["JobState"] for job in ran.jobs]
     assert states.count("CANCELLED") == 1 and set(states) == {"CANCELLED", "COMPLETED"}
-    assert len(list((ran.study.results / "montages").rglob("*.png"))) == 4
+    assert len(list((ran.study.results / "montages").rglob("*.png"))) == 5
 
 
 def test_each_job_that_trains_or_dreams_has_its_own_gpu_and_no_other_job_requests_one(ran):
