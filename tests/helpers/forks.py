@@ -68,7 +68,8 @@ def _server() -> str:
     with FileLock(folder / "lock"):
         if not address.exists():
             command = [sys.executable, __file__, str(address), str(owner)]
-            env = {**os.environ, "OMP_NUM_THREADS": "1"}
+            # commands bring their environment; the server itself does not belong to the cluster of a test
+            env = {**os.environ, "OMP_NUM_THREADS": "1", "SLURM_CONF": ""}
             process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
             deadline = time.monotonic() + 300
             while not address.exists():
