@@ -74,3 +74,10 @@ class DreamBench:
 def entries(folder: Path) -> list[Path]:
     """Return the folders of all dreams in a store."""
     return sorted(record.parent for record in folder.glob("dreams/??/*/*/entry.json"))
+
+
+def same_statistics(one, other) -> bool:
+    """Return whether two statistics are bitwise equal, in the same kinds and layers."""
+    if {kind: set(layers) for kind, layers in one.items()} != {kind: set(layers) for kind, layers in other.items()}:
+        return False
+    return all(torch.equal(one[kind][layer], other[kind][layer]) for kind in one for layer in one[kind])
