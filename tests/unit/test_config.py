@@ -116,6 +116,7 @@ def test_optimizer_names_read_from_source_match_timm_except_unusable_ones():
 def test_suggestions_ignore_case_and_list_allowed_names_if_none_is_close():
     assert did_you_mean("NORTHERN", ["northern", "x"]).startswith("did you mean 'northern'?")
     assert did_you_mean("zzz", ["a", "b"]) == "allowed: a, b"
+    assert did_you_mean("zzz", ["b", None]) == "allowed: b, null", "as in a config"
     assert did_you_mean(5, [2, 0.25, 12, 1]) == "allowed: 0.25, 1, 2, 12", "numbers are sorted as numbers"
 
 

@@ -108,6 +108,7 @@ def test_statistics_are_recomputed_if_the_crops_change(contexts):
         {"match_views": 5},
         {"crop_output_size": 24},
         {"whole_views": 0.5},
+        {"match_crop_regions": "center"},
     ]
     for new in (1, 0):
         computed = [contexts.computed(parameters=parameters(**crops | change)) for change in changes]

@@ -43,7 +43,8 @@ def by_kind(photographs: torch.Tensor, recipe: Recipe, views: dict[str, list[tor
     assert list(found) == list(views) and all(list(layers) == ["view", "half"] for layers in found.values())
     for kind, seen in views.items():
         for layer, shown in (("view", seen), ("half", [view[..., ::2] for view in seen])):
-            parts = parts_by_hand(recipe.match_regions, *shown[0].shape[-2:])
+            regions = (kind == "crop" and recipe.match_crop_regions) or recipe.match_regions
+            parts = parts_by_hand(regions, *shown[0].shape[-2:])
             each = [statistic_by_hand(view.flatten(1).numpy(), parts, recipe.match_statistics) for view in shown]
             assert close(found[kind][layer], sum(each) / len(each), 1e-6), (kind, layer)
 
@@ -75,6 +76,11 @@ def test_statistics_equal_means_over_photographs_one_at_a_time(monkeypatch, kind
     crops = crops_by_hand(monkeypatch, photographs, Recipe(**shown, **names), (8, 12))
     by_kind(photographs, Recipe(**shown, **names), {"crop": crops})
     by_kind(photographs, Recipe(whole_views=0.3, **shown, **names), {"crop": crops, "whole": small})
+    by_kind(
+        photographs,
+        Recipe(whole_views=0.3, match_crop_regions="thirds", **shown, **names),
+        {"crop": crops, "whole": small},
+    )
 
 
 def test_photographs_are_flipped_half_the_time_if_dreams_are_flipped():
@@ -153,6 +159,16 @@ def test_each_step_is_compared_with_its_type_of_view():
             assert found[index].item() == pytest.approx(distance_by_hand(own, mean.numpy())), (step, index)
     nothing = References(Recipe(), {}, 0, (4, 4))
     assert nothing.at(0, 0) == {} == nothing.for_full_images(), "nothing is compared"
+
+
+def test_crops_are_compared_in_other_regions_than_full_images():
+    means, activation = {"crop": rand(1, 3, 25), "whole": rand(2, 3, 25)[1:]}, rand(1, 3, 5, 5)
+    recipe = Recipe(crop_area=0.5, whole_views=0.5, match_regions="thirds", match_crop_regions="center")
+    references = References(recipe, {kind: {"x": mean} for kind, mean in means.items()}, 0, (5, 5))
+    for step, (kind, regions) in enumerate((("crop", "center"), ("whole", "thirds"))):
+        found = references.at(step, turn_of(recipe, step))["x"].distance(activation)
+        own = statistic_by_hand(activation[0].flatten(1).numpy(), parts_by_hand(regions, 5, 5))
+        assert found.item() == pytest.approx(distance_by_hand(own, means[kind][0].numpy())), kind
 
 
 @pytest.mark.parametrize("kind", ["sorted", "moments"])

@@ -43,12 +43,13 @@ def enlarged(level: np.ndarray, height: int, width: int) -> np.ndarray:
     return result
 
 
-def decoded(parameters: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def decoded(parameters: np.ndarray, shape: tuple[int, int], decay: float = 1.0) -> np.ndarray:
     """Return the image (3, H, W) of the parameters (N,) of a pyramid."""
-    total, start = np.zeros((3, *shape)), 0
-    for level in LEVELS[shape]:
+    total, start, levels = np.zeros((3, *shape)), 0, LEVELS[shape]
+    amplitudes = [1, 1, decay, decay**2, decay**3][-len(levels) :]
+    for level, amplitude in zip(levels, amplitudes, strict=True):
         end = start + 3 * level[0] * level[1]
-        total += enlarged(parameters[start:end].reshape(3, *level), *shape)
+        total += amplitude * enlarged(parameters[start:end].reshape(3, *level), *shape)
         start = end
     assert start == len(parameters)
     return 1 / (1 + np.exp(-2 * np.einsum("ij,jhw->ihw", COLORS, total)))
@@ -61,19 +62,21 @@ def test_levels_halve_down_to_a_single_pixel(shape):
     assert isinstance(make_parameterization("pyramid", shape), Pyramid)
 
 
+@pytest.mark.parametrize("decay", [1.0, 0.7])
 @SHAPES
-def test_the_image_is_the_sigmoid_of_the_sum_of_all_upsampled_levels(shape):
-    pyramid = Pyramid(*shape)
+def test_the_image_is_the_sigmoid_of_the_sum_of_all_upsampled_levels(shape, decay):
+    pyramid = Pyramid(*shape, decay)
     parameters = randn(2, sum(pyramid.sizes))
     images = pyramid.decode(parameters)
     assert images.shape == (2, 3, *shape)
     for image, given in zip(images.numpy(), parameters.numpy(), strict=True):
-        assert close(image, decoded(given, shape))
+        assert close(image, decoded(given, shape, decay))
 
 
+@pytest.mark.parametrize("decay", [1.0, 0.7])
 @SHAPES
-def test_a_start_image_is_encoded_exactly(shape):
-    pyramid = Pyramid(*shape)
+def test_a_start_image_is_encoded_exactly(shape, decay):
+    pyramid = Pyramid(*shape, decay)
     images = 0.01 + 0.98 * rand(3, 3, *shape)
     parameters = pyramid.encode(images)
     assert parameters.shape == (3, sum(pyramid.sizes))
@@ -142,10 +145,11 @@ def test_without_pyramid_steps_all_levels_are_free_from_the_start():
     assert level_moves(replace(PYRAMID, pyramid_steps=0), 2) == [[True] * 4] * 2
 
 
-def test_a_step_is_adam_on_the_levels():
-    recipe = replace(PYRAMID, pyramid_steps=1, steps=(4,))
+@pytest.mark.parametrize("decay", [1.0, 0.7])
+def test_a_step_is_adam_on_the_levels(decay):
+    recipe = replace(PYRAMID, pyramid_steps=1, pyramid_decay=decay, steps=(4,))
     model, start = network(), 0.2 + 0.6 * rand(1, 3, 8, 8)
-    pyramid = Pyramid(8, 8)
+    pyramid = Pyramid(8, 8, decay)
     parameters, first, second = pyramid.encode(start), 0.0, 0.0
     for step in range(1, 5):
         leaf = parameters.clone().requires_grad_(True)
@@ -155,7 +159,7 @@ def test_a_step_is_adam_on_the_levels():
         first, second = 0.5 * first + 0.5 * slope, 0.9 * second + 0.1 * slope**2
         parameters = parameters + 0.05 * (first / (1 - 0.5**step)) / ((second / (1 - 0.9**step)).sqrt() + 1e-8)
     found = dream(model, torch.tensor([0]), start, recipe, streams("a")).snapshots[4]
-    assert close(found, decoded(parameters[0].numpy(), (8, 8)), 1e-6)
+    assert close(found, decoded(parameters[0].numpy(), (8, 8), decay), 1e-6)
 
 
 PORTRAIT = replace(

@@ -142,11 +142,20 @@ REFUSED = {
     "study.pyramid_steps: is only used with 'parameterization: pyramid', not 'parameterization: pixels'": {
         "dreams__recipes__study__pyramid_steps": 9
     },
+    "study.pyramid_decay: is only used with 'parameterization: pyramid', not 'parameterization: pixels'; set it to 1": {
+        "dreams__recipes__study__pyramid_decay": 0.8
+    },
     "dreams.recipes.study.match_statistics: is only used with 'objective: feature_match'; set it to sorted": {
         "dreams__recipes__study__match_statistics": "moments"
     },
     "dreams.recipes.study.match_regions: is only used with 'objective: feature_match'; set it to whole": {
         "dreams__recipes__study__match_regions": "thirds"
+    },
+    "dreams.recipes.study.match_crop_regions: is only used with 'objective: feature_match'; set it to null": {
+        "dreams__recipes__study": {"match_crop_regions": "center", "crop_area": 0.5}
+    },
+    "dreams.recipes.study.match_crop_regions: is only used with 'crop_area'; set it to null": {
+        "dreams__recipes__study": {"objective": "feature_match", "match_crop_regions": "center"}
     },
     "dreams.recipes.study.match_stride: is only used with 'objective: feature_match'; set it to 1": {
         "dreams__recipes__study__match_stride": 2

@@ -78,9 +78,10 @@ def did_you_mean(value: object, allowed: Iterable[object], word: str = "allowed"
     """Return a hint for an error: the closest allowed value, and all if they are few, numbers in ascending order.
 
     `word` introduces the list: ``allowed`` for values of a fixed set, ``available`` for files, epochs or other things
-    that happen to exist.
+    that happen to exist. None is listed as ``null``, as in a config.
     """
-    names = sorted(map(str, allowed), key=lambda name: (float(name) if NUMBER.fullmatch(name) else math.inf, name))
+    given = ("null" if value is None else str(value) for value in allowed)
+    names = sorted(given, key=lambda name: (float(name) if NUMBER.fullmatch(name) else math.inf, name))
     if not names:
         return "no value is allowed here" if word == "allowed" else "none is available"
     folded = {name.casefold(): name for name in reversed(names)}

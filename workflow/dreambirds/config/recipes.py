@@ -99,6 +99,7 @@ def _find_problems(point: Section) -> dict[str, str | None]:
     no_pyramid, no_photograph = point["parameterization"] != "pyramid", point["start"] != "photograph"
     last_octave = (point["octaves"] - 1) * point["octave_steps"]
     compares = needs_photographs(point["objective"])
+    by_view = compares and point["match_crop_regions"] is not None
     return {
         "steps": f"must be ascending, not {steps}" if steps != sorted(steps) else None,
         "octaves": f"the last one begins after step {last_octave}, but the last step is {steps[-1]}; add steps"
@@ -115,12 +116,14 @@ def _find_problems(point: Section) -> dict[str, str | None]:
         "whole_views": _only(point["whole_views"] and point["crop_area"] is None, "crop_area", "", 0),
         "whole_steps": _only(point["whole_steps"] is not None and not point["whole_views"], "whole_views", "", "null"),
         "pyramid_steps": _only(point["pyramid_steps"] and no_pyramid, "parameterization: pyramid", image, 0),
+        "pyramid_decay": _only(point["pyramid_decay"] != 1 and no_pyramid, "parameterization: pyramid", image, 1),
         "objective": _unmatchable(point) if compares else None,
         **{
-            key: _only(not compares and point[key] != default, "objective: feature_match", "", default)
+            key: _only(not compares and point[key] != default, "objective: feature_match", "", default or "null")
             for key, default in dreamer_defaults().items()
             if key.startswith("match_")
         },
+        **({"match_crop_regions": _only(point["crop_area"] is None, "crop_area", "", "null")} if by_view else {}),
         **{
             key: _only(point[key] != neutral and not pixels, "parameterization: pixels", image, neutral)
             for key, neutral in PIXELS_NEUTRAL.items()

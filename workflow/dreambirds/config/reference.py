@@ -114,7 +114,7 @@ def _resolve(schema: dict[str, Any], schemas: tuple[dict[str, Any], ...]) -> dic
 
 def _allowed(schema: dict[str, Any]) -> str:
     if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"])
+        return ", ".join(f"`{value or 'null'}`" for value in schema["enum"])
     if "oneOf" in schema:
         title: str = schema["title"]
         return title

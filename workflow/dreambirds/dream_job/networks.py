@@ -109,7 +109,8 @@ class JobNetwork:
     def _statistics_key(self, label: str) -> str:
         """Return a digest of what determines the statistics of a label's photographs."""
         recipe, shape = self.settings.recipe, self.settings.shape
-        statistics = (recipe.match_statistics, recipe.match_regions, recipe.match_stride, recipe.match_views)
+        regions = (recipe.match_regions, recipe.match_crop_regions)
+        statistics = (recipe.match_statistics, *regions, recipe.match_stride, recipe.match_views)
         views = (recipe.crop_area and last_value(recipe.crop_area), recipe.crop_ratio, bool(recipe.flip))
         facts = {
             "checkpoint_sha256": self.sha256,

@@ -170,7 +170,9 @@ class Dreamer:
         recipe = self.recipe
         height, width = images.shape[-2:]
         self.base = self.octaves.base(images)
-        self.parameterization = make_parameterization(recipe.parameterization, (height, width), self.spectrum)
+        self.parameterization = make_parameterization(
+            recipe.parameterization, (height, width), self.spectrum, recipe.pyramid_decay
+        )
         self.parameters = self.parameterization.encode(images)
         self.optimizer = updates.make_optimizer(
             recipe.optimizer, recipe.momentum, recipe.beta1, recipe.beta2, recipe.weight_decay

@@ -200,15 +200,14 @@ class References:
 
     def __init__(self, recipe: Recipe, statistics: Statistics, prefix: int, shape: tuple[int, int]):
         """Take stacked statistics, the number of prefix tokens, and the dreams' size."""
-        statistic, view = layer_statistic(recipe, prefix), evaluation_shape(recipe, shape)
-        self.recipe = recipe
-        self.kinds = {
-            kind: {
+        self.recipe, view = recipe, evaluation_shape(recipe, shape)
+        self.kinds: dict[str, dict[str, LayerReference]] = {}
+        for kind, layers in statistics.items():
+            statistic = layer_statistic(recipe, kind, prefix)
+            self.kinds[kind] = {
                 layer: LayerReference(mean, mean.var(dim=(1, 2), unbiased=False).clamp(min=TINY), statistic, view)
                 for layer, mean in layers.items()
             }
-            for kind, layers in statistics.items()
-        }
 
     def at(self, step: int, phase: int) -> dict[str, LayerReference]:
         """Return the references of each layer for the views of a step.
@@ -224,9 +223,10 @@ class References:
         return self.kinds.get(VIEW_WHOLE) or self.kinds.get(CROP, {})
 
 
-def layer_statistic(recipe: Recipe, prefix: int) -> LayerStatistic:
-    """Return the statistic of a layer's activations that a recipe selects."""
-    return LayerStatistic(recipe.match_statistics, recipe.match_regions, recipe.match_stride, prefix)
+def layer_statistic(recipe: Recipe, kind: str, prefix: int) -> LayerStatistic:
+    """Return the statistic of a layer's activations that a recipe selects for a type of view."""
+    regions = (kind == CROP and recipe.match_crop_regions) or recipe.match_regions
+    return LayerStatistic(recipe.match_statistics, regions, recipe.match_stride, prefix)
 
 
 def view_types(recipe: Recipe) -> list[str]:
@@ -247,9 +247,9 @@ def photograph_statistics(
     smallest area at the end of the recipe's schedule. If the recipe flips views, full images are used in both
     orientations, and crops are flipped with probability 1/2.
     """
-    statistic = layer_statistic(recipe, features.prefix)
     result: Statistics = {}
     for kind in view_types(recipe):
+        statistic = layer_statistic(recipe, kind, features.prefix)
         sums: dict[str, torch.Tensor] = {}
         count = 0
         for phase, views in enumerate(_photograph_views(photographs, recipe, kind)):
@@ -267,10 +267,11 @@ def references_like(
     features: FeatureExtractor, outputs: ModelOutputs, recipe: Recipe, view: tuple[int, int]
 ) -> References:
     """Return references computed from outputs for views, to measure a step's memory."""
-    statistic = layer_statistic(recipe, features.prefix)
-    matched = make_objective(recipe.objective, features.model).matched
-    means = {layer: statistic(outputs.layers[layer].detach(), view) for layer in matched}
-    return References(recipe, dict.fromkeys(view_types(recipe), means), features.prefix, view)
+    matched, statistics = make_objective(recipe.objective, features.model).matched, {}
+    for kind in view_types(recipe):
+        statistic = layer_statistic(recipe, kind, features.prefix)
+        statistics[kind] = {layer: statistic(outputs.layers[layer].detach(), view) for layer in matched}
+    return References(recipe, statistics, features.prefix, view)
 
 
 def stack_statistics(statistics: Sequence[Statistics]) -> Statistics:

@@ -16,6 +16,7 @@ LUCID_SCALE = 4.0
 ANGLES = math.pi / math.sqrt(3)  # standard deviation of uniform angles in a full circle
 TINY = 1e-5
 PYRAMID_SCALE = 2.0
+FINE_LEVELS = 3
 
 
 def color_matrix(dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> torch.Tensor:
@@ -136,14 +137,18 @@ class Pyramid:
     The method is Direct Ascent Synthesis, Fort & Whitaker 2025 (arXiv 2502.07753). Parameters are (B, N): the flattened
     colors (3, h, w) of all levels. The shorter side of the coarsest level is one pixel, and the finest level has the
     size of the image. Each level has half the height and width of the next, rounded up. The decorrelated colors are
-    twice the sum of the bilinearly upsampled levels.
+    twice the sum of the bilinearly upsampled levels, each multiplied by its amplitude. This is 1, except for the three
+    finest levels: each has `decay` times the amplitude of the next coarser level. So with a small decay, a step of a
+    given length changes fine texture less than larger shapes.
     """
 
-    def __init__(self, height: int, width: int):
+    def __init__(self, height: int, width: int, decay: float = 1.0):
         """Prepare for images of one size."""
         finer = range(math.ceil(math.log2(min(height, width))), -1, -1)
         self.shapes = [(math.ceil(height / 2**times), math.ceil(width / 2**times)) for times in finer]
         self.sizes = [3 * math.prod(shape) for shape in self.shapes]
+        coarse = len(self.shapes) - 1 - FINE_LEVELS
+        self.amplitudes = [decay ** max(0, level - coarse) for level in range(len(self.shapes))]
         self.down = [_enlarging(rows, height) for rows, _ in self.shapes]
         self.across = [_enlarging(columns, width) for _, columns in self.shapes]
 
@@ -153,18 +158,16 @@ class Pyramid:
         Each level is the residual of the coarser levels, as in a Laplacian pyramid (Burt & Adelson 1983).
         """
         levels, residual = [], from_pixels(images) / PYRAMID_SCALE
-        for shape, down, across in zip(self.shapes, self.down, self.across, strict=True):
+        for amplitude, shape, down, across in zip(self.amplitudes, self.shapes, self.down, self.across, strict=True):
             level = functional.adaptive_avg_pool2d(residual, shape)
             residual = residual - down.to(level) @ level @ across.to(level).mT
-            levels.append(level.flatten(1))
+            levels.append(level.flatten(1) / amplitude)
         return torch.cat(levels, dim=1)
 
     def decode(self, parameters: torch.Tensor) -> torch.Tensor:
         """Return images (B, 3, H, W) in [0, 1]."""
-        *coarse, finest = (
-            level.unflatten(1, (3, *shape))
-            for level, shape in zip(parameters.split(self.sizes, dim=1), self.shapes, strict=True)
-        )
+        levels = zip(self.amplitudes, parameters.split(self.sizes, dim=1), self.shapes, strict=True)
+        *coarse, finest = (amplitude * level.unflatten(1, (3, *shape)) for amplitude, level, shape in levels)
         colors = finest
         if coarse:  # vertical upsampling per level, then horizontal upsampling and addition in one product
             tall = torch.cat([down.to(level) @ level for down, level in zip(self.down, coarse, strict=False)], dim=-1)
@@ -191,16 +194,16 @@ def _enlarging(pixels: int, size: int) -> torch.Tensor:
 
 
 def make_parameterization(
-    kind: str, shape: tuple[int, int], magnitudes: torch.Tensor | None = None
+    kind: str, shape: tuple[int, int], magnitudes: torch.Tensor | None = None, decay: float = 1.0
 ) -> Pixels | Fourier | Maco | Pyramid:
     """Return a parameterization of images of (height, width).
 
-    `kind` is ``pixels``, ``fourier``, ``pyramid``, or ``maco``, which requires `magnitudes`.
+    `kind` is ``pixels``, ``fourier``, ``pyramid`` with a `decay`, or ``maco``, which requires `magnitudes`.
     """
     if kind == "fourier":
         return Fourier(*shape)
     if kind == "pyramid":
-        return Pyramid(*shape)
+        return Pyramid(*shape, decay)
     return Maco(*shape, magnitudes) if kind == "maco" else Pixels()  # type: ignore[arg-type]  # not None for maco
 
 

@@ -66,12 +66,14 @@ class Recipe:
     batch_norm_prior: float = 0.0
     match_statistics: str = "sorted"
     match_regions: str = "whole"
+    match_crop_regions: str | None = None
     match_stride: int = 1
     match_photographs: int = 48
     match_class: str = "own"
     match_views: int = 4
     parameterization: str = "pixels"
     pyramid_steps: int = 0
+    pyramid_decay: float = 1.0
     steps: tuple[int, ...] = (200,)
     stop_confidence: float | None = None
     stop_plateau: int | None = None

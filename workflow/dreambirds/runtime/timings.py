@@ -22,8 +22,8 @@ from dreambirds.runtime.snakemake_lock import job_process, snakemake_processes
 Work = dict[str, Any]  # the facts that identify a kind of work, as JSON
 TRAINING = ("model", "trainable", "batch_size", "precision", "compile")
 PASSES = (  # the keys of a recipe that determine what the network computes and keeps in a step
-    *("objective", "match_statistics", "match_regions", "match_stride", "octaves", "octave_scale", "pad", "crops"),
-    *("crop_area", "whole_views", "whole_steps", "crop_output_size", "tile"),
+    *("objective", "match_statistics", "match_regions", "match_crop_regions", "match_stride", "octaves"),
+    *("octave_scale", "pad", "crops", "crop_area", "whole_views", "whole_steps", "crop_output_size", "tile"),
 )
 recorded_here: list[float] = []  # seconds of the work that this process has recorded
 
