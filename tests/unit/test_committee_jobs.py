@@ -75,7 +75,7 @@ def test_every_checkpoint_is_recorded_and_metrics_are_the_dreamers(bench, member
 def test_targets_and_references_are_those_of_each_network(bench, members, monkeypatch):
     seen, dream = [], dreaming.dream
     monkeypatch.setattr(
-        "dreambirds.dream_job.run.dream", lambda *given, **more: (seen.append(more), dream(*given, **more))[1]
+        "dreambirds.dream_job.context.dream", lambda *given, **more: (seen.append(more), dream(*given, **more))[1]
     )
     photographs = Bench(bench.folder / "photographs", NAMES).prepare(image_size=32)
     bench.dreamt(parameters=parameters(**MATCHED), references=photographs, committee=members)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.equal_passes import class_presets, count_passes, scale_to_passes, targets_class
+from benchmarks.equal_passes import class_presets, count_passes, scale_to_passes
+from dreambirds.config.one_recipe import targets_class
 from dreambirds.config.recipes import load_presets
 
 SHAPE = (128, 128)

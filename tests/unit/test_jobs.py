@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from dreambirds.config.recipes import expand_grid, load_presets
-from dreambirds.dream_job import context, networks, run
+from dreambirds.dream_job import context, networks
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.dream_job.run import run_dream_job
@@ -244,8 +244,8 @@ def test_the_size_of_square_images_can_be_one_number_or_two(dreamt, tmp_path):
 
 
 def test_lengths_refer_to_the_shorter_side(monkeypatch, dreamt, tmp_path):
-    calls, dream = [], run.dream
-    monkeypatch.setattr(run, "dream", lambda *given, **more: (calls.append(more), dream(*given, **more))[1])
+    calls, dream = [], context.dream
+    monkeypatch.setattr(context, "dream", lambda *given, **more: (calls.append(more), dream(*given, **more))[1])
     wide = make_checkpoint(tmp_path, [24, 60])
     dreamt(
         weights=wide, reference_size=48, jitter=8, blur_sigma=1.0, start="noise", start_noise=0.1, start_blur_sigma=4.0

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from dreambirds.dream_job import networks, run
+from dreambirds.dream_job import context, networks
 from dreambirds.dream_job.context import DreamContext
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.dreaming.matching import photograph_statistics
@@ -88,10 +88,10 @@ def test_a_killed_job_resumes_to_the_same_pixels(matched):
             raise KeyboardInterrupt
         return dream(*given, **more)
 
-    dream = run.dream
+    dream = context.dream
     matched.with_store("second")
     with matched.monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(run, "dream", killed)
+        patch.setattr(context, "dream", killed)
         matched.dreamt(**alone, folder="resumed")
     assert (
         len(entries(matched.folder / "second")) == 2 and matched.pixels("resumed") == {} and matched.computed == 3 + 2

@@ -58,7 +58,7 @@ PROSE = [
     ("dreaming/updates.py", "import torch\n", "import torch  # a comment\n"),
     ("dreaming/dream.py", '"""Do one step', '"""Make one step'),
     ("training/trainer.py", '"""Train a classifier', '"""The training of a classifier'),
-    ("dream_job/context.py", "cannot read '", "failed to read '"),
+    ("dream_job/references.py", "cannot read '", "failed to read '"),
     ("models/classifier.py", "cannot be built with", "is not built with"),
     ("errors.py", "did you mean", "do you mean"),
     ("dreaming/starts.py", "index: int) -> torch.Tensor:", "index: int | bool) -> torch.Tensor:"),

@@ -1,6 +1,6 @@
 """Train an image classifier, and let every checkpoint dream of every class.
 
-The public API: ``from dreambirds import dream, Recipe, load_checkpoint, list_presets``.
+The public API: ``from dreambirds import dream, dream_image, Recipe, load_checkpoint, load_network, list_presets``.
 """
 
 from importlib import import_module
@@ -11,14 +11,18 @@ if TYPE_CHECKING:
     from dreambirds.dreaming.dream import dream
     from dreambirds.dreaming.recipe import Recipe
     from dreambirds.models.checkpoint import load_checkpoint
+    from dreambirds.one_image.image import dream_image
+    from dreambirds.one_image.network import load_network
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "dream", "list_presets", "load_checkpoint"]
+__all__ = ["Recipe", "dream", "dream_image", "list_presets", "load_checkpoint", "load_network"]
 _MODULES = {
     "dream": "dreambirds.dreaming.dream",
     "Recipe": "dreambirds.dreaming.recipe",
     "load_checkpoint": "dreambirds.models.checkpoint",
     "list_presets": "dreambirds.config.recipes",
+    "dream_image": "dreambirds.one_image.image",
+    "load_network": "dreambirds.one_image.network",
 }
 
 

@@ -8,25 +8,47 @@ from dreambirds.errors import UserError, counted
 
 log = logging.getLogger(__name__)
 PRECISIONS = ("auto", "float32", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+NAMES = {"cuda": "CUDA", "mps": "Apple, MPS"}
 
 
-def choose_device(gpus: int, threads: int) -> torch.device:
-    """Return the GPU if the job reserved one and CUDA works, else the CPU.
+def choose_device(gpus: int, threads: int, requested: str = "auto") -> torch.device:
+    """Return the device of a job, and log which one it is and why.
 
-    On the CPU, torch uses `threads` threads.
+    `requested` is one of `DEVICES`. ``auto`` is the GPU that torch sees, of CUDA or else of Apple (MPS), if the job
+    reserved any `gpus`, and else the CPU. On the CPU, torch uses `threads` threads. Raises UserError if the requested
+    device is unknown, or torch does not see it.
     """
+    if requested not in DEVICES:
+        raise UserError(f"must be one of {', '.join(DEVICES)}, not '{requested}'", "device")
     torch.set_num_threads(threads)
-    if gpus and torch.cuda.is_available():
+    seen = [name for name, available in (("cuda", torch.cuda.is_available), ("mps", _has_mps)) if available()]
+    if requested in ("cuda", "mps") and requested not in seen:
+        others = " or ".join(["auto", "cpu", *seen])
+        raise UserError(f"torch sees no device '{requested}' on this machine; set it to {others}", "device")
+    name = requested if requested != "auto" else (seen[0] if gpus and seen else "cpu")
+    if name == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32, the default of cuDNN's convolutions
-        return torch.device("cuda")
-    log.info("computing on the CPU with %s", counted(threads, "thread"))
-    return torch.device("cpu")
+    if name == "cpu":
+        found = "the job requests none" if seen else "torch sees no GPU"
+        reason = "as requested" if requested == "cpu" else found
+        log.info("computing on the CPU with %s: %s", counted(threads, "thread"), reason)
+    else:
+        reason = "as requested" if requested == name else "torch sees it"
+        log.info("computing on the GPU (%s): %s", NAMES[name], reason)
+    return torch.device(name)
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Return whether a device supports bfloat16 in hardware."""
+    """Return whether a device supports bfloat16 in hardware; False for Apple's GPUs, for which torch cannot tell."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "mps":
+        return False
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
@@ -49,10 +71,20 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 
 
 def to_host(tensor: torch.Tensor) -> torch.Tensor:
-    """Copy a tensor to the CPU; from a GPU, asynchronously to pinned memory."""
-    if tensor.device.type == "cpu":
-        return tensor.clone(memory_format=torch.contiguous_format)
+    """Copy a tensor to the CPU; from a GPU of CUDA, asynchronously to pinned memory."""
+    if tensor.device.type != "cuda":
+        return tensor.to("cpu", copy=True, memory_format=torch.contiguous_format)
     return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the free memory of a GPU of CUDA in bytes; None for a device that shares the memory of the CPU."""
+    return torch.cuda.mem_get_info()[0] if device.type == "cuda" else None
+
+
+def to_float64(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor in float64, or in float32 on Apple's GPUs, which do not have float64."""
+    return tensor.float() if tensor.device.type == "mps" else tensor.double()
 
 
 def to_float32(tensor: torch.Tensor) -> torch.Tensor:

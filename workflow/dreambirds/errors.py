@@ -22,6 +22,7 @@ NO_MEMORY = re.compile(
 NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|os error (28|122)\b")
 NO_WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? [\d, ]+\)")
 NO_GPU = re.compile(r"CUDA error|CUDA driver error|cuDNN error|CUBLAS_STATUS|NCCL error|NVML", re.IGNORECASE)
+NO_MPS = re.compile(r"not (currently )?(implemented|supported) .*\bMPS\b", re.IGNORECASE)
 NUMBER = re.compile(r"\d+(\.\d+)?")
 KILLED = re.compile(r"exit status (137|-9)\b|Signals\.SIGKILL")
 AGAIN = "run the same command again to resume"
@@ -161,6 +162,9 @@ def explain_failure(error: BaseException) -> str | None:
         )
     if NO_GPU.search(reason):
         return f"the GPU failed or was lost ({reason}); {AGAIN}, or set 'gpu' to 0 to compute on the CPU"
+    if isinstance(error, NotImplementedError) and NO_MPS.search(reason):
+        again = "set PYTORCH_ENABLE_MPS_FALLBACK=1 in the environment, or compute on the CPU"
+        return f"torch does not implement an operation on Apple's GPUs ({reason}); {again}"
     if isinstance(error, ModuleNotFoundError) and not (error.name or "dreambirds").startswith("dreambirds"):
         return f"the library '{error.name}' is not installed; run `pip install -r requirements.txt`, and {AGAIN}"
     if isinstance(error, OSError) and error.filename is not None:

@@ -30,6 +30,8 @@ def seed_update(device: torch.device, *parts: object) -> None:
     torch.default_generator.manual_seed(derive_seed(*parts))
     if device.type == "cuda":
         torch.cuda.manual_seed(derive_seed(*parts))
+    if device.type == "mps":
+        torch.mps.manual_seed(derive_seed(*parts))
 
 
 def label_rng(seed: int, label: str, *more: int) -> np.random.Generator:

@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +112,7 @@ def match_classes(
     does.
     """
     check_labels(labels, names)
-    indices, matches = _class_indices(classes), {}
+    indices, matches = class_indices(classes), {}
     for label in labels:
         candidates = [names[label.label]] if label.label in names else [label.label, label.name]
         found = [indices[name] for name in map(normalized, candidates) if name in indices]
@@ -138,7 +138,8 @@ def check_labels(labels: list[Label], names: dict[str, str]) -> None:
             raise UserError(f"unknown label '{label}'; {did_you_mean(label, known, 'available')}", "names")
 
 
-def _class_indices(classes: list[str]) -> dict[str, list[int]]:
+def class_indices(classes: Sequence[str]) -> dict[str, list[int]]:
+    """Return the indices of the classes that each normalized name stands for; `match_classes` lists the forms."""
     found: dict[str, list[int]] = {}
     for index, name in enumerate(classes):
         forms = (name, *re.split(r"[()]", name), re.sub(r"^\d+[\W_]+", "", name))

@@ -4,7 +4,7 @@ import gc
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,13 +12,13 @@ import torch
 from torch import nn
 from torch.utils.data import default_collate
 
-from dreambirds.data.image_io import read_photograph, resize_and_crop, to_tensor
 from dreambirds.data.tables import remedy
-from dreambirds.device import resolve_precision
-from dreambirds.dream_job.networks import JobNetwork, Settings
-from dreambirds.dream_job.references import TrainingPhotographs
+from dreambirds.device import free_memory, resolve_precision
+from dreambirds.dream_job.networks import JobNetwork, LoadedNetwork, Settings, info_of
+from dreambirds.dream_job.references import PhotographFiles, TrainingPhotographs, read_image_at
 from dreambirds.dream_job.statistics import read_statistics
 from dreambirds.dream_job.store import dream_key
+from dreambirds.dreaming.dream import DreamResult, dream
 from dreambirds.dreaming.features import FeatureExtractor, make_objective
 from dreambirds.dreaming.matching import references_like, view_types
 from dreambirds.dreaming.octaves import input_shapes
@@ -26,8 +26,8 @@ from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.dreaming.starts import Start, Starts
 from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory
 from dreambirds.io import sha256_of
-from dreambirds.models.checkpoint import read_metadata
 from dreambirds.plan.memory import AT_ONCE, frames
+from dreambirds.seeding import generator
 from dreambirds.shapes import in_proportion, shape_of, shape_text
 
 SHARE = 0.8
@@ -119,13 +119,15 @@ def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
 class DreamJob:
     """The inputs of a dream job.
 
-    A checkpoint, the name of a recipe and its values, the display name of each label, start photographs by label (empty
-    if not used), the file of the data set's statistics (None if not used), the bytes that images may take on the CPU, a
-    digest of the code, the folder of the prepared data set whose photographs the dreams are compared with (None if not
-    used), the checkpoints of the committee, and the class of these photographs by label (by default the dream's own).
+    A checkpoint or a network in memory, the name of a recipe and its values, the display name of each label, start
+    photographs by label (empty if not used), the file of the data set's statistics (None if not used), the bytes that
+    images may take on the CPU, a digest of the code, the photographs that the dreams are compared with (the folder of
+    a prepared data set, or files, or None if not used), the other networks of the committee, the class of these
+    photographs by label (by default the dream's own), the path of the recipe in errors, and whether statistics of
+    photographs are kept in the store.
     """
 
-    checkpoint: Path
+    checkpoint: Path | LoadedNetwork
     recipe: str
     parameters: dict
     names: dict[str, str]
@@ -133,9 +135,11 @@ class DreamJob:
     statistics: Path | None
     bytes_free: int
     code: str = ""
-    references: Path | None = None
-    committee: tuple[Path, ...] = ()
+    references: Path | tuple[Path, ...] | None = None
+    committee: tuple[Path | LoadedNetwork, ...] = ()
     reference_labels: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
+    keep: bool = True
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -153,8 +157,8 @@ class DreamContext:
 
     def __init__(self, job: DreamJob, device: torch.device):
         """Read the metadata of the checkpoints. Raises UserError if a checkpoint is corrupt."""
-        self.job, self.device, self.info = job, device, read_metadata(job.checkpoint)
-        self.where = f"dreams.recipes.{job.recipe}"  # in the config
+        self.job, self.device, self.info = job, device, info_of(job.checkpoint)
+        self.where = job.where or f"dreams.recipes.{job.recipe}"  # in the config
         trained = shape_of(self.info.image_size)
         self.shape = in_proportion(trained, job.parameters["size"] or min(trained))
         self.recipe = as_recipe(job.parameters, min(self.shape), min(trained))
@@ -162,10 +166,10 @@ class DreamContext:
         self.statistics_sha256 = sha256_of(job.statistics) if job.statistics else None
         self.starts_sha256 = {label: sha256_of(job.photographs[label]) for label in job.names if job.photographs}
         self.reference_labels = {label: job.reference_labels.get(label, label) for label in job.names if job.references}
-        of_class = (self.reference_labels, self.recipe.match_photographs)
-        compared = job.references and TrainingPhotographs(job.references, *of_class)
+        compared = self._photographs()
         self.references_sha256 = compared.digests if compared else {}
-        self.settings = Settings(self.recipe, self.where, self.shape, self.precision, device, job.code, compared)
+        computing = (self.shape, self.precision, device, job.code)
+        self.settings = Settings(self.recipe, self.where, *computing, compared, job.keep)
         self.own, *self.committee = (JobNetwork(path, self.settings) for path in (job.checkpoint, *job.committee))
 
     @property
@@ -183,7 +187,8 @@ class DreamContext:
         """The batch size, in labels. The networks take turns, so the one that needs the most memory counts."""
         film = 3 * math.prod(self.shape) * frames(self.job.parameters) if self.job.film else 0
         models = [network.model for network in (self.own, *self.committee)]  # first, because they take memory too
-        free = torch.cuda.mem_get_info()[0] if self.device.type == "cuda" else self.job.bytes_free
+        free = free_memory(self.device)
+        free = self.job.bytes_free if free is None else free
         with error_context(self.where):
             largest = max(estimate_activation_memory(model, self.recipe, self.shape) for model in models)
         return batch_size(largest + film, free, self.device)
@@ -214,6 +219,36 @@ class DreamContext:
         """
         return default_collate(list(Starts(self._start(labels), self.shape, list(rngs))))[0].to(self.device)
 
+    def dream(
+        self,
+        labels: Sequence[str],
+        steps: Sequence[int],
+        film_every: int | None = None,
+        on_step: Callable[[int], None] | None = None,
+    ) -> DreamResult:
+        """Dream of `labels` as one batch, and keep the images at `steps`; the other arguments are those of `dream`."""
+        rngs = [generator(self.job.parameters["seed"], label) for label in labels]
+        own, *committee = (network.member(labels) for network in (self.own, *self.committee))
+        return dream(
+            own.model,
+            targets=own.targets,
+            starts=self.starts(labels, rngs),
+            recipe=replace(self.recipe, steps=tuple(steps)),
+            rngs=rngs,
+            spectrum=self.statistics[0],
+            references=own.references,
+            precision=self.precision,
+            film_every=film_every,
+            committee=committee,
+            on_step=on_step,
+        )
+
+    def _photographs(self) -> TrainingPhotographs | PhotographFiles | None:
+        given, most = self.job.references, self.recipe.match_photographs
+        if given is None or isinstance(given, Path):
+            return given and TrainingPhotographs(given, self.reference_labels, most)
+        return PhotographFiles(given[:most], self.reference_labels, self.shape)
+
     def _start(self, labels: Sequence[str]) -> Start:
         keys, means = self.job.parameters, self.statistics[1]
         images = [self._read_start(self.job.photographs[label]) for label in labels if self.job.photographs]
@@ -233,8 +268,4 @@ def read_start(path: Path, shape: tuple[int, int], where: str | None = None, end
 
     `shape` is (height, width). Raises UserError, with the key `where` and the remedy `end`, if it cannot be read.
     """
-    try:
-        photograph = read_photograph(path)
-    except ValueError as error:
-        raise UserError(f"cannot read '{path}' ({error}); {end}", where) from error
-    return to_tensor(resize_and_crop(photograph, shape)).float() / 255
+    return read_image_at(path, shape, where, end).float() / 255

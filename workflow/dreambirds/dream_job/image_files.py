@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dreambirds import __version__
+from dreambirds.errors import UserError
 from dreambirds.io import atomic_write
 
 KEY = "dreambirds"
@@ -50,6 +52,23 @@ def save_png(picture: Image.Image, path: Path, title: str, facts: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
         temporary.write_bytes(encode_png(picture, title, facts))
+
+
+def output_name(label: str) -> str:
+    """Return the default file name of the dream of a class or a layer."""
+    return (re.sub(r"[^A-Za-z0-9_.-]+", "-", label).strip("-.") or "dream") + ".png"
+
+
+def check_output(path: Path) -> Path:
+    """Return the path of an image to write. Raises UserError unless it is a PNG file in an existing folder."""
+    if path.suffix.lower() != ".png":
+        problem = f"must be a .png file, which contains the image's metadata, not '{path}'"
+        raise UserError(f"{problem}; choose another name", "output")
+    if path.is_dir():
+        raise UserError(f"'{path}' is a folder; add the name of a file", "output")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"the folder '{path.parent}' does not exist; create it, or choose another", "output")
+    return path
 
 
 def read_facts(file: Path | BinaryIO) -> dict:

@@ -1,15 +1,16 @@
 """The networks of a dream job: the dreamer's, and those of its committee."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from dreambirds.dream_job.image_files import versions
-from dreambirds.dream_job.references import ReferenceStore, TrainingPhotographs
+from dreambirds.dream_job.references import PhotographFiles, ReferenceStore, TrainingPhotographs
 from dreambirds.dream_job.store import dream_key
 from dreambirds.dreaming.features import FeatureExtractor, find_layers, make_objective
 from dreambirds.dreaming.matching import Statistics, photograph_statistics, stack_statistics, view_types
@@ -19,9 +20,29 @@ from dreambirds.dreaming.octaves import evaluation_shape
 from dreambirds.dreaming.recipe import Recipe, last_value
 from dreambirds.errors import error_context
 from dreambirds.io import sha256_of
-from dreambirds.models.checkpoint import load_checkpoint, read_metadata
+from dreambirds.models.checkpoint import CheckpointInfo, load_checkpoint, read_metadata
+from dreambirds.models.classifier import Classifier
 from dreambirds.models.inference import prepare_for_inference
 from dreambirds.shapes import shape_of
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedNetwork:
+    """A network in memory, which dreams without being a checkpoint of a study.
+
+    The classifier is on the CPU and in eval mode. `info` has the metadata that a checkpoint has: its `labels` are
+    unique and safe in paths, and `names` are their display names. `sha256` is that of the weights, and `origin`
+    records from where they can be loaded again.
+    """
+
+    classifier: Classifier
+    info: CheckpointInfo
+    names: list[str]
+    sha256: str
+    origin: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return str(self.origin.get("checkpoint") or self.info.model)
 
 
 @dataclass(frozen=True)
@@ -29,7 +50,8 @@ class Settings:
     """What all networks of a dream job share.
 
     The recipe and its path in the config, the (height, width) of the dreams, the precision and the device that compute
-    them, a digest of the code, and the photographs that they are compared with (None if not used).
+    them, a digest of the code, the photographs that they are compared with (None if not used), and whether the
+    statistics of these are kept in the store.
     """
 
     recipe: Recipe
@@ -38,7 +60,8 @@ class Settings:
     precision: str
     device: torch.device
     code: str
-    photographs: TrainingPhotographs | None
+    photographs: TrainingPhotographs | PhotographFiles | None
+    keep: bool = True
 
     @property
     def computed_by(self) -> dict:
@@ -52,12 +75,13 @@ class Settings:
 
 
 class JobNetwork:
-    """The network of one checkpoint. The model is built on first use."""
+    """The network of one checkpoint, or one in memory. The model is built on first use."""
 
-    def __init__(self, checkpoint: Path, settings: Settings):
+    def __init__(self, source: Path | LoadedNetwork, settings: Settings):
         """Read the checkpoint's metadata. Raises UserError if the checkpoint is corrupt."""
-        self.checkpoint, self.settings = checkpoint, settings
-        self.info, self.sha256 = read_metadata(checkpoint), sha256_of(checkpoint)
+        self.source, self.settings = source, settings
+        self.info = info_of(source)
+        self.sha256 = source.sha256 if isinstance(source, LoadedNetwork) else sha256_of(source)
 
     @property
     def provenance(self) -> dict:
@@ -68,7 +92,8 @@ class JobNetwork:
     @cached_property
     def model(self):
         """The frozen model. Raises UserError if the recipe does not fit it."""
-        classifier, _ = load_checkpoint(self.checkpoint)
+        in_memory = isinstance(self.source, LoadedNetwork)
+        classifier = self.source.classifier if in_memory else load_checkpoint(self.source)[0]
         recipe = self.settings.recipe
         with error_context(self.settings.where):
             self.layers = {name: find_layers(classifier.network, name) for name in layers(recipe.objective)}
@@ -101,8 +126,12 @@ class JobNetwork:
             images = photographs.read(label).to(settings.device)
             return photograph_statistics(features, images, settings.recipe, settings.precision)
 
-        store = ReferenceStore()
-        rows = [store.get(self._statistics_key(label), partial(compute, label)) for label in labels]
+        if settings.keep:
+            store = ReferenceStore()
+            rows = [store.get(self._statistics_key(label), partial(compute, label)) for label in labels]
+        else:
+            computed = {label: compute(label) for label in set(labels)}
+            rows = [computed[label] for label in labels]
         kinds = stack_statistics(rows).items()
         return {kind: {layer: mean.to(settings.device) for layer, mean in means.items()} for kind, means in kinds}
 
@@ -120,3 +149,8 @@ class JobNetwork:
             "seen": [*statistics, *views, view_types(recipe), evaluation_shape(recipe, shape), shape],
         }
         return dream_key(facts)
+
+
+def info_of(source: Path | LoadedNetwork) -> CheckpointInfo:
+    """Return the metadata of a checkpoint or of a network in memory. Raises UserError if the checkpoint is corrupt."""
+    return source.info if isinstance(source, LoadedNetwork) else read_metadata(source)

@@ -4,14 +4,16 @@ They are computed once per checkpoint, and kept in the store.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from dreambirds.data.dataset import open_packed
+from dreambirds.data.image_io import read_photograph, resize_and_crop, to_tensor
 from dreambirds.data.tables import read_images, remedy
 from dreambirds.dreaming.matching import Statistics
 from dreambirds.errors import UserError
@@ -49,6 +51,36 @@ class TrainingPhotographs:
     def read(self, label: str) -> torch.Tensor:
         """Return the photographs that dreams of a label are compared with, (N, 3, H, W) in [0, 1]."""
         return torch.from_numpy(np.stack([self.images[row] for row in self.rows[label]])).float() / 255
+
+
+class PhotographFiles:
+    """Photographs of one class in files, with which dreams of any label are compared.
+
+    `digests` maps each label to a digest of their pixels.
+    """
+
+    def __init__(self, files: Sequence[Path], labels: Iterable[str], shape: tuple[int, int]):
+        """Read the photographs at `shape`, (height, width). Raises UserError if one cannot be read."""
+        images = [read_image_at(path, shape, "photographs", "remove or replace it") for path in files]
+        self.images = torch.stack(images)
+        digest = digest_of([sha256(image.numpy().tobytes()).hexdigest() for image in images])
+        self.digests = dict.fromkeys(labels, digest)
+
+    def read(self, _label: str) -> torch.Tensor:
+        """Return the photographs, (N, 3, H, W) in [0, 1]."""
+        return self.images.float() / 255
+
+
+def read_image_at(path: Path, shape: tuple[int, int], where: str | None, end: str) -> torch.Tensor:
+    """Return a photograph as uint8 (3, H, W), resized and center-cropped to `shape`, (height, width).
+
+    Raises UserError, with the key `where` and the remedy `end`, if it cannot be read.
+    """
+    try:
+        photograph = read_photograph(path)
+    except ValueError as error:
+        raise UserError(f"cannot read '{path}' ({error}); {end}", where) from error
+    return to_tensor(resize_and_crop(photograph, shape))
 
 
 class ReferenceStore:

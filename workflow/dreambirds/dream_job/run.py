@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,13 +23,12 @@ from dreambirds.dream_job.image_files import as_text, encode_gif
 from dreambirds.dream_job.snapshots import Snapshot
 from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
 from dreambirds.dream_job.views import rescale_together, to_image
-from dreambirds.dreaming.dream import METRICS, DreamResult, dream
+from dreambirds.dreaming.dream import METRICS, DreamResult
 from dreambirds.dreaming.recipe import value_at
 from dreambirds.errors import AGAIN, UserError, counted, reason_of
 from dreambirds.plan.dream_table import DREAM
 from dreambirds.plan.paths import film_name, picture_name, step_name, trace_name
 from dreambirds.runtime.timings import dream_work, record
-from dreambirds.seeding import generator
 
 FILM, FRAME_DURATION = "film.gif", 0.08
 COLUMNS = [*DREAM, "reference_label", "steps_done", "diverged_at", *METRICS, "raw_sha256", "rescaled_sha256", "seconds"]
@@ -121,33 +119,20 @@ class _Runner:
             self.computed |= {(label, step) for label in labels for step in steps}
             record(work, time.perf_counter() - began, len(labels) * steps[-1])
         if self.diverged and len(self.diverged) == len(self.job.names):
-            raise UserError("; ".join(_failure(self.job, *next(iter(self.diverged.items())))), self.context.where)
+            raise UserError("; ".join(failure(self.job, *next(iter(self.diverged.items())))), self.context.where)
 
     def dream(self, labels: Sequence[str], steps: Sequence[int], film: bool) -> DreamResult:
         """Dream of `labels` as one batch, and keep the images at `steps`.
 
         With `film`, the frames of an animation are kept too.
         """
-        context, parameters, started = self.context, self.job.parameters, time.perf_counter()
-        rngs = [generator(parameters["seed"], label) for label in labels]
-        own, *committee = (network.member(labels) for network in (context.own, *context.committee))
-        result = dream(
-            own.model,
-            targets=own.targets,
-            starts=context.starts(labels, rngs),
-            recipe=replace(context.recipe, steps=tuple(steps)),
-            rngs=rngs,
-            spectrum=context.statistics[0],
-            references=own.references,
-            precision=context.precision,
-            film_every=parameters["film_every"] if film else None,
-            committee=committee,
-        )
+        started = time.perf_counter()
+        result = self.context.dream(labels, steps, self.job.parameters["film_every"] if film else None)
         done = result.trace.loss.shape[1] - 1
         self.seconds_per_step = (time.perf_counter() - started) / len(labels) / done
         log.info(
             "%s: computed %s, %.1f ms per dream and step",
-            context.name,
+            self.context.name,
             counted(len(labels), "dream"),
             1000 * self.seconds_per_step,
         )
@@ -207,7 +192,7 @@ class _Runner:
             log.warning(
                 "%s: %s; its images are those of the last good step; %s",
                 self.context.where,
-                *_failure(self.job, label, step),
+                *failure(self.job, label, step),
                 extra={"others": "… the column 'diverged_at' of the job's table lists the others"},
             )
         found = len(self.entries) - len(self.computed)
@@ -248,23 +233,10 @@ class _Runner:
         return f"film-{dream_key(facts)[:8]}"
 
     def _environment(self, result: DreamResult, row: int, step: int) -> dict:
-        diverged = int(result.diverged[row])
-        return {
-            "device": str(self.context.device),
-            "threads": torch.get_num_threads(),
-            "batch": len(result.ended),
-            "steps_done": min(step, int(result.ended[row])),
-            "layers": self.context.own.layers,
-            **({"tf32": True} if self.context.device.type == "cuda" else {}),
-            **({"diverged_at": diverged} if diverged else {}),
-        }
+        return snapshots.environment_of(self.context, result, row, step)
 
     def _snapshot(self, label: str, step: int, environment: dict) -> Snapshot:
-        start = self.job.photographs.get(label)
-        inputs = {"start": start.name, "start_sha256": self.context.starts_sha256[label]} if start else {}
-        if label in self.context.references_sha256:
-            inputs["reference_label"] = self.context.reference_labels[label]
-            inputs["references_sha256"] = self.context.references_sha256[label]
+        inputs = snapshots.inputs_of(self.job, self.context, label)
         title = f"{self.job.names[label]}, dreamt at epoch {self.context.info.epoch}, step {step}"
         return Snapshot(title, {**self.request, "label": label, "step": step, **inputs}, environment)
 
@@ -276,7 +248,7 @@ def _read(entry: StoredSnapshot, file: str) -> bytes:
         raise _EvictedError from error
 
 
-def _failure(job: DreamJob, label: str, step: int) -> tuple[str, str]:
+def failure(job: DreamJob, label: str, step: int) -> tuple[str, str]:
     """Return what failed in the dream of a label, and what to do."""
     if step == 1:  # before the first update
         return (

@@ -59,6 +59,30 @@ def shared_request(job: DreamJob, context: DreamContext) -> dict:
     return shared
 
 
+def inputs_of(job: DreamJob, context: DreamContext, label: str) -> dict:
+    """Return the metadata of the photographs that the dream of a label starts from and is compared with, if any."""
+    start = job.photographs.get(label)
+    inputs = {"start": start.name, "start_sha256": context.starts_sha256[label]} if start else {}
+    if label in context.references_sha256:
+        inputs["reference_label"] = context.reference_labels[label]
+        inputs["references_sha256"] = context.references_sha256[label]
+    return inputs
+
+
+def environment_of(context: DreamContext, result: DreamResult, row: int, step: int) -> dict:
+    """Return the metadata of how a step of the dream in a row of a batch was computed."""
+    diverged = int(result.diverged[row])
+    return {
+        "device": str(context.device),
+        "threads": torch.get_num_threads(),
+        "batch": len(result.ended),
+        "steps_done": min(step, int(result.ended[row])),
+        "layers": context.own.layers,
+        **({"tf32": True} if context.device.type == "cuda" else {}),
+        **({"diverged_at": diverged} if diverged else {}),
+    }
+
+
 def encode_snapshot(image: torch.Tensor, snapshot: Snapshot, trace: Sequence[str]) -> dict[str, bytes]:
     """Return the files of a store entry by name: both views of an image (3, H, W) in [0, 1], and a trace's lines."""
     files = {

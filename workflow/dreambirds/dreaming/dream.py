@@ -7,7 +7,7 @@ with respect to the image's parameters, and updates these in the direction of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 
 import torch
@@ -228,6 +228,7 @@ def dream(
     precision: str = "float32",
     film_every: int | None = None,
     committee: Sequence[Member] = (),
+    on_step: Callable[[int], None] | None = None,
 ) -> DreamResult:
     """Run gradient ascent on a batch of images; keep those of ``recipe.steps``.
 
@@ -240,6 +241,7 @@ def dream(
     each image's class that ``feature_match`` requires. `precision` is one of `device.PRECISIONS`. With `film_every`, a
     frame of an animation is kept every so many steps. The networks of a `committee` take turns with `model`, step by
     step in each type of view: `model` first, then each member. Early stopping and metrics look only at `model`.
+    After each step, `on_step` is called with the number of steps that are done.
 
     Images of a batch do not affect each other: a dream computed alone is the same, up to rounding. Raises UserError if
     the recipe does not fit the model.
@@ -254,6 +256,8 @@ def dream(
         if step + 1 in recipe.steps:
             result.snapshots[step + 1] = to_host(dreamer.images().float())
             metrics[step + 1] = dreamer.evaluate()
+        if on_step:
+            on_step(step + 1)
         if not dreamer.stops.any_active(step + 1):
             break
     last = dreamer.images().float()

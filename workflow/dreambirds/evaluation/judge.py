@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import timm.data
 import torch
 from torchvision.transforms import v2
 
 from dreambirds.config.class_names import judge_classes
 from dreambirds.data.labels import Label, match_classes
+from dreambirds.device import free_memory
 from dreambirds.errors import RETRAIN, UserError, error_context
 from dreambirds.models.checkpoint import load_checkpoint
-from dreambirds.models.classifier import Classifier, build, probe
+from dreambirds.models.classifier import Classifier, load_classifier
 from dreambirds.models.heads import head_modules
 from dreambirds.models.packages import find_weights
 from dreambirds.plan.memory import BASE, MB
 from dreambirds.shapes import shape_of
 
-AT_ONCE = {"cpu": 64, "cuda": 256}  # maximum number of images in a batch
+AT_ONCE = {"cpu": 64, "cuda": 256, "mps": 64}  # maximum number of images in a batch
 SHARE = 0.8  # of the free memory
 WORKSPACE = 3  # factor on the input and output of the largest layer, for the workspaces of convolutions
 FOREIGN = "set another file, or recreate it in its own study"
@@ -66,8 +66,9 @@ class Judge:
         finally:
             for hook in hooks:
                 hook.remove()
-        free = torch.cuda.mem_get_info()[0] if self.device.type == "cuda" else bytes_free
-        return max(1, min(AT_ONCE[self.device.type], int(SHARE * free / (WORKSPACE * max(sizes)))))
+        free = free_memory(self.device)
+        available = bytes_free if free is None else free
+        return max(1, min(AT_ONCE[self.device.type], int(SHARE * available / (WORKSPACE * max(sizes)))))
 
     @torch.inference_mode()
     def predict(self, images: Iterator[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -126,20 +127,8 @@ def _from_weights(judge: dict) -> tuple[Classifier, tuple[int, int], list[str]]:
     classes = judge_classes(judge)
     if classes is None:
         raise UserError(f"is required, because '{judge['weights']}' does not record its class names", "labels")
-    options = judge["model_options"]
-    classifier = build(
-        judge["model"],
-        len(classes),
-        options,
-        judge["weights"],
-        new_head=False,
-        weights_key=judge["weights_key"],
-        head=judge["head"],
-        normalization=judge["normalization"],
-    )
-    known = timm.data.resolve_data_config({}, model=classifier.network)["input_size"][1:]
-    shape = shape_of(judge["image_size"] or options.get("img_size") or list(known))
-    probe(classifier, shape, len(classes), options, own_size=True)
+    keys = ("model", "model_options", "weights", "weights_key", "head", "normalization", "image_size")
+    classifier, shape = load_classifier(len(classes), **{key: judge[key] for key in keys})
     return classifier, shape, classes
 
 

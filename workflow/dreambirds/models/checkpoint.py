@@ -197,7 +197,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict) -
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     # a single key, because safetensors does not keep the order of several
-    stored = {KEY: json.dumps({**metadata, DIGEST: _digest(plain)}, sort_keys=True)}
+    stored = {KEY: json.dumps({**metadata, DIGEST: digest_of_tensors(plain)}, sort_keys=True)}
     with atomic_write(path) as temporary:
         try:
             save_file(plain, temporary, metadata=stored)
@@ -206,7 +206,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict) -
             raise OSError(int(number[1]) if number else errno.EIO, str(error), str(path)) from error
 
 
-def _digest(tensors: dict[str, torch.Tensor]) -> str:
+def digest_of_tensors(tensors: dict[str, torch.Tensor]) -> str:
     """Return the sha256 of tensors, in any order; it detects flipped bits."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
@@ -223,7 +223,7 @@ def load_tensors(path: Path, remedy: str = RETRAIN) -> tuple[dict[str, torch.Ten
     """
     with _open(path, remedy) as (file, metadata, digest):
         tensors = {name: file.get_tensor(name) for name in file.keys()}
-        if _digest(tensors) != digest:
+        if digest_of_tensors(tensors) != digest:
             raise UserError(f"'{path}' is corrupt (its tensors do not match their digest); {remedy}")
     return tensors, metadata
 

@@ -16,7 +16,7 @@ from dreambirds.models.networks import count_channels, create_network, input_con
 from dreambirds.models.package_weights import read_package_weights
 from dreambirds.models.torchvision_models import REMEDY, pretrained_state, without_auxiliary_heads
 from dreambirds.models.weights import hub_timeout, load_weights, set_weights
-from dreambirds.shapes import as_size, shape_text
+from dreambirds.shapes import as_size, shape_of, shape_text
 
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601), as in Pillow and torchvision
 
@@ -131,6 +131,29 @@ def build(
     classifier = Classifier(network, channels, head, normalization, name)
     classifier.has_loaded_head = bool(loaded)
     return classifier
+
+
+def load_classifier(
+    classes: int,
+    model: str,
+    model_options: dict,
+    weights: str,
+    weights_key: str | None = None,
+    head: str = "softmax",
+    normalization: dict | None = None,
+    image_size: int | list[int] | None = None,
+) -> tuple[Classifier, tuple[int, int]]:
+    """Return a classifier with the weights and the head of a network that was trained elsewhere, and its input size.
+
+    The arguments are keys of a judge in a config; the size is (height, width), by default the one that the model was
+    trained at. Raises UserError as `build` does, or if the network does not accept images of this size.
+    """
+    trained = {"weights_key": weights_key, "head": head, "normalization": normalization}
+    classifier = build(model, classes, model_options, weights, new_head=False, **trained)
+    known = timm.data.resolve_data_config({}, model=classifier.network)["input_size"][1:]
+    shape = shape_of(image_size or model_options.get("img_size") or list(known))
+    probe(classifier, shape, classes, model_options, own_size=True)
+    return classifier, shape
 
 
 def _load(

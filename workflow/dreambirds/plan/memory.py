@@ -28,7 +28,7 @@ WEIGHTS = 3  # a network's weights, the file that they are loaded from, and a co
 FROZEN = 5  # copies of the weights while a checkpoint is loaded and copied, and its batch norms are folded
 
 EVALUATED = 32  # images in a batch, when a network is only evaluated
-AT_ONCE = {"cpu": 16, "cuda": 256}  # maximum size of a dream batch
+AT_ONCE = {"cpu": 16, "cuda": 256, "mps": 16}  # maximum size of a dream batch
 MOST = 8000 * MB  # limit for a dream job, unless a single image needs more
 ROOM = 1.3  # memory for a job's images, relative to what its batch needs; the job fills only four fifths
 PHOTOGRAPH_PIXELS = 16 * 224**2  # pixels of photographs that a dream job evaluates together

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from dreambirds.device import has_bfloat16
+from dreambirds.device import has_bfloat16, to_float64
 from dreambirds.errors import UserError, first_line
 from dreambirds.models.classifier import Classifier, head_parameters
 from dreambirds.seeding import seed_update
@@ -53,7 +53,7 @@ class RunningMetrics:
 
     def add(self, losses: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
         """Add one batch, without synchronizing: losses (B,), logits (B, C), targets (B,)."""
-        self.loss = self.loss + losses.sum(dtype=torch.float64)
+        self.loss = self.loss + to_float64(losses).sum()
         self.hits = self.hits + (logits.argmax(dim=1) == targets).sum()
         self.count += len(targets)
 

@@ -1,71 +1,9 @@
-"""The command ``dreambirds``, for tasks without Snakemake. Imports are lazy."""
+"""Commands that compare, export and show the results of studies."""
 
 import argparse
-import os
-import sys
-from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dreambirds import __version__
-from dreambirds.errors import UserError, explain_failure, first_line
-
-if TYPE_CHECKING:
-    from dreambirds.plan.plan import Plan
-
-MUST_DOWNLOAD = 3  # exit status of `check --study` if the data set must be downloaded before the study can start
-
-
-def check(options: argparse.Namespace) -> None:
-    """Check a config and the models of its study, and print the number of dreams (with --study: the study's name)."""
-    from dreambirds.config.load import study_of
-
-    config = _read_config(options.configs[0])
-    for path in options.configs[1:]:
-        from snakemake.utils import update_config
-
-        update_config(config, _read_config(path))
-    if options.study:
-        from dreambirds.data.sources.catalog import missing
-
-        print(study_of(config))
-        if missing(config):
-            sys.exit(MUST_DOWNLOAD)
-        return
-    from snakemake.utils import available_cpu_count
-
-    from dreambirds.plan.plan import make_plan
-    from dreambirds.startup.preflight import announce_study, missing_download
-
-    resource = missing_download(config)
-    if resource:
-        print(
-            "The data set is missing, so the study's classes are not known yet; "
-            f"run the study to download {resource.title} to '{resource.place}'"
-        )
-    else:
-        plan = make_plan(config)
-        _check_models(plan)
-        announce_study(plan, available_cpu_count())
-
-
-def _check_models(plan: "Plan") -> None:
-    from dreambirds.plan.measurements import is_measured
-
-    if find_spec("torch") is None or find_spec("timm") is None:
-        print("torch or timm is not installed here, so models are not checked; the study's first job checks them")
-    elif not is_measured(plan):
-        from dreambirds.startup.memory_profile import check_models
-
-        check_models(plan)
-
-
-def init(options: argparse.Namespace) -> None:
-    """Write a config for a folder of photographs or of checkpoints, with what was found as comments."""
-    from dreambirds.startup.new_study.write import write_config
-
-    write_config(options.folder, options.output, options.photographs)
+from dreambirds.errors import UserError
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -85,14 +23,6 @@ def findings(options: argparse.Namespace) -> None:
         problem = "is not a table of findings" if options.table.exists() else "does not exist"
         raise UserError(f"'{options.table}' {problem}; pass results/STUDY/findings/findings.csv") from error
     print(text)
-
-
-def store_gc(options: argparse.Namespace) -> None:
-    """Remove the least recently used entries of the store (results/.store or $DREAMBIRDS_STORE) until it is within the
-    limit."""
-    from dreambirds.dream_job.store_gc import evict_to
-
-    print(evict_to(options.limit, "--limit"))
 
 
 def export(options: argparse.Namespace) -> None:
@@ -138,41 +68,6 @@ def quiz(options: argparse.Namespace) -> None:
     print(f"Wrote '{path}' with {dreams} dreams and {real} dataset images; open it in a browser")
 
 
-def reference(_options: argparse.Namespace) -> None:
-    """Generate config/README.md and the presets in docs/recipes.md from the YAML files."""
-    from dreambirds.config.reference import write_reference
-
-    write_reference(Path())
-
-
-def _read_config(path: Path) -> dict:
-    import yaml
-
-    from dreambirds.config.load import check_file
-
-    check_file(path)
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
-
-
-def _add_check(parser: argparse.ArgumentParser) -> None:
-    about = "paths of a study's YAML files; keys of later files replace those of earlier ones, as with --configfile"
-    parser.add_argument("configs", nargs="+", type=Path, metavar="CONFIG", help=about)
-    parser.add_argument(
-        "--study",
-        action="store_true",
-        help="print only the study's name; status 3 means that its data set must be downloaded first",
-    )
-
-
-def _add_init(parser: argparse.ArgumentParser) -> None:
-    about = "folder of photographs, one subfolder per class, or of checkpoints of any training, or one checkpoint"
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help=about)
-    about = "path of the config, - to print it; the default is FOLDER's name, in config/ if that folder exists"
-    parser.add_argument("-o", "--output", metavar="CONFIG", help=about)
-    about = "for checkpoints: the photographs that they were trained on"
-    parser.add_argument("--photographs", type=Path, metavar="FOLDER", help=about)
-
-
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "studies", nargs="+", type=Path, metavar="results/STUDY", help="results folder of one study, or of two"
@@ -184,12 +79,6 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 
 def _add_findings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", type=Path, metavar="TABLE", help="path of results/STUDY/findings/findings.csv")
-
-
-def _add_store_gc(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--limit", required=True, metavar="SIZE", help="maximum size of the store, such as 500MB or 20GB"
-    )
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -226,42 +115,9 @@ def _add_quiz(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--choices", choices=("classes", "free", "both"), default="both", help=about)
 
 
-def _add_nothing(_parser: argparse.ArgumentParser) -> None:
-    pass
-
-
-COMMANDS: dict[str, tuple[Callable, Callable, str]] = {
-    "check": (check, _add_check, "dreambirds check config/config.yaml"),
-    "init": (init, _add_init, "dreambirds init my/photographs"),
+COMMANDS = {
     "compare": (compare, _add_compare, "dreambirds compare results/default results/other"),
     "findings": (findings, _add_findings, "dreambirds findings results/default/findings/findings.csv"),
-    "store-gc": (store_gc, _add_store_gc, "dreambirds store-gc --limit 20GB"),
     "export": (export, _add_export, "dreambirds export pretrained last --study results/default --push user/name"),
     "quiz": (quiz, _add_quiz, "dreambirds quiz results/default --count 40 --recipe bird"),
-    "reference": (reference, _add_nothing, "dreambirds reference"),
 }
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run a subcommand with the given arguments, by default those of the command line.
-
-    A UserError or OSError ends it with a one-line message and status 1.
-    """
-    about = "Begin and check studies, compare their results and tidy the store, without Snakemake."
-    parser = argparse.ArgumentParser(prog="dreambirds", description=about)
-    parser.add_argument("--version", action="version", version=f"dreambirds {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, (run, add_arguments, example) in COMMANDS.items():
-        about = (run.__doc__ or "").strip()
-        command = commands.add_parser(name, help=about, description=about, epilog=f"Example: {example}")
-        command.set_defaults(run=run)
-        add_arguments(command)
-    options = parser.parse_args(arguments)
-    try:
-        options.run(options)
-    except BrokenPipeError:  # the reader of the pipe, such as `head`, has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except UserError as error:
-        sys.exit(f"Error: {error}")
-    except OSError as error:
-        sys.exit(f"Error: {explain_failure(error) or first_line(error)}")
