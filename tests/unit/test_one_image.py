@@ -9,7 +9,8 @@ from PIL import Image
 
 import dreambirds
 from dreambirds import dream_image, list_presets, load_checkpoint, load_network
-from dreambirds.config.one_recipe import image_parameters, presets_without_photographs, scale_steps
+from dreambirds.config.one_recipe import image_parameters, scale_steps
+from dreambirds.config.recipes import presets_without_photographs
 from dreambirds.dream_job import image_files
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.dream_job.views import to_image

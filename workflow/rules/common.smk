@@ -54,7 +54,9 @@ def labels(wildcards):
 
 def examples(file):
     """Return an input function for a file of the data set, if a montage shows photographs."""
-    return lambda wildcards: [file] if LAYOUTS[wildcards.layout].examples else []
+    return lambda wildcards: (
+        [file] if plan.photographs and LAYOUTS[wildcards.layout].examples else []
+    )
 
 
 # Snakemake does not record a parameter that is a function of `output`, and does not rerun a job if it changes. The class names,

@@ -15,8 +15,10 @@ from typing import Any
 
 from dreambirds.config.load import Section, check_path_characters, load_schema
 from dreambirds.config.runs import FIXED_OPTIONS, MAX_DECIMALS, parse_epoch
+from dreambirds.data.sources.catalog import has_photographs
 from dreambirds.errors import UserError, counted, did_you_mean, error_context, in_yaml
 from dreambirds.io import exists, expand, sha256_of
+from dreambirds.models import NOT_FILES
 from dreambirds.models.checkpoint_facts import CheckpointFacts, read_facts, weights_files
 from dreambirds.models.epochs import GENERIC, stem_of
 from dreambirds.models.file_kinds import has_name_of_weights
@@ -24,21 +26,36 @@ from dreambirds.models.names import check_model_name
 
 # the keys of such a run; all others are for training
 KEYS = ("model", "model_options", "checkpoints", "labels", "names", "weights_key", "head", "normalization", "epochs")
+WEIGHTS = "weights"  # also of a run without 'checkpoints', if the study has no photographs
+WITHOUT = "without photographs nothing is trained"
 MAX_EPOCH = 9999
 
 
 @dataclass(frozen=True)
 class ForeignCheckpoint:
-    """A checkpoint that was trained elsewhere: a file or folder, its epoch, and what says that it is this epoch."""
+    """A checkpoint that was trained elsewhere: its weights, its epoch, and what says that it is this epoch.
 
-    path: Path
+    `weights` is the path of a file or folder, or ``package`` or ``hub``, as in the section of a run.
+    """
+
+    weights: str
     epoch: int | float
     source: str
 
     @property
+    def path(self) -> Path | None:
+        """The file or folder, None for weights of a package or the hub."""
+        return None if self.weights in NOT_FILES else Path(self.weights)
+
+    @property
     def files(self) -> list[Path]:
         """The files that a job needs as inputs."""
-        return weights_files(self.path)
+        return weights_files(self.path) if self.path else []
+
+    @property
+    def facts(self) -> CheckpointFacts:
+        """What the file or folder records about itself."""
+        return facts_of(self.path) if self.path else CheckpointFacts()
 
 
 def facts_of(path: Path) -> CheckpointFacts:
@@ -56,35 +73,52 @@ def _read_facts(path: Path, _states: tuple[tuple[int, int], ...]) -> CheckpointF
 
 
 def fill_runs(config: Section) -> None:
-    """Fill in what the runs with `checkpoints` do not set, in place, before the schema's defaults: epochs and model.
+    """Fill in what the runs that are not trained do not set, in place, before the schema's defaults: epochs and model.
 
-    Raises UserError, with the key's full path, if a run has keys of training too, or as `list_checkpoints` does.
+    These are the runs with `checkpoints`, and all runs of a study without photographs. Raises UserError, with the key's
+    full path, if such a run has keys of training or no weights, or as `list_checkpoints` does.
     """
-    runs = config.get("runs")
+    runs, photographs = config.get("runs"), has_photographs(config.get("dataset"))
     for name, run in runs.items() if isinstance(runs, dict) else ():
-        if isinstance(run, dict) and isinstance(run.get("checkpoints"), (str, dict)) and run["checkpoints"]:
-            _fill_run(run, f"runs.{name}")
+        if isinstance(run, dict):
+            if isinstance(run.get("checkpoints"), (str, dict)) and run["checkpoints"]:
+                _fill_run(run, f"runs.{name}", "this run has 'checkpoints'; remove one of the two")
+            elif not photographs and isinstance(run.get("weights"), (str, type(None))):
+                _fill_run(run, f"runs.{name}", f"{WITHOUT}; remove it")
 
 
-def _fill_run(run: Section, where: str) -> None:
-    training = [key for key in run if key not in KEYS and key in load_schema("config")["$defs"]["run"]["properties"]]
+def _fill_run(run: Section, where: str, untrained: str) -> None:
+    allowed = (*KEYS, *(() if run.get("checkpoints") else (WEIGHTS,)))
+    training = [key for key in run if key not in allowed and key in load_schema("config")["$defs"]["run"]["properties"]]
     if training:
-        problem = "is for runs that the study trains, and this run has 'checkpoints'"
-        raise UserError(f"{where}.{training[0]}: {problem}; remove one of the two")
-    found = list_checkpoints(run["checkpoints"], f"{where}.checkpoints")
+        raise UserError(f"{where}.{training[0]}: is for runs that the study trains, and {untrained}")
+    found = _listed_in(run, where)
     run.setdefault("epochs", [checkpoint.epoch for checkpoint in found])
-    fill_from_facts(run, found[-1].path)
+    fill_from_facts(run, found[-1].facts)
     if not run["model"]:
-        problem = f"is required, because '{found[-1].path}' does not record it"
-        raise UserError(f"{where}.model: {problem}; set it to the architecture of the checkpoints")
+        problem = f"is required, because '{found[-1].weights}' does not record it"
+        raise UserError(f"{where}.model: {problem}; set it to the architecture of the weights")
 
 
-def fill_from_facts(network: Section, path: Path) -> None:
-    """Fill in what a file of weights records about its network, in place, where the config says nothing.
+def _listed_in(run: Section, where: str) -> list[ForeignCheckpoint]:
+    """Return the checkpoints of a run: those of its key `checkpoints`, or else its `weights`, as epoch 0."""
+    key, given = given_checkpoints(run)
+    if given == {0: None}:
+        remedy = "set it to package, hub, or a file or folder of weights, or set 'checkpoints'"
+        raise UserError(f"is required, because {WITHOUT}; {remedy}", f"{where}.{key}")
+    return list_checkpoints(given, f"{where}.{key}")
+
+
+def given_checkpoints(run: Section) -> tuple[str, str | dict[Any, Any]]:
+    """Return the key that sets the checkpoints of a run that is not trained, and its value as of `checkpoints`."""
+    return ("checkpoints", run["checkpoints"]) if run.get("checkpoints") else (WEIGHTS, {0: run.get(WEIGHTS)})
+
+
+def fill_from_facts(network: Section, facts: CheckpointFacts) -> None:
+    """Fill in what weights record about their network, in place, where the config says nothing.
 
     These are the model with its options, the kind of its head, and the normalization.
     """
-    facts = facts_of(path)
     if not network.get("model"):
         options = {key: value for key, value in facts.model_options.items() if key not in FIXED_OPTIONS}
         network |= {"model": known_model(facts.model), "model_options": network.get("model_options") or options}
@@ -102,21 +136,21 @@ def known_model(model: str | None) -> str | None:
 
 
 def remove_training_keys(run: Section) -> None:
-    """Remove the keys of training, which the schema's defaults have added to a run with `checkpoints`, in place."""
-    for key in [key for key in run if key not in KEYS]:
+    """Remove the keys of training, which the schema's defaults have added to a run that is not trained, in place."""
+    for key in [key for key in run if key not in (*KEYS, *(() if run["checkpoints"] else (WEIGHTS,)))]:
         del run[key]
 
 
 def select_checkpoints(run: Section, where: str) -> dict[int | float, ForeignCheckpoint]:
-    """Return the checkpoints of a run by epoch, ascending: those that its key `epochs` selects.
+    """Return the checkpoints of a run that is not trained by epoch, ascending: those that its key `epochs` selects.
 
     Raises UserError, with the key's full path, if one of these epochs does not exist, or as `list_checkpoints` does.
     """
-    found = {each.epoch: each for each in list_checkpoints(run["checkpoints"], f"{where}.checkpoints")}
+    found = {each.epoch: each for each in _listed_in(run, where)}
     for epoch in run["epochs"]:
         if epoch not in found:
             hint = did_you_mean(epoch, found, "available")
-            raise UserError(f"{where}.epochs: 'checkpoints' contains no epoch {epoch}; {hint}")
+            raise UserError(f"{where}.epochs: '{given_checkpoints(run)[0]}' contains no epoch {epoch}; {hint}")
     return {epoch: found[epoch] for epoch in run["epochs"]}
 
 
@@ -130,11 +164,11 @@ def list_checkpoints(checkpoints: str | dict[Any, str], where: str) -> list[Fore
         found: dict[int | float, ForeignCheckpoint] = {}
         for checkpoint in _listed(checkpoints) if isinstance(checkpoints, dict) else _dated(_matches(checkpoints)):
             other = found.setdefault(checkpoint.epoch, checkpoint)
-            if not _is_copy(other.path, checkpoint.path):
-                both = f"'{other.path}' ({other.source}) and '{checkpoint.path}' ({checkpoint.source})"
+            if checkpoint is not other and not _is_copy(other.path, checkpoint.path):
+                both = f"'{other.weights}' ({other.source}) and '{checkpoint.weights}' ({checkpoint.source})"
                 raise UserError(f"{both} are both of epoch {checkpoint.epoch}; list the epochs, such as {{1: a.pth}}")
     for checkpoint in found.values():
-        check_path_characters(checkpoint.path, where)
+        check_path_characters(Path(checkpoint.weights), where)
     return [found[epoch] for epoch in sorted(found)]
 
 
@@ -147,11 +181,14 @@ def _listed(checkpoints: dict[Any, str]) -> Iterator[ForeignCheckpoint]:
         if isinstance(key, bool) or not 0 <= epoch <= MAX_EPOCH or round(epoch, MAX_DECIMALS) != epoch:
             allowed = f"a number of completed epochs, from 0 to {MAX_EPOCH} with at most {MAX_DECIMALS} decimals"
             raise UserError(f"the key {in_yaml(key)} must be {allowed}")
+        if isinstance(name, str) and name in NOT_FILES:
+            yield ForeignCheckpoint(name, epoch, "as listed")
+            continue
         if not isinstance(name, str) or not exists(expand(name)):
             problem = "does not exist" if isinstance(name, str) else "is not a path"
             raise UserError(f"{in_yaml(name)} {problem}; correct the path")
         weights_files(expand(name))  # raises UserError for a folder without weights
-        yield ForeignCheckpoint(expand(name), epoch, "as listed")
+        yield ForeignCheckpoint(str(expand(name)), epoch, "as listed")
 
 
 def _matches(pattern: str) -> list[Path]:
@@ -204,7 +241,7 @@ def _dated(paths: list[Path]) -> Iterator[ForeignCheckpoint]:
             raise UserError(f"{problem}; list the epochs, such as {{5: {path}}}")
         if not 0 <= epoch <= MAX_EPOCH:
             raise UserError(f"'{path}' has the epoch {epoch} ({source}); list the epochs yourself")
-        yield ForeignCheckpoint(path, round(epoch, MAX_DECIMALS), source)
+        yield ForeignCheckpoint(str(path), round(epoch, MAX_DECIMALS), source)
 
 
 def _series(paths: list[Path]) -> dict[Path, int]:
@@ -221,9 +258,11 @@ def _series(paths: list[Path]) -> dict[Path, int]:
     return {path: int(each[differing[0]]) for path, each in zip(paths, parts, strict=True)}
 
 
-def _is_copy(one: Path, other: Path) -> bool:
+def _is_copy(one: Path | None, other: Path | None) -> bool:
     """Return whether two checkpoints are the same, such as timm's ``last.pth.tar`` and that of its last epoch."""
-    if one == other or one.samefile(other):
+    if one is None or other is None or one == other:
+        return one == other
+    if one.samefile(other):
         return True
     both = one.is_file() and other.is_file() and one.stat().st_size == other.stat().st_size
     return both and _digest(one, one.stat().st_mtime_ns) == _digest(other, other.stat().st_mtime_ns)

@@ -1,18 +1,28 @@
 """Class names of a network that was trained elsewhere: what its outputs are called, and which class each is."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from dreambirds.config.checkpoints import facts_of
+from dreambirds.config.checkpoints import ForeignCheckpoint, facts_of
 from dreambirds.config.load import Section
-from dreambirds.data.labels import Label, check_labels, match_classes, read_names
+from dreambirds.data.labels import (
+    ALL,
+    Label,
+    check_labels,
+    choose_labels,
+    labels_of_classes,
+    match_classes,
+    read_names,
+)
+from dreambirds.data.sources.catalog import has_photographs, list_labels
 from dreambirds.errors import UserError, counted, error_context, in_yaml
 from dreambirds.io import expand
 from dreambirds.models import NOT_FILES, PACKAGE, HeadRows
-from dreambirds.models.imagenet import imagenet_names
+from dreambirds.models.imagenet import CLASSES, has_imagenet_weights, imagenet_names, imagenet_outputs
 from dreambirds.models.names import HUB, LOCAL, split_name
 
 STUDY = "the study's data set"
+MOST_CLASSES = 100  # that are dreamt of without being listed, if they are those of a network
 
 
 def weights_path(run: Section) -> Path | None:
@@ -58,6 +68,65 @@ def read_class_names(weights: Sequence[Path], labels: str | None) -> tuple[list[
             problem = f"'{first}' and '{path}' record different class names"
             raise UserError(f"{problem}; set it to a file with those of all, in the order of the outputs", "labels")
     return next(iter(recorded.values()), None), f"'{next(iter(recorded), None)}'" if recorded else STUDY
+
+
+def network_names(
+    run: Section, checkpoints: Collection[ForeignCheckpoint], photographs: bool
+) -> tuple[list[str] | None, str]:
+    """Return the class names of a network that is not trained, in the order of its outputs, and where they come from.
+
+    `run` is its section. The names are None if nothing records them and the study has `photographs`: then the classes
+    are those of the study. Otherwise 1000 or 1001 outputs are ImageNet's. Raises UserError as `read_class_names` does,
+    and, without photographs, if the names are unknown.
+    """
+    model, weights = run["model"], [checkpoint.weights for checkpoint in checkpoints]
+    files = [path for each in weights if (path := weights_path({"model": model, "weights": each}))]
+    names, origin = read_class_names(files, run["labels"])
+    if names is None and (outputs := _imagenet_outputs(model, files, photographs)):
+        names, origin = imagenet_names(outputs), "ImageNet"
+        if names is None:
+            raise UserError(
+                "timm, which lists ImageNet's classes, is not installed here; run `pip install timm`", "model"
+            )
+    if names is None and not photographs:
+        problem = f"is required, because '{weights[0]}' does not record its class names"
+        raise UserError(
+            f"{problem}; set it to a text file with one name per line, in the order of the outputs", "labels"
+        )
+    return names, origin
+
+
+def _imagenet_outputs(model: str, files: list[Path], photographs: bool) -> int | None:
+    if not files:
+        return CLASSES if has_imagenet_weights(model) else None
+    return None if photographs else imagenet_outputs(files[-1])
+
+
+def study_labels(
+    dataset: Section, runs: dict[str, Section], foreign: Mapping[str, Mapping[int | float, ForeignCheckpoint]]
+) -> list[Label]:
+    """Return the classes of a study: those of its data set or, without photographs, those of its first run's network.
+
+    Raises UserError as `list_labels` and `network_names` do.
+    """
+    if has_photographs(dataset):
+        return list_labels(dataset)
+    first = next(iter(runs))
+    with error_context(f"runs.{first}"):
+        names, _ = network_names(runs[first], foreign[first].values(), photographs=False)
+    return labels_of_classes(names or [])
+
+
+def dreamt_labels(labels: list[Label], requested: list[str] | str | None, photographs: bool) -> list[Label]:
+    """Return the classes to dream of, in the order of `labels`.
+
+    Raises UserError as `choose_labels` does, and, without photographs, if all of many classes are dreamt unasked.
+    """
+    if requested is None and not photographs and len(labels) > MOST_CLASSES:
+        problem = f"is null, and the network has {len(labels)} classes"
+        example = in_yaml([label.label for label in labels[:2]])
+        raise UserError(f"{problem}; list those to dream of, such as {example}, or set it to {ALL}", "dreams.labels")
+    return choose_labels(labels, requested, "dreams.labels")
 
 
 def judge_classes(judge: Section) -> list[str] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from dreambirds.config.checkpoints import facts_of, fill_from_facts
+from dreambirds.config.checkpoints import WITHOUT, facts_of, fill_from_facts
 from dreambirds.config.class_names import check_class_names, judge_classes
 from dreambirds.config.load import Section, check, check_path_characters
 from dreambirds.config.runs import check_model, check_options, check_package, check_run, check_weights, parse_epoch
@@ -23,12 +23,15 @@ ARCHITECTURES = ("resnet10t", "mobilenetv3_small_100")
 EPOCHS = 12
 
 
-def resolve_judges(config: Section) -> None:
+def resolve_judges(config: Section, photographs: bool = True) -> None:
     """Fill in the default judge if `judges` is null, leave out judges that are null, and check the section, in place.
 
     The default judge is a network of an architecture that no run uses, trained on the same data; it starts from timm's
-    pretrained weights if any run does. Raises UserError with the key's full path.
+    pretrained weights if any run does. Without `photographs` there is no default judge, and no judge is trained. Raises
+    UserError with the key's full path.
     """
+    if config["judges"] is None and not photographs:
+        config["judges"] = {}
     if config["judges"] is None:
         if DEFAULT_NAME in config["runs"]:
             raise UserError(f"runs.{DEFAULT_NAME}: is the name of the default judge; choose another name for the run")
@@ -40,6 +43,9 @@ def resolve_judges(config: Section) -> None:
         if name in config["runs"]:
             raise UserError(f"{where}: a run is also named '{name}'; choose another name for the judge")
         _check_keys(judge, where)
+        if "train" in judge and not photographs:
+            remedy = "use a judge with 'weights', such as {weights: package, model: tf_efficientnet_lite2}"
+            raise UserError(f"{where}.train: {WITHOUT}; {remedy}")
         _CHECKS[judge_kind(judge)](judge, where, config["runs"])
 
 
@@ -174,7 +180,7 @@ def _check_package(judge: Section, where: str) -> None:
 def _check_weights_file(judge: Section, where: str) -> None:
     check_weights(judge["weights"], f"{where}.weights")
     with error_context(f"{where}.weights"):
-        fill_from_facts(judge, expand(judge["weights"]))
+        fill_from_facts(judge, facts_of(expand(judge["weights"])))
     known = {"labels": judge["labels"] or facts_of(expand(judge["weights"])).classes, "model": judge["model"]}
     for key, value in (
         ("labels", "a text file with one class name per line"),

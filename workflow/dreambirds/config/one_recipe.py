@@ -6,7 +6,7 @@ from typing import Any
 
 from dreambirds.config.dreamers import RESTRICTIONS, parameter_names
 from dreambirds.config.load import Section, check, dreamer_defaults, load_schema
-from dreambirds.config.recipes import check_point, load_presets, preset
+from dreambirds.config.recipes import check_point, preset
 from dreambirds.dreaming.objectives import needs_photographs, parse
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.errors import UserError, did_you_mean, in_yaml
@@ -39,22 +39,6 @@ def scale_steps(parameters: Mapping[str, Any], factor: float) -> dict[str, Any]:
 def targets_class(objective: str | Mapping[str, float]) -> bool:
     """Return whether an objective scores a class, or compares with photographs of the class."""
     return needs_photographs(objective) or any(term.layer is None for term in parse(objective))
-
-
-def presets_without_photographs() -> list[str]:
-    """Return the names of the presets that need neither photographs nor statistics of a data set, in order."""
-    recipes = {name: {**dreamer_defaults(), "start_path": None, **each.recipe} for name, each in load_presets().items()}
-    return [name for name, each in recipes.items() if not needs_data(each)]
-
-
-def needs_data(parameters: Mapping[str, Any]) -> str:
-    """Return the key of a recipe that needs a data set, or an empty string."""
-    if needs_photographs(parameters["objective"]):
-        return "objective"
-    if parameters["parameterization"] == "maco":
-        return "parameterization"
-    from_class = parameters["start"] == "photograph" and not parameters["start_path"]
-    return "start" if from_class or parameters["start"] == "class_mean" else ""
 
 
 def image_parameters(

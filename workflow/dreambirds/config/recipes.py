@@ -131,6 +131,33 @@ def _find_problems(point: Section) -> dict[str, str | None]:
     }
 
 
+def check_photographs(point: Section, name: str) -> None:
+    """Raise UserError if a recipe needs photographs, for a study that has none."""
+    if need := photographs_needed(point):
+        key, value, reason = need
+        problem = f"'{value}' {reason}, and the study has no photographs ('dataset.source: none')"
+        others = ", ".join(presets_without_photographs())
+        raise UserError(f"{problem}; use another one, or one of the presets {others}", f"dreams.recipes.{name}.{key}")
+
+
+def presets_without_photographs() -> list[str]:
+    """Return the names of the presets that need no photographs, in order."""
+    return [name for name in load_presets() if not photographs_needed(*expand_grid(name, {"preset": name}).values())]
+
+
+def photographs_needed(point: Section) -> tuple[str, str, str] | None:
+    """Return the key of a recipe's parameters that needs the study's photographs, its value and why; else None."""
+    if needs_photographs(point["objective"]):
+        return "objective", "feature_match", "compares a dream with photographs of its class"
+    if point["parameterization"] == "maco":
+        return "parameterization", "maco", "takes its spectrum from photographs"
+    if point["start"] == "class_mean":
+        return "start", "class_mean", "is the mean of a class's photographs"
+    if point["start"] == "photograph" and point["start_path"] is None:
+        return "start", "photograph", "is one of the class unless 'start_path' names a file"
+    return None
+
+
 def _crops(point: Section) -> str:
     """Return the key that makes a recipe use crops, or an empty string."""
     return "crops" if point["crops"] else "crop_area" if point["crop_area"] is not None else ""

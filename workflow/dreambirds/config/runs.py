@@ -79,11 +79,13 @@ def check_run(run: Section, where: str) -> None:
 
 
 def check_foreign_run(run: Section, where: str) -> None:
-    """Check the keys of a run with `checkpoints`, and convert epochs in place. Raises UserError as `check_run` does."""
+    """Check the keys of a run that is not trained, and convert epochs, in place. Raises UserError like `check_run`."""
     run["epochs"] = [parse_epoch(epoch) for epoch in run["epochs"]]
     if problem := _check_epochs(run["epochs"]):
         raise UserError(f"{where}.epochs: {problem}")
     check_model(run["model"], f"{where}.model")
+    if run["weights"] == PACKAGE or (isinstance(run["checkpoints"], dict) and PACKAGE in run["checkpoints"].values()):
+        check_package(run["model"], f"{where}.{'checkpoints' if run['checkpoints'] else 'weights'}")
     check_options(run["model_options"], f"{where}.model_options")
 
 

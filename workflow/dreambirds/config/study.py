@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from dreambirds.config.checkpoints import (
     ForeignCheckpoint,
-    facts_of,
     fill_runs,
     remove_training_keys,
     select_checkpoints,
@@ -14,9 +13,9 @@ from dreambirds.config.dreamers import Epochs
 from dreambirds.config.grids import Grids, Point, expand_grids, written_paths
 from dreambirds.config.judges import resolve_judges
 from dreambirds.config.load import Section, check
-from dreambirds.config.recipes import check_sizes, dream_shape, expand_recipes, start_file
+from dreambirds.config.recipes import check_photographs, check_sizes, dream_shape, expand_recipes, start_file
 from dreambirds.config.runs import check_foreign_run, check_run, native_input_size
-from dreambirds.data.sources.catalog import check_keys
+from dreambirds.data.sources.catalog import check_keys, has_photographs
 from dreambirds.io import plain_copy
 
 
@@ -51,23 +50,25 @@ def check_all_but_labels(config: Section, grids: Grids) -> CheckedConfig:
     Raises UserError for every mistake that can be found without the photographs.
     """
     check_keys(config["dataset"])
-    foreign = {}
+    foreign, photographs = {}, has_photographs(config["dataset"])
     with written_paths(grids):
         for name, run in config["runs"].items():
-            if run["checkpoints"]:
+            if run["checkpoints"] or not photographs:
                 check_foreign_run(run, f"runs.{name}")
                 foreign[name] = select_checkpoints(run, f"runs.{name}")
             else:
                 check_run(run, f"runs.{name}")
                 check_class_names(run, f"runs.{name}")
-        resolve_judges(config)
+        resolve_judges(config, photographs)
         for name in foreign:
             remove_training_keys(config["runs"][name])
         if config["dataset"]["image_size"] is None:
-            recorded = {name: facts_of(list(found.values())[-1].path).image_size for name, found in foreign.items()}
+            recorded = {name: list(found.values())[-1].facts.image_size for name, found in foreign.items()}
             config["dataset"]["image_size"] = native_input_size(config["runs"], recorded)
         recipes, dreamers, points = expand_recipes(config["dreams"]["recipes"], config["runs"], grids.runs)
     for name, recipe in recipes.items():
+        if not photographs:
+            check_photographs(recipe, name)
         start_file(recipe, name)
         check_sizes(recipe, dream_shape(recipe, config["dataset"]), f"dreams.recipes.{name}")
     return CheckedConfig(config, recipes, dreamers, foreign, grids, points)

@@ -144,10 +144,12 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
 
     The files are ``images/<label>/<name>.png``, ``pictures.npy``, ``images.csv`` and ``labels.csv``. `dataset` is the
     config's section. Prepared photographs are cached in the folder `store` (None: the default one). An unreadable image
-    is skipped, and the reason is in the log and in the column `error`. Raises UserError if a class has too few readable
+    is skipped, and the reason is in the log and in the column `error`. Without any image, the tables of images and the
+    array are empty. Raises UserError if a class has too few readable
     images to train on, or if the store cannot be written to.
     """
     preparer = ImagePreparer(dataset, folder, ImageCache(store or default_folder()))
+    (folder / "images").mkdir(parents=True, exist_ok=True)  # which may stay empty
     rows, found = [], 0
     with write_packed(folder, preparer.shape) as append:
         for prepared in _prepare_all(preparer, _named(list_photographs(dataset, labels)), threads):
@@ -199,7 +201,8 @@ def _image_table(rows: list[dict], labels: list[Label], dataset: dict) -> pd.Dat
     """Return the table ``images.csv``; keep a given split, and split the other images."""
     images = pd.DataFrame([dict.fromkeys(IMAGE_COLUMNS, "") | row for row in rows], columns=IMAGE_COLUMNS)
     good = images["error"] == ""
-    _check_counts(images, labels, dataset)
+    if rows:
+        _check_counts(images, labels, dataset)
     free = good & (images["split"] == "")
     images.loc[free, "split"] = split(images.loc[free, "label"], dataset["validation_fraction"], dataset["seed"])
     images.loc[good, "duplicate_of"] = first_of_same(images[good])

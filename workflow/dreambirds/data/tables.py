@@ -49,10 +49,12 @@ def check_images(folder: Path) -> list[dict[str, str]]:
     """Return the rows of ``images.csv``, one per image, with empty strings for missing values.
 
     Raises UserError, with the line number, if the table is not valid, for example after editing it by hand. Raises it
-    also if ``labels.csv`` exists and lists other labels or another number of images.
+    also if ``labels.csv`` exists and lists other labels or another number of images. There are no rows only if it
+    counts none.
     """
     path = folder / "images.csv"
-    numbered = numbered_rows(path, IMAGE_COLUMNS, remedy(folder))
+    empty = (folder / "labels.csv").exists() and not any(check_labels(folder).values())
+    numbered = numbered_rows(path, IMAGE_COLUMNS, remedy(folder), empty)
     patterns = {column: re.compile(form) for column, form in IMAGE_FORMS.items()}
     for line, row in numbered:
         wrong = [name for name, form in patterns.items() if row["path"] and not form.fullmatch(row[name])]
@@ -86,11 +88,14 @@ def read_rows(path: Path, columns: Collection[str], end: str) -> list[dict[str, 
     return [row for _, row in numbered_rows(path, columns, end)]
 
 
-def numbered_rows(path: Path, columns: Collection[str], end: str) -> list[tuple[int, dict[str, str]]]:
+def numbered_rows(
+    path: Path, columns: Collection[str], end: str, empty: bool = False
+) -> list[tuple[int, dict[str, str]]]:
     """Return the rows of a table with all `columns`, each with the number of its first line in the file.
 
     The table may have been edited by hand; blank lines are skipped. Raises UserError, whose message ends with `end`, if
-    it cannot be read, lacks a column, or contains no rows, or if a row has too few or too many values.
+    it cannot be read, lacks a column, or contains no rows (unless it may be `empty`), or if a row has too few or too
+    many values.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -106,7 +111,7 @@ def numbered_rows(path: Path, columns: Collection[str], end: str) -> list[tuple[
     missing = [column for column in columns if column not in header]
     if missing:
         raise UserError(f"'{path}' has no column '{missing[0]}'; {end}")
-    if not rows:
+    if not rows and not empty:
         raise UserError(f"'{path}' contains no rows; {end}")
     for line, row in rows:
         if len(row) != len(header):
@@ -119,7 +124,8 @@ def read_images(folder: Path) -> pd.DataFrame:
     """Return ``images.csv``, checked by `check_images`."""
     import pandas as pd
 
-    return pd.DataFrame(check_images(folder), dtype=str)
+    rows = check_images(folder)
+    return pd.DataFrame(rows, columns=None if rows else IMAGE_COLUMNS, dtype=str)
 
 
 def read_labels(folder: Path) -> pd.DataFrame:

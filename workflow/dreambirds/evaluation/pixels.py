@@ -123,7 +123,13 @@ def measure_saved(views: pd.DataFrame, real: RealPixels, code: str) -> pd.DataFr
 
 
 def _measure_class(views: pd.DataFrame, real: RealPixels, label: str) -> pd.DataFrame:
-    """Return the metrics `PIXELS` of images of one class, indexed by their ``key``."""
+    """Return the metrics `PIXELS` of images of one class, indexed by their ``key``.
+
+    Without photographs of the class, only the total variation is measured.
+    """
+    if label not in real.small:
+        alone = [total_variation(_as_floats(open_image(picture))) for picture in views["picture"]]
+        return pd.DataFrame({"total_variation": alone}, index=views["key"]).reindex(columns=PIXELS)
     photographs, shape = AlignedPhotographs(real.small[label]), real.small[label].shape[1:3]
     rows = []
     for view in views.itertuples():

@@ -13,6 +13,7 @@ from torch.nn import functional
 from dreambirds.data.dataset import PreparedImages
 from dreambirds.data.tables import PARTS, read_labels
 from dreambirds.errors import REBUILD
+from dreambirds.evaluation.columns import JUDGES
 from dreambirds.evaluation.judge import Judge, batches
 from dreambirds.evaluation.metrics import classification_metrics, cosine_distance
 from dreambirds.evaluation.nearest import (
@@ -29,6 +30,7 @@ from dreambirds.models.checkpoint import load_tensors, save_tensors
 
 NOISE_IMAGES = 256
 SHUFFLES = 100
+LISTED = 20  # unknown classes in a warning
 log = logging.getLogger(__name__)
 
 
@@ -60,12 +62,14 @@ class RealReference:
 def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
     """Evaluate a judge on the prepared data set in `folder`.
 
-    Only classes that the judge knows are used. The others are named in a warning.
+    Only classes that the judge knows are used. The others are named in a warning. Without photographs, the judge is
+    evaluated only on noise.
     """
     labels = list(read_labels(folder)["label"])
     unknown = [label for label in labels if label not in judge.class_indices]
     if unknown:
-        log.warning("the judge '%s' skips dreams of classes that it does not know: %s", judge.name, ", ".join(unknown))
+        listed = ", ".join(unknown[:LISTED]) + (f" and {len(unknown) - LISTED} more" if unknown[LISTED:] else "")
+        log.warning("the judge '%s' skips dreams of classes that it does not know: %s", judge.name, listed)
     train, validation = (_predict(judge, PreparedImages(folder, part), labels) for part in PARTS)
     centers = {label: features.mean(dim=0) for label, (_, features) in train.items()}
     held_out = {
@@ -73,7 +77,8 @@ def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
         for label, (_, features) in validation.items()
         if label in centers
     }
-    check = {**_check(judge, validation or train, bool(validation)), **_check_noise(judge)}
+    check = _check(judge, validation or train, bool(validation)) if validation or train else {}
+    check |= _check_noise(judge)
     directions = {label: functional.normalize(features, dim=1).half() for label, (_, features) in train.items()}
     training, others = (first_photographs(folder, part) for part in PARTS)
     nearest = [
@@ -155,7 +160,7 @@ def _check_noise(judge: Judge) -> dict[str, float]:
 def check_row(judge: Judge, real: RealReference, kind: str, labels: list[str], weights_sha256: str) -> pd.DataFrame:
     """Return a judge's row of ``judges.csv``.
 
-    It contains the network, the study's classes that it knows, and its accuracy.
+    It contains the network, the study's classes that it knows, and its accuracy, which is missing without photographs.
     """
     unmatched = [label for label in labels if label not in judge.class_indices]
     description = {
@@ -166,4 +171,5 @@ def check_row(judge: Judge, real: RealReference, kind: str, labels: list[str], w
         "matched": len(labels) - len(unmatched),
         "unmatched": " ".join(unmatched),
     }
-    return pd.DataFrame([{**description, **real.check, "weights_sha256": weights_sha256}])
+    row = {**description, **real.check, "weights_sha256": weights_sha256}
+    return pd.DataFrame([row]).reindex(columns=JUDGES)

@@ -36,7 +36,7 @@ def write_contrast_montage(
     compared: Compared, study: str, dataset: Path, names: Mapping[str, str], cell_size: int, path: Path
 ) -> None:
     """Write a montage of the compared dreams: one row per class, one column per value, and a last column of dataset
-    images.
+    images, if there are any.
 
     `dataset` is the folder of the study's prepared data set, `names` contains the display name of each label,
     `cell_size` is in pixels. Each cell is the first dream that has the class and the value. The montage has at most ten
@@ -46,11 +46,12 @@ def write_contrast_montage(
     drawn = dict(list(columns.items())[:MOST_COLUMNS])
     complete = [label for label in names if all(label in dreams for dreams in drawn.values())]
     labels, examples = complete[:MOST_ROWS], example_images(dataset)
-    cells = [[*(dreams[label] for dreams in drawn.values()), examples[label]] for label in labels]
+    real = [REAL] if examples else []
+    cells = [[*(dreams[label] for dreams in drawn.values()), *(examples[label] for _ in real)] for label in labels]
     omitted = len(columns) - len(drawn) + len(complete) - len(labels)
     title = "Compared dreams" + (f" ({omitted} columns or classes omitted)" if omitted else "")
     page = Grid(
-        cells, [names[label] for label in labels], [*drawn, REAL], title, f"study {study} · {compared.view} view"
+        cells, [names[label] for label in labels], [*drawn, *real], title, f"study {study} · {compared.view} view"
     )
     save_png(montage(page, cell_size), path, title, {"study": study, "columns": list(drawn), "labels": labels})
 

@@ -39,8 +39,8 @@ def lines(
     of recipes.
 
     `band` contains the columns with the lower and the upper edge of the band. `dashed` is a column with one value per
-    group of runs and `x`, such as the validation accuracy. If there are more lines than colors, only those with the
-    highest and lowest last values are drawn.
+    group of runs and `x`, such as the validation accuracy, if any is known. If there are more lines than colors, only
+    those with the highest and lowest last values are drawn.
     """
     figure, axis = pyplot.subplots(figsize=(WIDTH, 4.2))
     ends = table.groupby(["run_group", "recipe_group"], sort=False)["mean"].last()
@@ -53,7 +53,7 @@ def lines(
         mark = MARKS[number] if len(rows) <= 30 else None
         axis.plot(rows[x], rows["mean"], color=COLORS[number], marker=mark, markersize=5, label=name)
         axis.fill_between(rows[x], rows[band[0]], rows[band[1]], color=COLORS[number], alpha=BAND, linewidth=0)
-    if dashed:
+    if dashed and table[dashed].notna().any():
         for number, (run, rows) in enumerate(table.groupby("run_group", sort=False)):
             unique = rows.drop_duplicates(x).sort_values(x)
             name = f"{run}: validation accuracy" if several else "validation accuracy"

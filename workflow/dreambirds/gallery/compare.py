@@ -12,11 +12,13 @@ from dreambirds.dream_job.archive import find_picture, read_picture
 from dreambirds.errors import UserError, one_line
 from dreambirds.gallery.comparison import (
     JOB,
+    MEASURED,
     MEASURES,
     Study,
     best,
     format_cell,
     format_measurement,
+    measured,
     read_study,
     recipes,
     summary,
@@ -24,7 +26,6 @@ from dreambirds.gallery.comparison import (
 from dreambirds.gallery.differences import Effect, differences, effects, most_different, pairs
 from dreambirds.gallery.pages import image_uri, write_page
 
-MEASURED = ("validation_accuracy", *MEASURES)
 NUMBERS = ("epoch", "dreams", *MEASURED)
 TITLES = {**MEASURES, "validation_accuracy": "validation accuracy"}
 MARK = "*"
@@ -32,7 +33,7 @@ MARK = "*"
 
 def write_one(path: Path, study: Study) -> None:
     """Write the page of a study's runs and recipes: its `summary` with the best values marked. Writes atomically."""
-    table = summary(study)
+    table = measured(summary(study))
     is_best = best(table)
     rows = [
         [
@@ -216,7 +217,7 @@ def compare_two(first: Study, second: Study, console: Console) -> Path:
 
 def compare_one(study: Study, console: Console, sort: str | None = None) -> None:
     """Print the table of a study's runs and recipes. Raises UserError if there is no column `sort`."""
-    for table in overview(study, summary(study, sort), console.width):
+    for table in overview(study, measured(summary(study, sort)), console.width):
         console.print(table)
 
 

@@ -14,6 +14,7 @@ LOWER_IS_BETTER = ("feature_ratio", "spectrum_distance", "seconds")
 MEASURES = {
     name: DISPLAY_NAMES[name] for name in ("dreamer_probability", "judge_probability", "judge_top1", *LOWER_IS_BETTER)
 }
+MEASURED = ("validation_accuracy", *MEASURES)
 JOB = ["run", "epoch", "recipe"]
 GROUPS = {"run_group": "run", "recipe_group": "recipe"}  # columns that replace others to pool the seeds
 SEEDS = ["training_seed", "dream_seed"]
@@ -133,6 +134,11 @@ def summary(study: Study, sort: str | None = None) -> pd.DataFrame:
     return table.sort_values("run", kind="stable", key=lambda names: names.map(runs.index), ignore_index=True)
 
 
+def measured(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a `summary` without the measurements that no row has, such as those that need photographs."""
+    return table.drop(columns=[name for name in MEASURED if name in table and table[name].isna().all()])
+
+
 def _sort_key(values: pd.Series) -> pd.Series:
     """Return a column as numbers if all of its values are numeric, otherwise as text."""
     numbers = pd.to_numeric(values, errors="coerce")
@@ -144,8 +150,8 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
 
     No value is best if all values are the same, or if there is only one.
     """
-    marked = pd.DataFrame(False, index=table.index, columns=list(MEASURES))
-    for name in MEASURES:
+    marked = pd.DataFrame(False, index=table.index, columns=[name for name in MEASURES if name in table])
+    for name in marked:
         values = table[name]
         top = values.min() if name in LOWER_IS_BETTER else values.max()
         if values.nunique() > 1:

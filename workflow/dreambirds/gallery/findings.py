@@ -11,6 +11,7 @@ import yaml
 
 from dreambirds.config.contrasts import CHANCE, FIRST_LAST, Comparison, DreamQuery, Group
 from dreambirds.config.load import Section
+from dreambirds.data.sources.catalog import has_photographs
 from dreambirds.data.tables import read_history, read_table, write_table
 from dreambirds.dream_job.archive import Picture
 from dreambirds.errors import one_line
@@ -32,7 +33,7 @@ class Asked:
 
     Its name and text, its comparisons, the part of the config that it depends on, the parameters of its recipes, the
     recipe of the config of each of them, the factors of its runs, their ``model``, ``weights`` and ``checkpoints``, its
-    epochs by run and recipe, the display name of each label that has dreams, and the number of classes in training.
+    epochs by run and recipe, the display name of each label that has dreams, and the number of classes of the study.
     """
 
     name: str
@@ -92,6 +93,7 @@ def write_finding(
         learnt=asked.learnt,
         no_difference=NO_DIFFERENCE,
         dataset=asked.config["dataset"],
+        photographs=has_photographs(asked.config["dataset"]),
         config=yaml.safe_dump(asked.config, sort_keys=False, allow_unicode=True),
     )
     log.info("open '%s' in a browser", files["page"])

@@ -77,11 +77,11 @@ def write_gallery(
     """Write ``index.html``, ``sheets/`` and ``pictures/`` into a folder, which is then self-contained.
 
     `archived` is the result of `read_dreams`, `dreams` and `runs` are the study's tables, and `dataset` contains the
-    prepared images. An image is a hard link to the file in the folder of its archive, if that exists and the file
-    system supports links. Raises UserError if an archive is corrupt.
+    prepared images, if there are any. An image is a hard link to the file in the folder of its archive, if that exists
+    and the file system supports links. Raises UserError if an archive is corrupt.
     """
-    facts = gallery_facts(study, dreams, runs)
     examples = example_images(dataset)
+    facts = gallery_facts(study, dreams, runs) | {"photographs": bool(examples)}
     for sheet in sheets(archived, study.shapes):
         write_sheet(sheet.cells, sheet.shape, folder / sheet.name)
     _write_dreams(archived, folder / "pictures" / "dreams")

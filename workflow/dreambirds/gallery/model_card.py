@@ -14,6 +14,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from dreambirds.config.recipes import expand_grid
+from dreambirds.data.sources.catalog import has_photographs
 from dreambirds.data.tables import read_history, read_labels, read_table
 from dreambirds.dream_job.archive import read_dreams
 from dreambirds.dream_job.image_files import save_png
@@ -114,6 +115,7 @@ def write_card(exported: Exported, folder: Path) -> None:
         section=section,
         study=exported.config["study"],
         source=exported.config["dataset"]["source"],
+        photographs=has_photographs(exported.config["dataset"]),
         timm=bool(exported.timm_config),
         classes=[SPECIAL.sub(r"\\\1", one_line(names[label])) for label in info.labels],
         labels=list(info.labels),

@@ -193,6 +193,9 @@ def _load(
             return set_weights(network, stored.state_dict(), f"'{name}'", new_head, rows=rows)
     elif network.pretrained_cfg["num_classes"] == classes:
         return True
+    elif not new_head:
+        count = counted(network.pretrained_cfg["num_classes"], "class")
+        raise UserError(f"the weights of '{name}' are for {count}; set it to a file with their names", "labels")
     else:
         network.reset_classifier(classes)
     return None

@@ -6,8 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dreambirds.config.one_recipe import WHERE, presets_without_photographs
-from dreambirds.config.recipes import check_sizes
+from dreambirds.config.one_recipe import WHERE
+from dreambirds.config.recipes import check_sizes, presets_without_photographs
 from dreambirds.data.image_files import find_photographs, is_photograph
 from dreambirds.data.tables import read_labels
 from dreambirds.dream_job.context import DreamJob

@@ -11,7 +11,7 @@ from dreambirds.config.checkpoints import fill_from_facts
 from dreambirds.config.class_names import read_class_names
 from dreambirds.config.load import Section, check
 from dreambirds.config.runs import check_model, check_package, check_weights
-from dreambirds.data.labels import class_indices, make_labels, normalized
+from dreambirds.data.labels import class_indices, labels_of_classes, normalized
 from dreambirds.dream_job.networks import LoadedNetwork
 from dreambirds.errors import UserError, did_you_mean, error_context
 from dreambirds.io import digest_of, expand, sha256_of
@@ -83,7 +83,7 @@ def _of_model(model: str | None, weights: str, names: Path_ | None, key: str, ke
     section = _section(model, weights, keys)
     is_file = weights not in NOT_FILES
     if is_file:
-        fill_from_facts(section, expand(weights))
+        fill_from_facts(section, read_facts(expand(weights)))
     if not section["model"]:
         records = f"'{weights}' does not record it" if is_file else f"the weights are '{weights}'"
         raise UserError(f"is required, because {records}; set it to the name of an architecture", "model")
@@ -98,7 +98,7 @@ def _of_model(model: str | None, weights: str, names: Path_ | None, key: str, ke
     info = CheckpointInfo(
         section["model"],
         section["model_options"],
-        [label.label for label in make_labels((name.partition("(")[0].strip(), name, "") for name in classes)],
+        [label.label for label in labels_of_classes(classes)],
         run="",
         epoch=0,
         image_size=as_size(shape),
@@ -157,12 +157,8 @@ def _load(section: Section, classes: list[str] | None) -> tuple[Classifier, tupl
 
 def default_names(count: int) -> list[str]:
     """Return the names of the classes of a head without recorded ones: ImageNet's, or else their numbers."""
-    known = imagenet_names() or []
-    if count == IMAGENET and known:
-        return list(known)
-    if count == WITH_BACKGROUND and known:
-        return ["background", *known]
-    return [str(number) for number in range(count)]
+    known = imagenet_names(count) if count in (IMAGENET, WITH_BACKGROUND) else None
+    return known or [str(number) for number in range(count)]
 
 
 def _digest(model: str, weights: str, classifier: Classifier) -> str:

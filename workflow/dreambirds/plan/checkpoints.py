@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from dreambirds.config.checkpoints import given_checkpoints
 from dreambirds.config.history_files import find_history
 from dreambirds.config.load import Section
 from dreambirds.config.runs import parse_epoch
 from dreambirds.data.sources.catalog import check_competition, list_test_files
 from dreambirds.errors import UserError, did_you_mean
 from dreambirds.io import expand
-from dreambirds.models import MODEL_FILE, NOT_FILES
+from dreambirds.models import MODEL_FILE, NOT_FILES, PACKAGE
 from dreambirds.models.checkpoint_facts import weights_files
 from dreambirds.models.names import model_files
 from dreambirds.models.packages import package_of
@@ -40,7 +41,7 @@ def foreign_files(plan: Plan, run: str, epoch: float | str) -> dict[str, str | l
     UserError if the run has no checkpoint of that epoch.
     """
     checkpoint = plan.foreign[run][_kept(plan, run, epoch)]
-    history = find_history(checkpoint.path)
+    history = find_history(checkpoint.path) if checkpoint.path else None
     return {
         "weights": list(map(str, checkpoint.files)),
         "history": [str(history)] if history else [],
@@ -66,18 +67,26 @@ def _described(keys: Section) -> dict[str, list[str]]:
 def foreign_settings(plan: Plan, run: str, epoch: str) -> Section:
     """Return the settings of a checkpoint that was trained elsewhere; `epoch` is formatted as in paths.
 
-    They are those of the run's section that its results depend on, the path of the checkpoint, what says that it is of
-    this epoch, and the epoch before it, from which its history begins.
+    They are those of the run's section that its results depend on, the checkpoint's weights and the key that sets them,
+    what says that it is of this epoch, and the epoch before it, from which its history begins. With weights from a
+    package, they include their digest, as `training_settings` does.
     """
     number = parse_epoch(epoch)
     checkpoint, earlier = plan.foreign[run][number], [kept for kept in plan.epochs(run) if kept < number]
     keys = ("model", "model_options", "labels", "names", "weights_key", "head", "normalization")
     return {
         **{key: plan.networks[run][key] for key in keys},
-        "path": str(checkpoint.path),
+        "weights": checkpoint.weights,
+        "given": given_checkpoints(plan.networks[run])[0],
         "source": checkpoint.source,
         "after": earlier[-1] if earlier else None,
+        **_package_digest(checkpoint.weights, plan.networks[run]["model"]),
     }
+
+
+def _package_digest(weights: str | None, model: str) -> Section:
+    """Return the digest of weights from a package: the file is not an input, as its path differs between machines."""
+    return {"weights_sha256": package_of(model).sha256} if weights == PACKAGE else {}
 
 
 def expected_metadata(plan: Plan, run: str, epoch: str) -> dict[str, Any]:
@@ -100,9 +109,7 @@ def training_settings(plan: Plan, run: str) -> Section:
     their digest: the file is not an input of the job, because its path and time depend on the Python environment.
     """
     settings = {key: value for key, value in plan.trained[run].items() if key != "epochs"}
-    if settings["weights"] == "package":
-        settings["weights_sha256"] = package_of(settings["model"]).sha256
-    return settings
+    return settings | _package_digest(settings["weights"], settings["model"])
 
 
 def submissions(plan: Plan) -> list[str]:

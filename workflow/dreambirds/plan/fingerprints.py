@@ -90,24 +90,20 @@ def _digest(file: Path) -> str:
 def fingerprint(dataset: Section, labels: list[Label], store: str | None = None) -> str:
     """Return a digest of the names, sizes and times of all photographs and tables.
 
-    It is empty for drawn birds. `dataset` and `store` are those of the config. A new time with the same content does
-    not change the digest. For a zip, its own size and time count. Raises UserError if a table is invalid.
+    It is empty if the source reads no files. `dataset` and `store` are those of the config. A new time with the same
+    content does not change the digest. For a zip, its own size and time count. Raises UserError if a table is invalid.
     """
-    return digest_files(dataset["path"], _files(dataset, labels), store)
+    return digest_files(dataset["path"], list_files(dataset, labels), store)
 
 
 def remember_photographs(dataset: Section, labels: list[Label]) -> None:
     """Record the digests of photographs and tables, so a later `touch` does not count."""
-    files = _files(dataset, labels)
+    files = list_files(dataset, labels)
     if files:
         known = FileDigests(dataset["path"])
         for name, file in files.items():
             known.add(name, file)
         known.save()
-
-
-def _files(dataset: Section, labels: list[Label]) -> dict[str, Path]:
-    return {} if dataset["source"] == "drawn" else list_files(dataset, labels)
 
 
 def digest_files(source: str, files: dict[str, Path], store: str | None = None) -> str:

@@ -89,18 +89,16 @@ def weights(plan: Plan, run: str) -> dict[str, Facts]:
     without weights from the hub and results of the same study.
     """
     keys = plan.networks[run]
-    if run in plan.foreign:
-        files = [str(checkpoint.path) for checkpoint in plan.foreign[run].values()]
-    elif keys["weights"] == "package":
-        file = package_of(keys["model"]).sha256
-        return {"package": {"measured": "weights", **_model(plan, run), "file": file}}
-    else:
-        files = [] if keys["weights"] in NOT_FILES else [keys["weights"]]
-    return {
-        file: {"measured": "weights", **_model(plan, run), "file": _states(file), "weights_key": keys["weights_key"]}
-        for file in files
-        if not _is_own_result(plan, file)
-    }
+    given = plan.foreign[run].values() if run in plan.foreign else ()
+    files = [checkpoint.weights for checkpoint in given] if given else [keys["weights"]]
+    facts = {}
+    for file in files:
+        if file == PACKAGE:
+            facts[file] = {"measured": "weights", **_model(plan, run), "file": package_of(keys["model"]).sha256}
+        elif file not in NOT_FILES and not _is_own_result(plan, file):
+            states = {"file": _states(file), "weights_key": keys["weights_key"]}
+            facts[file] = {"measured": "weights", **_model(plan, run), **states}
+    return facts
 
 
 def judges(plan: Plan) -> dict[str, Facts]:

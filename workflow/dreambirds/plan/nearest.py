@@ -1,5 +1,6 @@
 """Inputs of the montages that show the training photographs nearest to each dream."""
 
+from dreambirds.errors import UserError
 from dreambirds.plan import inputs
 from dreambirds.plan.paths import epoch_text
 from dreambirds.plan.plan import Plan
@@ -15,8 +16,12 @@ def nearest_tables(plan: Plan, run: str, epoch: str, recipe: str, **_: str) -> l
     """Return the tables with the photographs nearest to the dreams of a (run, epoch, recipe).
 
     They are those of the judge, or of aligned pixels if no network judges these dreams. The arguments are formatted as
-    in paths. Raises UserError if the study has no such dreams.
+    in paths. Raises UserError if the study has no such dreams, or no photographs.
     """
+    if not plan.photographs:
+        raise UserError(
+            f"the study '{plan.study}' has no photographs ('dataset.source: none'); request another montage"
+        )
     plan.check_dreamer(run, epoch, recipe)
     jobs = [job for job in plan.dream_jobs if (job.run, epoch_text(job.epoch), job.recipe) == (run, epoch, recipe)]
     judge = judge_of(plan, run, recipe)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from dreambirds.config.checkpoints import ForeignCheckpoint
-from dreambirds.config.class_names import STUDY, check_outputs, head_rows, read_class_names
+from dreambirds.config.class_names import STUDY, check_outputs, dreamt_labels, head_rows, network_names, study_labels
 from dreambirds.config.committees import Committees, list_committees
 from dreambirds.config.dreamers import Epochs
 from dreambirds.config.grids import Grids, Point, as_written, written_paths
@@ -20,8 +20,8 @@ from dreambirds.config.questions import Question, list_questions
 from dreambirds.config.recipes import dream_shape
 from dreambirds.config.runs import parse_epoch
 from dreambirds.config.study import check_all_but_labels, expand_config
-from dreambirds.data.labels import Label, check_labels, choose_labels
-from dreambirds.data.sources.catalog import list_labels, locate
+from dreambirds.data.labels import Label, check_labels
+from dreambirds.data.sources.catalog import has_photographs, locate
 from dreambirds.errors import UserError, error_context
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan.dream_table import NUMBERS, Dream, list_dreams, select_dreams
@@ -43,10 +43,10 @@ class DreamPart(NamedTuple):
 class Plan:
     """A checked config with all defaults, and what follows from it.
 
-    The runs and judges of `config` are single ones, not grids. `labels` are all classes, `dreamt` the classes to dream
-    of, `recipes` the recipes with grids expanded, and `dreamers` the epochs that dream, by recipe and run. `foreign`
-    are the checkpoints of runs that were trained elsewhere, by run and epoch. `grids` contains the points of runs and
-    judges, and `recipe_points` those of recipes.
+    The runs and judges of `config` are single ones, not grids. `labels` are all classes (without photographs, those of
+    the first run's network), `dreamt` the classes to dream of, `recipes` the recipes with grids expanded, and
+    `dreamers` the epochs that dream, by recipe and run. `foreign` are the checkpoints of runs that were trained
+    elsewhere, by run and epoch. `grids` contains the points of runs and judges, and `recipe_points` those of recipes.
     """
 
     config: Section
@@ -63,6 +63,11 @@ class Plan:
         """The study's name."""
         name: str = self.config["study"]
         return name
+
+    @property
+    def photographs(self) -> bool:
+        """Whether the study has photographs, or drawn birds; without, its networks are not trained."""
+        return has_photographs(self.config["dataset"])
 
     @property
     def judges(self) -> dict[str, Section]:
@@ -114,14 +119,21 @@ class Plan:
     def class_names(self, run: str) -> tuple[list[str], str]:
         """Return the names of a network's outputs, in their order, and where they come from.
 
-        They are the study's labels if the network has no others. Raises UserError if its files record different ones.
+        They are the study's labels if the network has no others, or those that the labels were made of. Raises
+        UserError if its files record different ones.
         """
-        labels = [label.label for label in self.labels]
-        if run not in self.foreign:
-            return labels, STUDY
-        files = [checkpoint.path for checkpoint in self.foreign[run].values()]
-        names, origin = read_class_names(files, self.networks[run]["labels"])
-        return names or labels, origin
+        return self._class_names.get(run) or ([label.label for label in self.labels], STUDY)
+
+    @cached_property
+    def _class_names(self) -> dict[str, tuple[list[str], str]]:
+        found, labels = {}, [label.label for label in self.labels]
+        for run, checkpoints in self.foreign.items():
+            keys = self.networks[run]
+            with error_context(self.path(run)):
+                names, origin = network_names(keys, checkpoints.values(), self.photographs)
+            same = names == [label.folder for label in self.labels] and not keys["names"]
+            found[run] = (labels if names is None or same else names), origin
+        return found
 
     @property
     def steps(self) -> dict[str, list[int]]:
@@ -249,13 +261,15 @@ def make_plan(config: Section) -> Plan:
         raise UserError(f"study: '{config['study']}' is reserved for the folder of logs; choose another name")
     with written_paths(grids):
         checked = check_all_but_labels(locate(config) | {"provenance": None}, grids)
-        labels = list_labels(checked.config["dataset"])
+        dataset = checked.config["dataset"]
+        labels = study_labels(dataset, checked.config["runs"], checked.foreign)
         check_judge_names(checked.config["judges"], labels)
-        dreamt = choose_labels(labels, checked.config["dreams"]["labels"], "dreams.labels")
+        dreamt = dreamt_labels(labels, checked.config["dreams"]["labels"], has_photographs(dataset))
         plan = Plan(labels=labels, dreamt=dreamt, **vars(checked))
         for run in plan.foreign:
+            names, _ = plan.class_names(run)
             with error_context(plan.path(run)):
-                check_outputs(labels, dreamt, plan.class_names(run)[0], plan.config["runs"][run])
+                check_outputs(labels, dreamt, names, plan.config["runs"][run])
         for run, keys in plan.trained.items():
             with error_context(plan.path(run)):
                 check_labels(labels, keys["names"])

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from dreambirds.config.checkpoints import given_checkpoints
 from dreambirds.config.questions import question_config
 from dreambirds.errors import UserError
 from dreambirds.plan import inputs
@@ -52,10 +53,17 @@ def asked(plan: Plan, question: str) -> dict[str, Any]:
         **asdict(section),
         "name": question,
         "config": question_config(plan.config, plan.grids, question, section, plan.committees),
-        "networks": {run: {key: plan.config["runs"][run].get(key) for key in NETWORK} for run in section.epochs},
+        "networks": {run: _network(plan, run) for run in section.epochs},
         "names": plan.names,
         "learnt": len(plan.labels),
     }
+
+
+def _network(plan: Plan, run: str) -> dict[str, Any]:
+    """Return the keys of a run that the page shows, with `checkpoints` for each run that the study does not train."""
+    keys = plan.config["runs"][run]
+    given = given_checkpoints(keys)[1] if run in plan.foreign else None
+    return {**{key: keys.get(key) for key in NETWORK}, "checkpoints": given}
 
 
 def study_facts(plan: Plan, question: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from dreambirds.config import VIEWS
 from dreambirds.config.dreamers import Epochs
 from dreambirds.config.grids import Point
+from dreambirds.config.history_files import find_history
 from dreambirds.config.runs import parse_epoch
 from dreambirds.errors import UserError, did_you_mean
 from dreambirds.plan.paths import epoch_name, step_name
@@ -50,9 +51,9 @@ def dreams(plan: Plan) -> list[str]:
 def montages(plan: Plan) -> list[str]:
     """Return the montages, each at the last epoch with dreams.
 
-    These are class by epoch, class by step and the nearest photographs for each run and recipe, recipe by class for
-    each run, and class by seed for each run and each recipe with several seeds. Of runs and of recipes that differ only
-    in their seed, only the first has the others.
+    These are class by epoch, class by step and, if there are any, the nearest photographs for each run and recipe,
+    recipe by class for each run, and class by seed for each run and each recipe with several seeds. Of runs and of
+    recipes that differ only in their seed, only the first has the others.
     """
     view, root = plan.config["pictures"]["view"], f"results/{plan.study}/montages"
     files = []
@@ -60,7 +61,8 @@ def montages(plan: Plan) -> list[str]:
         for recipe, epochs in recipes.items():
             step, epoch = step_name(plan.steps[recipe][-1]), epoch_name(epochs[-1])
             files += [f"{root}/{run}/{recipe}/class-by-epoch_{step}_{name}.png" for name in VIEWS]
-            files += [f"{root}/{run}/{recipe}/{name}_{epoch}_{view}.png" for name in ("class-by-step", "nearest")]
+            layouts = ("class-by-step", *(["nearest"] if plan.photographs else []))
+            files += [f"{root}/{run}/{recipe}/{name}_{epoch}_{view}.png" for name in layouts]
             group = plan.recipe_points[recipe].group
             if sum(plan.recipe_points[each].group == group for each in plan.dreaming_epochs[run]) > 1:
                 files.append(f"{root}/{run}/{group}/class-by-seed_{epoch}_{view}.png")
@@ -105,8 +107,13 @@ def first_of_groups(points: Mapping[str, Point], names: Iterable[str]) -> list[s
 
 
 def curves(plan: Plan) -> list[str]:
-    """Return the training curves of every run."""
-    return [f"results/{plan.study}/runs/{run}/curves.png" for run in plan.config["runs"]]
+    """Return the training curves of every run; without photographs, of the runs whose checkpoints have a history."""
+    runs = [
+        run
+        for run in plan.config["runs"]
+        if plan.photographs or any(each.path and find_history(each.path) for each in plan.foreign[run].values())
+    ]
+    return [f"results/{plan.study}/runs/{run}/curves.png" for run in runs]
 
 
 def results(plan: Plan, plots: Iterable[str]) -> list[str]:
@@ -123,7 +130,9 @@ def results(plan: Plan, plots: Iterable[str]) -> list[str]:
 
 
 def overview(plan: Plan) -> list[str]:
-    """Return the overview of the data: contact sheet, plot of sizes, table of classes."""
+    """Return the overview of the data: contact sheet, plot of sizes, table of classes; nothing without photographs."""
+    if not plan.photographs:
+        return []
     return [f"results/{plan.study}/dataset/{name}" for name in ("classes.png", "sizes.png", "classes.csv")]
 
 

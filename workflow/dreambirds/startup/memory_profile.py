@@ -14,6 +14,7 @@ import timm.optim
 import torch
 from torch import nn
 
+from dreambirds.config.checkpoints import given_checkpoints
 from dreambirds.dream_job.context import COPIES, estimate_activation_memory
 from dreambirds.dreaming.features import find_layers
 from dreambirds.dreaming.objectives import layers
@@ -104,7 +105,7 @@ class _RunModel:
 
     def load(self, weights: str | None) -> None:
         """Build the model with the weights of a file, None for random ones. Raises UserError if they do not fit."""
-        with error_context(self.path), renamed_key("weights", "checkpoints" if self.foreign else "weights"):
+        with error_context(self.path), renamed_key("weights", given_checkpoints(self.keys)[0]):
             self.classifier = build(
                 self.keys["model"],
                 self.classes,

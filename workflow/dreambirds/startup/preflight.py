@@ -211,7 +211,7 @@ def _mapping(plan: Plan, run: str) -> list[str]:
     found = plan.foreign[run].values()
     if all(Path(checkpoint_folder(plan.study, run, each.epoch), MODEL_FILE).exists() for each in found):
         return []
-    lines = [f"  epoch {each.epoch}: '{each.path}' ({each.source})" for each in found]
+    lines = [f"  epoch {each.epoch}: '{each.weights}' ({each.source})" for each in found]
     return [f"Run '{run}' was trained elsewhere; its checkpoints:", *lines]
 
 

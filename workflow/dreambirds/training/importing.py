@@ -19,6 +19,7 @@ from dreambirds.config.runs import parse_epoch
 from dreambirds.data.dataset import PreparedImages
 from dreambirds.data.tables import read_label_names, write_table
 from dreambirds.errors import counted, error_context, renamed_key
+from dreambirds.models import NOT_FILES
 from dreambirds.models.checkpoint import CheckpointInfo, save_checkpoint
 from dreambirds.models.classifier import Classifier, build, options_for, probe
 from dreambirds.plan.memory import EVALUATED
@@ -65,18 +66,18 @@ def import_checkpoint(job: ImportJob, device: torch.device) -> None:
     Raises UserError, with the full path of the key, if the weights cannot be read, or do not fit the model or the
     number of classes.
     """
-    settings, path, labels = job.settings, Path(job.settings["path"]), read_label_names(job.dataset)
+    settings, labels = job.settings, read_label_names(job.dataset)
     images = PreparedImages(job.dataset, "validation", as_float())
-    log.info("%s epoch %s: '%s' (its epoch: %s)", job.name, job.epoch, path, settings["source"])
+    log.info("%s epoch %s: '%s' (its epoch: %s)", job.name, job.epoch, settings["weights"], settings["source"])
     with error_context(job.path):
         outputs = output_labels(labels, job.classes, settings["names"])
         options = options_for(settings["model"], settings["model_options"], images.shape)
-        with renamed_key("weights", "checkpoints"):
+        with renamed_key("weights", settings["given"]):
             classifier = build(
                 settings["model"],
                 len(outputs),
                 options,
-                settings["path"],
+                settings["weights"],
                 new_head=False,
                 weights_key=settings["weights_key"],
                 head=settings["head"],
@@ -91,7 +92,8 @@ def import_checkpoint(job: ImportJob, device: torch.device) -> None:
         len(known),
         counted(len(labels), "class"),
     )
-    _compare_sizes(job, facts_of(path).image_size, images.shape)
+    if settings["weights"] not in NOT_FILES:
+        _compare_sizes(job, facts_of(Path(settings["weights"])).image_size, images.shape)
     history = read_reported(job)
     classifier = classifier.eval().to(device, memory_format=torch.channels_last)
     history.loc[history.index[-1], ["validation_loss", "validation_accuracy"]] = _evaluate(

@@ -28,6 +28,12 @@ def check_keys(dataset: dict) -> None:
     SOURCES[dataset["source"]].check_keys(dataset)
 
 
+def has_photographs(dataset: object) -> bool:
+    """Return whether a section, which may not be checked yet, has a source with images."""
+    name = dataset.get("source") if isinstance(dataset, Mapping) else None
+    return not isinstance(name, str) or name not in SOURCES or SOURCES[name].has_images
+
+
 def list_labels(dataset: dict) -> list[Label]:
     """Return the classes that a study trains on, in the order of their class numbers.
 
@@ -52,12 +58,14 @@ def list_photographs(dataset: dict, labels: list[Label]) -> list[Photograph] | l
     """Return the images of these classes, sorted by class and then by file.
 
     An image that is known to be unreadable has a `problem`. The log records where tables and folders disagree. Raises
-    UserError for an invalid table, and for a class with too few photographs or none for training.
+    UserError for an invalid table, and for a class with too few photographs or none for training, unless the source has
+    no images at all.
     """
     source = SOURCES[dataset["source"]]
     with _user_errors(dataset):
         photographs = source.photographs(_find(source, dataset), dataset, labels)
-    _check_parts(photographs, labels, dataset)
+    if source.has_images:
+        _check_parts(photographs, labels, dataset)
     return photographs
 
 

@@ -111,6 +111,7 @@ class Source(ABC):
     strictness = 9  # how much the layout requires; to recognize a path, the strictest layout is tried first
     needs_path = True  # whether the images are read from `dataset.path`
     path_content = "a folder of images"  # what `dataset.path` must point to
+    has_images = True  # whether it has any images; without, the classes are those of the networks
     has_boxes = False  # whether it has boxes to crop to, so that `dataset.crop_margin` may be set
     is_competition = False  # whether it has test images to classify, for a submission
     resource: Resource | None = None  # what to download if the path is null

@@ -104,8 +104,10 @@ function showPane(pane) {
   Object.assign(pane.find(".download"), { href: imagePath(pane, e, s), download: `${file}${ending()}.png` });
   linkYaml(pane, recipe);
   const real = pane.find(".real img");
-  set(real, "src", path("pictures", "real", `${label.label}.png`));
-  real.alt = `Dataset image of ${label.name}`;
+  if (real) {
+    set(real, "src", path("pictures", "real", `${label.label}.png`));
+    real.alt = `Dataset image of ${label.name}`;
+  }
   const lines = chartLines(pane, e, s);
   chart(pane.find(".epochs"), kept.epochs, epoch, "training epoch", lines.epochs);
   chart(pane.find(".steps"), recipe.steps, step, "dream step", lines.steps);

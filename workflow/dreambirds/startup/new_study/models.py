@@ -1,16 +1,13 @@
 """Find the architecture of weights that do not record it: by building likely networks and comparing all tensors."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from dreambirds.models.checkpoint_facts import weights_files
-from dreambirds.models.file_kinds import SAFETENSORS, file_kind
-from dreambirds.models.inert_pickle import Inert, is_state, read_tree
 from dreambirds.models.names import model_names
+from dreambirds.models.tensor_shapes import Shapes, tensor_shapes
 
 # the most common architectures; others are recognized if the path contains their name
 COMMON = (
@@ -21,7 +18,6 @@ COMMON = (
     *("convnext_tiny", "convnext_small", "convnext_base", "convnextv2_tiny", "swin_tiny_patch4_window7_224"),
     *("regnety_016", "inception_v3", "inception_v4", "legacy_xception", "wide_resnet50_2"),
 )
-Shapes = dict[str, tuple[int, ...]]
 
 
 def guess_model(checkpoint: Path, model: str | None = None) -> tuple[str, int] | None:
@@ -33,7 +29,7 @@ def guess_model(checkpoint: Path, model: str | None = None) -> tuple[str, int] |
     import timm
     import torch
 
-    states = [state for file in weights_files(checkpoint) if file.suffix != ".json" for state in _states(file)]
+    states = [state for file in weights_files(checkpoint) if file.suffix != ".json" for state in tensor_shapes(file)]
     for name in [model] if model else dict.fromkeys([*_named(checkpoint), *COMMON]):
         with suppress(Exception), torch.device("meta"):  # models fail in many ways if they are built without values
             network = timm.create_model(name)
@@ -71,29 +67,3 @@ def _outputs(shapes: Shapes, heads: list[str], state: Shapes) -> int | None:
         if stripped.keys() == shapes.keys() and all(name.rpartition(".")[0] in heads for name in different):
             return stripped[f"{heads[0]}.weight"][0]
     return None
-
-
-def _states(file: Path) -> Iterator[Shapes]:
-    """Yield the shapes of the tensors in a file of weights, by name, for each entry that maps names to tensors.
-
-    No tensor is read, and counters, which have no shape, are left out.
-    """
-    if file_kind(file) == SAFETENSORS:
-        with file.open("rb") as opened:
-            header = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-        yield {name: tuple(tensor["shape"]) for name, tensor in header.items() if tensor.get("shape")}
-        return
-    waiting = [read_tree(file)]
-    while waiting:
-        entry = waiting.pop(0)
-        if is_state(entry):
-            yield {name: shape for name, value in entry.items() if (shape := _shape(value))}
-        elif isinstance(entry, dict):
-            waiting += entry.values()
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    """Return the shape of a tensor that was not read, () for anything else."""
-    if not (isinstance(value, Inert) and value.is_tensor):
-        return ()
-    return _shape(value.args[0]) if value.name.endswith("rebuild_parameter") else tuple(value.args[2])
