@@ -22,7 +22,7 @@ def choose_device(gpus: int, threads: int, requested: str = "auto") -> torch.dev
     if requested not in DEVICES:
         raise UserError(f"must be one of {', '.join(DEVICES)}, not '{requested}'", "device")
     torch.set_num_threads(threads)
-    seen = [name for name, available in (("cuda", torch.cuda.is_available), ("mps", _has_mps)) if available()]
+    seen = available_gpus()
     if requested in ("cuda", "mps") and requested not in seen:
         others = " or ".join(["auto", "cpu", *seen])
         raise UserError(f"torch sees no device '{requested}' on this machine; set it to {others}", "device")
@@ -39,8 +39,10 @@ def choose_device(gpus: int, threads: int, requested: str = "auto") -> torch.dev
     return torch.device(name)
 
 
-def _has_mps() -> bool:
-    return torch.backends.mps.is_available()
+def available_gpus() -> list[str]:
+    """Return the types of GPUs that torch sees: ``cuda``, ``mps``, both or none."""
+    backends = {"cuda": torch.cuda, "mps": torch.backends.mps}
+    return [name for name, backend in backends.items() if backend.is_available()]
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -82,10 +82,7 @@ def one_recipe(name: str, changes: Section, steps: int | None = None, objective:
     if objective is not None:
         neutral = {key: value for key, value in dreamer_defaults().items() if key.startswith("match_")}
         point |= {**neutral, "objective": objective}
-    point |= changes
-    check(point, "recipe", WHERE)
-    check_point(point, WHERE)
-    return {key: point[key] for key in parameter_names()}
+    return _completed({**point, **changes})
 
 
 def as_parameters(recipe: Recipe, changes: Section) -> Section:
@@ -95,6 +92,11 @@ def as_parameters(recipe: Recipe, changes: Section) -> Section:
     """
     _check_changes(changes, None, None)
     point = {**asdict(recipe), "steps": [max(recipe.steps)], "reference_size": None, **changes}
+    return _completed(point)
+
+
+def _completed(point: Section) -> Section:
+    """Return a recipe with the schema's defaults, in its order. Raises UserError if a value is wrong."""
     check(point, "recipe", WHERE)
     check_point(point, WHERE)
     return {key: point[key] for key in parameter_names()}

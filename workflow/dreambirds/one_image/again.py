@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from dreambirds.config.one_recipe import recorded_parameters
 from dreambirds.data.image_io import FORMATS
-from dreambirds.device import choose_device
+from dreambirds.device import available_gpus, choose_device
 from dreambirds.dream_job.image_files import read_facts, versions
 from dreambirds.dream_job.networks import LoadedNetwork
 from dreambirds.errors import UserError, did_you_mean, reason_of
@@ -60,7 +59,8 @@ def redream(
     picture = Path(picture)
     facts, pixels = read_dream(picture)
     network = _network(facts, picture, checkpoint)
-    others = tuple(_found(member, picture, f"the network of the run '{member['run']}'") for member in _committee(facts))
+    members = facts.get("committee", [])
+    others = tuple(_found(member, picture, f"the network of the run '{member['run']}'") for member in members)
     target, label = facts.get("target", {}), str(facts["label"])
     is_class = "index" in target or "network" not in facts
     if is_class and label not in network.info.labels:
@@ -70,10 +70,9 @@ def redream(
     if start is not None or (parameters.get("start_path") and facts.get("start_file")):
         parameters["start_path"] = str(start or facts["start_file"])
     given = photographs or (_recorded_folder(facts) if "network" in facts else None)
-    recorded, available = facts.get("device", "cpu"), _available()
-    chosen = choose_device(
-        1, threads or facts.get("threads") or 1, device or (recorded if recorded in available else "auto")
-    )
+    recorded = facts.get("device", "cpu")
+    requested = device or (recorded if recorded in ("cpu", *available_gpus()) else "auto")
+    chosen = choose_device(1, threads or facts.get("threads") or 1, requested)
     title = network.names[network.info.labels.index(label)] if is_class else label
     with ExitStack() as temporary:
         recipe = str(facts.get("recipe", "recipe"))
@@ -146,10 +145,6 @@ def _found(facts: Mapping[str, Any], picture: Path, what: str) -> LoadedNetwork:
     return load_own(path)
 
 
-def _committee(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list(facts.get("committee", []))
-
-
 def _existing(path: str | None) -> str | None:
     return path if path and Path(path).is_file() else None
 
@@ -163,14 +158,6 @@ def _recorded_folder(facts: Mapping[str, Any]) -> str | None:
 def _check_start(path: Path | None, facts: Mapping[str, Any]) -> None:
     if path is not None:
         check_sha256(path, facts.get("start_sha256"), "the start photograph", "start")
-
-
-def _available() -> list[str]:
-    return [
-        "cpu",
-        *(["cuda"] if torch.cuda.is_available() else []),
-        *(["mps"] if torch.backends.mps.is_available() else []),
-    ]
 
 
 def _compared(again: OneImage, before: np.ndarray, facts: Mapping[str, Any]) -> Redream:

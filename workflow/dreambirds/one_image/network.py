@@ -19,14 +19,14 @@ from dreambirds.models import MODEL_FILE, NOT_FILES, PACKAGE
 from dreambirds.models.checkpoint import CheckpointInfo, digest_of_tensors, load_checkpoint
 from dreambirds.models.checkpoint_facts import read_facts, weights_files
 from dreambirds.models.classifier import Classifier, build, load_classifier
-from dreambirds.models.imagenet import imagenet_names
+from dreambirds.models.imagenet import CLASSES, imagenet_names
 from dreambirds.models.names import LOCAL, TIMM, current_name, split_name
 from dreambirds.models.networks import stored_class_names
 from dreambirds.models.packages import find_weights
 from dreambirds.one_image.study import class_names_of
 from dreambirds.shapes import as_size
 
-IMAGENET, WITH_BACKGROUND = 1000, 1001  # numbers of classes
+IMAGENET, WITH_BACKGROUND = CLASSES, CLASSES + 1  # numbers of outputs
 REMEDY = "set it to package, hub, or a file or folder of weights"
 KEYS = ("model_options", "weights_key", "head", "normalization", "image_size")
 LOADED = ("model", "weights", *KEYS)
