@@ -202,7 +202,7 @@ def test_weights_that_are_too_large_for_any_dream_are_not_blamed_on_the_step_siz
 def test_weights_of_one_class_that_are_too_large_do_not_affect_other_dreams(dream_with, tmp_path, caplog, counted):
     rows = dream_with("fc.weight", 3e38, 1)
     assert rows["diverged_at"].fillna(0).tolist() == [0, 0, 1, 1, 0, 0]
-    assert caplog.text.count("dreams.recipes.r: the dream of the class 'b' cannot begin, whatever the step size, ") == 1
+    assert caplog.text.count("dreams.recipes.r: the dream of 'b' cannot begin, whatever the step size, ") == 1
     assert len(entries(tmp_path / "store")) == 4
     for name in ("step-0001.png", "step-0001-rescaled.png", "step-0003.png"):
         assert np.ptp(np.asarray(Image.open(tmp_path / "out/b" / name))) == 0, "the gray start image"

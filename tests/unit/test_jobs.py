@@ -135,9 +135,7 @@ def test_a_stopped_dream_records_its_step_and_a_failed_one_affects_no_other(drea
         assert np.array_equal(results[mate][0], expected[mate][0])
     assert results["b"][1]["diverged_at"] == 1 and results["b"][1]["steps_done"] == 0
     assert np.all(results["b"][0] == 128), "the start"
-    message = (
-        "dreams.recipes.r: the dream of the class 'b' cannot begin, whatever the step size, because the output of "
-    )
+    message = "dreams.recipes.r: the dream of 'b' cannot begin, whatever the step size, because the output of "
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning.startswith(message) and "lower 'step_size'" not in warning
     assert "; its images are those of the last good step; set another 'objective'" in warning

@@ -90,7 +90,7 @@ def test_a_dream_that_becomes_nan_is_named_and_the_others_are_kept(fresh):
     save_checkpoint((fresh.folder / weights).parent, classifier, info)
     output = fresh.run("dreams_only")
     assert (
-        "dreams.recipes.study: the dream of the class 'blue_jay' cannot begin, whatever the step size, because the "
+        "dreams.recipes.study: the dream of 'blue_jay' cannot begin, whatever the step size, because the "
         "output of the model '"
         in output
         and "lower 'step_size'" not in output

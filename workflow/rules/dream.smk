@@ -1,3 +1,4 @@
+from dreambirds.config.targets import vector_files
 from dreambirds.plan.checkpoints import expected_metadata
 from dreambirds.plan.inputs import (
     committee,
@@ -8,6 +9,7 @@ from dreambirds.plan.inputs import (
     reference_labels,
     start_images,
     statistics,
+    targets_of,
 )
 
 dreams = f"{results}/dreams/{{run}}/epoch-{{epoch}}/{{recipe}}"
@@ -24,6 +26,7 @@ rule dream:
         photographs=lambda wildcards: start_images(plan, wildcards.recipe),
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
         references=lambda wildcards: reference_images(plan, wildcards.recipe),
+        vectors=vector_files(plan.targets.values()),
         checked=ancient(rules.check.output.measured),
     output:
         archive=f"{dreams}/dreams{{part}}.zip",
@@ -47,6 +50,7 @@ rule dream:
             reference_labels(plan, wildcards.recipe, wildcards.part)
         ),
         names=lambda wildcards, output: to_parameter(plan.parts[wildcards.part]),
+        targets=lambda wildcards: to_parameter(targets_of(plan, wildcards.part)),
         folder=plan.config["pictures"]["folder"],
         checkpoint=lambda wildcards, output: expected_metadata(
             plan, wildcards.run, wildcards.epoch

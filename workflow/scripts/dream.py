@@ -27,6 +27,7 @@ with job(snakemake):
         bytes_free=params.bytes_free,
         code=params.code,
         committee=committee,
+        targets=from_parameter(params.targets),
     )
     device = choose_device(snakemake.resources.gpu, snakemake.threads)
     run_dream_job(dream_job, device, Path(snakemake.output.archive), lay=params.folder)

@@ -117,11 +117,16 @@ def study_labels(
     return labels_of_classes(names or [])
 
 
-def dreamt_labels(labels: list[Label], requested: list[str] | str | None, photographs: bool) -> list[Label]:
+def dreamt_labels(
+    labels: list[Label], requested: list[str] | str | None, photographs: bool, others: bool = False
+) -> list[Label]:
     """Return the classes to dream of, in the order of `labels`.
 
-    Raises UserError as `choose_labels` does, and, without photographs, if all of many classes are dreamt unasked.
+    None requests all, or none if the study has `others` targets. Raises UserError as `choose_labels` does, and, without
+    photographs, if all of many classes are dreamt unasked.
     """
+    if requested is None and others:
+        return []
     if requested is None and not photographs and len(labels) > MOST_CLASSES:
         problem = f"is null, and the network has {len(labels)} classes"
         example = in_yaml([label.label for label in labels[:2]])

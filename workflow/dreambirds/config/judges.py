@@ -23,14 +23,14 @@ ARCHITECTURES = ("resnet10t", "mobilenetv3_small_100")
 EPOCHS = 12
 
 
-def resolve_judges(config: Section, photographs: bool = True) -> None:
+def resolve_judges(config: Section, photographs: bool = True, classes: bool = True) -> None:
     """Fill in the default judge if `judges` is null, leave out judges that are null, and check the section, in place.
 
     The default judge is a network of an architecture that no run uses, trained on the same data; it starts from timm's
-    pretrained weights if any run does. Without `photographs` there is no default judge, and no judge is trained. Raises
-    UserError with the key's full path.
+    pretrained weights if any run does. There is no default judge if no `classes` are dreamt of. Without `photographs`
+    there is none either, and no judge is trained. Raises UserError with the key's full path.
     """
-    if config["judges"] is None and not photographs:
+    if config["judges"] is None and not (photographs and classes):
         config["judges"] = {}
     if config["judges"] is None:
         if DEFAULT_NAME in config["runs"]:

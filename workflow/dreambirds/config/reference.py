@@ -65,6 +65,7 @@ def reference_page() -> str:
         ("`dataset`: training images", "dataset.", config["properties"]["dataset"]["properties"]),
         ("`runs.<name>`: training runs", "", config["$defs"]["run"]["properties"]),
         ("`dreams`: labels and recipes", "dreams.", config["properties"]["dreams"]["properties"]),
+        ("`dreams.targets`: a list of targets that are not classes", "", config["$defs"]["target"]["properties"]),
         ("`dreams.recipes.<name>`: parameters of dreams", "", _with_preset(recipe["properties"])),
         ("`judges.<name>`: networks that classify dreams", "", config["$defs"]["judge"]["properties"]),
         ("`questions.<name>`: questions that the study answers", "", config["$defs"]["question"]["properties"]),

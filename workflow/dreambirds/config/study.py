@@ -40,8 +40,16 @@ def expand_config(config: Section) -> tuple[Section, Grids]:
     grids = expand_grids(config)
     with written_paths(grids):
         fill_runs(config)
+        _list_targets(config)
         check(config, "config")
     return config, grids
+
+
+def _list_targets(config: Section) -> None:
+    """Replace a single section of targets by a list of it, in place."""
+    dreams = config.get("dreams")
+    if isinstance(dreams, dict) and isinstance(dreams.get("targets"), dict):
+        dreams["targets"] = [dreams["targets"]]
 
 
 def check_all_but_labels(config: Section, grids: Grids) -> CheckedConfig:
@@ -59,7 +67,8 @@ def check_all_but_labels(config: Section, grids: Grids) -> CheckedConfig:
             else:
                 check_run(run, f"runs.{name}")
                 check_class_names(run, f"runs.{name}")
-        resolve_judges(config, photographs)
+        dreams = config["dreams"]
+        resolve_judges(config, photographs, bool(dreams["labels"]) or not dreams["targets"])
         for name in foreign:
             remove_training_keys(config["runs"][name])
         if config["dataset"]["image_size"] is None:

@@ -28,11 +28,11 @@ class Label:
     folder: str | None = None
 
 
-def choose_labels(labels: list[Label], requested: list[str] | str | None, where: str) -> list[Label]:
+def choose_labels(labels: list[Label], requested: list[str] | str | None, where: str | None) -> list[Label]:
     """Return the requested labels, in the order of `labels`; None and `ALL` request all.
 
     Each may be requested by folder, label or name, or else by any form of its name that `match_classes` compares, such
-    as a synonym in brackets. Raises UserError, prefixed by `where`, for an unknown or ambiguous one.
+    as a synonym in brackets. Raises UserError, for the key `where`, for an unknown or ambiguous one.
     """
     if requested is None or requested == ALL:
         return labels
@@ -47,11 +47,11 @@ def choose_labels(labels: list[Label], requested: list[str] | str | None, where:
         others = [labels[index] for index in forms.get(normalized(name), ())]
         named = next((found[name] for found in known if name in found), others)
         if not named:
-            raise UserError(f"{where}: unknown label '{name}'; {_closest(name, labels)}")
+            raise UserError(f"unknown label '{name}'; {_closest(name, labels)}", where)
         if len(named) > 1:
             listed = ", ".join(f"'{label.label}' is {label.folder or label.name}" for label in named)
             problem = f"'{name}' is the name of {counted(len(named), 'class')}: {listed}"
-            raise UserError(f"{where}: {problem}; write one of these labels")
+            raise UserError(f"{problem}; write one of these labels", where)
         chosen.add(named[0])
     return [label for label in labels if label in chosen]
 

@@ -3,7 +3,7 @@
 import gc
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +18,14 @@ from dreambirds.dream_job.networks import JobNetwork, LoadedNetwork, Settings, i
 from dreambirds.dream_job.references import PhotographFiles, TrainingPhotographs, read_image_at
 from dreambirds.dream_job.statistics import read_statistics
 from dreambirds.dream_job.store import dream_key
+from dreambirds.dream_job.targets import Facts, batch_of, check_targets, described, stream_of
 from dreambirds.dreaming.dream import DreamResult, dream
 from dreambirds.dreaming.features import FeatureExtractor, make_objective
 from dreambirds.dreaming.matching import references_like, view_types
-from dreambirds.dreaming.octaves import input_shapes
+from dreambirds.dreaming.octaves import evaluation_shape, input_shapes
 from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.dreaming.starts import Start, Starts
+from dreambirds.dreaming.targets import Targets
 from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory
 from dreambirds.io import sha256_of
 from dreambirds.plan.memory import AT_ONCE, frames
@@ -75,18 +77,22 @@ def in_batches(
         waiting = waiting[len(batch) :]
 
 
-def estimate_activation_memory(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
-    """Estimate the bytes per image of a dream of (height, width).
+def estimate_activation_memory(
+    model: nn.Module, recipe: Recipe, shape: tuple[int, int], target_layer: str | None = None
+) -> int:
+    """Estimate the bytes per image of a dream of (height, width), whose targets are classes, or units of a layer.
 
     Runs the model once at each size that it will see. Raises UserError if the model lacks a layer, channel, position or
     batch norm that the recipe uses, or does not accept images of such a size.
     """
-    views = max(_bytes_of(model, recipe, view) for view in input_shapes(recipe, shape)) * max(1, recipe.crops)
+    views = max(_bytes_of(model, recipe, view, target_layer) for view in input_shapes(recipe, shape)) * max(
+        1, recipe.crops
+    )
     return views + COPIES * 3 * 4 * math.prod(shape)
 
 
-def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
-    score = make_objective(recipe.objective, model)
+def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int], target_layer: str | None) -> int:
+    score = make_objective(recipe.objective, model, target_layer)
     extractor = FeatureExtractor(model, score.layers, score.logits, statistics=recipe.batch_norm_prior > 0)
     device = next(model.parameters()).device
     image = torch.full((1, 3, *shape), 0.5, device=device, requires_grad=True)
@@ -108,7 +114,8 @@ def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int]) -> int:
                 "'octaves' or 'crop_output_size'"
             ) from error
         outputs.references = references_like(extractor, outputs, recipe, shape).for_full_images()
-        score(outputs, torch.zeros(1, dtype=torch.long, device=device))
+        first = torch.zeros(1, 1, dtype=torch.long, device=device)  # any class or channel
+        score(outputs, Targets(first, first.float(), target_layer))
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     compared = sum(reference.mean.nbytes for reference in outputs.references.values()) * (1 + len(view_types(recipe)))
     activations = sum(size for pointer, size in saved.items() if pointer not in own)
@@ -140,6 +147,7 @@ class DreamJob:
     reference_labels: Mapping[str, str] = field(default_factory=dict)
     where: str = ""
     keep: bool = True
+    targets: Mapping[str, Facts] = field(default_factory=dict)
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -169,7 +177,7 @@ class DreamContext:
         compared = self._photographs()
         self.references_sha256 = compared.digests if compared else {}
         computing = (self.shape, self.precision, device, job.code)
-        self.settings = Settings(self.recipe, self.where, *computing, compared, job.keep)
+        self.settings = Settings(self.recipe, self.where, *computing, compared, job.keep, job.targets)
         self.own, *self.committee = (JobNetwork(path, self.settings) for path in (job.checkpoint, *job.committee))
 
     @property
@@ -186,11 +194,22 @@ class DreamContext:
     def batch(self) -> int:
         """The batch size, in labels. The networks take turns, so the one that needs the most memory counts."""
         film = 3 * math.prod(self.shape) * frames(self.job.parameters) if self.job.film else 0
-        models = [network.model for network in (self.own, *self.committee)]  # first, because they take memory too
+        networks = (self.own, *self.committee)
+        models = [network.model for network in networks]  # first, because they take memory too
         free = free_memory(self.device)
         free = self.job.bytes_free if free is None else free
-        with error_context(self.where):
-            largest = max(estimate_activation_memory(model, self.recipe, self.shape) for model in models)
+        kinds: dict[Hashable, list[str]] = {}  # labels of targets that are maximized in the same layer
+        for label in self.job.names:
+            kinds.setdefault(batch_of(self.job.targets.get(label, {})), []).append(label)
+        largest = 0
+        for network, model in zip(networks, models, strict=True):
+            for labels in kinds.values():
+                targets = network.targets(labels)
+                if targets.layer is not None:
+                    check_targets(model, targets, evaluation_shape(self.recipe, self.shape))
+                with error_context(self.where):
+                    size = estimate_activation_memory(model, self.recipe, self.shape, targets.layer)
+                largest = max(largest, size)
         return batch_size(largest + film, free, self.device)
 
     def cache_key(self, label: str) -> str:
@@ -205,6 +224,7 @@ class DreamContext:
             "committee_sha256": [network.sha256 for network in self.committee],
             **self.settings.computed_by,
             "label": label,
+            **({"target": described(self.job.targets[label])} if label in self.job.targets else {}),
             "parameters": {key: parameters[key] for key in parameters if key not in NOT_IN_CACHE_KEY},
             "start_sha256": self.starts_sha256.get(label),
             "statistics_sha256": self.statistics_sha256,
@@ -227,7 +247,8 @@ class DreamContext:
         on_step: Callable[[int], None] | None = None,
     ) -> DreamResult:
         """Dream of `labels` as one batch, and keep the images at `steps`; the other arguments are those of `dream`."""
-        rngs = [generator(self.job.parameters["seed"], label) for label in labels]
+        streams = [stream_of(label, self.job.targets.get(label, {})) for label in labels]
+        rngs = [generator(self.job.parameters["seed"], stream) for stream in streams]
         own, *committee = (network.member(labels) for network in (self.own, *self.committee))
         return dream(
             own.model,

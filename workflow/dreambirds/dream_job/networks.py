@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ import torch
 from dreambirds.dream_job.image_files import versions
 from dreambirds.dream_job.references import PhotographFiles, ReferenceStore, TrainingPhotographs
 from dreambirds.dream_job.store import dream_key
+from dreambirds.dream_job.targets import Facts, batch_targets
 from dreambirds.dreaming.features import FeatureExtractor, find_layers, make_objective
 from dreambirds.dreaming.matching import Statistics, photograph_statistics, stack_statistics, view_types
 from dreambirds.dreaming.network import Member
 from dreambirds.dreaming.objectives import layers
 from dreambirds.dreaming.octaves import evaluation_shape
 from dreambirds.dreaming.recipe import Recipe, last_value
-from dreambirds.errors import error_context
+from dreambirds.dreaming.targets import Targets
+from dreambirds.errors import error_context, renamed_key
 from dreambirds.io import sha256_of
 from dreambirds.models.checkpoint import CheckpointInfo, load_checkpoint, read_metadata
 from dreambirds.models.classifier import Classifier
@@ -50,8 +52,8 @@ class Settings:
     """What all networks of a dream job share.
 
     The recipe and its path in the config, the (height, width) of the dreams, the precision and the device that compute
-    them, a digest of the code, the photographs that they are compared with (None if not used), and whether the
-    statistics of these are kept in the store.
+    them, a digest of the code, the photographs that they are compared with (None if not used), whether the statistics
+    of these are kept in the store, and the targets that are not classes, by label.
     """
 
     recipe: Recipe
@@ -62,6 +64,12 @@ class Settings:
     code: str
     photographs: TrainingPhotographs | PhotographFiles | None
     keep: bool = True
+    targets: Mapping[str, Facts] = field(default_factory=dict)
+
+    @property
+    def target_layers(self) -> list[str]:
+        """The layers of the targets that are not classes, each once."""
+        return list(dict.fromkeys(facts["layer"] for facts in self.targets.values() if "layer" in facts))
 
     @property
     def computed_by(self) -> dict:
@@ -97,14 +105,19 @@ class JobNetwork:
         recipe = self.settings.recipe
         with error_context(self.settings.where):
             self.layers = {name: find_layers(classifier.network, name) for name in layers(recipe.objective)}
+        with error_context("dreams.targets"), renamed_key("objective", "layer"):
+            self.layers |= {name: find_layers(classifier.network, name) for name in self.settings.target_layers}
         # the prior needs the running statistics of the batch norms, so those are not folded into convolutions
         fold, observed = not recipe.batch_norm_prior, set(itertools.chain(*self.layers.values()))
         return prepare_for_inference(classifier, shape_of(self.info.image_size), self.settings.device, fold, observed)
 
     def member(self, labels: Sequence[str]) -> Member:
-        """Return the model with the indices of the labels among its outputs, and the labels' `references`."""
-        targets = torch.tensor([self.info.labels.index(label) for label in labels], device=self.settings.device)
-        return Member(self.model, targets, self.references(labels))
+        """Return the model with the `targets` and the `references` of labels."""
+        return Member(self.model, self.targets(labels), self.references(labels))
+
+    def targets(self, labels: Sequence[str]) -> Targets:
+        """Return the targets of labels among the network's outputs or channels, on the device."""
+        return batch_targets(labels, self.settings.targets, self.info.labels, self.settings.device)
 
     @cached_property
     def compared_layers(self) -> list[str]:

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from dreambirds.dream_job.context import DreamContext, DreamJob, in_batches
 from dreambirds.dream_job.image_files import as_text, encode_gif
 from dreambirds.dream_job.snapshots import Snapshot
 from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
+from dreambirds.dream_job.targets import batch_of
 from dreambirds.dream_job.views import rescale_together, to_image
 from dreambirds.dreaming.dream import METRICS, DreamResult
 from dreambirds.dreaming.recipe import value_at
@@ -74,7 +75,9 @@ class _Runner:
         self.job, self.context, self.store = job, DreamContext(job, device), store
         self.keys = {label: self.context.cache_key(label) for label in job.names}
         self.request = snapshots.shared_request(job, self.context)
-        self.missing: dict[tuple[int, ...], list[str]] = {}  # labels by their missing steps
+        self.missing: dict[
+            tuple[tuple[int, ...], Hashable], list[str]
+        ] = {}  # labels by missing steps and kind of target
         self.entries: dict[tuple[str, int], StoredSnapshot] = {}
         self.films: dict[str, StoredSnapshot] = {}
         self.stored: dict[str, Path] = {}  # the files of the store that equal those of the archive, by name
@@ -99,13 +102,14 @@ class _Runner:
                 else:
                     missing.append(step)
             if missing:
-                self.missing.setdefault(tuple(missing), []).append(label)
+                kind = batch_of(self.job.targets.get(label, {}))
+                self.missing.setdefault((tuple(missing), kind), []).append(label)
 
     def compute_missing(self) -> None:
         """Compute the dreams that are not in the store. Raises UserError if all become NaN or infinite."""
         committee = [network.info.model for network in self.context.committee]
         work = dream_work(self.context.info.model, self.job.parameters, self.context.shape, committee)
-        for steps, labels in self.missing.items():
+        for (steps, _), labels in self.missing.items():
             began = time.perf_counter()
             film = self.job.film and steps == self.job.steps
 
@@ -252,12 +256,12 @@ def failure(job: DreamJob, label: str, step: int) -> tuple[str, str]:
     """Return what failed in the dream of a label, and what to do."""
     if step == 1:  # before the first update
         return (
-            f"the dream of the class '{label}' cannot begin, whatever the step size, because the output of the model "
+            f"the dream of '{label}' cannot begin, whatever the step size, because the output of the model "
             f"'{job.checkpoint}' for the start image, or its gradient, is NaN or infinite",
             "set another 'objective' or 'start', or train with a lower 'learning_rate'",
         )
     size = value_at(job.parameters["step_size"], step - 1)
     return (
-        f"the dream of the class '{label}' became NaN or infinite in step {step} at step size {size:g}",
+        f"the dream of '{label}' became NaN or infinite in step {step} at step size {size:g}",
         "lower 'step_size', or set 'gradient_normalization' to std",
     )

@@ -12,6 +12,7 @@ from PIL import Image
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.dream_job.image_files import encode_png, versions
 from dreambirds.dream_job.store import StoredSnapshot
+from dreambirds.dream_job.targets import described
 from dreambirds.dream_job.views import views
 from dreambirds.dreaming.dream import METRICS, DreamResult
 
@@ -60,9 +61,10 @@ def shared_request(job: DreamJob, context: DreamContext) -> dict:
 
 
 def inputs_of(job: DreamJob, context: DreamContext, label: str) -> dict:
-    """Return the metadata of the photographs that the dream of a label starts from and is compared with, if any."""
+    """Return the metadata of what the dream of a label depends on: photographs, and a target that is not a class."""
     start = job.photographs.get(label)
-    inputs = {"start": start.name, "start_sha256": context.starts_sha256[label]} if start else {}
+    inputs: dict = {"target": described(job.targets[label])} if label in job.targets else {}
+    inputs |= {"start": start.name, "start_sha256": context.starts_sha256[label]} if start else {}
     if label in context.references_sha256:
         inputs["reference_label"] = context.reference_labels[label]
         inputs["references_sha256"] = context.references_sha256[label]

@@ -8,7 +8,8 @@ with respect to the image's parameters, and updates these in the direction of th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -16,11 +17,12 @@ from torch import nn
 from dreambirds.device import resolve_precision, to_host
 from dreambirds.dreaming import objectives, regularizers, updates
 from dreambirds.dreaming.matching import Statistics
-from dreambirds.dreaming.network import Member, Network
+from dreambirds.dreaming.network import Member, Network, Seen
 from dreambirds.dreaming.octaves import Octaves, evaluation_shape, resize
 from dreambirds.dreaming.parameterization import Pyramid, luminance, make_parameterization, mean_of_channels
 from dreambirds.dreaming.recipe import Recipe, Value, turn_of, value_at
 from dreambirds.dreaming.stopping import StopTracker
+from dreambirds.dreaming.targets import Targets
 from dreambirds.dreaming.transforms import Transforms
 from dreambirds.dreaming.updates import per_image
 from dreambirds.seeding import generator
@@ -30,8 +32,9 @@ from dreambirds.seeding import generator
 class StepMetrics:
     """Metrics per image: (B,) for one step, (B, steps done + 1) for a trace.
 
-    `loss` is minus the maximized score. `logit` and `probability` are those of the target class. `prediction` is the
-    index of the class with the largest logit. All of these are the dreamer's. `mean_abs_change` is the mean absolute
+    `loss` is minus the maximized score. `logit` is that of the target class, or the activation of a target that is not
+    one class. `probability` is that of the target class, else NaN. `prediction` is the index of the class with the
+    largest logit. All of these are the dreamer's. `mean_abs_change` is the mean absolute
     difference from the start image, for pixel values in [0, 1]. `distance` is the distance of the full image from the
     photographs of ``feature_match``, summed over layers; with a committee, it is the mean over all networks.
     """
@@ -84,7 +87,7 @@ class Dreamer:
     def __init__(
         self,
         model: nn.Module,
-        targets: torch.Tensor,
+        targets: torch.Tensor | Targets,
         starts: torch.Tensor,
         recipe: Recipe,
         rngs: Sequence[torch.Generator],
@@ -117,7 +120,7 @@ class Dreamer:
         count, turn = len(self.networks), turn_of(recipe, step)
         network = self.networks[turn % count]  # the dreamer's own, or one of the committee
         references = network.references.at(step, turn // count)
-        view_gradient, score, logits = network.gradient(views, references, self.rngs)  # forward pass and objective
+        view_gradient, seen = network.gradient(views, references, self.rngs)  # forward pass and objective
         penalty = regularizers.penalty(images, recipe.tv_weight, recipe.l2_weight)
         outputs, output_gradients = [views], [view_gradient]
         if penalty.requires_grad:
@@ -127,8 +130,8 @@ class Dreamer:
         with torch.no_grad():
             fixed = self._fixed_levels(step)
             gradient[:, fixed] = 0
-            score = score - penalty
-            metrics = self._metrics(images, score, logits) if network is self.own else self._metrics(images)
+            score = seen.score - penalty
+            metrics = self._metrics(images, seen if network is self.own else None, penalty)
             if network is self.own and self.octaves.is_last(step):
                 self.stops.update(metrics.probability, score)
             direction = updates.blur(gradient, self._values(recipe.gradient_blur_sigma, step))
@@ -156,10 +159,10 @@ class Dreamer:
         images = self.decode(self.parameters)
         height, width = images.shape[-2:]
         views = resize(images, evaluation_shape(self.recipe, (height, width)))
-        score, logits, distance = self.own.evaluate(views)
-        distances = [distance, *(network.distance(views) for network in self.networks[1:])]
+        seen = self.own.evaluate(views)
+        distances = [seen.distance, *(network.distance(views) for network in self.networks[1:])]
         penalty = regularizers.penalty(images, self.recipe.tv_weight, self.recipe.l2_weight)
-        return self._metrics(images, score - penalty, logits, torch.stack(distances).mean(dim=0))
+        return self._metrics(images, replace(seen, distance=torch.stack(distances).mean(dim=0)), penalty)
 
     def decode(self, parameters: torch.Tensor) -> torch.Tensor:
         """Return the images (B, 3, H, W) in [0, 1] of parameters; those of a network of one channel are grey."""
@@ -194,22 +197,19 @@ class Dreamer:
             return slice(0)
         return self.parameterization.fixed(step / self.recipe.pyramid_steps)
 
-    def _metrics(
-        self,
-        images: torch.Tensor,
-        score: torch.Tensor | None = None,
-        logits: torch.Tensor | None = None,
-        distance: torch.Tensor | None = None,
-    ) -> StepMetrics:
-        """Return the metrics of images from scores (B,), logits (B, C) and distances (B,); NaN for what is unknown."""
+    def _metrics(self, images: torch.Tensor, seen: Seen | None, penalty: torch.Tensor) -> StepMetrics:
+        """Return the metrics of images from what the dreamer's network sees in them; NaN for what is unknown."""
         change = (images - self.base).abs().mean(dim=(1, 2, 3))
-        logit = probability = prediction = unknown = torch.full_like(change, torch.nan)
-        if logits is not None:
-            logit = objectives.logit(logits, self.own.targets)
-            probability = objectives.probability(logits, self.own.targets, self.own.objective.head)
-            prediction = logits.argmax(dim=1).to(change.dtype)
-        loss = unknown if score is None else -score
-        return StepMetrics(loss, logit, probability, prediction, change, unknown if distance is None else distance)
+        unknown = torch.full_like(change, torch.nan)
+        if seen is None:
+            return StepMetrics(unknown, unknown, unknown, unknown, change, unknown)
+        probability = prediction = unknown
+        if seen.logits is not None:
+            prediction = seen.logits.argmax(dim=1).to(change.dtype)
+            if self.own.targets.are_classes:
+                score = partial(objectives.probability, seen.logits, head=self.own.objective.head)
+                probability = self.own.targets.sum_of(score)
+        return StepMetrics(penalty - seen.score, seen.activation, probability, prediction, change, seen.distance)
 
     def _values(self, value: Value, step: int) -> list[float]:
         """Return a scheduled value at a step, one for each image."""
@@ -218,7 +218,7 @@ class Dreamer:
 
 def dream(
     model: nn.Module,
-    targets: torch.Tensor,
+    targets: torch.Tensor | Targets,
     starts: torch.Tensor,
     recipe: Recipe,
     rngs: Sequence[torch.Generator] | None = None,
@@ -234,14 +234,14 @@ def dream(
 
     `model` maps images (B, 3, H, W) in [0, 1] to logits (B, C). It is in eval mode, and its parameters require no
     gradient. Layers of objectives are looked up in its attribute `network`, or in itself. Its attribute `head` may be
-    ``sigmoid``; if `channels` is 1, the images are grey. `targets` are the class indices of the images, (B,), and
-    `starts` are start images (B, 3, H, W) in [0, 1]. `rngs` are CPU generators, one per image, which are advanced; the
-    default of image i is ``generator(0, str(i))``. `spectrum` (3, H, W // 2 + 1), from `mean_spectrum`, is required by
-    ``parameterization="maco"``. `references`, from `matching.stack_statistics`, are the statistics of photographs of
-    each image's class that ``feature_match`` requires. `precision` is one of `device.PRECISIONS`. With `film_every`, a
-    frame of an animation is kept every so many steps. The networks of a `committee` take turns with `model`, step by
-    step in each type of view: `model` first, then each member. Early stopping and metrics look only at `model`.
-    After each step, `on_step` is called with the number of steps that are done.
+    ``sigmoid``; if `channels` is 1, the images are grey. `targets` are the class indices of the images, (B,), or other
+    `Targets`, and `starts` are start images (B, 3, H, W) in [0, 1]. `rngs` are CPU generators, one per image, which are
+    advanced; the default of image i is ``generator(0, str(i))``. `spectrum` (3, H, W // 2 + 1), from `mean_spectrum`,
+    is required by ``parameterization="maco"``. `references`, from `matching.stack_statistics`, are the statistics of
+    photographs of each image's class that ``feature_match`` requires. `precision` is one of `device.PRECISIONS`. With
+    `film_every`, a frame of an animation is kept every so many steps. The networks of a `committee` take turns with
+    `model`, step by step in each type of view: `model` first, then each member. Early stopping and metrics look only at
+    `model`. After each step, `on_step` is called with the number of steps that are done.
 
     Images of a batch do not affect each other: a dream computed alone is the same, up to rounding. Raises UserError if
     the recipe does not fit the model.

@@ -70,14 +70,17 @@ def _stages(network: nn.Module, name: str) -> list[str]:
     return stages
 
 
-def make_objective(objective: str | Mapping[str, float], model: nn.Module) -> Objective:
+def make_objective(
+    objective: str | Mapping[str, float], model: nn.Module, target_layer: str | None = None
+) -> Objective:
     """Return an objective for a model and its head, with `AUTO` resolved to the model's layers.
 
-    Raises UserError if a term is unknown, or as `auto_layers` does.
+    `target_layer` is that of the targets, None for classes. Raises UserError if a term is unknown, or as `auto_layers`
+    does.
     """
     network = getattr(model, "network", model)
     head = SIGMOID if getattr(model, "head", None) == SIGMOID else SOFTMAX  # a model may have a layer with this name
-    return Objective(objective, auto_layers(network) if AUTO in layers(objective) else (), head)
+    return Objective(objective, auto_layers(network) if AUTO in layers(objective) else (), head, target_layer)
 
 
 def _at_depth(network: nn.Module, depth: str) -> str:

@@ -3,7 +3,8 @@
 To add an objective, write one function with `@objective` here and one line in the schema of recipes. A function without
 a form scores a class: it takes logits (B, C), integer targets (B,) and the model's head, `SOFTMAX` or `SIGMOID`. A
 function with forms scores a layer: it takes an activation (B, ...) and its `Term`, or, with ``photographs=True``, the
-layer's `LayerReference`. All return (B,). This module does not import torch, because configs are checked without it.
+layer's `LayerReference`. All return (B,). If the targets of a dream are units of a layer, their activation replaces the
+score of a class. This module does not import torch, because configs are checked without it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from dreambirds.dreaming.targets import Targets, as_targets, find_position
 from dreambirds.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -143,14 +145,7 @@ def channel(activation: torch.Tensor, term: Term) -> torch.Tensor:
 def neuron(activation: torch.Tensor, term: Term) -> torch.Tensor:
     """Return a channel's activation at a position, by default the middle (Lucid)."""
     selected = _channel(activation, term)
-    sides = selected.shape[1:]
-    position = term.position or tuple(side // 2 for side in sides)
-    if len(position) != len(sides) or any(at >= side for at, side in zip(position, sides, strict=True)):
-        raise UserError(
-            f"the layer '{term.layer}' has no position {position}; choose one in its map of shape {tuple(sides)}",
-            "objective",
-        )
-    index: tuple[slice | int, ...] = (slice(None), *position)
+    index: tuple[slice | int, ...] = (slice(None), *find_position(term.layer, term.position, tuple(selected.shape[1:])))
     return selected[index]
 
 
@@ -212,6 +207,11 @@ def _term(text: str, weight: float) -> Term:
     return Term(kind, weight, rest[0], integers[0] if integers else None, tuple(integers[1:]) or None)
 
 
+def scores_target(objective: str | Mapping[str, float]) -> bool:
+    """Return whether an objective scores the target of a dream: a class, or units of a layer in its place."""
+    return any(term.layer is None for term in parse(objective))
+
+
 class Objective:
     """A weighted sum of scores.
 
@@ -219,27 +219,38 @@ class Objective:
     photographs. `logits` is set if it needs logits.
     """
 
-    def __init__(self, objective: str | Mapping[str, float], auto: Sequence[str] = (), head: str = SOFTMAX):
-        """Take an objective as in `parse`, the layers that `AUTO` stands for, and the model's head.
+    def __init__(
+        self,
+        objective: str | Mapping[str, float],
+        auto: Sequence[str] = (),
+        head: str = SOFTMAX,
+        target_layer: str | None = None,
+    ):
+        """Take an objective as in `parse`, the layers that `AUTO` stands for, the model's head, and the targets' layer.
 
-        Raises UserError if a term is unknown or malformed.
+        The `target_layer` is None if the targets are classes. Raises UserError if a term is unknown or malformed.
         """
         terms = [(term, auto if term.layer == AUTO else [term.layer]) for term in parse(objective)]
         self.head = head
         self.terms = [replace(term, layer=layer) for term, each in terms for layer in each]
-        self.layers = list(dict.fromkeys(term.layer for term in self.terms if term.layer is not None))
+        scored = [target_layer if term.layer is None else term.layer for term in self.terms]
+        self.layers = list(dict.fromkeys(layer for layer in scored if layer is not None))
         self.matched = {
             term.layer for term in self.terms if term.layer is not None and OBJECTIVES[term.kind].photographs
         }
-        self.logits = any(term.layer is None for term in self.terms)
+        self.logits = None in scored
 
-    def __call__(self, outputs: ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
-        """Return the score of each image, (B,), for targets (B,)."""
-        return sum(term.weight * self._score(term, outputs, targets) for term in self.terms)  # type: ignore[return-value]
+    def __call__(self, outputs: ModelOutputs, targets: torch.Tensor | Targets) -> torch.Tensor:
+        """Return the score of each image, (B,), for the indices of classes (B,), or other targets."""
+        known = as_targets(targets)
+        return sum(term.weight * self._score(term, outputs, known) for term in self.terms)  # type: ignore[return-value]
 
-    def _score(self, term: Term, outputs: ModelOutputs, targets: torch.Tensor) -> torch.Tensor:
+    def _score(self, term: Term, outputs: ModelOutputs, targets: Targets) -> torch.Tensor:
         score = OBJECTIVES[term.kind]
-        if term.layer is None:
-            return score.function(outputs.logits, targets, self.head)
-        argument = outputs.references[term.layer] if score.photographs else term
-        return score.function(outputs.layers[term.layer], argument)
+        if term.layer is not None:
+            return score.function(
+                outputs.layers[term.layer], outputs.references[term.layer] if score.photographs else term
+            )
+        if targets.layer is not None:
+            return targets.score(outputs.layers[targets.layer])
+        return targets.sum_of(lambda classes: score.function(outputs.logits, classes, self.head))

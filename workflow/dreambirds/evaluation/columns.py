@@ -57,6 +57,7 @@ JUDGES += ["held_out_probability", "noise_top1", "noise_probability", "shuffled_
 DISPLAY_NAMES = {
     "dreamer_probability": "dreamer's probability",
     "dreamer_top1": "dreamer's top 1",
+    "dreamer_logit": "dreamer's activation of the target",
     "dreamer_distance": "dreamer's distance to photographs",
     "judge_probability": "judge's probability",
     "judge_top1": "judge's top 1",

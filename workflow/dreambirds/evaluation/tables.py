@@ -163,7 +163,8 @@ def merge_dreams(
         table[column] = table["run"].map({run: facts[fact] for run, facts in study.runs.items()})
     table["recipe_group"] = table["recipe"].map(study.recipe_groups)
     table["picked"] = mark_picked(table)
-    table["dreamer_top1"] = (table["dreamer_prediction"] == table["label"]).astype(int)
+    first = (table["dreamer_prediction"] == table["label"]).astype("Int64")
+    table["dreamer_top1"] = first.where(table["dreamer_probability"].notna())  # only a class has a probability
     table["class_name"] = table["label"].map(study.names)
     order = {judge: position for position, judge in enumerate(study.judged_recipes)}
     first = judgements.assign(order=judgements["judge"].map(order)).sort_values("order", kind="stable")

@@ -92,14 +92,16 @@ def write_plots(folder: Path, dreams: pd.DataFrame, runs: pd.DataFrame, archives
     """Write ``NAME.png`` and ``NAME.csv`` for each plot into a folder.
 
     `dreams` and `runs` are a study's tables of dreams and of checkpoints. `archives` contains the archive of the dreams
-    of each (run, epoch, recipe, label). Raises UserError if an archive is corrupt, or a trace incomplete.
+    of each (run, epoch, recipe, label). Dreams of targets that are not classes are left out. Raises UserError if an
+    archive is corrupt, or a trace incomplete.
     """
     from dreambirds.data.tables import write_table
     from dreambirds.figures import draw
     from dreambirds.figures.recognition import Recognition
     from dreambirds.figures.text import save_figure
 
-    recognition = Recognition(dreams, runs, archives)
+    known = dreams["dreamer_probability"].notna() | dreams["judge_probability"].notna()
+    recognition = Recognition(dreams[known], runs, archives)
     plots = {name: make(recognition, draw) for name, make in PLOTS.items()}  # raise errors before any file is written
     folder.mkdir(parents=True, exist_ok=True)
     for name, (table, figure) in plots.items():

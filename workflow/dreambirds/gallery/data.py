@@ -17,6 +17,7 @@ from dreambirds.shapes import in_proportion
 
 DISPLAYED = [
     "dreamer_probability",
+    "dreamer_logit",
     "dreamer_distance",
     "judge_probability",
     "judge_rank",

@@ -62,7 +62,8 @@ def redream(
     members = facts.get("committee", [])
     others = tuple(_found(member, picture, f"the network of the run '{member['run']}'") for member in members)
     target, label = facts.get("target", {}), str(facts["label"])
-    is_class = "index" in target or "network" not in facts
+    targets = {label: target} if "layer" in target or "classes" in target else {}  # of a study
+    is_class = not targets and ("index" in target or "network" not in facts)
     if is_class and label not in network.info.labels:
         hint = did_you_mean(label, network.info.labels, "available")
         raise UserError(f"the network has no class '{label}'; {hint}", "checkpoint")
@@ -76,7 +77,7 @@ def redream(
     title = network.names[network.info.labels.index(label)] if is_class else label
     with ExitStack() as temporary:
         recipe = str(facts.get("recipe", "recipe"))
-        job = make_job(network, parameters, recipe, label, title, is_class, given, temporary, others)
+        job = make_job(network, parameters, recipe, label, title, is_class, given, temporary, others, targets)
         _check_start(job.photographs.get(label), facts)
         copied = {"target": target} if target else {}
         again = compute(job, chosen, copied, str(facts.get("view", "raw")), int(facts.get("batch", 1)), progress)

@@ -12,6 +12,7 @@ from dreambirds.data.image_files import find_photographs, is_photograph
 from dreambirds.data.tables import read_labels
 from dreambirds.dream_job.context import DreamJob
 from dreambirds.dream_job.networks import LoadedNetwork
+from dreambirds.dream_job.targets import Facts
 from dreambirds.dreaming.objectives import needs_photographs
 from dreambirds.errors import UserError, reason_of
 from dreambirds.io import expand, file_problem, is_file
@@ -39,13 +40,14 @@ def make_job(
     photographs: str | Path | None,
     temporary: ExitStack,
     committee: Sequence[LoadedNetwork] = (),
+    targets: Mapping[str, Facts] | None = None,
 ) -> DreamJob:
     """Return the job of one dream of a label with complete parameters.
 
     `recipe` is its name in errors. `is_class` is whether the label is one of the network's classes. The `photographs`
     are a folder of those of the class, by default the training photographs of the study that the network's checkpoint
-    lies in. Files that are written for the job are removed when `temporary` closes. Raises UserError if the size does
-    not fit the recipe, or photographs are missing.
+    lies in. `targets` are those of a `DreamJob`. Files that are written for the job are removed when `temporary`
+    closes. Raises UserError if the size does not fit the recipe, or photographs are missing.
     """
     shape = in_proportion(
         shape_of(network.info.image_size), parameters["size"] or min(shape_of(network.info.image_size))
@@ -70,7 +72,7 @@ def make_job(
     if dataset is not None and (of_class_mean or of_spectrum):
         statistics = statistics_file(dataset, shape, Path(temporary.enter_context(TemporaryDirectory())))
     return DreamJob(
-        network if is_class else with_one_label(network, label),
+        network if is_class or targets else with_one_label(network, label),
         recipe,
         parameters,
         {label: title},
@@ -82,6 +84,7 @@ def make_job(
         reference_labels=reference_labels,
         where=WHERE,
         keep=False,
+        targets=targets or {},
     )
 
 

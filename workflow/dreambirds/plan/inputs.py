@@ -84,6 +84,11 @@ def reference_labels(plan: Plan, recipe: str, part: str) -> dict[str, str]:
     return {label: following[label] for label in plan.parts[part]}
 
 
+def targets_of(plan: Plan, part: str) -> dict[str, Section]:
+    """Return what the targets of a part are that are not classes, by label, as JSON data."""
+    return {label: plan.targets[label].facts for label in plan.parts[part] if label in plan.targets}
+
+
 def picture_archive(plan: Plan, run: str, epoch: str, recipe: str, label: str, file: str) -> list[str]:
     """Return the archive that contains an image, trace or film, which its file name identifies.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dreambirds.config.load import Section
+from dreambirds.config.targets import examples
 from dreambirds.io import atomic_write, digest_of, expand, store_root
 from dreambirds.models import NOT_FILES, PACKAGE
 from dreambirds.models.checkpoint_facts import weights_files
@@ -79,6 +80,8 @@ def dreaming(plan: Plan, run: str, recipe: str) -> Facts:
     keys = plan.recipes[recipe]
     settings = {key: keys[key] for key in (*PASSES, "reference_size")}
     settings["batch_norm_prior"] = keys["batch_norm_prior"] > 0
+    if units := examples(target for target in plan.targets.values() if target.is_unit):
+        settings["units"] = {unit.label: unit.facts for unit in units}
     return {"measured": "dreaming", **_model(plan, run), "size": list(plan.shape(recipe)), **settings}
 
 

@@ -20,6 +20,7 @@ from dreambirds.config.questions import Question, list_questions
 from dreambirds.config.recipes import dream_shape
 from dreambirds.config.runs import parse_epoch
 from dreambirds.config.study import check_all_but_labels, expand_config
+from dreambirds.config.targets import Target, check_recipes_of_targets, list_targets
 from dreambirds.data.labels import Label, check_labels
 from dreambirds.data.sources.catalog import has_photographs, locate
 from dreambirds.errors import UserError, error_context
@@ -44,14 +45,16 @@ class Plan:
     """A checked config with all defaults, and what follows from it.
 
     The runs and judges of `config` are single ones, not grids. `labels` are all classes (without photographs, those of
-    the first run's network), `dreamt` the classes to dream of, `recipes` the recipes with grids expanded, and
-    `dreamers` the epochs that dream, by recipe and run. `foreign` are the checkpoints of runs that were trained
-    elsewhere, by run and epoch. `grids` contains the points of runs and judges, and `recipe_points` those of recipes.
+    the first run's network), `dreamt` the classes to dream of, `targets` what else to dream of by label, `recipes` the
+    recipes with grids expanded, and `dreamers` the epochs that dream, by recipe and run. `foreign` are the checkpoints
+    of runs that were trained elsewhere, by run and epoch. `grids` contains the points of runs and judges, and
+    `recipe_points` those of recipes.
     """
 
     config: Section
     labels: list[Label]
     dreamt: list[Label]
+    targets: dict[str, Target]
     recipes: dict[str, Section]
     dreamers: dict[str, dict[str, Epochs]]
     foreign: dict[str, dict[int | float, ForeignCheckpoint]]
@@ -154,8 +157,9 @@ class Plan:
 
     @property
     def names(self) -> dict[str, str]:
-        """The class names of the labels to dream of."""
-        return {label.label: label.name for label in self.dreamt}
+        """The display names of the classes and of the other targets to dream of, by label."""
+        targets = {label: target.name for label, target in self.targets.items()}
+        return {label.label: label.name for label in self.dreamt} | targets
 
     @cached_property
     def dreams(self) -> list[Dream]:
@@ -190,18 +194,18 @@ class Plan:
 
     @cached_property
     def parts(self) -> dict[str, dict[str, str]]:
-        """The class names of each dream job of a (run, epoch, recipe), by part and label.
+        """The names of the targets of each dream job of a (run, epoch, recipe), by part and label.
 
         A part is ``-003``, or empty if one job dreams of all labels. It depends on the label's position among all
-        trained labels, so removing a label moves no other.
+        trained labels, so removing a class moves no other. Other targets follow the classes.
         """
         size, names = self.config["dreams"]["labels_per_job"], self.names
         if size is None:
             return {"": names}
         parts: dict[str, dict[str, str]] = {}
-        for index, label in enumerate(self.labels):
-            if label.label in names:
-                parts.setdefault(f"-{index // size:03d}", {})[label.label] = label.name
+        for index, label in enumerate([*(label.label for label in self.labels), *self.targets]):
+            if label in names:
+                parts.setdefault(f"-{index // size:03d}", {})[label] = names[label]
         return parts
 
     def shape(self, recipe: str) -> tuple[int, int]:
@@ -264,12 +268,17 @@ def make_plan(config: Section) -> Plan:
         dataset = checked.config["dataset"]
         labels = study_labels(dataset, checked.config["runs"], checked.foreign)
         check_judge_names(checked.config["judges"], labels)
-        dreamt = dreamt_labels(labels, checked.config["dreams"]["labels"], has_photographs(dataset))
-        plan = Plan(labels=labels, dreamt=dreamt, **vars(checked))
+        dreams = checked.config["dreams"]
+        targets = list_targets(dreams["targets"], labels)
+        check_recipes_of_targets(checked.recipes, targets)
+        dreamt = dreamt_labels(labels, dreams["labels"], has_photographs(dataset), others=bool(targets))
+        plan = Plan(labels=labels, dreamt=dreamt, targets=targets, **vars(checked))
         for run in plan.foreign:
             names, _ = plan.class_names(run)
+            mixed = {label for target in targets.values() for label in target.facts.get("classes", ())}
+            needed = [label for label in labels if label in dreamt or label.label in mixed]
             with error_context(plan.path(run)):
-                check_outputs(labels, dreamt, names, plan.config["runs"][run])
+                check_outputs(labels, needed, names, plan.config["runs"][run])
         for run, keys in plan.trained.items():
             with error_context(plan.path(run)):
                 check_labels(labels, keys["names"])

@@ -5,7 +5,7 @@ This is the job `check`, which needs torch. Each check is done once, and its res
 """
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -16,6 +16,7 @@ from torch import nn
 
 from dreambirds.config.checkpoints import given_checkpoints
 from dreambirds.dream_job.context import COPIES, estimate_activation_memory
+from dreambirds.dream_job.targets import Facts, batch_targets, check_targets
 from dreambirds.dreaming.features import find_layers
 from dreambirds.dreaming.objectives import layers
 from dreambirds.dreaming.octaves import input_shapes
@@ -70,18 +71,20 @@ def _measure_run(plan: Plan, run: str) -> Iterator[tuple[dict, dict]]:
     for name in measurements.dreamt_recipes(plan, run):
         dreamt = measurements.dreaming(plan, run, name)
         if measurements.read(dreamt) is None:
-            with _recipe_context(name, run):
-                yield dreamt, {"image": model.dreaming(plan.recipes[name], plan.shape(name))}
+            units = dreamt.get("units", {})
+            with _named(run):
+                model.check_units(units, plan.shape(name))
+            with error_context(f"dreams.recipes.{name}"), _named(run):
+                yield dreamt, {"image": model.dreaming(plan.recipes[name], plan.shape(name), units)}
 
 
 @contextmanager
-def _recipe_context(recipe: str, run: str) -> Iterator[None]:
-    """Prefix any UserError raised inside with the path of the recipe, and name the run whose model does not fit it."""
-    with error_context(f"dreams.recipes.{recipe}"):
-        try:
-            yield
-        except UserError as error:
-            raise UserError(f"for the run '{run}', {error.message}", error.key) from error
+def _named(run: str) -> Iterator[None]:
+    """Name the run whose model does not fit in any UserError raised inside."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"for the run '{run}', {error.message}", error.key) from error
 
 
 def _measure_judge(plan: Plan, judge: str) -> dict:
@@ -138,20 +141,27 @@ class _RunModel:
         trainable_weights = [parameter for parameter in self.classifier.parameters() if parameter.requires_grad]
         return {"weights": self.weights, "learning": _bytes(trainable_weights), "image": math.ceil(image)}
 
-    def dreaming(self, parameters: dict, shape: tuple[int, int]) -> int | None:
-        """Return the bytes of an image in a dream of (height, width); None if unknown."""
+    def dreaming(self, parameters: dict, shape: tuple[int, int], units: Mapping[str, Facts]) -> int | None:
+        """Return the bytes of an image in a dream of (height, width), of a class or of `units`; None if unknown."""
         recipe = as_recipe(parameters, min(shape), min(self.shape))
-        used_layers = frozenset(
-            layer for name in layers(recipe.objective) for layer in find_layers(self.classifier.network, name)
-        )
+        scored = [*layers(recipe.objective), *(facts["layer"] for facts in units.values())]
+        used_layers = frozenset(layer for name in scored for layer in find_layers(self.classifier.network, name))
         model = self.frozen(not recipe.batch_norm_prior, used_layers)
         largest = max(input_shapes(recipe, shape), key=math.prod)
         if math.prod(largest) <= LARGEST:
-            return estimate_activation_memory(model, recipe, shape)
+            layers_scored = {None, *(facts["layer"] for facts in units.values())}
+            return max(estimate_activation_memory(model, recipe, shape, layer) for layer in layers_scored)
         try:
             return _extrapolate(model, recipe, shape, largest)
         except UserError:
             return None
+
+    def check_units(self, units: Mapping[str, Facts], shape: tuple[int, int]) -> None:
+        """Raise UserError, for `dreams.targets`, unless the model has the units for dreams of (height, width)."""
+        for label, facts in units.items():
+            with error_context("dreams.targets"), renamed_key("objective", "layer"):
+                observed = frozenset(find_layers(self.classifier.network, facts["layer"]))
+            check_targets(self.frozen(True, observed), batch_targets([label], units, (), CPU), _small(shape))
 
     def _freeze(self, fold: bool, used_layers: Collection[str]) -> Classifier:
         shape = self.shape if "img_size" in self.options else _small(self.shape)

@@ -194,7 +194,12 @@ def announce_study(plan: Plan, cores: int | None) -> None:
     missing, runs, recipes = missing_jobs(plan), len(plan.dreaming_epochs), len(plan.recipes)
     expected, requested = estimate(plan, missing, cores), plan.count_dreams(plan.dream_jobs)
     checkpoints, labels = len(plan.dreaming_checkpoints()), len(plan.names)
-    of = [(checkpoints, "checkpoint"), (runs, "run"), (recipes, "recipe"), (labels, "class")]
+    of = [
+        (checkpoints, "checkpoint"),
+        (runs, "run"),
+        (recipes, "recipe"),
+        (labels, "target" if plan.targets else "class"),
+    ]
     print(
         f"Study '{plan.study}': {counted(requested, 'dream')} requested "
         f"({', '.join(counted(*each) for each in of)}), {requested - plan.count_dreams(missing)} of them exist.",

@@ -1,4 +1,5 @@
-// Charts next to the dream: lines over epochs and steps, with a marker at the slider's position.
+// Charts next to the dream: lines over epochs and steps, with a marker at the slider's position. They show probabilities from
+// 0 to 1, or the activation of a target that is not a class.
 function chartLines(pane, e, s) {
   const [kept, recipe] = [checkpointsOf(pane), facts.recipes[pane.recipe]];
   const over = (measure) => ({
@@ -7,6 +8,13 @@ function chartLines(pane, e, s) {
   });
   const [dreamer, judge] = [over("dreamer_probability"), over("judge_probability")];
   const line = (values, name, color, dash) => ({ values, name, color, dash });
+  if ([...dreamer.steps, ...judge.steps].every((share) => share === null)) {
+    const activation = over("dreamer_logit");
+    const known = [0, ...activation.epochs, ...activation.steps].filter((each) => each !== null);
+    const lines = (axis) => [line(activation[axis], facts.measures.dreamer_logit, "var(--second)")];
+    const range = [Math.min(...known), Math.max(...known)];
+    return { epochs: lines("epochs"), steps: lines("steps"), range, name: "Activation" };
+  }
   const both = (axis) => [
     line(dreamer[axis], facts.measures.dreamer_probability, "var(--second)"),
     line(judge[axis], facts.measures.judge_probability, "var(--accent)"),
@@ -14,6 +22,8 @@ function chartLines(pane, e, s) {
   return {
     epochs: [...both("epochs"), line(kept.validation, "validation accuracy", "var(--faint)", "4 4")],
     steps: both("steps"),
+    range: [0, 1],
+    name: "Probabilities",
   };
 }
 
@@ -25,17 +35,18 @@ function draw(parent, name, attributes, text) {
   return parent.appendChild(element);
 }
 
-function chart(box, xs, position, title, lines) {
+function chart(box, xs, position, title, lines, [low, high], name) {
   const [width, height, left, bottom] = [300, 130, 26, 34];
   const x = (number) => left + (xs.length > 1 ? (number / (xs.length - 1)) * (width - left - 12) : (width - left) / 2);
-  const y = (share) => 8 + (1 - share) * (height - bottom - 8);
+  const span = high - low || 1;
+  const y = (number) => 8 + (1 - (number - low) / span) * (height - bottom - 8);
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `Probabilities by ${title}`);
-  for (const share of [0, 0.5, 1]) {
-    draw(svg, "path", { class: "axis", d: `M${left} ${y(share)}H${width - 12}` });
-    draw(svg, "text", { x: left - 6, y: y(share) + 4, "text-anchor": "end" }, share);
+  svg.setAttribute("aria-label", `${name} by ${title}`);
+  for (const number of [low, low + span / 2, low + span]) {
+    draw(svg, "path", { class: "axis", d: `M${left} ${y(number)}H${width - 12}` });
+    draw(svg, "text", { x: left - 6, y: y(number) + 4, "text-anchor": "end" }, Number(number.toPrecision(2)));
   }
   const every = Math.ceil(xs.length / 7);
   xs.forEach((number, index) => {

@@ -109,8 +109,8 @@ function showPane(pane) {
     real.alt = `Dataset image of ${label.name}`;
   }
   const lines = chartLines(pane, e, s);
-  chart(pane.find(".epochs"), kept.epochs, epoch, "training epoch", lines.epochs);
-  chart(pane.find(".steps"), recipe.steps, step, "dream step", lines.steps);
+  chart(pane.find(".epochs"), kept.epochs, epoch, "training epoch", lines.epochs, lines.range, lines.name);
+  chart(pane.find(".steps"), recipe.steps, step, "dream step", lines.steps, lines.range, lines.name);
   legend(pane.find(".legend"), [...lines.epochs, ...lines.steps]);
   table(pane, e, s);
   preload(pane, e, s);
