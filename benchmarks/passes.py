@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 
 from dreambirds.device import autocast, choose_device, resolve_precision
-from dreambirds.dream_job.context import batch_size, estimate_activation_memory
+from dreambirds.dream_job.batches import batch_size, estimate_activation_memory
 from dreambirds.dreaming.octaves import input_shapes, octave_shapes
 from dreambirds.dreaming.recipe import Recipe, as_recipe
 from dreambirds.models.classifier import Classifier, build, options_for

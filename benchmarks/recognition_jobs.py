@@ -15,7 +15,8 @@ import torch
 from benchmarks.equal_passes import class_presets, count_passes, scale_to_passes
 from benchmarks.running import ROOT
 from dreambirds.data.tables import start_photographs
-from dreambirds.dream_job.context import DreamContext, DreamJob, in_batches
+from dreambirds.dream_job.batches import in_batches
+from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.dream_job.statistics import write_statistics
 from dreambirds.dream_job.views import to_image
 from dreambirds.dreaming.dream import dream

@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from dreambirds.dream_job.context import batch_size, estimate_activation_memory, in_batches
+from dreambirds.dream_job.batches import batch_size, estimate_activation_memory, in_batches
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.errors import UserError
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dreambirds.dream_job.context import DreamContext, estimate_activation_memory
+from dreambirds.dream_job.batches import estimate_activation_memory
+from dreambirds.dream_job.context import DreamContext
 from dreambirds.dream_job.image_files import read_facts
 from dreambirds.dreaming import dream as dreaming
 from dreambirds.io import sha256_of
@@ -80,8 +81,8 @@ def test_targets_and_references_are_those_of_each_network(bench, members, monkey
     photographs = Bench(bench.folder / "photographs", NAMES).prepare(image_size=32)
     bench.dreamt(parameters=parameters(**MATCHED), references=photographs, committee=members)
     own, committee = seen[0], seen[0]["committee"]
-    assert own["targets"].tolist() == [0, 1, 2] == committee[0].targets.tolist()
-    assert committee[1].targets.tolist() == [2, 1, 0], "its classes have another order"
+    assert own["targets"].indices[:, 0].tolist() == [0, 1, 2] == committee[0].targets.indices[:, 0].tolist()
+    assert committee[1].targets.indices[:, 0].tolist() == [2, 1, 0], "its classes have another order"
     means = [each["whole"]["50%"] for each in (own["references"], *(member.references for member in committee[:1]))]
     assert means[0].shape == means[1].shape and not torch.allclose(*means)
 

@@ -70,6 +70,9 @@ AFFECTS_PIXELS = {
     "size": 48,
     "reference_size": 64,
     "seed": 1,
+    "variants": 2,
+    "diversity": 2.0,
+    "diversity_layer": "layer1",
 }
 
 
@@ -78,7 +81,13 @@ def test_every_parameter_that_affects_pixels_is_in_the_key(dreamer):
     assert known == set(parameters()), "a new parameter must be added to one of the lists"
     keys = {key: _key(dreamer, parameters=parameters() | {key: value}) for key, value in AFFECTS_PIXELS.items()}
     assert len({*keys.values(), _key(dreamer)}) == len(AFFECTS_PIXELS) + 1
-    for values in ({"steps": [1, 2]}, {"film_every": 2}, {"preset": "bird"}, {"start_path": "elsewhere"}):
+    for values in (
+        {"steps": [1, 2]},
+        {"film_every": 2},
+        {"preset": "bird"},
+        {"start_path": "elsewhere"},
+        {"start_dream": {}},
+    ):
         assert _key(dreamer, parameters=parameters() | values) == _key(dreamer), values
 
 

@@ -16,7 +16,8 @@ import torch
 from dreambirds.data.dataset import write_packed
 from dreambirds.data.labels import Label
 from dreambirds.data.tables import IMAGE_COLUMNS, label_table
-from dreambirds.dream_job.context import SHARE, DreamJob, batch_size, estimate_activation_memory
+from dreambirds.dream_job.batches import SHARE, batch_size, estimate_activation_memory
+from dreambirds.dream_job.context import DreamJob
 from dreambirds.dream_job.run import run_dream_job
 from dreambirds.dreaming.matching import PIXELS
 from dreambirds.dreaming.recipe import as_recipe

@@ -1,10 +1,16 @@
 """A study without photographs, from a file of weights to its gallery."""
 
+import re
+
+import numpy as np
 import pandas as pd
 import pytest
 import timm
 import torch
+from PIL import Image
 
+from dreambirds.dream_job.archive import open_images
+from dreambirds.dream_job.image_files import read_facts
 from dreambirds.gallery.quiz import Selection, write_quiz
 from dreambirds.models.checkpoint import read_metadata
 from tests.helpers.studies import Study, count_dreams, tiny
@@ -29,7 +35,15 @@ def study(tmp_path_factory) -> Study:
         },
         "dreams": {
             "labels": ["blue jay", "king penguin"],
-            "recipes": {"study": {"steps": [1, 3]}, "lucid": {"preset": "lucid", "steps": [2]}},
+            "recipes": {
+                "study": {"steps": [1, 3]},
+                "lucid": {"preset": "lucid", "steps": [2], "variants": 2},
+                "refined": {
+                    "steps": [1],
+                    "start": "dream",
+                    "start_dream": {"recipe": "lucid", "label": "king penguin"},
+                },
+            },
         },
         "questions": {
             "q": {"text": "Which recipe?", "contrasts": [{"vary": "recipe", "measures": ["total_variation"]}]}
@@ -73,9 +87,10 @@ def test_a_pretrained_network_is_dreamt_judged_and_shown(study):
         "runs/net/epoch-0000/training_state.safetensors",
     ]
     assert not [name for name in absent if (root / name).exists()]
+    _check_variants_and_starts(root)
     gallery = (root / "gallery/index.html").read_text()
     assert "king penguin" in gallery and "<p>dataset image</p>" not in gallery
-    page = (root / "findings/q/index.html").read_text()
+    page = re.sub('base64,[^"]+', "", (root / "findings/q/index.html").read_text())
     assert "Its accuracy on photographs is not known" in page
     assert "No photographs: the networks are not trained" in page and "nan" not in page.partition("<details>")[0]
     assert "validation accuracy" not in page and "feature ratio" not in (root / "compare.html").read_text()
@@ -83,10 +98,30 @@ def test_a_pretrained_network_is_dreamt_judged_and_shown(study):
     assert study.jobs() == {}
 
 
+def _check_variants_and_starts(root):
+    """Check that one recipe has sheets of two dreams, and that another one starts from the first of these."""
+    dreams = root / "dreams/net/epoch-0000"
+    for folder in (dreams, root / "gallery/pictures/dreams/net/epoch-0000"):
+        assert Image.open(folder / "lucid/king_penguin/step-0002.png").size == (64, 32)
+    assert Image.open(root / "gallery/sheets/net/epoch-0000/lucid/0.png").size == (64, 2 * 32)
+    first, second = open_images(dreams / "lucid/king_penguin/step-0002.png")
+    assert first.tobytes() != second.tobytes()
+    for label in ("Cyanocitta_cristata", "king_penguin"):
+        facts = read_facts(dreams / f"refined/{label}/step-0001.png")
+        assert facts["start_dream"] == {
+            **{"run": "net", "epoch": 0, "recipe": "lucid", "label": "king_penguin", "step": 2},
+        }
+        (refined,) = open_images(dreams / f"refined/{label}/step-0001.png")
+        difference = np.asarray(refined, int) - np.asarray(first, int)
+        assert 0 < np.abs(difference).mean() < np.abs(np.asarray(refined, int) - np.asarray(second, int)).mean()
+    log = (root.parent / "logs/tiny/dream/net/epoch-0000/refined.log").stat().st_mtime
+    assert log >= (dreams / "lucid/dreams.zip").stat().st_mtime, "the other recipe is dreamt first"
+
+
 def test_another_class_computes_only_its_own_dreams(study):
     study.config["dreams"]["labels"].append("crane_2")
     jobs = study.jobs()
-    assert jobs["dream"] == 2 and not {"import_checkpoint", "dataset", "judge_reference"} & jobs.keys()
+    assert jobs["dream"] == 3 and not {"import_checkpoint", "dataset", "judge_reference"} & jobs.keys()
     output = study.run(*(f"results/tiny/dreams/net/epoch-0000/{recipe}/dreams.zip" for recipe in ("study", "lucid")))
     assert count_dreams(output) == 3, "those of the new class: two kept steps of one recipe, one of the other"
 

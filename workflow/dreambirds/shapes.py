@@ -1,5 +1,6 @@
 """Image shapes, (height, width) in pixels, in configs, file names and text."""
 
+import math
 from collections.abc import Callable, Iterable
 
 
@@ -25,6 +26,18 @@ def in_proportion(shape: tuple[int, int], side: int, of: Callable[[Iterable[int]
     """
     height, width = (max(1, round(length * side / of(shape))) for length in shape)
     return height, width
+
+
+def grid_of(count: int) -> tuple[int, int]:
+    """Return the (rows, columns) of a sheet of `count` images: as many columns as the rounded-up square root."""
+    columns = math.ceil(math.sqrt(count))
+    return math.ceil(count / columns), columns
+
+
+def sheet_shape(shape: tuple[int, int], count: int) -> tuple[int, int]:
+    """Return the (height, width) in pixels of a sheet of `count` images of a shape, without gaps."""
+    rows, columns = grid_of(count)
+    return rows * shape[0], columns * shape[1]
 
 
 def shape_name(shape: tuple[int, int]) -> str:

@@ -1,3 +1,4 @@
+from dreambirds.config.runs import parse_epoch
 from dreambirds.config.targets import vector_files
 from dreambirds.plan.checkpoints import expected_metadata
 from dreambirds.plan.inputs import (
@@ -11,6 +12,7 @@ from dreambirds.plan.inputs import (
     statistics,
     targets_of,
 )
+from dreambirds.plan.start_dreams import start_archive, start_origin
 
 dreams = f"{results}/dreams/{{run}}/epoch-{{epoch}}/{{recipe}}"
 
@@ -27,6 +29,7 @@ rule dream:
         statistics=lambda wildcards: statistics(plan, wildcards.recipe),
         references=lambda wildcards: reference_images(plan, wildcards.recipe),
         vectors=vector_files(plan.targets.values()),
+        start_dreams=input_function(start_archive, plan=plan),
         checked=ancient(rules.check.output.measured),
     output:
         archive=f"{dreams}/dreams{{part}}.zip",
@@ -51,6 +54,9 @@ rule dream:
         ),
         names=lambda wildcards, output: to_parameter(plan.parts[wildcards.part]),
         targets=lambda wildcards: to_parameter(targets_of(plan, wildcards.part)),
+        start_dream=lambda wildcards: start_origin(
+            plan, wildcards.run, parse_epoch(wildcards.epoch), wildcards.recipe
+        ),
         folder=plan.config["pictures"]["folder"],
         checkpoint=lambda wildcards, output: expected_metadata(
             plan, wildcards.run, wildcards.epoch

@@ -5,7 +5,7 @@ from dreambirds.plan.targets import patterns
 gallery_study = dict(
     study=plan.study,
     recipes=plan.recipes,
-    shapes={recipe: plan.shape(recipe) for recipe in plan.recipes},
+    shapes={recipe: plan.sheet_shape(recipe) for recipe in plan.recipes},
     names=plan.names,
     run_points={run: asdict(point) for run, point in plan.run_points.items()},
     recipe_points={

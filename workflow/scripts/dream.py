@@ -7,6 +7,7 @@ with job(snakemake):
     from dreambirds.device import choose_device
     from dreambirds.dream_job.context import DreamJob
     from dreambirds.dream_job.run import run_dream_job
+    from dreambirds.dream_job.start_dreams import start_dreams
     from dreambirds.io import from_parameter
     from dreambirds.models.checkpoint import check_metadata, read_metadata
 
@@ -28,6 +29,7 @@ with job(snakemake):
         code=params.code,
         committee=committee,
         targets=from_parameter(params.targets),
+        start_dreams=start_dreams(source.start_dreams, params.start_dream, names),
     )
     device = choose_device(snakemake.resources.gpu, snakemake.threads)
     run_dream_job(dream_job, device, Path(snakemake.output.archive), lay=params.folder)

@@ -195,7 +195,7 @@ def _add_redream(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=about)
     about = "checkpoint or weights, if they are not where the image records them"
     parser.add_argument("--checkpoint", metavar="FOLDER", help=about)
-    parser.add_argument("--start", metavar="PHOTO", help="the start photograph, if it was moved")
+    parser.add_argument("--start", metavar="PHOTO", help="the start photograph or dream, if it was moved")
     parser.add_argument("--photographs", metavar="FOLDER", help="the photographs of the class, if they were moved")
     _add_computing(parser, None)
 

@@ -12,8 +12,9 @@ from dreambirds.dreaming.recipe import Recipe
 from dreambirds.errors import UserError, did_you_mean, in_yaml
 
 WHERE = "recipe"  # begins the path of a key in errors
+DREAM = "dream"  # the kind of start image that is another dream of a study
 COUNTS = ("octave_steps", "pyramid_steps", "whole_steps")  # keys with a number of steps
-OF_STUDIES = ("committee", "film_every", *RESTRICTIONS)  # keys without a meaning for one image
+OF_STUDIES = ("committee", "film_every", "start_dream", *RESTRICTIONS)  # keys without a meaning for one image
 
 
 def scale_steps(parameters: Mapping[str, Any], factor: float) -> dict[str, Any]:
@@ -114,6 +115,8 @@ def recorded_parameters(parameters: Section, step: int) -> Section:
 
 def _check_changes(changes: Section, steps: int | None, objective: str | None) -> None:
     """Raise UserError for changes that are unknown, that one image cannot have, or that are given twice."""
+    if changes.get("start") == DREAM:
+        raise UserError(f"{WHERE}.start: '{DREAM}' is only used in a study; use `--start IMAGE.png`")
     for key, value in changes.items():
         if key not in load_schema("recipe")["properties"]:
             check({key: value}, "recipe", WHERE)
@@ -161,4 +164,5 @@ def start_of(given: str) -> Section:
         return {"start": given}
     if "." in given or "/" in given:
         return {"start": "photograph", "start_path": given}
-    raise UserError(f"unknown start '{given}'; {did_you_mean(given, kinds)}, or the path of a photograph", "start")
+    others = [kind for kind in kinds if kind != DREAM]
+    raise UserError(f"unknown start '{given}'; {did_you_mean(given, others)}, or the path of a photograph", "start")

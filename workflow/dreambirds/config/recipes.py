@@ -11,6 +11,7 @@ from dreambirds.config.dreamers import RESTRICTIONS, Epochs, list_dreamers, over
 from dreambirds.config.grids import MAX_POINTS, Point, check_count, check_names, list_points
 from dreambirds.config.load import Section, check, check_path_characters, dreamer_defaults, load_schema
 from dreambirds.config.resolved import fill_recipe
+from dreambirds.config.variants import variant_problems
 from dreambirds.data.image_files import find_photographs, is_photograph
 from dreambirds.dreaming.objectives import needs_photographs, parse
 from dreambirds.dreaming.recipe import Recipe, as_recipe
@@ -106,6 +107,8 @@ def _find_problems(point: Section) -> dict[str, str | None]:
         if steps[-1] <= last_octave
         else None,
         "start_path": _only(point["start_path"] is not None and no_photograph, "start: photograph", start, "null"),
+        "start_dream": _only(point["start_dream"] and point["start"] != "dream", "start: dream", start, "null")
+        or ("is required by 'start: dream'; set it to {recipe: NAME}" if _lacks_dream(point) else None),
         "momentum": _only(point["momentum"] and adaptive, "optimizer: ascent", optimizer, 0),
         "weight_decay": _only(point["weight_decay"] and not adaptive, "optimizer: adam, adamw or nadam", optimizer, 0),
         "start": f"'{point['start']}' has no phases, which 'parameterization: maco' needs; use noise or photograph"
@@ -115,6 +118,7 @@ def _find_problems(point: Section) -> dict[str, str | None]:
         "crops": _exclusive("crop_area") if point["crops"] and point["crop_area"] is not None else None,
         "whole_views": _only(point["whole_views"] and point["crop_area"] is None, "crop_area", "", 0),
         "whole_steps": _only(point["whole_steps"] is not None and not point["whole_views"], "whole_views", "", "null"),
+        **variant_problems(point),
         "pyramid_steps": _only(point["pyramid_steps"] and no_pyramid, "parameterization: pyramid", image, 0),
         "pyramid_decay": _only(point["pyramid_decay"] != 1 and no_pyramid, "parameterization: pyramid", image, 1),
         "objective": _unmatchable(point) if compares else None,
@@ -156,6 +160,10 @@ def photographs_needed(point: Section) -> tuple[str, str, str] | None:
     if point["start"] == "photograph" and point["start_path"] is None:
         return "start", "photograph", "is one of the class unless 'start_path' names a file"
     return None
+
+
+def _lacks_dream(point: Section) -> bool:
+    return point["start"] == "dream" and point["start_dream"] is None
 
 
 def _crops(point: Section) -> str:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from dreambirds.config.runs import parse_epoch
 from dreambirds.data.images import decode_image, read_image
+from dreambirds.dream_job.image_files import count_variants, tiles
 from dreambirds.errors import REBUILD, UserError, reading, reason_of
 from dreambirds.io import atomic_write, link_or_copy
 from dreambirds.plan.dream_table import DREAM
@@ -149,6 +150,21 @@ def open_image(source: Picture | Path) -> Image.Image:
         return read_image(source)
     where = f"{source.archive}/{source.name}"
     return decode_image(io.BytesIO(read_picture(source)), where)
+
+
+def open_images(source: Picture | Path) -> list[Image.Image]:
+    """Return the images of a dream as RGB: one, or the variants of its target, which its file shows as a sheet.
+
+    `source` is in an archive, or the path of a file. Raises UserError if it cannot be read.
+    """
+    if isinstance(source, Path):
+        with reading(source, REBUILD, DAMAGED):
+            content = source.read_bytes()
+    else:
+        content = read_picture(source)
+    name = str(source) if isinstance(source, Path) else f"{source.archive}/{source.name}"
+    sheet = decode_image(io.BytesIO(content), name)
+    return tiles(sheet, count_variants(io.BytesIO(content)))
 
 
 def find_picture(path: Path) -> Picture | None:

@@ -1,125 +1,37 @@
-"""Prepare a dream job: its inputs, the batch size, and the cache keys."""
+"""Prepare a dream job: its inputs, and the keys of its dreams in the store."""
 
-import gc
-import logging
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.utils.data import default_collate
 
 from dreambirds.data.tables import remedy
 from dreambirds.device import free_memory, resolve_precision
+from dreambirds.dream_job.batches import batch_size, estimate_activation_memory
 from dreambirds.dream_job.networks import JobNetwork, LoadedNetwork, Settings, info_of
 from dreambirds.dream_job.references import PhotographFiles, TrainingPhotographs, read_image_at
+from dreambirds.dream_job.start_dreams import StartDream
 from dreambirds.dream_job.statistics import read_statistics
 from dreambirds.dream_job.store import dream_key
 from dreambirds.dream_job.targets import Facts, batch_of, check_targets, described, stream_of
 from dreambirds.dreaming.dream import DreamResult, dream
-from dreambirds.dreaming.features import FeatureExtractor, make_objective
-from dreambirds.dreaming.matching import references_like, view_types
-from dreambirds.dreaming.octaves import evaluation_shape, input_shapes
-from dreambirds.dreaming.recipe import Recipe, as_recipe
+from dreambirds.dreaming.octaves import evaluation_shape
+from dreambirds.dreaming.recipe import as_recipe
 from dreambirds.dreaming.starts import Start, Starts
-from dreambirds.dreaming.targets import Targets
-from dreambirds.errors import UserError, error_context, first_line, is_out_of_memory
+from dreambirds.dreaming.variants import stream_names
+from dreambirds.errors import error_context
 from dreambirds.io import sha256_of
-from dreambirds.plan.memory import AT_ONCE, frames
+from dreambirds.plan.memory import frames
 from dreambirds.seeding import generator
-from dreambirds.shapes import in_proportion, shape_of, shape_text
+from dreambirds.shapes import in_proportion, shape_of, sheet_shape
 
-SHARE = 0.8
-log = logging.getLogger(__name__)
-# factor on the tensors that autograd saves, for gradients and the workspaces of convolutions
-WORKSPACE = 2.0
-# images in float32 that a step needs per dream: the image, its view, gradients, and padded and blurred copies
-COPIES = 12
 REPLACE = "replace it, or set another path"
-# `committee` contains the names of runs; the digests of their checkpoints are in the key
-NOT_IN_CACHE_KEY = ("preset", "steps", "film_every", "precision", "start_path", "committee")
-
-
-def batch_size(bytes_an_image: int, bytes_free: int, device: torch.device) -> int:
-    """Return the batch size: at least 1, and at most what is useful on the device."""
-    return max(1, min(AT_ONCE[device.type], int(SHARE * bytes_free / max(1, bytes_an_image))))
-
-
-def in_batches(
-    dream_of: Callable[[list[int]], object], count: int, size: int, where: str | None = None
-) -> Iterator[tuple[list[int], object]]:
-    """Call `dream_of` on batches of indices; yield each batch and its result.
-
-    Indices are 0 to `count` - 1, in batches of `size`. If memory runs out, the batch is repeated at half the size.
-    Raises UserError, prefixed with `where`, if a single image does not fit.
-    """
-    waiting = list(range(count))
-    while waiting:
-        batch = waiting[:size]
-        try:
-            result = dream_of(batch)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(batch) == 1:
-                raise UserError("memory ran out even for a single image; lower 'size', or set 'tile'", where) from error
-            result = None
-        if result is None:  # outside the except block, because the error keeps the tensors of the batch alive
-            size = len(batch) // 2
-            log.warning("memory ran out; continuing with a batch size of %d", size)
-            gc.collect()
-            torch.cuda.empty_cache()
-            continue
-        yield batch, result
-        waiting = waiting[len(batch) :]
-
-
-def estimate_activation_memory(
-    model: nn.Module, recipe: Recipe, shape: tuple[int, int], target_layer: str | None = None
-) -> int:
-    """Estimate the bytes per image of a dream of (height, width), whose targets are classes, or units of a layer.
-
-    Runs the model once at each size that it will see. Raises UserError if the model lacks a layer, channel, position or
-    batch norm that the recipe uses, or does not accept images of such a size.
-    """
-    views = max(_bytes_of(model, recipe, view, target_layer) for view in input_shapes(recipe, shape)) * max(
-        1, recipe.crops
-    )
-    return views + COPIES * 3 * 4 * math.prod(shape)
-
-
-def _bytes_of(model: nn.Module, recipe: Recipe, shape: tuple[int, int], target_layer: str | None) -> int:
-    score = make_objective(recipe.objective, model, target_layer)
-    extractor = FeatureExtractor(model, score.layers, score.logits, statistics=recipe.batch_norm_prior > 0)
-    device = next(model.parameters()).device
-    image = torch.full((1, 3, *shape), 0.5, device=device, requires_grad=True)
-    saved: dict[int, int] = {}
-
-    def record(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        saved[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
-        try:
-            outputs = extractor(image)
-        except (AssertionError, RuntimeError, ValueError) as error:
-            if isinstance(error, UserError) or is_out_of_memory(error):
-                raise
-            raise UserError(
-                f"the model does not accept images of {shape_text(shape)} pixels ({first_line(error)}); change 'size', "
-                "'octaves' or 'crop_output_size'"
-            ) from error
-        outputs.references = references_like(extractor, outputs, recipe, shape).for_full_images()
-        first = torch.zeros(1, 1, dtype=torch.long, device=device)  # any class or channel
-        score(outputs, Targets(first, first.float(), target_layer))
-    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    compared = sum(reference.mean.nbytes for reference in outputs.references.values()) * (1 + len(view_types(recipe)))
-    activations = sum(size for pointer, size in saved.items() if pointer not in own)
-    return round(WORKSPACE * activations) + image.nbytes + compared
+# `committee` contains the names of runs, `start_dream` those of a dream; the digests of what they name are in the key
+NOT_IN_CACHE_KEY = ("preset", "steps", "film_every", "precision", "start_path", "start_dream", "committee")
 
 
 @dataclass(frozen=True)
@@ -130,8 +42,8 @@ class DreamJob:
     photographs by label (empty if not used), the file of the data set's statistics (None if not used), the bytes that
     images may take on the CPU, a digest of the code, the photographs that the dreams are compared with (the folder of
     a prepared data set, or files, or None if not used), the other networks of the committee, the class of these
-    photographs by label (by default the dream's own), the path of the recipe in errors, and whether statistics of
-    photographs are kept in the store.
+    photographs by label (by default the dream's own), the path of the recipe in errors, whether statistics of
+    photographs are kept in the store, and the dreams that others start from by label (empty if not used).
     """
 
     checkpoint: Path | LoadedNetwork
@@ -148,6 +60,7 @@ class DreamJob:
     where: str = ""
     keep: bool = True
     targets: Mapping[str, Facts] = field(default_factory=dict)
+    start_dreams: Mapping[str, StartDream] = field(default_factory=dict)
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -173,6 +86,7 @@ class DreamContext:
         self.precision = resolve_precision(job.parameters["precision"], device)
         self.statistics_sha256 = sha256_of(job.statistics) if job.statistics else None
         self.starts_sha256 = {label: sha256_of(job.photographs[label]) for label in job.names if job.photographs}
+        self.starts_sha256 |= {label: start.sha256 for label, start in job.start_dreams.items()}
         self.reference_labels = {label: job.reference_labels.get(label, label) for label in job.names if job.references}
         compared = self._photographs()
         self.references_sha256 = compared.digests if compared else {}
@@ -193,7 +107,8 @@ class DreamContext:
     @cached_property
     def batch(self) -> int:
         """The batch size, in labels. The networks take turns, so the one that needs the most memory counts."""
-        film = 3 * math.prod(self.shape) * frames(self.job.parameters) if self.job.film else 0
+        sheet = sheet_shape(self.shape, self.recipe.variants)
+        film = 3 * math.prod(sheet) * frames(self.job.parameters) if self.job.film else 0
         networks = (self.own, *self.committee)
         models = [network.model for network in networks]  # first, because they take memory too
         free = free_memory(self.device)
@@ -210,7 +125,7 @@ class DreamContext:
                 with error_context(self.where):
                     size = estimate_activation_memory(model, self.recipe, self.shape, targets.layer)
                 largest = max(largest, size)
-        return batch_size(largest + film, free, self.device)
+        return batch_size(largest + film, free, self.device, self.recipe.variants)
 
     def cache_key(self, label: str) -> str:
         """Return a digest of everything that determines a label's dream.
@@ -233,11 +148,23 @@ class DreamContext:
         return dream_key(facts)
 
     def starts(self, labels: Sequence[str], rngs: Sequence[torch.Generator]) -> torch.Tensor:
-        """Return the start images of labels, (B, 3, H, W) in [0, 1], on the device.
+        """Return the start images of labels, (B, 3, H, W) in [0, 1], on the device, one per generator.
 
-        Random values of each image come from its generator. Raises UserError if a start photograph cannot be read.
+        There are as many per label as the recipe has variants. Random values of each image come from its generator.
+        Raises UserError if a start photograph cannot be read.
         """
-        return default_collate(list(Starts(self._start(labels), self.shape, list(rngs))))[0].to(self.device)
+        starts = Starts(self._start(self.images(labels)), self.shape, list(rngs))
+        return default_collate(list(starts))[0].to(self.device)
+
+    def images(self, labels: Sequence[str]) -> list[str]:
+        """Return the label of each image of a batch: each label as often as the recipe has variants."""
+        return [label for label in labels for _ in range(self.recipe.variants)]
+
+    def rngs(self, labels: Sequence[str]) -> list[torch.Generator]:
+        """Return the random generators of the images of labels, in the order of `images`."""
+        seed, variants = self.job.parameters["seed"], self.recipe.variants
+        streams = [stream_of(label, self.job.targets.get(label, {})) for label in labels]
+        return [generator(seed, name) for stream in streams for name in stream_names(stream, variants)]
 
     def dream(
         self,
@@ -247,9 +174,8 @@ class DreamContext:
         on_step: Callable[[int], None] | None = None,
     ) -> DreamResult:
         """Dream of `labels` as one batch, and keep the images at `steps`; the other arguments are those of `dream`."""
-        streams = [stream_of(label, self.job.targets.get(label, {})) for label in labels]
-        rngs = [generator(self.job.parameters["seed"], stream) for stream in streams]
-        own, *committee = (network.member(labels) for network in (self.own, *self.committee))
+        rngs, images = self.rngs(labels), self.images(labels)
+        own, *committee = (network.member(images) for network in (self.own, *self.committee))
         return dream(
             own.model,
             targets=own.targets,
@@ -273,6 +199,7 @@ class DreamContext:
     def _start(self, labels: Sequence[str]) -> Start:
         keys, means = self.job.parameters, self.statistics[1]
         images = [self._read_start(self.job.photographs[label]) for label in labels if self.job.photographs]
+        images += [self.job.start_dreams[label].pixels(self.shape) for label in labels if self.job.start_dreams]
         images += [means[label] for label in labels if keys["start"] == "class_mean"]
         side = min(self.shape)
         blur = keys["start_blur_sigma"] * side / (keys["reference_size"] or side)

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from io import BytesIO
@@ -17,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from dreambirds import __version__
 from dreambirds.errors import UserError
 from dreambirds.io import atomic_write
+from dreambirds.shapes import grid_of
 
 KEY = "dreambirds"
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "pillow")
@@ -80,6 +82,23 @@ def read_facts(file: Path | BinaryIO) -> dict:
         picture.load()
         text = picture.text[KEY] if picture.format == "PNG" else picture.info["comment"].decode()
     return json.loads(text)
+
+
+def count_variants(file: Path | BinaryIO) -> int:
+    """Return how many images of one target an image file contains, from its metadata; 1 if it has none."""
+    with Image.open(file) as picture:
+        text = picture.info.get(KEY)
+    with suppress(ValueError, LookupError, TypeError):
+        return int(json.loads(text)["parameters"]["variants"])
+    return 1
+
+
+def tiles(sheet: Image.Image, variants: int) -> list[Image.Image]:
+    """Return the images of a sheet of `variants` images, in their order, without blank cells."""
+    rows, columns = grid_of(variants)
+    height, width = sheet.height // rows, sheet.width // columns
+    corners = [(number % columns * width, number // columns * height) for number in range(variants)]
+    return [sheet.crop((left, top, left + width, top + height)) for left, top in corners]
 
 
 def encode_gif(frames: Sequence[Image.Image], seconds_per_frame: float, comment: str) -> bytes:

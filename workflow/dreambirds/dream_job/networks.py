@@ -13,7 +13,7 @@ from dreambirds.dream_job.image_files import versions
 from dreambirds.dream_job.references import PhotographFiles, ReferenceStore, TrainingPhotographs
 from dreambirds.dream_job.store import dream_key
 from dreambirds.dream_job.targets import Facts, batch_targets
-from dreambirds.dreaming.features import FeatureExtractor, find_layers, make_objective
+from dreambirds.dreaming.features import FeatureExtractor, diversity_layers, find_layers, make_objective
 from dreambirds.dreaming.matching import Statistics, photograph_statistics, stack_statistics, view_types
 from dreambirds.dreaming.network import Member
 from dreambirds.dreaming.objectives import layers
@@ -105,6 +105,8 @@ class JobNetwork:
         recipe = self.settings.recipe
         with error_context(self.settings.where):
             self.layers = {name: find_layers(classifier.network, name) for name in layers(recipe.objective)}
+            if recipe.diverse:
+                self.layers[recipe.diversity_layer] = diversity_layers(recipe, classifier)
         with error_context("dreams.targets"), renamed_key("objective", "layer"):
             self.layers |= {name: find_layers(classifier.network, name) for name in self.settings.target_layers}
         # the prior needs the running statistics of the batch norms, so those are not folded into convolutions
@@ -141,11 +143,10 @@ class JobNetwork:
 
         if settings.keep:
             store = ReferenceStore()
-            rows = [store.get(self._statistics_key(label), partial(compute, label)) for label in labels]
+            found = {label: store.get(self._statistics_key(label), partial(compute, label)) for label in set(labels)}
         else:
-            computed = {label: compute(label) for label in set(labels)}
-            rows = [computed[label] for label in labels]
-        kinds = stack_statistics(rows).items()
+            found = {label: compute(label) for label in set(labels)}
+        kinds = stack_statistics([found[label] for label in labels]).items()
         return {kind: {layer: mean.to(settings.device) for layer, mean in means.items()} for kind, means in kinds}
 
     def _statistics_key(self, label: str) -> str:

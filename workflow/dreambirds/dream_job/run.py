@@ -18,7 +18,8 @@ import torch
 from dreambirds.config import VIEWS
 from dreambirds.dream_job import snapshots
 from dreambirds.dream_job.archive import INDEX, lay_files, write_archive
-from dreambirds.dream_job.context import DreamContext, DreamJob, in_batches
+from dreambirds.dream_job.batches import in_batches
+from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.dream_job.image_files import as_text, encode_gif
 from dreambirds.dream_job.snapshots import Snapshot
 from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
@@ -121,7 +122,7 @@ class _Runner:
                     for row, index in enumerate(indices):
                         self._store(transaction, result, row, labels[index])
             self.computed |= {(label, step) for label in labels for step in steps}
-            record(work, time.perf_counter() - began, len(labels) * steps[-1])
+            record(work, time.perf_counter() - began, len(labels) * self.context.recipe.variants * steps[-1])
         if self.diverged and len(self.diverged) == len(self.job.names):
             raise UserError("; ".join(failure(self.job, *next(iter(self.diverged.items())))), self.context.where)
 

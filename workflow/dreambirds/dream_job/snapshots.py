@@ -61,10 +61,13 @@ def shared_request(job: DreamJob, context: DreamContext) -> dict:
 
 
 def inputs_of(job: DreamJob, context: DreamContext, label: str) -> dict:
-    """Return the metadata of what the dream of a label depends on: photographs, and a target that is not a class."""
-    start = job.photographs.get(label)
+    """Return the metadata of what the dream of a label depends on: its images, and a target that is not a class."""
+    start, dream = job.photographs.get(label), job.start_dreams.get(label)
     inputs: dict = {"target": described(job.targets[label])} if label in job.targets else {}
-    inputs |= {"start": start.name, "start_sha256": context.starts_sha256[label]} if start else {}
+    if start:
+        inputs |= {"start": start.name, "start_sha256": context.starts_sha256[label]}
+    if dream:
+        inputs |= {"start_dream": dict(dream.origin), "start_sha256": context.starts_sha256[label]}
     if label in context.references_sha256:
         inputs["reference_label"] = context.reference_labels[label]
         inputs["references_sha256"] = context.references_sha256[label]

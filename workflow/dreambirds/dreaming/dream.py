@@ -25,6 +25,7 @@ from dreambirds.dreaming.stopping import StopTracker
 from dreambirds.dreaming.targets import Targets
 from dreambirds.dreaming.transforms import Transforms
 from dreambirds.dreaming.updates import per_image
+from dreambirds.dreaming.variants import by_group, mean_of_groups
 from dreambirds.seeding import generator
 
 
@@ -37,6 +38,9 @@ class StepMetrics:
     largest logit. All of these are the dreamer's. `mean_abs_change` is the mean absolute
     difference from the start image, for pixel values in [0, 1]. `distance` is the distance of the full image from the
     photographs of ``feature_match``, summed over layers; with a committee, it is the mean over all networks.
+
+    In a result with `variants`, each metric is the mean over the images of a group, and `prediction` is the class with
+    the largest mean logit.
     """
 
     loss: torch.Tensor
@@ -69,6 +73,9 @@ class DreamResult:
     `ended` (B,) is the number of steps that each dream has done, which is smaller than the last step if it stopped
     early. `diverged` (B,) is the step at which it became NaN or infinite, or 0. `frames` are the images of an
     animation, uint8 (B, 3, H, W) each.
+
+    With `variants`, B is the number of groups, and images are sheets (B, 3, rows H, columns W) of `variants.sheets`. A
+    group has ended when all of its images have, and diverged at the first step at which one of them did.
     """
 
     snapshots: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -205,7 +212,9 @@ class Dreamer:
             return StepMetrics(unknown, unknown, unknown, unknown, change, unknown)
         probability = prediction = unknown
         if seen.logits is not None:
-            prediction = seen.logits.argmax(dim=1).to(change.dtype)
+            variants = self.recipe.variants
+            predicted = mean_of_groups(seen.logits, variants).argmax(dim=1).repeat_interleave(variants)
+            prediction = predicted.to(change.dtype)
             if self.own.targets.are_classes:
                 score = partial(objectives.probability, seen.logits, head=self.own.objective.head)
                 probability = self.own.targets.sum_of(score)
@@ -243,8 +252,9 @@ def dream(
     `model`, step by step in each type of view: `model` first, then each member. Early stopping and metrics look only at
     `model`. After each step, `on_step` is called with the number of steps that are done.
 
-    Images of a batch do not affect each other: a dream computed alone is the same, up to rounding. Raises UserError if
-    the recipe does not fit the model.
+    Images of a batch do not affect each other: a dream computed alone is the same, up to rounding. With
+    ``recipe.variants``, all of these are per image, consecutive images form a group, and the result is per group.
+    Raises UserError if the recipe does not fit the model.
     """
     rngs = [generator(0, str(index)) for index in range(len(starts))] if rngs is None else rngs
     dreamer = Dreamer(model, targets, starts, recipe, rngs, spectrum, references, precision, committee)
@@ -270,7 +280,7 @@ def dream(
     result.metrics = {step: metrics.get(step, trace[-1]).cpu() for step in recipe.steps}
     result.snapshots = {**dict.fromkeys(recipe.steps, last.cpu()), **result.snapshots}
     result.ended, result.diverged = dreamer.stops.ended.cpu(), dreamer.stops.diverged.cpu()
-    return result
+    return result if recipe.variants == 1 else by_group(result, recipe.variants)
 
 
 def _to_uint8(images: torch.Tensor) -> torch.Tensor:

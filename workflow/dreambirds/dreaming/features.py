@@ -8,9 +8,10 @@ from torch import nn
 
 from dreambirds.device import to_float32
 from dreambirds.dreaming.objectives import AUTO, SIGMOID, SOFTMAX, ModelOutputs, Objective, layers
+from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.regularizers import FIRST_NORM_WEIGHT, norm_layers, statistics_distance
 from dreambirds.dreaming.stages import find_stages
-from dreambirds.errors import UserError, did_you_mean
+from dreambirds.errors import UserError, did_you_mean, renamed_key
 
 
 def find_layer(network: nn.Module, name: str) -> str:
@@ -81,6 +82,15 @@ def make_objective(
     network = getattr(model, "network", model)
     head = SIGMOID if getattr(model, "head", None) == SIGMOID else SOFTMAX  # a model may have a layer with this name
     return Objective(objective, auto_layers(network) if AUTO in layers(objective) else (), head, target_layer)
+
+
+def diversity_layers(recipe: Recipe, model: nn.Module) -> list[str]:
+    """Return the name of the module in which a recipe compares the variants of a target, in a list; else an empty list.
+
+    Raises UserError as `find_layer` does.
+    """
+    with renamed_key("objective", "diversity_layer"):
+        return [find_layer(getattr(model, "network", model), recipe.diversity_layer)] if recipe.diverse else []
 
 
 def _at_depth(network: nn.Module, depth: str) -> str:

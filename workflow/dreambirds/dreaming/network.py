@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from dreambirds.device import autocast
-from dreambirds.dreaming.features import FeatureExtractor, make_objective
+from dreambirds.dreaming.features import FeatureExtractor, diversity_layers, make_objective
 from dreambirds.dreaming.matching import LayerReference, References, Statistics
 from dreambirds.dreaming.objectives import ModelOutputs, logit
 from dreambirds.dreaming.octaves import tiled_gradient
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.dreaming.targets import Targets, as_targets
+from dreambirds.dreaming.variants import similarity
 from dreambirds.errors import UserError, is_out_of_memory
 
 
@@ -54,6 +55,8 @@ class Network:
         self.targets, self.recipe, self.precision = as_targets(member.targets), recipe, precision
         self.objective = make_objective(recipe.objective, member.model, self.targets.layer)
         layers, statistics = self.objective.layers, recipe.batch_norm_prior > 0
+        self.diverse = diversity_layers(recipe, member.model)
+        layers = [*layers, *self.diverse]
         needs_logits = self.objective.logits or recipe.stop_confidence is not None
         self.features = FeatureExtractor(member.model, layers, needs_logits, statistics=statistics)
         self.full_model = FeatureExtractor(member.model, layers, statistics=statistics)
@@ -83,6 +86,7 @@ class Network:
             outputs = self.features(views)
         outputs.references = references
         score = self._score(outputs, targets).unflatten(0, each).mean(dim=1)
+        score = score - self._similarity(outputs)
         (gradient,) = torch.autograd.grad(score.sum(), views)
         activation = self._activation(outputs, targets, score).detach().unflatten(0, each).mean(dim=1)
         logits = [] if outputs.logits is None else [outputs.logits.detach().unflatten(0, each).mean(dim=1)]
@@ -101,6 +105,11 @@ class Network:
             return targets.sum_of(partial(logit, outputs.logits))
         return like.new_full((len(targets),), torch.nan)
 
+    def _similarity(self, outputs: ModelOutputs) -> torch.Tensor | float:
+        """Return the penalty on each image's similarity to the other variants of its target, (B,); else 0."""
+        penalties = [similarity(outputs.layers[name], len(self.targets), self.recipe.variants) for name in self.diverse]
+        return self.recipe.diversity * penalties[0] if penalties else 0.0
+
     @torch.no_grad()
     def evaluate(self, views: torch.Tensor) -> Seen:
         """Return what the network sees in full images (B, 3, H, W), with their `distance`.
@@ -116,7 +125,7 @@ class Network:
                     raise
                 outputs = self.features(views)  # the image is too small for the head, but not for the layers
         outputs.references = self.references.for_full_images()
-        score = self._score(outputs, self.targets)
+        score = self._score(outputs, self.targets) - self._similarity(outputs)
         activation = self._activation(outputs, self.targets, score)
         return Seen(score, activation, self._distance(outputs, views), outputs.logits)
 

@@ -56,8 +56,9 @@ class Recipe:
     range) after normalization of the gradient. Lengths are in pixels and `rotate` in degrees; `scale` is a factor.
     `crop_size` is a fraction of both sides, `crop_area` a fraction of the area, and `crop_output_size` the shorter side
     of the view of a crop. `flip` is a probability per step, and `whole_views` a fraction of the first `whole_steps`
-    steps (None: of all). `noise` and the penalties are in units of the pixel range. config/README.md explains each
-    parameter.
+    steps (None: of all). `noise` and the penalties are in units of the pixel range. With `variants` above 1, so many
+    images are made of each target, and `diversity` penalizes the similarity of their activations in `diversity_layer`.
+    config/README.md explains each parameter.
     """
 
     objective: str | Mapping[str, float] = "logit"
@@ -109,6 +110,14 @@ class Recipe:
     zoom: float = 1.0
     zoom_every: int = 10
     tile: int | None = None
+    variants: int = 1
+    diversity: float = 30.0
+    diversity_layer: str = "50%"
+
+    @property
+    def diverse(self) -> bool:
+        """Whether the variants of a target are made different by the term for their diversity."""
+        return self.variants > 1 and self.diversity > 0
 
 
 @dataclass(frozen=True)

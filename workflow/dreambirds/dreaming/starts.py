@@ -64,7 +64,7 @@ def gradient(_start: Start, shape: tuple[int, int], _rng: torch.Generator, _inde
 
 
 def given(start: Start, _shape: tuple[int, int], _rng: torch.Generator, index: int) -> torch.Tensor:
-    """Return the caller's image: a photograph, or the mean image of a class."""
+    """Return the caller's image: a photograph, the mean image of a class, or another dream."""
     return start.images[index]
 
 
@@ -76,4 +76,5 @@ KINDS = {
     "gradient": gradient,
     "photograph": given,
     "class_mean": given,
+    "dream": given,
 }

@@ -7,7 +7,7 @@ image once.
 import logging
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
 from dreambirds.data.image_io import to_tensor
 from dreambirds.data.labels import Label
-from dreambirds.dream_job.archive import open_image
+from dreambirds.dream_job.archive import open_images
 from dreambirds.errors import counted
 from dreambirds.evaluation.columns import OF_JUDGE_JOB, OF_ONE_IMAGE
 from dreambirds.evaluation.judge import Judge, batches
@@ -95,8 +96,20 @@ def judge_dreams(
 
 
 def evaluate(judge: Judge, real: RealReference, images: pd.DataFrame, batch: int, compared: bool) -> pd.DataFrame:
-    """Return the columns `OF_ONE_IMAGE` for images, indexed by their ``key``; if `compared`, also the features."""
-    logits, features = judge.predict(batches(images["picture"], lambda picture: to_tensor(open_image(picture)), batch))
+    """Return the columns `OF_ONE_IMAGE` for images, indexed by their ``key``; if `compared`, also the features.
+
+    Of the variants of a target, each is evaluated, and the metrics are those of their mean logits and mean features.
+    """
+    counts: list[int] = []
+
+    def variants() -> Iterator[Image.Image]:
+        for picture in images["picture"]:
+            found = open_images(picture)
+            counts.append(len(found))
+            yield from found
+
+    outputs_of_variants = judge.predict(batches(variants(), to_tensor, batch))
+    logits, features = (_means(outputs, counts) for outputs in outputs_of_variants)
     targets = torch.tensor([judge.class_indices[label] for label in images["label"]])
     outputs = classification_metrics(logits, targets, judge.classifier.head)
     names = {index: label for label, index in judge.class_indices.items()}
@@ -115,6 +128,11 @@ def evaluate(judge: Judge, real: RealReference, images: pd.DataFrame, batch: int
     if compared:
         metrics[FEATURES] = [b64encode(row.tobytes()).decode() for row in features.numpy()]
     return pd.DataFrame(metrics, index=images["key"])
+
+
+def _means(outputs: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+    """Return the mean of each image's variants in outputs (N, D), of which image i has ``counts[i]``."""
+    return torch.stack([rows.mean(dim=0) for rows in outputs.split(list(counts))])
 
 
 def _distance(real: RealReference, label: str, features: torch.Tensor) -> torch.Tensor:

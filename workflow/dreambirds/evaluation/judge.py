@@ -1,6 +1,6 @@
 """Judges: networks, other than the dreamer, that classify images."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +141,7 @@ def _from_checkpoint(judge: dict, weights: Path) -> tuple[Classifier, tuple[int,
     return classifier, shape_of(info.image_size), info.labels
 
 
-def batches(items: Sequence, read, most: int = AT_ONCE["cpu"]) -> Iterator[torch.Tensor]:
+def batches(items: Iterable, read, most: int = AT_ONCE["cpu"]) -> Iterator[torch.Tensor]:
     """Yield images in batches of one size, uint8 (B, 3, H, W), and of at most `most` images.
 
     `read` returns the image of an item, uint8 (3, H, W).

@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 
 from dreambirds.data.images import read_image
 from dreambirds.data.tables import read_images, remedy
-from dreambirds.dream_job.archive import open_image
+from dreambirds.dream_job.archive import open_images
 from dreambirds.errors import REBUILD, counted, reading
 from dreambirds.evaluation.aligned import AlignedPhotographs, read_small, shrink
 from dreambirds.evaluation.columns import PIXELS
@@ -125,19 +125,23 @@ def measure_saved(views: pd.DataFrame, real: RealPixels, code: str) -> pd.DataFr
 def _measure_class(views: pd.DataFrame, real: RealPixels, label: str) -> pd.DataFrame:
     """Return the metrics `PIXELS` of images of one class, indexed by their ``key``.
 
-    Without photographs of the class, only the total variation is measured.
+    Metrics of the variants of a target are means over these. The nearest photographs are those with the smallest mean
+    distance. Without photographs of the class, only the total variation is measured.
     """
     if label not in real.small:
-        alone = [total_variation(_as_floats(open_image(picture))) for picture in views["picture"]]
+        alone = [
+            np.mean([total_variation(_as_floats(image)) for image in open_images(picture)])
+            for picture in views["picture"]
+        ]
         return pd.DataFrame({"total_variation": alone}, index=views["key"]).reindex(columns=PIXELS)
     photographs, shape = AlignedPhotographs(real.small[label]), real.small[label].shape[1:3]
     rows = []
     for view in views.itertuples():
-        image = open_image(view.picture)
-        nearest = describe_nearest(
-            photographs.distances(shrink(image, shape)), real.paths[label], real.typical.get(label)
-        )
-        rows.append([*_measure(_as_floats(image), real.spectra[label]), *nearest])
+        images = open_images(view.picture)
+        distances = np.mean([photographs.distances(shrink(image, shape)) for image in images], axis=0)
+        nearest = describe_nearest(distances, real.paths[label], real.typical.get(label))
+        measured = np.mean([_measure(_as_floats(image), real.spectra[label]) for image in images], axis=0)
+        rows.append([*measured, *nearest])
     return pd.DataFrame(rows, columns=PIXELS, index=views["key"])
 
 

@@ -2,25 +2,26 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from dreambirds.config.one_recipe import recorded_parameters
+from dreambirds.config.one_recipe import DREAM, recorded_parameters
 from dreambirds.data.image_io import FORMATS
 from dreambirds.device import available_gpus, choose_device
 from dreambirds.dream_job.image_files import read_facts, versions
 from dreambirds.dream_job.networks import LoadedNetwork
+from dreambirds.dream_job.start_dreams import StartDream
 from dreambirds.errors import UserError, did_you_mean, reason_of
 from dreambirds.io import exists
 from dreambirds.models import NOT_FILES
 from dreambirds.one_image.image import OneImage, Progress, compute
 from dreambirds.one_image.inputs import make_job
 from dreambirds.one_image.network import load_network, load_own
-from dreambirds.one_image.study import check_sha256, find_checkpoint
+from dreambirds.one_image.study import check_sha256, find_checkpoint, find_dream
 
 NEEDED = ("label", "step", "parameters", "checkpoint_sha256", "precision")
 
@@ -68,7 +69,8 @@ def redream(
         hint = did_you_mean(label, network.info.labels, "available")
         raise UserError(f"the network has no class '{label}'; {hint}", "checkpoint")
     parameters = recorded_parameters({**facts["parameters"], "precision": facts["precision"]}, facts["step"])
-    if start is not None or (parameters.get("start_path") and facts.get("start_file")):
+    from_dream = parameters["start"] == DREAM
+    if not from_dream and (start is not None or (parameters.get("start_path") and facts.get("start_file"))):
         parameters["start_path"] = str(start or facts["start_file"])
     given = photographs or (_recorded_folder(facts) if "network" in facts else None)
     recorded = facts.get("device", "cpu")
@@ -79,6 +81,8 @@ def redream(
         recipe = str(facts.get("recipe", "recipe"))
         job = make_job(network, parameters, recipe, label, title, is_class, given, temporary, others, targets)
         _check_start(job.photographs.get(label), facts)
+        if from_dream:
+            job = replace(job, start_dreams={label: _start_dream(facts, picture, start)})
         copied = {"target": target} if target else {}
         again = compute(job, chosen, copied, str(facts.get("view", "raw")), int(facts.get("batch", 1)), progress)
     if again.facts.get("references_sha256") != facts.get("references_sha256"):
@@ -159,6 +163,28 @@ def _recorded_folder(facts: Mapping[str, Any]) -> str | None:
 def _check_start(path: Path | None, facts: Mapping[str, Any]) -> None:
     if path is not None:
         check_sha256(path, facts.get("start_sha256"), "the start photograph", "start")
+
+
+def _start_dream(facts: Mapping[str, Any], picture: Path, given: Path | str | None) -> StartDream:
+    """Return the dream that an image started from: the file `given`, or the one in the results of a study.
+
+    Raises UserError if it is missing, or has other pixels.
+    """
+    origin, digest = facts["start_dream"], facts["start_sha256"]
+    if given is None:
+        found = find_dream(digest, origin, picture)
+        if found is None:
+            of = ", ".join(f"{key} {origin[key]}" for key in ("run", "epoch", "recipe", "label", "step"))
+            problem = f"the dream that the image starts from ({of}) was not found near it or in results/*/dreams"
+            raise UserError(f"{problem}; set the path where it is now", "start")
+        return found
+    found = StartDream(Path(given), origin)
+    if not Path(given).is_file():
+        raise UserError(f"'{given}' does not exist; set the path of the dream that the image starts from", "start")
+    if found.sha256 != digest:
+        problem = f"the pixels of '{given}' are not those that the image starts from (sha256 {digest[:12]}…)"
+        raise UserError(f"{problem}; set the original", "start")
+    return found
 
 
 def _compared(again: OneImage, before: np.ndarray, facts: Mapping[str, Any]) -> Redream:

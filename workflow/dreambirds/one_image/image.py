@@ -13,7 +13,8 @@ from PIL import Image
 from dreambirds.config.one_recipe import image_parameters, targets_class
 from dreambirds.device import choose_device
 from dreambirds.dream_job import snapshots
-from dreambirds.dream_job.context import DreamContext, DreamJob, in_batches
+from dreambirds.dream_job.batches import in_batches
+from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.dream_job.image_files import check_output, save_png
 from dreambirds.dream_job.networks import LoadedNetwork
 from dreambirds.dream_job.run import failure
@@ -24,7 +25,6 @@ from dreambirds.dreaming.recipe import Recipe
 from dreambirds.errors import UserError, in_yaml
 from dreambirds.one_image.inputs import make_job
 from dreambirds.one_image.network import find_class
-from dreambirds.seeding import generator
 
 Progress = Callable[[int, int], None]
 
@@ -161,12 +161,12 @@ def compute(
 
 @torch.no_grad()
 def probability(context: DreamContext, label: str) -> float:
-    """Return the network's probability of a label for its start image, in [0, 1]."""
+    """Return the network's probability of a label for its start image, in [0, 1]; the mean over its variants."""
     network = context.own
-    images = context.starts([label], [generator(context.job.parameters["seed"], label)])
+    images = context.starts([label], context.rngs([label]))
     logits = network.model(resize(images, evaluation_shape(context.recipe, context.shape)))
-    target = torch.tensor([network.info.labels.index(label)], device=logits.device)
-    return float(objectives.probability(logits.float(), target, network.model.head)[0])
+    target = torch.full((len(logits),), network.info.labels.index(label), device=logits.device)
+    return float(objectives.probability(logits.float(), target, network.model.head).mean())
 
 
 def _paths(job: DreamJob, label: str) -> dict[str, str]:

@@ -1,16 +1,19 @@
-"""Find what an image needs in the results of studies: checkpoints by their sha256, photographs and statistics."""
+"""Find what an image needs in the results of studies: checkpoints and dreams, photographs and statistics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from dreambirds.data.dataset import NAME
 from dreambirds.data.tables import example_images, read_images, read_labels
+from dreambirds.dream_job.archive import find_picture
+from dreambirds.dream_job.start_dreams import StartDream
 from dreambirds.dream_job.statistics import write_statistics
 from dreambirds.errors import UserError
 from dreambirds.io import sha256_of
 from dreambirds.models import MODEL_FILE
-from dreambirds.plan.paths import epoch_name
+from dreambirds.plan.paths import dream_folder, epoch_name, picture_name
 from dreambirds.shapes import shape_name
 
 RESULTS = Path("results")
@@ -87,6 +90,23 @@ def find_checkpoint(digest: str, run: str, epoch: float, picture: Path) -> Path 
         if path not in seen and path.is_file() and sha256_of(path) == digest:
             return path
         seen.add(path)
+    return None
+
+
+def find_dream(digest: str, origin: Mapping[str, Any], picture: Path) -> StartDream | None:
+    """Return the dream of a (run, epoch, recipe, label, step) whose pixels have a digest, None if no study has it.
+
+    The study that contains the image `picture` comes first, then the others in ``results``.
+    """
+    folder = dream_folder(Path(), origin["run"], origin["epoch"], origin["recipe"])
+    place = folder / picture_name(origin["label"], origin["step"])
+    for root in (*picture.absolute().parents, *sorted(RESULTS.absolute().glob("*/dreams"))):
+        with suppress(UserError):
+            for source in (root / place, find_picture(root / place)):
+                if source is not None and (not isinstance(source, Path) or source.is_file()):
+                    found = StartDream(source, origin)
+                    if found.sha256 == digest:
+                        return found
     return None
 
 

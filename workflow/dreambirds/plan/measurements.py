@@ -33,7 +33,7 @@ FOUND = {
     "weights": ["weights"],
     "judge": ["weights"],
 }
-CODE = ("startup.memory_profile", "dream_job.context", "models.classifier", "models.inference")
+CODE = ("startup.memory_profile", "dream_job.batches", "models.classifier", "models.inference")
 Facts = dict[str, Any]  # JSON: what determines a measurement, or its result
 Measurements = Mapping[str, Facts]  # results by the `key_digest` of what determines them
 _known: dict[Path, Facts] = {}
@@ -76,12 +76,14 @@ def training(plan: Plan, run: str) -> Facts:
 
 
 def dreaming(plan: Plan, run: str, recipe: str) -> Facts:
-    """Return what determines the memory of one image of a dream."""
+    """Return what determines the memory of a dream, of all its variants together."""
     keys = plan.recipes[recipe]
     settings = {key: keys[key] for key in (*PASSES, "reference_size")}
     settings["batch_norm_prior"] = keys["batch_norm_prior"] > 0
     if units := examples(target for target in plan.targets.values() if target.is_unit):
         settings["units"] = {unit.label: unit.facts for unit in units}
+    if keys["variants"] > 1:
+        settings |= {"variants": keys["variants"], "diversity_layer": keys["diversity"] and keys["diversity_layer"]}
     return {"measured": "dreaming", **_model(plan, run), "size": list(plan.shape(recipe)), **settings}
 
 

@@ -28,7 +28,7 @@ WEIGHTS = 3  # a network's weights, the file that they are loaded from, and a co
 FROZEN = 5  # copies of the weights while a checkpoint is loaded and copied, and its batch norms are folded
 
 EVALUATED = 32  # images in a batch, when a network is only evaluated
-AT_ONCE = {"cpu": 16, "cuda": 256, "mps": 16}  # maximum size of a dream batch
+AT_ONCE = {"cpu": 16, "cuda": 256, "mps": 16}  # maximum number of images in a dream batch
 MOST = 8000 * MB  # limit for a dream job, unless a single image needs more
 ROOM = 1.3  # memory for a job's images, relative to what its batch needs; the job fills only four fifths
 PHOTOGRAPH_PIXELS = 16 * 224**2  # pixels of photographs that a dream job evaluates together
@@ -68,7 +68,7 @@ def dream_mb(plan: Plan, found: Measurements, run: str, recipe: str) -> int:
     if image_bytes is None:
         return _round_mb(DEFAULT)
     count, kept = _batch(plan, found, run, recipe, image_bytes), _kept(plan, recipe)
-    on_gpu = _context(plan) + _labels(plan, "cuda") * kept if plan.config["gpu"] else 0
+    on_gpu = _context(plan) + _labels(plan, recipe, "cuda") * kept if plan.config["gpu"] else 0
     photographs = _photographs(plan, recipe, image_bytes)  # evaluated before the first step
     return _round_mb(_overhead(plan, found, run, recipe) + max(count * (image_bytes + kept), on_gpu, photographs))
 
@@ -101,25 +101,25 @@ def _model(plan: Plan, found: Measurements, run: str) -> Facts | None:
 
 
 def _image_bytes(plan: Plan, found: Measurements, run: str, recipe: str) -> int | None:
-    """Return the bytes of a dream and its film; None if a measurement is missing."""
+    """Return the bytes of a dream, of all its variants, and its film; None if a measurement is missing."""
     networks = plan.dreaming_networks(run, recipe)  # they take turns, so the one that needs the most counts
     dreams = [found.get(key_digest(measurements.dreaming(plan, network, recipe))) for network in networks]
     sizes = [dream["image"] for dream in dreams if dream is not None and dream["image"] is not None]
     if len(sizes) < len(networks) or any(_model(plan, found, network) is None for network in networks):
         return None
-    size: int = max(sizes) + 3 * math.prod(plan.shape(recipe)) * frames(plan.recipes[recipe])
+    size: int = max(sizes) + 3 * math.prod(plan.sheet_shape(recipe)) * frames(plan.recipes[recipe])
     return size
 
 
 def _batch(plan: Plan, found: Measurements, run: str, recipe: str, image_bytes: int) -> int:
     """Return the batch size of a dream job on the CPU."""
     free = MOST - _overhead(plan, found, run, recipe)
-    return max(1, min(_labels(plan, "cpu"), int(free / (image_bytes + _kept(plan, recipe)))))
+    return max(1, min(_labels(plan, recipe, "cpu"), int(free / (image_bytes + _kept(plan, recipe)))))
 
 
 def _overhead(plan: Plan, found: Measurements, run: str, recipe: str) -> int:
     """Return the bytes of a dream job without its images."""
-    film = FILM_BYTES * math.prod(plan.shape(recipe)) * frames(plan.recipes[recipe])
+    film = FILM_BYTES * math.prod(plan.sheet_shape(recipe)) * frames(plan.recipes[recipe])
     models = [_model(plan, found, network) for network in plan.dreaming_networks(run, recipe)]
     weights: list[int] = [model["weights"] for model in models if model is not None]  # `_image_bytes` has checked it
     loading = (FROZEN - 1) * max(weights)  # one network after another is loaded, and stays
@@ -135,12 +135,13 @@ def _photographs(plan: Plan, recipe: str, image_bytes: int) -> float:
     cropped = keys["crop_area"] is not None
     view = in_proportion(shape, keys["crop_output_size"] or trained) if cropped else shape
     photographs: int = keys["match_photographs"]
-    at_once = min(photographs, max(1, PHOTOGRAPH_PIXELS // math.prod(view)))
-    return PHOTOGRAPHS * photographs * _floats(shape) + PHOTOGRAPH_COST * at_once * image_bytes
+    at_once, variants = min(photographs, max(1, PHOTOGRAPH_PIXELS // math.prod(view))), int(keys["variants"])
+    return PHOTOGRAPHS * photographs * _floats(shape) + PHOTOGRAPH_COST * at_once * image_bytes / variants
 
 
-def _labels(plan: Plan, device: str) -> int:
-    return min(AT_ONCE[device], max(map(len, plan.parts.values())))
+def _labels(plan: Plan, recipe: str, device: str) -> int:
+    at_once = max(1, AT_ONCE[device] // int(plan.recipes[recipe]["variants"]))
+    return min(at_once, max(map(len, plan.parts.values())))
 
 
 def frames(keys: Section) -> int:
@@ -149,7 +150,7 @@ def frames(keys: Section) -> int:
 
 
 def _kept(plan: Plan, recipe: str) -> int:
-    return _floats(plan.shape(recipe)) * len(plan.recipes[recipe]["steps"])
+    return _floats(plan.sheet_shape(recipe)) * len(plan.recipes[recipe]["steps"])
 
 
 def _floats(shape: tuple[int, int]) -> int:

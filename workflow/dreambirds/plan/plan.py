@@ -27,6 +27,8 @@ from dreambirds.errors import UserError, error_context
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan.dream_table import NUMBERS, Dream, list_dreams, select_dreams
 from dreambirds.plan.paths import HISTORY_FILE, archive_path, checkpoint_folder
+from dreambirds.plan.start_dreams import check_start_dreams
+from dreambirds.shapes import sheet_shape
 
 LOGS = "logs"
 
@@ -215,6 +217,10 @@ class Plan:
         """
         return dream_shape(self.recipes[recipe], self.config["dataset"])
 
+    def sheet_shape(self, recipe: str) -> tuple[int, int]:
+        """Return (height, width) of a recipe's image files, in pixels: sheets, if it has variants."""
+        return sheet_shape(self.shape(recipe), self.recipes[recipe]["variants"])
+
     def select(self, **values: Any) -> list[Dream]:
         """Return the dreams whose columns have the requested values.
 
@@ -286,5 +292,6 @@ def make_plan(config: Section) -> Plan:
                     head_rows(labels, keys)
         dreaming = [plan.dreaming_networks(run, recipe) for recipe, epochs in plan.dreamers.items() for run in epochs]
         check_judge_dreams(plan.judges, plan.study, dreaming)
+        check_start_dreams(plan)
         _ = plan.questions  # raises UserError for an impossible one
     return plan

@@ -81,6 +81,7 @@ EXEMPT = {
             "plan.paths",
             "plan.plan",
             "plan.questions",
+            "plan.start_dreams",
             "plan.targets",
         ),
     ],

@@ -35,7 +35,7 @@ def training_work(run: Mapping[str, Any], shape: tuple[int, int]) -> Work:
 
 
 def dream_work(model: str, recipe: Mapping[str, Any], shape: tuple[int, int], committee: Sequence[str] = ()) -> Work:
-    """Return the kind of work of one step of one dream of (height, width).
+    """Return the kind of work of one step of one image of (height, width); a dream has one per variant.
 
     `recipe` has a recipe's values. `committee` are the models of networks that take turns with the dreamer's `model`.
     """

@@ -164,7 +164,8 @@ def _dreaming(plan: Plan, missing: list[DreamPart]) -> Iterator[Task]:
         works = [dream_work(models[0], keys, plan.shape(recipe), models[1:])]
         if seconds_per_unit(works[0]) is None:  # networks that have not dreamt together, but may have dreamt alone
             works = [dream_work(model, keys, plan.shape(recipe)) for model in models]
-        units, title = labels * keys["steps"][-1] / len(works), f"dreams of the recipe '{recipe}' by '{run}'"
+        units = labels * keys["variants"] * keys["steps"][-1] / len(works)
+        title = f"dreams of the recipe '{recipe}' by '{run}'"
         for number, work in enumerate(works):
             started = len(parts) if number == 0 else 0
             yield Task("dream", started, units, work, plan.config["threads"]["dream"], title)
@@ -219,7 +220,8 @@ def _size(plan: Plan, missing: list[DreamPart], untrained: list[Checkpoint], unp
     """
     total, complete = unprepared * BYTES * (1 + PNG), True
     for job in missing:
-        keys, pixels, labels = plan.recipes[job.recipe], math.prod(plan.shape(job.recipe)), len(plan.parts[job.part])
+        keys, labels = plan.recipes[job.recipe], len(plan.parts[job.part])
+        pixels = math.prod(plan.sheet_shape(job.recipe))
         images = plan.count_dreams([job]) * len(VIEWS) * BYTES * pixels * PNG
         others = labels * (TRACE * keys["steps"][-1] + memory.frames(keys) * pixels)
         total += COPIES * (images + others) + FIGURES * images

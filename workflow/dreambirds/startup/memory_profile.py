@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from dreambirds.config.checkpoints import given_checkpoints
-from dreambirds.dream_job.context import COPIES, estimate_activation_memory
+from dreambirds.dream_job.batches import COPIES, estimate_activation_memory
 from dreambirds.dream_job.targets import Facts, batch_targets, check_targets
-from dreambirds.dreaming.features import find_layers
+from dreambirds.dreaming.features import diversity_layers, find_layers
 from dreambirds.dreaming.objectives import layers
 from dreambirds.dreaming.octaves import input_shapes
 from dreambirds.dreaming.recipe import Recipe, as_recipe
@@ -146,6 +146,7 @@ class _RunModel:
         recipe = as_recipe(parameters, min(shape), min(self.shape))
         scored = [*layers(recipe.objective), *(facts["layer"] for facts in units.values())]
         used_layers = frozenset(layer for name in scored for layer in find_layers(self.classifier.network, name))
+        used_layers = used_layers.union(diversity_layers(recipe, self.classifier))
         model = self.frozen(not recipe.batch_norm_prior, used_layers)
         largest = max(input_shapes(recipe, shape), key=math.prod)
         if math.prod(largest) <= LARGEST:
@@ -214,10 +215,9 @@ def optimizer_state(name: str) -> float:
 
 def _extrapolate(model: nn.Module, recipe: Recipe, shape: tuple[int, int], largest: tuple[int, int]) -> int:
     plain, small = replace(recipe, octaves=1, pad=0, crop_output_size=None, tile=None), _small(largest)
-    views = (
-        (estimate_activation_memory(model, plain, small) - _image_copies(small)) * math.prod(largest) / math.prod(small)
-    )
-    return math.ceil(views) + _image_copies(shape)
+    measured = estimate_activation_memory(model, plain, small) - recipe.variants * _image_copies(small)
+    views = measured * math.prod(largest) / math.prod(small)
+    return math.ceil(views) + recipe.variants * _image_copies(shape)
 
 
 def _image_copies(shape: tuple[int, int]) -> int:
