@@ -26,12 +26,13 @@ def write_images(
     """
     archives = []
     for (run, epoch, recipe), group in groupby(dreams, lambda dream: (dream.run, dream.epoch, dream.recipe)):
+        facts = {"run": run, "epoch": epoch, "recipe": recipe, "parameters": {}, "checkpoint_sha256": "1" * 64}
         rows, files = [",".join([*DREAM, "reference_label", "steps_done", *(f"{view}_sha256" for view in VIEWS)])], {}
         for dream in group:
             rows.append(f"{run},{epoch:g},{recipe},{dream.label},{dream.step},,{dream.step},{'0' * 64},{'1' * 64}")
             for view in VIEWS:
                 image = Image.new("RGB", size(dream), color(dream, view))
-                files[picture_name(dream.label, dream.step, view)] = encode_png(image, "", {})
+                files[picture_name(dream.label, dream.step, view)] = encode_png(image, "", {**facts, "versions": {}})
             files[f"{dream.label}/trace.csv"] = TRACE
         files[INDEX] = "".join(f"{row}\n" for row in rows).encode()
         archives.append(dream_folder(root, run, epoch, recipe) / "dreams.zip")

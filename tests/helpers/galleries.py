@@ -1,6 +1,6 @@
 """Galleries of synthetic studies: each dream is a uniform image with a unique color, and has unique measurements."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import chdir
 from dataclasses import replace
 from functools import partial
@@ -10,15 +10,20 @@ import pandas as pd
 from PIL import Image
 
 from dreambirds.data.labels import Label
-from dreambirds.data.tables import IMAGE_COLUMNS
+from dreambirds.data.tables import IMAGE_COLUMNS, label_table
 from dreambirds.evaluation.columns import DREAMS, RUNS
+from dreambirds.evaluation.excitation_table import COLUMNS
+from dreambirds.plan import excitation
 from dreambirds.plan.dream_table import Dream
+from dreambirds.plan.paths import epoch_name
 from dreambirds.plan.plan import Plan, make_plan
 from tests.helpers.archives import write_images
 from tests.helpers.values import write_gallery_of
 
 BAD = '</script><script>window.harmed = 1</script> "jay" & <img src=x onerror="window.harmed = 1">'
 SIZE = 16
+PHOTOGRAPHS = "photographs"  # the class of the photographs that excite targets most
+COLORS = ["red", "lime", "blue", "orange", "teal"]  # of these photographs
 
 
 # "rare" has dreams of the second run at its first and last epoch only, "once" of the first run at one epoch only
@@ -79,7 +84,10 @@ def build_gallery(plan: Plan, root: Path, judged: bool = True, more: Callable[[D
         size = {recipe: plan.shape(recipe)[::-1] for recipe in plan.recipes}
         archives = write_images(results / "dreams", plan.dreams, partial(color, plan), lambda dream: size[dream.recipe])
         _write_tables(plan, results, judged, more)
-        _write_dataset(plan, results / "dataset")
+        if excitation.tables(plan):
+            write_excitation(plan, results)
+        else:
+            _write_dataset(plan, results / "dataset")
         write_gallery_of(plan, archives, results, results / "gallery")
     return root / results / "gallery"
 
@@ -112,12 +120,39 @@ def _write_tables(plan: Plan, results: Path, judged: bool, more: Callable[[Dream
     pd.DataFrame(rows).reindex(columns=RUNS).to_csv(results / "runs.csv", index=False)
 
 
-def _write_dataset(plan: Plan, folder: Path) -> None:
+def write_excitation(plan: Plan, results: Path, colors: Sequence[str] = COLORS) -> list[Path]:
+    """Write the tables of the photographs that excite targets most, and a data set; return the paths of the tables.
+
+    The data set has a white image of each class, and a class of photographs in `colors`. The first photograph of a
+    target is the next one for each next target, and for each next checkpoint that dreams.
+    """
+    folder = results / "dataset"
+    _write_dataset(plan, folder, colors)
+    paths = []
+    for number, (run, epoch) in enumerate(plan.dreaming_checkpoints()):
+        rows = []
+        for position, label in enumerate(excitation.units(plan)):
+            for rank in range(len(colors)):
+                file = f"images/{PHOTOGRAPHS}/{(rank + position + number) % len(colors)}.png"
+                rows.append([run, epoch, label, rank + 1, file, "train", PHOTOGRAPHS, len(colors) - rank])
+        paths.append(results / "excitation" / run / f"{epoch_name(epoch)}.csv")
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows, columns=COLUMNS).to_csv(paths[-1], index=False)
+    return paths
+
+
+def _write_dataset(plan: Plan, folder: Path, photographs: Sequence[str] = ()) -> None:
+    labels = [*plan.names] if not photographs else [label.label for label in plan.labels]
+    files = [(label, "0.png", "white") for label in labels]
+    files += [(PHOTOGRAPHS, f"{number}.png", color) for number, color in enumerate(photographs)]
     rows = []
-    for label in plan.names:
-        path = folder / "images" / label / "0.png"
-        path.parent.mkdir(parents=True)
-        Image.new("RGB", (SIZE, SIZE), "white").save(path)
+    for label, name, filling in files:
+        path = folder / "images" / label / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (SIZE, SIZE), filling).save(path)
         rows.append([str(path.relative_to(folder)), label, "validation", "0" * 64])
     table = pd.DataFrame(rows, columns=["path", "label", "split", "sha256"])
     table.reindex(columns=IMAGE_COLUMNS).to_csv(folder / "images.csv", index=False)
+    if photographs:
+        classes = [*plan.labels, Label(PHOTOGRAPHS, "Photographs of <birds>")]
+        label_table(table, classes).to_csv(folder / "labels.csv", index=False)

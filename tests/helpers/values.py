@@ -15,6 +15,7 @@ from dreambirds.gallery.data import GalleryStudy
 from dreambirds.gallery.findings import Asked, write_finding
 from dreambirds.gallery.gallery import write_gallery
 from dreambirds.plan import inputs, questions
+from dreambirds.plan.excitation import tables
 from dreambirds.plan.plan import Plan
 
 
@@ -22,7 +23,7 @@ def gallery_study(plan: Plan) -> GalleryStudy:
     """Return the values that the gallery needs of a study."""
     shapes = {recipe: plan.shape(recipe) for recipe in plan.recipes}
     points = ({name: asdict(point) for name, point in each.items()} for each in (plan.run_points, plan.recipe_points))
-    return GalleryStudy(plan.study, plan.recipes, shapes, plan.names, *points)
+    return GalleryStudy(plan.study, plan.recipes, shapes, plan.names, *points, targets=list(plan.targets))
 
 
 def dreams_of(plan: Plan) -> pd.DataFrame:
@@ -43,7 +44,8 @@ def tables_of(results: Path, dreams: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
 def write_gallery_of(plan: Plan, archives: list[Path | str], results: Path, folder: Path) -> None:
     """Write the gallery of a study."""
     dreams = read_dreams(archives)
-    write_gallery(gallery_study(plan), dreams, *tables_of(results, dreams), results / "dataset", folder)
+    excitation = [Path(table) for table in tables(plan)]
+    write_gallery(gallery_study(plan), dreams, *tables_of(results, dreams), results / "dataset", folder, excitation)
 
 
 def write_plots_of(plan: Plan, results: Path, folder: Path) -> None:

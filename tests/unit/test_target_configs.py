@@ -10,6 +10,7 @@ from dreambirds.data.vectors import read_vectors
 from dreambirds.errors import UserError
 from dreambirds.plan import inputs, measurements
 from dreambirds.plan.plan import make_plan
+from dreambirds.plan.start_dreams import start_origin
 from dreambirds.startup.memory_profile import check_models
 from tests.helpers.plans import config, plan_of
 
@@ -204,6 +205,16 @@ def test_the_highest_channel_of_each_layer_is_checked_before_the_first_job():
         with pytest.raises(UserError) as error:
             check_models(plan(target))
         assert sentence in str(error.value)
+
+
+def test_a_dream_may_start_from_that_of_another_target():
+    recipes = {"r": {"steps": [2]}, "next": {"steps": [1], "start": "dream", "start_dream": {"recipe": "r"}}}
+    targets = {"layer": "75%", "channels": ["0-1"]}
+    plan = make_plan(config(dreams={"targets": targets, "recipes": recipes}))
+    assert start_origin(plan, "scratch", 4, "next")["label"] is None
+    recipes["next"]["start_dream"] = {"recipe": "r", "label": "layer75_channel1"}
+    plan = make_plan(config(dreams={"targets": targets, "recipes": recipes}))
+    assert start_origin(plan, "scratch", 4, "next")["label"] == "layer75_channel1"
 
 
 def test_numbers_are_those_of_ranges_and_lists():

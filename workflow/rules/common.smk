@@ -3,6 +3,7 @@ from snakemake.exceptions import WorkflowError
 from dreambirds.errors import UserError
 from dreambirds.io import digest_of, to_parameter
 from dreambirds.plan import targets
+from dreambirds.plan.excitation import last_table
 from dreambirds.plan.measurements import measured
 from dreambirds.plan.memory import dream_mb, import_mb, memory_budget, train_mb
 from dreambirds.plan.targets import FILMS, LAYOUTS
@@ -57,6 +58,30 @@ def examples(file):
     return lambda wildcards: (
         [file] if plan.photographs and LAYOUTS[wildcards.layout].examples else []
     )
+
+
+def exciting_example(wildcards):
+    """Return the table of the photographs that excite targets most, if a montage shows them."""
+    if not LAYOUTS[wildcards.layout].examples:
+        return []
+    return last_table(plan, wildcards.run, wildcards.place.rstrip("/"))
+
+
+def find_interpolated(over="", layout="", **_):
+    """Return what a montage or film over the weights of interpolations needs."""
+    column = FILMS[over][0] if over else LAYOUTS[layout].columns
+    return targets.shown_interpolations(plan, column)
+
+
+interpolated = input_function(find_interpolated)
+
+
+def find_shown(**values):
+    """Return the archives of a montage or a film."""
+    find_interpolated(
+        **values
+    )  # raises UserError if the study does not have what it shows
+    return targets.shown_archives(plan, shared(values))
 
 
 # Snakemake does not record a parameter that is a function of `output`, and does not rerun a job if it changes. The class names,

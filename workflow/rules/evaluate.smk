@@ -1,5 +1,6 @@
 from dreambirds.config.judges import judge_kind
-from dreambirds.plan import inputs
+from dreambirds.config.targets import vector_files
+from dreambirds.plan import excitation, inputs
 
 
 wildcard_constraints:
@@ -191,6 +192,38 @@ rule pixels:
         "Measure the images of recipe {wildcards.recipe} at epoch {wildcards.epoch} of run {wildcards.run}"
     script:
         "../scripts/pixels.py"
+
+
+# The photographs that excite the units of a layer most, for one checkpoint.
+rule excitation:
+    input:
+        weights=input_function(excitation.weights, plan=plan),
+        pictures=ancient(rules.dataset.output.pictures),
+        table=rules.dataset.output.table,
+        labels=rules.dataset.output.labels,
+        vectors=vector_files(plan.targets.values()),
+        checked=ancient(rules.check.output.measured),
+    output:
+        f"{results}/excitation/{{run}}/epoch-{{epoch}}.csv",
+    log:
+        f"results/logs/{plan.study}/excitation/{{run}}/epoch-{{epoch}}.log",
+    conda:
+        "../../environment.yml"
+    threads: plan.config["threads"]["dream"]
+    resources:
+        gpu=plan.config["gpu"],
+        mem_mb=lambda wildcards, input, attempt: attempt
+        * import_mb(plan, measured(input.checked), wildcards.run),
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        code=stage_code("excitation"),
+        libraries=lambda wildcards, output: libraries("excitation"),
+        targets_digest=digest_of(excitation.units(plan)),
+        targets=lambda wildcards, output: to_parameter(excitation.units(plan)),
+    message:
+        "Find the photographs that excite targets most at epoch {wildcards.epoch} of run {wildcards.run}"
+    script:
+        "../scripts/excitation.py"
 
 
 rule measurements:

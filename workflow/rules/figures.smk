@@ -1,4 +1,5 @@
 from dreambirds.figures.plots import PLOTS
+from dreambirds.plan import excitation
 from dreambirds.plan.nearest import held_out_table, judge_of, nearest_tables
 
 
@@ -10,11 +11,10 @@ wildcard_constraints:
 
 rule montage:
     input:
-        archives=input_function(
-            lambda **values: targets.shown_archives(plan, shared(values))
-        ),
+        archives=input_function(find_shown),
         images=ancient(examples(rules.dataset.output.images)),
         table=examples(rules.dataset.output.table),
+        excitation=exciting_example,
     output:
         report(
             f"{results}/montages/{{run}}/{{place}}{{layout}}_{{at}}_{{view}}.png",
@@ -36,9 +36,11 @@ rule montage:
         code=stage_code("montage"),
         rows=lambda wildcards: LAYOUTS[wildcards.layout].rows,
         columns=lambda wildcards: LAYOUTS[wildcards.layout].columns,
+        noun="target" if plan.targets else "class",
         cell_size=plan.config["montage"]["cell_size"],
         shared=shared,
         seeds=seeds,
+        interpolated=interpolated,
         study=plan.study,
         names_digest=names_digest,
         names=lambda wildcards, output: names,
@@ -82,17 +84,56 @@ rule nearest:
         study=plan.study,
         names_digest=names_digest,
         names=lambda wildcards, output: names,
+        classes=lambda wildcards, output: to_parameter(
+            [label.label for label in plan.dreamt]
+        ),
     message:
         "Write the montage: {output[0]}"
     script:
         "../scripts/nearest.py"
 
 
-rule film:
+rule exciting:
     input:
         archives=input_function(
-            lambda **values: targets.shown_archives(plan, shared(values))
+            lambda run, epoch, recipe, view: plan.archives(
+                run=run, epoch=epoch, recipe=recipe
+            )
         ),
+        excitation=input_function(excitation.table, plan=plan),
+        images=ancient(rules.dataset.output.images),
+        table=rules.dataset.output.table,
+    output:
+        report(
+            f"{results}/montages/{{run}}/{{recipe}}/exciting_epoch-{{epoch}}_{{view}}.png",
+            caption="../report/exciting.rst",
+            category="montages",
+            subcategory="exciting photographs",
+            labels=lambda wildcards: dict(wildcards.items()),
+        ),
+    log:
+        f"results/logs/{plan.study}/montages/{{run}}/{{recipe}}/exciting_epoch-{{epoch}}_{{view}}.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=stage_code("exciting"),
+        cell_size=plan.config["montage"]["cell_size"],
+        shared=lambda wildcards: dict(wildcards.items()) | {"last": True},
+        study=plan.study,
+        names_digest=names_digest,
+        names=lambda wildcards, output: names,
+    message:
+        "Write the montage: {output[0]}"
+    script:
+        "../scripts/exciting.py"
+
+
+rule film:
+    input:
+        archives=input_function(find_shown),
     output:
         report(
             f"{results}/films/{{run}}/{{recipe}}/{{over}}_{{at}}_{{view}}.gif",
@@ -115,6 +156,7 @@ rule film:
         frame_duration=plan.config["pictures"]["frame_duration"],
         shared=shared,
         seeds=seeds,
+        interpolated=interpolated,
         study=plan.study,
         names_digest=names_digest,
         names=lambda wildcards, output: names,

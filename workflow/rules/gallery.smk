@@ -1,5 +1,6 @@
 from dataclasses import asdict
 
+from dreambirds.plan import excitation
 from dreambirds.plan.targets import patterns
 
 gallery_study = dict(
@@ -7,6 +8,7 @@ gallery_study = dict(
     recipes=plan.recipes,
     shapes={recipe: plan.sheet_shape(recipe) for recipe in plan.recipes},
     names=plan.names,
+    targets=list(plan.targets),
     run_points={run: asdict(point) for run, point in plan.run_points.items()},
     recipe_points={
         recipe: asdict(point) for recipe, point in plan.recipe_points.items()
@@ -19,6 +21,7 @@ rule gallery:
         dreams=rules.measurements.output.dreams,
         runs=rules.measurements.output.runs,
         archives=plan.archives(),
+        excitation=excitation.tables(plan),
         images=ancient(rules.dataset.output.images),
         table=rules.dataset.output.table,
     output:

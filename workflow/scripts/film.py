@@ -9,5 +9,6 @@ with job(snakemake):
 
     params = snakemake.params
     archives = [Path(file) for file in snakemake.input.archives]
-    selection = Selection.of(params.study, archives, from_parameter(params.names), params.shared, **params.seeds)
+    names, given = from_parameter(params.names), {**params.seeds, **params.interpolated}
+    selection = Selection.of(params.study, archives, names, params.shared, **given)
     write_film(selection, params.over, params.cell_size, params.frame_duration, Path(snakemake.output[0]))

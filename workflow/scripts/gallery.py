@@ -17,5 +17,6 @@ with job(snakemake):
         dreams,
         runs,
         dataset=Path(source.table).parent,
+        excitation=[Path(table) for table in source.excitation],
         folder=Path(snakemake.output.page).parent,
     )

@@ -9,6 +9,9 @@ with job(snakemake):
 
     params = snakemake.params
     archives = [Path(file) for file in snakemake.input.archives]
-    selection = Selection.of(params.study, archives, from_parameter(params.names), params.shared, **params.seeds)
+    names, given = from_parameter(params.names), {**params.seeds, **params.interpolated}
+    selection = Selection.of(params.study, archives, names, params.shared, **given)
     dataset = next((Path(table).parent for table in snakemake.input.table), None)
-    write_montage(selection, params.rows, params.columns, params.cell_size, Path(snakemake.output[0]), dataset)
+    excitation = next((Path(table) for table in snakemake.input.excitation), None)
+    path = Path(snakemake.output[0])
+    write_montage(selection, params.rows, params.columns, params.cell_size, path, dataset, excitation, params.noun)

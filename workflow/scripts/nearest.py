@@ -9,8 +9,9 @@ with job(snakemake):
 
     source, params = snakemake.input, snakemake.params
     archives, tables = ([Path(file) for file in source[name]] for name in ("archives", "tables"))
+    names = from_parameter(params.names)
     write_nearest(
-        Selection.of(params.study, archives, from_parameter(params.names), params.shared),
+        Selection.of(params.study, archives, names, params.shared, labels=from_parameter(params.classes)),
         tables,
         held_out=Path(source.held_out),
         judge=params.judge,

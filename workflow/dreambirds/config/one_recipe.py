@@ -14,7 +14,7 @@ from dreambirds.errors import UserError, did_you_mean, in_yaml
 WHERE = "recipe"  # begins the path of a key in errors
 DREAM = "dream"  # the kind of start image that is another dream of a study
 COUNTS = ("octave_steps", "pyramid_steps", "whole_steps")  # keys with a number of steps
-OF_STUDIES = ("committee", "film_every", "start_dream", *RESTRICTIONS)  # keys without a meaning for one image
+OF_STUDIES = ("committee", "film_every", *RESTRICTIONS)  # keys without a meaning for one image
 
 
 def scale_steps(parameters: Mapping[str, Any], factor: float) -> dict[str, Any]:

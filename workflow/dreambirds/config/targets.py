@@ -178,6 +178,12 @@ def interpolations(targets: Iterable[Target]) -> dict[str, tuple[str, float]]:
     return {target.label: (target.facts["between"], target.facts["weight"]) for target in found}
 
 
+def pair_names(targets: Iterable[Target]) -> dict[str, str]:
+    """Return the display name of each interpolation, such as ``goldfinch to jay``, by the name of its pair."""
+    found = (target for target in targets if "between" in target.facts)
+    return {target.facts["between"]: target.name.rpartition(", ")[0] for target in found}
+
+
 def vector_files(targets: Iterable[Target]) -> list[str]:
     """Return the paths of the files of directions, each once."""
     files = (str(expand(target.facts["direction"])) for target in targets if "direction" in target.facts)

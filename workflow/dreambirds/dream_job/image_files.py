@@ -101,8 +101,8 @@ def tiles(sheet: Image.Image, variants: int) -> list[Image.Image]:
     return [sheet.crop((left, top, left + width, top + height)) for left, top in corners]
 
 
-def encode_gif(frames: Sequence[Image.Image], seconds_per_frame: float, comment: str) -> bytes:
-    """Return frames as a GIF file that loops forever and shows its last frame longer.
+def encode_gif(frames: Sequence[Image.Image], seconds_per_frame: float, comment: str, hold: bool = True) -> bytes:
+    """Return frames as a GIF file that loops forever and, with `hold`, shows its last frame longer.
 
     All frames share one palette and one dither pattern, so still regions do not flicker.
     """
@@ -111,7 +111,7 @@ def encode_gif(frames: Sequence[Image.Image], seconds_per_frame: float, comment:
     shared = _shared_palette(frames)
     indices = [np.asarray(_dither(frame).quantize(palette=shared, dither=Image.Dither.NONE)) for frame in frames]
     duration = [round(1000 * seconds_per_frame)] * len(frames)
-    duration[-1] *= LAST_FRAME_FACTOR
+    duration[-1] *= LAST_FRAME_FACTOR if hold else 1
     duration = duration if len(frames) > 1 else duration[0]
     content: bytes = imageio.imwrite(
         "<bytes>",  # with an open file, a full disk would raise an error only when the file is garbage-collected
@@ -128,11 +128,13 @@ def encode_gif(frames: Sequence[Image.Image], seconds_per_frame: float, comment:
     return content
 
 
-def save_gif(frames: Sequence[Image.Image], path: Path, seconds_per_frame: float, comment: str) -> None:
+def save_gif(
+    frames: Sequence[Image.Image], path: Path, seconds_per_frame: float, comment: str, hold: bool = True
+) -> None:
     """Write frames as a GIF file, as `encode_gif` returns it; create its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
-        temporary.write_bytes(encode_gif(frames, seconds_per_frame, comment))
+        temporary.write_bytes(encode_gif(frames, seconds_per_frame, comment, hold))
 
 
 def _dither(frame: Image.Image) -> Image.Image:

@@ -1,8 +1,11 @@
 """The targets of dream jobs, as outputs and channels of a network, from the facts of those that are not classes."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -82,11 +85,17 @@ def _weights(label: str, facts: Facts, classes: Sequence[str]) -> dict[int, floa
     return {int(channel): weight for channel, weight in facts["channels"].items()}
 
 
+@cache
+def _read_once(path: Path) -> dict[str, np.ndarray]:
+    """Return the vectors of a file, which a job reads once."""
+    return read_vectors(path)
+
+
 def _vector(facts: Facts) -> torch.Tensor:
     if "values" in facts:
         return torch.tensor(facts["values"])
     with error_context("dreams.targets.directions"):
-        vectors = read_vectors(expand(facts["direction"]))
+        vectors = _read_once(expand(facts["direction"]))
         if facts["vector"] not in vectors:
             raise UserError(
                 f"'{facts['direction']}' no longer contains '{facts['vector']}'; run the same command again"

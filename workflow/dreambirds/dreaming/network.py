@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import nn
@@ -53,6 +53,7 @@ class Network:
     def __init__(self, member: Member, recipe: Recipe, shape: tuple[int, int], precision: str):
         """Take a network, and the (height, width) of the dreams. Raises UserError if the recipe does not fit it."""
         self.targets, self.recipe, self.precision = as_targets(member.targets), recipe, precision
+        self.targets_of_views = cache(self.targets.repeat)  # by the number of views per image
         self.objective = make_objective(recipe.objective, member.model, self.targets.layer)
         layers, statistics = self.objective.layers, recipe.batch_norm_prior > 0
         self.diverse = diversity_layers(recipe, member.model)
@@ -81,7 +82,7 @@ class Network:
     def _view_gradient(self, references: dict[str, LayerReference], views: torch.Tensor) -> tuple[torch.Tensor, ...]:
         views = views.contiguous(memory_format=torch.channels_last).requires_grad_(True)
         each = (len(self.targets), -1)
-        targets = self.targets.repeat(len(views) // len(self.targets))
+        targets = self.targets_of_views(len(views) // len(self.targets))
         with autocast(self.precision, views.device):
             outputs = self.features(views)
         outputs.references = references

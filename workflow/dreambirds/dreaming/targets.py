@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dreambirds.errors import UserError
@@ -41,6 +42,11 @@ class Targets:
         """Whether each target is one class."""
         return self.layer is None and self.weights.shape[1] == 1
 
+    @cached_property
+    def highest(self) -> int:
+        """The highest index, which is read from the device once."""
+        return -1 if self.indices is None else int(self.indices.max())
+
     def repeat(self, count: int) -> Targets:
         """Return the targets with each one repeated, for `count` views of each dream."""
         indices = None if self.indices is None else self.indices.repeat_interleave(count, dim=0)
@@ -71,8 +77,9 @@ class Targets:
         """
         maps = activation.movedim(1 if activation.ndim == 4 else -1, 1)
         count = maps.shape[1]
-        if self.indices is not None and (highest := int(self.indices.max())) >= count:
-            raise UserError(f"the layer '{self.layer}' has no channel {highest}; choose 0 to {count - 1}", "objective")
+        if self.highest >= count:
+            problem = f"the layer '{self.layer}' has no channel {self.highest}"
+            raise UserError(f"{problem}; choose 0 to {count - 1}", "objective")
         if self.indices is None and self.weights.shape[1] != count:
             problem = f"a direction has {self.weights.shape[1]} numbers, but the layer '{self.layer}' {count} channels"
             raise UserError(f"{problem}; use a vector with one number per channel", "objective")

@@ -39,15 +39,15 @@ def write_contrast_montage(
     images, if there are any.
 
     `dataset` is the folder of the study's prepared data set, `names` contains the display name of each label,
-    `cell_size` is in pixels. Each cell is the first dream that has the class and the value. The montage has at most ten
-    columns of dreams and twelve classes.
+    `cell_size` is in pixels. Each cell is the first dream that has the class and the value. Targets that are not
+    classes have no dataset image. The montage has at most ten columns of dreams and twelve classes.
     """
     columns = _columns(compared)
     drawn = dict(list(columns.items())[:MOST_COLUMNS])
     complete = [label for label in names if all(label in dreams for dreams in drawn.values())]
     labels, examples = complete[:MOST_ROWS], example_images(dataset)
-    real = [REAL] if examples else []
-    cells = [[*(dreams[label] for dreams in drawn.values()), *(examples[label] for _ in real)] for label in labels]
+    real = [REAL] if any(label in examples for label in labels) else []
+    cells = [[*(dreams[label] for dreams in drawn.values()), *(examples.get(label) for _ in real)] for label in labels]
     omitted = len(columns) - len(drawn) + len(complete) - len(labels)
     title = "Compared dreams" + (f" ({omitted} columns or classes omitted)" if omitted else "")
     page = Grid(

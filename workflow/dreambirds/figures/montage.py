@@ -6,9 +6,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from dreambirds.data.tables import example_images
+from dreambirds.data.tables import check_exist, example_images
 from dreambirds.dream_job.archive import Picture, open_image
 from dreambirds.dream_job.image_files import save_png
+from dreambirds.evaluation.excitation_table import most_exciting, read_excitation
 from dreambirds.figures.selection import Selection
 from dreambirds.figures.text import FAINT, PAPER, font, write
 from dreambirds.shapes import in_proportion
@@ -16,34 +17,64 @@ from dreambirds.shapes import in_proportion
 GAP = 4
 FRAME, FRAMED = "#c8452f", " · framed: the smallest distance to photographs"
 REAL = "dataset image"  # the heading of the column with an image of each class from the data set
-AXES = {"label": "class", "epoch": "training epoch", "step": "dream step", "recipe": "recipe"}
-AXES |= {"dream_seed": "dream seed"}
+EXCITING = "most exciting photograph"  # its heading if no target is a class
+AXES = {"epoch": "training epoch", "step": "dream step", "recipe": "recipe"}
+AXES |= {"dream_seed": "dream seed", "between": "interpolation", "weight": "weight"}
 
 
 def write_montage(
-    selection: Selection, rows: str, columns: str, cell_size: int, path: Path, dataset: Path | None = None
+    selection: Selection,
+    rows: str,
+    columns: str,
+    cell_size: int,
+    path: Path,
+    dataset: Path | None = None,
+    excitation: Path | None = None,
+    noun: str = "class",
 ) -> None:
     """Write a montage of the selected dreams as a PNG.
 
-    It has one row per value of the table's column `rows`, and one column per value of `columns`. `cell_size` is in
-    pixels. If `dataset`, the folder of the prepared data set, is given, `rows` must be ``label``, and a last column
-    shows an image of each class from the data set. In a montage of dream seeds, the picked dream of each class has a
-    frame.
+    It has one row per value of the table's column `rows`, and one column per value of `columns`. `noun` is what a label
+    is called in the title: a class, or another target. `cell_size` is in pixels. If `dataset`, the folder of the
+    prepared data set, is given, `rows` must be ``label``, and a last column shows an image of each class from the data
+    set, and for each target in the table `excitation` the photograph that excites it most. There is no such column if
+    it would be empty. In a montage of dream seeds, the picked dream of each class has a frame.
     """
     grid = selection.grid(rows, columns)
     cells = grid.to_numpy().tolist()
     names = [selection.name_of(columns, value) for value in grid.columns]
     if dataset is not None:
-        examples = example_images(dataset)
-        cells = [[*row, examples[label]] for row, label in zip(cells, grid.index, strict=True)]
-        names.append(REAL)
-    title = f"{AXES[rows]} by {AXES[columns]}".capitalize()
+        heading, examples = list_examples(list(grid.index), dataset, excitation)
+        cells = (
+            [[*row, examples.get(label)] for row, label in zip(cells, grid.index, strict=True)] if examples else cells
+        )
+        names += [heading] if examples else []
+    title = title_of(rows, columns, noun)
     row_names = [selection.name_of(rows, value) for value in grid.index]
     picked = selection.picked(rows, columns)
     framed = {(grid.index.get_loc(row), grid.columns.get_loc(column)) for row, column in picked}
     subtitle = f"{selection.describe()}{FRAMED if framed else ''}"
     page = Grid(cells, row_names, names, title, subtitle, framed)
     save_png(montage(page, cell_size), path, title, selection.facts())
+
+
+def title_of(rows: str, columns: str, noun: str = "class") -> str:
+    """Return the title of a montage with these columns of the table as its axes; `noun` is what a label is called."""
+    axes = {**AXES, "label": noun}
+    return f"{axes[rows]} by {axes[columns]}".capitalize()
+
+
+def list_examples(labels: Sequence[str], dataset: Path, excitation: Path | None) -> tuple[str, dict[str, Path]]:
+    """Return the heading of a column of photographs, and the photograph of each label that has one.
+
+    It is an image of a class, or that which excites a target most according to the table `excitation`. Raises UserError
+    if the data set or the table is incomplete.
+    """
+    classes = example_images(dataset)
+    exciting = most_exciting(read_excitation(excitation), dataset) if excitation else {}
+    check_exist(dataset, exciting.values())
+    found = {label: file for label, file in (classes | exciting).items() if label in labels}
+    return REAL if classes.keys() & found.keys() else EXCITING, found
 
 
 @dataclass(frozen=True)

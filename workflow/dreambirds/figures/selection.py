@@ -1,6 +1,6 @@
 """Selection of the dreams for a montage or an animation, with their display names and metadata."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +16,7 @@ from dreambirds.evaluation.columns import mark_picked, pictures_of
 from dreambirds.plan.dream_table import DREAM, NUMBERS
 
 SHARED = {*DREAM, "last"}
+BETWEEN = PAIR, WEIGHT = "between", "weight"  # columns of interpolations
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Selection:
 
     `dreams` has the columns of `DREAM` and the ``picture`` of each dream. `shared` contains the shared values, written
     as in result paths, and the ``view``. `names` contains the display name of each label. `training_seed` and
-    `dream_seeds`, by recipe, are the seeds that a figure names.
+    `dream_seeds`, by recipe, are the seeds that a figure names, and `pairs` the display names of interpolations, whose
+    dreams also have the columns ``between`` and ``weight``.
     """
 
     study: str
@@ -33,6 +35,7 @@ class Selection:
     names: Mapping[str, str]
     training_seed: int | None = None
     dream_seeds: Mapping[str, int] = field(default_factory=dict)
+    pairs: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -43,14 +46,24 @@ class Selection:
         shared: Mapping[str, Any],
         training_seed: int | None = None,
         dream_seeds: Mapping[str, int] | None = None,
+        labels: Collection[str] | None = None,
+        interpolations: Mapping[str, tuple[str, float]] | None = None,
+        pairs: Mapping[str, str] | None = None,
     ) -> "Selection":
         """Return the dreams of `archives` that have the `shared` values.
 
-        `names` contains the display name of each label of the study. Raises UserError if no dream has these values, or
-        if an archive is corrupt.
+        `names` contains the display name of each label of the study. Only dreams of `labels` count, if these are not
+        None, or those of `interpolations`, which has the pair and the weight of each label. Raises UserError if no
+        dream has these values, or if an archive is corrupt.
         """
         seeds = dict(dream_seeds or {})
         dreams = read_dreams(archives)
+        if interpolations is not None:
+            labels = interpolations
+            for position, column in enumerate(BETWEEN):
+                dreams[column] = dreams["label"].map({label: each[position] for label, each in interpolations.items()})
+        if labels is not None:
+            dreams = dreams[dreams["label"].isin(list(labels))].copy()
         dreams["dream_seed"] = dreams["recipe"].map(seeds)
         dreams["last"] = dreams["step"] == dreams.groupby("recipe")["step"].transform("max")
         for column in SHARED & set(shared):
@@ -60,17 +73,22 @@ class Selection:
             values = ", ".join(f"{column} {value}" for column, value in shared.items())
             raise UserError(f"the archives of the study '{study}' contain no dream with {values}; {AGAIN}")
         pictures = pd.Series(pictures_of(dreams, shared["view"]), index=dreams.index, dtype=object)
-        return cls(study, dreams.assign(picture=pictures), shared, names, training_seed, seeds)
+        return cls(study, dreams.assign(picture=pictures), shared, names, training_seed, seeds, dict(pairs or {}))
 
     def grid(self, rows: str, columns: str) -> pd.DataFrame:
-        """Return a table of images, in the order of the study.
+        """Return a table of images, in the order of the study; weights are in ascending order.
 
         It has one row per value of the column `rows` and one column per value of `columns`. A cell is None if no such
         dream exists.
         """
         grid = self.dreams.pivot(index=rows, columns=columns, values="picture")
-        grid = grid.reindex(index=self.dreams[rows].unique(), columns=self.dreams[columns].unique())
+        grid = grid.reindex(index=self._values(rows), columns=self._values(columns))
         return grid.astype(object).where(grid.notna(), None)
+
+    def _values(self, column: str) -> list[Any]:
+        """Return the values of a column in the order of the study, or of size for a weight."""
+        values = list(self.dreams[column].unique())
+        return sorted(values) if column == WEIGHT else values
 
     def picked(self, rows: str, columns: str) -> set[tuple[Any, Any]]:
         """Return the cells of a `grid` of dream seeds with the picked dreams (see `mark_picked`); empty without any."""
@@ -86,6 +104,10 @@ class Selection:
             return self.names[value]
         if column == "dream_seed":
             return f"dream seed {value}"
+        if column == PAIR:
+            return self.pairs[value]
+        if column == WEIGHT:
+            return f"weight {value:g}"
         return f"{column} {value}" if column in ("epoch", "step") else str(value)
 
     def describe(self) -> str:

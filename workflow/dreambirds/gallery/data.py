@@ -39,7 +39,7 @@ class GalleryStudy:
 
     `recipes` contains the parameters of each recipe, `shapes` the (height, width) of each recipe's images in pixels,
     and `names` the display name of each label. `run_points` and `recipe_points` contain the fields of the `Point` that
-    each run and each recipe is.
+    each run and each recipe is. `targets` are the labels that are not classes.
     """
 
     study: str
@@ -48,6 +48,7 @@ class GalleryStudy:
     names: Mapping[str, str]
     run_points: Mapping[str, Mapping[str, Any]]
     recipe_points: Mapping[str, Mapping[str, Any]]
+    targets: Sequence[str] = ()
 
 
 def gallery_facts(study: GalleryStudy, dreams: pd.DataFrame, runs: pd.DataFrame) -> dict:
@@ -64,6 +65,7 @@ def gallery_facts(study: GalleryStudy, dreams: pd.DataFrame, runs: pd.DataFrame)
         "best": _best(dreams),
         "judge": judges[0] if judges else None,
         "labels": [{"label": label, "name": name} for label, name in study.names.items()],
+        "targets": list(study.targets),
         "perSheet": MOST_LABELS,
         "measures": MEASURES,
         "runs": {

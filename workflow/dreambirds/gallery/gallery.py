@@ -12,6 +12,7 @@ from dreambirds.config import VIEWS
 from dreambirds.data.tables import example_images
 from dreambirds.dream_job.archive import Picture, open_image, read_picture
 from dreambirds.gallery.data import MOST_LABELS, GalleryStudy, cell_shape, gallery_facts
+from dreambirds.gallery.exciting import exciting_facts, exciting_grids, read_shown
 from dreambirds.gallery.pages import write_download, write_page
 from dreambirds.io import atomic_write, link_or_copy
 from dreambirds.plan.dream_table import DREAM
@@ -73,15 +74,22 @@ def write_gallery(
     runs: pd.DataFrame,
     dataset: Path,
     folder: Path,
+    excitation: Sequence[Path] = (),
 ) -> None:
     """Write ``index.html``, ``sheets/`` and ``pictures/`` into a folder, which is then self-contained.
 
     `archived` is the result of `read_dreams`, `dreams` and `runs` are the study's tables, and `dataset` contains the
-    prepared images, if there are any. An image is a hard link to the file in the folder of its archive, if that exists
-    and the file system supports links. Raises UserError if an archive is corrupt.
+    prepared images, if there are any. `excitation` are the tables of the photographs that excite targets most, one per
+    checkpoint. An image is a hard link to the file in the folder of its archive, if that exists and the file system
+    supports links. Raises UserError if an archive or a table is corrupt.
     """
     examples = example_images(dataset)
-    facts = gallery_facts(study, dreams, runs) | {"photographs": bool(examples)}
+    facts = gallery_facts(study, dreams, runs) | {"photographs": bool(examples), "exciting": {}}
+    if excitation:
+        shown = read_shown(excitation)
+        facts |= exciting_facts(shown, dataset)
+        for grid in exciting_grids(shown, dataset):
+            write_sheet(grid.cells, grid.shape, folder / grid.name)
     for sheet in sheets(archived, study.shapes):
         write_sheet(sheet.cells, sheet.shape, folder / sheet.name)
     _write_dreams(archived, folder / "pictures" / "dreams")

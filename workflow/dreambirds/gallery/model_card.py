@@ -19,7 +19,7 @@ from dreambirds.data.tables import read_history, read_labels, read_table
 from dreambirds.dream_job.archive import read_dreams
 from dreambirds.dream_job.image_files import save_png
 from dreambirds.errors import one_line
-from dreambirds.figures.montage import AXES, Grid, montage
+from dreambirds.figures.montage import Grid, montage, title_of
 from dreambirds.figures.selection import Selection
 from dreambirds.models import CONFIG_FILE
 from dreambirds.models.checkpoint import CheckpointInfo
@@ -262,7 +262,7 @@ def _write_montage(selection: Selection, rows: str, columns: str, cell: int, pat
     grid = shown.grid(rows, columns)
     row_names = [shown.name_of(rows, value) for value in grid.index]
     column_names = [shown.name_of(columns, value) for value in grid.columns]
-    title, facts = f"{AXES[rows]} by {AXES[columns]}".capitalize(), shown.facts()
+    title, facts = title_of(rows, columns), shown.facts()
     facts["recipes"] = {name: _public(values) for name, values in facts["recipes"].items()}
     page = Grid(grid.to_numpy().tolist(), row_names, column_names, title, shown.describe())
     save_png(montage(page, cell), path, title, facts)

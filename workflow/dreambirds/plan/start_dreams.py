@@ -64,7 +64,7 @@ def start_origin(plan: Plan, run: str, epoch: float, recipe: str) -> Origin | No
         hint = did_you_mean(step, steps, "available")
         raise UserError(f"the recipe '{source}' does not keep step {step}; {hint}", f"{where}.step")
     label = keys.get("label")
-    if label is not None:
+    if label is not None and label not in plan.targets:
         (chosen,) = choose_labels(plan.dreamt, [label], f"{where}.label")
         label = chosen.label
     return {"run": run, "epoch": epoch, "recipe": source, "label": label, "step": step}

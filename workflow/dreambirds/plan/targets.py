@@ -11,7 +11,9 @@ from dreambirds.config.dreamers import Epochs
 from dreambirds.config.grids import Point
 from dreambirds.config.history_files import find_history
 from dreambirds.config.runs import parse_epoch
+from dreambirds.config.targets import interpolations, pair_names
 from dreambirds.errors import UserError, did_you_mean
+from dreambirds.plan.excitation import units
 from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.plan.plan import Plan
 
@@ -39,8 +41,10 @@ LAYOUTS = {
     "epoch-by-step": Layout("epoch", "step", ("recipe", "label")),
     "recipe-by-class": Layout("recipe", "label", ("epoch",)),
     "class-by-seed": Layout("label", "dream_seed", ("recipe_group", "epoch")),
+    "between-by-weight": Layout("between", "weight", ("recipe", "epoch")),
 }
-FILMS = {"epochs": ("epoch", "step"), "steps": ("step", "epoch")}  # column over time, shared column
+# column over time, shared column
+FILMS = {"epochs": ("epoch", "step"), "steps": ("step", "epoch"), "weights": ("weight", "epoch")}
 
 
 def dreams(plan: Plan) -> list[str]:
@@ -51,17 +55,23 @@ def dreams(plan: Plan) -> list[str]:
 def montages(plan: Plan) -> list[str]:
     """Return the montages, each at the last epoch with dreams.
 
-    These are class by epoch, class by step and, if there are any, the nearest photographs for each run and recipe,
-    recipe by class for each run, and class by seed for each run and each recipe with several seeds. Of runs and of
-    recipes that differ only in their seed, only the first has the others.
+    These are class by epoch, class by step, recipe by class for each run, and class by seed for each run and each
+    recipe with several seeds. For each run and recipe there are also, if the study has them, the photographs nearest to
+    dreams of classes, those that excite the units of a layer most, and interpolations by weight. Of runs and of recipes
+    that differ only in their seed, only the first has all of them.
     """
+    also = {
+        "nearest": plan.photographs and plan.dreamt,
+        "exciting": units(plan),
+        "between-by-weight": interpolations(plan.targets.values()),
+    }
     view, root = plan.config["pictures"]["view"], f"results/{plan.study}/montages"
     files = []
     for run, recipes in shown_dreams(plan).items():
         for recipe, epochs in recipes.items():
             step, epoch = step_name(plan.steps[recipe][-1]), epoch_name(epochs[-1])
             files += [f"{root}/{run}/{recipe}/class-by-epoch_{step}_{name}.png" for name in VIEWS]
-            layouts = ("class-by-step", *(["nearest"] if plan.photographs else []))
+            layouts = ("class-by-step", *(name for name, shown in also.items() if shown))
             files += [f"{root}/{run}/{recipe}/{name}_{epoch}_{view}.png" for name in layouts]
             group = plan.recipe_points[recipe].group
             if sum(plan.recipe_points[each].group == group for each in plan.dreaming_epochs[run]) > 1:
@@ -72,12 +82,13 @@ def montages(plan: Plan) -> list[str]:
 
 
 def films(plan: Plan) -> list[str]:
-    """Return the films of all classes, over epochs and over steps.
+    """Return the films of all classes, over epochs and over steps, and those of interpolations, over their weights.
 
     Films with a single frame are omitted. Of runs and of recipes that differ only in their seed, only the first has
     films.
     """
     view, files = plan.config["pictures"]["view"], []
+    weights = {weight for _, weight in interpolations(plan.targets.values()).values()}
     for run, recipes in shown_dreams(plan).items():
         for recipe, epochs in recipes.items():
             folder, steps = f"results/{plan.study}/films/{run}/{recipe}", plan.steps[recipe]
@@ -85,6 +96,8 @@ def films(plan: Plan) -> list[str]:
                 files.append(f"{folder}/epochs_{step_name(steps[-1])}_{view}.gif")
             if len(steps) > 1:
                 files.append(f"{folder}/steps_{epoch_name(epochs[-1])}_{view}.gif")
+            if len(weights) > 1:
+                files.append(f"{folder}/weights_{epoch_name(epochs[-1])}_{view}.gif")
     return files
 
 
@@ -149,7 +162,7 @@ def montage_dreams(layout: str, run: str, place: str, at: str, view: str) -> dic
         right = f"{folder}{'RECIPE/' if recipe else ''}{file}"
         raise UserError(f"'{folder}{place}{file}': a {layout} montage {reason}; request '{right}' instead")
     shared = {"run": run, column: at if column == "label" else at.removeprefix(f"{column}-"), "view": view}
-    last = {} if recipe == ["recipe"] else {"last": True}
+    last = {} if "step" in (*LAYOUTS[layout].shared, LAYOUTS[layout].columns) else {"last": True}
     return {**shared, **dict.fromkeys(recipe, place.rstrip("/")), **last}
 
 
@@ -198,8 +211,24 @@ def film_dreams(over: str, run: str, recipe: str, at: str, view: str) -> dict[st
 
     The name is ``<over>_<at>_<view>``.
     """
-    column = FILMS[over][1]
-    return {"run": run, "recipe": recipe, column: at.removeprefix(f"{column}-"), "view": view}
+    columns = FILMS[over]
+    last = {} if "step" in columns else {"last": True}
+    return {"run": run, "recipe": recipe, columns[1]: at.removeprefix(f"{columns[1]}-"), "view": view, **last}
+
+
+def shown_interpolations(plan: Plan, column: str) -> dict[str, Any]:
+    """Return what a figure over the ``weight`` of interpolations needs; it is empty for another `column`.
+
+    These are the ``interpolations``, the pair and weight of each label, and the display names of the ``pairs``. Raises
+    UserError if the study has none.
+    """
+    if column != "weight":
+        return {}
+    found = interpolations(plan.targets.values())
+    if not found:
+        problem = f"the study '{plan.study}' has no interpolations (dreams.targets with 'between')"
+        raise UserError(f"{problem}; request another montage or film")
+    return {"interpolations": found, "pairs": pair_names(plan.targets.values())}
 
 
 def patterns(plan: Plan) -> list[str]:

@@ -39,6 +39,7 @@ ENTRIES = {
     "statistics": [SCRIPTS / "data_statistics.py"],
     "montage": [SCRIPTS / "montage.py"],
     "nearest": [SCRIPTS / "nearest.py"],
+    "exciting": [SCRIPTS / "exciting.py"],
     "film": [SCRIPTS / "film.py"],
     "curves": [SCRIPTS / "curves.py", STYLE],
     "submission": [SCRIPTS / "submission.py", *SOURCES],
@@ -46,6 +47,7 @@ ENTRIES = {
     "judging": [SCRIPTS / "judge.py", SCRIPTS / "judge_reference.py"],
     "answers": [SCRIPTS / "judge_answers.py", SCRIPTS / "judge_answers_check.py"],
     "pixels": [SCRIPTS / "pixels.py", SCRIPTS / "spectra.py"],
+    "excitation": [SCRIPTS / "excitation.py"],
     "measurements": [SCRIPTS / "measurements.py"],
     "plots": [SCRIPTS / "plots.py", STYLE],
     "gallery": [SCRIPTS / "gallery.py", *TEMPLATES],
@@ -63,6 +65,7 @@ LIBRARIES = {
     "dreaming": ["numpy", "pillow", "timm", "torch", "torchvision"],
     "submission": ["pillow", "timm", "torch", "torchvision"],
     "judging": ["pillow", "timm", "torch", "torchvision"],
+    "excitation": ["timm", "torch", "torchvision"],
 }
 EXEMPT = {
     "they format errors and write logs": ["errors", "log"],

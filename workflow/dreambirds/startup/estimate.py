@@ -18,7 +18,7 @@ from dreambirds.data.sources.catalog import list_photographs
 from dreambirds.data.tables import check_images
 from dreambirds.dreaming.objectives import needs_photographs
 from dreambirds.models import MODEL_FILE
-from dreambirds.plan import inputs, measurements, memory, targets
+from dreambirds.plan import excitation, inputs, measurements, memory, targets
 from dreambirds.plan.paths import checkpoint_folder, prepared_folder
 from dreambirds.plan.plan import DreamPart, Plan
 from dreambirds.runtime.timings import (
@@ -193,6 +193,7 @@ def _others(plan: Plan, missing: list[DreamPart], unprepared: int) -> Iterator[T
     files = {
         "overview": targets.overview(plan)[:1],
         "pixels": inputs.pixel_tables(plan, plan.dream_jobs),
+        "excitation": excitation.tables(plan),
         "curves": targets.curves(plan),
         "montage": targets.montages(plan),
         "film": targets.films(plan),

@@ -103,17 +103,32 @@ function showPane(pane) {
   const file = [pane.run, kept.folders[e], pane.recipe, label.label, recipe.files[s]].join("_");
   Object.assign(pane.find(".download"), { href: imagePath(pane, e, s), download: `${file}${ending()}.png` });
   linkYaml(pane, recipe);
-  const real = pane.find(".real img");
-  if (real) {
-    set(real, "src", path("pictures", "real", `${label.label}.png`));
-    real.alt = `Dataset image of ${label.name}`;
-  }
+  if (facts.photographs) showPhotographs(pane, label, kept.folders[e], kept.epochs[e]);
   const lines = chartLines(pane, e, s);
   chart(pane.find(".epochs"), kept.epochs, epoch, "training epoch", lines.epochs, lines.range, lines.name);
   chart(pane.find(".steps"), recipe.steps, step, "dream step", lines.steps, lines.range, lines.name);
   legend(pane.find(".legend"), [...lines.epochs, ...lines.steps]);
   table(pane, e, s);
   preload(pane, e, s);
+}
+
+// An image of the class, or the photographs that excite another target most. An interpolation of classes has neither.
+function showPhotographs(pane, { label, name }, folder, epoch) {
+  const [image, source] = [pane.find(".real img"), pane.find(".source")];
+  const exciting = (facts.exciting[`${pane.run}/${folder}`] || {})[label];
+  const isClass = !facts.targets.includes(label);
+  image.hidden = source.hidden = !(exciting || isClass);
+  if (image.hidden) return;
+  image.classList.toggle("exciting", !isClass);
+  source.textContent = isClass ? "dataset image" : "photographs that excite it most";
+  if (isClass) {
+    set(image, "src", path("pictures", "real", `${label}.png`));
+    image.alt = `Dataset image of ${name}`;
+  } else {
+    const classes = exciting.map((index) => facts.classNames[index]).join(", ");
+    set(image, "src", path("pictures", "exciting", pane.run, folder, `${label}.png`));
+    image.alt = `Photographs that excite ${name} most: run ${pane.run}, epoch ${epoch}; ${classes}`;
+  }
 }
 
 // Load the images at the next slider positions in advance, so that they appear without flicker.
@@ -133,7 +148,8 @@ function set(element, key, text) {
   if (element.getAttribute(key) !== text) element.setAttribute(key, text);
 }
 
-/* the grid of classes */
+/* the grid of classes and other targets */
+const cells = []; // in the order of the labels; a search may show others first
 const watcher = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     target.dataset.near = isIntersecting;
@@ -149,6 +165,7 @@ function buildGrid() {
     cell.append(document.createElement("span"), name);
     cell.addEventListener("click", () => choose(index));
     byId("grid").append(cell);
+    cells.push(cell);
     watcher.observe(cell);
   });
 }
@@ -174,7 +191,7 @@ function showGrid() {
   const now = [run, recipe, Math.round(state.epoch), Math.round(state.step), state.view, state.label].join("/");
   if (now === gridState) return;
   gridState = now;
-  for (const [index, cell] of [...byId("grid").children].entries()) {
+  for (const [index, cell] of cells.entries()) {
     cell.setAttribute("aria-selected", index === state.label);
     if (cell.dataset.near === "true") paint(cell);
   }
@@ -227,6 +244,7 @@ function writeLink() {
     view: state.view,
   };
   if (second) Object.assign(parameters, { run2: second.run, recipe2: second.recipe });
+  if (searched()) parameters.search = searched();
   const hash = `#${new URLSearchParams(parameters)}`;
   if (hash !== location.hash) history.replaceState(null, "", hash);
 }
@@ -247,6 +265,7 @@ function readLink() {
   const position = (key, values) => (given.has(key) ? nearest(values, Number(given.get(key))) : values.length - 1);
   state.epoch = position("epoch", epochs(panes[0]));
   state.step = position("step", steps(panes[0]));
+  search(given.get("search") || "");
   setPanes(panes);
 }
 

@@ -100,18 +100,18 @@ function go(kind, by) {
 const keys = {
   ArrowLeft: () => go("epoch", -1), ArrowRight: () => go("epoch", 1),
   ArrowUp: () => go("step", 1), ArrowDown: () => go("step", -1),
-  ",": () => choose(state.label - 1), ".": () => choose(state.label + 1), c: compare, " ": play,
+  ",": () => chooseShown(-1), ".": () => chooseShown(1), c: compare, " ": play,
   r: () => { state.view = state.view === "raw" ? "rescaled" : "raw"; show(); },
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
   const { target } = event;
   const arrow = event.key.startsWith("Arrow");
-  if (target.matches("select, [type=radio]") || (target.matches("button, a") && event.key === " ")) return;
+  if (target.matches("select, [type=radio], [type=search]") || (target.matches("button, a") && event.key === " ")) return;
   if (target.matches(".axis input") && arrow) return;
   if (target === byId("grid") && arrow) {
     const columns = getComputedStyle(target).gridTemplateColumns.split(" ").length;
-    choose(state.label + { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key]);
+    chooseShown({ ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key]);
   } else if (target === stepSlider && arrow) {
     go("step", event.key === "ArrowLeft" || event.key === "ArrowDown" ? -1 : 1);
   } else if (target === epochSlider && arrow) {
