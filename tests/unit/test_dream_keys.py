@@ -24,6 +24,7 @@ AFFECTS_PIXELS = {
     "tv_weight": 0.1,
     "l2_weight": 0.1,
     "batch_norm_prior": 0.1,
+    "batch_norm_distance": "relative",
     "parameterization": "fourier",
     "pyramid_steps": 2,
     "pyramid_decay": 0.8,

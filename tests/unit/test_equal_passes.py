@@ -37,12 +37,14 @@ SCALED = {
     "deep-inversion": (3000, {"steps": [300], "octave_steps": 200}),
     "bird": (100, {"steps": [300]}),
     "portrait": (300, {"steps": [300], "pyramid_steps": 100}),
+    "portrait-free": (150, {"steps": [300], "pyramid_steps": 100}),
 }
 OVER = {
     "deep-inversion": {"step_size": 300},
     "vital": {"step_size": 300},
     "bird": {"step_size": 300, "gradient_blur_sigma": 75},
     "portrait": {"step_size": 300, "crop_area": 300},
+    "portrait-free": {"step_size": 300},
 }
 
 

@@ -61,6 +61,23 @@ def test_the_prior_sums_all_batch_norms_and_counts_the_first_ten_times(resnet):
     assert close(FeatureExtractor(resnet, statistics=True)(images).statistics, expected, atol=1e-4 * expected.max())
 
 
+def test_relative_distances_are_averaged_over_all_batch_norms(resnet):
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    norms = [module for module in resnet.modules() if isinstance(module, nn.BatchNorm2d)]
+    distances = np.zeros((len(norms), 2))
+    for index, norm in enumerate(norms):
+        heard: list[np.ndarray] = []
+        hook = norm.register_forward_pre_hook(lambda _, given, heard=heard: heard.append(given[0].double().numpy()))
+        resnet(images)
+        hook.remove()
+        mean, deviation = norm.running_mean.double().numpy(), (norm.running_var.double() + norm.eps).sqrt().numpy()
+        shift = (heard[0].mean(axis=(2, 3)) - mean) / deviation
+        ratio = np.sqrt(heard[0].var(axis=(2, 3)) + norm.eps) / deviation - 1
+        distances[index] = np.sqrt((shift**2).mean(axis=1)) + np.sqrt((ratio**2).mean(axis=1))
+    got = FeatureExtractor(resnet, statistics=True, relative=True)(images).statistics
+    assert np.ptp(distances) > 0.1 and close(got, distances.mean(axis=0), atol=1e-4)
+
+
 def test_layers_are_found_by_name_or_depth(resnet):
     stages = [stage["module"] for stage in resnet.feature_info]
     assert [find_layer(resnet, depth) for depth in ("0%", "100%")] == [stages[0], stages[-1]]

@@ -198,6 +198,7 @@ FEW = {  # steps per preset: enough for every octave and view
     "deep-inversion": {"steps": [5], "octave_steps": 2},
     "maco": {"steps": [3]},
     "direct-ascent": {"steps": [3]},
+    "portrait-free": {"steps": [2, 4], "pyramid_steps": 2},
     "vital": {"steps": [3]},
     "bird": {"steps": [2, 4], "zoom": 1.1, "zoom_every": 2},
     "portrait": {"steps": [2, 5], "pyramid_steps": 4, "crop_area": {"from": 1.0, "to": 0.5, "over": 5}},

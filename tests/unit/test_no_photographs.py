@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from dreambirds.config.class_names import judge_classes
 from dreambirds.data.labels import Label, choose_labels, labels_of_classes, match_classes
 from dreambirds.data.prepare import prepare
 from dreambirds.data.tables import check_images, read_images
@@ -125,6 +126,17 @@ def test_a_head_of_1000_or_1001_outputs_without_names_is_imagenets(tmp_path):
     assert error.startswith(f"runs.a.labels: is required, because '{other}' does not record its class names; set it to")
 
 
+def test_a_judge_with_1000_or_1001_outputs_without_names_knows_imagenets_classes(tmp_path):
+    judge = {"weights": save_net(tmp_path / "judge.pth", outputs=1001), "model": "test_resnet"}
+    plan = make_plan(study(judges={"j": judge}))
+    classes = judge_classes(plan.judges["j"])
+    assert len(classes) == 1001 and classes[0] == "background" and classes[12].startswith("goldfinch")
+    named = save_net(tmp_path / "named.pth", classes=[f"species {number}" for number in range(1001)], outputs=1001)
+    assert judge_classes({"weights": named, "labels": None})[12] == "species 12", "recorded names come first"
+    other = save_net(tmp_path / "other.pth", outputs=7)
+    assert refused(judges={"j": judge | {"weights": other}}).startswith("judges.j.labels: is required, because")
+
+
 def test_every_run_must_know_every_class(tmp_path):
     runs = {"lite": {"model": LITE, "weights": "package"}}
     runs["mine"] = {"model": "test_resnet", "weights": save_net(tmp_path / "net.pth", ["Goldfinch", "Blue Jay"], 2)}
@@ -151,7 +163,9 @@ def test_every_run_must_know_every_class(tmp_path):
 def test_a_recipe_that_needs_photographs_is_refused_with_presets_that_do_not(recipe, sentence):
     error = refused(dreams__recipes={"r": recipe})
     assert error.startswith("dreams.recipes.r") and sentence in error
-    assert error.endswith("presets original, lucid, torch-dreams, captum, deep-inversion, direct-ascent, bird")
+    assert error.endswith(
+        "presets original, lucid, torch-dreams, captum, deep-inversion, direct-ascent, bird, portrait-free"
+    )
 
 
 @pytest.mark.parametrize(

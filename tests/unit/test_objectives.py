@@ -216,13 +216,38 @@ def test_penalties_equal_plain_loops_for_each_image():
         assert distance.item() == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("penalty", ["total_variation", "length", "statistics_distance"])
+@pytest.mark.parametrize("shape", [(3, 3, 5, 4), (3, 3)])
+def test_the_relative_distance_equals_a_plain_loop_over_channels(shape):
+    images, norm = rand(*shape), norm_of_three_channels()
+    for image, distance in zip(images.numpy(), statistics_distance(norm, images, relative=True), strict=True):
+        shifts, ratios = [], []
+        for channel in range(3):
+            values = [float(value) for value in image[channel].flat]
+            mean = sum(values) / len(values)
+            variance = sum((value - mean) ** 2 for value in values) / len(values)
+            deviation = math.sqrt(norm.running_var[channel].item() + norm.eps)
+            shifts.append((mean - norm.running_mean[channel].item()) / deviation)
+            ratios.append(math.sqrt(variance + norm.eps) / deviation - 1)
+        expected = sum(math.sqrt(sum(value**2 for value in each) / 3) for each in (shifts, ratios))
+        assert distance.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_relative_distance_has_no_unit():
+    images, norm, other = rand(2, 3, 5, 4), norm_of_three_channels(), norm_of_three_channels()
+    norm.eps = other.eps = 0.0
+    other.running_mean.mul_(7), other.running_var.mul_(49)
+    assert close(statistics_distance(other, 7 * images, True), statistics_distance(norm, images, True), 1e-9)
+    assert not close(statistics_distance(other, 7 * images), statistics_distance(norm, images), 0.1)
+
+
+@pytest.mark.parametrize("penalty", ["total_variation", "length", "statistics_distance", "relative"])
 def test_the_gradients_of_penalties_equal_finite_differences(penalty):
     norm = norm_of_three_channels()
     score = {
         "total_variation": total_variation,
         "length": l2_norm,
         "statistics_distance": lambda images: statistics_distance(norm, images),
+        "relative": lambda images: statistics_distance(norm, images, relative=True),
     }[penalty]
     images = rand(2, 3, 4, 3).requires_grad_(True)
     score(images).sum().backward()

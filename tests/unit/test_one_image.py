@@ -13,11 +13,14 @@ from dreambirds.config.one_recipe import image_parameters, scale_steps
 from dreambirds.config.recipes import presets_without_photographs
 from dreambirds.dream_job import image_files
 from dreambirds.dream_job.image_files import read_facts
+from dreambirds.dream_job.networks import LoadedNetwork
 from dreambirds.dream_job.views import to_image
 from dreambirds.dreaming.dream import dream as dream_loop
 from dreambirds.dreaming.recipe import as_recipe
 from dreambirds.errors import UserError
 from dreambirds.io import sha256_of
+from dreambirds.models.checkpoint import CheckpointInfo
+from dreambirds.models.classifier import build
 from dreambirds.models.inference import prepare_for_inference
 from dreambirds.one_image.network import default_names, find_class
 from dreambirds.seeding import generator
@@ -33,9 +36,9 @@ def study(tmp_path, monkeypatch):
 
 def test_the_pixels_are_those_of_the_dream_loop(study):
     dream("--checkpoint", study, "--class", "b", "--seed", 3, "--start", "noise", "-o", "b.png")
-    keys = image_parameters("bird", {}, 3, size=32, seed=3, start="noise")
+    keys = image_parameters("portrait-free", {}, 3, size=32, seed=3, start="noise")
     classifier, _ = load_checkpoint(study)
-    model, rng = prepare_for_inference(classifier, 32, torch.device("cpu")), generator(3, "b")
+    model, rng = prepare_for_inference(classifier, 32, torch.device("cpu"), fold=False), generator(3, "b")
     starts = (0.5 + 0.1 * torch.randn((1, 3, 32, 32), generator=rng)).clamp(0, 1)
     result = dream_loop(model, torch.tensor([1]), starts, as_recipe(keys, 32, 32), [rng])
     assert np.array_equal(pixels("b.png"), np.asarray(to_image(result.snapshots[3][0])))
@@ -64,7 +67,7 @@ def test_metadata_record_all_that_determines_the_image(study, tmp_path):
         "sha256": sha256_of(study / "model.safetensors"),
     }
     assert facts["parameters"]["step_size"] == {"from": 0.05, "to": 0.0, "over": 3}
-    assert facts["parameters"]["tv_weight"] == 0.01 and facts["recipe"] == "bird"
+    assert facts["parameters"]["tv_weight"] == 0.01 and facts["recipe"] == "portrait-free"
     known = {"seed": 0, "step": 3, "size": [32, 32], "precision": "float32", "batch": 1, "threads": 1, "device": "cpu"}
     assert {key: facts[key] for key in known} == known
     assert (facts["start_sha256"], facts["start_file"]) == (sha256_of(photograph), str(photograph))
@@ -76,6 +79,23 @@ def test_the_command_reports_the_file_the_size_and_the_probabilities(study, caps
     out, err = capsys.readouterr()
     assert out.startswith("Wrote 'b.png' (32x32 pixels, ") and "before and " in out
     assert err.splitlines() == ["computing on the CPU with 1 thread: torch sees no GPU", "Dreaming, 3 steps"]
+
+
+def test_the_default_preset_is_that_of_a_class_or_of_a_layer(study, tmp_path):
+    dream("--checkpoint", study, "--class", "a")
+    dream("--checkpoint", study, "--layer", "layer1")
+    assert read_facts(tmp_path / "a.png")["parameters"]["batch_norm_distance"] == "relative"
+    assert read_facts(tmp_path / "layer_mean-layer1.png")["recipe"] == "bird"
+
+
+def test_a_network_without_batch_norms_dreams_if_the_prior_is_switched_off():
+    classifier = build("test_vit", 2, {"img_size": 32}).eval()
+    info = CheckpointInfo("test_vit", {"img_size": 32}, ["auk", "jay"], "", 0, 32)
+    network = LoadedNetwork(classifier, info, ["auk", "jay"], "0" * 64, {"model": "test_vit"})
+    with pytest.raises(UserError, match="batch_norm_prior: the model has no batch norm with running statistics; set"):
+        dream_image(network, "jay", steps=2)
+    made = dream_image(network, "jay", steps=2, settings={"batch_norm_prior": 0})
+    assert made.image.size == (32, 32) and made.facts["parameters"]["batch_norm_distance"] == "relative"
 
 
 @pytest.mark.parametrize(

@@ -68,13 +68,13 @@ CASES = {
     "--start: unknown start 'nose'; did you mean 'noise'?": (*GOOD, "--start", "nose"),
     "--start: 'nowhere.jpg' does not exist; correct the path": (*GOOD, "--start", "nowhere.jpg"),
     "recipe.start_path: cannot read 'broken.png' (": (*GOOD, "--start", "broken.png"),
-    "--start: 'bird' starts from a photograph of the class, of which": (*GOOD, "--start", "photograph"),
-    "--start: 'bird' starts from the mean image of a class": (*GOOD, "--start", "class_mean"),
+    "--start: 'portrait-free' starts from a photograph of the class, of which": (*GOOD, "--start", "photograph"),
+    "--start: 'portrait-free' starts from the mean image of a class": (*GOOD, "--start", "class_mean"),
     "--photographs: 'portrait' compares dreams with photographs of the class; set the folder": (
         *(*GOOD, "--preset", "portrait"),
     ),
     "--preset: 'maco' needs the mean spectrum of a data set": (*GOOD, "--preset", "maco"),
-    "--photographs: are not used by the recipe 'bird'; remove them": (*GOOD, "--photographs", "photos"),
+    "--photographs: are not used by the recipe 'portrait-free'; remove them": (*GOOD, "--photographs", "photos"),
     "--photographs: 'nowhere' is not a folder that can be read": (
         *(*GOOD, "--preset", "portrait", "--photographs", "nowhere"),
     ),

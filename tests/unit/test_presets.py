@@ -86,7 +86,9 @@ def test_every_preset_has_its_published_parameters_and_no_others(name):
 
 
 def test_presets_have_a_source_and_an_unknown_one_is_refused():
-    assert set(load_presets()) == {*PUBLISHED, "bird", "portrait"}, "the numbers of these two were found here"
+    assert set(load_presets()) == {*PUBLISHED, "bird", "portrait", "portrait-free"}, (
+        "the numbers of these were found here"
+    )
     (bird,) = expand_grid("a", {"preset": "bird"}).values()
     assert as_recipe(bird, 64).steps == tuple(bird["steps"])
     assert all(len(preset.source) > 20 for preset in load_presets().values())

@@ -20,7 +20,7 @@ OPTIONS += ("network", "seed", "start", "photographs", "device", "precision", "t
 
 def dream(options: argparse.Namespace) -> None:
     """Dream of one image of a class, or of a layer of a network, and write it with its metadata."""
-    from dreambirds.config.one_recipe import image_parameters, layer_objective
+    from dreambirds.config.one_recipe import default_preset, image_parameters, layer_objective
     from dreambirds.dream_job.image_files import check_output, output_name
 
     with _reporting():
@@ -29,11 +29,12 @@ def dream(options: argparse.Namespace) -> None:
             raise UserError("needs the layer it is in; add --layer", "channel" if options.neuron is None else "neuron")
         settings, keys_of_network = parse_settings(options.set, "set"), parse_settings(options.network, "network")
         objective = layer_objective(options.layer, options.channel, options.neuron) if options.layer else None
+        preset = options.preset or default_preset(objective)
         if options.output:
             check_output(options.output)
         keys = ("steps", "size", "seed", "start", "precision")
         given = {key: getattr(options, key) for key in keys}
-        image_parameters(options.preset, settings, objective=objective, **given)  # before anything is loaded
+        image_parameters(preset, settings, objective=objective, **given)  # before anything is loaded
         from dreambirds.one_image.image import dream_image
         from dreambirds.one_image.network import load_network
 
@@ -43,7 +44,7 @@ def dream(options: argparse.Namespace) -> None:
             made = dream_image(
                 network,
                 options.label,
-                options.preset,
+                preset,
                 objective=objective,
                 settings=settings,
                 progress=progress,
@@ -172,7 +173,7 @@ def _add_dream(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--channel", type=int, metavar="N", help="only this channel of the layer")
     target.add_argument("--neuron", metavar="N[:Y:X]", help="only one position of a channel, by default the middle")
     recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--preset", default="bird", help="a preset of docs/recipes.md (default: bird)")
+    recipe.add_argument("--preset", help="a preset of docs/recipes.md (default: portrait-free; of a layer, bird)")
     recipe.add_argument("--steps", type=int, metavar="N", help="number of steps, to which the preset is scaled")
     recipe.add_argument("--size", type=int, metavar="N", help="shorter side in pixels (default: the network's)")
     recipe.add_argument("--seed", type=int, metavar="N", help="seed of all random draws (default: 0)")

@@ -137,12 +137,13 @@ def dreamt_labels(
 def judge_classes(judge: Section) -> list[str] | None:
     """Return the class names of a judge with `weights`, in the order of its outputs; None if nothing records them.
 
-    Those of a package are ImageNet's, which are known only where timm is installed. Raises UserError as
-    `read_class_names` does.
+    Those of a package, and of a file with 1000 or 1001 outputs that records none, are ImageNet's, which are known only
+    where timm is installed. Raises UserError as `read_class_names` does.
     """
-    shipped = judge["weights"] == PACKAGE
-    names, _ = read_class_names([] if shipped else [expand(judge["weights"])], judge["labels"])
-    return imagenet_names() if shipped and names is None else names
+    files = [] if judge["weights"] == PACKAGE else [expand(judge["weights"])]
+    names, _ = read_class_names(files, judge["labels"])
+    outputs = CLASSES if names is None and not files else imagenet_outputs(files[0]) if names is None else None
+    return imagenet_names(outputs) if outputs else names
 
 
 def match_outputs(

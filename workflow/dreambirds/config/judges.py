@@ -181,7 +181,7 @@ def _check_weights_file(judge: Section, where: str) -> None:
     check_weights(judge["weights"], f"{where}.weights")
     with error_context(f"{where}.weights"):
         fill_from_facts(judge, facts_of(expand(judge["weights"])))
-    known = {"labels": judge["labels"] or facts_of(expand(judge["weights"])).classes, "model": judge["model"]}
+        known = {"labels": judge["labels"] or judge_classes(judge), "model": judge["model"]}
     for key, value in (
         ("labels", "a text file with one class name per line"),
         ("model", "the name of its architecture"),

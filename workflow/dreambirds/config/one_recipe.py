@@ -42,6 +42,14 @@ def targets_class(objective: str | Mapping[str, float]) -> bool:
     return needs_photographs(objective) or any(term.layer is None for term in parse(objective))
 
 
+def default_preset(objective: str | None) -> str:
+    """Return the preset of an image for which none is chosen, of a class or of an `objective` that scores layers.
+
+    The step size of ``bird`` does not depend on the scale of the score, which is that of the layer's activations.
+    """
+    return "portrait-free" if objective is None else "bird"
+
+
 def image_parameters(
     preset: str | Recipe,
     settings: Section,

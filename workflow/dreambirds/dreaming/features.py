@@ -114,20 +114,28 @@ class _StopForwardError(Exception):
 class FeatureExtractor:
     """A classifier that returns logits, activations and batch-norm statistics."""
 
-    def __init__(self, model: nn.Module, layers: Sequence[str] = (), logits: bool = True, statistics: bool = False):
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[str] = (),
+        logits: bool = True,
+        statistics: bool = False,
+        relative: bool = False,
+    ):
         """Take a model, names or depths of layers, and what else to compute.
 
         Layers are those of ``model.network``, or of the model itself. Without `logits` and `statistics` the forward
         pass stops after the last layer. `statistics` are the distances of batch-norm statistics from those of training,
-        summed over batch norms; the first has a weight of 10. Raises UserError if a layer does not exist, or if
-        `statistics` is set and the model lacks batch norms with running statistics.
+        summed over batch norms; the first has a weight of 10. `relative` distances are averaged over batch norms
+        instead. Raises UserError if a layer does not exist, or if `statistics` is set and the model lacks batch norms
+        with running statistics.
         """
         network = getattr(model, "network", model)
         self.model, self.logits = model, logits or statistics
         self.layers = {name: network.get_submodule(find_layer(network, name)) for name in layers}
         self.channels_last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # as for Swin
         self.prefix = int(getattr(network, "num_prefix_tokens", 0))  # of a transformer, before the tokens of the map
-        self.norms = norm_layers(network) if statistics else []
+        self.norms, self.relative = norm_layers(network) if statistics else [], relative
         if statistics and not self.norms:
             raise UserError("the model has no batch norm with running statistics; set it to 0", "batch_norm_prior")
 
@@ -144,7 +152,9 @@ class FeatureExtractor:
             for name, module in self.layers.items():
                 hooks.enter_context(module.register_forward_hook(self._record(outputs, name, len(images))))
             for index, norm in enumerate(self.norms):
-                hooks.enter_context(norm.register_forward_pre_hook(_add_distance(outputs, index)))
+                hooks.enter_context(
+                    norm.register_forward_pre_hook(_add_distance(outputs, index, len(self.norms), self.relative))
+                )
             hooks.enter_context(suppress(_StopForwardError))
             outputs.logits = to_float32(self.model(images))
         for name in self.layers.keys() - outputs.layers.keys():
@@ -176,9 +186,12 @@ class FeatureExtractor:
         return hook
 
 
-def _add_distance(outputs: ModelOutputs, index: int) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+def _add_distance(outputs: ModelOutputs, index: int, count: int, relative: bool) -> Callable[..., None]:
+    """Return a hook that adds the distance of batch norm `index` of `count` to the outputs' `statistics`."""
+    weight = 1 / count if relative else FIRST_NORM_WEIGHT if index == 0 else 1.0
+
     def hook(norm: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        distance = statistics_distance(norm, inputs[0]) * (FIRST_NORM_WEIGHT if index == 0 else 1.0)
+        distance = weight * statistics_distance(norm, inputs[0], relative)
         outputs.statistics = distance if outputs.statistics is None else outputs.statistics + distance
 
     return hook

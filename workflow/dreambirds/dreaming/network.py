@@ -55,12 +55,12 @@ class Network:
         self.targets, self.recipe, self.precision = as_targets(member.targets), recipe, precision
         self.targets_of_views = cache(self.targets.repeat)  # by the number of views per image
         self.objective = make_objective(recipe.objective, member.model, self.targets.layer)
-        layers, statistics = self.objective.layers, recipe.batch_norm_prior > 0
         self.diverse = diversity_layers(recipe, member.model)
-        layers = [*layers, *self.diverse]
+        layers = [*self.objective.layers, *self.diverse]
+        prior = {"statistics": recipe.batch_norm_prior > 0, "relative": recipe.batch_norm_distance == "relative"}
         needs_logits = self.objective.logits or recipe.stop_confidence is not None
-        self.features = FeatureExtractor(member.model, layers, needs_logits, statistics=statistics)
-        self.full_model = FeatureExtractor(member.model, layers, statistics=statistics)
+        self.features = FeatureExtractor(member.model, layers, needs_logits, **prior)
+        self.full_model = FeatureExtractor(member.model, layers, **prior)
         self.matched = FeatureExtractor(member.model, sorted(self.objective.matched), logits=False)
         if self.objective.matched and member.references is None:
             raise UserError("feature_match needs photographs of the class; pass their `references`", "objective")

@@ -65,6 +65,7 @@ class Recipe:
     tv_weight: float = 0.0
     l2_weight: float = 0.0
     batch_norm_prior: float = 0.0
+    batch_norm_distance: str = "absolute"
     match_statistics: str = "sorted"
     match_regions: str = "whole"
     match_crop_regions: str | None = None

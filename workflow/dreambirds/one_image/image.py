@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from dreambirds.config.one_recipe import image_parameters, targets_class
+from dreambirds.config.one_recipe import default_preset, image_parameters, targets_class
 from dreambirds.device import choose_device
 from dreambirds.dream_job import snapshots
 from dreambirds.dream_job.batches import in_batches
@@ -55,7 +55,7 @@ class OneImage:
 def dream_image(
     network: LoadedNetwork,
     target: str | None = None,
-    preset: str | Recipe = "bird",
+    preset: str | Recipe | None = None,
     *,
     objective: str | None = None,
     size: int | None = None,
@@ -72,13 +72,15 @@ def dream_image(
     """Return a dream of a class, or of an `objective` that scores layers, such as ``channel:75%:12``.
 
     `network` is that of `load_network`. `target` is a class by any of its names, or its number. `preset` is the name of
-    a preset, scaled to `steps`, the last step, or a `Recipe` for images of this size. `size` is the shorter side in
-    pixels, by default that of the network's training images. `start` is a kind of start image or the path of a
-    photograph. `settings` are other keys of a recipe. `photographs` is a folder of photographs of the class, which
-    feature matching needs. `device` is one of `device.DEVICES`, `precision` one of `device.PRECISIONS`, and `threads`
-    the number of CPU threads, by default torch's. `progress` is called with the number of steps that are done and that
-    of all steps, first with 0. Raises UserError if an argument is wrong, or does not fit the network.
+    a preset, scaled to `steps`, the last step, or a `Recipe` for images of this size; by default, it is that of
+    `default_preset`. `size` is the shorter side in pixels, by default that of the network's training images. `start` is
+    a kind of start image or the path of a photograph. `settings` are other keys of a recipe. `photographs` is a folder
+    of photographs of the class, which feature matching needs. `device` is one of `device.DEVICES`, `precision` one of
+    `device.PRECISIONS`, and `threads` the number of CPU threads, by default torch's. `progress` is called with the
+    number of steps that are done and that of all steps, first with 0. Raises UserError if an argument is wrong, or does
+    not fit the network.
     """
+    preset = preset or default_preset(objective)
     name, given = (preset if isinstance(preset, str) else "recipe"), (None if start is None else str(start))
     options = {"size": size, "seed": seed, "precision": precision}
     parameters = image_parameters(preset, dict(settings or {}), steps, objective, given, **options)
