@@ -1,5 +1,6 @@
 """One image from the command line and from Python: networks, targets, recipes and metadata."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 import dreambirds
 from dreambirds import dream_image, list_presets, load_checkpoint, load_network
+from dreambirds.cli import main
 from dreambirds.config.one_recipe import image_parameters, scale_steps
 from dreambirds.config.recipes import presets_without_photographs
 from dreambirds.dream_job import image_files
@@ -24,7 +26,7 @@ from dreambirds.models.classifier import build
 from dreambirds.models.inference import prepare_for_inference
 from dreambirds.one_image.network import default_names, find_class
 from dreambirds.seeding import generator
-from tests.helpers.dream_bench import parameters
+from tests.helpers.dream_bench import checkpoint, parameters
 from tests.helpers.one_image import dream, pixels, write_photographs, write_study, write_weights
 
 
@@ -88,13 +90,14 @@ def test_the_default_preset_is_that_of_a_class_or_of_a_layer(study, tmp_path):
     assert read_facts(tmp_path / "layer_mean-layer1.png")["recipe"] == "bird"
 
 
-def test_a_network_without_batch_norms_dreams_if_the_prior_is_switched_off():
+def test_a_network_without_batch_norms_has_another_default_preset_or_no_prior():
     classifier = build("test_vit", 2, {"img_size": 32}).eval()
     info = CheckpointInfo("test_vit", {"img_size": 32}, ["auk", "jay"], "", 0, 32)
     network = LoadedNetwork(classifier, info, ["auk", "jay"], "0" * 64, {"model": "test_vit"})
     with pytest.raises(UserError, match="batch_norm_prior: the model has no batch norm with running statistics; set"):
-        dream_image(network, "jay", steps=2)
-    made = dream_image(network, "jay", steps=2, settings={"batch_norm_prior": 0})
+        dream_image(network, "jay", "portrait-free", steps=2)
+    assert dream_image(network, "jay", steps=2).facts["recipe"] == "bird"
+    made = dream_image(network, "jay", "portrait-free", steps=2, settings={"batch_norm_prior": 0})
     assert made.image.size == (32, 32) and made.facts["parameters"]["batch_norm_distance"] == "relative"
 
 
@@ -194,3 +197,27 @@ def test_steps_scale_schedules_and_changes_replace_them():
 def test_presets_without_photographs_are_all_others():
     assert {"vital", "portrait", "maco"}.isdisjoint(presets_without_photographs())
     assert {"bird", "original", "lucid"} <= set(presets_without_photographs())
+
+
+def test_networks_of_a_committee_take_turns_and_the_image_can_be_made_again(study, tmp_path, capsys):
+    other = checkpoint(tmp_path / "other", seed=3, labels=("c", "a", "b"))
+    dream("--checkpoint", study, "--class", "a", "--committee", other.parent, "--steps", 4, "-o", "two.png")
+    dream("--checkpoint", study, "--class", "a", "--steps", 4, "-o", "one.png")
+    assert not np.array_equal(pixels("one.png"), pixels("two.png"))
+    (member,) = read_facts(tmp_path / "two.png")["committee"]
+    assert member["network"]["checkpoint"] == str(other) and member["network"]["sha256"] == sha256_of(other)
+    main(["redream", "two.png"])
+    assert "all pixels are identical" in capsys.readouterr().out
+    unknown = checkpoint(tmp_path / "unknown", labels=("x", "y", "z"))
+    for arguments, sentence in (
+        (
+            ("--committee", unknown.parent, "--class", "a"),
+            f"--committee: the network '{unknown}' has no class 'a'; avail",
+        ),
+        (("--committee", tmp_path / "none", "--class", "a"), "--committee: "),
+        (("--committee", other.parent, "--layer", "layer2"), "--committee: cannot be combined with a layer, which is"),
+        (("--set", "committee=[b]", "--class", "a"), "recipe.committee: names runs of a study; pass the other network"),
+    ):
+        with pytest.raises(SystemExit, match=rf"^Error: {re.escape(sentence)}"):
+            dream("--checkpoint", study, *arguments, "-o", "no.png")
+        assert not (tmp_path / "no.png").exists()

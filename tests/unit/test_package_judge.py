@@ -56,7 +56,7 @@ def test_keys_of_files_and_unknown_classes_are_refused(monkeypatch):
         plan_of(weights_key="ema")
     with pytest.raises(UserError, match=r"^judges.j.names: no class name of the network matches the study's classes"):
         plan_of(names={})
-    monkeypatch.setattr(class_names, "imagenet_names", lambda: None)  # as where timm is not installed
+    monkeypatch.setattr(class_names, "imagenet_names", lambda *_: None)  # as where timm is not installed
     assert plan_of(names={}).judges["j"]["weights"] == "package"
 
 

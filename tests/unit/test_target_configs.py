@@ -79,6 +79,9 @@ def test_directions_are_the_vectors_of_a_file(tmp_path):
     assert vectors["0"].dtype == np.float32 and list(read_vectors(tmp_path / "named.safetensors")) == ["a wing", "beak"]
     np.save(tmp_path / "one.npy", np.array([0, 2]))
     assert read_vectors(tmp_path / "one.npy")["0"].tolist() == [0.0, 1.0]
+    np.save(tmp_path / "my wings.v2 é.npy", np.ones(3))
+    plan = planned({"layer": "75%", "directions": str(tmp_path / "my wings.v2 é.npy")})
+    assert plan.names == {"layer75_my_wings_v2_0": "75% my wings.v2 é 0"}
     files = [str(tmp_path / name) for name in ("found.npy", "named.safetensors")]
     plan = planned([{"layer": "75%", "directions": file} for file in files])
     assert list(plan.names.values()) == ["75% found 0", "75% found 1", "75% named a wing", "75% named beak"]
@@ -112,11 +115,21 @@ def test_a_file_without_vectors_is_refused(tmp_path, write, sentence):
         ({"layer": "75%"}, "dreams.targets.0: needs exactly one of the keys 'channels', 'neurons', 'directions', "),
         ({"layer": "75%", "channels": 1, "neurons": 2}, "but has 'channels' and 'neurons'"),
         ({"channels": [1]}, "dreams.targets.0.layer: is required with 'channels'; set it to the name of a module"),
-        ({"layer": "75%", "channels": ["3-1"]}, "dreams.targets.0.channels: '3-1' is not allowed; list numbers, or"),
+        (
+            {"layer": "75%", "channels": ["3-1"]},
+            "dreams.targets.0.channels: '3-1' is not allowed; list numbers from 0, or",
+        ),
         ({"layer": "75%", "channels": ["0-99999"]}, "'0-99999' is not allowed"),
-        ({"layer": "75%", "channels": ["1:2:3"]}, "'1:2:3' is not allowed; list numbers, or ranges such as 0-63 of at"),
+        (
+            {"layer": "75%", "channels": ["1:2:3"]},
+            "'1:2:3' is not allowed; list numbers from 0, or ascending ranges such as 0-63",
+        ),
         ({"layer": "75%", "channels": [-1]}, "-1 is not allowed"),
         ({"layer": "75%", "channels": "all"}, "'all' is not allowed"),
+        (
+            {"layer": "175%", "channels": 1},
+            "dreams.targets.0.layer: '175%' is not a depth; use 0% to 100%, or the name",
+        ),
         ({"layer": "75%", "channels": []}, "dreams.targets.0.channels: must contain at least 1 value, not []"),
         (
             {"layer": "75%", "neurons": [[1, 2]]},

@@ -8,7 +8,7 @@ from PIL import Image
 
 from dreambirds.dream_job.context import DreamContext
 from dreambirds.dream_job.image_files import read_facts
-from dreambirds.dream_job.targets import batch_of, batch_targets, described, stream_of
+from dreambirds.dream_job.targets import batch_targets, by_kind, described, stream_of
 from dreambirds.dreaming.dream import dream
 from dreambirds.errors import UserError
 from dreambirds.evaluation.columns import PIXELS
@@ -78,8 +78,7 @@ def test_a_direction_along_one_axis_is_this_channel(dreamer, directions):
 
 def test_an_interpolation_has_one_random_stream_and_others_have_their_own():
     assert stream_of("a", {}) == "a" and stream_of("x", CHANNEL) == "x" and stream_of("x", PAIR) == "a_to_c"
-    kinds = {label: batch_of(facts) for label, facts in {**TARGETS, "b": {}}.items()}
-    assert kinds["channel"] == kinds["second"] and kinds["b"] is None and len(set(kinds.values())) == 4
+    assert by_kind([*TARGETS, "b", "a"], TARGETS) == [["channel", "second"], ["neuron"], ["pair"], ["b", "a"]]
 
 
 def test_what_lies_between_two_classes_is_found_in_the_networks_own_order():

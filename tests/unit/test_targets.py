@@ -48,7 +48,7 @@ def test_scores_of_channels_neurons_and_directions_are_those_of_plain_loops(posi
     targets = units([list(row) for row in rows], [list(row.values()) for row in rows], position=position)
     own = [by_hand(activation, row, channels, at) for row, channels in enumerate(rows)]
     assert close(targets.score(activation), torch.tensor(own, dtype=torch.float64), 1e-12)
-    for row, scores in enumerate(targets.scores(activation)):
+    for row, scores in enumerate(targets.scores_of_all(activation)):
         expected = [by_hand(activation, row, channels, at) for channels in rows]
         assert close(scores, torch.tensor(expected, dtype=torch.float64), 1e-12)
 

@@ -93,7 +93,7 @@ def test_no_process_is_left_after_snakemake_was_stopped(tmp_path, stop):
         process.kill()
     process.wait(20)
     # a server that is still importing sees the end of Snakemake after an import
-    wait_until(lambda: in_session(process) == [], 10)
+    wait_until(lambda: in_session(process) == [], 60)
     assert (tmp_path / "forked").read_text() == "True"
     assert (tmp_path / "cleaned").exists() == (stop == "Ctrl-C"), "the job itself received the interrupt"
     if stop != "Ctrl-C":

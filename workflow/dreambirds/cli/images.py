@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreambirds.errors import UserError
+from dreambirds.errors import UserError, renamed_key
 from dreambirds.log import SingleLineFormatter
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 OPTIONS = ("model", "weights", "checkpoint", "names", "class", "layer", "channel", "neuron", "preset", "steps", "size")
 OPTIONS += ("network", "seed", "start", "photographs", "device", "precision", "threads", "output", "set")
+OPTIONS += ("committee",)
 
 
 def dream(options: argparse.Namespace) -> None:
@@ -29,24 +30,28 @@ def dream(options: argparse.Namespace) -> None:
             raise UserError("needs the layer it is in; add --layer", "channel" if options.neuron is None else "neuron")
         settings, keys_of_network = parse_settings(options.set, "set"), parse_settings(options.network, "network")
         objective = layer_objective(options.layer, options.channel, options.neuron) if options.layer else None
-        preset = options.preset or default_preset(objective)
         if options.output:
             check_output(options.output)
         keys = ("steps", "size", "seed", "start", "precision")
         given = {key: getattr(options, key) for key in keys}
-        image_parameters(preset, settings, objective=objective, **given)  # before anything is loaded
+        with renamed_key("recipe.start_path", "start"):
+            preset = options.preset or default_preset(objective)
+            image_parameters(preset, settings, objective=objective, **given)  # before anything is loaded
         from dreambirds.one_image.image import dream_image
-        from dreambirds.one_image.network import load_network
+        from dreambirds.one_image.network import load_member, load_network
 
         described = {"checkpoint": options.checkpoint, "names": options.names, "keys": keys_of_network}
         network = load_network(options.model, options.weights, **described)
-        with _progress() as progress:
+        committee = [load_member(given, options.weights) for given in options.committee]
+        of_layer = renamed_key("recipe.objective", "layer" if options.layer else "recipe.objective")
+        with _progress() as progress, renamed_key("recipe.start_path", "start"), of_layer:
             made = dream_image(
                 network,
                 options.label,
-                preset,
+                options.preset,
                 objective=objective,
                 settings=settings,
+                committee=committee,
                 progress=progress,
                 **given,
                 **{key: getattr(options, key) for key in ("photographs", "device", "threads")},
@@ -166,6 +171,10 @@ def _add_dream(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--names", metavar="FILE", help=about)
     about = "another key of a judge with weights, such as normalization, with a YAML value; may be repeated"
     network.add_argument("--network", action="append", default=[], metavar="KEY=VALUE", help=about)
+    about = (
+        "another network, which takes turns: a model with the same kind of weights, or a checkpoint; may be repeated"
+    )
+    network.add_argument("--committee", action="append", default=[], metavar="NETWORK", help=about)
     target = parser.add_argument_group("target, either a class or a layer")
     about = "a class by any of its names, or its number"
     target.add_argument("--class", dest="label", metavar="NAME", help=about)
@@ -173,11 +182,14 @@ def _add_dream(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--channel", type=int, metavar="N", help="only this channel of the layer")
     target.add_argument("--neuron", metavar="N[:Y:X]", help="only one position of a channel, by default the middle")
     recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--preset", help="a preset of docs/recipes.md (default: portrait-free; of a layer, bird)")
+    recipe.add_argument(
+        "--preset",
+        help="a preset of docs/recipes.md (default: portrait-free; for a layer, or without batch norms, bird)",
+    )
     recipe.add_argument("--steps", type=int, metavar="N", help="number of steps, to which the preset is scaled")
     recipe.add_argument("--size", type=int, metavar="N", help="shorter side in pixels (default: the network's)")
     recipe.add_argument("--seed", type=int, metavar="N", help="seed of all random draws (default: 0)")
-    about = "gray, color, noise, spectral_noise, gradient, or the path of a photograph"
+    about = "gray, color, noise, spectral_noise, gradient, or the path of a photograph or of another dream"
     recipe.add_argument("--start", metavar="START", help=about)
     about = "set another key of the recipe, with a YAML value; may be repeated"
     recipe.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=about)

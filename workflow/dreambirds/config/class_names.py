@@ -142,8 +142,10 @@ def judge_classes(judge: Section) -> list[str] | None:
     """
     files = [] if judge["weights"] == PACKAGE else [expand(judge["weights"])]
     names, _ = read_class_names(files, judge["labels"])
-    outputs = CLASSES if names is None and not files else imagenet_outputs(files[0]) if names is None else None
-    return imagenet_names(outputs) if outputs else names
+    if names is None:
+        outputs = imagenet_outputs(files[0]) if files else CLASSES
+        return imagenet_names(outputs) if outputs else None
+    return names
 
 
 def match_outputs(

@@ -7,14 +7,14 @@ from typing import Any
 from dreambirds.config.dreamers import RESTRICTIONS, parameter_names
 from dreambirds.config.load import Section, check, dreamer_defaults, load_schema
 from dreambirds.config.recipes import check_point, preset
-from dreambirds.dreaming.objectives import needs_photographs, parse
+from dreambirds.dreaming.objectives import needs_photographs, scores_target
 from dreambirds.dreaming.recipe import Recipe
 from dreambirds.errors import UserError, did_you_mean, in_yaml
 
 WHERE = "recipe"  # begins the path of a key in errors
 DREAM = "dream"  # the kind of start image that is another dream of a study
 COUNTS = ("octave_steps", "pyramid_steps", "whole_steps")  # keys with a number of steps
-OF_STUDIES = ("committee", "film_every", *RESTRICTIONS)  # keys without a meaning for one image
+OF_STUDIES = ("film_every", *RESTRICTIONS)  # keys without a meaning for one image
 
 
 def scale_steps(parameters: Mapping[str, Any], factor: float) -> dict[str, Any]:
@@ -39,15 +39,16 @@ def scale_steps(parameters: Mapping[str, Any], factor: float) -> dict[str, Any]:
 
 def targets_class(objective: str | Mapping[str, float]) -> bool:
     """Return whether an objective scores a class, or compares with photographs of the class."""
-    return needs_photographs(objective) or any(term.layer is None for term in parse(objective))
+    return needs_photographs(objective) or scores_target(objective)
 
 
-def default_preset(objective: str | None) -> str:
+def default_preset(objective: str | None, batch_norms: bool = True) -> str:
     """Return the preset of an image for which none is chosen, of a class or of an `objective` that scores layers.
 
-    The step size of ``bird`` does not depend on the scale of the score, which is that of the layer's activations.
+    ``portrait-free`` needs a network with `batch_norms`. The step size of ``bird`` does not depend on the scale of the
+    score, which is that of the layer's activations.
     """
-    return "portrait-free" if objective is None else "bird"
+    return "portrait-free" if objective is None and batch_norms else "bird"
 
 
 def image_parameters(
@@ -130,6 +131,8 @@ def _check_changes(changes: Section, steps: int | None, objective: str | None) -
             check({key: value}, "recipe", WHERE)
         if key == "preset":
             raise UserError(f"{WHERE}.preset: is chosen by the option `--preset`; use that")
+        if key == "committee":
+            raise UserError(f"{WHERE}.committee: names runs of a study; pass the other network with `--committee`")
         if key in OF_STUDIES:
             raise UserError(f"{WHERE}.{key}: is only used in a study; remove it")
         if isinstance(value, list) and key != "steps":

@@ -15,6 +15,7 @@ WHERE = "dreams.targets"
 KINDS = ("channels", "neurons", "directions", "between")
 MOST = 10_000  # targets of a study
 RANGE = re.compile(r"(?P<first>\d{1,9})(-(?P<last>\d{1,9}))?")
+DEPTH = re.compile(r"(\d{1,2}(\.\d+)?|100(\.0+)?)%")
 DIGITS = 3  # of the weight of an interpolation
 
 
@@ -69,6 +70,8 @@ def _targets(section: Section, labels: list[Label]) -> Iterator[Target]:
         raise UserError(
             f"is required with '{kind}'; set it to the name of a module, or to a depth such as 75%", "layer"
         )
+    if layer is not None and layer.endswith("%") and not DEPTH.fullmatch(layer):
+        raise UserError(f"'{layer}' is not a depth; use 0% to 100%, or the name of a module", "layer")
     if section["weights"] is not None and kind != "between":
         raise UserError("is only used with 'between'; remove it", "weights")
     with error_context(kind):
@@ -105,7 +108,7 @@ def numbers(given: Sequence[object]) -> list[int]:
         first = int(written["first"]) if written else 0
         last = int(written["last"] or first) if written else -1
         if not first <= last < first + MOST:
-            raise UserError(f"{in_yaml(item)} is not allowed; list numbers, or ranges such as 0-63 of at most {MOST}")
+            raise UserError(f"{in_yaml(item)} is not allowed; list numbers from 0, or ascending ranges such as 0-63")
         found += range(first, last + 1)
     return found
 
@@ -116,8 +119,7 @@ def _directions(layer: str, given: str) -> Iterator[Target]:
     path = expand(given)
     check_path_characters(path, "file")
     for name in read_vectors(path):
-        label = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") or "vector"
-        label = f"{path.stem}_{label}" if name.isdecimal() else label
+        label = path_safe(f"{path.stem}_{name}" if name.isdecimal() else name)
         facts = {"layer": layer, "direction": given, "vector": name}
         yield Target(f"{layer_label(layer)}_{label}", f"{layer} {readable(path.stem)} {readable(name)}", facts)
 
@@ -134,13 +136,13 @@ def _between(section: Section, labels: list[Label]) -> Iterator[Target]:
         stem, name = f"{layer_label(layer)}_channel{'_to_'.join(units)}", f"{layer} channel {' to '.join(units)}"
     if len(set(units)) != 2 or len(units) != 2:
         raise UserError(f"must be two different classes, or two channels of a layer, not {in_yaml(ends)}")
-    for weight in _weights(section["weights"]):
+    for weight in _weights_between(section["weights"]):
         shares = {units[0]: round(1 - weight, DIGITS), units[1]: weight}
         facts = {**({"layer": layer} if layer else {}), kind: shares, "between": stem, "weight": weight}
         yield Target(f"{stem}_{round(weight * 10**DIGITS):04d}", f"{name}, {weight:g}", facts)
 
 
-def _weights(given: int | list[float] | None) -> list[float]:
+def _weights_between(given: int | list[float] | None) -> list[float]:
     """Return weights from 0 to 1: those of a list, or so many at equal distances, by default 9."""
     if isinstance(given, list):
         return list(dict.fromkeys(round(float(weight), DIGITS) for weight in given))
@@ -150,8 +152,12 @@ def _weights(given: int | list[float] | None) -> list[float]:
 
 def layer_label(layer: str) -> str:
     """Return the name of a layer for a label: ``layer75`` for the depth 75%, and ``blocks_4_2`` for ``blocks.4.2``."""
-    text = re.sub(r"[^A-Za-z0-9]+", "_", layer).strip("_") or "layer"
-    return f"layer{text}" if layer.endswith("%") else text
+    return f"layer{path_safe(layer)}" if layer.endswith("%") else path_safe(layer)
+
+
+def path_safe(text: str) -> str:
+    """Return a text with underscores in place of everything that is not an ASCII letter or digit."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "unnamed"
 
 
 def examples(units: Iterable[Target]) -> list[Target]:
@@ -192,9 +198,9 @@ def vector_files(targets: Iterable[Target]) -> list[str]:
 
 def check_recipes_of_targets(recipes: Mapping[str, Section], targets: Mapping[str, Target]) -> None:
     """Raise UserError if a recipe cannot dream of targets that are not classes."""
-    examples = {target.is_unit: target for target in reversed(list(targets.values()))}.values()
+    kinds = {target.is_unit: target for target in reversed(list(targets.values()))}.values()
     for name, point in recipes.items():
-        for target in examples:
+        for target in kinds:
             if found := _unsuitable(point, target):
                 key, problem = found
                 raise UserError(f"{problem}; use another recipe, or remove the target", f"dreams.recipes.{name}.{key}")

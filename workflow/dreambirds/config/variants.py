@@ -3,8 +3,7 @@
 from dreambirds.config.load import Section, dreamer_defaults
 from dreambirds.errors import in_yaml
 
-RANDOM_STARTS = {"noise": "start_noise", "spectral_noise": "start"}  # each with the key that makes it random
-VIEWS = ("jitter", "roll", "noise", "crops", "crop_area")  # keys that make views random unless they are 0 or null
+VIEWS = ("jitter", "roll", "noise", "crops")  # keys that make views random unless they are 0
 SCHEDULES = ("scale", "scale_width", "rotate", "blur_sigma", "gradient_blur_sigma")  # keys that may be random
 
 
@@ -31,6 +30,7 @@ def variant_problems(point: Section) -> dict[str, str | None]:
 
 def _is_random(point: Section) -> bool:
     """Return whether the start images of variants, their views or their blurs differ."""
-    start = RANDOM_STARTS.get(point["start"])
+    start = point["start"] == "spectral_noise" or (point["start"] == "noise" and point["start_noise"] > 0)
+    crops = point["crop_area"] is not None and point["whole_views"] < 1
     schedules = any(isinstance(point[key], dict) and "random" in point[key] for key in SCHEDULES)
-    return bool(start and point[start]) or any(point[key] for key in VIEWS) or schedules or 0 < point["flip"] < 1
+    return start or crops or schedules or any(point[key] for key in VIEWS) or 0 < point["flip"] < 1

@@ -152,18 +152,18 @@ def open_image(source: Picture | Path) -> Image.Image:
     return decode_image(io.BytesIO(read_picture(source)), where)
 
 
-def open_images(source: Picture | Path) -> list[Image.Image]:
+def open_images(source: Picture | Path, end: str = REBUILD) -> list[Image.Image]:
     """Return the images of a dream as RGB: one, or the variants of its target, which its file shows as a sheet.
 
-    `source` is in an archive, or the path of a file. Raises UserError if it cannot be read.
+    `source` is in an archive, or the path of a file. Raises UserError, which ends with `end`, if it cannot be read.
     """
     if isinstance(source, Path):
-        with reading(source, REBUILD, DAMAGED):
+        with reading(source, end, DAMAGED):
             content = source.read_bytes()
     else:
         content = read_picture(source)
     name = str(source) if isinstance(source, Path) else f"{source.archive}/{source.name}"
-    sheet = decode_image(io.BytesIO(content), name)
+    sheet = decode_image(io.BytesIO(content), name, end)
     return tiles(sheet, count_variants(io.BytesIO(content)))
 
 

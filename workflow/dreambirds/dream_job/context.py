@@ -1,7 +1,7 @@
 """Prepare a dream job: its inputs, and the keys of its dreams in the store."""
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from dreambirds.dream_job.references import PhotographFiles, TrainingPhotographs
 from dreambirds.dream_job.start_dreams import StartDream
 from dreambirds.dream_job.statistics import read_statistics
 from dreambirds.dream_job.store import dream_key
-from dreambirds.dream_job.targets import Facts, batch_of, check_targets, described, stream_of
+from dreambirds.dream_job.targets import Facts, by_kind, check_targets, described, stream_of
 from dreambirds.dreaming.dream import DreamResult, dream
 from dreambirds.dreaming.octaves import evaluation_shape
 from dreambirds.dreaming.recipe import as_recipe
@@ -43,7 +43,8 @@ class DreamJob:
     images may take on the CPU, a digest of the code, the photographs that the dreams are compared with (the folder of
     a prepared data set, or files, or None if not used), the other networks of the committee, the class of these
     photographs by label (by default the dream's own), the path of the recipe in errors, whether statistics of
-    photographs are kept in the store, and the dreams that others start from by label (empty if not used).
+    photographs are kept in the store, the targets that are not classes by label, and the dreams that others start from
+    by label (empty if not used).
     """
 
     checkpoint: Path | LoadedNetwork
@@ -113,12 +114,9 @@ class DreamContext:
         models = [network.model for network in networks]  # first, because they take memory too
         free = free_memory(self.device)
         free = self.job.bytes_free if free is None else free
-        kinds: dict[Hashable, list[str]] = {}  # labels of targets that are maximized in the same layer
-        for label in self.job.names:
-            kinds.setdefault(batch_of(self.job.targets.get(label, {})), []).append(label)
         largest = 0
         for network, model in zip(networks, models, strict=True):
-            for labels in kinds.values():
+            for labels in by_kind(self.job.names, self.job.targets):
                 targets = network.targets(labels)
                 if targets.layer is not None:
                     check_targets(model, targets, evaluation_shape(self.recipe, self.shape))

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.dream_job.image_files import as_text, encode_gif
 from dreambirds.dream_job.snapshots import Snapshot
 from dreambirds.dream_job.store import DreamStore, StoredSnapshot, Transaction, dream_key, dream_store
-from dreambirds.dream_job.targets import batch_of
+from dreambirds.dream_job.targets import by_kind
 from dreambirds.dream_job.views import rescale_together, to_image
 from dreambirds.dreaming.dream import METRICS, DreamResult
 from dreambirds.dreaming.recipe import value_at
@@ -76,9 +76,7 @@ class _Runner:
         self.job, self.context, self.store = job, DreamContext(job, device), store
         self.keys = {label: self.context.cache_key(label) for label in job.names}
         self.request = snapshots.shared_request(job, self.context)
-        self.missing: dict[
-            tuple[tuple[int, ...], Hashable], list[str]
-        ] = {}  # labels by missing steps and kind of target
+        self.missing: dict[tuple[int, ...], list[str]] = {}  # labels by their missing steps
         self.entries: dict[tuple[str, int], StoredSnapshot] = {}
         self.films: dict[str, StoredSnapshot] = {}
         self.stored: dict[str, Path] = {}  # the files of the store that equal those of the archive, by name
@@ -103,14 +101,14 @@ class _Runner:
                 else:
                     missing.append(step)
             if missing:
-                kind = batch_of(self.job.targets.get(label, {}))
-                self.missing.setdefault((tuple(missing), kind), []).append(label)
+                self.missing.setdefault(tuple(missing), []).append(label)
 
     def compute_missing(self) -> None:
         """Compute the dreams that are not in the store. Raises UserError if all become NaN or infinite."""
         committee = [network.info.model for network in self.context.committee]
         work = dream_work(self.context.info.model, self.job.parameters, self.context.shape, committee)
-        for (steps, _), labels in self.missing.items():
+        groups = [(steps, each) for steps, found in self.missing.items() for each in by_kind(found, self.job.targets)]
+        for steps, labels in groups:
             began = time.perf_counter()
             film = self.job.film and steps == self.job.steps
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from dreambirds.dream_job.archive import Picture, open_images
 from dreambirds.dreaming.octaves import resize
+from dreambirds.errors import REBUILD
 from dreambirds.plan.paths import picture_name
 
 
@@ -26,7 +27,7 @@ class StartDream:
     @property
     def image(self) -> Image.Image:
         """The raw image, or the first one of a sheet. Raises UserError if it cannot be read."""
-        return open_images(self.picture)[0]
+        return open_images(self.picture, "set another image" if isinstance(self.picture, Path) else REBUILD)[0]
 
     @cached_property
     def sha256(self) -> str:

@@ -1,6 +1,6 @@
 """The targets of dream jobs, as outputs and channels of a network, from the facts of those that are not classes."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,18 @@ from dreambirds.io import expand
 Facts = Mapping[str, Any]  # of a target that is not one class, as JSON: see `config.targets.Target`
 
 
-def batch_of(facts: Facts) -> Hashable:
-    """Return what targets of one batch share: the layer, the position, and the number of units; None for classes."""
-    weights = len(facts.get("channels") or facts.get("classes") or ())
-    position = facts.get("position")
-    return (facts.get("layer"), str(position), weights) if facts else None
+def by_kind(labels: Iterable[str], targets: Mapping[str, Facts]) -> list[list[str]]:
+    """Return labels in the groups whose targets can be in one batch.
+
+    They have the same layer, the same position and the same number of units. `targets` are the facts of those that are
+    not classes.
+    """
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for label in labels:
+        facts = targets.get(label, {})
+        units = len(facts.get("channels") or facts.get("classes") or ())
+        groups.setdefault((str(facts.get("layer")), str(facts.get("position")), str(units)), []).append(label)
+    return list(groups.values())
 
 
 def stream_of(label: str, facts: Facts) -> str:
@@ -33,7 +40,7 @@ def stream_of(label: str, facts: Facts) -> str:
 def batch_targets(
     labels: Sequence[str], facts: Mapping[str, Facts], classes: Sequence[str], device: torch.device
 ) -> Targets:
-    """Return the targets of a batch of dreams, whose `batch_of` is the same.
+    """Return the targets of a batch of dreams, of one of the groups of `by_kind`.
 
     `facts` are those of the labels that are not classes, and `classes` the labels of the network's outputs. Raises
     UserError if a file of directions cannot be read, or has changed.
@@ -66,7 +73,7 @@ def check_targets(model: nn.Module, targets: Targets, shape: tuple[int, int]) ->
             if isinstance(error, UserError):
                 raise
             return
-        targets.scores(outputs.layers[targets.layer])
+        targets.scores_of_all(outputs.layers[targets.layer])
 
 
 def described(facts: Facts) -> dict[str, Any]:

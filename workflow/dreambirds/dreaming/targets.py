@@ -64,7 +64,7 @@ class Targets:
         chosen = channels if self.indices is None else channels.gather(1, self.indices)
         return (chosen * self.weights).sum(dim=1)
 
-    def scores(self, activation: torch.Tensor) -> torch.Tensor:
+    def scores_of_all(self, activation: torch.Tensor) -> torch.Tensor:
         """Return the activation of all targets (N, B) in the layer's output for any N images, (N, ...)."""
         channels = self.by_channel(activation)
         chosen = channels[:, None] if self.indices is None else channels[:, self.indices]

@@ -9,7 +9,7 @@ import torch
 
 from dreambirds.data.dataset import open_packed
 from dreambirds.data.tables import read_images
-from dreambirds.dream_job.targets import Facts, batch_of, batch_targets
+from dreambirds.dream_job.targets import Facts, batch_targets, by_kind
 from dreambirds.dreaming.features import FeatureExtractor, find_layer
 from dreambirds.dreaming.targets import Targets
 from dreambirds.errors import error_context, renamed_key
@@ -37,7 +37,7 @@ def highest_activations(
     highest, numbers = torch.empty(total, 0), torch.empty(total, 0, dtype=torch.long)
     for batch in images:
         layers = features(batch).layers
-        found = torch.cat([each.scores(layers[each.layer or ""]) for each in targets], dim=1).T.cpu()
+        found = torch.cat([each.scores_of_all(layers[each.layer or ""]) for each in targets], dim=1).T.cpu()
         highest = torch.cat([highest, found.masked_fill(found.isnan(), -torch.inf)], dim=1)
         numbers = torch.cat([numbers, torch.arange(seen, seen + len(batch)).expand(total, -1)], dim=1)
         order = highest.argsort(dim=1, descending=True, stable=True)[:, :count]
@@ -78,10 +78,7 @@ def list_exciting(
 
 def in_groups(facts: Mapping[str, Facts]) -> list[list[str]]:
     """Return the labels of targets in groups that are computed together: of one layer and kind, at most `AT_ONCE`."""
-    kinds: dict[object, list[str]] = {}
-    for label, each in facts.items():
-        kinds.setdefault(batch_of(each), []).append(label)
-    return [group[first : first + AT_ONCE] for group in kinds.values() for first in range(0, len(group), AT_ONCE)]
+    return [group[at : at + AT_ONCE] for group in by_kind(facts, facts) for at in range(0, len(group), AT_ONCE)]
 
 
 def read_batches(pictures: np.ndarray, rows: Sequence[int], device: torch.device) -> Iterator[torch.Tensor]:

@@ -1,5 +1,6 @@
 """Montages: dreams in a labeled grid."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,8 @@ def montage(grid: Grid, cell: int) -> Image.Image:
     stub = max(cell, round(min(2.2 * cell, max(font(font_size).getlength(name) for name in grid.rows) + 4 * GAP)))
     width = stub + len(grid.columns) * (cell + GAP) + margin
     height = head + round(font_size * 2.8) + len(grid.rows) * (cell + GAP) + margin
-    width = max(width, round(font(round(font_size * 1.3), True).getlength(grid.title)) + 2 * margin)
+    lines = (font(round(font_size * 1.3), True).getlength(grid.title), font(font_size).getlength(grid.subtitle))
+    width = max(width, math.ceil(max(lines)) + 2 * margin)
     page = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(page)
     edge = width - margin

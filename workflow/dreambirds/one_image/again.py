@@ -15,7 +15,7 @@ from dreambirds.device import available_gpus, choose_device
 from dreambirds.dream_job.image_files import read_facts, versions
 from dreambirds.dream_job.networks import LoadedNetwork
 from dreambirds.dream_job.start_dreams import StartDream
-from dreambirds.errors import UserError, did_you_mean, reason_of
+from dreambirds.errors import UserError, did_you_mean, error_context, reason_of
 from dreambirds.io import exists
 from dreambirds.models import NOT_FILES
 from dreambirds.one_image.image import OneImage, Progress, compute
@@ -61,7 +61,7 @@ def redream(
     facts, pixels = read_dream(picture)
     network = _network(facts, picture, checkpoint)
     members = facts.get("committee", [])
-    others = tuple(_found(member, picture, f"the network of the run '{member['run']}'") for member in members)
+    others = tuple(_network(member, picture, None) for member in members)
     target, label = facts.get("target", {}), str(facts["label"])
     targets = {label: target} if "layer" in target or "classes" in target else {}  # of a study
     is_class = not targets and ("index" in target or "network" not in facts)
@@ -133,7 +133,8 @@ def _network(facts: Mapping[str, Any], picture: Path, checkpoint: Path | str | N
         with suppress(UserError):
             check_sha256(path, digest, "the checkpoint", "checkpoint")
             return load_own(path)
-        return _found(facts, picture, f"the checkpoint '{path}'" if origin else "the image's checkpoint")
+        named = f"the checkpoint of the run '{facts['run']}'" if facts.get("run") else "the image's checkpoint"
+        return _found(facts, picture, f"the checkpoint '{path}'" if origin else named)
     if network.sha256 != digest:
         problem = f"the weights of '{network}' are not those that dreamt the image (sha256 {digest[:12]}…)"
         raise UserError(f"{problem}; set the path of the original ones", "checkpoint")
@@ -180,8 +181,11 @@ def _start_dream(facts: Mapping[str, Any], picture: Path, given: Path | str | No
         return found
     found = StartDream(Path(given), origin)
     if not Path(given).is_file():
-        raise UserError(f"'{given}' does not exist; set the path of the dream that the image starts from", "start")
-    if found.sha256 != digest:
+        problem = "is a folder" if exists(Path(given)) else "does not exist"
+        raise UserError(f"'{given}' {problem}; set the path of the dream that the image starts from", "start")
+    with error_context("start"):
+        given_digest = found.sha256
+    if given_digest != digest:
         problem = f"the pixels of '{given}' are not those that the image starts from (sha256 {digest[:12]}…)"
         raise UserError(f"{problem}; set the original", "start")
     return found

@@ -1,7 +1,7 @@
 """Dream of one image: `dream_image` for a class or a layer, and `compute` for a job of one dream."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ from dreambirds.dream_job.views import views
 from dreambirds.dreaming import objectives
 from dreambirds.dreaming.octaves import evaluation_shape, resize
 from dreambirds.dreaming.recipe import Recipe
-from dreambirds.errors import UserError, in_yaml
+from dreambirds.dreaming.regularizers import norm_layers
+from dreambirds.errors import UserError, did_you_mean, in_yaml
 from dreambirds.one_image.inputs import make_job
 from dreambirds.one_image.network import find_class
 
@@ -63,6 +64,7 @@ def dream_image(
     seed: int | None = None,
     start: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    committee: Sequence[LoadedNetwork] = (),
     photographs: str | Path | None = None,
     device: str = "auto",
     precision: str | None = None,
@@ -74,13 +76,13 @@ def dream_image(
     `network` is that of `load_network`. `target` is a class by any of its names, or its number. `preset` is the name of
     a preset, scaled to `steps`, the last step, or a `Recipe` for images of this size; by default, it is that of
     `default_preset`. `size` is the shorter side in pixels, by default that of the network's training images. `start` is
-    a kind of start image or the path of a photograph. `settings` are other keys of a recipe. `photographs` is a folder
-    of photographs of the class, which feature matching needs. `device` is one of `device.DEVICES`, `precision` one of
-    `device.PRECISIONS`, and `threads` the number of CPU threads, by default torch's. `progress` is called with the
-    number of steps that are done and that of all steps, first with 0. Raises UserError if an argument is wrong, or does
-    not fit the network.
+    a kind of start image or the path of a photograph. `settings` are other keys of a recipe. The networks of a
+    `committee` take turns with `network`. `photographs` is a folder of photographs of the class, which feature matching
+    needs. `device` is one of `device.DEVICES`, `precision` one of `device.PRECISIONS`, and `threads` the number of CPU
+    threads, by default torch's. `progress` is called with the number of steps that are done and that of all steps,
+    first with 0. Raises UserError if an argument is wrong, or does not fit the network.
     """
-    preset = preset or default_preset(objective)
+    preset = preset or default_preset(objective, bool(norm_layers(network.classifier.network)))
     name, given = (preset if isinstance(preset, str) else "recipe"), (None if start is None else str(start))
     options = {"size": size, "seed": seed, "precision": precision}
     parameters = image_parameters(preset, dict(settings or {}), steps, objective, given, **options)
@@ -91,9 +93,10 @@ def dream_image(
     else:
         label, title = network.info.labels[index], network.names[index]
         recorded = {"class": title, "index": index}
+    _check_committee(committee, None if index is None else label)
     chosen = choose_device(1, threads or torch.get_num_threads(), device)
     with ExitStack() as temporary:
-        job = make_job(network, parameters, name, label, title, index is not None, photographs, temporary)
+        job = make_job(network, parameters, name, label, title, index is not None, photographs, temporary, committee)
         return compute(job, chosen, {"target": recorded}, progress=progress)
 
 
@@ -115,6 +118,16 @@ def _check_target(
         problem = f"is not used, because '{preset}' maximizes {in_yaml(objective)}"
         raise UserError(f"{problem}; remove it, or choose another preset", "class")
     return find_class(network, str(target))
+
+
+def _check_committee(committee: Sequence[LoadedNetwork], label: str | None) -> None:
+    """Raise UserError unless all networks of a committee know the label of a class, which is None for a layer."""
+    if committee and label is None:
+        raise UserError("cannot be combined with a layer, which is another one in each network; remove it", "committee")
+    for network in committee:
+        if label not in network.info.labels:
+            hint = did_you_mean(label, network.info.labels, "available")
+            raise UserError(f"the network '{network}' has no class '{label}'; {hint}", "committee")
 
 
 def compute(
@@ -155,7 +168,11 @@ def compute(
     facts = facts if context.info.run else {key: facts[key] for key in facts if key not in ("run", "epoch")}
     facts |= {"label": label, "step": step, "size": list(context.shape), **snapshots.inputs_of(job, context, label)}
     facts |= {**snapshots.environment_of(context, result, 0, step), "view": view, **more}
-    facts |= {"network": {**job.checkpoint.origin, "sha256": job.checkpoint.sha256}, **_paths(job, label)}
+    facts |= {"network": _origin(job.checkpoint), **_paths(job, label)}
+    loaded = [member for member in job.committee if isinstance(member, LoadedNetwork)]
+    if loaded:
+        known = zip(facts["committee"], loaded, strict=True)
+        facts["committee"] = [{**provenance, "network": _origin(member)} for provenance, member in known]
     facts |= {} if before is None else {"probability": [before, after]}
     title = f"{job.names[label]}, dreamt by {context.info.model}, step {step}"
     return OneImage(views(result.snapshots[step][0])[view], title, facts, seconds, before, after)
@@ -169,6 +186,12 @@ def probability(context: DreamContext, label: str) -> float:
     logits = network.model(resize(images, evaluation_shape(context.recipe, context.shape)))
     target = torch.full((len(logits),), network.info.labels.index(label), device=logits.device)
     return float(objectives.probability(logits.float(), target, network.model.head).mean())
+
+
+def _origin(network: Path | LoadedNetwork) -> dict[str, Any]:
+    """Return from where a network in memory can be loaded again."""
+    assert isinstance(network, LoadedNetwork), "a single image has its networks in memory"
+    return {**network.origin, "sha256": network.sha256}
 
 
 def _paths(job: DreamJob, label: str) -> dict[str, str]:

@@ -67,6 +67,17 @@ def load_network(
     return load_own(expand(given), key)
 
 
+def load_member(given: str, weights: Path_ | None) -> LoadedNetwork:
+    """Return another network of a committee: a model with ``package`` or ``hub`` `weights`, or a checkpoint.
+
+    Raises UserError as `load_network` does, for the key ``committee``.
+    """
+    try:
+        return load_network(given, weights) if str(weights) in NOT_FILES else load_network(checkpoint=given)
+    except UserError as error:
+        raise UserError(error.message, "committee") from error
+
+
 def load_own(path: Path, key: str = "checkpoint") -> LoadedNetwork:
     """Return the network of a checkpoint of this project; errors begin with `key`."""
     file = path / MODEL_FILE if path.is_dir() else path

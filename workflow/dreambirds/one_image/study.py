@@ -123,4 +123,6 @@ def check_sha256(path: Path, digest: str | None, what: str, key: str) -> None:
     if not path.is_file():
         raise UserError(f"{what} '{path}' does not exist; set the path where it is now", key)
     if digest and sha256_of(path) != digest:
-        raise UserError(f"{what} '{path}' has changed, because its sha256 is not {digest[:12]}…; set the original", key)
+        raise UserError(
+            f"{what} '{path}' is not the recorded file, because its sha256 is not {digest[:12]}…; set the original", key
+        )

@@ -46,7 +46,7 @@ function chart(box, xs, position, title, lines, [low, high], name) {
   svg.setAttribute("aria-label", `${name} by ${title}`);
   for (const number of [low, low + span / 2, low + span]) {
     draw(svg, "path", { class: "axis", d: `M${left} ${y(number)}H${width - 12}` });
-    draw(svg, "text", { x: left - 6, y: y(number) + 4, "text-anchor": "end" }, Number(number.toPrecision(2)));
+    draw(svg, "text", { x: left - 6, y: y(number) + 4, "text-anchor": "end" }, Number(number.toPrecision(3)));
   }
   const every = Math.ceil(xs.length / 7);
   xs.forEach((number, index) => {
