@@ -112,6 +112,17 @@ def test_a_job_says_which_layer_or_channel_a_network_lacks(dreamer):
         assert not dreamer.archive().exists()
 
 
+def test_vectors_of_other_lengths_in_a_layer_get_the_same_sentence(dreamer):
+    """A batch has vectors of one length, so the one that does not fit the layer is reported."""
+    vectors = {length: {"layer": "layer2", "vector": "0", "values": [1.0] * length} for length in (48, 2)}
+    targets = {f"of{length}": facts for length, facts in vectors.items()}
+    assert by_kind(targets, targets) == [["of48"], ["of2"]]
+    with pytest.raises(
+        UserError, match=r"dreams\.targets\.layer: a direction has 2 numbers, but the layer 'layer2' 48 c"
+    ):
+        dreamer.dreamt(names={label: label for label in targets}, targets=targets)
+
+
 def test_a_job_dreams_what_the_library_dreams(dreamer):
     dreamer.dreamt(names={"channel": "Channel"}, targets=TARGETS, parameters=parameters(objective="logit"))
     context = DreamContext(dreamer.job, CPU)

@@ -14,8 +14,10 @@ CHANCE = "chance"
 FIRST_LAST: dict[str, Callable[..., float]] = {"first": min, "last": max}
 DEFAULT_WHERE = {"epoch": ["last"], "step": ["last"], "view": ["raw"]}
 CHANCE_COLUMNS = {"judge_top1": "judge_prediction", "dreamer_top1": "dreamer_prediction"}
-SAME_IN_BOTH_VIEWS: tuple[str, ...] = ("dreamer_probability", "dreamer_logit", "dreamer_top1", "dreamer_distance")
-SAME_IN_BOTH_VIEWS += ("mean_abs_change", "seconds")
+SAME_IN_BOTH_VIEWS = (
+    *("dreamer_probability", "dreamer_logit", "dreamer_top1", "dreamer_distance"),
+    *("mean_abs_change", "seconds"),
+)
 
 
 @dataclass(frozen=True)

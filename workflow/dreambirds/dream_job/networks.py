@@ -12,7 +12,7 @@ import torch
 from dreambirds.dream_job.image_files import versions
 from dreambirds.dream_job.references import PhotographFiles, ReferenceStore, TrainingPhotographs
 from dreambirds.dream_job.store import dream_key
-from dreambirds.dream_job.targets import Facts, batch_targets
+from dreambirds.dream_job.targets import Facts, batch_targets, naming_targets
 from dreambirds.dreaming.features import FeatureExtractor, diversity_layers, find_layers, make_objective
 from dreambirds.dreaming.matching import Statistics, photograph_statistics, stack_statistics, view_types
 from dreambirds.dreaming.network import Member
@@ -20,7 +20,7 @@ from dreambirds.dreaming.objectives import layers
 from dreambirds.dreaming.octaves import evaluation_shape
 from dreambirds.dreaming.recipe import Recipe, last_value
 from dreambirds.dreaming.targets import Targets
-from dreambirds.errors import error_context, renamed_key
+from dreambirds.errors import error_context
 from dreambirds.io import sha256_of
 from dreambirds.models.checkpoint import CheckpointInfo, load_checkpoint, read_metadata
 from dreambirds.models.classifier import Classifier
@@ -107,7 +107,7 @@ class JobNetwork:
             self.layers = {name: find_layers(classifier.network, name) for name in layers(recipe.objective)}
             if recipe.diverse:
                 self.layers[recipe.diversity_layer] = diversity_layers(recipe, classifier)
-        with error_context("dreams.targets"), renamed_key("objective", "layer"):
+        with naming_targets():
             self.layers |= {name: find_layers(classifier.network, name) for name in self.settings.target_layers}
         # the prior needs the running statistics of the batch norms, so those are not folded into convolutions
         fold, observed = not recipe.batch_norm_prior, set(itertools.chain(*self.layers.values()))

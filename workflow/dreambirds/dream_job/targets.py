@@ -1,6 +1,7 @@
 """The targets of dream jobs, as outputs and channels of a network, from the facts of those that are not classes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ from dreambirds.io import expand
 Facts = Mapping[str, Any]  # of a target that is not one class, as JSON: see `config.targets.Target`
 
 
+@contextmanager
+def naming_targets() -> Iterator[None]:
+    """Begin any UserError raised inside with the path of the targets, and call an unknown layer theirs."""
+    with error_context("dreams.targets"), renamed_key("objective", "layer"):
+        yield
+
+
 def by_kind(labels: Iterable[str], targets: Mapping[str, Facts]) -> list[list[str]]:
     """Return labels in the groups whose targets can be in one batch.
 
@@ -27,7 +35,7 @@ def by_kind(labels: Iterable[str], targets: Mapping[str, Facts]) -> list[list[st
     groups: dict[tuple[str, ...], list[str]] = {}
     for label in labels:
         facts = targets.get(label, {})
-        units = len(facts.get("channels") or facts.get("classes") or ())
+        units = len(facts.get("channels") or facts.get("classes") or (_vector(facts) if facts else ()))
         groups.setdefault((str(facts.get("layer")), str(facts.get("position")), str(units)), []).append(label)
     return list(groups.values())
 
@@ -65,7 +73,7 @@ def check_targets(model: nn.Module, targets: Targets, shape: tuple[int, int]) ->
     Images of a size that the model does not accept are not checked.
     """
     device = next(model.parameters()).device
-    with error_context("dreams.targets"), renamed_key("objective", "layer"):
+    with naming_targets():
         features = FeatureExtractor(model, [targets.layer], logits=False)
         try:
             outputs = features(torch.full((1, 3, *shape), 0.5, device=device))

@@ -9,10 +9,9 @@ import torch
 
 from dreambirds.data.dataset import open_packed
 from dreambirds.data.tables import read_images
-from dreambirds.dream_job.targets import Facts, batch_targets, by_kind
+from dreambirds.dream_job.targets import Facts, batch_targets, by_kind, naming_targets
 from dreambirds.dreaming.features import FeatureExtractor, find_layer
 from dreambirds.dreaming.targets import Targets
-from dreambirds.errors import error_context, renamed_key
 from dreambirds.evaluation.excitation_table import COLUMNS, LISTED
 from dreambirds.models.checkpoint import CheckpointInfo
 from dreambirds.models.classifier import Classifier
@@ -61,7 +60,7 @@ def list_exciting(
     photographs = photographs[photographs["path"] != ""].reset_index(drop=True)
     pictures = open_packed(dataset, list(photographs["sha256"]))
     photographs = photographs[photographs["duplicate_of"] == ""]
-    with error_context("dreams.targets"), renamed_key("objective", "layer"):
+    with naming_targets():
         hooked = {find_layer(classifier.network, layer) for layer in layers}
         model = prepare_for_inference(classifier, shape_of(info.image_size), device, hooked=hooked)
         targets = [batch_targets(group, facts, (), device) for group in labels]

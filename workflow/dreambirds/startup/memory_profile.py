@@ -16,7 +16,7 @@ from torch import nn
 
 from dreambirds.config.checkpoints import given_checkpoints
 from dreambirds.dream_job.batches import COPIES, estimate_activation_memory
-from dreambirds.dream_job.targets import Facts, batch_targets, check_targets
+from dreambirds.dream_job.targets import Facts, batch_targets, check_targets, naming_targets
 from dreambirds.dreaming.features import diversity_layers, find_layers
 from dreambirds.dreaming.objectives import layers
 from dreambirds.dreaming.octaves import input_shapes
@@ -160,7 +160,7 @@ class _RunModel:
     def check_units(self, units: Mapping[str, Facts], shape: tuple[int, int]) -> None:
         """Raise UserError, for `dreams.targets`, unless the model has the units for dreams of (height, width)."""
         for label, facts in units.items():
-            with error_context("dreams.targets"), renamed_key("objective", "layer"):
+            with naming_targets():
                 observed = frozenset(find_layers(self.classifier.network, facts["layer"]))
             check_targets(self.frozen(True, observed), batch_targets([label], units, (), CPU), _small(shape))
 
