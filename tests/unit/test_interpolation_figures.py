@@ -157,3 +157,10 @@ def test_only_the_last_step_is_shown_and_other_figures_show_all_labels(archives)
     assert targets.montage_dreams("recipe-by-class", "scratch", "", "epoch-0004", "raw")["last"] is True
     with pytest.raises(UserError, match="a between-by-weight montage belongs to one recipe; request"):
         targets.montage_dreams("between-by-weight", "scratch", "", "epoch-0004", "raw")
+
+
+def test_epochs_of_a_grid_keep_their_types():
+    rows = {"label": "a", "epoch": pd.Series([0, 0.25, 1], dtype=object), "picture": ["x", "y", "z"]}
+    selection = Selection("study", pd.DataFrame(rows), {}, {"a": "A"})
+    names = [selection.name_of("epoch", value) for value in selection.grid("label", "epoch").columns]
+    assert names == ["epoch 0", "epoch 0.25", "epoch 1"]

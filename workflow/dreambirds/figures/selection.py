@@ -85,9 +85,9 @@ class Selection:
         grid = grid.reindex(index=self._values(rows), columns=self._values(columns))
         return grid.astype(object).where(grid.notna(), None)
 
-    def _values(self, column: str) -> list[Any]:
-        """Return the values of a column in the order of the study, or of size for a weight."""
-        values = list(self.dreams[column].unique())
+    def _values(self, column: str) -> Any:
+        """Return the values of a column, in their types, in the order of the study, or of size for a weight."""
+        values = self.dreams[column].unique()  # not a list, of which pandas would turn epochs into floats
         return sorted(values) if column == WEIGHT else values
 
     def picked(self, rows: str, columns: str) -> set[tuple[Any, Any]]:
