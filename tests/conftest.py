@@ -1,4 +1,4 @@
-"""Finished studies, marks, and the counts of faults in docs/errors.md."""
+"""Finished studies, marks, and the counts of faults in docs/reliability.md."""
 
 import os
 from collections import Counter

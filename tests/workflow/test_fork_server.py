@@ -28,6 +28,8 @@ rule all:
 SCRIPT = """
 import sys, time
 sys.path.append({scripts!r})
+from dreambirds.runtime import fork_client
+fork_client.PATIENCE = 60  # a busy machine imports slowly
 from job import job
 with job(snakemake):
     from pathlib import Path
@@ -86,7 +88,7 @@ def test_no_process_is_left_after_snakemake_was_stopped(tmp_path, stop):
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
     (tmp_path / "waiting.py").write_text(SCRIPT.format(scripts=str(ROOT / "workflow" / "scripts")))
     process = launch([sys.executable, "-m", "snakemake", "--cores", "1"], tmp_path)
-    wait_until((tmp_path / "forked").exists, 60)
+    wait_until((tmp_path / "forked").exists, 120)
     if stop == "Ctrl-C":
         os.killpg(process.pid, signal.SIGINT)
     else:
