@@ -39,7 +39,10 @@ def test_a_recipe_that_no_model_can_dream_is_refused_again_and_again(study):
     before = (study.folder / CHECKED).read_bytes()
     for _ in range(3):
         result = study.snakemake("dreams_only", "--rerun-incomplete")
-        assert result.returncode and "dreams.recipes.misfit.objective: for the run 'scratch'," in result.stdout
+        assert (
+            result.returncode
+            and "\nError in check: dreams.recipes.misfit.objective: for the run 'scratch'," in result.stdout
+        )
         assert count_dreams(result.stdout) == 0 and (study.folder / CHECKED).read_bytes() == before
     assert study.jobs("dreams_only") == {"check": 1, "dream": 2, "dreams_only": 1}, "nothing is trained"
 

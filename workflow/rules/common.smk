@@ -1,4 +1,4 @@
-from snakemake.exceptions import WorkflowError
+import sys
 
 from dreambirds.errors import UserError
 from dreambirds.io import digest_of, to_parameter
@@ -21,13 +21,16 @@ wildcard_constraints:
 
 
 def input_function(function, **known):
-    """Return an input function that passes wildcards, and raises UserErrors without traceback."""
+    """Return an input function that passes wildcards, and exits with one line for a UserError.
+
+    Snakemake would print lines of a traceback around an exception.
+    """
 
     def call(wildcards):
         try:
             return function(**known, **dict(wildcards.items()))
         except UserError as error:
-            raise WorkflowError(str(error)) from None
+            sys.exit(f"Error: {error}")
 
     return call
 

@@ -94,7 +94,7 @@ def _read(path: Path, where: str) -> str:
 
 
 def _suggest_files(path: Path) -> str:
-    files = [str(file) for file in sorted(path.parent.glob("*")) if file.suffix in (".yaml", ".yml")]
+    files = [str(file) for file in sorted(path.parent.glob("[!.]*")) if file.suffix in (".yaml", ".yml")]
     return did_you_mean(path, files, "available") if files else f"the folder '{path.parent}' contains no YAML file"
 
 

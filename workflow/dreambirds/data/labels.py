@@ -208,3 +208,8 @@ def class_indices(classes: Sequence[str]) -> dict[str, list[int]]:
 def normalized(name: str) -> str:
     """Return the letters and digits of a name, without case and accents, by which names are compared."""
     return re.sub(r"[^a-z0-9]", "", unaccented(name).casefold())
+
+
+def folded(name: str) -> str:
+    """Return a name in the form in which names are the same on any file system: composed (NFC) and without case."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -18,6 +18,7 @@ from dreambirds.plan.paths import epoch_name, step_name
 from dreambirds.plan.plan import Plan
 
 MAX_REPORT_IMAGES = 300
+NUMBER = re.compile(r"\d{4,}(\.\d*[1-9])?")  # of an epoch or a step, as in the names of files
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def montage_dreams(layout: str, run: str, place: str, at: str, view: str) -> dic
         reason = "belongs to one recipe" if recipe else "shows all recipes"
         right = f"{folder}{'RECIPE/' if recipe else ''}{file}"
         raise UserError(f"'{folder}{place}{file}': a {layout} montage {reason}; request '{right}' instead")
-    shared = {"run": run, column: at if column == "label" else at.removeprefix(f"{column}-"), "view": view}
+    shared = {"run": run, column: _value_of(column, at, f"{layout} montage"), "view": view}
     last = {} if "step" in (*LAYOUTS[layout].shared, LAYOUTS[layout].columns) else {"last": True}
     return {**shared, **dict.fromkeys(recipe, place.rstrip("/")), **last}
 
@@ -209,11 +210,25 @@ def shown_seeds(plan: Plan, shared: Mapping[str, Any]) -> dict[str, Any]:
 def film_dreams(over: str, run: str, recipe: str, at: str, view: str) -> dict[str, Any]:
     """Return the values that the dreams of a film share, by column, from its name.
 
-    The name is ``<over>_<at>_<view>``.
+    The name is ``<over>_<at>_<view>``. Raises UserError if `at` does not fit.
     """
     columns = FILMS[over]
     last = {} if "step" in columns else {"last": True}
-    return {"run": run, "recipe": recipe, columns[1]: at.removeprefix(f"{columns[1]}-"), "view": view, **last}
+    value = _value_of(columns[1], at, f"film over {over}")
+    return {"run": run, "recipe": recipe, columns[1]: value, "view": view, **last}
+
+
+def _value_of(column: str, at: str, figure: str) -> str:
+    """Return the value that the dreams of a figure share, from the part of its name: 0200 for ``step-0200``.
+
+    Raises UserError if the name contains a value of another column.
+    """
+    prefix = "" if column == "label" else f"{column}-"
+    value = at.removeprefix(prefix)
+    if not at.startswith(prefix) or (prefix and not NUMBER.fullmatch(value)):
+        example = {"epoch": epoch_name(4), "step": step_name(200)}[column]
+        raise UserError(f"'{at}': a {figure} shows one {column}; write it as in '{example}'")
+    return value
 
 
 def shown_interpolations(plan: Plan, column: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Times come from records of earlier jobs (`runtime.timings`), sizes from the numb
 """
 
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from dreambirds.runtime.timings import (
     training_work,
 )
 from dreambirds.shapes import shape_of
+from dreambirds.startup.command_line import is_dry_run
 
 BYTES = 3  # of a pixel, in red, green and blue
 COPIES = 2  # of a dream: in the store and in its archive
@@ -40,7 +40,6 @@ FIGURES = 3  # bytes of montages, films and the gallery, per byte of the dreams'
 TRACE = 56  # bytes of a line of a trace, which has one per step
 IMAGES = "images.csv"  # the table of a prepared data set
 Checkpoint = tuple[str, float, float]  # its run, its epoch, and the number of epochs since the checkpoint before it
-DRY_RUN = {"-n", "--dry-run", "--dryrun"}
 
 
 class Task(NamedTuple):
@@ -89,7 +88,7 @@ class Estimate:
 def granted_cores(workflow: Any) -> int | None:
     """Return how many cores a run has, None on a cluster. For a dry run without ``--cores``, it is all of them."""
     cores: int | None = workflow.resource_settings.cores
-    return available_cpu_count() if cores == 1 and DRY_RUN & set(sys.argv) else cores
+    return available_cpu_count() if cores == 1 and is_dry_run() else cores
 
 
 def estimate(plan: Plan, missing: list[DreamPart], cores: int | None) -> Estimate | None:

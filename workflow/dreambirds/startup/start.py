@@ -10,10 +10,13 @@ from dreambirds.data.sources.source import Resource
 from dreambirds.dream_job.store_gc import enforce_limit, limit_from_environment
 from dreambirds.errors import UserError, explain_failure, report_killed
 from dreambirds.io import use_store
+from dreambirds.plan.paths import archive_path
 from dreambirds.plan.plan import Plan, make_plan
 from dreambirds.runtime.fork_server import start_fork_server
 from dreambirds.runtime.snakemake_lock import acquire_workdir_lock
+from dreambirds.startup.command_line import read_entries, remove_images_with
 from dreambirds.startup.estimate import granted_cores
+from dreambirds.startup.failed_jobs import report_failed
 from dreambirds.startup.preflight import (
     announce_download,
     announce_study,
@@ -39,6 +42,7 @@ def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None,
     main = workflow.is_main_process and workflow.modifier.is_main_snakefile()
     try:
         limit = limit_from_environment() if main else None
+        config = read_entries(config, workflow.config_settings.config)
         download, plan = _plan(config, workflow.overwrite_configfiles, main)
         if workflow.workflow_settings.cache is not None:
             set_output_cache()
@@ -47,6 +51,7 @@ def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None,
             if plan:
                 keep_measurements(plan)
                 remove_partial_files(plan)
+                remove_images_with(Path(archive_path(plan.study, *job)) for job in plan.dream_jobs)
                 announce_study(plan, granted_cores(workflow))
             else:
                 announce_download(download)
@@ -87,8 +92,9 @@ def serve_jobs(workflow: Any) -> None:
 def finish(limit: int | None, log: list[str] | None = None) -> None:
     """Keep the store within its limit after a run that succeeded or failed.
 
-    With `log`, Snakemake's logs of a failed run, also report whether its jobs were killed.
+    With `log`, Snakemake's logs of a failed run, also report why its jobs failed.
     """
     enforce_limit(limit)
     if log is not None:
+        report_failed(log)
         report_killed(log)
