@@ -65,4 +65,7 @@ def test_thousands_of_classes_are_prepared_with_a_short_log(many, own_log, count
 
 def test_thousands_of_classes_of_the_same_name_get_unique_labels():
     labels = make_labels(("鳥", f"鳥 {number}", f"鳥{number}") for number in range(CLASSES))
-    assert [label.label for label in labels] == ["class", *(f"class_{number}" for number in range(2, CLASSES + 1))]
+    assert len({label.label for label in labels}) == CLASSES
+    assert all(label.label.startswith("Niao_") for label in labels)
+    few = make_labels([("鳥", "鳥 7", "鳥7"), ("鳥", "鳥 9", "鳥9")])
+    assert few == [labels[7], labels[9]], "a label does not depend on the number of classes"

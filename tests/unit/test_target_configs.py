@@ -81,7 +81,7 @@ def test_directions_are_the_vectors_of_a_file(tmp_path):
     assert read_vectors(tmp_path / "one.npy")["0"].tolist() == [0.0, 1.0]
     np.save(tmp_path / "my wings.v2 é.npy", np.ones(3))
     plan = planned({"layer": "75%", "directions": str(tmp_path / "my wings.v2 é.npy")})
-    assert plan.names == {"layer75_my_wings_v2_0": "75% my wings.v2 é 0"}
+    assert plan.names == {"layer75_my_wings_v2_e_0": "75% my wings.v2 é 0"}
     files = [str(tmp_path / name) for name in ("found.npy", "named.safetensors")]
     plan = planned([{"layer": "75%", "directions": file} for file in files])
     assert list(plan.names.values()) == ["75% found 0", "75% found 1", "75% named a wing", "75% named beak"]

@@ -23,6 +23,7 @@ NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|os error (28
 NO_WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? [\d, ]+\)")
 NO_GPU = re.compile(r"CUDA error|CUDA driver error|cuDNN error|CUBLAS_STATUS|NCCL error|NVML", re.IGNORECASE)
 NO_MPS = re.compile(r"not (currently )?(implemented|supported) .*\bMPS\b", re.IGNORECASE)
+JOINERS = "\u200c\u200d"  # invisible characters inside of words of some scripts, and of emoji
 NUMBER = re.compile(r"\d+(\.\d+)?")
 KILLED = re.compile(r"exit status (137|-9)\b|Signals\.SIGKILL")
 AGAIN = "run the same command again to resume"
@@ -47,10 +48,10 @@ class UserError(ValueError):
 
 
 def one_line(text: str) -> str:
-    """Escape line breaks, terminal codes and invalid characters with backslashes."""
+    """Escape line breaks, terminal codes and invalid characters with backslashes, but not what joins characters."""
     return "".join(
         character
-        if character.isprintable() or unicodedata.category(character) == "Zs"
+        if character.isprintable() or character in JOINERS or unicodedata.category(character) == "Zs"
         else character.encode("unicode_escape").decode()
         for character in text
     )
@@ -85,8 +86,8 @@ def did_you_mean(value: object, allowed: Iterable[object], word: str = "allowed"
     names = sorted(given, key=lambda name: (float(name) if NUMBER.fullmatch(name) else math.inf, name))
     if not names:
         return "no value is allowed here" if word == "allowed" else "none is available"
-    folded = {name.casefold(): name for name in reversed(names)}
-    close = difflib.get_close_matches(str(value).casefold(), folded, n=1, cutoff=0.5)
+    folded = {unicodedata.normalize("NFC", name.casefold()): name for name in reversed(names)}
+    close = difflib.get_close_matches(unicodedata.normalize("NFC", str(value).casefold()), folded, n=1, cutoff=0.5)
     hint = f"did you mean '{folded[close[0]]}'?" if close else ""
     if len(names) > 16 and hint:
         return hint

@@ -8,10 +8,10 @@ from dreambirds.config.load import Section
 from dreambirds.data.labels import (
     ALL,
     Label,
-    check_labels,
     choose_labels,
     labels_of_classes,
     match_classes,
+    names_by_label,
     read_names,
 )
 from dreambirds.data.sources.catalog import has_photographs, list_labels
@@ -156,7 +156,7 @@ def match_outputs(
     `classes` are the names of its outputs, and `names` those of labels that have another name there. The study's own
     labels in their order match by position. Raises UserError as `match_classes` does.
     """
-    check_labels(labels, names)
+    names = names_by_label(labels, names)
     own = [label.label for label in labels]
     if classes == own and not names:
         return {label: index for index, label in enumerate(own)}

@@ -8,7 +8,7 @@ from dreambirds.config.class_names import check_class_names, judge_classes
 from dreambirds.config.load import Section, check, check_path_characters
 from dreambirds.config.runs import check_model, check_options, check_package, check_run, check_weights, parse_epoch
 from dreambirds.data.answers import read_answers
-from dreambirds.data.labels import Label, check_labels, match_classes
+from dreambirds.data.labels import Label, match_classes, names_by_label
 from dreambirds.errors import UserError, did_you_mean, error_context
 from dreambirds.io import expand, file_problem, is_file
 from dreambirds.models import NOT_FILES, PACKAGE
@@ -87,7 +87,7 @@ def check_judge_names(judges: dict[str, Section], labels: list[Label]) -> None:
     """
     for name, judge in judges.items():
         with error_context(f"judges.{name}"):
-            check_labels(labels, judge["names"])
+            names_by_label(labels, judge["names"])
             classes = judge_classes(judge) if judge_kind(judge) == "weights" else None
             if classes is not None:  # those of a package are unknown where timm is not installed
                 match_classes(labels, classes, judge["names"])

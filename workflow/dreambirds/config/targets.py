@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dreambirds.config.load import Section, check_path_characters
-from dreambirds.data.labels import Label, choose_labels, readable
+from dreambirds.data.labels import Label, choose_labels
+from dreambirds.data.names import readable, transliterated
 from dreambirds.dreaming.objectives import needs_photographs, scores_target
 from dreambirds.dreaming.targets import MIDDLE
 from dreambirds.errors import UserError, error_context, in_yaml
@@ -156,8 +157,8 @@ def layer_label(layer: str) -> str:
 
 
 def path_safe(text: str) -> str:
-    """Return a text with underscores in place of everything that is not an ASCII letter or digit."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_") or "unnamed"
+    """Return a text in ASCII, with underscores in place of everything that is not a letter or digit."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", transliterated(text)).strip("_") or "unnamed"
 
 
 def examples(units: Iterable[Target]) -> list[Target]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dreambirds.data.labels import Label, normalized
+from dreambirds.data.labels import Label, names_by_label
+from dreambirds.data.names import folded, normalized, words
 from dreambirds.data.tables import numbered_rows
 from dreambirds.errors import UserError, did_you_mean
 
@@ -60,7 +61,7 @@ def count_votes(answers: Iterable[Answer], labels: Sequence[Label], names: dict[
     `match_answer`.
     """
     votes: dict[str, Counter[str]] = {}
-    answers = list(answers)
+    answers, names = list(answers), names_by_label(labels, names)
     known = {text: match_answer(text, labels, names) or text for text in {each.answer for each in answers}}
     for each in answers:
         answer = known[each.answer] if each.kind != NONE else ""
@@ -71,16 +72,17 @@ def count_votes(answers: Iterable[Answer], labels: Sequence[Label], names: dict[
 def match_answer(text: str, labels: Sequence[Label], names: dict[str, str]) -> str | None:
     """Return the label of the class that a text names, None if it names none or several.
 
-    It names a class by its label, its display name, or its further name in `names`. Only letters and digits are
-    compared, without case and accents. Otherwise it must consist of words that only one class has in one of its names:
+    It names a class by its label, its display name, or its further name in `names`, as `normalized` compares them
+    unless one is the same without case. Otherwise it must consist of words that only one class has in one of its names:
     ``a goldfinch`` is the American Goldfinch, and ``jay`` is ambiguous if there are several jays.
     """
     forms = {each.label: [each.label, each.name, *filter(None, [names.get(each.label)])] for each in labels}
-    words = _words(text)
+    given = _words(text)
     rules: list[Callable[[str], bool]] = [
         lambda form: form == text,  # a choice is a label
-        lambda form: form.strip().casefold() == text.strip().casefold() or normalized(form) == normalized(text) != "",
-        lambda form: bool(words) and words <= _words(form),
+        lambda form: folded(form.strip()) == folded(text.strip()),
+        lambda form: normalized(form) == normalized(text) != "",
+        lambda form: bool(given) and given <= _words(form),
     ]
     for rule in rules:
         found = [label for label, own in forms.items() if any(map(rule, own))]
@@ -90,4 +92,4 @@ def match_answer(text: str, labels: Sequence[Label], names: dict[str, str]) -> s
 
 
 def _words(text: str) -> set[str]:
-    return {word for part in re.split(r"[\W_]+", text) if (word := normalized(part))} - ARTICLES
+    return words(text) - ARTICLES

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from dreambirds.data.dataset import write_packed
 from dreambirds.data.image_cache import CachedImage, ImageCache, default_folder, image_key, pixel_digest
 from dreambirds.data.image_io import Box, UnreadableError, decode_image, decoding_errors, make_image, widen
-from dreambirds.data.labels import Label, escaped
+from dreambirds.data.labels import Label
+from dreambirds.data.names import escaped
 from dreambirds.data.sources.catalog import has_no_training, has_too_few, list_photographs
 from dreambirds.data.sources.source import Drawing, Photograph, open_photograph, origin
 from dreambirds.data.split import first_of_same, log_duplicates, split

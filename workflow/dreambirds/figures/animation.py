@@ -10,6 +10,7 @@ from PIL import Image
 
 from dreambirds.dream_job.archive import Picture
 from dreambirds.dream_job.image_files import as_text, save_gif
+from dreambirds.figures.fonts import warn_of_missing_fonts
 from dreambirds.figures.montage import GAP, load_cell
 from dreambirds.figures.selection import PAIR, WEIGHT, Selection
 from dreambirds.figures.text import FAINT, PAPER, fold, font, write
@@ -60,6 +61,7 @@ def film(content: Film, cell: int) -> list[Image.Image]:
 
     `cell` is the width and height of a dream in pixels.
     """
+    warn_of_missing_fonts([content.title, *content.names, *content.captions])
     font_size = max(11, cell // 9)
     columns = math.ceil(math.sqrt(len(content.names) * 2)) if len(content.names) > 1 else 1
     rows = math.ceil(len(content.names) / columns)

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from dreambirds.figures.fonts import shown
 from dreambirds.figures.text import COLORS, DARK, GRAY, TRAIN, VALIDATION, save_figure
 
 pyplot.style.use(Path(__file__).with_name("style.mplstyle"))
@@ -71,14 +72,16 @@ def bars(table: pd.DataFrame, names: pd.Series, xlabel: str, top1_label: str) ->
 
     `names` contains the name of each row. Of more than 30 rows, only the first and the last are drawn.
     """
-    named = table.assign(name=names.to_numpy())
+    named = table.assign(name=names.map(shown).to_numpy())
     rows = extremes(named, MOST_BARS).iloc[::-1]
     figure, axis = pyplot.subplots(figsize=(WIDTH, 1.3 + 0.28 * len(rows)))
     errors = [(rows["mean"] - rows["ci_low"]), (rows["ci_high"] - rows["mean"])]
     errors = [error.clip(lower=0).fillna(0) for error in errors]
-    axis.barh(rows["name"], rows["mean"], xerr=errors, color=COLORS[5], ecolor=DARK, capsize=2, label=xlabel)
-    axis.plot(rows["top1"], rows["name"], linestyle="", marker="D", color=COLORS[1], label=top1_label)
-    axis.set(xlabel=_with_count(xlabel, table), xlim=SHARES, ylim=(-0.7, len(rows) - 0.3))
+    places = range(len(rows))  # several rows may have the same name
+    axis.barh(places, rows["mean"], xerr=errors, color=COLORS[5], ecolor=DARK, capsize=2, label=xlabel)
+    axis.plot(rows["top1"], places, linestyle="", marker="D", color=COLORS[1], label=top1_label)
+    axis.set(xlabel=_with_count(xlabel, table), xlim=SHARES, ylim=(-0.7, len(rows) - 0.3), yticks=places)
+    axis.set_yticklabels(rows["name"])
     if len(rows) < len(named):
         _note(axis, f"best and worst only; {len(named) - len(rows)} in between omitted")
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=9)
@@ -116,8 +119,8 @@ def effects(table: pd.DataFrame, names: dict[str, str]) -> Figure:
 
 
 def _wrap(name: str) -> str:
-    """Break a name into lines, and escape dollar signs, which start a formula in matplotlib."""
-    return textwrap.fill(name, 46).replace("$", r"\$")
+    """Break a name into lines."""
+    return textwrap.fill(shown(name), 46)
 
 
 def maps(table: pd.DataFrame, label: str) -> Figure:
@@ -158,8 +161,10 @@ def confusion_map(table: pd.DataFrame, names: dict[str, str]) -> Figure:
     side = 1.6 + 0.28 * len(labels)
     figure, axis = pyplot.subplots(figsize=(max(WIDTH, side + 1.5), side + 1.2))
     image = _map(axis, grid.fillna(0))
-    axis.set_xticks(range(grid.shape[1]), [names.get(label, label) for label in grid.columns], rotation=60, ha="right")
-    axis.set_yticks(range(len(labels)), [names.get(label, label) for label in labels])
+    axis.set_xticks(
+        range(grid.shape[1]), [shown(names.get(label, label)) for label in grid.columns], rotation=60, ha="right"
+    )
+    axis.set_yticks(range(len(labels)), [shown(names.get(label, label)) for label in labels])
     axis.set(xlabel="recognized as", ylabel="class of the dream")
     figure.colorbar(image, ax=axis, label="share of dreams", shrink=0.7)
     return figure

@@ -11,6 +11,7 @@ from dreambirds.data.tables import check_exist, example_images
 from dreambirds.dream_job.archive import Picture, open_image
 from dreambirds.dream_job.image_files import save_png
 from dreambirds.evaluation.excitation_table import most_exciting, read_excitation
+from dreambirds.figures.fonts import warn_of_missing_fonts
 from dreambirds.figures.selection import Selection
 from dreambirds.figures.text import FAINT, PAPER, font, write
 from dreambirds.shapes import in_proportion
@@ -106,6 +107,8 @@ def montage(grid: Grid, cell: int) -> Image.Image:
 
     Cells are `cell` pixels wide and high, and the font size scales with them. Images keep their aspect ratio.
     """
+    captions = (each.text for row in grid.cells for each in row if isinstance(each, Captioned))
+    warn_of_missing_fonts([grid.title, grid.subtitle, *grid.rows, *grid.columns, *captions])
     font_size = max(11, cell // 9)
     margin, head = cell // 4, round(font_size * 5.2)
     stub = max(cell, round(min(2.2 * cell, max(font(font_size).getlength(name) for name in grid.rows) + 4 * GAP)))

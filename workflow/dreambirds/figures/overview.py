@@ -14,6 +14,7 @@ from PIL import Image
 
 from dreambirds.data.dataset import read_image
 from dreambirds.data.tables import check_exist, read_images, read_labels, remedy, write_table
+from dreambirds.figures.fonts import shown, warn_of_missing_fonts
 from dreambirds.figures.text import COLORS, FAINT, INK, PAPER, fold, font, save_figure, shorten, write
 from dreambirds.io import atomic_write
 from dreambirds.shapes import in_proportion, shape_text
@@ -75,6 +76,7 @@ def contact_sheet(entries: Sequence[Entry], shape: tuple[int, int], title: str, 
 
     `shape` is the (height, width) of the example files. The examples of a class are evenly spaced over its files.
     """
+    warn_of_missing_fonts([title, subtitle, *(entry.name for entry in entries)])
     layout = lay_out(entries, shape)
     width = max(MARGIN + layout.columns * (layout.block + MARGIN), 720)
     page = Image.new("RGB", (width, HEAD + math.ceil(len(entries) / layout.columns) * layout.height + MARGIN), PAPER)
@@ -186,7 +188,7 @@ def _plot_counts(axis, table: pd.DataFrame, named: bool) -> None:
     draw(positions, ranked["train"], thickness, color=COLORS[0], label="train")
     draw(positions, ranked["validation"], thickness, color=COLORS[4], label="validation", **{offset: ranked["train"]})
     if named:
-        axis.set_yticks(positions, ranked["class_name"])
+        axis.set_yticks(positions, ranked["class_name"].map(shown), parse_math=False)
         axis.set_ylim(len(ranked) - 0.4, -0.6)
         axis.set_xlabel("images")
     else:

@@ -97,11 +97,13 @@ def write_plots(folder: Path, dreams: pd.DataFrame, runs: pd.DataFrame, archives
     """
     from dreambirds.data.tables import write_table
     from dreambirds.figures import draw
+    from dreambirds.figures.fonts import warn_of_missing_fonts
     from dreambirds.figures.recognition import Recognition
     from dreambirds.figures.text import save_figure
 
     known = dreams["dreamer_probability"].notna() | dreams["judge_probability"].notna()
     recognition = Recognition(dreams[known], runs, archives)
+    warn_of_missing_fonts(recognition.names.values())
     plots = {name: make(recognition, draw) for name, make in PLOTS.items()}  # raise errors before any file is written
     folder.mkdir(parents=True, exist_ok=True)
     for name, (table, figure) in plots.items():

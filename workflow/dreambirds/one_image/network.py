@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from dreambirds.config.checkpoints import fill_from_facts
 from dreambirds.config.class_names import read_class_names
 from dreambirds.config.load import Section, check
 from dreambirds.config.runs import check_model, check_package, check_weights
-from dreambirds.data.labels import class_indices, labels_of_classes, normalized
+from dreambirds.data.labels import labels_of_classes
+from dreambirds.data.names import class_indices, composed, folded, normalized
 from dreambirds.dream_job.networks import LoadedNetwork
 from dreambirds.errors import UserError, did_you_mean, error_context
 from dreambirds.io import digest_of, expand, sha256_of
@@ -185,13 +187,14 @@ def _digest(model: str, weights: str, classifier: Classifier) -> str:
 def find_class(network: LoadedNetwork, name: str) -> int:
     """Return the index of a class by its name, its label, one of its synonyms, or its number.
 
-    Only letters and digits of a name are compared, without case and accents. Raises UserError, with the closest names,
-    if no class or several classes have it.
+    Names are compared as `normalized` does, unless one is the same without case. Raises UserError, with the closest
+    names, if no class or several classes have it.
     """
     labels, names = network.info.labels, network.names
-    for known in (labels, names):
-        if known.count(name) == 1 and not _is_shared(names, labels, name):
-            return known.index(name)
+    for form, known in product((composed, folded), (labels, names)):
+        same = [index for index, each in enumerate(known) if form(each) == form(name)]
+        if len(same) == 1 and not _is_shared(names, labels, known[same[0]]):
+            return same[0]
     both = [class_indices(known).get(normalized(name), []) for known in (names, labels)]
     found = sorted({index for indices in both for index in indices})
     if len(found) == 1:

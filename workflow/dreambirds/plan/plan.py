@@ -21,7 +21,7 @@ from dreambirds.config.recipes import dream_shape
 from dreambirds.config.runs import parse_epoch
 from dreambirds.config.study import check_all_but_labels, expand_config
 from dreambirds.config.targets import Target, check_recipes_of_targets, list_targets
-from dreambirds.data.labels import Label, check_labels
+from dreambirds.data.labels import Label, names_by_label
 from dreambirds.data.sources.catalog import has_photographs, locate
 from dreambirds.errors import UserError, error_context
 from dreambirds.models import MODEL_FILE
@@ -287,7 +287,7 @@ def make_plan(config: Section) -> Plan:
                 check_outputs(labels, needed, names, plan.config["runs"][run])
         for run, keys in plan.trained.items():
             with error_context(plan.path(run)):
-                check_labels(labels, keys["names"])
+                names_by_label(labels, keys["names"])
                 if keys["labels"]:
                     head_rows(labels, keys)
         dreaming = [plan.dreaming_networks(run, recipe) for recipe, epochs in plan.dreamers.items() for run in epochs]

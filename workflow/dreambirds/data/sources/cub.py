@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dreambirds.data.labels import Label, make_labels, readable, unaccented
+from dreambirds.data.labels import Label, make_labels
+from dreambirds.data.names import readable
 from dreambirds.data.sources.source import Photograph, Resource, Source, source
 from dreambirds.data.sources.tree import Tree, find_below, where
 from dreambirds.errors import UserError, counted
@@ -115,7 +116,7 @@ def _labels(rows: list[Row], names: dict[int, str]) -> dict[int, Label]:
 
 def _names(name: str, folder: str) -> tuple[str, str, str]:
     bare = re.sub(r"^\d+\.", "", name) or name
-    return unaccented(bare), readable(bare), folder
+    return bare, readable(bare), folder
 
 
 def _read(tree: Tree) -> tuple[list[Row], dict[int, str]]:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from dreambirds.data.labels import Label, make_labels, readable
+from dreambirds.data.labels import Label, make_labels
+from dreambirds.data.names import readable
 from dreambirds.data.sources.source import Photograph, Source, source
 from dreambirds.data.sources.tree import Tree
 from dreambirds.errors import UserError

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from dreambirds.data.labels import Label, escaped, make_labels, readable, unaccented
+from dreambirds.data.labels import Label, make_labels
+from dreambirds.data.names import escaped, readable
 from dreambirds.data.sources.source import Photograph, Resource, Source, source
 from dreambirds.data.sources.tree import Tree, find_below, where
 from dreambirds.errors import UserError, counted
@@ -128,7 +129,7 @@ def _is_number(text: str) -> bool:
 
 def _names(number: int, names: list[str] | None) -> tuple[str, str, str]:
     name = (names[number].strip() if names else "") or str(number)
-    return unaccented(name), readable(name), str(number)
+    return name, readable(name), str(number)
 
 
 def _test_folders(tree: Tree) -> list[str]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from dreambirds.data.image_files import open_file
-from dreambirds.data.labels import Label, escaped
+from dreambirds.data.labels import Label
+from dreambirds.data.names import escaped
 from dreambirds.data.sources.tree import Tree, read_member
 from dreambirds.errors import UserError
 

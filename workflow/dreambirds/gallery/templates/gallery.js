@@ -93,7 +93,7 @@ function showPane(pane) {
   under.alt = `Dream of ${label.name}: run ${pane.run}, recipe ${pane.recipe}, ${position}, ${state.view} view`;
   under.style.aspectRatio = `${recipe.shape[1]} / ${recipe.shape[0]}`;
   const caption = pane.find("figcaption");
-  caption.replaceChildren(Object.assign(document.createElement("b"), { textContent: label.name }), ` ${position}`);
+  caption.replaceChildren(Object.assign(document.createElement("b"), { textContent: label.name, dir: "auto" }), ` ${position}`);
   if (pane.hasTries && value(pane, "picked", state.label, e, s) === 1) caption.append(pickedMark());
   pane.find(".provenance").textContent = [
     `run ${pane.run} (${facts.runs[pane.run].model}), epoch ${kept.epochs[e]}`,
@@ -160,7 +160,7 @@ const watcher = new IntersectionObserver((entries) => {
 function buildGrid() {
   facts.labels.forEach(({ name }, index) => {
     const cell = document.createElement("div");
-    Object.assign(cell, { className: "cell", id: `class-${index}` });
+    Object.assign(cell, { className: "cell", id: `class-${index}`, dir: "auto" });
     cell.setAttribute("role", "option");
     cell.append(document.createElement("span"), name);
     cell.addEventListener("click", () => choose(index));

@@ -66,7 +66,7 @@ function save() {
 }
 
 facts.classes.forEach(({ label, name }) => {
-  const button = Object.assign(document.createElement("button"), { type: "button", textContent: name });
+  const button = Object.assign(document.createElement("button"), { type: "button", textContent: name, dir: "auto" });
   button.dataset.label = label;
   button.addEventListener("click", () => answer(CHOICE, label));
   byId("choices").append(button);

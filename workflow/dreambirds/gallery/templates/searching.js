@@ -3,9 +3,11 @@ const searchField = byId("search");
 const searched = () => (searchField ? searchField.value.trim() : "");
 let shownLabels = facts.labels.map((_, index) => index); // the labels whose cells are shown, in their order
 
-const fold = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+// Accents of Latin and Greek do not matter; marks of other scripts do.
+const fold = (text) =>
+  text.normalize("NFKD").replace(/([\p{Script=Latin}\p{Script=Greek}])\p{M}+/gu, "$1").normalize("NFC").toLowerCase();
 const texts = facts.labels.map(({ label, name }) => fold(`${name} ${label}`));
-const wholeWords = texts.map((text) => new Set(text.split(/[^\p{L}\p{N}]+/u)));
+const wholeWords = texts.map((text) => new Set(text.split(/[^\p{L}\p{M}\p{N}]+/u)));
 
 // The labels whose text contains all words; those that contain each number as a whole word come first.
 function matches(words) {

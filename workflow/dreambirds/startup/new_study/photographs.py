@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import median
 
 from dreambirds.data.image_files import find_photographs, is_photograph
-from dreambirds.data.labels import Label, escaped
+from dreambirds.data.labels import Label
+from dreambirds.data.names import escaped
 from dreambirds.data.sources import catalog  # noqa: F401 - registers all sources
 from dreambirds.data.sources.folder import VALIDATION
 from dreambirds.data.sources.source import Photograph, Source, by_strictness, open_photograph

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from dreambirds.data.labels import escaped, unaccented
+from dreambirds.data.names import escaped, transliterated
 
 COLUMN = 32  # where comments behind a value begin
 LONGEST = 60  # characters of a study's or run's name
@@ -46,7 +46,7 @@ def safe_name(path: Path, default: str) -> str:
     """Return a name for a study or a run, made from that of a folder; from the one above if the folder's is general."""
     full = path.resolve()
     for part in (full.name, full.parent.name):
-        name = re.sub(r"[^A-Za-z0-9_-]+", "_", unaccented(part)).strip("_-")[:LONGEST]
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", transliterated(part)).strip("_-")[:LONGEST]
         if name.casefold() not in GENERAL:
             return name
     return default

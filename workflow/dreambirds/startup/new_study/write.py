@@ -10,7 +10,7 @@ import yaml
 from snakemake.utils import available_cpu_count
 
 from dreambirds.config.load import Section, check_path_characters
-from dreambirds.data.labels import escaped
+from dreambirds.data.names import escaped
 from dreambirds.errors import UserError, counted
 from dreambirds.io import expand, is_file
 from dreambirds.plan.plan import make_plan

@@ -1,0 +1,35 @@
+"""Names of birds in many scripts, with their labels."""
+
+# ruff: noqa: RUF001
+
+LABELS_OF = {
+    "Blue Jay": "Blue_Jay",
+    "Black_footed_Albatross": "Black_footed_Albatross",
+    "Anna's Hummingbird": "Anna_s_Hummingbird",
+    "Weißkopfseeadler": "Weisskopfseeadler",
+    "Sædgås": "Saedgas",
+    "Chào mào": "Chao_mao",
+    "ısırgan": "isirgan",
+    "ＦＵＬＬ width": "FULL_width",
+    "ʻIʻiwi": "I_iwi",
+    "喜鹊": "XiQue",
+    "乌鸦・大": "WuYa-Da",
+    "しじゅうから": "shijiyuukara",
+    "ハシブトガラス": "hashibutogarasu",
+    "까치": "KkaChi",
+    "Воробей": "Vorobey",
+    "Соловьиный": "Solovinyy",
+    "Χελιδόνι": "Chelidoni",
+    "هدهد": "hdhd",
+    "צופית": "tsvfyt",
+    "मोर पक्षी": "mor_pksi",
+    "পাখি": "pakhi",
+    "மயில்": "myil",
+    "นกกระจอก": "nkkrachok",
+    "ბეღურა": "beghura",
+    "Ծիծեռնակ": "Tsitserrnak",
+    "ድንቢጥ": "dnbit",
+    "ចាប": "chab",
+    "🦜 parrot": "parrot_parrot",
+    "🐦\u200d⬛": "bird_black_large_square",
+}
