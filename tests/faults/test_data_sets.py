@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dreambirds.data.prepare import prepare
-from dreambirds.data.sources.catalog import list_labels
+from dreambirds.data.sources.catalog import left_out, list_labels
 from dreambirds.data.tables import read_images
 from dreambirds.log import MOST_WARNINGS
 from tests.helpers.hostile import assert_plain, encoded, prepare_separately, problems, scene
@@ -37,21 +37,29 @@ def root(tmp_path) -> Path:
     return tmp_path
 
 
-def test_a_class_with_too_few_photographs_is_rejected_unless_it_is_excluded(root, counted):
+def test_a_class_with_too_few_photographs_is_left_out(root, counted):
     put(root / "in" / "lonely", 1)
     put(root / "in" / "none", 0)
     put(root / "in" / "nested" / "deeper", 5)
     dataset = settings("folder", root / "in")
-    beginning = f"dataset.path: class '%s' has %s in '{root / 'in'}'%s, but at least 2 JPEG, PNG or WebP"
-    assert refused(dataset).startswith(beginning % ("lonely", "1 readable image", " (also too few in 2 more classes)"))
-    for name, count in (("lonely", "1 readable image"), ("none", "0 readable images"), ("nested", "0 readable images")):
+    assert [folder for _, _, folder in class_names(dataset)] == ["auk", "crane"]
+    assert left_out(dataset) == [
+        "left out 1 class with 1 photograph: 'lonely', fewer than dataset.min_photographs (2); add some, or set that "
+        "to 1",
+        "left out 2 classes with no photograph: 'nested', 'none', whose photographs are in folders such as "
+        "'nested/deeper'; move these up to use them",
+    ]
+    for name, count in (("lonely", "1 photograph"), ("none", "no photograph"), ("nested", "no photograph")):
         error = refused({**dataset, "labels": ["auk", "crane", name]})
-        assert error.startswith(beginning % (name, count, ""))
-        assert error.endswith("remove the class from dataset.labels")
+        assert error.startswith(f"dataset.labels: class '{name}' has {count} in '{root / 'in'}'")
+        assert error.endswith(", or remove it here")
     assert len(class_names({**dataset, "labels": ["auk", "crane"]})) == 2
-    prepare({**dataset, "labels": ["auk", "crane"]}, list_labels(dataset)[:2], root / "out", root / "store")
-    assert len(read_images(root / "out")) == 4
-    counted("data sets refused", 4)
+    insisting = {**dataset, "min_photographs": 1}
+    labels = list_labels(insisting)
+    prepare(insisting, labels, root / "out", root / "store")
+    images = read_images(root / "out")
+    assert len(images) == 5 and set(images.loc[images["label"] == "lonely", "split"]) == {"train"}
+    counted("data sets refused", 3)
 
 
 @pytest.mark.parametrize("name", ["file", "pipe", "loop", "device", "nowhere", "empty"])
@@ -68,13 +76,13 @@ def test_a_path_that_is_not_a_folder_of_classes_is_rejected(tmp_path, name, coun
 
 
 def test_a_class_without_readable_images_is_rejected_with_the_first_reason(root, counted):
-    for number in range(10, 12):
-        (root / "in" / "crane" / f"{number}.png").write_bytes(b"")
+    for path in (root / "in" / "crane").iterdir():
+        path.write_bytes(path.read_bytes()[:50])
     result = prepare_separately(settings("folder", root / "in"), root / "out")
     assert_plain(result.output)
     error = result.output.splitlines()[-1]
-    assert error.startswith(f"dataset.path: class 'crane' has 0 readable images in '{root / 'in'}' (")
-    assert f"(the first skipped one is '{root / 'in'}/crane/10.png': the file is empty), but at least 2 " in error
+    assert error.startswith(f"dataset.path: class 'crane' has no readable photograph for training in '{root / 'in'}' (")
+    assert f"(the first skipped one is '{root / 'in'}/crane/10.png': image file is truncated" in error
     assert not (root / "out" / "images.csv").exists()
     counted("data sets refused")
 
@@ -157,21 +165,17 @@ def test_the_workflow_handles_unusual_class_names_and_endless_files(fresh, count
     assert len(problems(fresh.results / "dataset")) == 3 and not list(fresh.folder.rglob("owned"))
     assert "Nothing to be done" in fresh.run("dataset_only")
     put(root / "lonely", 1)
-    refusal = fresh.snakemake("-n", "dataset_only")
-    assert (
-        refusal.returncode != 0
-        and "class 'lonely' has 1 readable image in" in refusal.stdout
-        and "Job stats" not in refusal.stdout
-    )
+    announced = fresh.snakemake("-n", "dataset_only")
+    assert announced.returncode == 0 and "left out 1 class with 1 photograph: 'lonely'" in announced.stdout
     counted(ROW, 3 + 2 * len(STRANGE))
-    counted("data sets refused")
 
 
-def test_a_class_with_one_photograph_is_refused_in_one_line(fresh, counted):
+def test_a_study_of_one_class_with_enough_photographs_is_refused_in_one_line(fresh, counted):
     put(fresh.folder / "in" / "many", 2)
     put(fresh.folder / "in" / "lonely", 1, 10)
     fresh.config["dataset"] = {"source": "folder", "path": str(fresh.folder / "in"), "image_size": 16}
     result = fresh.snakemake("-n")
     (line,) = (line for line in result.stdout.splitlines() if "profile" not in line)
-    assert result.returncode != 0 and line.startswith("Error: dataset.path: class 'lonely' has 1 readable image in ")
+    assert result.returncode != 0 and line.startswith("Error: dataset.path: '")
+    assert "contains 1 class with at least 2 photographs" in line and "('lonely' has 1 photograph)" in line
     counted("data sets refused")

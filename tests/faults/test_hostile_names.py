@@ -224,7 +224,7 @@ def test_folder_and_file_names_cannot_forge_log_lines(fresh, counted):
     log = (fresh.folder / "results/logs/tiny/dataset.log").read_text()
     for text in (output, log, (fresh.folder / "results/logs/tiny/overview.log").read_text()):
         assert "\x1b" not in text and not re.search("^Error", text, re.MULTILINE)
-    assert r"broken \x1b[2J\nError: forged.jpg' (not a readable image)" in output
+    assert r"broken \x1b[2J\nError: forged.jpg' (not an image: text)" in output
     names = list(read_labels(fresh.results / "dataset")["class_name"])
     assert len(names) == len(folders) and "two Error: forged lines" in names and CODES_SHOWN in names
     assert [path for path in fresh.folder.rglob("owned") if path.is_file()] == [] and not (ROOT / "owned").exists()

@@ -47,7 +47,7 @@ def test_recipe_keys_override_the_preset_which_defaults_to_original():
 
 def test_a_folder_of_start_photographs_gives_one_recipe_per_photograph(tmp_path):
     for name in ("b.jpg", "a x.png", "notes.txt"):
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(b"text" if name == "notes.txt" else b"\xff\xd8\xff")
     points = expand_grid("a", {"start": "photograph", "start_path": str(tmp_path)})
     assert {name: point["start_path"] for name, point in points.items()} == {
         "a-start_path-a_x.png": str(tmp_path / "a x.png"),
@@ -56,7 +56,7 @@ def test_a_folder_of_start_photographs_gives_one_recipe_per_photograph(tmp_path)
     (tmp_path / "none").mkdir()
     for wrong in ("notes.txt", "none"):
         with pytest.raises(
-            UserError, match="is neither a JPEG, PNG or WebP file nor a folder of them; correct the path"
+            UserError, match="is neither a photograph, such as a JPEG, PNG or WebP file, nor a folder of them; correct"
         ):
             make_plan(config(dreams__recipes__study={"start": "photograph", "start_path": str(tmp_path / wrong)}))
 
@@ -83,7 +83,8 @@ def test_shipped_configs_are_valid(path, tmp_path):
         named = [label for judge in (shipped.get("judges") or {}).values() for label in judge.get("names", {})]
         for name in (*map(str, range(0, 551, 50)), *named):
             (tmp_path / "train" / name).mkdir(parents=True, exist_ok=True)
-            (tmp_path / "train" / name / "a.jpg").touch()
+            for file in ("a.jpg", "b.jpg"):
+                (tmp_path / "train" / name / file).write_bytes(b"\xff\xd8\xff")
         layout = {"folder": tmp_path / "train", "kaggle": tmp_path}
         shipped["dataset"]["path"] = str(layout[shipped["dataset"]["source"]])
         torch.save({"a": torch.zeros(1)}, tmp_path / "weights")

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 import os
 
 import numpy as np
@@ -32,6 +33,13 @@ def orange(width: int = 40, height: int = 20) -> Image.Image:
     image = Image.new("RGB", (width, height), (230, 120, 20))
     image.paste((20, 40, 200), (width // 2, 0, width, height))
     return image
+
+
+def put_two(folder):
+    """Create the folder of a class with two photographs."""
+    folder.mkdir()
+    for number in (1, 2):
+        orange().save(folder / f"{number}.png")
 
 
 @pytest.fixture
@@ -124,6 +132,7 @@ def test_squares_are_equal_to_torchvisions_resize_and_center_crop(of):
 
 
 def test_a_folder_is_prepared_and_unreadable_files_are_listed(photographs, caplog):
+    caplog.set_level(logging.INFO, "dreambirds")
     dataset = settings(source="folder", path=str(photographs / "in"), image_size=32, validation_fraction=0.25)
     prepare(dataset, list_labels(dataset), photographs / "out")
     images, labels = read_images(photographs / "out"), read_labels(photographs / "out")
@@ -132,11 +141,12 @@ def test_a_folder_is_prepared_and_unreadable_files_are_listed(photographs, caplo
     assert labels[["train", "validation"]].to_numpy().tolist() == [[4, 1], [3, 1]]
     problems = {path.rpartition("/")[2]: problem for path, problem in images[["source", "error"]].to_numpy() if problem}
     assert problems["empty.jpg"] == "the file is empty"
-    assert problems["text.jpg"] == "not a readable image"
+    assert problems["text.jpg"] == problems["notes.txt"] == "not an image: text"
     assert "truncated" in problems["cut.jpg"].lower()
     assert problems["link.jpg"] == "a broken symbolic link"
-    assert problems["caf\\xe9.jpg"] == "not a readable image"
-    assert len(problems) == 5 and all(name in caplog.text for name in problems)
+    assert problems["caf\\xe9.jpg"] == "not an image: text"
+    assert len(problems) == 6 and all(name in caplog.text for name in problems)
+    assert "left out 6 files: 3 text, 1 empty, 1 broken link, 1 truncated; images.csv lists all" in caplog.text
     for path, digest in images.loc[images["error"] == "", ["path", "sha256"]].to_numpy():
         image = Image.open(photographs / "out" / path)
         assert (image.mode, image.size) == ("RGB", (32, 32))
@@ -164,15 +174,16 @@ def test_files_damaged_at_random_are_rejected_with_a_reason_or_read(tmp_path):
 def test_a_class_without_readable_images_is_reported(photographs):
     for path in (photographs / "in" / "Other").glob("?.png"):
         path.unlink()
-    (photographs / "in" / "Other" / "text.png").write_text("not an image")
+    (photographs / "in" / "Other" / "text.png").write_bytes((photographs / "in" / "Other" / "cut.jpg").read_bytes())
     dataset = settings(source="folder", path=str(photographs / "in"))
-    with pytest.raises(UserError, match=r"class 'Other' has 0 readable images in '.*' \(the first skipped one is '"):
+    problem = r"class 'Other' has no readable photograph for training in '.*' \(the first skipped one is '.*cut.jpg': "
+    with pytest.raises(UserError, match=problem):
         prepare(dataset, list_labels(dataset), photographs / "out")
 
 
 def test_labels_are_unique_when_their_safe_names_would_be_the_same(tmp_path):
     for name in ("a b", "a_b", "A.b", ".hidden", "x/"):
-        (tmp_path / name).mkdir()
+        put_two(tmp_path / name)
     labels = list_labels(settings(source="folder", path=str(tmp_path)))
     dotted, spaced, *others = [label.label for label in labels]
     assert dotted.startswith("A_b_") and spaced.startswith("a_b_") and dotted[4:] != spaced[4:]
@@ -182,7 +193,7 @@ def test_labels_are_unique_when_their_safe_names_would_be_the_same(tmp_path):
 
 def test_a_folder_name_has_priority_over_the_label_and_the_name_of_another_class(tmp_path):
     for name in ("a b", "a_b", "c"):
-        (tmp_path / name).mkdir()
+        put_two(tmp_path / name)
     for requested in ("a b", "a_b"):
         chosen = list_labels(settings(source="folder", path=str(tmp_path), labels=[requested, "c"]))
         assert [label.folder for label in chosen] == [requested, "c"]

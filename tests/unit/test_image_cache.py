@@ -25,7 +25,7 @@ def test_the_key_depends_on_everything_that_determines_pixels(monkeypatch):
 
 def test_the_code_digest_covers_all_modules_that_determine_pixels():
     modules = {path.name for path in stage_modules("prepared")} - {"__init__.py"}
-    assert modules == {"image_io.py", "image_files.py", "shapes.py"}
+    assert modules == {"image_io.py", "image_files.py", "image_kinds.py", "colors.py", "shapes.py"}
 
 
 def damage_pixels(entry: Path) -> None:

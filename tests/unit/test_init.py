@@ -67,10 +67,10 @@ def test_photographs_are_described_and_their_config_can_be_planned(folder, init)
     dataset = config["dataset"]
     assert dataset["path"] == HOSTILE and dataset["labels"] == ["Blue Jay #2", "auk", "crane"]
     assert dataset["image_size"] == 64 and config["runs"]["finetuned"]["weights"] == "package"
-    assert lines[0] == f"Found 9 photographs of 3 classes in '{HOSTILE}' (3 per class, 80 x 60 pixels)."
+    assert lines[0] == f"Found 8 photographs of 3 classes in '{HOSTILE}' (2 to 3 per class, 80 x 60 pixels)."
     left_out = [line for line in lines if line.startswith("Left out")]
     assert [line.split("'")[1] for line in left_out[:3]] == ["__MACOSX", "empty", "lonely"]
-    assert "cannot be read" in left_out[3] and lines[5] == "… and 1 more, which the config lists."
+    assert left_out[3] == "Left out: 2 files in class folders, which are not photographs (1 .heic, 1 .jpg)."
     plan = make_plan(config)
     assert [label.name for label in plan.labels] == ["Blue Jay #2", "auk", "crane"] and plan.judges
     assert any("dreams requested" in line for line in lines)
@@ -80,9 +80,10 @@ def test_photographs_are_described_and_their_config_can_be_planned(folder, init)
     ("folders", "used"),
     [
         (["deep/er/auk", "deep/er/crane", "docs"], "x/deep/er"),
-        (["Train/auk", "Train/crane", "Validation/auk", "Validation/crane"], "x/Train"),
+        (["Train/auk", "Train/crane", "Validation/auk", "Validation/crane"], "x"),
         (["train/auk", "train/crane", "val/auk", "val/crane"], "x"),
-        (["train/auk", "train/crane", "test/auk", "test/crane"], "x/train"),
+        (["train/auk", "train/crane", "test/auk", "test/crane"], "x"),
+        (["train/auk", "train/crane", "test/unknown"], "x/train"),
     ],
 )
 def test_the_folder_of_the_classes_is_found_and_named(folder, init, folders, used):

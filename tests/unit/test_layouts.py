@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dreambirds.data.labels import Label
-from dreambirds.data.sources.catalog import list_labels
+from dreambirds.data.sources.catalog import left_out, list_labels
 from dreambirds.data.sources.source import Photograph, open_photograph, origin
 from tests.helpers import layouts
 from tests.helpers.layouts import class_names, photographs, refused, settings
@@ -246,7 +246,10 @@ def test_missing_images_have_a_problem(cub):
     missing = [photograph.file.stem for photograph in found if photograph.problem]
     assert missing == ["Blue_Jay_0002", "Yellow_Warbler_0001", "Yellow_Warbler_0003"] and len(found) == 12
     shutil.rmtree(cub / "images" / "010.Yellow_Warbler")
-    assert "class 'Yellow_Warbler' has 0 readable images in" in refused(settings("cub", cub))
+    assert [label.label for label in list_labels(settings("cub", cub))] == ["Blue_Jay", "Northern_Cardinal"]
+    assert "left out 1 class with no photograph: '010.Yellow_Warbler'; add some to use it" in left_out(
+        settings("cub", cub)
+    )
 
 
 WRONG = {
@@ -280,11 +283,10 @@ def test_an_invalid_line_of_a_table_is_reported(cub, sentence):
 def test_a_class_without_training_images_is_rejected(cub):
     edit(cub / "train_test_split.txt", "5 1", "5 0")
     edit(cub / "train_test_split.txt", "7 1", "7 0")
-    assert "dataset.split: class 'Northern_Cardinal' has images for validation but none for training" in refused(
-        settings("cub", cub)
-    )
+    requested = settings("cub", cub, labels=["Blue Jay", "Northern Cardinal"])
+    assert "dataset.labels: class '002.Northern_Cardinal' has no photograph for training in" in refused(requested)
     assert len(photographs(settings("cub", cub, split="random"))) == 12
     edit(cub / "train_test_split.txt", "5 0", "5 1")
     assert len(photographs(settings("cub", cub))) == 12
     (cub / "images" / "002.Northern_Cardinal" / "Northern_Cardinal_0000.jpg").unlink()
-    assert "but none for training" in refused(settings("cub", cub)), "the only training image is missing"
+    assert "no photograph for training" in refused(requested), "the only training image is missing"

@@ -78,7 +78,7 @@ CASES = {
     "--photographs: 'nowhere' is not a folder that can be read": (
         *(*GOOD, "--preset", "portrait", "--photographs", "nowhere"),
     ),
-    "--photographs: 'empty' contains no JPEG, PNG or WebP file": (
+    "--photographs: 'empty' contains no photograph; set another": (
         *(*GOOD, "--preset", "portrait", "--photographs", "empty"),
     ),
     "--output: must be a .png file, which contains the image's metadata, not 'a.jpg'": (*GOOD, "-o", "a.jpg"),

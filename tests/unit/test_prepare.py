@@ -97,11 +97,11 @@ def test_a_given_split_is_kept_and_other_images_are_split(tmp_path, bench):
     drawn = read_images(bench.prepare("drawn", **given, split="random", validation_fraction=0.5))
     assert (drawn["split"] == "validation").sum() == 6
     for path in (tmp_path / "given/train/auk").iterdir():
-        path.write_text("broken")
+        path.write_bytes(path.read_bytes()[:99])
     with pytest.raises(
         UserError,
-        match=r"^dataset.split: class 'auk' has images for validation but none for training "
-        r"\(the first skipped one is '.*/auk/0.png': not a readable image\); set it to random",
+        match=r"^dataset.path: class 'auk' has no readable photograph for training in '.*' "
+        r"\(the first skipped one is '.*/auk/0.png': image file is truncated.*\); replace its files",
     ):
         bench.prepare("broken", **given)
     bench.photograph("../given/train/auk/0.png", 1)
@@ -110,7 +110,7 @@ def test_a_given_split_is_kept_and_other_images_are_split(tmp_path, bench):
         *sorted((tmp_path / "given/train/bunting").iterdir())[1:],
     ]:
         path.unlink()
-    labels = read_labels(bench.prepare("one", **given))
+    labels = read_labels(bench.prepare("one", **given, min_photographs=1))
     assert labels[["train", "validation"]].to_numpy().tolist() == [[1, 2], [1, 0]], "one training image is enough"
 
 

@@ -29,7 +29,7 @@ def test_every_direct_dependency_is_pinned():
     every = pins("requirements.txt") + pins("requirements-test.txt")
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9.]+", pin) for pin in every)
     names = {pin.partition("==")[0].lower() for pin in pins("requirements.txt")}
-    package = {"PIL": "pillow", "yaml": "pyyaml"}
+    package = {"PIL": "pillow", "yaml": "pyyaml", "pi_heif": "pi-heif"}
     imported = set()
     for path in (ROOT / "workflow").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -12,7 +12,7 @@ import pytest
 from dreambirds.config.load import load_schema
 from dreambirds.data.labels import make_labels
 from dreambirds.data.sources import catalog
-from dreambirds.data.sources.catalog import list_files, list_labels, list_photographs
+from dreambirds.data.sources.catalog import left_out, list_files, list_labels, list_photographs
 from dreambirds.data.sources.source import SOURCES, Photograph, Source
 from dreambirds.data.sources.source import source as register
 from dreambirds.data.sources.tree import Tree
@@ -21,6 +21,8 @@ from dreambirds.plan.fingerprints import fingerprint
 from dreambirds.runtime.code_version import stage_modules
 from tests.helpers import layouts
 from tests.helpers.layouts import class_names, photographs, refused, settings
+
+START = b"\xff\xd8\xff"  # of a JPEG
 
 
 def test_train_and_val_are_the_given_split_or_pooled_for_a_random_one(tmp_path):
@@ -41,26 +43,28 @@ def test_train_and_val_are_the_given_split_or_pooled_for_a_random_one(tmp_path):
 def test_a_class_that_is_only_in_val_requires_a_random_split(tmp_path):
     root = layouts.train_and_val(tmp_path)
     shutil.move(root / "train" / "blue_jay", root / "train" / "jay")
-    assert f"but none for training; set it to random, or add the folder '{root}/train/blue_jay'" in refused(
-        settings("folder", root)
+    assert "blue_jay" not in [label.folder for label in list_labels(settings("folder", root))]
+    told = "left out 1 class with no photograph for training: 'blue_jay'; add some, or set dataset.split to random"
+    assert told in left_out(settings("folder", root))
+    assert refused(settings("folder", root, labels=["blue_jay", "jay"])).startswith(
+        f"dataset.labels: class 'blue_jay' has no photograph for training in '{root}'; add some"
     )
     layouts.save_bird(root / "val" / "blue_jay" / "4.png", "blue_jay", 4)
     labels = list_labels(settings("folder", root, split="random"))
     assert [label.folder for label in labels] == ["blue_jay", "jay", "northern_cardinal", "yellow_warbler"]
     assert len(list_photographs(settings("folder", root, split="random"), labels)) == 13
     (root / "train" / "blue_jay").mkdir()
-    assert "dataset.split: class 'blue_jay' has images for validation but none for training" in refused(
-        settings("folder", root)
-    )
+    assert told in left_out(settings("folder", root))
 
 
-def test_a_train_without_a_val_or_with_two_is_rejected(tmp_path):
+def test_two_validation_folders_are_rejected_and_a_train_without_one_is_split(tmp_path):
     root = layouts.train_and_val(tmp_path)
     shutil.copytree(root / "val", root / "valid")
     assert "contains both 'val' and 'valid'; keep one" in refused(settings("folder", root))
     shutil.rmtree(root / "val")
     shutil.rmtree(root / "valid")
-    assert f"no folder 'val'; add it, or set the path to '{root}/train'" in refused(settings("folder", root))
+    assert {photograph.part for photograph in photographs(settings("folder", root))} == {""}
+    assert left_out(settings("folder", root)) == [f"they are in '{root}/train'"]
 
 
 @pytest.mark.parametrize("direct", ["train", "val"])
@@ -69,30 +73,34 @@ def test_classes_may_be_named_train_and_val(tmp_path, direct):
     for name in ("a.jpg", "b.jpg"):
         layouts.save_bird(root / direct / name, "blue_jay")
         layouts.save_bird(root / "test" / name, "blue_jay")
-    assert [label for label, _, _ in class_names(settings("folder", root))] == ["test", "train", "val"]
+    assert [label for label, _, _ in class_names(settings("folder", root))] == ["test", direct]
     found = photographs(settings("folder", root, labels=["test", direct]))
     files = [photograph.file.relative_to(root).as_posix() for photograph in found]
     assert files == [f"{folder}/{name}.jpg" for folder in sorted(["test", direct]) for name in "ab"]
     assert {photograph.part for photograph in found} == {""}
 
 
-def test_a_folder_lists_files_with_the_extension_of_a_photograph(tmp_path):
+def test_a_folder_lists_all_files_but_hidden_ones_and_those_of_systems(tmp_path):
     for name in (
         "b 1/2.JPG",
         "b 1/10.png",
         "b 1/.hidden.jpg",
+        "b 1/Thumbs.db",
         "b 1/notes.txt",
+        "b 1/3.jpg.part",
+        "a/no suffix",
         "a/x.webp",
         "a/deeper/y.jpg",
         "top.jpg",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+        (tmp_path / name).write_bytes(START)
     layouts.save_bird(tmp_path / ".hidden" / "x.jpg", "blue_jay")
     (tmp_path / "a" / "link.jpg").symlink_to("nowhere")
     found = photographs(settings("folder", tmp_path))
     names = [(photograph.label.label, photograph.file.name) for photograph in found]
-    assert names == [("a", "link.jpg"), ("a", "x.webp"), ("b_1", "10.png"), ("b_1", "2.JPG")]
+    of_a, of_b = ["link.jpg", "no suffix", "x.webp"], ["10.png", "2.JPG", "notes.txt"]
+    assert names == [*(("a", name) for name in of_a), *(("b_1", name) for name in of_b)]
 
 
 @pytest.mark.parametrize("source", ["kaggle", "cub", "nabirds"])
@@ -182,7 +190,7 @@ def test_the_error_for_a_path_without_the_layout_describes_the_layout(tmp_path):
         ("cub", "file.zip"): "must contain 'images.txt'",
         ("cub", "none"): "does not exist; it must contain 'images.txt'",
         ("folder", "empty"): "must contain at least 2 subfolders, one per class, but has 0",
-        ("folder", "file.zip"): "is a file, but must be a folder with one subfolder per class",
+        ("folder", "file.zip"): "(not a zip, or a corrupt one: File is not a zip file); set another path",
         ("folder", "none"): "does not exist; it must be a folder with one subfolder per class",
     }
     for (source, name), sentence in cases.items():
@@ -210,7 +218,7 @@ def test_the_layout_of_another_source_is_recognized(tmp_path, real, configured):
 def test_a_zip_of_the_competition_is_recognized_by_another_source(tmp_path):
     file = layouts.zipped(layouts.kaggle(tmp_path), tmp_path / "birds.zip")
     assert refused(settings("folder", file)).endswith(
-        "is a file, but must be a folder with one subfolder per class; it has the layout of 'kaggle': set "
+        "is not a folder with one subfolder per class, or a zip of it; it has the layout of 'kaggle': set "
         "dataset.source to kaggle"
     )
 
@@ -283,7 +291,7 @@ def test_the_fingerprint_depends_on_name_size_and_time_of_each_file(tmp_path, la
 def test_the_fingerprint_of_a_folder_is_the_digest_of_its_list_of_files(tmp_path):
     for name in ("b/2.jpg", "b/1.jpg", "a/1.png", "a/2.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"abc")
+        (tmp_path / name).write_bytes(START)
         os.utime(tmp_path / name, ns=(0, 1_700_000_000_000_000_000))
     lines = "".join(f"{name}\x003 1700000000000000000\n" for name in ("a/1.png", "a/2.png", "b/1.jpg", "b/2.jpg"))
     assert mark(settings("folder", tmp_path)) == hashlib.sha256(lines.encode()).hexdigest()

@@ -76,7 +76,7 @@ def start_file(parameters: Section, recipe: str) -> Path | None:
     path, where = expand(parameters["start_path"]), f"dreams.recipes.{recipe}.start_path"
     check_path_characters(path, where)
     if not is_file(path) or not is_photograph(path):
-        problem = file_problem(path, "is neither a JPEG, PNG or WebP file nor a folder of them")
+        problem = file_problem(path, "is neither a photograph, such as a JPEG, PNG or WebP file, nor a folder of them")
         raise UserError(f"{where}: '{parameters['start_path']}' {problem}; correct the path")
     return path
 

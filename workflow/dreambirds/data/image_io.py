@@ -4,7 +4,8 @@ import errno
 import math
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from io import BytesIO
 from pathlib import Path
 from textwrap import shorten
 from typing import BinaryIO
@@ -14,16 +15,21 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 from torchvision.transforms.v2 import functional as v2
 
+from dreambirds.data.colors import color_note, to_rgb
 from dreambirds.data.image_files import open_file
+from dreambirds.data.image_kinds import HEAD, PICTURES, RAW, kind_of
 from dreambirds.shapes import shape_of
 
 ROTATED = (5, 6, 7, 8)  # the EXIF orientations that swap height and width
 
 Box = tuple[float, float, float, float]
 Shape = tuple[int, int]
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")  # some of Pillow's other decoders start programs
 LONGEST = 64  # times the requested size; only the center of a longer image is resized
 REASON = 200  # characters of a decoder's error message
+PREVIEW, DNG = 254, 50706  # TIFF tags: the kind of a page, and the version of Adobe's raw format
+NOT_IMAGE = "not an image: "
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")  # PNG chunks
+FRAMES, FIRST_FRAME = "frames", "only the first of several frames or pages is used"  # key of `info`, and a note
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -31,14 +37,16 @@ def make_image(image: Image.Image, shape: Shape, box: Box | None, margin: float)
     """Return a stored photograph as RGB of (height, width), and its metadata.
 
     `box` is x, y, width, height in pixels of the stored photograph, before its EXIF orientation is applied. The full
-    photograph is used if `box` is None or does not overlap it. The metadata are the upright `size`, and the `region`
-    used, ``box`` or ``full``.
+    photograph is used if `box` is None or does not overlap it. The metadata are the upright `size`, the `region` used,
+    ``box`` or ``full``, and further facts as `notes`, separated by semicolons, if anything.
     """
     rotated = image.getexif().get(ExifTags.Base.Orientation) in ROTATED
     width, height = image.size[::-1] if rotated else image.size
     frame = box and frame_box(box, image.size, margin, shape[::-1] if rotated else shape)
     upright = apply_exif(image.crop(frame) if frame else image)
-    return resize_and_crop(upright, shape), {"size": f"{width}x{height}", "region": "box" if frame else "full"}
+    facts = {"size": f"{width}x{height}", "region": "box" if frame else "full"}
+    notes = [color_note(image), FIRST_FRAME if image.info.get(FRAMES, 1) > 1 else ""]
+    return resize_and_crop(upright, shape), facts | ({"notes": "; ".join(filter(None, notes))} if any(notes) else {})
 
 
 def frame_box(box: Box, size: tuple[int, int], margin: float, shape: Shape) -> tuple[int, int, int, int] | None:
@@ -102,39 +110,88 @@ def decoding_errors(name: str = "") -> Iterator[None]:
 
 @contextmanager
 def decode_image(file: BinaryIO) -> Iterator[Image.Image]:
-    """Decode an open file from its beginning, without applying its EXIF orientation.
+    """Decode an open file from its beginning, without applying its EXIF orientation and its color profile.
 
-    The image is valid within the block only.
+    Its content determines the format, and its first frame is used. The image is valid within the block only.
     """
-    file.seek(0)
-    if not file.read(1):
-        raise ValueError("the file is empty")
-    file.seek(0)
-    with Image.open(file, formats=FORMATS) as image:
-        # checked here because Pillow only warns, and warning filters are not per thread
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and image.width * image.height > limit:
-            raise ValueError(f"{image.width}x{image.height} pixels exceed the limit of {limit}")
-        image.load()
+    with _load(file) as image:
         yield image
 
 
+def open_image(file: BinaryIO) -> Image.Image:
+    """Open a file of one of the formats `PICTURES` from its beginning, without decoding it. Raises ValueError."""
+    file.seek(0)
+    head = file.read(HEAD)
+    if not head:
+        raise ValueError("the file is empty")
+    kind = kind_of(head)
+    if kind not in PICTURES:
+        raise ValueError(f"{NOT_IMAGE}{kind}" if kind else "not a readable image")
+    if kind == "HEIF":
+        _register_heif()
+    file.seek(0)
+    image = Image.open(file, formats=(kind,))
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(PREVIEW, 0) & 1 or DNG in tags:
+        raise ValueError(f"{NOT_IMAGE}{RAW}")
+    # checked here because Pillow only warns, and warning filters are not per thread
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise ValueError(f"{image.width}x{image.height} pixels exceed the limit of {limit}")
+    return image
+
+
+def _load(file: BinaryIO) -> Image.Image:
+    """Return a decoded image; a PNG whose texts exceed Pillow's limits is read without them."""
+    for skipped in ((), TEXTS, (*TEXTS, b"iCCP")):
+        try:
+            image = open_image(_without_chunks(file, skipped) if skipped else file)
+            frames = _count_frames(image)
+            image.load()
+            image.info[FRAMES] = frames
+            return image
+        except ValueError as error:
+            if "MAX_TEXT" not in str(error):
+                raise
+    raise ValueError("the text in the file exceeds Pillow's limit")
+
+
+def _without_chunks(file: BinaryIO, skipped: tuple[bytes, ...]) -> BinaryIO:
+    """Return a PNG without chunks of some kinds."""
+    file.seek(0)
+    kept = BytesIO()
+    kept.write(file.read(8))
+    while len(head := file.read(8)) == 8:
+        length = int.from_bytes(head[:4], "big") + 4  # with the checksum
+        if head[4:] in skipped:
+            file.seek(length, 1)
+        else:
+            kept.write(head + file.read(length))
+    return kept
+
+
+def _count_frames(image: Image.Image) -> int:
+    """Return how many frames or pages a file has; 1 if its further images are parts of the first one, as in MPO."""
+    if image.format in ("MPO", "HEIF"):
+        return 1
+    with suppress(Exception):  # a damaged frame is not used
+        return getattr(image, "n_frames", 1)
+    return 1
+
+
+def _register_heif() -> None:
+    try:
+        from pi_heif import register_heif_opener
+    except ImportError as error:
+        raise ValueError(
+            "HEIC needs the library pi-heif; run `pip install pi-heif`, or convert the file to JPEG"
+        ) from error
+    register_heif_opener(thumbnails=False)
+
+
 def apply_exif(image: Image.Image) -> Image.Image:
-    """Return a stored image in RGB, rotated according to its EXIF orientation."""
+    """Return a stored image in sRGB, rotated according to its EXIF orientation."""
     return to_rgb(ImageOps.exif_transpose(image))
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Return an image of any mode in RGB.
-
-    16-bit grayscale is scaled to 8 bits, and transparency is put on a white background.
-    """
-    if image.mode.startswith("I"):
-        image = image.point(lambda value: value / 257).convert("L")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
 
 
 def resize_and_crop(image: Image.Image, size: int | list[int] | tuple[int, int]) -> Image.Image:
@@ -166,6 +223,20 @@ def _crop_excess(image: Image.Image, height: int, width: int) -> Image.Image:
 def to_tensor(image: Image.Image) -> torch.Tensor:
     """Return an RGB image as uint8 (3, H, W)."""
     return v2.pil_to_tensor(image)
+
+
+def short_reason(reason: str) -> str:
+    """Return the kind of a reason why a photograph cannot be read, by which these are counted."""
+    if reason.startswith(NOT_IMAGE):
+        return re.sub("^an? ", "", reason.removeprefix(NOT_IMAGE).partition(";")[0])
+    shorter = {"truncated": "truncated", "pixels": "too large", "bytes exceed": "too large", "heic": "HEIC"}
+    known = {
+        "the file is empty": "empty",
+        "the file does not exist": "missing",
+        "a broken symbolic link": "broken link",
+    }
+    found = next((kind for part, kind in shorter.items() if part in reason.lower()), "unreadable")
+    return known.get(reason, found)
 
 
 def _reason(error: Exception, name: str) -> str:

@@ -18,10 +18,19 @@ from tqdm import tqdm
 
 from dreambirds.data.dataset import write_packed
 from dreambirds.data.image_cache import CachedImage, ImageCache, default_folder, image_key, pixel_digest
-from dreambirds.data.image_io import Box, UnreadableError, decode_image, decoding_errors, make_image, widen
+from dreambirds.data.image_io import (
+    Box,
+    UnreadableError,
+    decode_image,
+    decoding_errors,
+    make_image,
+    short_reason,
+    widen,
+)
 from dreambirds.data.labels import Label
 from dreambirds.data.names import escaped
-from dreambirds.data.sources.catalog import has_no_training, has_too_few, list_photographs
+from dreambirds.data.sources.catalog import count_others, left_out, list_photographs
+from dreambirds.data.sources.classes import has_no_readable, shortened
 from dreambirds.data.sources.source import Drawing, Photograph, open_photograph, origin
 from dreambirds.data.split import first_of_same, log_duplicates, split
 from dreambirds.data.tables import IMAGE_COLUMNS, label_table, write_table
@@ -61,12 +70,14 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
 class PreparedImage:
     """One prepared image: its row of ``images.csv`` and its pixels.
 
-    The pixels are uint8 (3, H, W), or None for a skipped image. `stored` is whether they come from the store.
+    The pixels are uint8 (3, H, W), or None for a skipped image. `stored` is whether they come from the store, and
+    `notes` are those of `make_image`.
     """
 
     row: dict[str, str]
     pixels: np.ndarray | None = None
     stored: bool = False
+    notes: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ class ImagePreparer:
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         row = {"label": label, "source": "" if isinstance(image, Drawing) else origin(image)}
         if isinstance(image, Drawing):
-            picture, found = self._draw(image, self.folder / path), False
+            picture, found, notes = self._draw(image, self.folder / path), False, ""
             row |= {"sha256": pixel_digest(picture), "size": f"{picture.width}x{picture.height}"}
         else:
             try:
@@ -102,9 +113,9 @@ class ImagePreparer:
                 log.warning("skipped '%s' (%s)", row["source"], problem, extra={"others": OTHERS})
                 return PreparedImage({**row, "error": problem})
             link_or_copy(entry.path, self.folder / path)
-            picture = entry.image
+            picture, notes = entry.image, entry.facts.get("notes", "")
             row |= {"sha256": entry.sha256, "size": entry.facts["size"], "split": image.part}
-        return PreparedImage({**row, "path": str(path)}, np.asarray(picture).transpose(2, 0, 1), found)
+        return PreparedImage({**row, "path": str(path)}, np.asarray(picture).transpose(2, 0, 1), found, notes)
 
     def _draw(self, image: Drawing, path: Path) -> Image.Image:
         picture = widen(image.draw(min(self.shape)), self.shape)
@@ -151,11 +162,12 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
     """
     preparer = ImagePreparer(dataset, folder, ImageCache(store or default_folder()))
     (folder / "images").mkdir(parents=True, exist_ok=True)  # which may stay empty
-    rows, found = [], 0
+    rows, found, notes = [], 0, Counter[str]()
     with write_packed(folder, preparer.shape) as append:
         for prepared in _prepare_all(preparer, _named(list_photographs(dataset, labels)), threads):
             rows.append(prepared.row)
             found += prepared.stored
+            notes.update(filter(None, prepared.notes.split("; ")))
             if prepared.pixels is not None:
                 append(prepared.pixels)
     images = _image_table(rows, labels, dataset)
@@ -170,6 +182,22 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
         found,
         len(images) - len(good),
     )
+    for line in _summary(images, notes, count_others(dataset, labels)):
+        log.info("%s", line)
+    for line in left_out(dataset):
+        log.info("%s", line)
+
+
+def _summary(images: pd.DataFrame, notes: Counter[str], others: int) -> Iterator[str]:
+    """Yield lines that count what was left out of the classes' folders, by kind, and what `make_image` notes."""
+    kinds = Counter(short_reason(reason) for reason in images["error"] if reason)
+    listed = [f"{number} {kind}" for kind, number in kinds.most_common()]
+    hidden = [f"{others} hidden, of the system, or folders"] if others else []
+    if listed or hidden:
+        end = "; images.csv lists all but the hidden ones with the reasons" if listed else ""
+        yield f"left out {counted(kinds.total() + others, 'file')}: {', '.join([*listed, *hidden])}{end}"
+    for note, number in notes.most_common():
+        yield f"{counted(number, 'image')}: {note}"
 
 
 def _named(photographs: Iterable[Photograph | Drawing]) -> list[tuple[Photograph | Drawing, str]]:
@@ -211,14 +239,19 @@ def _image_table(rows: list[dict], labels: list[Label], dataset: dict) -> pd.Dat
 
 
 def _check_counts(images: pd.DataFrame, labels: list[Label], dataset: dict) -> None:
-    counts = images[images["error"] == ""].groupby(["label", "split"]).size()
+    """Warn of classes with too few readable images; raise UserError for one without any to train on."""
+    good = images[images["error"] == ""]
+    readable, validating = good["label"].value_counts(), good.loc[good["split"] == "validation", "label"].value_counts()
+    few = []
     for label in labels:
-        parts = counts.get(label.label, pd.Series(dtype=int))
-        readable, validating = int(parts.sum()), int(parts.get("validation", 0))
-        if validating and validating == readable:
-            raise has_no_training(label, _first_skipped(images, label))
-        if readable < 2 and not parts.get("train", 0):
-            raise has_too_few(label, readable, dataset, _first_skipped(images, label))
+        count = int(readable.get(label.label, 0))
+        if count == validating.get(label.label, 0):
+            raise has_no_readable(label, dataset, _first_skipped(images, label))
+        if count < dataset["min_photographs"]:
+            few.append(f"'{label.label}' ({count})")
+    if few:
+        listed, least = shortened(few), dataset["min_photographs"]
+        log.warning("%s with fewer than %d readable images: %s", counted(len(few), "class"), least, listed)
 
 
 def _first_skipped(images: pd.DataFrame, label: Label) -> str:

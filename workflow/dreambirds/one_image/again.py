@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from dreambirds.config.one_recipe import DREAM, recorded_parameters
-from dreambirds.data.image_io import FORMATS
+from dreambirds.data.image_files import open_file
+from dreambirds.data.image_io import open_image
 from dreambirds.device import available_gpus, choose_device
 from dreambirds.dream_job.image_files import read_facts, versions
 from dreambirds.dream_job.networks import LoadedNetwork
@@ -102,7 +103,7 @@ def read_dream(picture: Path) -> tuple[dict[str, Any], np.ndarray]:
             f"'{picture}' {'is a folder' if exists(picture) else 'does not exist'}; pass the path of an image"
         )
     try:
-        with Image.open(picture, formats=FORMATS) as image:
+        with open_file(picture) as file, open_image(file) as image:
             pixels = np.asarray(image.convert("RGB")).astype(np.int16)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"'{picture}' cannot be read as an image ({reason_of(error)}); pass another") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 from dreambirds.config.one_recipe import WHERE
 from dreambirds.config.recipes import check_sizes, presets_without_photographs
-from dreambirds.data.image_files import find_photographs, is_photograph
+from dreambirds.data.image_files import find_photographs
 from dreambirds.data.tables import read_labels
 from dreambirds.dream_job.context import DreamJob
 from dreambirds.dream_job.networks import LoadedNetwork
@@ -125,7 +125,7 @@ def _in_folder(folder: Path) -> tuple[Path, ...]:
         problem = f"'{folder}' is not a folder that can be read ({reason_of(error)})"
         raise UserError(f"{problem}; correct the path", "photographs") from error
     if not files:
-        raise UserError(f"'{folder}' contains no JPEG, PNG or WebP file; set another folder", "photographs")
+        raise UserError(f"'{folder}' contains no photograph; set another folder", "photographs")
     return tuple(files)
 
 
@@ -136,7 +136,7 @@ def _start(parameters: Mapping[str, Any], label: str, dataset: Path | None) -> P
     if parameters["start_path"] is None:
         return start_of_class(dataset, label) if dataset else None
     path = expand(parameters["start_path"])
-    if not is_file(path) or not is_photograph(path):
-        problem = file_problem(path, "is not a JPEG, PNG or WebP file")
+    if not is_file(path):
+        problem = file_problem(path, "is not a file")
         raise UserError(f"'{parameters['start_path']}' {problem}; correct the path", "start")
     return path

@@ -22,7 +22,7 @@ from dreambirds.config.runs import parse_epoch
 from dreambirds.config.study import check_all_but_labels, expand_config
 from dreambirds.config.targets import Target, check_recipes_of_targets, list_targets
 from dreambirds.data.labels import Label, names_by_label
-from dreambirds.data.sources.catalog import has_photographs, locate
+from dreambirds.data.sources.catalog import has_photographs, locate, refuse_left_out
 from dreambirds.errors import UserError, error_context
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan.dream_table import NUMBERS, Dream, list_dreams, select_dreams
@@ -277,6 +277,7 @@ def make_plan(config: Section) -> Plan:
         dreams = checked.config["dreams"]
         targets = list_targets(dreams["targets"], labels)
         check_recipes_of_targets(checked.recipes, targets)
+        refuse_left_out(dataset, labels, dreams["labels"])
         dreamt = dreamt_labels(labels, dreams["labels"], has_photographs(dataset), others=bool(targets))
         plan = Plan(labels=labels, dreamt=dreamt, targets=targets, **vars(checked))
         for run in plan.foreign:

@@ -56,8 +56,8 @@ ENTRIES = {
     "comparison": [SCRIPTS / "comparison.py", *TEMPLATES],
 }
 LIBRARIES = {
-    "dataset": ["numpy", "pillow", "torchvision"],
-    "prepared": ["pillow", "torchvision"],
+    "dataset": ["numpy", "pi-heif", "pillow", "torchvision"],
+    "prepared": ["pi-heif", "pillow", "torchvision"],
     "training": ["timm", "torch", "torchvision"],
     "import": ["timm", "torch", "torchvision"],
     "check": ["timm", "torch"],

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dreambirds.config.load import Section
 from dreambirds.config.study import check_all_but_labels, expand_config
+from dreambirds.data.sources.catalog import left_out
 from dreambirds.data.sources.catalog import missing as missing_resource
 from dreambirds.data.sources.source import Resource
 from dreambirds.data.tables import check_images, check_labels
@@ -188,8 +189,8 @@ def missing_jobs(plan: Plan) -> list[DreamPart]:
 def announce_study(plan: Plan, cores: int | None) -> None:
     """Print to standard error how many dreams the study requests, how many exist, and an estimate for what is missing.
 
-    `cores` is the number of CPU cores of the run, None on a cluster. Raises UserError, before it prints, for a class
-    with too few photographs.
+    Also print which classes and folders of photographs are left out. `cores` is the number of CPU cores of the run,
+    None on a cluster.
     """
     missing, runs, recipes = missing_jobs(plan), len(plan.dreaming_epochs), len(plan.recipes)
     expected, requested = estimate(plan, missing, cores), plan.count_dreams(plan.dream_jobs)
@@ -205,6 +206,8 @@ def announce_study(plan: Plan, cores: int | None) -> None:
         f"({', '.join(counted(*each) for each in of)}), {requested - plan.count_dreams(missing)} of them exist.",
         file=sys.stderr,
     )
+    for line in left_out(plan.config["dataset"]):
+        print(f"Photographs: {line}.", file=sys.stderr)
     if expected:
         print(expected, file=sys.stderr)
     for run in plan.foreign:

@@ -4,18 +4,20 @@ Each function takes the config's section ``dataset`` with all defaults. This mod
 package, so that each registers its source. None of them imports torch.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
 from dreambirds.data import sources
 from dreambirds.data.image_files import is_opened
-from dreambirds.data.labels import Label, choose_labels
-from dreambirds.data.sources.source import SOURCES, Drawing, Photograph, Resource, Source, by_strictness
+from dreambirds.data.labels import Label
+from dreambirds.data.names import escaped, folded
+from dreambirds.data.sources.classes import is_left_out, remedy_for_few, shortened, survey, too_few_classes
+from dreambirds.data.sources.layout import find_tree, user_errors
+from dreambirds.data.sources.source import SOURCES, Drawing, Photograph, Resource
 from dreambirds.data.sources.tree import Tree
-from dreambirds.errors import UserError, counted, reason_of, remedy_for
+from dreambirds.errors import counted
 from dreambirds.io import expand
 
 for module in iter_modules(sources.__path__):
@@ -37,36 +39,72 @@ def has_photographs(dataset: object) -> bool:
 def list_labels(dataset: dict) -> list[Label]:
     """Return the classes that a study trains on, in the order of their class numbers.
 
-    Raises UserError if the path does not have the layout of the source, or a requested label does not exist. Reads only
-    file names and small tables.
+    Classes with fewer photographs than `min_photographs`, or none for training, are left out. Raises UserError if the
+    path does not have the layout of the source, if a requested label does not exist or is left out, or if fewer than
+    two classes remain. Reads file names and small tables, and the first bytes of a few files of each class.
     """
+    chosen, few = survey(dataset)
+    if few and isinstance(dataset["labels"], list):
+        raise is_left_out(*next(iter(few.items())), dataset, "dataset.labels")
+    kept = [label for label in chosen if label not in few]
+    if len(kept) < 2:
+        raise too_few_classes(kept, few, dataset)
+    return kept
+
+
+def refuse_left_out(dataset: dict, labels: list[Label], requested: list[str] | str | None) -> None:
+    """Raise UserError if `dreams.labels` requests a class that is left out of the data set, unlike `labels`."""
+    known = {folded(name) for label in labels for name in _names(label)}
+    unknown = {folded(name) for name in requested} - known if isinstance(requested, list) else set()
+    if unknown and SOURCES[dataset["source"]].needs_path:
+        for label, reason in survey(dataset)[1].items():
+            if unknown & set(map(folded, _names(label))):
+                raise is_left_out(label, reason, dataset, "dreams.labels")
+
+
+def _names(label: Label) -> list[str]:
+    return [label.label, label.name, label.folder or label.name]
+
+
+def left_out(dataset: dict) -> list[str]:
+    """Return sentences about the classes, folders and photographs that are left out, or used in an unexpected way."""
     source = SOURCES[dataset["source"]]
-    source.check_keys(dataset)
-    source.check_path(dataset["path"])
-    with _user_errors(dataset):
-        found = source.labels(_find(source, dataset), dataset)
-    if len(found) < 2:
-        problem = f"'{dataset['path']}' contains images of {counted(len(found), 'class')}, but at least 2 are needed"
-        raise UserError(f"dataset.path: {problem}; add another class, or set another path")
-    chosen = choose_labels(found, dataset["labels"], "dataset.labels")
-    if len(chosen) < 2:
-        raise UserError("dataset.labels: must name at least 2 classes, because a classifier distinguishes classes")
-    return chosen
+    if not source.needs_path:
+        return []
+    _, few = survey(dataset)
+    with user_errors(dataset):
+        tree = find_tree(source, dataset)
+        notes = source.notes(tree, dataset)
+        if not tree.is_at(expand(dataset["path"])):
+            notes.insert(0, f"they are in '{escaped(tree.full_name(''))}'")
+    by_reason: dict[str, list[str]] = {}
+    for label, reason in few.items():
+        by_reason.setdefault(reason, []).append(f"'{escaped(label.folder or label.label)}'")
+    lines = [
+        f"left out {counted(len(names), 'class')} with {reason}: {shortened(names)}"
+        for reason, names in by_reason.items()
+    ]
+    return [
+        f"{line}{remedy_for_few(few, reason, dataset)}" for line, reason in zip(lines, by_reason, strict=True)
+    ] + notes
 
 
 def list_photographs(dataset: dict, labels: list[Label]) -> list[Photograph] | list[Drawing]:
-    """Return the images of these classes, sorted by class and then by file.
+    """Return the files of these classes that may be photographs, sorted by class and then by file; or drawings.
 
     An image that is known to be unreadable has a `problem`. The log records where tables and folders disagree. Raises
-    UserError for an invalid table, and for a class with too few photographs or none for training, unless the source has
-    no images at all.
+    UserError for an invalid table.
     """
     source = SOURCES[dataset["source"]]
-    with _user_errors(dataset):
-        photographs = source.photographs(_find(source, dataset), dataset, labels)
-    if source.has_images:
-        _check_parts(photographs, labels, dataset)
-    return photographs
+    with user_errors(dataset):
+        return source.photographs(find_tree(source, dataset), dataset, labels)
+
+
+def count_others(dataset: dict, labels: list[Label]) -> int:
+    """Return how many files and folders of these classes are left out without a row, such as hidden ones."""
+    source = SOURCES[dataset["source"]]
+    with user_errors(dataset):
+        return len(source.others(find_tree(source, dataset), dataset, labels)) if source.needs_path else 0
 
 
 def list_files(dataset: dict, labels: list[Label]) -> dict[str, Path]:
@@ -76,8 +114,8 @@ def list_files(dataset: dict, labels: list[Label]) -> dict[str, Path]:
     files that are never opened are excluded. A source that reads no files has none.
     """
     source = SOURCES[dataset["source"]]
-    with _user_errors(dataset):
-        tree = _find(source, dataset)
+    with user_errors(dataset):
+        tree = find_tree(source, dataset)
         tables = source.tables(tree, dataset) if tree else []
     return _by_name(tree, list_photographs(dataset, labels), tables) if tree else {}
 
@@ -94,15 +132,15 @@ def list_tests(dataset: dict) -> list[tuple[str, Photograph]]:
     """
     source = SOURCES[dataset["source"]]
     source.check_competition()
-    with _user_errors(dataset):
-        return source.tests(_find(source, dataset))
+    with user_errors(dataset):
+        return source.tests(find_tree(source, dataset))
 
 
 def list_test_files(dataset: dict) -> dict[str, Path]:
     """Return the test images and tables of a submission, like `list_files`."""
     source, tests = SOURCES[dataset["source"]], list_tests(dataset)
-    with _user_errors(dataset):
-        tree = _find(source, dataset)
+    with user_errors(dataset):
+        tree = find_tree(source, dataset)
         return _by_name(tree, [photograph for _, photograph in tests], source.test_tables(tree))
 
 
@@ -111,76 +149,6 @@ def _by_name(tree: Tree, photographs: list[Photograph], tables: list[str]) -> di
         return {tree.file.name: tree.file}
     files = [*(photograph.file for photograph in photographs), *(tree.locate(name)[0] for name in tables)]
     return {str(file).removeprefix(f"{tree.file}/"): file for file in files if is_opened(file)}
-
-
-def _find(source: Source, dataset: dict) -> Tree | None:
-    """Return the tree with the source's layout, or None if the source needs no path.
-
-    Raises UserError, with the expected layout, if there is none.
-    """
-    if not source.needs_path:
-        return None
-    path = expand(dataset["path"])
-    tree = source.find(path)
-    other = "" if tree and source.has_photographs(tree) else _recognize(path, source)
-    if tree is None or other:
-        reason = source.misfit(path) if tree is None else "contains no images in its class folders"
-        raise UserError(f"dataset.path: '{dataset['path']}' {reason}{other}")
-    return tree
-
-
-def _recognize(path: Path, source: Source) -> str:
-    """Return the end of an error that names the source with this layout, or ''."""
-    for other in reversed(by_strictness()):
-        if other is not source:
-            try:
-                tree = other.find(path)
-            except (UserError, OSError):
-                continue
-            if tree and other.has_photographs(tree):
-                return f"; it has the layout of '{other.name}': set dataset.source to {other.name}"
-    return ""
-
-
-@contextmanager
-def _user_errors(dataset: dict) -> Iterator[None]:
-    """Turn an OSError into a UserError about `dataset.path`."""
-    try:
-        yield
-    except OSError as error:
-        problem = f"cannot read '{error.filename or dataset['path']}' ({reason_of(error)})"
-        fix = f"{remedy_for(error, '')}, or " if remedy_for(error, "") else ""
-        raise UserError(f"dataset.path: {problem}; {fix}set another path") from error
-
-
-def _check_parts(photographs: list[Photograph] | list[Drawing], labels: list[Label], dataset: dict) -> None:
-    parts: dict[Label, list[str]] = {label: [] for label in labels}
-    for photograph in photographs:
-        if not photograph.problem:
-            parts[photograph.label].append(photograph.part)
-    for label, found in parts.items():
-        if set(found) == {"validation"}:
-            raise has_no_training(label)
-    few = [label for label, found in parts.items() if len(found) < 2 and "train" not in found]
-    if few:
-        more = f" (also too few in {counted(len(few) - 1, 'more class')})" if len(few) > 1 else ""
-        raise has_too_few(few[0], len(parts[few[0]]), dataset, more)
-
-
-def has_no_training(label: Label, note: str = "") -> UserError:
-    """Return the error for a class whose readable images are all for validation."""
-    return UserError(
-        f"dataset.split: class '{label.label}' has images for validation but none for training{note}; set it to "
-        "random, or remove the class from dataset.labels"
-    )
-
-
-def has_too_few(label: Label, count: int, dataset: dict, note: str) -> UserError:
-    """Return the error for a class with `count` readable images, too few for training."""
-    return UserError(
-        f"dataset.path: class '{label.label}' has {counted(count, 'readable image')} in '{dataset['path']}'{note}, but "
-        "at least 2 JPEG, PNG or WebP files are needed; add some, or remove the class from dataset.labels"
-    )
 
 
 def missing(config: Mapping) -> Resource | None:

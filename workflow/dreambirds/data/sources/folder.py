@@ -1,104 +1,194 @@
-"""A folder with one subfolder per class, directly or below `train` and `val`."""
+"""A folder with one subfolder per class, directly or below `train` and `val`, or a zip of it."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from dreambirds.data.labels import Label, make_labels
-from dreambirds.data.names import readable
+from dreambirds.data.names import escaped, folded, readable
 from dreambirds.data.sources.source import Photograph, Source, source
-from dreambirds.data.sources.tree import Tree
-from dreambirds.errors import UserError
+from dreambirds.data.sources.tree import Tree, find_below
+from dreambirds.errors import UserError, counted
 
-VALIDATION = ("val", "valid", "validation")
+TRAIN = ("train", "training")
+VALIDATION = ("val", "valid", "validation", "dev", "eval")
+TEST = ("test", "testing")
 PARTS = ("train", "validation")
+DEEPEST = 3  # folders in one another above those of the classes, as zips unpack
 
 
 @source("folder")
 class Folder(Source):
-    """A folder with one subfolder per class, directly or below `train` and `val`."""
+    """A folder with one subfolder per class, directly or below `train` and `val`, or a zip of it."""
 
     strictness = 1
-    path_content = "a folder with one subfolder per class"
+    path_content = "a folder with one subfolder per class, or a zip of it"
 
     def find(self, path: Path) -> Tree | None:
-        """Return the tree of a folder with at least two subfolders or a `train`, or None."""
-        tree = Tree(path)
-        return tree if path.is_dir() and (len(_classes(tree)) > 1 or _parts(tree)) else None
+        """Return the tree of a folder with at least two class folders, or a `train` with a `val`, else None.
+
+        It may be the only such folder in the given one, such as a `train` without a `val`. Raises OSError for a file
+        that is not a zip.
+        """
+        if not path.is_dir() and not path.is_file():
+            return None
+        tree = top = Tree(path, zipped=path.is_file())
+        for _ in range(DEEPEST):
+            if _fits(tree) or any(_has_picture(tree, name) for name in tree.folders()):
+                return tree
+            inner = find_below(tree, _fits)
+            if inner is not None:
+                return inner
+            if len(tree.folders()) != 1:
+                break
+            tree = tree.below(tree.folders()[0])
+        return top if len(top.folders()) > 1 else None
 
     def misfit(self, path: Path) -> str:
         """Return the end of an error: what was expected at the path."""
-        if not path.is_dir():
-            return f"{'is a file, but' if path.exists() else 'does not exist; it'} must be {self.path_content}"
-        return f"must contain at least 2 subfolders, one per class, but has {len(_classes(Tree(path)))}"
+        if not path.is_dir() and not path.is_file():
+            problem = "is neither a folder nor a file" if path.exists() else "does not exist"
+            return f"{problem}; it must be {self.path_content}"
+        folders = Tree(path, zipped=path.is_file()).folders()
+        return f"must contain at least 2 subfolders, one per class, but has {len(folders)}"
 
     def has_photographs(self, tree: Tree) -> bool:
         """Return whether any class has a photograph."""
         parts = _parts(tree).values() or [""]
-        return any(tree.photographs(_join(part, name)) for part in parts for name in _classes(tree, part))
+        return any(_has_picture(tree, _join(part, name)) for part in parts for name in tree.folders(part))
 
     def labels(self, tree: Tree, dataset: dict) -> list[Label]:
-        """Return the classes, by name.
+        """Return the classes, by name; some may have no photograph.
 
-        Raises UserError for a class that is only in `val` if the split is given, and for a `train` without a `val`.
+        Raises UserError for folders whose names are the same on some file systems.
         """
-        parts = _parts(tree)
-        if _is_train_only(tree):
-            root = tree.full_name("")
-            raise UserError(
-                f"dataset.path: '{root}' has classes in 'train' but no folder 'val'; add it, or set the path to "
-                f"'{root}/train'"
-            )
-        found = {part: _classes(tree, folder) for part, folder in (parts or {"train": ""}).items()}
-        names = sorted({name for classes in found.values() for name in classes})
-        labels = make_labels((name, readable(name), name) for name in names)
-        untrained = [label for label in labels if label.folder not in found["train"]]
-        if untrained and dataset["split"] == "given":
-            raise UserError(
-                f"dataset.split: class '{untrained[0].label}' has images for validation but none for training; set it "
-                f"to random, or add the folder '{tree.full_name(f'train/{untrained[0].folder}')}'"
-            )
-        return labels
+        classes = _class_folders(tree)
+        names = sorted({**classes.get("validation", {}), **classes["train"]}.values())
+        return make_labels((name, readable(name), name) for name in names)
 
     def photographs(self, tree: Tree, dataset: dict, labels: list[Label]) -> list[Photograph]:
-        """Return the photographs of these classes, training images first.
+        """Return the files of these classes that may be photographs, training images first.
 
         A given split is that of the folders.
         """
-        given, parts = dataset["split"] == "given", _parts(tree) or {"": ""}
+        given = dataset["split"] == "given" and bool(_parts(tree))
         return [
-            Photograph(label, *tree.locate(_join(_join(folder, label.folder), name)), part=part if given else "")
-            for label in labels
-            for part, folder in parts.items()
-            for name in tree.photographs(_join(folder, label.folder))
+            Photograph(label, *tree.locate(_join(folder, name)), part=part if given else "")
+            for label, part, folder in _folders_of(tree, labels)
+            for name in tree.files(folder)
         ]
 
+    def count(self, tree: Tree, dataset: dict, labels: list[Label], enough: int) -> dict[Label, tuple[int, int]]:
+        """Return the numbers of photographs of each class by their content, at most `enough` in each folder."""
+        given, counts = dataset["split"] == "given", {label: [0, 0] for label in labels}
+        for label, part, folder in _folders_of(tree, labels):
+            counts[label][given and part == "validation"] += tree.count_pictures(folder, enough)
+        return {label: (training, validation) for label, (training, validation) in counts.items()}
 
-def _classes(tree: Tree, folder: str = "") -> list[str]:
-    return [name for name in tree.listing(folder)[0] if not name.startswith(".")]
+    def others(self, tree: Tree, dataset: dict, labels: list[Label]) -> list[str]:
+        """Return the files and folders in the folders of these classes that are left out without a row."""
+        return [name for _, _, folder in _folders_of(tree, labels) for name in tree.left_out(folder)]
+
+    def deeper(self, tree: Tree, label: Label) -> list[str]:
+        """Return the subfolders of a class's folders that contain photographs."""
+        folders = [folder for _, _, folder in _folders_of(tree, [label])]
+        inner = [_join(folder, name) for folder in folders for name in tree.folders(folder)]
+        return [name for name in inner if _has_picture(tree, name)]
+
+    def notes(self, tree: Tree, dataset: dict) -> list[str]:
+        """Return sentences about `test`, and about what is next to the class folders."""
+        parts, found = _parts(tree), []
+        tests = [name for name in tree.folders() if name.casefold() in TEST]
+        if parts.get("validation") in tests:
+            found.append(f"'{parts['validation']}' is used for validation, because there is no folder 'val'")
+        elif parts and tests:
+            found.append(f"'{tests[0]}' is not used: a study needs only training and validation")
+        for folder in parts.values() or [""]:
+            folders, files = tree.listing(folder)
+            junk = [name for name in folders if name[:1] != "." and name not in tree.folders(folder)]
+            found += [f"left out '{escaped(_join(folder, name))}', which the system created" for name in junk]
+            links = [name for name in files if not tree.zipped and _is_broken(tree.locate(_join(folder, name))[0])]
+            found += [f"left out '{escaped(_join(folder, name))}', a broken symbolic link" for name in links]
+            if strays := tree.count_pictures(folder, 1000):
+                place = f"directly in '{escaped(tree.full_name(folder))}'"
+                found.append(f"left out {counted(strays, 'photograph')} {place}, which belong to no class")
+        return found
+
+
+def _fits(tree: Tree) -> bool:
+    """Return whether a folder has a `train` and a `val`, or at least two folders with photographs."""
+    if _parts(tree):
+        return True
+    with_pictures = (name for name in tree.folders() if _has_picture(tree, name))
+    return next(with_pictures, None) is not None and next(with_pictures, None) is not None
+
+
+def _has_picture(tree: Tree, name: str) -> bool:
+    with suppress(PermissionError):  # another class may be readable
+        return bool(tree.count_pictures(name))
+    return False
+
+
+def _class_folders(tree: Tree) -> dict[str, dict[str, str]]:
+    """Return the names of the class folders of each part, by `folded`. Raises UserError if two are the same."""
+    return {part: _spellings(tree, folder) for part, folder in (_parts(tree) or {"train": ""}).items()}
+
+
+def _folders_of(tree: Tree, labels: list[Label]) -> list[tuple[Label, str, str]]:
+    """Return the folders of classes, as (class, part, folder), in their order."""
+    parts, classes = _parts(tree) or {"train": ""}, _class_folders(tree)
+    return [
+        (label, part, _join(folder, classes[part][folded(label.folder)]))
+        for label in labels
+        for part, folder in parts.items()
+        if folded(label.folder) in classes[part]
+    ]
+
+
+def _spellings(tree: Tree, folder: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in tree.folders(folder):
+        other = found.setdefault(folded(name), name)
+        if other != name:
+            both = f"'{escaped(other)}' and '{escaped(name)}'"
+            problem = f"'{tree.full_name(folder)}' contains {both}, the same name in another case or encoding"
+            raise UserError(f"dataset.path: {problem}; merge or rename one of these folders")
+    return found
 
 
 def _parts(tree: Tree) -> dict[str, str]:
     """Return the folders of the two parts, or {} if `train` and `val` are not parts.
 
-    They may be missing, or be classes themselves.
+    They may be missing, or be classes themselves. Without a folder for validation, it is a `test` with at least two
+    classes, all of which are in `train`. Raises UserError if one part has two folders.
     """
-    folders = _classes(tree)
-    validation = [name for name in VALIDATION if name in folders]
-    both = ["train", *validation]
-    if "train" not in folders or not validation or any(tree.photographs(name) for name in both):
+    folders = tree.folders()
+    train, validation, test = (_named(folders, names) for names in (TRAIN, VALIDATION, TEST))
+    if not validation and train and len(test) == 1 and _is_tested(tree, train[0], test[0]):
+        validation = test
+    both = [*train, *validation]
+    if not train or not validation or any(_has_picture(tree, name) for name in both):
         return {}
-    if not any(_classes(tree, name) for name in both):
+    if not any(tree.folders(name) for name in both):
         return {}
-    if len(validation) > 1:
-        both_names = f"'{validation[0]}' and '{validation[1]}'"
-        raise UserError(f"dataset.path: '{tree.full_name('')}' contains both {both_names}; keep one")
+    for names in (train, validation):
+        if len(names) > 1:
+            problem = f"'{tree.full_name('')}' contains both '{names[0]}' and '{names[1]}'"
+            raise UserError(f"dataset.path: {problem}; keep one")
     return dict(zip(PARTS, both, strict=True))
 
 
-def _is_train_only(tree: Tree) -> bool:
-    """Return whether there is a `train` with classes but no `val`."""
-    if set(VALIDATION) & set(_classes(tree)):
-        return False
-    return bool(_classes(tree, "train")) and not tree.photographs("train")
+def _named(folders: list[str], names: tuple[str, ...]) -> list[str]:
+    """Return the folders with one of some names, in any capitals, in the order of these names."""
+    return sorted((name for name in folders if name.casefold() in names), key=lambda name: names.index(name.casefold()))
+
+
+def _is_tested(tree: Tree, train: str, test: str) -> bool:
+    trained, tested = (set(map(folded, tree.folders(name))) for name in (train, test))
+    return len(tested) > 1 and tested <= trained
+
+
+def _is_broken(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _join(folder: str, name: str) -> str:

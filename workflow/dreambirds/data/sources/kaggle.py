@@ -58,7 +58,7 @@ class Kaggle(Source):
         the file is missing, the number is the name.
         """
         names = tree.lines(NAMES) if tree.has(NAMES) else None
-        numbers = [number for number in _numbers(tree) if tree.photographs(f"train/{number}")]
+        numbers = [number for number in _numbers(tree) if tree.files(f"train/{number}")]
         beyond = [number for number in numbers if names is not None and number >= len(names)]
         if beyond:
             folder = tree.full_name(f"train/{beyond[0]}")
@@ -75,7 +75,7 @@ class Kaggle(Source):
         not listed.
         """
         table = _read_table(tree)
-        found = {number: tree.photographs(f"train/{number}") for number in _numbers(tree)}
+        found = {number: tree.files(f"train/{number}") for number in _numbers(tree)}
         _compare(table, found, tree)
         existing = {file for files in found.values() for file in files}
         missing: dict[int, list[str]] = {}
@@ -89,6 +89,14 @@ class Kaggle(Source):
                 photographs.append(Photograph(label, *tree.locate(f"train/{number}/{file}"), problem=problem))
         return photographs
 
+    def count(self, tree: Tree, dataset: dict, labels: list[Label], enough: int) -> dict[Label, tuple[int, int]]:
+        """Return the numbers of photographs of each class by their content, at most `enough`."""
+        return {label: (tree.count_pictures(f"train/{label.folder}", enough), 0) for label in labels}
+
+    def others(self, tree: Tree, dataset: dict, labels: list[Label]) -> list[str]:
+        """Return the files in the folders of these classes that are left out without a row."""
+        return [name for label in labels for name in tree.left_out(f"train/{label.folder}")]
+
     def tables(self, tree: Tree, dataset: dict) -> list[str]:
         """Return the tables that are read for training."""
         return [name for name in (NAMES, TABLE) if tree.has(name)]
@@ -99,7 +107,7 @@ class Kaggle(Source):
         Each has its name in a submission. Without that table, these are all images below `test`, by name. An image that
         is listed but missing has a `problem`.
         """
-        existing = {file: f"{folder}/{file}" for folder in _test_folders(tree) for file in tree.photographs(folder)}
+        existing = {file: f"{folder}/{file}" for folder in _test_folders(tree) for file in tree.pictures(folder)}
         if not tree.has(SAMPLE):
             names = [f"test/{file}" for file in sorted(existing)]
         else:

@@ -136,6 +136,30 @@ class Source(ABC):
         An image that is known to be unreadable has a `problem`.
         """
 
+    def count(self, tree: Tree | None, dataset: dict, labels: list[Label], enough: int) -> dict[Label, tuple[int, int]]:
+        """Return for each class its numbers of photographs for training, or not split yet, and for validation.
+
+        Each may be any number if it is at least `enough`, so that not all files are opened. By default all listed
+        photographs without a `problem` count.
+        """
+        counts = {label: [0, 0] for label in labels}
+        for photograph in self.photographs(tree, dataset, labels):
+            if not photograph.problem:
+                counts[photograph.label][photograph.part == "validation"] += 1
+        return {label: (training, validation) for label, (training, validation) in counts.items()}
+
+    def others(self, tree: Tree, dataset: dict, labels: list[Label]) -> list[str]:
+        """Return the names of files and folders of these classes that are left out without a row; by default none."""
+        return []
+
+    def notes(self, tree: Tree, dataset: dict) -> list[str]:
+        """Return what else is left out or used in an unexpected way, one sentence each; by default nothing."""
+        return []
+
+    def deeper(self, tree: Tree, label: Label) -> list[str]:
+        """Return the subfolders of a class's folder that contain photographs; by default none."""
+        return []
+
     def tables(self, tree: Tree, dataset: dict) -> list[str]:
         """Return the names of the tables that are read; by default none."""
         return []

@@ -5,18 +5,20 @@ import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from dreambirds.data.image_files import EXTENSIONS, check_size
+from dreambirds.data.image_files import USUAL, check_size, is_junk, read_head
+from dreambirds.data.image_kinds import HEAD, PICTURES, kind_of
 from dreambirds.errors import UserError
 
 ENCRYPTED = 0x1  # flag bit of a member
 DEEPEST = 50  # nested folders; deeper files are ignored
+MOST_OTHERS = 1000  # files of a folder that are not photographs, after which no further one is opened to find some
 _lock = threading.Lock()
-ENDINGS = tuple(EXTENSIONS)
 
 
 class Archive:
@@ -46,8 +48,8 @@ def open_archive(file: Path) -> Archive:
         return _open_archive(file)
 
 
-def read_member(file: Path, member: str) -> bytes:
-    """Return the contents of a member, of the size that the zip's directory records.
+def read_member(file: Path, member: str, size: int | None = None) -> bytes:
+    """Return the contents of a member, of the size that the zip's directory records, or at most its first `size` bytes.
 
     Raises OSError, with the reason, if the member cannot be read or is too large.
     """
@@ -62,7 +64,7 @@ def read_member(file: Path, member: str) -> bytes:
                 # the other methods could exhaust the memory
                 raise OSError("compressed in the zip with a method other than deflate")
             with archive.zip.open(info) as file:
-                return _read(file, info.file_size)
+                return _read(file, info.file_size) if size is None else file.read(size)
         except KeyError as error:
             raise OSError("the zip contains no such file") from error
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -122,13 +124,72 @@ class Tree:
             return [], []
         return sorted(folders), sorted(files)
 
-    def photographs(self, name: str) -> list[str]:
-        """Return the names with a photograph's extension in a folder, sorted.
+    def files(self, name: str) -> list[str]:
+        """Return the names of the files directly in a folder that may be photographs, sorted.
 
-        Sub-folders are not searched, and hidden names are skipped.
+        Hidden files and those that systems and browsers create are left out, and so are sub-folders, except those that
+        are named as a photograph is.
         """
         folders, files = self.listing(name)
-        return sorted(file for file in [*folders, *files] if file[:1] != "." and file.lower().endswith(ENDINGS))
+        named = [folder for folder in folders if folder.lower().endswith(USUAL)]
+        return sorted(file for file in [*named, *files] if not is_junk(file))
+
+    def folders(self, name: str = "") -> list[str]:
+        """Return the names of the folders directly in a folder, sorted, without hidden ones and those of systems."""
+        return [folder for folder in self.listing(name)[0] if not is_junk(folder)]
+
+    def left_out(self, name: str) -> list[str]:
+        """Return the names of the files and folders directly in a folder that are not in `files`, sorted."""
+        folders, files = self.listing(name)
+        return sorted({*folders, *files} - set(self.files(name)))
+
+    def pictures(self, name: str) -> list[str]:
+        """Return those of `files` that begin as a photograph does, sorted."""
+        return [file for file in self.files(name) if self._is_picture(name, file)]
+
+    def count_pictures(self, name: str, enough: int = 1) -> int:
+        """Return how many files directly in a folder begin as a photograph does, at most `enough`.
+
+        No more files are listed and opened than necessary, those with the usual suffixes first.
+        """
+        found, unusual = 0, []
+        for file in self._candidates(name):
+            if not file.lower().endswith(USUAL):
+                unusual.append(file)
+            elif self._is_picture(name, file):
+                found += 1
+                if found == enough:
+                    return found
+        for file in unusual[:MOST_OTHERS]:
+            found += self._is_picture(name, file)
+            if found == enough:
+                break
+        return found
+
+    def _candidates(self, name: str) -> Iterator[str]:
+        """Yield the names of files in a folder, unsorted, and of folders that are named as a photograph is."""
+        if self.zipped:
+            yield from self.files(name)
+            return
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.file / name) as entries:
+            yield from (entry.name for entry in entries if not is_junk(entry.name))
+
+    def _is_picture(self, folder: str, name: str) -> bool:
+        """Return whether a file begins as a photograph does.
+
+        True also for one named as a photograph that cannot be read for its permissions, or in a damaged zip: the reason
+        is reported when it is prepared.
+        """
+        inner = f"{folder}/{name}" if folder else name
+        try:
+            head = self._head(inner)
+        except OSError as error:
+            return (self.zipped or isinstance(error, PermissionError)) and name.lower().endswith(USUAL)
+        return kind_of(head, name) in PICTURES
+
+    def _head(self, name: str) -> bytes:
+        """Return the first bytes of a file."""
+        return read_member(self.file, self._full(name), HEAD) if self.zipped else read_head(f"{self.file}/{name}")
 
     def locate(self, name: str) -> tuple[Path, str]:
         """Return the file on disk, and the name of the member if that is a zip."""
@@ -137,6 +198,10 @@ class Tree:
     def below(self, name: str) -> "Tree":
         """Return the tree of a subfolder."""
         return Tree(self.file, True, self._full(name)) if self.zipped else Tree(self.file / name)
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether this is the tree of a path, not of a folder below it."""
+        return self.file == path and not self.prefix
 
     def has(self, name: str) -> bool:
         """Return whether a file of this name exists."""
@@ -179,7 +244,7 @@ def find_below(tree: Tree, fits: Callable[[Tree], bool]) -> Tree | None:
     """
     if fits(tree):
         return tree
-    found = [name for name in tree.listing()[0] if not name.startswith(".") and _fits(tree.below(name), fits)]
+    found = [name for name in tree.folders() if _fits(tree.below(name), fits)]
     if len(found) > 1:
         names = ", ".join(f"'{name}'" for name in found)
         problem = f"'{tree.full_name('')}' contains several data sets ({names})"

@@ -1,24 +1,22 @@
 """Look at a folder of photographs, and write the parts of a config that fit it."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from dreambirds.data.image_files import find_photographs, is_photograph
+from dreambirds.data.image_files import find_photographs, is_junk
+from dreambirds.data.image_kinds import HEAD, PICTURES, kind_of
 from dreambirds.data.labels import Label
 from dreambirds.data.names import escaped
 from dreambirds.data.sources import catalog  # noqa: F401 - registers all sources
-from dreambirds.data.sources.folder import VALIDATION
 from dreambirds.data.sources.source import Photograph, Source, by_strictness, open_photograph
 from dreambirds.data.sources.tree import Tree
 from dreambirds.errors import UserError, counted
 
 DEEPEST = 3  # levels of folders below the given one in which class folders are searched
-JUNK = "__MACOSX"
 SAMPLE = 400  # photographs whose sizes are read
-DATASET = {"labels": None, "split": "given", "crop_margin": None}
+DATASET = {"labels": None, "split": "given", "crop_margin": None, "min_photographs": 2}
 
 
 @dataclass
@@ -63,7 +61,6 @@ def look_for_photographs(folder: Path) -> Photographs | None:
             chosen = max(fitting, key=lambda found: (found.path.name.casefold() in ("train", "training"), found.count))
             others = [str(found.path) for found in fitting if found is not chosen]
             chosen.left_out += [f"the folder '{other}', which has class folders, too" for other in others]
-            chosen.left_out += _other_files(chosen)
             return chosen
         level = [inner for path in level for inner in _subfolders(path)]
     _refuse(folder)
@@ -91,7 +88,7 @@ def _read_layout(path: Path) -> Photographs | None:
     for source in reversed(by_strictness()):
         try:
             tree = source.find(path) if source.needs_path else None
-            found = tree and source.has_photographs(tree) and _count(source, tree, path)
+            found = tree and source.has_photographs(tree) and _count(source, tree, path if tree.zipped else tree.file)
         except (UserError, OSError):
             continue
         if found and len(found.labels) > 1:
@@ -102,12 +99,11 @@ def _read_layout(path: Path) -> Photographs | None:
 def _count(source: Source, tree: Tree, path: Path) -> Photographs:
     """Return the photographs of a source, without the classes that have too few."""
     dataset = {**DATASET, "source": source.name, "path": str(path)}
-    try:
-        labels = source.labels(tree, dataset)
-    except UserError:  # a class of `val` is missing in `train`
-        dataset["split"] = "random"
-        labels = source.labels(tree, dataset)
-    photographs = [each for each in source.photographs(tree, dataset, labels) if not each.problem]
+    labels = source.labels(tree, dataset)
+    if any(validation and not training for training, validation in source.count(tree, dataset, labels, 1).values()):
+        dataset["split"] = "random"  # a class of `val` is missing in `train`
+    listed = [each for each in source.photographs(tree, dataset, labels) if not each.problem]
+    photographs = [each for each in listed if _is_photograph(each)]
     sizes, unreadable = _sample(photographs)
     totals = Counter(each.label for each in photographs)
     trained = Counter(each.label for each in photographs if each.part != "validation")
@@ -115,14 +111,30 @@ def _count(source: Source, tree: Tree, path: Path) -> Photographs:
     # two photographs of which one is for validation if the split is drawn, or one for training if it is given
     kept = {label: totals[label] for label in labels if totals[label] - bad[label] > 1 and trained[label] > bad[label]}
     found = Photographs(source.name, path, kept, split=dataset["split"], sizes=sizes)
+    junk = [name for name in tree.listing()[0] if is_junk(name) and not name.startswith(".")]
+    found.left_out += [f"the folder '{name}', which a system or browser created" for name in junk]
     for label in (label for label in labels if label not in kept):
-        few = f"with {counted(totals[label] - bad[label], 'readable photograph')}"
-        why = "which macOS adds to zips" if label.folder == JUNK else few
-        found.left_out.append(f"the folder '{label.folder}', {why}")
+        few = counted(totals[label] - bad[label], "readable photograph")
+        found.left_out.append(f"the folder '{label.folder}', with {few}")
     if unreadable:
         names = ", ".join(str(each.file / each.member) for each in unreadable[:3])
         found.left_out.append(f"{counted(len(unreadable), 'file')} that cannot be read, such as {names}")
+    known = set(photographs)
+    endings = Counter(each.file.suffix.lower() or "no ending" for each in listed if each not in known)
+    if endings:
+        names = ", ".join(f"{number} {ending}" for ending, number in endings.most_common(5))
+        found.left_out.append(
+            f"{counted(endings.total(), 'file')} in class folders, which are not photographs ({names})"
+        )
     return found
+
+
+def _is_photograph(photograph: Photograph) -> bool:
+    try:
+        with open_photograph(photograph) as file:
+            return kind_of(file.read(HEAD), photograph.file.name) in PICTURES
+    except (OSError, ValueError):
+        return False
 
 
 def _sample(photographs: list[Photograph]) -> tuple[list[tuple[int, int]], list[Photograph]]:
@@ -130,9 +142,7 @@ def _sample(photographs: list[Photograph]) -> tuple[list[tuple[int, int]], list[
 
     The sample has the first photographs of every class, so classes with few are read completely.
     """
-    from PIL import Image
-
-    from dreambirds.data.image_io import FORMATS
+    from dreambirds.data.image_io import open_image
 
     seen: Counter[Label] = Counter()
     classes = len({each.label for each in photographs})
@@ -141,28 +151,15 @@ def _sample(photographs: list[Photograph]) -> tuple[list[tuple[int, int]], list[
         seen[each.label] += 1
         if seen[each.label] <= max(3, SAMPLE // max(classes, 1)):
             try:
-                with open_photograph(each) as file, Image.open(file, formats=FORMATS) as image:
+                with open_photograph(each) as file, open_image(file) as image:
                     sizes.append(image.size)
             except Exception:  # decoders fail in many ways
                 unreadable.append(each)
     return sizes, unreadable
 
 
-def _other_files(found: Photographs) -> Iterator[str]:
-    """Yield how many files of which kinds in class folders are not read."""
-    if found.source != "folder":
-        return
-    parts = [found.path, *(found.path / name for name in ("train", *VALIDATION))]
-    folders = [part / label.folder for part in parts for label in found.labels if (part / label.folder).is_dir()]
-    files = [file for folder in folders for file in folder.iterdir() if file.is_file() and file.name[:1] != "."]
-    endings = Counter(file.suffix.lower() or "no ending" for file in files if not is_photograph(file))
-    if endings:
-        listed = ", ".join(f"{number} {ending}" for ending, number in endings.most_common(5))
-        yield f"{counted(endings.total(), 'file')} in class folders, not JPEG, PNG or WebP ({listed})"
-
-
 def _subfolders(path: Path) -> list[Path]:
     try:
-        return sorted(inner for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith((".", JUNK)))
+        return sorted(inner for inner in path.iterdir() if inner.is_dir() and not is_junk(inner.name))
     except OSError:
         return []

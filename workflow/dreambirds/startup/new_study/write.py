@@ -101,7 +101,7 @@ def _for_photographs(folder: Path, photographs: Path | None, name: str) -> NewSt
     if found is None:
         neither = "contains neither photographs nor checkpoints"
         problem = neither if folder.is_dir() else "is neither a folder nor a file of weights"
-        remedy = "pass a folder with one subfolder of JPEG, PNG or WebP files per class, or one of checkpoints"
+        remedy = "pass a folder with one subfolder of photographs per class, or one of checkpoints"
         if folder.suffix.lower() in ARCHIVES:
             problem, remedy = "is an archive", "unpack it, and pass the folder"
         raise UserError(f"'{folder}' {problem}; {remedy}")
