@@ -6,6 +6,9 @@ BIN := .venv/bin
 # Evaluated by the shell when used. Values from the user reach the shell through the environment, so any characters are safe.
 STUDY = $$($(BIN)/dreambirds check --study -- "$$CONFIG" || [ $$? = 3 ])
 export CONFIG WITH LIMIT
+# Containers run user ids without a name and a home folder, which Snakemake needs to start.
+export USER := $(or $(USER),$(shell id -un 2> /dev/null || echo user-$$(id -u)))
+export HOME := $(or $(HOME),/)
 
 .PHONY: install study checked report compare findings check unit test test-all test-slurm slurm chromium lint types manual store-gc bench bench-train bench-scale bench-study bench-gallery bench-recognition faults audit clean distclean
 
@@ -125,6 +128,8 @@ audit: .venv-audit/installed
 COMPILE = -$(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null
 .venv/installed: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required, not " + sys.version)'
+	@case "$$PWD" in *[:\"\$$\`\\]*) echo "Error: this folder, '$$PWD', has a character of :\"\$$\`\\ in its path, with which" \
+		"Python environments do not work; move the project to another folder, and run make again" >&2; exit 1;; esac
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-compile --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --editable .

@@ -139,7 +139,7 @@ def time_peer(python: Path, name: str, rounds: int, threads: int) -> float | Non
     if not python.exists():
         return None
     command = [python, HERE / "peers.py", name, "--rounds", rounds, "--threads", threads]
-    done = subprocess.run([str(argument) for argument in command], capture_output=True, text=True)
+    done = subprocess.run([str(argument) for argument in command], capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
         print(f"cannot time {name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
         return None

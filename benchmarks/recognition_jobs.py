@@ -97,7 +97,7 @@ class Job:
     def result(self) -> dict[str, Any] | None:
         """Return the kept result, or None if the job has to run."""
         try:
-            kept: dict[str, Any] = json.loads((self.folder / RESULT).read_text())
+            kept: dict[str, Any] = json.loads((self.folder / RESULT).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         return kept if kept.get("key") == digest_of(self.facts) else None
@@ -108,7 +108,7 @@ class Job:
         (self.folder / RESULT).unlink(missing_ok=True)
         result = {**self.dream(self.folder), "key": digest_of(self.facts), "facts": self.facts}
         with atomic_write(self.folder / RESULT) as temporary:
-            temporary.write_text(json.dumps(result, indent=1))
+            temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
 
 
 def run_jobs(jobs: Iterable[Job], minutes: float | None, clock: Callable[[], float] = time.monotonic) -> list[Job]:
@@ -201,7 +201,7 @@ def tool_entries(network: Network, passes: int, threads: int, python: Path) -> l
 
     `python` is the interpreter of their virtual environment. Their versions are those of ``requirements.txt``.
     """
-    pins = (HERE / "requirements.txt").read_text().splitlines()
+    pins = (HERE / "requirements.txt").read_text(encoding="utf-8").splitlines()
     versions = dict(pin.split("==") for pin in pins if "==" in pin)
     code = code_digest([HERE / "peers.py", HERE / "peer_dreams.py"])
     entries = []
@@ -221,7 +221,7 @@ def _dream_tool(
     command = [python.absolute(), "-m", "benchmarks.peer_dreams", tool, "--checkpoint", network.weights.absolute()]
     command += ["--passes", passes, "--seed", seed, "--threads", threads, "--folder", to.absolute()]
     arguments = [str(argument) for argument in [*command, "--labels", *network.names]]
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
         end = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise UserError(f"{tool} failed ({first_line(ValueError(end[0]))}); run '{' '.join(arguments)}' to see why")

@@ -26,12 +26,12 @@ def snakemake(root: Path, folder: Path, cores: int, *arguments: str) -> tuple[fl
     command += ["--directory", folder, "--configfile", folder / "study.yaml"]
     environment = {key: value for key, value in os.environ.items() if key not in ("DREAMBIRDS_STORE", "PYTHONPATH")}
     output, started = folder / "snakemake.log", time.perf_counter()
-    with output.open("w") as log:
+    with output.open("w", encoding="utf-8") as log:
         arguments = [str(argument) for argument in command]
         process = subprocess.Popen(arguments, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - started
     if process.returncode:
-        sys.exit(output.read_text()[-4000:])
+        sys.exit(output.read_text(encoding="utf-8")[-4000:])
     return seconds, usage.ru_maxrss / 1024

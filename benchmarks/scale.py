@@ -45,7 +45,7 @@ def make_study(root: Path, folder: Path, checkpoints: int, labels: int, recipes:
         shutil.copytree(root / name, folder / "code" / name)
     for name in ("Snakefile", "environment.yml", "requirements.txt"):
         shutil.copy(root / name, folder / "code")
-    with (folder / "code/workflow/dreambirds/dreaming/dream.py").open("a") as file:
+    with (folder / "code/workflow/dreambirds/dreaming/dream.py").open("a", encoding="utf-8") as file:
         file.write(INSTANT)
     for label in range(labels):
         birds = folder / "birds" / f"species_{label:04d}"
@@ -62,7 +62,7 @@ def make_study(root: Path, folder: Path, checkpoints: int, labels: int, recipes:
         "threads": {"train": 1, "dream": 1},
         "gpu": 0,
     }
-    (folder / "study.yaml").write_text(yaml.safe_dump(config))
+    (folder / "study.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
 def measure(folder: Path, dreams: int, cores: int) -> dict[str, float]:

@@ -54,7 +54,7 @@ def bench(config: dict, cores: int, rounds: int, before: str | None = None) -> d
 def run_study(root: Path, folder: Path, config: dict, cores: int) -> dict[str, float]:
     """Run a study with the workflow in `root`; return the seconds of that, of another run, and of Snakemake alone."""
     folder.mkdir()
-    (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     wall, _ = snakemake(root, folder, cores)
     finished = min(snakemake(root, folder, cores)[0] for _ in range(REPEATS))
     version = min(snakemake(root, folder, cores, "--version")[0] for _ in range(REPEATS))
@@ -98,11 +98,13 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--before", metavar="REVISION", help="git revision whose workflow is measured as well")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     settings = parser.parse_args(arguments)
-    found = bench(yaml.safe_load(settings.config.read_text()), settings.cores, settings.rounds, settings.before)
+    found = bench(
+        yaml.safe_load(settings.config.read_text(encoding="utf-8")), settings.cores, settings.rounds, settings.before
+    )
     found["ratios"] = report(list_ratios(found), None)
     print(f"targets: wall_over_model at most {AT_MOST}, finished_minus_version_s at most {NOOP_AT_MOST}")
     if settings.json:
-        settings.json.write_text(json.dumps(found, indent=1))
+        settings.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return found
 
 

@@ -75,6 +75,18 @@ BODIES = {
     "out of memory (": """
         import torch
         torch.empty(2**50)""",
+    "shared memory (/dev/shm) is full; give a container more (`docker run --shm-size=1g`)": """
+        raise RuntimeError("unable to write to file </torch_12_3>: No space left on device (28)")""",
+    "the data loader processes sent no images for 600 s": """
+        raise RuntimeError("DataLoader timed out after 600 seconds")""",
+    "too many files are open at the same time": """
+        import errno
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "x")""",
+    "no more processes may be started": """
+        raise RuntimeError("can't start new thread")""",
+    "or raise the limit of a file's size (`ulimit -f`)": """
+        import errno
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), "x")""",
     "out of memory (MemoryError)": """
         bytearray(2**60)""",
     "the disk is full (cannot write to '/dev/full')": """

@@ -171,7 +171,8 @@ def _become(arguments: list, folder: str, env: dict[str, str], is_copy: bool, fi
         os.dup2(file, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.closerange(3, 64)
-    sys.stdin, sys.stdout, sys.stderr = (open(number, "rw"[number > 0], closefd=False) for number in range(3))  # noqa: SIM115
+    streams = (open(number, "rw"[number > 0], closefd=False, encoding="utf-8") for number in range(3))  # noqa: SIM115
+    sys.stdin, sys.stdout, sys.stderr = streams
     os.environ.clear()
     os.environ.update(env)
     os.chdir(folder)

@@ -73,7 +73,7 @@ def assert_plain(output: str) -> None:
 def problems(out: Path) -> dict[str, str]:
     """Return the reasons in a prepared folder's table, by file name; assert that each row is one line."""
     table = read_images(out)
-    assert len((out / "images.csv").read_text().splitlines()) == len(table) + 1
+    assert len((out / "images.csv").read_text(encoding="utf-8").splitlines()) == len(table) + 1
     return {source.rpartition("/")[2]: reason for source, reason in table[["source", "error"]].to_numpy() if reason}
 
 
@@ -105,7 +105,7 @@ def prepare_separately(dataset: dict, folder: Path, by: tuple[str, ...] = (), **
 
 def peak() -> int:
     """Return the peak memory of this process, in MiB."""
-    status = Path("/proc/self/status").read_text().partition("VmHWM:")[2]
+    status = Path("/proc/self/status").read_text(encoding="utf-8").partition("VmHWM:")[2]
     return int(status.split()[0]) // 1024
 
 

@@ -50,12 +50,14 @@ def kaggle(root: Path, numbers: tuple[int, ...] = (2, 9, 10), each: int = 4, tes
             file = f"{hexadecimal(species, count)}.jpg"
             save_bird(birds / "train" / str(number) / file, species, count)
             rows.append(f"{file},{number}")
-    (birds / "names.txt").write_text("".join(f"{name}\n" for name in names))
-    (birds / "labels.csv").write_text("\n".join(["path,class", *rows]) + "\n")
+    (birds / "names.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    (birds / "labels.csv").write_text("\n".join(["path,class", *rows]) + "\n", encoding="utf-8")
     files = [f"{hexadecimal('test', count)}.jpg" for count in range(tests)]
     for count, file in enumerate(files):
         save_bird(birds / "test" / "0" / file, list(BIRDS)[count % 3], 100 + count)
-    (birds / "sample.csv").write_text("\n".join(["path,class", *(f"test/{file},0" for file in files)]) + "\n")
+    (birds / "sample.csv").write_text(
+        "\n".join(["path,class", *(f"test/{file},0" for file in files)]) + "\n", encoding="utf-8"
+    )
     return birds
 
 
@@ -123,7 +125,7 @@ def _write(root: Path, tables: dict[str, list[str]], folders: dict[str, str], im
     for count, (folder, path) in enumerate(images):
         save_bird(root / "images" / path, folders[folder], count)
     for name, lines in tables.items():
-        (root / name).write_text("\n".join(lines) + "\n")
+        (root / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     return root
 
 

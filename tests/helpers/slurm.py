@@ -69,7 +69,9 @@ class Cluster:
 
     def ask(self, *command: str) -> str:
         """Run a SLURM command and return its output. Raises CalledProcessError."""
-        done = subprocess.run(command, env=os.environ | self.environment, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            command, env=os.environ | self.environment, check=True, capture_output=True, text=True, encoding="utf-8"
+        )
         return done.stdout.strip()
 
     def jobs(self) -> list[dict[str, str]]:
@@ -83,7 +85,7 @@ class Cluster:
     def devices(self) -> dict[str, list[tuple[str, str]]]:
         """Return (SLURM_GPUS_ON_NODE, CUDA_VISIBLE_DEVICES) of each task, by job id."""
         tasks: dict[str, list[tuple[str, str]]] = {}
-        for line in (self.folder / "devices").read_text().splitlines():
+        for line in (self.folder / "devices").read_text(encoding="utf-8").splitlines():
             job, gpus, devices = line.split(",", 2)
             tasks.setdefault(job, []).append((gpus, devices))
         return tasks
@@ -136,7 +138,7 @@ class Cluster:
         try:
             wait_for(lambda: not subprocess.run(answers, env=environment, shell=True, capture_output=True).returncode)
         except RuntimeError:
-            raise RuntimeError(f"{command[0]} does not respond: {log.read_text()[-3000:]}") from None
+            raise RuntimeError(f"{command[0]} does not respond: {log.read_text(encoding='utf-8')[-3000:]}") from None
 
 
 def missing() -> str | None:
@@ -180,11 +182,11 @@ def _write(folder: Path):
     folder.chmod(0o755)  # munged runs as another user
     for name in ("bin", "state", "spool", "munge"):
         (folder / name).mkdir()
-    (folder / "slurm.conf").write_text(CONFIG.format(**facts))
-    (folder / "gres.conf").write_text(GPUS)
+    (folder / "slurm.conf").write_text(CONFIG.format(**facts), encoding="utf-8")
+    (folder / "gres.conf").write_text(GPUS, encoding="utf-8")
     (folder / "devices").touch()
     for path, text in ((folder / "prolog", PROLOG), (folder / "bin" / "srun", SRUN)):
-        path.write_text(text.format(**facts, srun=shutil.which("srun")))
+        path.write_text(text.format(**facts, srun=shutil.which("srun")), encoding="utf-8")
         path.chmod(0o755)
     key = folder / "munge" / "key"
     key.write_bytes(os.urandom(128))
@@ -194,7 +196,7 @@ def _write(folder: Path):
 
 
 def _strings(file: Path) -> list[str]:
-    return file.read_text(errors="replace").split("\0")
+    return file.read_text(errors="replace", encoding="utf-8").split("\0")
 
 
 def _free_ports(count: int) -> list[int]:

@@ -36,7 +36,7 @@ class Study:
 
     def command(self, *arguments: str) -> list[str]:
         """Write the current config, and return the command that runs Snakemake with it."""
-        (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config))
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config), encoding="utf-8")
         command = [sys.executable, "-m", "snakemake", *arguments, "--cores", 2, "--snakefile", self.root / "Snakefile"]
         command += ["--directory", self.folder, "--configfile", self.folder / "study.yaml"]
         return [str(argument) for argument in command]

@@ -33,6 +33,8 @@ def see(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
+    monkeypatch.setattr(devices, "cuda_problem", lambda: None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
     return set_available
@@ -44,6 +46,43 @@ def test_the_device_is_chosen_and_the_reason_logged(see, caplog, cuda, mps, gpus
     with caplog.at_level(logging.INFO):
         assert choose_device(gpus, 2, requested).type == expected
     assert caplog.messages == [reason]
+
+
+PROBLEM = "The NVIDIA driver on your system is too old (found version 11040)"
+
+
+@pytest.mark.parametrize(("cuda", "visible"), [(True, None), (False, "0"), (False, "GPU-7a,1"), (False, "driver")])
+def test_a_gpu_that_torch_cannot_use_is_one_warning_with_the_reason(see, caplog, monkeypatch, tmp_path, cuda, visible):
+    see(cuda, False)
+    monkeypatch.setattr(devices, "DRIVER", tmp_path)
+    monkeypatch.setattr(devices, "cuda_problem", lambda: PROBLEM)
+    if visible not in (None, "driver"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert choose_device(1, 2).type == "cpu"
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING and f"torch cannot use the job's GPU ({PROBLEM}); " in record.message
+    with pytest.raises(UserError, match=r"^device: torch "):
+        choose_device(1, 2, "cuda")
+
+
+@pytest.mark.parametrize("visible", ["", "-1", "NoDevFiles"])
+def test_a_hidden_gpu_is_no_problem(see, caplog, monkeypatch, tmp_path, visible):
+    see(False, False)
+    monkeypatch.setattr(devices, "DRIVER", tmp_path)
+    monkeypatch.setattr(devices, "cuda_problem", lambda: pytest.fail("tried"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert choose_device(1, 2).type == "cpu" and not caplog.records
+
+
+def test_the_reason_is_that_of_torch(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError(f"{PROBLEM}. Please update your GPU driver by downloading ...")
+
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
+    assert devices.cuda_problem().endswith(" is built without CUDA")
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch, "ones", fail)
+    assert devices.cuda_problem() == PROBLEM
 
 
 @pytest.mark.parametrize(

@@ -201,10 +201,11 @@ def test_a_job_records_its_time_minus_that_of_its_work(monkeypatch):
 
 
 def test_a_dry_run_without_cores_is_estimated_for_all_of_them(monkeypatch):
-    monkeypatch.setattr("dreambirds.startup.estimate.available_cpu_count", lambda: 7)
+    monkeypatch.setattr("dreambirds.startup.estimate.cpu_count", lambda: 7)
     for arguments, cores, expected in [(["-n"], 1, 7), (["-n"], 3, 3), (["--cores", "1"], 1, 1), ([], None, None)]:
         monkeypatch.setattr(sys, "argv", ["snakemake", *arguments])
-        assert granted_cores(SimpleNamespace(resource_settings=SimpleNamespace(cores=cores))) == expected
+        settings = SimpleNamespace(cores=cores, nodes=1)
+        assert granted_cores(SimpleNamespace(resource_settings=settings)) == expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreambirds.data.dataset import PreparedImages
+from dreambirds.runtime.machine import Sizes
 from dreambirds.seeding import derive_seed, fork_rng, seed_update
+from dreambirds.training import data
 from dreambirds.training.data import AugmentedDataset, ResumableBatchSampler, augmentation, load_training_data
 from dreambirds.training.trainer import parts
 from tests.helpers.chains import CPU
@@ -116,14 +118,14 @@ def test_augmentation_does_not_depend_on_the_global_generator(dataset, run):
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (24, 40)])
-def test_augmentation_keeps_size_and_range_and_is_the_identity_if_disabled(run, shape):
+def test_augmentation_keeps_size_and_type_and_is_the_identity_if_disabled(run, shape):
     image = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
     still = augmentation({"crop_padding": 0, "flip": 0.0, "color": 0.0}, shape)(image)
-    assert torch.allclose(still, image / 255, atol=1e-6)
+    assert torch.equal(still, image)
     moved = augmentation(run()["augmentation"], shape)(image)
-    assert moved.shape == (3, *shape) and moved.dtype == torch.float32 and moved.min() >= 0 and moved.max() <= 1
+    assert moved.shape == (3, *shape) and moved.dtype == torch.uint8
     flipped = augmentation({"crop_padding": 0, "flip": 1.0, "color": 0.0}, shape)(image)
-    assert torch.allclose(flipped, (image / 255).flip(-1), atol=1e-6)
+    assert torch.equal(flipped, image.flip(-1))
     widest = augmentation({"crop_padding": 512, "flip": 0.0, "color": 0.0}, shape)(image)
     assert widest.shape == (3, *shape)
 
@@ -131,11 +133,30 @@ def test_augmentation_keeps_size_and_range_and_is_the_identity_if_disabled(run, 
 def test_a_crop_is_a_window_of_the_reflected_image():
     image = torch.arange(48, dtype=torch.uint8).view(1, 6, 8).expand(3, 6, 8).contiguous()
     rows, columns = ([abs(n) if n < size else 2 * size - 2 - n for n in range(-2, size + 2)] for size in (6, 8))
-    bordered = image[:, rows][:, :, columns] / 255
+    bordered = image[:, rows][:, :, columns]
     windows = [bordered[:, y : y + 6, x : x + 8] for y in range(5) for x in range(5)]
     crop = augmentation({"crop_padding": 2, "flip": 0.0, "color": 0.0}, (6, 8))
     found = set()
     for _ in range(200):
         cut = crop(image)
-        found.add(next(number for number, window in enumerate(windows) if torch.allclose(window, cut)))
+        found.add(next(number for number, window in enumerate(windows) if torch.equal(window, cut)))
     assert len(found) > 20, "of 25 windows"
+
+
+@pytest.mark.parametrize(("free", "expected"), [(None, 2), (10**9, 2), (6 * 1000, 2), (6 * 1000 - 1, 0), (0, 0)])
+def test_images_are_loaded_without_processes_if_shared_memory_cannot_hold_their_batches(
+    monkeypatch, caplog, free, expected
+):
+    monkeypatch.setattr(data, "shared_memory", lambda: None if free is None else Sizes(10**9, free))
+    assert data.affordable_processes(2, 1000) == expected
+    assert data.affordable_processes(0, 10**12) == 0
+    assert len(caplog.messages) == (expected == 0)
+    assert all("(`docker run --shm-size=1g`), or set threads.loader_workers to 0" in each for each in caplog.messages)
+
+
+def test_batches_become_the_same_floats_as_single_images(dataset):
+    images = torch.stack([image for image, _ in PreparedImages(dataset, "train")])
+    assert images.dtype == torch.uint8
+    batch = data.as_float()(images.to(memory_format=torch.channels_last))
+    assert torch.equal(batch, torch.stack([data.as_float()(image) for image in images]))
+    assert batch.is_contiguous(memory_format=torch.channels_last)

@@ -1,48 +1,83 @@
 """Choose the device, the number of threads and the floating-point precision."""
 
 import logging
+import os
+import re
+import warnings
+from pathlib import Path
 
 import torch
 
-from dreambirds.errors import UserError, counted
+from dreambirds.errors import UserError, counted, first_line, is_out_of_memory
 
 log = logging.getLogger(__name__)
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 NAMES = {"cuda": "CUDA", "mps": "Apple, MPS"}
+DRIVER = Path("/dev/nvidiactl")
+VISIBLE = "CUDA_VISIBLE_DEVICES"  # set to a job's GPUs if the driver has any, also if torch cannot use them
+REMEDY = "update the driver, or install a build of torch for this GPU and driver (https://pytorch.org)"
 
 
 def choose_device(gpus: int, threads: int, requested: str = "auto") -> torch.device:
     """Return the device of a job, and log which one it is and why.
 
     `requested` is one of `DEVICES`. ``auto`` is the GPU that torch sees, of CUDA or else of Apple (MPS), if the job
-    reserved any `gpus`, and else the CPU. On the CPU, torch uses `threads` threads. Raises UserError if the requested
-    device is unknown, or torch does not see it.
+    reserved any `gpus`, and else the CPU. On the CPU, torch uses `threads` threads. If the machine has a GPU that torch
+    cannot use, a warning says why. Raises UserError if the requested device is unknown, or torch cannot use it.
     """
     if requested not in DEVICES:
         raise UserError(f"must be one of {', '.join(DEVICES)}, not '{requested}'", "device")
     torch.set_num_threads(threads)
-    seen = available_gpus()
+    seen, cpu = available_gpus(), f"computing on the CPU with {counted(threads, 'thread')}"
     if requested in ("cuda", "mps") and requested not in seen:
         others = " or ".join(["auto", "cpu", *seen])
         raise UserError(f"torch sees no device '{requested}' on this machine; set it to {others}", "device")
     name = requested if requested != "auto" else (seen[0] if gpus and seen else "cpu")
-    if name == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32, the default of cuDNN's convolutions
+    unseen = gpus > 0 and requested == "auto" and not seen and _has_gpu()
+    if (name == "cuda" or unseen) and (problem := cuda_problem()):
+        if requested == "cuda":
+            raise UserError(f"torch cannot use the GPU ({problem}); {REMEDY}, or set it to cpu", "device")
+        log.warning("%s: torch cannot use the job's GPU (%s); %s, or set 'gpu' to 0", cpu, problem, REMEDY)
+        return torch.device("cpu")
     if name == "cpu":
         found = "the job requests none" if seen else "torch sees no GPU"
-        reason = "as requested" if requested == "cpu" else found
-        log.info("computing on the CPU with %s: %s", counted(threads, "thread"), reason)
-    else:
-        reason = "as requested" if requested == name else "torch sees it"
-        log.info("computing on the GPU (%s): %s", NAMES[name], reason)
+        log.info("%s: %s", cpu, "as requested" if requested == "cpu" else found)
+        return torch.device("cpu")
+    if name == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, the default of cuDNN's convolutions
+    log.info("computing on the GPU (%s): %s", NAMES[name], "as requested" if requested == name else "torch sees it")
     return torch.device(name)
+
+
+def _has_gpu() -> bool:
+    """Return whether the environment gives this process a GPU, or the machine has a driver of NVIDIA."""
+    visible = os.environ.get(VISIBLE)
+    return DRIVER.exists() if visible is None else re.match(r"\s*(\d|GPU-|MIG-)", visible) is not None
+
+
+def cuda_problem() -> str | None:
+    """Return why torch cannot compute on a GPU of CUDA, such as an old driver; None if it can.
+
+    A trial finds what `torch.cuda.is_available` does not know, such as a GPU that is too old for this build of torch.
+    """
+    if not torch.backends.cuda.is_built():
+        return f"torch {torch.__version__} is built without CUDA"
+    try:
+        torch.ones(1, device="cuda").add(1).item()
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        return first_line(error).partition(". ")[0]
+    return None
 
 
 def available_gpus() -> list[str]:
     """Return the types of GPUs that torch sees: ``cuda``, ``mps``, both or none."""
     backends = {"cuda": torch.cuda, "mps": torch.backends.mps}
-    return [name for name, backend in backends.items() if backend.is_available()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an old driver, which `cuda_problem` returns
+        return [name for name, backend in backends.items() if backend.is_available()]
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -16,10 +16,14 @@ MAX_LENGTH = 600  # characters of a message
 REBUILD = "delete it and run the same command again to rebuild it"
 RETRAIN = "delete it and run the same command again to retrain its epoch"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_FILES = re.compile(r"Too many open files|received 0 items of ancdata", re.IGNORECASE)
+NO_PROCESS = re.compile(r"can't start new thread|Resource temporarily unavailable|fork: retry", re.IGNORECASE)
 NO_MEMORY = re.compile(
     r"DefaultCPUAllocator|out of memory|not enough memory|cannot allocate memory|failed to map segment", re.I
 )
 NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded|os error (28|122)\b")
+NO_SHARED_MEMORY = re.compile(r"out of shared memory|shared memory\(shm\)|</?torch_\w+>|/dev/shm\b")
+NO_BATCH = re.compile(r"DataLoader timed out after (\d+) seconds")
 NO_WORKER = re.compile(r"DataLoader worker \(pid\(?s?\)? [\d, ]+\)")
 NO_GPU = re.compile(r"CUDA error|CUDA driver error|cuDNN error|CUBLAS_STATUS|NCCL error|NVML", re.IGNORECASE)
 NO_MPS = re.compile(r"not (currently )?(implemented|supported) .*\bMPS\b", re.IGNORECASE)
@@ -151,8 +155,23 @@ def remedy_for(error: BaseException, remedy: str) -> str:
 def explain_failure(error: BaseException) -> str | None:
     """Return the message for a machine failure; None for any other exception."""
     reason = first_line(error)
+    if NO_SHARED_MEMORY.search(str(error)) and not isinstance(error, FileNotFoundError):
+        return (
+            "shared memory (/dev/shm) is full; give a container more (`docker run --shm-size=1g`), or set "
+            f"threads.loader_workers to 0 to load images in the main process, and {AGAIN}"
+        )
+    if waited := NO_BATCH.search(reason):
+        return (
+            f"the data loader processes sent no images for {waited[1]} s; set threads.loader_workers to 0 to load "
+            f"images in the main process, and {AGAIN}"
+        )
     if (isinstance(error, OSError) and error.errno in FULL) or NO_SPACE.search(str(error)):
-        return f"the disk is full{_where(error)}; free some space and {AGAIN}"
+        limit = " or raise the limit of a file's size (`ulimit -f`)" * (getattr(error, "errno", 0) == errno.EFBIG)
+        return f"the disk is full{_where(error)}; free some space{limit} and {AGAIN}"
+    if NO_FILES.search(str(error)):
+        return f"too many files are open at the same time; raise the limit (`ulimit -n 4096`), and {AGAIN}"
+    if NO_PROCESS.search(str(error)):
+        return f"no more processes may be started; lower --cores, or raise the limit (`ulimit -u`), and {AGAIN}"
     if is_out_of_memory(error):
         keys = "--cores, 'batch_size', 'image_size' or 'size'"
         return f"out of memory ({reason}); lower {keys}, and run the command again to resume"
@@ -181,7 +200,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def report_killed(logs: Iterable[str]) -> None:
     """Print an error to standard error if Snakemake's logs record a killed job."""
     with suppress(OSError):
-        if any(KILLED.search(Path(log).read_text(errors="replace")) for log in logs):
+        if any(KILLED.search(Path(log).read_text(errors="replace", encoding="utf-8")) for log in logs):
             print(
                 "Error: a job was killed (signal 9), usually because the machine ran out of memory; run fewer jobs at "
                 "the same time (lower --cores, or set --resources mem_mb=...), and run the command again to resume",

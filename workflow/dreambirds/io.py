@@ -24,6 +24,7 @@ except ImportError:
     from yaml import SafeLoader
 
 STORE = "DREAMBIRDS_STORE"  # the environment variable
+OWN_STORE = Path("results/.store")  # the default, and the user's second store if another one may not be written to
 TEMPORARY_NAME = re.compile(r"\.[0-9a-f]{32}(\.[^.]*)?")  # a temporary name that `atomic_write` gives
 
 
@@ -62,7 +63,48 @@ def file_problem(path: Path, kind: str = "is not a file") -> str:
 
 def store_root(folder: str | None = None) -> Path:
     """Return the folder of the store: `folder`, else DREAMBIRDS_STORE, else ``results/.store``."""
-    return expand(folder or os.environ.get(STORE) or "results/.store")
+    return expand(folder or os.environ.get(STORE) or str(OWN_STORE))
+
+
+def is_forbidden(path: Path) -> bool:
+    """Return whether this user may not create a file at a path, with its missing parents, or not replace it.
+
+    It is False if that fails for another reason, for example because a file is in place of a folder.
+    """
+    parent = next(parent for parent in path.absolute().parents if exists(parent))
+    return parent.is_dir() and not os.access(parent, os.W_OK | os.X_OK)
+
+
+def store_entry(*names: str, folder: Path | None = None) -> Path:
+    """Return where an entry of the store is read, or is to be written: in the store, or in the user's second store.
+
+    The second store, ``results/.store``, has what may not be written to the store, which may belong to another user.
+    What the store has is read there, unless the second store replaces it. The first of `names` is a part of the store,
+    such as ``dreams``; `folder` is its folder, by default that in the store.
+    """
+    path, second = _places(names, folder)
+    return second if is_forbidden(path) and (exists(second) or not exists(path)) else path
+
+
+def store_target(*names: str, folder: Path | None = None) -> Path:
+    """Return where an entry of the store is written: in the store, or in the second store if it may not be there."""
+    path, second = _places(names, folder)
+    return second if is_forbidden(path) else path
+
+
+def _places(names: tuple[str, ...], folder: Path | None) -> tuple[Path, Path]:
+    """Return the paths of an entry in the store and in the second store; `folder` replaces that of the first name."""
+    root = store_root() / names[0] if folder is None else folder
+    return root.joinpath(*names[1:]), OWN_STORE.joinpath(*names)
+
+
+def store_roots() -> list[Path]:
+    """Return the folders of the store: `store_root`, and the second store if it has what may not be written there."""
+    root, parts = store_root(), []
+    with suppress(OSError):
+        parts = list(root.iterdir())
+    forbidden = any(is_forbidden(part / "entry") for part in (root, *parts))
+    return list(dict.fromkeys([root, *([OWN_STORE] if forbidden and OWN_STORE.is_dir() else [])]))
 
 
 def use_store(folder: str | None) -> None:

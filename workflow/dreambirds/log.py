@@ -1,6 +1,8 @@
 """Logging of jobs: one line per message, and a limit for repeated messages."""
 
+import io
 import logging
+import sys
 from collections import Counter
 from pathlib import Path
 from threading import Lock
@@ -54,8 +56,16 @@ class RateLimitFilter(logging.Filter):
         return count <= most + 1
 
 
+def escape_unencodable() -> None:
+    """Let standard output and error escape the characters that their encoding lacks, where they would raise errors."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def log_to(file: Path) -> None:
     """Log to the terminal and to a file, which is overwritten."""
+    escape_unencodable()
     handlers = [logging.StreamHandler(), logging.FileHandler(file, mode="w", encoding="utf-8")]
     for handler, form in zip(handlers, ("%(prefix)s%(message)s", "%(asctime)s %(prefix)s%(message)s"), strict=True):
         handler.setFormatter(SingleLineFormatter(form))

@@ -33,6 +33,8 @@ def _git(*arguments: str) -> str | None:
     """Return the output of a git command in the workflow's folder, None if it fails."""
     command = ["git", "-C", str(PACKAGE), *arguments]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=60, encoding="utf-8"
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

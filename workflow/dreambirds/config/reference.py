@@ -166,5 +166,5 @@ def write_reference(root: Path) -> None:
     page = root / "docs" / "recipes.md"
     if not page.is_file():
         raise UserError(f"'{page}' does not exist; run this in the root folder of a clone of the project")
-    (root / "config" / "README.md").write_text(reference_page())
-    page.write_text(with_presets(page.read_text()))
+    (root / "config" / "README.md").write_text(reference_page(), encoding="utf-8")
+    page.write_text(with_presets(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dreambirds.errors import reason_of
-from dreambirds.io import atomic_write, digest_of, store_root, unwritable
+from dreambirds.io import atomic_write, digest_of, store_entry, store_root, store_target, unwritable
 from dreambirds.runtime.code_version import libraries, stage_code
 
 SHA256, PREFIX = "sha256", "dreambirds:"
@@ -65,7 +66,7 @@ class ImageCache:
 
         Raises UserError if the store cannot be written to.
         """
-        path, digest, text = self._path(key), pixel_digest(image), PngInfo()
+        path, digest, text = self._path(key, store_target), pixel_digest(image), PngInfo()
         for name, value in {**facts, SHA256: digest}.items():
             text.add_text(f"{PREFIX}{name}", value)
         try:
@@ -76,8 +77,8 @@ class ImageCache:
             raise unwritable("prepared images", self.folder, error) from error
         return CachedImage(path, image, digest, facts)
 
-    def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.png"
+    def _path(self, key: str, find: Callable[..., Path] = store_entry) -> Path:
+        return find("prepared", key[:2], f"{key}.png", folder=self.folder)
 
 
 def default_folder() -> Path:

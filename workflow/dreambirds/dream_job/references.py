@@ -17,7 +17,7 @@ from dreambirds.data.image_io import read_photograph, resize_and_crop, to_tensor
 from dreambirds.data.tables import read_images, remedy
 from dreambirds.dreaming.matching import Statistics
 from dreambirds.errors import UserError
-from dreambirds.io import digest_of, store_root, unwritable
+from dreambirds.io import digest_of, store_entry, store_root, store_target, unwritable
 from dreambirds.models.checkpoint import load_tensors, save_tensors
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,8 @@ class ReferenceStore:
         Statistics that are missing or corrupt are computed and stored. Raises UserError if the store cannot be written
         to.
         """
-        path = self.folder / key[:2] / f"{key}.safetensors"
+        names = "references", key[:2], f"{key}.safetensors"
+        path = store_entry(*names, folder=self.folder)
         if path.exists():
             with suppress(OSError):
                 path.touch()  # eviction uses this time; the file may belong to another user
@@ -109,6 +110,7 @@ class ReferenceStore:
                 log.warning("%s", error)
         statistics = compute()
         tensors = {f"{kind}/{layer}": mean for kind, layers in statistics.items() for layer, mean in layers.items()}
+        path = store_target(*names, folder=self.folder)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_tensors(path, tensors, {})

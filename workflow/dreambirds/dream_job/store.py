@@ -21,7 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 from dreambirds.errors import reason_of
-from dreambirds.io import digest_of, sha256_of, store_root, unwritable
+from dreambirds.io import OWN_STORE, digest_of, is_forbidden, sha256_of, store_root, unwritable
 
 RECORD = "entry.json"
 STAGED, READY = ".stage-", ".ready-"
@@ -71,11 +71,11 @@ class Transaction:
         """Write an entry, and return it, to be read after the ``with`` block.
 
         `facts` is its metadata, as JSON, and `contents` are its files by name. If the store has the entry already, that
-        one is returned. With `keep` false, the entry stays in memory.
+        one is returned. With `keep` false, or if the dream's folder may not be written to, the entry stays in memory.
         """
         files = {file: hashlib.sha256(contents[file]).hexdigest() for file in sorted(contents)}
         target = key_folder(self.store.folder, key) / name
-        if not keep or target.exists():
+        if not keep or target.exists() or is_forbidden(target):
             existing = self.store.get(key, name) if keep else None
             return existing or StoredSnapshot(target, facts, files, contents=contents)
         folder = self.folder / key / name
@@ -84,27 +84,37 @@ class Transaction:
         for file, content in contents.items():
             (folder / file).write_bytes(content)
         record = {"facts": facts, "files": files, "sha256": dream_key([facts, files])}
-        (folder / RECORD).write_text(json.dumps(record, ensure_ascii=False))
+        (folder / RECORD).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
         return StoredSnapshot(target, facts, files, waiting=self.ready / key / name)
 
 
 class DreamStore:
-    """The dreams in one folder. Many jobs may use it at the same time."""
+    """The dreams in one folder. Many jobs may use it at the same time.
+
+    If the folder may not be written to, because it belongs to another user, entries are read from it, and new ones go
+    to the user's second store.
+    """
 
     def __init__(self, folder: Path):
         """Use `folder`, which may be missing; add complete stages of killed jobs."""
-        self.folder = folder
-        for ready in find(folder, f"{READY}*"):
-            self._publish(ready)
+        second = OWN_STORE / "dreams"
+        self.folders = [folder] if is_writable(folder) else list(dict.fromkeys([second, folder]))
+        self.folder = self.folders[0]
+        for ready in find(self.folder, f"{READY}*"):
+            if not is_forbidden(ready / STAGED):  # else it is another user's
+                self._publish(ready)
 
     def get(self, key: str, name: str) -> StoredSnapshot | None:
         """Return an entry, or None if it does not exist.
 
         A corrupt entry is removed, with a warning in the log.
         """
-        folder = key_folder(self.folder, key) / name
+        found = (self._read(key_folder(folder, key) / name) for folder in self.folders)
+        return next((entry for entry in found if entry is not None), None)
+
+    def _read(self, folder: Path) -> StoredSnapshot | None:
         try:
-            record = json.loads((folder / RECORD).read_text())
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             entry = StoredSnapshot(folder, record["facts"], record["files"])
             if dream_key([entry.facts, entry.files]) != record["sha256"]:
                 raise ValueError(f"{RECORD} does not match its digest")
@@ -165,6 +175,15 @@ class DreamStore:
         for folder in (*find(ready, "*"), ready):
             with suppress(OSError):  # another job removed it, or it is not empty
                 folder.rmdir()
+
+
+def is_writable(folder: Path) -> bool:
+    """Return whether this user may add entries to the folder of a store.
+
+    Another user who shares it may own the folder, or some of the folders in it.
+    """
+    folders = (folder, *find(folder, "[0-9a-f][0-9a-f]"))
+    return not any(is_forbidden(Path(path, STAGED)) for path in folders)
 
 
 def key_folder(store: Path, key: str) -> Path:

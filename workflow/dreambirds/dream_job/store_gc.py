@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dreambirds.dream_job.store import ABANDONED, RECORD, discard, find, sweep
 from dreambirds.errors import UserError, first_line, one_line
-from dreambirds.io import remove_stale_temp_files, store_root
+from dreambirds.io import remove_stale_temp_files, store_roots
 
 LIMIT = "DREAMBIRDS_STORE_LIMIT"
 PARTS = ("dreams", "references", "prepared", "judged", "memory", "photographs")
@@ -52,27 +52,27 @@ def evict(root: Path, limit: int) -> tuple[int, int, int]:
 
 
 def enforce_limit(limit: int | None) -> None:
-    """Evict from the store of the working directory if there is a limit, in bytes.
+    """Evict from the store of the working directory, and from the user's second store, if there is a limit, in bytes.
 
     Print one line to standard error if items were removed, or if this failed. Errors are not raised.
     """
-    if limit is None:
-        return
-    try:
-        removed, freed, left = evict(store_root(), limit)
-    except Exception as error:  # the results are complete, so a failure here must not fail the run
-        print(one_line(f"{LIMIT}: cannot reduce the size of the store ({first_line(error)})"), file=sys.stderr)
-        return
-    if removed:
-        print(f"{LIMIT}: removed {_summary(removed, freed, left)}", file=sys.stderr)
+    for root in store_roots() if limit is not None else ():
+        try:
+            removed, freed, left = evict(root, limit)
+        except Exception as error:  # the results are complete, so a failure here must not fail the run
+            print(one_line(f"{LIMIT}: cannot reduce the size of the store ({first_line(error)})"), file=sys.stderr)
+            return
+        if removed:
+            print(f"{LIMIT}: removed {_summary(root, removed, freed, left)}", file=sys.stderr)
 
 
 def evict_to(size: str, where: str) -> str:
-    """Evict from the store of the working directory; return a summary.
+    """Evict from the store of the working directory, and from the user's second store; return a summary.
 
     `size` is the maximum size, such as ``20GB``. Raises UserError, prefixed with `where`, if the size is not valid.
     """
-    return f"Removed {_summary(*evict(store_root(), as_bytes(size, where)))}."
+    limit = as_bytes(size, where)
+    return f"Removed {' and '.join(_summary(root, *evict(root, limit)) for root in store_roots())}."
 
 
 def limit_from_environment() -> int | None:
@@ -84,8 +84,8 @@ def limit_from_environment() -> int | None:
     return as_bytes(text, LIMIT) if text else None
 
 
-def _summary(removed: int, freed: int, left: int) -> str:
-    where = one_line(str(store_root()))
+def _summary(root: Path, removed: int, freed: int, left: int) -> str:
+    where = one_line(str(root))
     entries = "1 entry" if removed == 1 else f"{removed} entries"
     return f"{entries} ({freed / 1e6:.1f} MB) from '{where}'; the store now takes {left / 1e6:.1f} MB"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from dreambirds.errors import reason_of
-from dreambirds.io import atomic_write, digest_of, store_root
+from dreambirds.io import atomic_write, digest_of, store_entry, store_target
 
 # columns with text; the others are numbers
 TEXT = dict.fromkeys(("key", "prediction", "features", "nearest", "nearest_pixels"), str)
@@ -23,8 +23,10 @@ class MetricCache:
 
     def __init__(self, facts: dict, shard: Sequence = ()):
         """Load the cached metrics for `facts` and a shard, such as the run, epoch and recipe of the images."""
-        self.folder = store_root() / "judged" / digest_of(facts)[:32] / digest_of(list(shard))[:16]
-        tables = [_read(path) for path in sorted(self.folder.glob("[0-9a-f]*.csv"))]
+        names = "judged", digest_of(facts)[:32], digest_of(list(shard))[:16]
+        self.folder = store_target(*names, "x").parent
+        folders = sorted({store_entry(*names), self.folder})
+        tables = [_read(path) for folder in folders for path in sorted(folder.glob("[0-9a-f]*.csv"))]
         self.rows = pd.concat(tables) if tables else pd.DataFrame()
         self.rows = self.rows[~self.rows.index.duplicated()]
 

@@ -26,6 +26,7 @@ from dreambirds.dreaming.regularizers import norm_layers
 from dreambirds.errors import UserError, did_you_mean, in_yaml
 from dreambirds.one_image.inputs import make_job
 from dreambirds.one_image.network import find_class
+from dreambirds.runtime.machine import cpu_count
 
 Progress = Callable[[int, int], None]
 
@@ -79,7 +80,7 @@ def dream_image(
     a kind of start image or the path of a photograph. `settings` are other keys of a recipe. The networks of a
     `committee` take turns with `network`. `photographs` is a folder of photographs of the class, which feature matching
     needs. `device` is one of `device.DEVICES`, `precision` one of `device.PRECISIONS`, and `threads` the number of CPU
-    threads, by default torch's. `progress` is called with the number of steps that are done and that of all steps,
+    threads, by default all cores. `progress` is called with the number of steps that are done and that of all steps,
     first with 0. Raises UserError if an argument is wrong, or does not fit the network.
     """
     preset = preset or default_preset(objective, bool(norm_layers(network.classifier.network)))
@@ -94,7 +95,7 @@ def dream_image(
         label, title = network.info.labels[index], network.names[index]
         recorded = {"class": title, "index": index}
     _check_committee(committee, None if index is None else label)
-    chosen = choose_device(1, threads or torch.get_num_threads(), device)
+    chosen = choose_device(1, threads or min(torch.get_num_threads(), cpu_count()), device)
     with ExitStack() as temporary:
         job = make_job(network, parameters, name, label, title, index is not None, photographs, temporary, committee)
         return compute(job, chosen, {"target": recorded}, progress=progress)

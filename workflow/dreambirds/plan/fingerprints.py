@@ -9,7 +9,7 @@ from pathlib import Path
 from dreambirds.config.load import Section
 from dreambirds.data.labels import Label
 from dreambirds.data.sources.catalog import list_files
-from dreambirds.io import atomic_write, sha256_of, store_root
+from dreambirds.io import atomic_write, sha256_of, store_entry, store_root, store_target
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class FileDigests:
 
         `source` identifies the set of files, such as the path in the config.
         """
-        self.path = store_root(store) / "photographs" / f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.json"
+        names = "photographs", f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.json"
+        folder = store_root(store) / names[0]
+        self.path, self.target = store_entry(*names, folder=folder), store_target(*names, folder=folder)
         self.rows, self.changed = _read_digests(self.path), False
 
     def fingerprint(self, name: str, file: Path) -> str:
@@ -65,9 +67,10 @@ class FileDigests:
         if self.changed:
             rows = _read_digests(self.path) | self.rows  # another process may have added some
             with contextlib.suppress(OSError):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_write(self.path) as temporary:
-                    temporary.write_text(json.dumps({name: astuple(row) for name, row in rows.items()}))
+                self.target.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_write(self.target) as temporary:
+                    text = json.dumps({name: astuple(row) for name, row in rows.items()})
+                    temporary.write_text(text, encoding="utf-8")
 
     def _set(self, name: str, row: _Row) -> None:
         self.rows[name], self.changed = row, True
@@ -75,7 +78,7 @@ class FileDigests:
 
 def _read_digests(path: Path) -> dict[str, _Row]:
     try:
-        return {name: _Row(*row) for name, row in json.loads(path.read_text()).items()}
+        return {name: _Row(*row) for name, row in json.loads(path.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 

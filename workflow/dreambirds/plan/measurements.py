@@ -15,7 +15,7 @@ from typing import Any
 
 from dreambirds.config.load import Section
 from dreambirds.config.targets import examples
-from dreambirds.io import atomic_write, digest_of, expand, store_root
+from dreambirds.io import atomic_write, digest_of, expand, store_entry, store_target
 from dreambirds.models import NOT_FILES, PACKAGE
 from dreambirds.models.checkpoint_facts import weights_files
 from dreambirds.models.names import model_files
@@ -160,7 +160,7 @@ def measured(file: str) -> Measurements:
 
 @lru_cache(maxsize=4)
 def _load(file: str, _changed: int) -> Measurements:
-    found: Measurements = json.loads(Path(file).read_text())
+    found: Measurements = json.loads(Path(file).read_text(encoding="utf-8"))
     return found
 
 
@@ -173,7 +173,7 @@ def write_measured(plan: Plan, path: Path) -> None:
     with contextlib.suppress(OSError, ValueError):
         earlier = dict(measured(str(path)))
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps({**earlier, **stored(plan)}))
+        temporary.write_text(json.dumps({**earlier, **stored(plan)}), encoding="utf-8")
 
 
 def stored(plan: Plan) -> Measurements:
@@ -191,7 +191,7 @@ def read(key: Facts) -> Facts | None:
     path = _path(key)
     if path not in _known:
         try:
-            found = dict(json.loads(path.read_text())["found"])
+            found = dict(json.loads(path.read_text(encoding="utf-8"))["found"])
         except (OSError, ValueError, TypeError, KeyError):
             return None
         if not all(name in found and _is_measured(key, found[name]) for name in FOUND[key["measured"]]):
@@ -213,16 +213,16 @@ def note(key: Facts, found: Facts) -> None:
 
 def write(key: Facts, found: Facts) -> None:
     """Write a measurement to the store, or keep it in this process if that fails."""
-    path = _path(key)
+    path = store_target("memory", _path(key).name)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps({"of": key, "found": found}))
+            temporary.write_text(json.dumps({"of": key, "found": found}), encoding="utf-8")
     note(key, found)
 
 
 def _path(key: Facts) -> Path:
-    return (store_root() / "memory" / f"{digest_of([key, _measurer()])[:32]}.json").absolute()
+    return store_entry("memory", f"{digest_of([key, _measurer()])[:32]}.json").absolute()
 
 
 @cache

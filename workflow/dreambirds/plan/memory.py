@@ -23,7 +23,8 @@ CUDA = 2500 * MB  # host memory for the context and libraries of a GPU
 
 WORKSPACE = 1.6  # factor on what autograd keeps, for intermediate gradients and convolution workspaces
 COPIES = 8  # of a batch in float32: loaded, on the device, adversarial, mixed
-LOADED_AHEAD = 2  # batches that each data loader process prefetches
+LOADED_AHEAD = 2  # batches that each data loader process prefetches, in uint8
+BYTES_OF_FLOAT = 4
 WEIGHTS = 3  # a network's weights, the file that they are loaded from, and a copy while they are written
 FROZEN = 5  # copies of the weights while a checkpoint is loaded and copied, and its batch norms are folded
 
@@ -41,9 +42,8 @@ def train_mb(plan: Plan, found: Measurements, run: str) -> int:
     """Return the host memory that a training job requests, in MB (10^6 bytes)."""
     keys = plan.trained[run]
     loaded = keys["batch_size"] * _floats(shape_of(plan.config["dataset"]["image_size"]))
-    extra = plan.config["threads"]["loader_workers"] * (WORKER + LOADED_AHEAD * loaded) + (
-        COMPILER if keys["compile"] else 0
-    )
+    workers, waiting = plan.config["threads"]["loader_workers"], LOADED_AHEAD * loaded / BYTES_OF_FLOAT
+    extra = workers * (WORKER + waiting) + (COMPILER if keys["compile"] else 0)
     model, kept = _model(plan, found, run), found.get(key_digest(measurements.optimizer(plan, run)))
     if model is None or kept is None:
         return _round_mb(DEFAULT + extra)

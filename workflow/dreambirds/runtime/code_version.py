@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from dreambirds.errors import UserError
-from dreambirds.io import atomic_write, digest_of, store_root
+from dreambirds.io import atomic_write, digest_of, store_entry, store_target
 from dreambirds.runtime.essence import essence_of, is_own
 
 PACKAGE = Path(__file__).parents[1]
@@ -70,9 +70,10 @@ LIBRARIES = {
 EXEMPT = {
     "they format errors and write logs": ["errors", "log"],
     "they lock, link, move, digest and store files, whose contents other modules determine": ["io", "dream_job.store"],
-    "they run a job: they fork, reserve GPUs, exit with Snakemake, check the code, and record times": [
+    "they run a job: they fork, reserve GPUs, exit with Snakemake, check the code and the machine, and record times": [
         *("runtime.code_version", "runtime.essence", "runtime.fork_client", "runtime.fork_server"),
-        *("runtime.job", "runtime.gpu_lock", "runtime.snakemake_lock", "runtime.timings"),
+        *("runtime.job", "runtime.gpu_lock", "runtime.machine", "runtime.snakemake_lock", "runtime.surroundings"),
+        "runtime.timings",
     ],
     "they check a config and plan its jobs, and the parameters of each rule contain the outcome": [
         *("config.checkpoints", "config.history_files", "config.judges", "config.load", "config.questions"),
@@ -113,7 +114,11 @@ def installed_version(name: str) -> str | None:
 @cache
 def pinned_versions() -> dict[str, str]:
     """Return the pinned version of each requirement of this project, by name in lower case."""
-    lines = REQUIREMENTS.read_text().splitlines() if REQUIREMENTS.is_file() else requires(PACKAGE.name) or []
+    lines = (
+        REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+        if REQUIREMENTS.is_file()
+        else requires(PACKAGE.name) or []
+    )
     return {pin[1].lower(): pin[2] for line in lines if (pin := PIN.match(line))}
 
 
@@ -145,16 +150,17 @@ def _stage_codes() -> dict[str, str]:
     """
     files = sorted([*PACKAGE.rglob("*.py"), *SCRIPTS.glob("*.py"), *TEMPLATES, STYLE])
     state = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    path = store_root() / "code" / f"{digest_of(str(PACKAGE))[:16]}.json"
+    names = "code", f"{digest_of(str(PACKAGE))[:16]}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):
-        stored = json.loads(path.read_text())
+        stored = json.loads(store_entry(*names).read_text(encoding="utf-8"))
         if stored["state"] == state and stored["codes"].keys() == ENTRIES.keys():
             return dict(stored["codes"])
     codes = {stage: f"{stage} code {code_digest(stage_modules(stage))[:16]}" for stage in ENTRIES}
+    path = store_target(*names)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps({"state": state, "codes": codes}))
+            temporary.write_text(json.dumps({"state": state, "codes": codes}), encoding="utf-8")
     return codes
 
 

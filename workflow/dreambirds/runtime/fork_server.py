@@ -145,7 +145,7 @@ def _receive(connection: socket.socket, owner: int) -> tuple[dict[str, Any], lis
             connection.sendall(identity())
             _, files, _, _ = socket.recv_fds(connection, 1, 3)
             if files:
-                return json.loads(connection.makefile().readline()), files
+                return json.loads(connection.makefile(encoding="utf-8").readline()), files
     os._exit(0)
 
 

@@ -58,7 +58,7 @@ def reserve_gpus(gpus: int, count: Callable[[], int] = count_gpus, poll: float =
         return
     with ExitStack() as held:
         reserved = _wait(held, devices, min(gpus, len(devices)), poll)
-        log.info("computing on GPU %s", ", ".join(reserved))
+        log.info("reserved GPU %s", ", ".join(reserved))
         before = os.environ.get(VISIBLE)
         os.environ[VISIBLE] = ",".join(reserved)
         try:

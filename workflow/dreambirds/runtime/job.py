@@ -11,6 +11,7 @@ from dreambirds.log import log_to
 from dreambirds.runtime.code_version import check_code, check_libraries
 from dreambirds.runtime.gpu_lock import reserve_gpus
 from dreambirds.runtime.snakemake_lock import exit_with_parent
+from dreambirds.runtime.surroundings import complete_environment
 from dreambirds.runtime.timings import record_job
 
 
@@ -23,6 +24,7 @@ def job(snakemake):
     block.
     """
     exit_with_parent()
+    complete_environment()
     use_store(snakemake.config.get("store"))
     log = logging.getLogger("dreambirds")
     try:

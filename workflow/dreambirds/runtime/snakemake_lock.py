@@ -84,7 +84,7 @@ def _beat(path: Path) -> None:
 def _machine() -> str:
     """Return the host name, and the boot id of the kernel, which containers share."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
     except OSError:
         boot = ""
     return f"{socket.gethostname()} {boot}"
@@ -94,7 +94,8 @@ def _is_dead(mark: Path) -> bool:
     """Return whether the process that marked the folder has ended; False if unknown."""
     try:
         with FileLock(mark, blocking=False, fallback_to_soft=False):
-            names, silence = mark.read_text().split(), time.time() - mark.stat().st_mtime
+            names = mark.read_text(encoding="utf-8").split()
+            silence = time.time() - mark.stat().st_mtime
     except (OSError, Timeout):
         return False
     # Some file systems know only the locks of the same machine.

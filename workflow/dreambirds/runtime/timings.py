@@ -11,12 +11,11 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from dreambirds.io import atomic_write, digest_of, store_root
+from dreambirds.io import atomic_write, digest_of, store_entry, store_target
 from dreambirds.runtime.snakemake_lock import job_process, snakemake_processes
 
 Work = dict[str, Any]  # the facts that identify a kind of work, as JSON
@@ -60,11 +59,11 @@ def record(work: Work, seconds: float, units: float = 1) -> None:
     recorded_here.append(seconds)
     if units <= 0:
         return
-    path = _path(work)
+    path = store_target(*_names(work))
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps({"work": work, "seconds": seconds / units}))
+            temporary.write_text(json.dumps({"work": work, "seconds": seconds / units}), encoding="utf-8")
 
 
 def record_job(rule: str) -> None:
@@ -76,7 +75,7 @@ def record_job(rule: str) -> None:
 def seconds_per_unit(work: Work) -> float | None:
     """Return the recorded seconds per unit of a kind of work on this machine, None if there is no record."""
     try:
-        seconds = float(json.loads(_path(work).read_text())["seconds"])
+        seconds = float(json.loads(store_entry(*_names(work)).read_text(encoding="utf-8"))["seconds"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return seconds if 0 <= seconds < math.inf else None
@@ -96,8 +95,8 @@ def time_text(seconds: float) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
-def _path(work: Work) -> Path:
-    return store_root() / "timings" / f"{digest_of([work, _machine()])[:32]}.json"
+def _names(work: Work) -> tuple[str, str]:
+    return "timings", f"{digest_of([work, _machine()])[:32]}.json"
 
 
 @cache

@@ -10,8 +10,6 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Any, NamedTuple
 
-from snakemake.utils import available_cpu_count
-
 from dreambirds.config import VIEWS
 from dreambirds.data.sources.catalog import list_photographs
 from dreambirds.data.tables import check_images
@@ -20,6 +18,7 @@ from dreambirds.models import MODEL_FILE
 from dreambirds.plan import excitation, inputs, measurements, memory, targets
 from dreambirds.plan.paths import checkpoint_folder, prepared_folder
 from dreambirds.plan.plan import DreamPart, Plan
+from dreambirds.runtime.machine import cpu_count
 from dreambirds.runtime.timings import (
     Work,
     dream_work,
@@ -31,6 +30,7 @@ from dreambirds.runtime.timings import (
 )
 from dreambirds.shapes import shape_of
 from dreambirds.startup.command_line import is_dry_run
+from dreambirds.startup.machine import limit_to_machine, prepare_process
 
 BYTES = 3  # of a pixel, in red, green and blue
 COPIES = 2  # of a dream: in the store and in its archive
@@ -86,9 +86,14 @@ class Estimate:
 
 
 def granted_cores(workflow: Any) -> int | None:
-    """Return how many cores a run has, None on a cluster. For a dry run without ``--cores``, it is all of them."""
+    """Fit a run to this machine (`startup.machine`), and return how many cores it has, None on a cluster.
+
+    For a dry run without ``--cores``, it is all that this process may use.
+    """
+    prepare_process()
+    limit_to_machine(workflow)
     cores: int | None = workflow.resource_settings.cores
-    return available_cpu_count() if cores == 1 and is_dry_run() else cores
+    return cpu_count() if cores == 1 and is_dry_run() else cores
 
 
 def estimate(plan: Plan, missing: list[DreamPart], cores: int | None) -> Estimate | None:

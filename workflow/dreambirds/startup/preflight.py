@@ -20,7 +20,7 @@ from dreambirds.data.sources.source import Resource
 from dreambirds.data.tables import check_images, check_labels
 from dreambirds.dream_job.store_gc import PARTS
 from dreambirds.errors import RETRAIN, UserError, counted
-from dreambirds.io import TEMPORARY_NAME, remove_stale_temp_files, store_root
+from dreambirds.io import TEMPORARY_NAME, remove_stale_temp_files, store_root, store_target
 from dreambirds.models import MODEL_FILE
 from dreambirds.plan import inputs
 from dreambirds.plan.checkpoints import foreign_files, previous_checkpoint
@@ -28,6 +28,7 @@ from dreambirds.plan.inputs import start_images
 from dreambirds.plan.paths import CHECKED, STATE_FILE, archive_path, checkpoint_folder, epoch_name
 from dreambirds.plan.plan import DreamPart, Plan
 from dreambirds.startup.estimate import estimate
+from dreambirds.startup.machine import announce_store, prepare_process
 
 METADATA = "__metadata__"  # the entry of a safetensors header that is not a tensor
 SECOND = 10**9  # nanoseconds
@@ -192,6 +193,7 @@ def announce_study(plan: Plan, cores: int | None) -> None:
     Also print which classes and folders of photographs are left out. `cores` is the number of CPU cores of the run,
     None on a cluster.
     """
+    announce_store()
     missing, runs, recipes = missing_jobs(plan), len(plan.dreaming_epochs), len(plan.recipes)
     expected, requested = estimate(plan, missing, cores), plan.count_dreams(plan.dream_jobs)
     checkpoints, labels = len(plan.dreaming_checkpoints()), len(plan.names)
@@ -229,7 +231,7 @@ def set_output_cache() -> None:
     Without a folder, cluster jobs fail if the cache is in use.
     """
     if OUTPUT_CACHE not in os.environ:
-        folder = (store_root() / "cache").absolute()
+        folder = store_target("cache", "entry").parent.absolute()
         with suppress(OSError):  # then Snakemake reports that there is no cache
             folder.mkdir(parents=True, exist_ok=True)
             os.environ[OUTPUT_CACHE] = str(folder)
@@ -249,6 +251,7 @@ def missing_download(config: Section) -> Resource | None:
 
 def announce_download(resource: Resource) -> None:
     """Print to standard error that this run only downloads the data, and how to continue."""
+    prepare_process()
     print(
         f"The data set is missing: this run downloads {resource.title} to '{resource.place}'. "
         "Run the same command again to train and dream.",

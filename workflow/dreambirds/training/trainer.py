@@ -15,6 +15,7 @@ from dreambirds.errors import UserError, first_line
 from dreambirds.models.classifier import Classifier, head_parameters
 from dreambirds.seeding import seed_update
 from dreambirds.training import optim
+from dreambirds.training.data import as_float
 from dreambirds.training.loss import (
     Loss,
     class_weights,
@@ -185,8 +186,9 @@ class Trainer:
             self.scaler.load_state_dict(metadata["scaler"])
 
     def _to_device(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a batch on the device, with images in [0, 1]; those of the training loader arrive as uint8."""
         moved = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
-        return moved, targets.to(self.device, non_blocking=True)
+        return as_float()(moved), targets.to(self.device, non_blocking=True)
 
     def _check_loss(self, metrics: RunningMetrics, epoch: float) -> None:
         if not math.isfinite(metrics.loss):

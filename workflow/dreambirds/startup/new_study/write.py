@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
-from snakemake.utils import available_cpu_count
 
 from dreambirds.config.load import Section, check_path_characters
 from dreambirds.data.names import escaped
 from dreambirds.errors import UserError, counted
 from dreambirds.io import expand, is_file
 from dreambirds.plan.plan import make_plan
+from dreambirds.runtime.machine import cpu_count
 from dreambirds.startup.new_study.checkpoints import group_checkpoints, look_for_checkpoints
 from dreambirds.startup.new_study.photographs import look_for_photographs
 from dreambirds.startup.new_study.runs import checkpoint_config, complete_models, describe
@@ -148,7 +148,7 @@ def _report(config: Section, study: NewStudy, path: Path | None) -> None:
     print(*map(escaped, lines), sep="\n", file=sys.stderr)
     if not study.missing:
         with suppress(UserError):
-            announce_study(make_plan(config), available_cpu_count())
+            announce_study(make_plan(config), cpu_count())
     if path:
         print(f"Next: {_command(path)}", file=sys.stderr)
 
