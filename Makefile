@@ -128,7 +128,7 @@ audit: .venv-audit/installed
 COMPILE = -$(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null
 .venv/installed: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required, not " + sys.version)'
-	@case "$$PWD" in *[:\"\$$\`\\]*) echo "Error: this folder, '$$PWD', has a character of :\"\$$\`\\ in its path, with which" \
+	@case "$$PWD" in *:*|*' '*[\"\$$\`\\]*|*[\"\$$\`\\]*' '*) echo "Error: this folder, '$$PWD', has a colon, or a space and one of \"\$$\`\\ in its path, with which" \
 		"Python environments do not work; move the project to another folder, and run make again" >&2; exit 1;; esac
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-compile --requirement requirements.txt

@@ -11,7 +11,9 @@ from PIL import Image
 
 from dreambirds.data.image_files import find_photographs, is_junk
 from dreambirds.data.image_kinds import PICTURES, kind_of
+from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import count_others, left_out, list_labels, list_photographs
+from dreambirds.data.tables import read_labels
 from dreambirds.errors import UserError
 from dreambirds.plan.plan import make_plan
 from tests.helpers.hostile import encoded, scene
@@ -178,7 +180,7 @@ def test_stray_photographs_and_folders_without_any_are_announced(tmp_path):
     (tmp_path / "docs" / "a.txt").write_text("text")
     (tmp_path / "docs" / "b.jpg").write_text("<html>")
     assert left_out(settings("folder", tmp_path)) == [
-        "left out 1 class with no photograph: 'docs'; add some to use it",
+        "left out 1 class with no photograph: 'docs' ('docs/a.txt' is text); add some to use it",
         f"left out 2 photographs directly in '{tmp_path}', which belong to no class",
     ]
 
@@ -216,3 +218,13 @@ def test_a_photograph_of_an_unusual_class_name_is_listed_once(tmp_path):
     labels = list_labels(dataset)
     assert sorted(label.folder for label in labels) == sorted(names) and len(list_photographs(dataset, labels)) == 18
     Image.open(list_photographs(dataset, labels)[0].file).close()
+
+
+def test_a_class_with_one_readable_photograph_is_kept_with_a_warning(tmp_path, caplog):
+    put(tmp_path / "in", "auk", "crane")
+    (tmp_path / "in" / "crane" / "0.jpg").write_bytes(JPEG[: len(JPEG) // 2])
+    (tmp_path / "out").mkdir()
+    dataset = settings("folder", tmp_path / "in", image_size=16)
+    prepare(dataset, list_labels(dataset), tmp_path / "out", tmp_path / "store")
+    assert read_labels(tmp_path / "out")[["train", "validation"]].to_numpy().tolist() == [[1, 1], [1, 0]]
+    assert "1 class with fewer than 2 readable images: 'crane' (1)" in caplog.text

@@ -102,6 +102,13 @@ CONTENTS = {
     "old.pth": (UNCOUNTED, "loaded its tensors"),
     "counts.pth": (STATE | COUNTS, "loaded its tensors"),
     "average.pth": (AVERAGE[""] | below("module.", STATE), "loaded its tensors"),
+    "criterion.ckpt": (
+        {"state_dict": STATE | {"criterion.weight": torch.ones(2), "val_acc.total": torch.ones(1)}},
+        "loaded 'state_dict', as it contains no EMA weights that fit; 2 other tensors not used, such as 'criterion.wei",
+    ),
+    "tuple.pth": ((STATE, 7), "loaded '0'"),
+    "arrays.pth": ({name: tensor.numpy() for name, tensor in STATE.items()}, "loaded its tensors"),
+    "deep.pth": ({"a": {"b": {"c": {"d": STATE}}}}, "loaded 'a.b.c.d'"),
     "double.pth": (cast(STATE, torch.float64), "loaded its tensors"),
     "half.safetensors": (cast(STATE, torch.float16), "loaded its tensors"),
     "brain.pth": ({"model": cast(STATE, torch.bfloat16)}, "loaded 'model'"),
@@ -161,16 +168,17 @@ def test_wrappers_of_torch_are_removed(tmp_path):
         assert torch.equal(logits(loaded(path, new_head=False)), logits(RIGHT))
 
 
-@pytest.mark.parametrize("form", ["model.safetensors", "pytorch_model.bin", "shards", "index"])
+@pytest.mark.parametrize("form", ["model.safetensors", "pytorch_model.bin", "shards", "index", "unlisted"])
 def test_a_folder_of_transformers_is_read(tmp_path, form):
     state, path = below("timm_model.", STATE), tmp_path
-    if form in ("shards", "index"):
+    if form in ("shards", "index", "unlisted"):
         names = list(state)
         places = {name: f"model-0000{1 + index % 2}-of-00002.safetensors" for index, name in enumerate(names)}
         for file in set(places.values()):
             save_file({name: state[name] for name in names if places[name] == file}, tmp_path / file)
         index = tmp_path / "model.safetensors.index.json"
-        index.write_text(json.dumps({"weight_map": places}))
+        if form != "unlisted":
+            index.write_text(json.dumps({"weight_map": places}))
         path = index if form == "index" else path
     else:
         saved(tmp_path / form, state)

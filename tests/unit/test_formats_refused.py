@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import tarfile
 import zipfile
@@ -12,6 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from dreambirds.config.checkpoints import list_checkpoints
+from dreambirds.config.runs import check_weights
 from dreambirds.errors import MAX_LENGTH, UserError
 from dreambirds.models.checkpoint_facts import read_facts
 from tests.unit.test_formats import OTHER, STATE, WRONG, below, loaded, network, saved
@@ -42,8 +45,13 @@ def array() -> bytes:
 FILES = {  # the content, and what the sentence contains
     "empty.pth": (b"", "is empty; download it again"),
     "lfs.pth": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a Git LFS pointer, not the"),
+    "annex.pth": (
+        b"/annex/objects/MD5E-s9--0.pth\n",
+        "is a git-annex pointer, not the file itself; run `git annex get`",
+    ),
+    "marked.pth": (b"\xef\xbb\xbf<html></html>", "is a web page"),
     "page.pth": (b"\n<!DOCTYPE html><html></html>", "is a web page"),
-    "text.pth": ("Rotkehlchen, Zaunkönig".encode(), "is neither a safetensors file nor one .* (it is text)"),
+    "text.pth": ("Rotkehlchen, Zaunkönig".encode(), "is neither a safetensors file nor one .* (it is text: .*)"),
     "bytes.pth": (bytes(range(1, 40)), "is neither a safetensors file nor one .* (it begins with b'"),
     "other.zip": (
         zipped("a/cat.jpg", "b/model.pth"),
@@ -232,3 +240,50 @@ def test_shards_are_read_from_the_folder_alone(tmp_path):
     index.write_text("[]")
     with pytest.raises(UserError, match="json' is corrupt"):
         loaded(folder)
+
+
+def test_a_pipe_is_refused_at_once_because_reading_it_would_wait(tmp_path):
+    os.mkfifo(tmp_path / "a.pth")
+    for read in (read_facts, loaded):
+        with pytest.raises(
+            UserError, match=r"a\.pth' is a pipe, a socket or a device, not a file; choose another file"
+        ):
+            read(tmp_path / "a.pth")
+
+
+def test_some_shards_are_not_all(tmp_path):
+    path = saved(tmp_path / "model-00002-of-00003.safetensors", STATE)
+    with pytest.raises(UserError, match=r"00003\.safetensors' is one of 3 shards; set the folder that contains"):
+        loaded(path)
+    with pytest.raises(UserError, match="contains 1 shards of weights, not all 3; download it again"):
+        loaded(tmp_path)
+
+
+WRAPPED = {
+    "contains an adapter .LoRA., not only a network; merge both": lambda name: name.replace(
+        ".weight", ".lora_A.weight"
+    ),
+    "contains a quantized network; save the weights of the network": lambda name: name.replace(".weight", ".scale"),
+}
+
+
+@pytest.mark.parametrize("sentence", WRAPPED)
+def test_an_adapter_and_a_quantized_network_are_named(tmp_path, sentence):
+    path = saved(tmp_path / "a.pth", {WRAPPED[sentence](name): tensor for name, tensor in STATE.items()})
+    with pytest.raises(UserError, match=sentence):
+        loaded(path)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("https://example.org/w.pth", "is an address, not a path; download the file"),
+        ("hf-hub:user/name", "is the name of a model; set 'model' to it, and 'weights' to hub"),
+    ],
+)
+def test_an_address_and_a_model_are_not_paths(given, sentence):
+    with pytest.raises(UserError, match=rf"^runs\.a\.weights: '{given}' {sentence}"):
+        check_weights(given, "runs.a.weights")
+    for checkpoints in (given, {0: given}):
+        with pytest.raises(UserError, match=rf"^runs\.a\.checkpoints: '?{given}'? {sentence}"):
+            list_checkpoints(checkpoints, "runs.a.checkpoints")

@@ -68,7 +68,7 @@ def test_training_requests_memory_for_process_weights_images_and_loaders():
     assert requested({"image": 10 * mega}, batch_size=100) == 1000 + 1600
     image_bytes = 4 * 3 * 1000**2
     assert requested({}, batch_size=100, size=1000) == pytest.approx(900 + 8 * 100 * image_bytes / mega, abs=100)
-    loading = 3 * (500 + 2 * 100 * image_bytes / mega)
+    loading = 3 * (500 + 2 * 100 * image_bytes / 4 / mega)  # in uint8
     more = requested({}, batch_size=100, size=1000, threads={"loader_workers": 3}) - requested(
         {}, batch_size=100, size=1000
     )

@@ -70,7 +70,7 @@ def test_metadata_record_all_that_determines_the_image(study, tmp_path):
     }
     assert facts["parameters"]["step_size"] == {"from": 0.05, "to": 0.0, "over": 3}
     assert facts["parameters"]["tv_weight"] == 0.01 and facts["recipe"] == "portrait-free"
-    known = {"seed": 0, "step": 3, "size": [32, 32], "precision": "float32", "batch": 1, "threads": 1, "device": "cpu"}
+    known = {"seed": 0, "step": 3, "size": [32, 40], "precision": "float32", "batch": 1, "threads": 1, "device": "cpu"}
     assert {key: facts[key] for key in known} == known
     assert (facts["start_sha256"], facts["start_file"]) == (sha256_of(photograph), str(photograph))
     assert facts["versions"] == image_files.versions() and all(0 < each < 1 for each in facts["probability"])

@@ -76,7 +76,7 @@ def is_forbidden(path: Path) -> bool:
 
 
 def store_entry(*names: str, folder: Path | None = None) -> Path:
-    """Return where an entry of the store is read, or is to be written: in the store, or in the user's second store.
+    """Return where an entry of the store is read, or must be written: in the store, or in the user's second store.
 
     The second store, ``results/.store``, has what may not be written to the store, which may belong to another user.
     What the store has is read there, unless the second store replaces it. The first of `names` is a part of the store,

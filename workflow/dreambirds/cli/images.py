@@ -189,7 +189,10 @@ def _add_dream(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument("--steps", type=int, metavar="N", help="number of steps, to which the preset is scaled")
     recipe.add_argument("--size", type=int, metavar="N", help="shorter side in pixels (default: the network's)")
     recipe.add_argument("--seed", type=int, metavar="N", help="seed of all random draws (default: 0)")
-    about = "gray, color, noise, spectral_noise, gradient, or the path of a photograph or of another dream"
+    about = (
+        "gray, color, noise, spectral_noise, gradient, or the path of a photograph, whose proportions the image gets, "
+        "or of another dream"
+    )
     recipe.add_argument("--start", metavar="START", help=about)
     about = "set another key of the recipe, with a YAML value; may be repeated"
     recipe.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=about)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dreambirds.config.load import Section, check_path_characters, load_schema
-from dreambirds.config.runs import FIXED_OPTIONS, MAX_DECIMALS, parse_epoch
+from dreambirds.config.runs import FIXED_OPTIONS, MAX_DECIMALS, parse_epoch, raise_for_address
 from dreambirds.data.sources.catalog import has_photographs
 from dreambirds.errors import UserError, counted, did_you_mean, error_context, in_yaml
 from dreambirds.io import exists, expand, sha256_of
@@ -185,6 +185,7 @@ def _listed(checkpoints: dict[Any, str]) -> Iterator[ForeignCheckpoint]:
             yield ForeignCheckpoint(name, epoch, "as listed")
             continue
         if not isinstance(name, str) or not exists(expand(name)):
+            raise_for_address(str(name))
             problem = "does not exist" if isinstance(name, str) else "is not a path"
             raise UserError(f"{in_yaml(name)} {problem}; correct the path")
         weights_files(expand(name))  # raises UserError for a folder without weights
@@ -203,6 +204,7 @@ def _matches(pattern: str) -> list[Path]:
     else:
         found = _in_folder(path) if path.is_dir() else [path] if exists(path) else []
     if not found:
+        raise_for_address(pattern)
         near = [str(each) for each in path.parent.glob("*") if _is_checkpoint(each)] if exists(path.parent) else []
         folder = f"the folder '{path.parent}' contains {counted(len(near), 'checkpoint')}"
         hint = f"; {did_you_mean(str(path), near, 'available')}" if near else ""

@@ -106,9 +106,18 @@ def check_weights(name: str, where: str, others: str = "") -> None:
     path = expand(name)
     with error_context(where):
         if not (exists(path) and weights_files(path)):
+            raise_for_address(name)
             problem = file_problem(path, "contains no weights")
             raise UserError(f"'{name}' {problem}; set it to an existing file or folder of weights{others}")
     check_path_characters(path, where)
+
+
+def raise_for_address(name: str) -> None:
+    """Raise UserError for the address or the model of a hub in place of a path."""
+    if re.match(r"[a-z][a-z\d+.-]*://", name, re.IGNORECASE):
+        raise UserError(f"'{name}' is an address, not a path; download the file, and set its path")
+    if name.lower().startswith(("hf-hub:", "hf_hub:", "local-dir:", "timm/", "torchvision:")):
+        raise UserError(f"'{name}' is the name of a model; set 'model' to it, and 'weights' to hub")
 
 
 def _find_problems(run: Section) -> dict[str, str | None]:

@@ -1,14 +1,17 @@
 """Prepare a dream job: its inputs, and the keys of its dreams in the store."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import torch
 from torch.utils.data import default_collate
 
+from dreambirds.data.image_io import read_photograph
 from dreambirds.data.tables import remedy
 from dreambirds.device import free_memory, resolve_precision
 from dreambirds.dream_job.batches import batch_size, estimate_activation_memory
@@ -23,15 +26,17 @@ from dreambirds.dreaming.octaves import evaluation_shape
 from dreambirds.dreaming.recipe import as_recipe
 from dreambirds.dreaming.starts import Start, Starts
 from dreambirds.dreaming.variants import stream_names
-from dreambirds.errors import error_context
+from dreambirds.errors import error_context, in_yaml
 from dreambirds.io import sha256_of
 from dreambirds.plan.memory import frames
 from dreambirds.seeding import generator
-from dreambirds.shapes import in_proportion, shape_of, sheet_shape
+from dreambirds.shapes import in_proportion, shape_of, shape_text, sheet_shape
 
+WHOLE = 0.99  # of a start photograph: if less is used, the log says so
 REPLACE = "replace it, or set another path"
 # `committee` contains the names of runs, `start_dream` those of a dream; the digests of what they name are in the key
 NOT_IN_CACHE_KEY = ("preset", "steps", "film_every", "precision", "start_path", "start_dream", "committee")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,9 @@ class DreamJob:
     images may take on the CPU, a digest of the code, the photographs that the dreams are compared with (the folder of
     a prepared data set, or files, or None if not used), the other networks of the committee, the class of these
     photographs by label (by default the dream's own), the path of the recipe in errors, whether statistics of
-    photographs are kept in the store, the targets that are not classes by label, and the dreams that others start from
-    by label (empty if not used).
+    photographs are kept in the store, the targets that are not classes by label, the dreams that others start from by
+    label (empty if not used), and the (height, width) of the dreams, by default that of the network's images, scaled to
+    the `size` of the recipe.
     """
 
     checkpoint: Path | LoadedNetwork
@@ -62,6 +68,7 @@ class DreamJob:
     keep: bool = True
     targets: Mapping[str, Facts] = field(default_factory=dict)
     start_dreams: Mapping[str, StartDream] = field(default_factory=dict)
+    shape: tuple[int, int] | None = None
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -82,7 +89,7 @@ class DreamContext:
         self.job, self.device, self.info = job, device, info_of(job.checkpoint)
         self.where = job.where or f"dreams.recipes.{job.recipe}"  # in the config
         trained = shape_of(self.info.image_size)
-        self.shape = in_proportion(trained, job.parameters["size"] or min(trained))
+        self.shape = job.shape or in_proportion(trained, job.parameters["size"] or min(trained))
         self.recipe = as_recipe(job.parameters, min(self.shape), min(trained))
         self.precision = resolve_precision(job.parameters["precision"], device)
         self.statistics_sha256 = sha256_of(job.statistics) if job.statistics else None
@@ -205,6 +212,8 @@ class DreamContext:
 
     def _read_start(self, path: Path) -> torch.Tensor:
         if self.job.parameters["start_path"] is not None:
+            if self.job.shape is None:
+                report_crop(path, self.shape, f"{self.where}.start_path")
             return read_start(path, self.shape, f"{self.where}.start_path")
         return read_start(path, self.shape, end=remedy(path.parents[2]))  # the path is dataset/images/<label>/<file>
 
@@ -215,3 +224,32 @@ def read_start(path: Path, shape: tuple[int, int], where: str | None = None, end
     `shape` is (height, width). Raises UserError, with the key `where` and the remedy `end`, if it cannot be read.
     """
     return read_image_at(path, shape, where, end).float() / 255
+
+
+@cache
+def report_crop(path: Path, shape: tuple[int, int], where: str) -> None:
+    """Write a line into the log, once, if a start photograph has other proportions than dreams of (height, width)."""
+    found = photograph_shape(path)
+    if found is None:
+        return
+    own, cover = in_proportion(found, min(shape)), max(shape[0] / found[0], shape[1] / found[1])
+    kept = math.prod(shape) / (cover**2 * math.prod(found))
+    if kept < WHOLE:
+        log.warning(
+            "%s: '%s' has %s pixels (height x width), and its dream has %s: %.0f %% of it is cut off at the edges; set "
+            "'dataset.image_size' to %s, or crop the photograph",
+            where,
+            path,
+            shape_text(found),
+            shape_text(shape),
+            100 * (1 - kept),
+            in_yaml(list(own)),
+        )
+
+
+def photograph_shape(path: Path) -> tuple[int, int] | None:
+    """Return the (height, width) of an upright photograph, None if it cannot be read."""
+    with suppress(ValueError):
+        width, height = read_photograph(path).size
+        return height, width
+    return None

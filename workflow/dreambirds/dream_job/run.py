@@ -33,6 +33,7 @@ from dreambirds.plan.paths import film_name, picture_name, step_name, trace_name
 from dreambirds.runtime.timings import dream_work, record
 
 FILM, FRAME_DURATION = "film.gif", 0.08
+LISTED = 20  # dreams that one line of the log names
 COLUMNS = [*DREAM, "reference_label", "steps_done", "diverged_at", *METRICS, "raw_sha256", "rescaled_sha256", "seconds"]
 log = logging.getLogger(__name__)
 
@@ -198,6 +199,9 @@ class _Runner:
                 *failure(self.job, label, step),
                 extra={"others": "… the column 'diverged_at' of the job's table lists the others"},
             )
+        last = {label: self.entries[label, self.job.steps[-1]].facts["environment"] for label in self.job.names}
+        if silent := [label for label, environment in last.items() if environment.get("silent")]:
+            log.warning("%s: %s", self.context.where, silence(silent))
         found = len(self.entries) - len(self.computed)
         log.info("%s: %s, %d of them from the store", self.context.name, counted(len(self.entries), "dream"), found)
 
@@ -263,4 +267,14 @@ def failure(job: DreamJob, label: str, step: int) -> tuple[str, str]:
     return (
         f"the dream of '{label}' became NaN or infinite in step {step} at step size {size:g}",
         "lower 'step_size', or set 'gradient_normalization' to std",
+    )
+
+
+def silence(labels: Sequence[str]) -> str:
+    """Return the line on the dreams of labels whose objective had no gradient in any step, and what to do."""
+    listed = ", ".join(f"'{label}'" for label in labels[:LISTED]) + (", …" if len(labels) > LISTED else "")
+    return (
+        f"{counted(len(labels), 'dream')} did not move towards the target ({listed}), because the gradient is zero in "
+        "every step, as behind a ReLU that stays silent; set another 'start', such as spectral_noise or a photograph, "
+        "or another target"
     )

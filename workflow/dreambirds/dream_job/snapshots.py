@@ -85,6 +85,7 @@ def environment_of(context: DreamContext, result: DreamResult, row: int, step: i
         "layers": context.own.layers,
         **({"tf32": True} if context.device.type == "cuda" else {}),
         **({"diverged_at": diverged} if diverged else {}),
+        **({"silent": True} if result.silent is not None and bool(result.silent[row]) else {}),
     }
 
 

@@ -21,6 +21,7 @@ from dreambirds.dreaming.network import Member, Network, Seen
 from dreambirds.dreaming.octaves import Octaves, evaluation_shape, resize
 from dreambirds.dreaming.parameterization import Pyramid, luminance, make_parameterization, mean_of_channels
 from dreambirds.dreaming.recipe import Recipe, Value, turn_of, value_at
+from dreambirds.dreaming.rectifiers import REDIRECTED_STEPS
 from dreambirds.dreaming.stopping import StopTracker
 from dreambirds.dreaming.targets import Targets
 from dreambirds.dreaming.transforms import Transforms
@@ -71,11 +72,12 @@ class DreamResult:
     committee, all of the dreamer's metrics are NaN. The `distance` is only in the last column.
 
     `ended` (B,) is the number of steps that each dream has done, which is smaller than the last step if it stopped
-    early. `diverged` (B,) is the step at which it became NaN or infinite, or 0. `frames` are the images of an
-    animation, uint8 (B, 3, H, W) each.
+    early. `diverged` (B,) is the step at which it became NaN or infinite, or 0. `silent` (B,) is whether the gradient
+    of the objective was zero in all of its steps. `frames` are the images of an animation, uint8 (B, 3, H, W) each.
 
     With `variants`, B is the number of groups, and images are sheets (B, 3, rows H, columns W) of `variants.sheets`. A
-    group has ended when all of its images have, and diverged at the first step at which one of them did.
+    group has ended when all of its images have, and diverged at the first step at which one of them did. Its
+    `silent` is that of all its images.
     """
 
     snapshots: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -83,6 +85,7 @@ class DreamResult:
     trace: StepMetrics | None = None
     ended: torch.Tensor | None = None
     diverged: torch.Tensor | None = None
+    silent: torch.Tensor | None = None
     frames: list[torch.Tensor] = field(default_factory=list)
 
 
@@ -127,7 +130,9 @@ class Dreamer:
         count, turn = len(self.networks), turn_of(recipe, step)
         network = self.networks[turn % count]  # the dreamer's own, or one of the committee
         references = network.references.at(step, turn // count)
-        view_gradient, seen = network.gradient(views, references, self.rngs)  # forward pass and objective
+        early = step < REDIRECTED_STEPS
+        watch = early or self.stops.any_silent
+        view_gradient, seen = network.gradient(views, references, self.rngs, early, watch)  # forward pass and objective
         penalty = regularizers.penalty(images, recipe.tv_weight, recipe.l2_weight)
         outputs, output_gradients = [views], [view_gradient]
         if penalty.requires_grad:
@@ -138,6 +143,7 @@ class Dreamer:
             fixed = self._fixed_levels(step)
             gradient[:, fixed] = 0
             score = seen.score - penalty
+            self.stops.watch(seen.silent)
             metrics = self._metrics(images, seen if network is self.own else None, penalty)
             if network is self.own and self.octaves.is_last(step):
                 self.stops.update(metrics.probability, score)
@@ -279,7 +285,8 @@ def dream(
     result.trace = StepMetrics(*columns).cpu()
     result.metrics = {step: metrics.get(step, trace[-1]).cpu() for step in recipe.steps}
     result.snapshots = {**dict.fromkeys(recipe.steps, last.cpu()), **result.snapshots}
-    result.ended, result.diverged = dreamer.stops.ended.cpu(), dreamer.stops.diverged.cpu()
+    stops = dreamer.stops
+    result.ended, result.diverged, result.silent = stops.ended.cpu(), stops.diverged.cpu(), stops.silent.cpu()
     return result if recipe.variants == 1 else by_group(result, recipe.variants)
 
 

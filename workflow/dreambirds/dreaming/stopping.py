@@ -13,7 +13,8 @@ class StopTracker:
     """The state of early stopping of a batch of dreams.
 
     `active` (B,) is True for dreams that have not stopped. `ended` (B,) is the number of steps that each dream has
-    done. `diverged` (B,) is the step at which it became NaN or infinite, or 0. Stopped dreams do not change.
+    done. `diverged` (B,) is the step at which it became NaN or infinite, or 0. Stopped dreams do not change. `silent`
+    (B,) is True for dreams whose objective had no gradient in any step so far.
     """
 
     def __init__(self, count: int, recipe: Recipe, device: torch.device):
@@ -21,6 +22,7 @@ class StopTracker:
         self.recipe = recipe
         self.active = torch.ones(count, dtype=torch.bool, device=device)
         self.ended, self.diverged, self.stale = torch.zeros((3, count), dtype=torch.long, device=device)
+        self.silent, self.any_silent = torch.ones_like(self.active), True
         self.best = torch.full((count,), -torch.inf, device=device)
 
     def update(self, probability: torch.Tensor, score: torch.Tensor) -> None:
@@ -36,6 +38,12 @@ class StopTracker:
             self.best = torch.where(better, score, self.best)
             self.stale = torch.where(better, 0, self.stale + 1)
             self.active = self.active & (self.stale < self.recipe.stop_plateau)
+
+    def watch(self, silent: torch.Tensor | None) -> None:
+        """Record which dreams are silent at this step, (B,), until none has been silent in all steps."""
+        if silent is not None and self.any_silent:
+            self.silent = self.silent & silent
+            self.any_silent = bool(self.silent.any())
 
     def freeze_finished(
         self, step: int, before: torch.Tensor, after: torch.Tensor, gradient: torch.Tensor, score: torch.Tensor

@@ -79,7 +79,8 @@ def sheets(images: torch.Tensor, variants: int) -> torch.Tensor:
 def by_group(result: DreamResult, variants: int) -> DreamResult:
     """Return the result per group of a result per image, which is changed: sheets, and means of metrics.
 
-    A group has ended when all of its images have, and diverged at the first step at which one of them did.
+    A group has ended when all of its images have, and diverged at the first step at which one of them did. Its
+    `silent` is that of all its images.
     """
     for step, images in result.snapshots.items():  # one after the other, to save memory
         result.snapshots[step] = sheets(images, variants)
@@ -92,4 +93,6 @@ def by_group(result: DreamResult, variants: int) -> DreamResult:
         first = result.diverged.where(result.diverged > 0, never).unflatten(0, (-1, variants)).amin(dim=1)
         result.ended = result.ended.unflatten(0, (-1, variants)).amax(dim=1)
         result.diverged = first.where(first < never, 0)
+    if result.silent is not None:
+        result.silent = result.silent.unflatten(0, (-1, variants)).all(dim=1)
     return result

@@ -15,7 +15,7 @@ from dreambirds.device import free_memory
 from dreambirds.errors import RETRAIN, UserError, error_context
 from dreambirds.models.checkpoint import load_checkpoint
 from dreambirds.models.classifier import Classifier, load_classifier
-from dreambirds.models.heads import head_modules
+from dreambirds.models.heads import last_layers
 from dreambirds.models.packages import find_weights
 from dreambirds.plan.memory import BASE, MB
 from dreambirds.shapes import shape_of
@@ -31,7 +31,8 @@ class Judge:
     """A network that classifies images, on a device.
 
     `shape` is its input (height, width), `classes` are the names of its classes. `class_indices` maps the label of each
-    class of the study that the judge knows to the index of its logit.
+    class of the study that the judge knows to the index of its logit. `is_foreign` is whether it has weights of a file
+    or package, whose classes may be in another order.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Judge:
     shape: tuple[int, int]
     classes: list[str]
     class_indices: dict[str, int]
+    is_foreign: bool = False
 
     @property
     def architecture(self) -> str:
@@ -70,6 +72,12 @@ class Judge:
         available = bytes_free if free is None else free
         return max(1, min(AT_ONCE[self.device.type], int(SHARE * available / (WORKSPACE * max(sizes)))))
 
+    def as_input(self, images: torch.Tensor) -> torch.Tensor:
+        """Return uint8 images (B, 3, H, W) in [0, 1], on the device, at the judge's input size."""
+        resize = v2.Resize(self.shape, interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
+        resized: torch.Tensor = resize(images.to(self.device) / 255)
+        return resized
+
     @torch.inference_mode()
     def predict(self, images: Iterator[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits (N, C) and the features before the last layer (N, D), on the CPU.
@@ -77,11 +85,10 @@ class Judge:
         `images` yields batches of uint8 (B, 3, H, W), which are resized to the judge's input size. If the network has
         several heads, their features are concatenated. Raises UserError if none of its layers is known as its head.
         """
-        resize = v2.Resize(self.shape, interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
         logits, features = [], []
-        with recorded_inputs(head_modules(self.classifier.network)) as inputs:
+        with recorded_inputs(last_layers(self.classifier.network)) as inputs:
             for batch in images:
-                logits.append(self.classifier(resize(batch.to(self.device) / 255)).float().cpu())
+                logits.append(self.classifier(self.as_input(batch)).float().cpu())
                 if not inputs:
                     raise UserError(f"no last layer with one output per class was found in '{self.classifier.model}'")
                 features.append(torch.cat([each.flatten(1).float().cpu() for each in inputs], dim=1))
@@ -120,7 +127,7 @@ def load_judge(name: str, judge: dict, weights: Path, labels: list[Label], devic
         classifier, shape, classes = loaded
         class_indices = match_classes(labels, classes, judge["names"])
     classifier = classifier.eval().to(device, memory_format=torch.channels_last)
-    return Judge(name, classifier, shape, classes, class_indices)
+    return Judge(name, classifier, shape, classes, class_indices, bool(judge.get("weights")))
 
 
 def _from_weights(judge: dict) -> tuple[Classifier, tuple[int, int], list[str]]:

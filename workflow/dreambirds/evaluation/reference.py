@@ -1,6 +1,7 @@
 """Evaluate a judge on real photographs: reference features and accuracy."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from dreambirds.evaluation.nearest import (
 )
 from dreambirds.io import sha256_of
 from dreambirds.models.checkpoint import load_tensors, save_tensors
+from dreambirds.training.diagnosis import warn_of_wrong_head
 
 NOISE_IMAGES = 256
 SHUFFLES = 100
@@ -71,6 +73,8 @@ def evaluate_on_real(judge: Judge, folder: Path) -> RealReference:
         listed = ", ".join(unknown[:LISTED]) + (f" and {len(unknown) - LISTED} more" if unknown[LISTED:] else "")
         log.warning("the judge '%s' skips dreams of classes that it does not know: %s", judge.name, listed)
     train, validation = (_predict(judge, PreparedImages(folder, part), labels) for part in PARTS)
+    if judge.is_foreign and validation:
+        _warn_of_wrong_head(judge, PreparedImages(folder, PARTS[1]), labels, validation)
     centers = {label: features.mean(dim=0) for label, (_, features) in train.items()}
     held_out = {
         label: float(cosine_distance(features, centers[label]).mean())
@@ -116,17 +120,47 @@ def read_reference(path: Path, nearest: Path) -> RealReference:
 
 def _predict(judge: Judge, images: PreparedImages, labels: list[str]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """Return the logits and features of the first photographs of each class, by label."""
-    indices: dict[str, list[int]] = {}
-    for index, target in enumerate(images.targets):
-        if labels[target] in judge.class_indices:
-            indices.setdefault(labels[target], []).append(index)
-    chosen = {label: found[:MOST] for label, found in indices.items()}
+    chosen = _first(judge, images, labels)
     if not chosen:
         return {}
     flat = [index for found in chosen.values() for index in found]
     logits, features = judge.predict(batches(flat, lambda index: images[index][0]))
     sizes = [len(found) for found in chosen.values()]
     return dict(zip(chosen, zip(logits.split(sizes), features.split(sizes), strict=True), strict=True))
+
+
+def _first(judge: Judge, images: PreparedImages, labels: list[str]) -> dict[str, list[int]]:
+    """Return the indices of the first photographs of each class that the judge knows, by label."""
+    indices: dict[str, list[int]] = {}
+    for index, target in enumerate(images.targets):
+        if labels[target] in judge.class_indices:
+            indices.setdefault(labels[target], []).append(index)
+    return {label: found[:MOST] for label, found in indices.items()}
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """Photographs as a judge's inputs, in batches; they are read each time."""
+
+    judge: Judge
+    images: PreparedImages
+    indices: list[int]
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, None]]:
+        for batch in batches(self.indices, lambda index: self.images[index][0]):
+            yield self.judge.as_input(batch), None
+
+
+def _warn_of_wrong_head(
+    judge: Judge, images: PreparedImages, labels: list[str], real: dict[str, tuple[torch.Tensor, torch.Tensor]]
+) -> None:
+    """Write a warning into the log if the judge seems to have another class order or normalization."""
+    names = {index: label for label, index in judge.class_indices.items()}
+    classes = [names.get(index, name) for index, name in enumerate(judge.classes)]
+    known = [label for label, (logits, _) in real.items() for _ in logits]
+    outputs = torch.cat([logits for logits, _ in real.values()]).argmax(dim=1)
+    flat = [index for found in _first(judge, images, labels).values() for index in found]
+    warn_of_wrong_head(f"judges.{judge.name}", judge.classifier, _Inputs(judge, images, flat), known, classes, outputs)
 
 
 def _check(judge: Judge, real: dict[str, tuple[torch.Tensor, torch.Tensor]], held_out: bool) -> dict[str, float]:

@@ -5,6 +5,7 @@ Files of another kind are refused with a sentence that names the kind, and the c
 
 import json
 import re
+import stat
 import zipfile
 from pathlib import Path
 
@@ -21,12 +22,15 @@ SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".pt", ".ckpt", ".bin")
 STATES = "optimizer|scheduler|scaler|training_args|training_state|rng_state|random_states|sampler"  # next to weights
 NOT_WEIGHTS = re.compile(rf"^({STATES}|\.)", re.IGNORECASE)
 
+SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?=\.(?:safetensors|bin|pt|pth)$)")
+
 SAVE = "save `model.state_dict()` with torch.save where the network was trained"
 UNPACK = "unpack it, and set the file in it"
 DOWNLOAD = "download it again"
 OTHER = "choose another file"
 _STARTS = (  # the first bytes, what the file is, and what to do
     (b"version https://git-lfs", "is a Git LFS pointer, not the file itself", "run `git lfs pull` in its folder"),
+    (b"/annex/objects/", "is a git-annex pointer, not the file itself", "run `git annex get` in its folder"),
     (b"\x89HDF\r\n\x1a\n", "is an HDF5 file, as Keras and TensorFlow write, not weights of a torch network", SAVE),
     (b"\x93NUMPY", "is a NumPy array, not the named tensors of a network", SAVE),
     (b"\x1f\x8b", "is a gzip archive", UNPACK),
@@ -61,7 +65,7 @@ _MEMBERS = (  # a pattern of names in a zip archive, what the file is, and what 
     ),
     (r"(^|/)model\.weights\.h5$", "is a Keras model, not weights of a torch network", SAVE),
     (
-        r"^[^/]+\.npy$",
+        r"\.npy$",
         "is a NumPy archive, as JAX networks are saved, not weights of a torch network",
         "import timm; m = timm.create_model('MODEL'); m.load_pretrained({name!r}); "
         "torch.save(m.state_dict(), 'weights.pth')",
@@ -80,6 +84,10 @@ def file_kind(path: Path) -> str:
     Raises UserError if it is a file of another kind, or one that ends early.
     """
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for a writer
+            kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+            raise UserError(f"'{path}' is {kind}, not a file; {OTHER}")
         with path.open("rb") as file:
             start = file.read(512)
         size = path.stat().st_size
@@ -142,7 +150,7 @@ def _zip_kind(path: Path) -> str:
 
 def _refusal(path: Path, start: bytes) -> tuple[str]:
     """Return the message for a file that is not a file of weights, given its first bytes."""
-    text = start.lstrip().lower()
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith((b"<!doctype html", b"<html", b"<?xml", b"<head", b"<script")):
         return (f"'{path}' is a web page, not the file that it was downloaded for; {DOWNLOAD}, or {OTHER}",)
     for magic, what, remedy in _STARTS:
@@ -161,7 +169,8 @@ def _refusal(path: Path, start: bytes) -> tuple[str]:
         values = f"{{k: torch.as_tensor(v) for k, v in pickle.load(open({path.name!r}, 'rb')).items()}}"
         code = f"import pickle; torch.save({values}, 'weights.pth')"
         return (f"'{path}' is a pickle that torch did not write; {convert(code)}",)
-    reason = "it is text" if not re.search(rb"[^\t\n\r\x20-\x7e\x80-\xff]", start) else f"it begins with {start[:8]!r}"
+    is_text = not re.search(rb"[^\t\n\r\x20-\x7e\x80-\xff]", start)
+    reason = f"it is text: {start[:60].decode(errors='replace')!r}" if is_text else f"it begins with {start[:8]!r}"
     return (
         f"'{path}' is neither a safetensors file nor one that torch can load without running code ({reason}); {OTHER}",
     )
@@ -177,6 +186,8 @@ def weights_in(folder: Path) -> list[Path]:
         if (folder / name).is_file():
             return shards_of(folder / name) if name.endswith(INDEX) else [folder / name]
     names = sorted(path.name for path in folder.iterdir() if path.is_file() and not NOT_WEIGHTS.match(path.name))
+    if shards := [name for name in names if SHARD.search(name)]:
+        return [folder / name for name in _whole_set(folder, shards)]
     for suffix in SUFFIXES:
         found = [name for name in names if name.endswith(suffix)]
         if len(found) == 1:
@@ -185,6 +196,22 @@ def weights_in(folder: Path) -> list[Path]:
             listed = ", ".join(found[:8]) + (", …" if len(found) > 8 else "")
             raise UserError(f"the folder '{folder}' contains several files of weights; set one of them ({listed})")
     raise UserError(_no_weights(folder, names))
+
+
+def _whole_set(folder: Path, shards: list[str]) -> list[str]:
+    """Return the names of shards, of which there is no list; raise UserError unless they are those of one file."""
+    sets = {SHARD.sub("", name) for name in shards}
+    total = int(SHARD.search(shards[0])[2])  # type: ignore[index]
+    if len(sets) > 1 or len(shards) != total:
+        raise UserError(f"the folder '{folder}' contains {len(shards)} shards of weights, not all {total}; {DOWNLOAD}")
+    return shards
+
+
+def check_whole(path: Path) -> None:
+    """Raise UserError for a file that its name says to be one of several shards."""
+    shard = SHARD.search(path.name)
+    if shard and int(shard[2]) > 1:
+        raise UserError(f"'{path}' is one of {int(shard[2])} shards; set the folder that contains all of them")
 
 
 def shards_of(index: Path) -> list[Path]:

@@ -105,6 +105,17 @@ def head_modules(network: nn.Module) -> list[nn.Module]:
     return [network.get_submodule(name) for name in head_names(network) if name not in AUXILIARY]
 
 
+def last_layers(network: nn.Module) -> list[nn.Module]:
+    """Return the layers that compute the logits, without pooling or hidden layers before them.
+
+    These are `head_modules`, or the named layers within them.
+    """
+    named = [network.get_submodule(name) for name in head_names(network)]
+    heads = [(head, list(head.modules())) for head in head_modules(network)]
+    within = [[layer for layer in named if any(layer is each for each in inner)] or [head] for head, inner in heads]
+    return [layer for layers in within for layer in layers]
+
+
 def _flatten(heads: object) -> Iterator[nn.Module]:
     """Yield the modules of what timm's ``get_classifier`` returns: one module, or several in a container."""
     if isinstance(heads, (tuple, list, nn.ModuleList)):

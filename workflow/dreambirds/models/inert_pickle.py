@@ -127,9 +127,9 @@ def interpret(file) -> Any:
                 if isinstance(stack[-1], Inert) and isinstance(part, dict):
                     stack[-1].items.update(part)
         elif name in ("BINPERSID", "PERSID"):
-            if name == "BINPERSID":
-                stack.pop()
-            stack.append(None)
+            persistent = stack.pop() if name == "BINPERSID" else None
+            is_class = isinstance(persistent, tuple) and persistent[:1] == ("module",)  # else it is a storage
+            stack.append(persistent[1] if is_class else None)
         elif name not in ("PROTO", "FRAME"):  # the other codes push a value, such as a number
             stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}.get(name, argument))
     raise EOFError("it ends early")

@@ -22,6 +22,8 @@ FORMS = "a name of timm, hf-hub:user/name, local-dir:folder, torchvision:name, o
 _MODEL = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
 _RENAMED = re.compile(r"^register_model_deprecations\(__name__, \{(.*?)^\}\)", re.MULTILINE | re.DOTALL)
 _PAIR = re.compile(r"""['"]([\w.]+)['"]\s*:\s*(?:['"]([\w.]+)['"]|None)""")
+_TAGGED = re.compile(r"""^\s*['"](\w+)\.(\w+)['"]\s*:""", re.MULTILINE)
+_ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)", re.IGNORECASE)
 _TORCHVISION_MODEL = re.compile(r"^@register_model\(\)\n(?:(?!def ).*\n)*def (\w+)\(", re.MULTILINE)
 _OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -55,6 +57,16 @@ def renamed_models() -> dict[str, str]:
 
 
 @cache
+def pretrained_tags() -> dict[str, set[str]]:
+    """Return the tags of timm's pretrained weights by model, read from the source of the installed timm."""
+    tags: dict[str, set[str]] = {}
+    for source in library_sources("timm", "models"):
+        for name, tag in _TAGGED.findall(source):
+            tags.setdefault(name, set()).add(tag)
+    return tags
+
+
+@cache
 def torchvision_names() -> frozenset[str]:
     """Return the names of torchvision's classifiers, read from the source of the installed torchvision."""
     sources = library_sources("torchvision", "models")
@@ -78,13 +90,20 @@ def check_model_name(name: str) -> None:
     Nothing is imported or downloaded: a repository of the hub and the classes of own code are checked when the model is
     built. Names of timm and torchvision are not checked where these are not installed.
     """
+    if address := _ADDRESS.match(name):
+        raise UserError(f"'{name}' is an address, not the name of a model; use hf-hub:{address[1]}")
     kind, rest = split_name(name)
     CHECKS[kind](rest)
 
 
 def _check_timm(name: str) -> None:
-    architecture = name.partition(".")[0]  # a tag may follow
-    if not has_library("timm") or architecture in model_names():
+    architecture, _, tag = name.partition(".")
+    if not has_library("timm"):
+        return
+    if architecture in model_names():
+        tags = {f"{architecture}.{each}" for each in pretrained_tags().get(architecture, ())}
+        if tag and tags and name not in tags:
+            raise UserError(f"timm has no weights '{name}'; {did_you_mean(name, tags, 'available')}")
         return
     if "/" in name or "\\" in name:
         raise UserError(f"'{name}' is not a name of timm; use hf-hub:{name} or local-dir:{name}")

@@ -29,12 +29,12 @@ _FLOAT = "save them as floating-point numbers, or choose another file"
 def hub_timeout(timeout: float = HUB_TIMEOUT) -> Iterator[None]:
     """Set the socket timeout in seconds while downloading from the Hugging Face hub.
 
-    If the hub does not respond in time, only its local cache is used.
+    If the hub cannot be reached, only its local cache is used: its client would try again for most of a minute.
     """
     previous, offline = socket.getdefaulttimeout(), constants.HF_HUB_OFFLINE
     socket.setdefaulttimeout(timeout)
-    if not offline and hub_unreachable(timeout):
-        log.warning("no response from '%s' in %g s; using only the local cache", constants.ENDPOINT, timeout)
+    if not offline and (problem := hub_problem(timeout)):
+        log.warning("%s; using only the local cache", problem)
         constants.HF_HUB_OFFLINE = True
     try:
         yield
@@ -43,18 +43,15 @@ def hub_timeout(timeout: float = HUB_TIMEOUT) -> Iterator[None]:
         constants.HF_HUB_OFFLINE = offline
 
 
-def hub_unreachable(timeout: float) -> bool:
-    """Return whether a request to the hub times out.
-
-    Other failures, such as a refused connection, are immediate and do not count.
-    """
+def hub_problem(timeout: float) -> str:
+    """Return why the hub cannot be reached, an empty string if it responds."""
     try:
         requests.head(constants.ENDPOINT, timeout=timeout)
     except requests.Timeout:
-        return True
+        return f"no response from '{constants.ENDPOINT}' in {timeout:g} s"
     except requests.RequestException:
-        return False
-    return False
+        return f"'{constants.ENDPOINT}' cannot be reached"
+    return ""
 
 
 def load_weights(

@@ -11,6 +11,7 @@ from dreambirds.errors import UserError
 
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}  # of DDP, torch.compile, FSDP
 _EMA = re.compile(r"(^|[._-])(ema\d*|averaged?|avg|swa|shadow|polyak)($|[._-])|modelema", re.IGNORECASE)
+_TRAINING = re.compile(r"(criterion|\w*loss\w*|\w*metrics?|class_weights?|(train|val|valid|test)_\w*acc\w*)($|\.)")
 _USUAL = re.compile(r"^(|model|net|network|module|timm_model|(model_)?(state_dict|state|weights)|params)$")
 
 
@@ -56,6 +57,7 @@ def entries_for(states: dict[str, dict[str, torch.Tensor]], expected: Collection
         for prefix in prefixes:
             inner = tuple(other for other in copies if other != prefix and other.startswith(prefix))
             names = [name for name in tensors if name.startswith(prefix) and not name.startswith(inner)]
+            names = [name for name in names if name in expected or not _TRAINING.match(name.removeprefix(prefix))]
             if names:
                 below = {name.removeprefix(prefix): tensors[name] for name in names}
                 yield Entry(key, prefix, below, [name for name in tensors if name not in set(names)])

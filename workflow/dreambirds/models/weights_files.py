@@ -16,10 +16,21 @@ from safetensors import safe_open
 
 from dreambirds.errors import UserError, first_line, is_out_of_memory, reason_of, remedy_for
 from dreambirds.models.epochs import epoch_of_content, trainer_of
-from dreambirds.models.file_kinds import INDEX, OTHER, SAFETENSORS, convert, corrupt, file_kind, shards_of, weights_in
+from dreambirds.models.file_kinds import (
+    INDEX,
+    OTHER,
+    SAFETENSORS,
+    check_whole,
+    convert,
+    corrupt,
+    file_kind,
+    shards_of,
+    weights_in,
+)
 from dreambirds.models.inert_pickle import Inert, as_mapping, is_state, read_tree, walk
 
 KEPT = ("arch", "classes", "class_names", "class_to_idx")  # what a converted file keeps next to weights
+LONGEST = 16  # entries of a tuple or list that are searched
 NOT_WEIGHTS = re.compile(r"optim|^opt$|exp_avg|scheduler|scaler|grad", re.IGNORECASE)  # entries that are never searched
 
 
@@ -75,6 +86,8 @@ def read_states(path: Path) -> dict[str, dict[str, torch.Tensor]]:
     contains no tensors.
     """
     files = weights_in(path) if path.is_dir() else shards_of(path) if path.name.endswith(INDEX) else [path]
+    if files == [path]:
+        check_whole(path)
     contents = [_read_file(file) for file in files if not file.name.endswith(INDEX)]
     content = {key: value for part in contents for key, value in part.items()} if len(contents) > 1 else contents[0]
     states = dict(_states_in(content))
@@ -83,11 +96,18 @@ def read_states(path: Path) -> dict[str, dict[str, torch.Tensor]]:
     return states
 
 
-def _states_in(content: Any, key: str = "", depth: int = 4) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
-    """Yield each mapping of names to tensors in nested mappings, with its key."""
+def _states_in(content: Any, key: str = "", depth: int = 6) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+    """Yield each mapping of names to tensors in nested mappings, with its key.
+
+    An entry of a tuple or list has its number as the key. A mapping may contain NumPy arrays instead of tensors.
+    """
+    if isinstance(content, list | tuple) and any(isinstance(value, dict) for value in content[:LONGEST]):
+        content = {str(number): value for number, value in enumerate(content) if isinstance(value, dict)}
     if not isinstance(content, dict) or depth == 0:
         return
     named = {name: value for name, value in content.items() if isinstance(name, str)}
+    if named and all(isinstance(value, np.ndarray) and value.dtype.kind in "fiub" for value in named.values()):
+        named = {name: torch.from_numpy(value) for name, value in named.items()}
     state = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
     if state:
         yield key, state

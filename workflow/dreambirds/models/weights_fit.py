@@ -1,5 +1,6 @@
 """Compare the tensors of a file with those of a network, and say what differs."""
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dreambirds.models import HeadRows
 
 COUNTERS = {"num_batches_tracked", "total_ops", "total_params", "n_averaged"}  # of torch, of thop, and of averages
 COMPUTED = {"relative_position_index", "relative_coords_table", "attn_mask", "position_ids", "attention_bias_idxs"}
+_ADAPTER = re.compile(r"(^|\.)(lora_|base_layer\.)")
 _FILTERS_RAISE = (KeyError, IndexError, RuntimeError, TypeError, ValueError, AttributeError, AssertionError)
 
 
@@ -134,6 +136,12 @@ def misfit(fit: Fit, expected: dict[str, torch.Tensor], what: str, remedy: str, 
 
     `model` is the architecture that the file records, if it is another one.
     """
+    others = [name for name in fit.wrong if name not in expected]
+    if any(_ADAPTER.search(name) for name in others):
+        merge = "torch.save(model.merge_and_unload().state_dict(), 'weights.pth')"
+        return f"{what} contains an adapter (LoRA), not only a network; merge both, and save the result: `{merge}`"
+    if any(name.endswith(".scale") and f"{name.removesuffix('scale')}weight" in fit.wrong for name in others):
+        return f"{what} contains a quantized network; save the weights of the network before it is quantized"
     shapes = {name: _shapes(name, fit.state, expected) for name in fit.wrong}
     both = [name for name in fit.wrong if name in fit.state and name in expected]
     channels = {_channels(fit.state[name], expected[name]) for name in both}

@@ -23,6 +23,7 @@ from dreambirds.one_image.image import OneImage, Progress, compute
 from dreambirds.one_image.inputs import make_job
 from dreambirds.one_image.network import load_network, load_own
 from dreambirds.one_image.study import check_sha256, find_checkpoint, find_dream
+from dreambirds.shapes import in_proportion, shape_of
 
 NEEDED = ("label", "step", "parameters", "checkpoint_sha256", "precision")
 
@@ -80,7 +81,10 @@ def redream(
     title = network.names[network.info.labels.index(label)] if is_class else label
     with ExitStack() as temporary:
         recipe = str(facts.get("recipe", "recipe"))
-        job = make_job(network, parameters, recipe, label, title, is_class, given, temporary, others, targets)
+        trained = shape_of(network.info.image_size)
+        shape = facts.get("size") or in_proportion(trained, parameters["size"] or min(trained))  # without: of a study
+        inputs = (label, title, is_class, given, temporary, others, targets)
+        job = make_job(network, parameters, recipe, *inputs, shape=shape)
         _check_start(job.photographs.get(label), facts)
         if from_dream:
             job = replace(job, start_dreams={label: _start_dream(facts, picture, start)})

@@ -1,5 +1,6 @@
 """Dream of one image: `dream_image` for a class or a layer, and `compute` for a job of one dream."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from dreambirds.dream_job.batches import in_batches
 from dreambirds.dream_job.context import DreamContext, DreamJob
 from dreambirds.dream_job.image_files import check_output, save_png
 from dreambirds.dream_job.networks import LoadedNetwork
-from dreambirds.dream_job.run import failure
+from dreambirds.dream_job.run import failure, silence
 from dreambirds.dream_job.views import views
 from dreambirds.dreaming import objectives
 from dreambirds.dreaming.octaves import evaluation_shape, resize
@@ -29,6 +30,7 @@ from dreambirds.one_image.network import find_class
 from dreambirds.runtime.machine import cpu_count
 
 Progress = Callable[[int, int], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,8 @@ def compute(
     seconds = time.perf_counter() - began
     if diverged := int(result.diverged[0]):
         raise UserError("; ".join(failure(job, label, diverged)), context.where)
+    if result.silent[0]:
+        log.warning("%s", silence([label]))
     if progress:
         progress(step, step)  # also if it stopped early
     after = float(result.metrics[step].probability[0]) if by_class else None

@@ -1,5 +1,6 @@
 """What the dream of one image needs besides its network: photographs and statistics of a data set."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,16 +11,20 @@ from dreambirds.config.one_recipe import WHERE
 from dreambirds.config.recipes import check_sizes, presets_without_photographs
 from dreambirds.data.image_files import find_photographs
 from dreambirds.data.tables import read_labels
-from dreambirds.dream_job.context import DreamJob
+from dreambirds.dream_job.context import DreamJob, photograph_shape
 from dreambirds.dream_job.networks import LoadedNetwork
 from dreambirds.dream_job.targets import Facts
 from dreambirds.dreaming.objectives import needs_photographs
+from dreambirds.dreaming.octaves import evaluation_shape
+from dreambirds.dreaming.recipe import as_recipe
 from dreambirds.errors import UserError, reason_of
 from dreambirds.io import expand, file_problem, is_file
+from dreambirds.models.classifier import probe
 from dreambirds.one_image.network import with_one_label
 from dreambirds.one_image.study import dataset_of, photographs_of, start_of_class, statistics_file
-from dreambirds.shapes import in_proportion, shape_of
+from dreambirds.shapes import in_proportion, shape_of, shape_text
 
+log = logging.getLogger(__name__)
 BYTES = 4 * 10**9  # more than one image needs; if memory runs out, that is reported
 GIVE_START = "set the path of a photograph, or another start"
 MISSING = {  # for what a recipe needs: the option, what is missing, and what to do
@@ -41,23 +46,23 @@ def make_job(
     temporary: ExitStack,
     committee: Sequence[LoadedNetwork] = (),
     targets: Mapping[str, Facts] | None = None,
+    shape: Sequence[int] | None = None,
 ) -> DreamJob:
     """Return the job of one dream of a label with complete parameters.
 
     `recipe` is its name in errors. `is_class` is whether the label is one of the network's classes. The `photographs`
     are a folder of those of the class, by default the training photographs of the study that the network's checkpoint
-    lies in. `targets` are those of a `DreamJob`. Files that are written for the job are removed when `temporary`
-    closes. Raises UserError if the size does not fit the recipe, or photographs are missing.
+    lies in. `targets` are those of a `DreamJob`. `shape` is the (height, width) of the dream, by default that of
+    `_shape_of`. Files that are written for the job are removed when `temporary` closes. Raises UserError if the size
+    does not fit the recipe, or photographs are missing.
     """
-    shape = in_proportion(
-        shape_of(network.info.image_size), parameters["size"] or min(shape_of(network.info.image_size))
-    )
-    check_sizes(parameters, shape, WHERE)
     dataset = dataset_of(Path(network.origin["checkpoint"])) if "checkpoint" in network.origin else None
     if photographs is not None and not needs_photographs(parameters["objective"]):
         raise UserError(f"are not used by the recipe '{recipe}'; remove them", "photographs")
-    references, reference_labels = _references(parameters, label, dataset, photographs, shape)
     start = _start(parameters, label, dataset)
+    shape = (shape[0], shape[1]) if shape else _shape_of((network, *committee), parameters, start)
+    check_sizes(parameters, shape, WHERE)
+    references, reference_labels = _references(parameters, label, dataset, photographs, shape)
     of_class_mean, of_spectrum = parameters["start"] == "class_mean", parameters["parameterization"] == "maco"
     found = {
         "objective": references is not None or not needs_photographs(parameters["objective"]),
@@ -85,7 +90,34 @@ def make_job(
         where=WHERE,
         keep=False,
         targets=targets or {},
+        shape=shape,
     )
+
+
+def _shape_of(networks: Sequence[LoadedNetwork], parameters: Mapping[str, Any], start: Path | None) -> tuple[int, int]:
+    """Return the (height, width) of a dream: in the proportions of its start photograph, if the networks accept that.
+
+    Otherwise, and without a photograph of the user's own, it is in those of the images that the dreamer was trained
+    with. The shorter side is the `size` of the recipe, by default that of these images.
+    """
+    trained = shape_of(networks[0].info.image_size)
+    side = parameters["size"] or min(trained)
+    found = photograph_shape(start) if start is not None and parameters["start_path"] is not None else None
+    if found is None:  # a photograph that cannot be read is an error later
+        return in_proportion(trained, side)
+    own, recipe = in_proportion(found, side), as_recipe(dict(parameters), side, min(trained))
+    for network in networks:
+        try:
+            probe(network.classifier, evaluation_shape(recipe, own), len(network.info.labels), own_size=True)
+        except UserError as error:
+            log.warning(
+                "the edges of '%s' are cut off, because %s; to choose what is kept, crop it in the proportions of %s",
+                start,
+                error.message.partition(";")[0],
+                shape_text(trained),
+            )
+            return in_proportion(trained, side)
+    return own
 
 
 def _missing(recipe: str, key: str) -> UserError:

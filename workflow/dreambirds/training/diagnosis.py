@@ -4,6 +4,7 @@ Both are tried on validation images, because a file of weights records neither a
 """
 
 import logging
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from dreambirds.models.classifier import Classifier
 log = logging.getLogger(__name__)
 Batches = Iterable[tuple[torch.Tensor, object]]  # a loader of images (B, 3, H, W) in [0, 1] with their targets
 LEVEL = 0.01  # probability of an accuracy this low by chance
-GAIN = 2  # factor on the accuracy that an explanation must reach
+GAIN = 2  # factor on the accuracy that an explanation of a doubtful head must reach
+SOME_GAIN = 1.2  # the same where another order is significantly better
 ENOUGH = 0.75  # accuracy that an explanation of a network with few classes must reach
 SEPARATED = 0.5  # accuracy in the best class order at which the outputs are said to separate the classes
 LONGEST = 20  # classes whose order fits into a log line
@@ -56,6 +58,27 @@ def is_doubtful(right: int, count: int, classes: int, reported: float | None = N
     return bool(bdtr(right, count, 1 / classes) < LEVEL)
 
 
+def is_reordered(outputs: torch.Tensor, known: Sequence[str], classes: Sequence[str]) -> bool:
+    """Return whether another order of the classes is right on significantly more images, even if by chance some agree.
+
+    Of the images for which the two orders differ in being right, the other one is right on half if neither is better.
+    The probability of so many is bounded by Chernoff (1952), and multiplied by the number of orders that were tried:
+    n! for the order that suits the images best.
+    """
+    own = _is_right(outputs, known, classes)
+    tries = [(sorted(classes, key=key), math.log(len(ORDERS))) for key in ORDERS.values()]
+    tries.append((_best_order(outputs, known, classes), math.lgamma(len(classes) + 1)))
+    for order, logarithm in tries:
+        other = _is_right(outputs, known, order)
+        better, worse = int((other & ~own).sum()), int((own & ~other).sum())
+        if better > worse:
+            share = worse / (better + worse)
+            divergence = math.log(2) + (share and share * math.log(share)) + (1 - share) * math.log(1 - share)
+            if logarithm - (better + worse) * divergence < math.log(LEVEL):
+                return True
+    return False
+
+
 def warn_of_wrong_head(
     where: str,
     classifier: Classifier,
@@ -67,13 +90,18 @@ def warn_of_wrong_head(
 ) -> None:
     """Write a warning into the log if a head is doubtful: with the likely cause if one is found, else the usual ones.
 
+    So does a head that is right as often as chance, or more often, if its classes are in another order.
+
     `where` begins the line, and `outputs` (N,) are those with the largest logit for each of the `images`. The other
     arguments are those of `explain` and `is_doubtful`.
     """
     right = round(_accuracy(outputs, known, classes) * len(known))
-    if not is_doubtful(right, len(known), len(classes), reported):
+    doubtful = is_doubtful(right, len(known), len(classes), reported)
+    if not doubtful and not is_reordered(outputs, known, classes):
         return
-    found = explain(classifier, images, known, classes)
+    found = explain(classifier, images, known, classes, GAIN if doubtful else SOME_GAIN)
+    if not doubtful and found is None:
+        return
     causes = "the usual causes are another class order ('labels') and another normalization ('normalization')"
     if found:
         causes = f"probably {found.cause} (then it would be right on {100 * found.accuracy:.0f} %); {found.remedy}"
@@ -86,17 +114,17 @@ def warn_of_wrong_head(
 
 
 def explain(
-    classifier: Classifier, images: Batches, known: Sequence[str], classes: Sequence[str]
+    classifier: Classifier, images: Batches, known: Sequence[str], classes: Sequence[str], gain: float = GAIN
 ) -> Explanation | None:
     """Return which other class order or normalization makes a head right, None if none does.
 
     `images` are at least one image, `known` is the class of each, and `classes` are the names of the outputs in the
-    assumed order. An explanation must double the accuracy.
+    assumed order. An explanation must multiply the accuracy by `gain`.
     """
     own = predict(classifier, images).argmax(dim=1)
     now = _accuracy(own, known, classes)
     found = [*_orders(own, known, classes), *_normalizations(classifier, images, known, classes)]
-    enough = max(GAIN * now, min(GAIN / len(classes), ENOUGH))
+    enough = max(gain * now, min(GAIN / len(classes), ENOUGH))
     found = [each for each in found if each.accuracy >= enough]
     return max(found, key=lambda each: each.accuracy, default=None)
 
@@ -108,8 +136,23 @@ def predict(classifier: Classifier, images: Batches) -> torch.Tensor:
     return torch.cat([classifier(batch.to(device)).float().cpu() for batch, _ in images])
 
 
+def _is_right(outputs: torch.Tensor, known: Sequence[str], classes: Sequence[str]) -> torch.Tensor:
+    return torch.tensor([classes[output] == label for output, label in zip(outputs.tolist(), known, strict=True)])
+
+
 def _accuracy(outputs: torch.Tensor, known: Sequence[str], classes: Sequence[str]) -> float:
-    return sum(classes[output] == label for output, label in zip(outputs.tolist(), known, strict=True)) / len(known)
+    return float(_is_right(outputs, known, classes).sum()) / len(known)
+
+
+def _best_order(outputs: torch.Tensor, known: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """Return the classes in the order in which the outputs are right most often, ``?`` for those without images."""
+    labels = sorted(set(known))
+    counts = torch.zeros(len(labels), len(classes), dtype=torch.long)
+    for output, label in zip(outputs.tolist(), known, strict=True):
+        counts[labels.index(label), output] += 1
+    rows, columns = linear_sum_assignment(counts.numpy(), maximize=True)
+    best = dict(zip(columns.tolist(), rows.tolist(), strict=True))
+    return [labels[best[output]] if output in best else "?" for output in range(len(classes))]
 
 
 def _orders(outputs: torch.Tensor, known: Sequence[str], classes: Sequence[str]) -> Iterator[Explanation]:
@@ -118,15 +161,9 @@ def _orders(outputs: torch.Tensor, known: Sequence[str], classes: Sequence[str])
         order = sorted(classes, key=key)
         cause = f"its classes are {how}"
         yield Explanation(_accuracy(outputs, known, order), cause, _set_labels(order))
-    labels = sorted(set(known))
-    counts = torch.zeros(len(labels), len(classes), dtype=torch.long)
-    for output, label in zip(outputs.tolist(), known, strict=True):
-        counts[labels.index(label), output] += 1
-    rows, columns = linear_sum_assignment(counts.numpy(), maximize=True)
-    accuracy = counts[rows, columns].sum().item() / len(known)
+    order = _best_order(outputs, known, classes)
+    accuracy = _accuracy(outputs, known, order)
     if accuracy >= SEPARATED:
-        best = dict(zip(columns.tolist(), rows.tolist(), strict=True))
-        order = [labels[best[output]] if output in best else "?" for output in range(len(classes))]
         # a little worse than an order with a rule, which is likelier
         yield Explanation(accuracy - 1e-3, "its classes are in another order", _set_labels(order))
 

@@ -60,9 +60,10 @@ def remedy_for_few(few: dict[Label, str], reason: str, dataset: dict) -> str:
             tree = find_tree(source, dataset)
             first = [label for label, other in few.items() if other == reason][:MOST_LISTED]
             inner = [name for label in first for name in source.deeper(tree, label)]
+            instead = source.instead(tree, first[0])
         if inner:
             return f", whose photographs are in folders such as '{escaped(inner[0])}'; move these up to use them"
-        return "; add some to use it" if len(few) == 1 else "; add some to use them"
+        return f"{f' ({instead})' if instead else ''}; add some to use {'it' if len(few) == 1 else 'them'}"
     if reason == "no photograph for training":
         return "; add some, or set dataset.split to random"
     return f", fewer than dataset.min_photographs ({dataset['min_photographs']}); add some, or set that to 1"
@@ -74,6 +75,7 @@ def too_few_classes(kept: list[Label], few: dict[Label, str], dataset: dict) -> 
     with user_errors(dataset):
         tree = find_tree(source, dataset)
         inner = {label: names for label in few if (names := source.deeper(tree, label))}
+        instead = next(filter(None, (source.instead(tree, label) for label in few)), "")
     if inner and not kept:
         usable = [label for label, names in inner.items() if len(names) > 1]
         listed = [label.folder or "" for label in usable] or [name for names in inner.values() for name in names]
@@ -82,8 +84,9 @@ def too_few_classes(kept: list[Label], few: dict[Label, str], dataset: dict) -> 
         return UserError(f"dataset.path: '{path}' has its photographs one level deeper, not in its folders; {remedy}")
     names = [f"'{escaped(label.folder or label.label)}' has {reason}" for label, reason in few.items()]
     enough = f"{counted(len(kept), 'class')} with at least {counted(dataset['min_photographs'], 'photograph')}"
+    about = f"{shortened(names)}{f': {instead}' if instead else ''}"
     return UserError(
-        f"dataset.path: '{path}' contains {enough}, but at least 2 are needed ({shortened(names)}); add photographs "
+        f"dataset.path: '{path}' contains {enough}, but at least 2 are needed ({about}); add photographs "
         "such as JPEG, PNG or WebP files, or set another path"
     )
 

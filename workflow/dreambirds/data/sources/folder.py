@@ -94,6 +94,12 @@ class Folder(Source):
         inner = [_join(folder, name) for folder in folders for name in tree.folders(folder)]
         return [name for name in inner if _has_picture(tree, name)]
 
+    def instead(self, tree: Tree, label: Label) -> str:
+        """Return what the first file of a class without photographs is, as a clause, '' if that is unknown."""
+        files = [_join(folder, name) for _, _, folder in _folders_of(tree, [label]) for name in tree.files(folder)]
+        kind = tree.kind(files[0]) if files else ""
+        return f"'{escaped(files[0])}' is {kind}" if kind else ""
+
     def notes(self, tree: Tree, dataset: dict) -> list[str]:
         """Return sentences about `test`, and about what is next to the class folders."""
         parts, found = _parts(tree), []

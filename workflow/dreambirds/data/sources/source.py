@@ -160,6 +160,10 @@ class Source(ABC):
         """Return the subfolders of a class's folder that contain photographs; by default none."""
         return []
 
+    def instead(self, tree: Tree, label: Label) -> str:
+        """Return what the first file of a class without photographs is, as a clause, '' if that is unknown."""
+        return ""
+
     def tables(self, tree: Tree, dataset: dict) -> list[str]:
         """Return the names of the tables that are read; by default none."""
         return []

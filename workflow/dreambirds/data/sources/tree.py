@@ -187,6 +187,13 @@ class Tree:
             return (self.zipped or isinstance(error, PermissionError)) and name.lower().endswith(USUAL)
         return kind_of(head, name) in PICTURES
 
+    def kind(self, name: str) -> str:
+        """Return what a file is, as `kind_of` does; '' also if it cannot be read."""
+        try:
+            return kind_of(self._head(name), name)
+        except OSError:
+            return ""
+
     def _head(self, name: str) -> bytes:
         """Return the first bytes of a file."""
         return read_member(self.file, self._full(name), HEAD) if self.zipped else read_head(f"{self.file}/{name}")
