@@ -10,7 +10,7 @@ export CONFIG WITH LIMIT
 export USER := $(or $(USER),$(shell id -un 2> /dev/null || echo user-$$(id -u)))
 export HOME := $(or $(HOME),/)
 
-.PHONY: install study checked report compare findings check unit test test-all test-slurm slurm chromium lint types manual store-gc bench bench-train bench-scale bench-study bench-gallery bench-recognition faults audit clean distclean
+.PHONY: install study checked report compare findings check checks unit test test-all test-slurm slurm chromium lint types manual store-gc bench bench-train bench-scale bench-study bench-gallery bench-recognition faults audit clean distclean
 
 # If photographs must be downloaded first (status 3), Snakemake runs twice, because the classes are known only after that.
 # The config is checked first, because Snakemake prints a traceback if it cannot read it.
@@ -39,20 +39,20 @@ findings: checked
 	$(BIN)/snakemake --cores $(CORES) findings --configfile "$$CONFIG"
 
 # Checks that every edit should pass; see CONTRIBUTING.md.
-check: lint types
+check: checks
 	$(MAKE) --no-print-directory unit WORKERS=$(or $(WORKERS),2)
 
-# Write bytecode even if the environment disables it, because pytest rewrites the assertions of every file.
 unit: .venv/installed-test
-	PYTHONDONTWRITEBYTECODE= $(PYTEST) -m "not slow and not exhaustive" tests/unit
+	$(PYTEST) -m "not slow and not exhaustive" tests/unit
 
 # Four processes on two cores, because many tests wait. The slowest files come first; tests of a file share what they build.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder
+# Bytecode is written even if the environment disables it: pytest rewrites the assertions of every file, and jobs import the package.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder
 TESTED := tests/workflow tests/faults tests/browser tests/unit
-test: lint types slurm chromium
+test: checks slurm chromium
 	$(PYTEST) --durations=25 -m "not exhaustive" $(TESTED)
 
-test-all: lint types slurm chromium
+test-all: checks slurm chromium
 	export DREAMBIRDS_KILLS=10 DREAMBIRDS_CLASSES=10000; $(PYTEST) $(TESTED)
 
 test-slurm: .venv/installed-test slurm
@@ -79,6 +79,10 @@ lint: .venv/installed-test
 	$(BIN)/snakemake --lint
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+
+# Both at the same time, because each needs one core. What they need is already installed.
+checks: .venv/installed-test
+	$(MAKE) --no-print-directory --jobs=2 --old-file=.venv/installed --old-file=.venv/installed-test lint types
 
 types: .venv/installed-test
 	$(BIN)/mypy

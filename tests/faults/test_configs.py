@@ -140,7 +140,7 @@ BAD = [
     ("dreams.recipes.study.octaves: the first of 4 would have a side of 12 pixels", {f"{RECIPE}/octaves": 4}),
     # paths
     ("dataset.path: 'nowhere' does not exist; it must be a folder with", FOLDER | {"dataset/path": "nowhere"}),
-    ("dataset.path: '/etc/hostname' is a file, but must be a folder with", FOLDER | {"dataset/path": "/etc/hostname"}),
+    ("dataset.path: '/etc/hostname' is a file that is not a zip, or", FOLDER | {"dataset/path": "/etc/hostname"}),
     ("dataset.path:", FOLDER | {"dataset/path": LONG}),
     ("dataset.path: '~nobody_here/x' does not exist", FOLDER | {"dataset/path": "~nobody_here/x"}),
     ("runs.scratch.weights: 'nowhere.pth' does not exist", {f"{RUN}/weights": "nowhere.pth"}),
@@ -296,5 +296,5 @@ def test_snakemake_refuses_a_config_with_duplicate_keys(fresh, counted):
     path.write_text(path.read_text() + "gpu: 1\n")
     result = subprocess.run(command, cwd=ROOT, env=surroundings(), text=True, capture_output=True)
     assert result.returncode != 0 and "the key 'gpu' is given twice, on lines" in result.stderr
-    assert {path.name for path in fresh.folder.iterdir()} == {"study.yaml", ".snakemake"}
+    assert {path.name for path in fresh.folder.iterdir()} == {"study.yaml"}
     counted("configs refused")

@@ -12,6 +12,7 @@ from dreambirds.data.prepare import prepare
 from dreambirds.data.sources.catalog import left_out, list_labels
 from dreambirds.data.tables import read_images
 from dreambirds.log import MOST_WARNINGS
+from tests.helpers.forks import run_python
 from tests.helpers.hostile import assert_plain, encoded, prepare_separately, problems, scene
 from tests.helpers.layouts import class_names, refused, settings
 from tests.helpers.surroundings import surroundings
@@ -156,10 +157,7 @@ def test_the_workflow_handles_unusual_class_names_and_endless_files(fresh, count
     (first / "endless\x1b[2J.jpg").symlink_to("/dev/zero")
     (first / "loop.jpg").symlink_to("loop.jpg")
     fresh.config["dataset"] = {"source": "folder", "path": str(root), "image_size": 16}
-    command = fresh.command("dataset_only")
-    result = subprocess.run(
-        command, env=surroundings(), cwd=fresh.root, capture_output=True, text=True, timeout=900, check=False
-    )
+    result = run_python(fresh.command("dataset_only")[1:], fresh.root, surroundings(), separate=True, timeout=900)
     assert result.returncode == 0, result.stderr[-3000:]
     assert_plain(result.stdout + result.stderr + (fresh.folder / "results/logs/tiny/dataset.log").read_text())
     assert len(problems(fresh.results / "dataset")) == 3 and not list(fresh.folder.rglob("owned"))
@@ -177,5 +175,5 @@ def test_a_study_of_one_class_with_enough_photographs_is_refused_in_one_line(fre
     result = fresh.snakemake("-n")
     (line,) = (line for line in result.stdout.splitlines() if "profile" not in line)
     assert result.returncode != 0 and line.startswith("Error: dataset.path: '")
-    assert "contains 1 class with at least 2 photographs" in line and "('lonely' has 1 photograph)" in line
+    assert "contains 1 class with at least 2 photographs" in line and "('lonely' has 1 photograph" in line
     counted("data sets refused")

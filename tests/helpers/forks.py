@@ -15,7 +15,6 @@ import os
 import pkgutil
 import runpy
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import tempfile
 import threading
 import time
 import traceback
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +34,7 @@ HEAVY = [
     *("pandas", "scipy.stats", "matplotlib.pyplot", "PIL.Image", "PIL.ImageFont", "jinja2", "jsonschema"),
     *("rich.console", "rich.table", "psutil", "filelock", "safetensors.torch", "requests", "yaml", "tqdm"),
     *("snakemake.cli", "snakemake.script", "snakemake.report.html_reporter", "snakemake.executors.local"),
+    *("snakemake.storage", "nbformat", "smart_open"),
 ]
 ROOT = Path(__file__).parents[2]
 
@@ -105,7 +106,6 @@ def _serve(address: str, owner: int) -> None:
         importlib.import_module(name)
     _prepare()
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(owner, Path(address).parent), daemon=True).start()
     server = socket.socket(socket.AF_UNIX)
     server.bind(f"{address}.new")
@@ -113,11 +113,15 @@ def _serve(address: str, owner: int) -> None:
     Path(f"{address}.new").rename(address)
     while True:
         connection, _ = server.accept()
-        if os.fork() == 0:
+        request, files = _receive(connection)
+        child = os.fork()
+        if child == 0:
             server.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _answer(connection, address)
-        connection.close()
+            connection.close()
+            _become(**request, files=files, address=address)
+        for file in files:
+            os.close(file)
+        threading.Thread(target=_answer, args=(connection, child), daemon=True).start()
 
 
 def _prepare() -> None:
@@ -125,9 +129,13 @@ def _prepare() -> None:
 
     Torch computations are excluded, because their threads do not survive a fork.
     """
+    from snakemake.cli import get_argument_parser
+
     import dreambirds
     from dreambirds.config.load import load_schema
     from dreambirds.config.recipes import load_presets
+    from dreambirds.models.names import model_names
+    from dreambirds.plan import measurements
     from dreambirds.runtime.code_version import ENTRIES, stage_code
 
     for module in pkgutil.walk_packages(dreambirds.__path__, "dreambirds."):
@@ -137,6 +145,9 @@ def _prepare() -> None:
     for name in ("config", "recipe"):
         load_schema(name)
     load_presets()
+    model_names()
+    measurements._measurer()
+    get_argument_parser()  # finds Snakemake's plugins
     pyplot = importlib.import_module("matplotlib.pyplot")
     figure, axis = pyplot.subplots(layout="constrained")
     axis.set(xlabel="step", title="a figure")
@@ -151,18 +162,19 @@ def _end_with(owner: int, folder: Path) -> None:
     os._exit(0)
 
 
-def _answer(connection: socket.socket, address: str) -> None:
+def _receive(connection: socket.socket) -> tuple[dict, list[int]]:
     head, files, _, _ = socket.recv_fds(connection, 8, 2)
     size, parts = int.from_bytes(head, "big"), b""
     while len(parts) < size:
         parts += connection.recv(size - len(parts))
-    child = os.fork()
-    if child == 0:
-        connection.close()
-        _become(**json.loads(parts), files=files, address=address)
+    return json.loads(parts), files
+
+
+def _answer(connection: socket.socket, child: int) -> None:
+    """Wait for a child, and send its exit status."""
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    connection.sendall(str(status).encode())
-    os._exit(0)
+    with connection, suppress(OSError):  # a client that was killed does not listen
+        connection.sendall(str(status).encode())
 
 
 def _become(arguments: list, folder: str, env: dict[str, str], is_copy: bool, files: list[int], address: str) -> None:

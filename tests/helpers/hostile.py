@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,7 @@ def png(size: tuple[int, int], depth: int, color: int, packed: bytes, *chunks: b
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(chunks) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
+@cache
 def zeros(count: int) -> bytes:
     """Return `count` zeros, compressed in chunks."""
     packer, piece = zlib.compressobj(9), bytes(1 << 20)

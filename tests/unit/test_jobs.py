@@ -170,7 +170,7 @@ MODELS = {  # model options, the size of the training images, and the size of th
 
 
 @pytest.mark.parametrize(
-    "model", [pytest.param(name, marks=[pytest.mark.exhaustive] * name.endswith("299")) for name in MODELS]
+    "model", [pytest.param(name, marks=[pytest.mark.exhaustive] * name.startswith("inception")) for name in MODELS]
 )
 def test_models_of_every_architecture_dream_portraits(model, dreamt, photographs, tmp_path):
     options, trained, size = MODELS[model]

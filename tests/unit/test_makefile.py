@@ -40,15 +40,14 @@ def make(tmp_path):
     return call
 
 
-@pytest.mark.parametrize("name", ["my.yaml", "my own.yaml", "it's; touch owned.yaml", '"`touch owned`.yaml'])
 @pytest.mark.parametrize(
-    ("text", "study"),
+    ("name", "text", "study"),
     [
-        ("study: tiny", "tiny"),
-        ("study : 'tiny'  # not large", "tiny"),
-        ('"study": "tiny"', "tiny"),
-        ("{study: tiny, gpu: 0}", "tiny"),
-        ("gpu: 0\nruns: {study: {}}\n", "default"),
+        ("my.yaml", "study: tiny", "tiny"),
+        ("my own.yaml", "study : 'tiny'  # not large", "tiny"),
+        ("it's; touch owned.yaml", '"study": "tiny"', "tiny"),
+        ('"`touch owned`.yaml', "{study: tiny, gpu: 0}", "tiny"),
+        ("my.yaml", "gpu: 0\nruns: {study: {}}\n", "default"),
     ],
 )
 def test_the_name_of_the_study_is_parsed_as_yaml(make, tmp_path, name, text, study):

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from dreambirds.config.class_names import judge_classes
@@ -192,7 +193,7 @@ def test_what_training_needs_is_refused(changes, sentence):
 
 def test_a_recipe_may_start_from_a_photograph_of_its_own(tmp_path):
     path = tmp_path / "start.png"
-    path.write_bytes(b"")
+    Image.new("RGB", (8, 8)).save(path)
     plan = make_plan(study(dreams__recipes={"r": {"preset": "google-2015", "start_path": str(path), "size": 128}}))
     assert inputs.start_images(plan, "r") == [str(path)]
 

@@ -190,7 +190,7 @@ def test_the_error_for_a_path_without_the_layout_describes_the_layout(tmp_path):
         ("cub", "file.zip"): "must contain 'images.txt'",
         ("cub", "none"): "does not exist; it must contain 'images.txt'",
         ("folder", "empty"): "must contain at least 2 subfolders, one per class, but has 0",
-        ("folder", "file.zip"): "(not a zip, or a corrupt one: File is not a zip file); set another path",
+        ("folder", "file.zip"): "is a file that is not a zip, or a corrupt one; it must be a folder with one subfolder",
         ("folder", "none"): "does not exist; it must be a folder with one subfolder per class",
     }
     for (source, name), sentence in cases.items():

@@ -37,7 +37,7 @@ def test_nothing_is_checked_again(study):
 def test_a_recipe_that_no_model_can_dream_is_refused_again_and_again(study):
     study.config["dreams"]["recipes"]["misfit"] = MISFIT
     before = (study.folder / CHECKED).read_bytes()
-    for _ in range(3):
+    for _ in range(2):
         result = study.snakemake("dreams_only", "--rerun-incomplete")
         assert (
             result.returncode

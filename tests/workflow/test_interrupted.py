@@ -23,9 +23,9 @@ ARGUMENTS = ["dreams_only", "--set-resources", "dream:mem_mb=100"]  # so little 
 def config(epochs: int) -> dict:
     """Return a study of eight species, whose epochs and dreams take about half a second."""
     config = tiny()
-    config["dataset"] = {"image_size": 32, "images_per_label": 24}
+    config["dataset"] = {"image_size": 32, "images_per_label": 16}
     config["runs"]["scratch"] = {"model": "test_resnet", "epochs": [epochs], "batch_size": 4}
-    config["dreams"]["recipes"] = {"study": {"steps": [50, 200]}}
+    config["dreams"]["recipes"] = {"study": {"steps": [25, 100]}}
     return config
 
 
@@ -57,7 +57,7 @@ def stop_when(study: Study, stop: str, ready: Callable[[str], bool]) -> str:
     deadline = time.monotonic() + 900
     while process.poll() is None and not ready(log.read_text()):
         assert time.monotonic() < deadline, (stop, log.read_text()[-3000:])
-        time.sleep(0.02)
+        time.sleep(0.1)
     if process.poll() is None:
         STOPS[stop](process, study.folder)
     process.wait(600)
@@ -72,17 +72,18 @@ def epochs(output: str) -> list[int]:
     return [int(epoch) for epoch in re.findall(r"^scratch epoch (\d+): loss", output, re.MULTILINE)]
 
 
-FEW = ["Ctrl-C", "SIGKILL of all"], ["SIGKILL of the job", "SIGKILL of Snakemake", "SIGTERM"]
+FEW = ["Ctrl-C"], ["SIGKILL of all", "SIGTERM"]  # the other ways are those of tests/faults/test_kills.py
 
 
 @pytest.mark.parametrize(
     ("in_training", "in_dreams", "last"),
-    [(*FEW, 8), pytest.param(list(STOPS), list(STOPS), 18, marks=pytest.mark.exhaustive)],
-    ids=["each way once", "each way twice"],
+    [(*FEW, 5), pytest.param(list(STOPS), list(STOPS), 18, marks=pytest.mark.exhaustive)],
+    ids=["each stage", "each way twice"],
 )
 def test_the_same_command_resumes_after_every_way_to_stop_it(tmp_path, in_training, in_dreams, last):
     (tmp_path / "interrupted").mkdir()
     study, reached = Study(tmp_path / "interrupted", config(last)), 0
+    study.run(*ARGUMENTS, "--until", "check", "dataset")
     for stop in in_training:
         trained = epochs(stop_when(study, stop, epochs))
         assert trained or reached == last, f"before {stop} {reached} epochs were complete"

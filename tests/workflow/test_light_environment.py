@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 import yaml
 from filelock import FileLock
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 
 from tests.helpers.studies import ROOT, Study, count_jobs, tiny
@@ -25,12 +28,34 @@ def light(tmp_path_factory) -> Path:
     folder = shared / "light-environment"
     with FileLock(shared / "light-environment.lock"):
         if not folder.exists():
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            command = [folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]
-            subprocess.run([*command, ROOT / "requirements-plan.txt"], check=True)
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
             (site,) = (folder / "lib").glob("python*/site-packages")
+            lines = (ROOT / "requirements-plan.txt").read_text().splitlines()
+            link_packages([line for line in lines if line and not line.startswith("#")], site)
             (site / "dreambirds.pth").write_text(str(ROOT / "workflow"))  # as an editable installation does
     return folder / "bin/python"
+
+
+def link_packages(requirements: list[str], site: Path) -> None:
+    """Link the installed packages that meet the requirements, and what these require, into a folder.
+
+    pip installs the same ones, in a minute. Raises PackageNotFoundError if one is not installed here.
+    """
+    done, waiting = set(), [Requirement(line) for line in requirements]
+    while waiting:
+        package = waiting.pop()
+        if (key := (canonicalize_name(package.name), *sorted(package.extras))) in done:
+            continue
+        done.add(key)
+        installed = distribution(package.name)
+        assert package.specifier.contains(installed.version, prereleases=True), package
+        for file in installed.files:
+            link = site / file.parts[0]
+            if file.parts[0] not in ("..", "__pycache__") and not link.exists():
+                link.symlink_to(installed.locate_file(file.parts[0]))
+        for each in map(Requirement, installed.requires or []):
+            if any(each.marker is None or each.marker.evaluate({"extra": extra}) for extra in ("", *package.extras)):
+                waiting.append(each)
 
 
 def snakemake(light: Path, study: Study, *arguments: str) -> subprocess.CompletedProcess:
@@ -62,7 +87,10 @@ def test_nothing_heavy_is_installed(light):
     assert subprocess.run([light, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("name", ["config", "drawn", "folder", "cub", "birds"])
+MORE = [pytest.param(name, marks=pytest.mark.exhaustive) for name in ("drawn", "birds")]
+
+
+@pytest.mark.parametrize("name", ["config", "folder", "cub", *MORE])
 def test_a_dry_run_plans_the_same_jobs(light, tmp_path, name):
     study = Study(tmp_path, config_of(name, tmp_path))
     result = snakemake(light, study, "-n")

@@ -54,8 +54,7 @@ def study(tmp_path_factory) -> Study:
 
 
 def test_a_pretrained_network_is_dreamt_judged_and_shown(study):
-    result = study.snakemake(DREAMBIRDS_FORK_SERVER="1")  # a third of the time
-    assert result.returncode == 0, result.stdout[-6000:]
+    study.run()
     root = study.results
     outputs = ["Cyanocitta_cristata", "king_penguin", "crane_2", "Crane_3"]
     assert read_metadata(root / "runs/net/epoch-0000").labels == outputs

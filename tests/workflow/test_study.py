@@ -165,13 +165,13 @@ def test_bad_input_gives_a_one_line_error_before_any_job(fresh):
 def test_a_grid_is_expanded_and_a_moved_study_is_still_finished(fresh, tmp_path_factory):
     fresh.config["dreams"]["recipes"] = {"grid": {"steps": [1], "blur_sigma": [0.25, {"random": [0.1, 1.0]}]}}
     fresh.config["runs"]["scratch"]["epochs"] = [0]
-    fresh.run()
+    fresh.run("dreams_only")
     names = {path.name for path in (fresh.results / "dreams/scratch/epoch-0000").iterdir()}
     assert names == {"grid-blur_sigma-0.25", "grid-blur_sigma-random-0.1-1"}
     moved = tmp_path_factory.mktemp("moved") / "study"
     fresh.folder.rename(moved)
     fresh.folder = moved
-    assert "Nothing to be done" in fresh.run()
+    assert "Nothing to be done" in fresh.run("dreams_only")
 
 
 def test_the_error_for_an_unknown_target_lists_the_existing_ones(fresh):

@@ -32,7 +32,7 @@ class Font(NamedTuple):
     path: str
     index: int = 0
 
-    def open(self) -> FT2Font:
+    def load(self) -> FT2Font:
         """Return the font as matplotlib reads it."""
         return FT2Font(self.path, face_index=self.index)
 
@@ -70,7 +70,7 @@ def find_fonts(text: str) -> dict[str, Font | None]:
     unknown = {each for each in text if each not in _found and not _has_glyph(each)}
     for font in system_fonts() if unknown else ():
         with suppress(OSError, RuntimeError):
-            face = font.open()
+            face = font.load()
             found = {each for each in unknown if face.get_char_index(ord(each))}
             _found.update(dict.fromkeys(found, font))
             unknown -= found
@@ -82,7 +82,7 @@ def find_fonts(text: str) -> dict[str, Font | None]:
 
 @cache
 def _open(font: Font) -> FT2Font:
-    return font.open()
+    return font.load()
 
 
 def _has_glyph(character: str, font: Font | None = None) -> bool:
@@ -128,7 +128,7 @@ def families(text: str) -> list[str]:
 @cache
 def _family(font: Font) -> str:
     fontManager.addfont(font.path)
-    return font.open().family_name
+    return font.load().family_name
 
 
 def warn_of_missing_fonts(texts: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ import psutil
 
 CGROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
-SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY = Path("/dev", "shm")
 MB = 10**6
 
 

@@ -62,15 +62,14 @@ def use_plain_interpreter() -> None:
     executable, prefix = Path(sys.executable), Path(sys.prefix)
     if is_plain(sys.executable) or not executable.is_relative_to(prefix):
         return
-    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"):
-        with suppress(OSError):
-            folder = tempfile.mkdtemp(prefix="dreambirds-python-", dir=parent)
-            atexit.register(_remove, folder, os.getpid())
-            if is_plain(folder):
-                link = Path(folder, "environment")
-                link.symlink_to(prefix, target_is_directory=True)
-                sys.executable = str(link / executable.relative_to(prefix))
-                return
+    with suppress(OSError):
+        folder = tempfile.mkdtemp(prefix="dreambirds-python-")
+        atexit.register(_remove, folder, os.getpid())
+        if is_plain(folder):
+            link = Path(folder, "environment")
+            link.symlink_to(prefix, target_is_directory=True)
+            sys.executable = str(link / executable.relative_to(prefix))
+            return
     raise UserError(
         f"Snakemake cannot start jobs by '{executable}', because it does not quote spaces and other special characters "
         "of this path; move the project to a folder with a plain name, or set TMPDIR to one"

@@ -6,7 +6,7 @@ from pathlib import Path
 from dreambirds.data.labels import Label, make_labels
 from dreambirds.data.names import escaped, folded, readable
 from dreambirds.data.sources.source import Photograph, Source, source
-from dreambirds.data.sources.tree import Tree, find_below
+from dreambirds.data.sources.tree import Tree, find_below, open_archive
 from dreambirds.errors import UserError, counted
 
 TRAIN = ("train", "training")
@@ -26,10 +26,9 @@ class Folder(Source):
     def find(self, path: Path) -> Tree | None:
         """Return the tree of a folder with at least two class folders, or a `train` with a `val`, else None.
 
-        It may be the only such folder in the given one, such as a `train` without a `val`. Raises OSError for a file
-        that is not a zip.
+        It may be the only such folder in the given one, such as a `train` without a `val`.
         """
-        if not path.is_dir() and not path.is_file():
+        if not path.is_dir() and not _is_zip(path):
             return None
         tree = top = Tree(path, zipped=path.is_file())
         for _ in range(DEEPEST):
@@ -48,6 +47,8 @@ class Folder(Source):
         if not path.is_dir() and not path.is_file():
             problem = "is neither a folder nor a file" if path.exists() else "does not exist"
             return f"{problem}; it must be {self.path_content}"
+        if path.is_file() and not _is_zip(path):
+            return f"is a file that is not a zip, or a corrupt one; it must be {self.path_content}"
         folders = Tree(path, zipped=path.is_file()).folders()
         return f"must contain at least 2 subfolders, one per class, but has {len(folders)}"
 
@@ -118,6 +119,13 @@ class Folder(Source):
                 place = f"directly in '{escaped(tree.full_name(folder))}'"
                 found.append(f"left out {counted(strays, 'photograph')} {place}, which belong to no class")
         return found
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return path.is_file() and bool(open_archive(path))
+    except OSError:
+        return False
 
 
 def _fits(tree: Tree) -> bool:
