@@ -1,5 +1,6 @@
 """Ways to call Snakemake: mistakes in them are refused in one line, and its other commands work on a study."""
 
+import os
 import re
 import sys
 
@@ -32,9 +33,17 @@ def test_a_wrong_entry_on_the_command_line_is_refused_with_the_form_that_works(e
     counted("calls of Snakemake refused")
 
 
+@pytest.mark.parametrize("option", ["--config", "--configfile"])
+def test_an_option_that_snakemake_would_replace_is_refused(option, counted):
+    with pytest.raises(SystemExit, match=f"^Error: {option}: is given twice, and Snakemake uses only the last; "):
+        check_command_line([option, "gpu=0", "-n", option, "study=a"])
+    counted("calls of Snakemake refused")
+
+
 FILES = {
     "missing.yaml": (None, "the config '{}' does not exist; "),
     "folder": (..., "the config '{}' is a folder; pass the path of a YAML file"),
+    "pipe": (os.mkfifo, "the config '{}' is a pipe, a socket or a device, not a file; pass the path of a file"),
     "latin.yaml": (b"study: caf\xe9\n", "the config '{}' is not UTF-8 text"),
     "tab.yaml": (b"study:\n\t- a\n", "indent with spaces, not with tabs"),
     "empty.yaml": (b"", "the config '{}' is empty; "),
@@ -51,6 +60,8 @@ def test_a_config_file_that_snakemake_cannot_read_is_refused(name, profile, tmp_
     path = tmp_path / name
     if content is ...:
         path.mkdir()
+    elif content is os.mkfifo:
+        os.mkfifo(path)
     elif content is not None:
         path.write_bytes(content)
     arguments = ["--configfile", str(path)]

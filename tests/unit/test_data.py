@@ -146,7 +146,7 @@ def test_a_folder_is_prepared_and_unreadable_files_are_listed(photographs, caplo
     assert problems["link.jpg"] == "a broken symbolic link"
     assert problems["caf\\xe9.jpg"] == "not an image: text"
     assert len(problems) == 6 and all(name in caplog.text for name in problems)
-    assert "left out 6 files: 3 text, 1 empty, 1 broken link, 1 truncated; images.csv lists all" in caplog.text
+    assert "left out 6 files (text: 3, empty: 1, broken link: 1, truncated: 1); images.csv lists all" in caplog.text
     for path, digest in images.loc[images["error"] == "", ["path", "sha256"]].to_numpy():
         image = Image.open(photographs / "out" / path)
         assert (image.mode, image.size) == ("RGB", (32, 32))

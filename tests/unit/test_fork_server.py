@@ -145,6 +145,14 @@ def test_a_fork_ends_as_its_script_does(server, tmp_path, body, status):
     assert forked.stderr.splitlines()[-1:] == plain.stderr.splitlines()[-1:]
 
 
+def test_a_fork_whose_output_is_a_pipe_prepares_itself_as_every_process(server, tmp_path):
+    body = (
+        "from dreambirds.runtime.process import prepare_process; prepare_process(); print(chr(0x9e1f), client is None)"
+    )
+    result = run(tmp_path, body, PYTHONIOENCODING="utf-8")
+    assert result.returncode == 0 and result.stdout.endswith(" False\n"), result.stderr
+
+
 def test_a_fork_has_the_state_of_its_client(server, tmp_path):
     (tmp_path / "other").mkdir()
     env = {"OMP_NUM_THREADS": "2", "TMPDIR": str(tmp_path / "other"), "SOME": "value"}

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from dreambirds.errors import UserError
+from dreambirds.runtime import gpu_lock
 from dreambirds.runtime.gpu_lock import SCHEDULERS, VISIBLE, count_gpus, reserve_gpus
 
 pytestmark = pytest.mark.slow
@@ -218,6 +219,18 @@ def test_a_waiting_job_logs_it_once_and_a_reservation_ends_with_its_block(jobs, 
             assert reserved == ["0"] and not jobs.holding()
     waits = [message for message in caplog.messages if "waiting for 1 of 1 GPU to become free" in message]
     assert len(waits) == 1 and "--resources gpu=1" in waits[0]
+
+
+def test_a_job_that_waits_for_long_says_so_again(jobs, caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "dreambirds")
+    monkeypatch.setattr(gpu_lock, "REMINDER", 0)
+    holder = jobs.start(available=1)
+    jobs.wait(1)
+    killing = threading.Timer(0.3, jobs.kill, [holder])
+    killing.start()
+    with reserve_gpus(1, lambda: 1, poll=0.02):
+        killing.join()
+    assert sum("waiting for 1 of 1 GPU" in message for message in caplog.messages) > 1
 
 
 def test_the_locks_are_private_and_in_one_folder(tmp_path, monkeypatch):

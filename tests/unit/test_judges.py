@@ -1,5 +1,6 @@
 """Judges in a config, and the matching of their classes to those of the study."""
 
+import os
 import re
 
 import pytest
@@ -143,9 +144,15 @@ def test_names_are_read_from_lines_and_an_empty_file_is_refused(tmp_path):
     assert read_names(path) == ["one", "\ufffd two", "", "three"]
     path.write_text("\n")
     (tmp_path / "none").mkdir()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     for wrong, sentence in (
         (path, f"'{path}' contains no class names; write one class name per line"),
         (tmp_path / "none", f"cannot read '{tmp_path / 'none'}' (Is a directory); correct the path"),
+        (
+            tmp_path / "pipe",
+            f"'{tmp_path / 'pipe'}' is a pipe, a socket or a device, not a file; pass the path of a file",
+        ),
     ):
         with pytest.raises(UserError, match=f"^labels: {re.escape(sentence)}$"):
             read_names(wrong)

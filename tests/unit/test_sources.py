@@ -64,7 +64,7 @@ def test_two_validation_folders_are_rejected_and_a_train_without_one_is_split(tm
     shutil.rmtree(root / "val")
     shutil.rmtree(root / "valid")
     assert {photograph.part for photograph in photographs(settings("folder", root))} == {""}
-    assert left_out(settings("folder", root)) == [f"they are in '{root}/train'"]
+    assert left_out(settings("folder", root)) == [f"the class folders are in '{root}/train'"]
 
 
 @pytest.mark.parametrize("direct", ["train", "val"])

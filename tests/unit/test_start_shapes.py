@@ -51,6 +51,15 @@ def test_one_dream_keeps_the_proportions_of_its_photograph(study, tmp_path, caps
     assert "all pixels are identical" in out and "cut off" not in err
 
 
+def test_the_ends_of_a_very_long_photograph_are_cut_off(study, tmp_path, capsys):
+    start = photograph(tmp_path / "line.png", 1, 500)
+    dream("--checkpoint", study, "--class", "a", "--preset", "original", "--start", start, "--size", 16, "-o", "a.png")
+    assert pixels("a.png").shape[:2] == (128, 16)
+    assert "line.png' are cut off, because it is more than 8 times as long as wide" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=r"--start: 'https://a/b.jpg' is an address, not a path; download the file"):
+        dream("--checkpoint", study, "--class", "a", "--start", "https://a/b.jpg", "-o", "b.png")
+
+
 def test_another_size_sets_the_shorter_side(study, tmp_path):
     start = ("--start", photograph(tmp_path / "tall.png", 30, 90))
     dream("--checkpoint", study, "--layer", "layer2", *start, "--size", 20, "--set", "octaves=1", "-o", "a.png")

@@ -56,6 +56,12 @@ def exists(path: Path) -> bool:
         return False
 
 
+def refuse_pipe(path: Path, name: str, key: str | None = None) -> None:
+    """Raise UserError, which calls a path `name`, if it is a pipe, a socket or a device: reading it may never end."""
+    if exists(path) and not path.is_file() and not path.is_dir():
+        raise UserError(f"{name} is a pipe, a socket or a device, not a file; pass the path of a file", key)
+
+
 def file_problem(path: Path, kind: str = "is not a file") -> str:
     """Return the problem of a path that is not such a file: it does not exist, or is of another `kind`."""
     return kind if exists(path) else "does not exist"

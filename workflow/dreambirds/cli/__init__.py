@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dreambirds import __version__
 from dreambirds.cli import images, results, studies
 from dreambirds.errors import UserError, explain_failure, first_line
+from dreambirds.runtime.process import prepare_process
 
 LISTED = ("dream", "redream", "check", "init", "compare", "findings", "store-gc", "export", "quiz", "reference")
 GROUPS = images.COMMANDS | studies.COMMANDS | results.COMMANDS
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
         add_arguments(command)
     options = parser.parse_args(arguments)
     try:
+        prepare_process()
         options.run(options)
     except BrokenPipeError:  # the reader of the pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dreambirds.errors import UserError, renamed_key
+from dreambirds.errors import UserError, counted, renamed_key
 from dreambirds.log import SingleLineFormatter
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda done, total: None if done else print(f"Dreaming, {total} steps", file=sys.stderr)
+        yield lambda done, total: None if done else print(f"Dreaming, {counted(total, 'step')}", file=sys.stderr)
         return
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("Dreaming", total=None)

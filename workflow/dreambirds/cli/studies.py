@@ -28,9 +28,8 @@ def check(options: argparse.Namespace) -> None:
         if missing(config):
             sys.exit(MUST_DOWNLOAD)
         return
-    from snakemake.utils import available_cpu_count
-
     from dreambirds.plan.plan import make_plan
+    from dreambirds.runtime.machine import cpu_count
     from dreambirds.startup.preflight import announce_study, missing_download
 
     resource = missing_download(config)
@@ -42,7 +41,7 @@ def check(options: argparse.Namespace) -> None:
     else:
         plan = make_plan(config)
         _check_models(plan)
-        announce_study(plan, available_cpu_count())
+        announce_study(plan, cpu_count())
 
 
 def _check_models(plan: "Plan") -> None:

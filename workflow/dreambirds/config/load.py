@@ -15,7 +15,7 @@ from jsonschema.protocols import Validator
 
 from dreambirds.dreaming.recipe import Recipe, Start
 from dreambirds.errors import UserError, counted, did_you_mean, first_line, in_yaml, reason_of, remedy_for
-from dreambirds.io import read_yaml
+from dreambirds.io import read_yaml, refuse_pipe
 
 MAX_NODES, MAX_BYTES = 100_000, 10_000_000
 CODE_KEY = "__use_yte__"  # makes Snakemake execute code from the file
@@ -79,6 +79,7 @@ def _parsed(parse: Callable[..., object], text: str, where: str) -> object:
 
 
 def _read(path: Path, where: str) -> str:
+    refuse_pipe(path, where)
     try:
         if path.is_file() and path.stat().st_size > MAX_BYTES:
             raise UserError(f"{where} is larger than {MAX_BYTES // 10**6} MB; check that it is the right file")

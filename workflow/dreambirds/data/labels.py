@@ -21,6 +21,7 @@ from dreambirds.data.names import (
     words,
 )
 from dreambirds.errors import UserError, counted, did_you_mean, reason_of, remedy_for
+from dreambirds.io import refuse_pipe
 
 ALL = "all"  # requests all classes, however many they are
 FEW = 16  # classes whose labels an error lists
@@ -201,6 +202,7 @@ def read_names(path: Path) -> list[str]:
     It is UTF-8, or UTF-16 with a byte order mark. Bytes that are not are replaced. Raises UserError for the key
     ``labels`` if the file contains no name.
     """
+    refuse_pipe(path, f"'{path}'", "labels")
     try:
         content = path.read_bytes()
     except OSError as error:

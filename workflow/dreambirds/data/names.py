@@ -1,6 +1,8 @@
 """Names of classes in any script: for people, in paths, and the forms in which names are compared."""
 
+import os
 import re
+import sys
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -11,6 +13,13 @@ from dreambirds.errors import JOINERS, one_line
 
 UNDECODED = re.compile("[\udc80-\udcff]")  # bytes of a file's name that are not UTF-8, as Python decodes them
 ACCENTED = ("LATIN", "GREEK")  # scripts whose accents do not matter when names are compared
+
+
+def of_file(name: str) -> str:
+    """Return the name of a file or folder as it is in UTF-8, also where the locale is another one."""
+    if sys.getfilesystemencoding() == "utf-8":
+        return name
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def composed(name: str) -> str:

@@ -191,11 +191,11 @@ def prepare(dataset: dict, labels: list[Label], folder: Path, store: Path | None
 def _summary(images: pd.DataFrame, notes: Counter[str], others: int) -> Iterator[str]:
     """Yield lines that count what was left out of the classes' folders, by kind, and what `make_image` notes."""
     kinds = Counter(short_reason(reason) for reason in images["error"] if reason)
-    listed = [f"{number} {kind}" for kind, number in kinds.most_common()]
-    hidden = [f"{others} hidden, of the system, or folders"] if others else []
+    listed = [f"{kind}: {number}" for kind, number in kinds.most_common()]
+    hidden = [f"hidden files, files of the system and subfolders: {others}"] if others else []
     if listed or hidden:
         end = "; images.csv lists all but the hidden ones with the reasons" if listed else ""
-        yield f"left out {counted(kinds.total() + others, 'file')}: {', '.join([*listed, *hidden])}{end}"
+        yield f"left out {counted(kinds.total() + others, 'file')} ({', '.join([*listed, *hidden])}){end}"
     for note, number in notes.most_common():
         yield f"{counted(number, 'image')}: {note}"
 

@@ -20,6 +20,7 @@ from dreambirds.models.weights_files import read_states
 from dreambirds.models.weights_fit import Fit, fit_of, head_misfit, misfit
 
 HUB_TIMEOUT = 20  # seconds
+HUB_LOCK = "huggingface_hub.utils._fixes"  # logs that it waits for a lock, without a limit
 log = logging.getLogger(__name__)
 _MISFIT = "choose another file, or set 'model' to the one that it belongs to"
 _FLOAT = "save them as floating-point numbers, or choose another file"
@@ -29,8 +30,10 @@ _FLOAT = "save them as floating-point numbers, or choose another file"
 def hub_timeout(timeout: float = HUB_TIMEOUT) -> Iterator[None]:
     """Set the socket timeout in seconds while downloading from the Hugging Face hub.
 
-    If the hub cannot be reached, only its local cache is used: its client would try again for most of a minute.
+    If the hub cannot be reached, only its local cache is used: its client would try again for most of a minute. While
+    another process downloads the same file, a line every 10 seconds says so.
     """
+    logging.getLogger(HUB_LOCK).setLevel(logging.INFO)
     previous, offline = socket.getdefaulttimeout(), constants.HF_HUB_OFFLINE
     socket.setdefaulttimeout(timeout)
     if not offline and (problem := hub_problem(timeout)):

@@ -17,7 +17,7 @@ from dreambirds.dream_job.image_files import read_facts, versions
 from dreambirds.dream_job.networks import LoadedNetwork
 from dreambirds.dream_job.start_dreams import StartDream
 from dreambirds.errors import UserError, did_you_mean, error_context, reason_of
-from dreambirds.io import exists
+from dreambirds.io import exists, file_problem
 from dreambirds.models import NOT_FILES
 from dreambirds.one_image.image import OneImage, Progress, compute
 from dreambirds.one_image.inputs import make_job
@@ -103,9 +103,8 @@ def read_dream(picture: Path) -> tuple[dict[str, Any], np.ndarray]:
     Raises UserError if the file is not one, or has no metadata of this project.
     """
     if not picture.is_file():
-        raise UserError(
-            f"'{picture}' {'is a folder' if exists(picture) else 'does not exist'}; pass the path of an image"
-        )
+        problem = file_problem(picture, "is a folder" if picture.is_dir() else "is not a file")
+        raise UserError(f"'{picture}' {problem}; pass the path of an image")
     try:
         with open_file(picture) as file, open_image(file) as image:
             pixels = np.asarray(image.convert("RGB")).astype(np.int16)
@@ -186,8 +185,8 @@ def _start_dream(facts: Mapping[str, Any], picture: Path, given: Path | str | No
         return found
     found = StartDream(Path(given), origin)
     if not Path(given).is_file():
-        problem = "is a folder" if exists(Path(given)) else "does not exist"
-        raise UserError(f"'{given}' {problem}; set the path of the dream that the image starts from", "start")
+        problem = f"'{given}' {file_problem(Path(given))}"
+        raise UserError(f"{problem}; set the path of the dream that the image starts from", "start")
     with error_context("start"):
         given_digest = found.sha256
     if given_digest != digest:

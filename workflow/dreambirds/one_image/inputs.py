@@ -25,6 +25,7 @@ from dreambirds.one_image.study import dataset_of, photographs_of, start_of_clas
 from dreambirds.shapes import in_proportion, shape_of, shape_text
 
 log = logging.getLogger(__name__)
+LONGEST = 8  # times the shorter side of a start photograph; of a longer one, only the center is used
 BYTES = 4 * 10**9  # more than one image needs; if memory runs out, that is reported
 GIVE_START = "set the path of a photograph, or another start"
 MISSING = {  # for what a recipe needs: the option, what is missing, and what to do
@@ -105,6 +106,9 @@ def _shape_of(networks: Sequence[LoadedNetwork], parameters: Mapping[str, Any], 
     found = photograph_shape(start) if start is not None and parameters["start_path"] is not None else None
     if found is None:  # a photograph that cannot be read is an error later
         return in_proportion(trained, side)
+    if max(found) > LONGEST * min(found):
+        log.warning("the ends of '%s' are cut off, because it is more than %d times as long as wide", start, LONGEST)
+        found = (min(found[0], LONGEST * min(found)), min(found[1], LONGEST * min(found)))
     own, recipe = in_proportion(found, side), as_recipe(dict(parameters), side, min(trained))
     for network in networks:
         try:
@@ -167,6 +171,9 @@ def _start(parameters: Mapping[str, Any], label: str, dataset: Path | None) -> P
         return None
     if parameters["start_path"] is None:
         return start_of_class(dataset, label) if dataset else None
+    if "://" in parameters["start_path"]:
+        problem = f"'{parameters['start_path']}' is an address, not a path"
+        raise UserError(f"{problem}; download the file, and pass its path", "start")
     path = expand(parameters["start_path"])
     if not is_file(path):
         problem = file_problem(path, "is not a file")

@@ -72,7 +72,7 @@ EXEMPT = {
     "they lock, link, move, digest and store files, whose contents other modules determine": ["io", "dream_job.store"],
     "they run a job: they fork, reserve GPUs, exit with Snakemake, check the code and the machine, and record times": [
         *("runtime.code_version", "runtime.essence", "runtime.fork_client", "runtime.fork_server"),
-        *("runtime.job", "runtime.gpu_lock", "runtime.machine", "runtime.snakemake_lock", "runtime.surroundings"),
+        *("runtime.job", "runtime.gpu_lock", "runtime.machine", "runtime.snakemake_lock", "runtime.process"),
         "runtime.timings",
     ],
     "they check a config and plan its jobs, and the parameters of each rule contain the outcome": [

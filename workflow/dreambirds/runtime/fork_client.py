@@ -27,6 +27,7 @@ def hand_over() -> None:
     name = os.environ.get(VARIABLE, "0")
     if name == "0":
         return
+    open_streams()
     with socket.socket(socket.AF_UNIX) as server:
         try:
             server.settimeout(PATIENCE)
@@ -43,6 +44,15 @@ def hand_over() -> None:
         with suppress(OSError):
             _exit(int(answers.readline() or -signal.SIGKILL))
         _exit(-signal.SIGKILL)
+
+
+def open_streams() -> None:
+    """Open the null device as each standard stream that was closed, or else a file or socket takes its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def identity() -> bytes:

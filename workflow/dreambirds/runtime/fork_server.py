@@ -172,7 +172,11 @@ def _become(
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
-    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
+    # New streams, because the server's know that they can seek, and those of the client may be pipes.
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        old, by_line = getattr(sys, name), 1 if number == 2 or os.isatty(number) else -1
+        stream = open(number, "w", by_line, encoding=old.encoding, errors=old.errors, closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
     os.umask(umask)
     os.chdir(folder)
     os.environ.clear()

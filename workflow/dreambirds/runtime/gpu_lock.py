@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set by SLURM, PBS, LSF, SGE
 POLL = 0.5  # seconds between checks for a free GPU
+REMINDER = 600  # seconds between log lines of a job that waits, which may rightly take hours
 PATIENCE = 60  # seconds for the driver to count its devices
 PROBE = """
 import ctypes
@@ -92,9 +93,9 @@ def _listed(visible: str) -> list[str]:
 
 
 def _wait(held: ExitStack, devices: list[str], count: int, poll: float) -> list[str]:
-    logged = False
+    due = time.monotonic()
     while not (reserved := _take(held, devices, count)):
-        if not logged:
+        if time.monotonic() >= due:
             log.info(
                 "waiting for %d of %s to become free; with `--resources gpu=%d`, Snakemake does not start more jobs "
                 "than there are GPUs",
@@ -102,7 +103,7 @@ def _wait(held: ExitStack, devices: list[str], count: int, poll: float) -> list[
                 counted(len(devices), "GPU"),
                 len(devices),
             )
-            logged = True
+            due = time.monotonic() + REMINDER
         time.sleep(poll * SystemRandom().uniform(0.5, 1))  # out of step with other jobs that wait for several
     return reserved
 

@@ -10,8 +10,8 @@ from dreambirds.io import use_store
 from dreambirds.log import log_to
 from dreambirds.runtime.code_version import check_code, check_libraries
 from dreambirds.runtime.gpu_lock import reserve_gpus
+from dreambirds.runtime.process import prepare_process
 from dreambirds.runtime.snakemake_lock import exit_with_parent
-from dreambirds.runtime.surroundings import complete_environment
 from dreambirds.runtime.timings import record_job
 
 
@@ -24,7 +24,7 @@ def job(snakemake):
     block.
     """
     exit_with_parent()
-    complete_environment()
+    prepare_process()
     use_store(snakemake.config.get("store"))
     log = logging.getLogger("dreambirds")
     try:

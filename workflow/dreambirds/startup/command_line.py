@@ -19,13 +19,14 @@ import yaml
 
 from dreambirds.config.load import Section, check_file
 from dreambirds.errors import UserError
+from dreambirds.runtime.process import prepare_process
 
 NAME = re.compile(r"[a-zA-Z_][\w-]*\w")  # of a key in ``--config``, as Snakemake requires
 DELETE, DRY_RUN = "--delete-all-output", {"-n", "--dry-run", "--dryrun"}
 
 
 def check_command_line(arguments: list[str]) -> None:
-    """Exit with one line if a file of ``--configfile`` or an entry of ``--config`` is not valid.
+    """Prepare the process; exit with one line if a file of ``--configfile`` or an entry of ``--config`` is not valid.
 
     `arguments` are those of the command ``snakemake``. Files and entries of the user's own profiles count, too.
     """
@@ -35,6 +36,12 @@ def check_command_line(arguments: list[str]) -> None:
     if given.profile and given.profile != ["none"]:
         given, _ = get_argument_parser(profiles=given.profile).parse_known_args(arguments)
     try:
+        prepare_process()
+        for names in (("--config", "-C"), ("--configfile", "--configfiles")):
+            if sum(each.partition("=")[0] in names for each in arguments) > 1:
+                raise UserError(
+                    "is given twice, and Snakemake uses only the last; write all values after one", names[0]
+                )
         for number, file in enumerate(given.configfile):
             if number and not file.suffix and not file.exists():
                 problem = f"'{file}' does not exist, and Snakemake reads all names after it as config files"
@@ -51,7 +58,9 @@ def _check_entry(entry: str) -> None:
     path, equals, value = entry.partition("=")
     if not equals:
         problem = f"'{entry}' is not a key and a value"
-        raise UserError(f"{problem}; write key=value, in quotes if it contains spaces", "--config")
+        raise UserError(
+            f"{problem}; write key=value, in quotes if it contains spaces, and targets before --config", "--config"
+        )
     keys = path.split(".")
     if len(keys) > 1 and NAME.fullmatch(keys[0]) and all(keys):
         for key in reversed(keys[1:]):

@@ -30,7 +30,6 @@ from dreambirds.runtime.timings import (
 )
 from dreambirds.shapes import shape_of
 from dreambirds.startup.command_line import is_dry_run
-from dreambirds.startup.machine import limit_to_machine, prepare_process
 
 BYTES = 3  # of a pixel, in red, green and blue
 COPIES = 2  # of a dream: in the store and in its archive
@@ -86,12 +85,10 @@ class Estimate:
 
 
 def granted_cores(workflow: Any) -> int | None:
-    """Fit a run to this machine (`startup.machine`), and return how many cores it has, None on a cluster.
+    """Return how many cores a run has, None on a cluster.
 
     For a dry run without ``--cores``, it is all that this process may use.
     """
-    prepare_process()
-    limit_to_machine(workflow)
     cores: int | None = workflow.resource_settings.cores
     return cpu_count() if cores == 1 and is_dry_run() else cores
 

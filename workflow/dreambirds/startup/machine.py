@@ -1,4 +1,4 @@
-"""Fit a run to this machine: its cores, its memory, and what its processes rely on."""
+"""Fit a run to this machine: its cores, its memory, and its store."""
 
 import sys
 from typing import Any
@@ -7,27 +7,11 @@ from snakemake.utils import available_cpu_count
 
 from dreambirds.dream_job.store import is_writable
 from dreambirds.dream_job.store_gc import PARTS
-from dreambirds.errors import UserError
 from dreambirds.io import OWN_STORE, is_forbidden, store_root
-from dreambirds.log import escape_unencodable
 from dreambirds.runtime.machine import MB, cpu_count, memory
-from dreambirds.runtime.surroundings import complete_environment, use_plain_interpreter
 
 MEMORY = "mem_mb"  # the resource of the rules
 SNAKEMAKE = 500 * MB  # of the main process and the processes of its jobs that only wait, as measured
-
-
-def prepare_process() -> None:
-    """Prepare the main process for jobs: its streams, its environment, and the interpreter that starts them.
-
-    Exits with a one-line error if the interpreter cannot start them.
-    """
-    escape_unencodable()
-    complete_environment()
-    try:
-        use_plain_interpreter()
-    except UserError as error:
-        sys.exit(f"Error: {error}")
 
 
 def limit_to_machine(workflow: Any) -> None:

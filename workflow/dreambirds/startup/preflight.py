@@ -28,7 +28,7 @@ from dreambirds.plan.inputs import start_images
 from dreambirds.plan.paths import CHECKED, STATE_FILE, archive_path, checkpoint_folder, epoch_name
 from dreambirds.plan.plan import DreamPart, Plan
 from dreambirds.startup.estimate import estimate
-from dreambirds.startup.machine import announce_store, prepare_process
+from dreambirds.startup.machine import announce_store
 
 METADATA = "__metadata__"  # the entry of a safetensors header that is not a tensor
 SECOND = 10**9  # nanoseconds
@@ -251,7 +251,6 @@ def missing_download(config: Section) -> Resource | None:
 
 def announce_download(resource: Resource) -> None:
     """Print to standard error that this run only downloads the data, and how to continue."""
-    prepare_process()
     print(
         f"The data set is missing: this run downloads {resource.title} to '{resource.place}'. "
         "Run the same command again to train and dream.",

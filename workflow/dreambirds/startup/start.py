@@ -13,10 +13,12 @@ from dreambirds.io import use_store
 from dreambirds.plan.paths import archive_path
 from dreambirds.plan.plan import Plan, make_plan
 from dreambirds.runtime.fork_server import start_fork_server
+from dreambirds.runtime.process import prepare_process
 from dreambirds.runtime.snakemake_lock import acquire_workdir_lock
 from dreambirds.startup.command_line import read_entries, remove_images_with
 from dreambirds.startup.estimate import granted_cores
 from dreambirds.startup.failed_jobs import report_failed
+from dreambirds.startup.machine import limit_to_machine
 from dreambirds.startup.preflight import (
     announce_download,
     announce_study,
@@ -41,12 +43,14 @@ def start(workflow: Any, config: Section) -> tuple[Plan | None, Resource | None,
     """
     main = workflow.is_main_process and workflow.modifier.is_main_snakefile()
     try:
+        prepare_process()
         limit = limit_from_environment() if main else None
         config = read_entries(config, workflow.config_settings.config)
         download, plan = _plan(config, workflow.overwrite_configfiles, main)
         if workflow.workflow_settings.cache is not None:
             set_output_cache()
         if main:
+            limit_to_machine(workflow)
             acquire_workdir_lock(Path(".snakemake"))
             if plan:
                 keep_measurements(plan)

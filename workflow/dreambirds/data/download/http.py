@@ -18,6 +18,7 @@ from dreambirds.errors import AGAIN, FULL, UserError, first_line, reason_of
 
 log = logging.getLogger(__name__)
 CHUNK = 1 << 16  # bytes per read, the most that a stalled read can lose
+REMINDER = 600.0  # seconds between log lines of a process that waits for another one
 RETRYABLE = {408, 425, 429}  # status codes below 500 for which a retry may succeed
 
 
@@ -94,15 +95,22 @@ def download(remote: RemoteFile, to: Path, policy: RetryPolicy = RETRIES) -> Non
 
 @contextlib.contextmanager
 def download_lock(path: Path) -> Iterator[None]:
-    """Hold the lock file ``<path>.lock``: one process downloads, the others wait."""
+    """Hold the lock file ``<path>.lock``: one process downloads, others wait, and say so every `REMINDER` seconds."""
     lock = FileLock(f"{path}.lock")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("another process is downloading '%s'; waiting for it", path)
-            lock.acquire()
+        patience = 0.0
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=patience)
+            except Timeout:
+                patience = REMINDER
+                log.info(
+                    "another process is downloading '%s'; waiting for it (if none is, stop this one, delete '%s', and "
+                    "run the same command again)",
+                    path,
+                    lock.lock_file,
+                )
     try:
         yield
     finally:

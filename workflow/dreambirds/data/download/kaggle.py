@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -91,7 +92,8 @@ def _read_output(client: subprocess.Popen, timeout: float) -> str:
         while selector.select(timeout):
             chunk = client.stdout.read1(1 << 16)
             if not chunk:
-                client.wait()
+                with suppress(subprocess.TimeoutExpired):  # then it is killed
+                    client.wait(timeout)
                 return output.decode(errors="replace")
             output += chunk
             if sys.stderr.isatty():

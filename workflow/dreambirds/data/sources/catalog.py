@@ -76,7 +76,7 @@ def left_out(dataset: dict) -> list[str]:
         tree = find_tree(source, dataset)
         notes = source.notes(tree, dataset)
         if not tree.is_at(expand(dataset["path"])):
-            notes.insert(0, f"they are in '{escaped(tree.full_name(''))}'")
+            notes.insert(0, f"the class folders are in '{escaped(tree.full_name(''))}'")
     by_reason: dict[str, list[str]] = {}
     for label, reason in few.items():
         by_reason.setdefault(reason, []).append(f"'{escaped(label.folder or label.label)}'")

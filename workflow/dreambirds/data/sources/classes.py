@@ -75,7 +75,8 @@ def too_few_classes(kept: list[Label], few: dict[Label, str], dataset: dict) -> 
     with user_errors(dataset):
         tree = find_tree(source, dataset)
         inner = {label: names for label in few if (names := source.deeper(tree, label))}
-        instead = next(filter(None, (source.instead(tree, label) for label in few)), "")
+        empty = [label for label, reason in few.items() if reason == "no photograph"]
+        instead = next(filter(None, (source.instead(tree, label) for label in empty)), "")
     if inner and not kept:
         usable = [label for label, names in inner.items() if len(names) > 1]
         listed = [label.folder or "" for label in usable] or [name for names in inner.values() for name in names]

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dreambirds.data.labels import Label, make_labels
-from dreambirds.data.names import escaped, folded, readable
+from dreambirds.data.names import escaped, folded, of_file, readable
 from dreambirds.data.sources.source import Photograph, Source, source
 from dreambirds.data.sources.tree import Tree, find_below, open_archive
 from dreambirds.errors import UserError, counted
@@ -13,6 +13,7 @@ TRAIN = ("train", "training")
 VALIDATION = ("val", "valid", "validation", "dev", "eval")
 TEST = ("test", "testing")
 PARTS = ("train", "validation")
+MOST_LISTED = 5  # names in a sentence
 DEEPEST = 3  # folders in one another above those of the classes, as zips unpack
 
 
@@ -49,8 +50,13 @@ class Folder(Source):
             return f"{problem}; it must be {self.path_content}"
         if path.is_file() and not _is_zip(path):
             return f"is a file that is not a zip, or a corrupt one; it must be {self.path_content}"
-        folders = Tree(path, zipped=path.is_file()).folders()
-        return f"must contain at least 2 subfolders, one per class, but has {len(folders)}"
+        tree = Tree(path, zipped=path.is_file())
+        hint, zips = "", [name for name in tree.files("") if name.lower().endswith(".zip")]
+        if tree.count_pictures(""):
+            hint = "; put the photographs of each class into a subfolder"
+        elif zips:
+            hint = f"; it contains '{escaped(zips[0])}': unpack it, or set the path to it"
+        return f"must contain at least 2 subfolders, one per class, but has {len(tree.folders())}{hint}"
 
     def has_photographs(self, tree: Tree) -> bool:
         """Return whether any class has a photograph."""
@@ -64,7 +70,8 @@ class Folder(Source):
         """
         classes = _class_folders(tree)
         names = sorted({**classes.get("validation", {}), **classes["train"]}.values())
-        return make_labels((name, readable(name), name) for name in names)
+        texts = names if tree.zipped else map(of_file, names)
+        return make_labels((text, readable(text), name) for text, name in zip(texts, names, strict=True))
 
     def photographs(self, tree: Tree, dataset: dict, labels: list[Label]) -> list[Photograph]:
         """Return the files of these classes that may be photographs, training images first.
@@ -92,6 +99,7 @@ class Folder(Source):
     def deeper(self, tree: Tree, label: Label) -> list[str]:
         """Return the subfolders of a class's folders that contain photographs."""
         folders = [folder for _, _, folder in _folders_of(tree, [label])]
+        folders = [folder for folder in folders if not _is_loop(tree, folder)]
         inner = [_join(folder, name) for folder in folders for name in tree.folders(folder)]
         return [name for name in inner if _has_picture(tree, name)]
 
@@ -109,6 +117,10 @@ class Folder(Source):
             found.append(f"'{parts['validation']}' is used for validation, because there is no folder 'val'")
         elif parts and tests:
             found.append(f"'{tests[0]}' is not used: a study needs only training and validation")
+        if parts and dataset["split"] == "given" and (without := _without_validation(tree)):
+            names = ", ".join(f"'{escaped(name)}'" for name in without[:MOST_LISTED])
+            more = f" and {len(without) - MOST_LISTED} more" if without[MOST_LISTED:] else ""
+            found.append(f"{counted(len(without), 'class')} without photographs for validation: {names}{more}")
         for folder in parts.values() or [""]:
             folders, files = tree.listing(folder)
             junk = [name for name in folders if name[:1] != "." and name not in tree.folders(folder)]
@@ -117,7 +129,8 @@ class Folder(Source):
             found += [f"left out '{escaped(_join(folder, name))}', a broken symbolic link" for name in links]
             if strays := tree.count_pictures(folder, 1000):
                 place = f"directly in '{escaped(tree.full_name(folder))}'"
-                found.append(f"left out {counted(strays, 'photograph')} {place}, which belong to no class")
+                belong = "which belongs" if strays == 1 else "which belong"
+                found.append(f"left out {counted(strays, 'photograph')} {place}, {belong} to no class")
         return found
 
 
@@ -140,6 +153,18 @@ def _has_picture(tree: Tree, name: str) -> bool:
     with suppress(PermissionError):  # another class may be readable
         return bool(tree.count_pictures(name))
     return False
+
+
+def _is_loop(tree: Tree, folder: str) -> bool:
+    """Return whether a class folder is a link to a folder that contains it."""
+    return not tree.zipped and tree.file.resolve().is_relative_to((tree.file / folder).resolve())
+
+
+def _without_validation(tree: Tree) -> list[str]:
+    """Return the class folders of `train` without a photograph in the other part."""
+    parts, classes = _parts(tree), _class_folders(tree)
+    others = {key: _join(parts["validation"], name) for key, name in classes["validation"].items()}
+    return [name for key, name in classes["train"].items() if key not in others or not _has_picture(tree, others[key])]
 
 
 def _class_folders(tree: Tree) -> dict[str, dict[str, str]]:
@@ -179,6 +204,9 @@ def _parts(tree: Tree) -> dict[str, str]:
     train, validation, test = (_named(folders, names) for names in (TRAIN, VALIDATION, TEST))
     if not validation and train and len(test) == 1 and _is_tested(tree, train[0], test[0]):
         validation = test
+    if train and validation and _is_unsorted(tree, train[0], validation[0]):
+        problem = f"'{tree.full_name(validation[0])}' contains photographs, but no class folders, unlike '{train[0]}'"
+        raise UserError(f"dataset.path: {problem}; sort them into such folders, or set the path to '{train[0]}'")
     both = [*train, *validation]
     if not train or not validation or any(_has_picture(tree, name) for name in both):
         return {}
@@ -199,6 +227,13 @@ def _named(folders: list[str], names: tuple[str, ...]) -> list[str]:
 def _is_tested(tree: Tree, train: str, test: str) -> bool:
     trained, tested = (set(map(folded, tree.folders(name))) for name in (train, test))
     return len(tested) > 1 and tested <= trained
+
+
+def _is_unsorted(tree: Tree, train: str, validation: str) -> bool:
+    """Return whether there are class folders in `train`, but only photographs in the folder for validation."""
+    if not tree.folders(train) or tree.folders(validation):
+        return False
+    return _has_picture(tree, validation) and not _has_picture(tree, train)
 
 
 def _is_broken(path: Path) -> bool:

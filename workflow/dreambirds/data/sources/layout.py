@@ -17,6 +17,8 @@ def find_tree(source: Source, dataset: dict) -> Tree | None:
     """
     if not source.needs_path:
         return None
+    if "://" in dataset["path"]:
+        raise UserError(f"dataset.path: '{dataset['path']}' is an address; download the data, and set its path")
     path = expand(dataset["path"])
     tree = source.find(path)
     if tree and source.has_photographs(tree):

@@ -201,6 +201,8 @@ class Source(ABC):
             raise UserError(f"dataset.path: {problem}; run the study to download it, or set the path")
         if path is None and self.needs_path:
             raise UserError(f"dataset.path: must be {self.path_content} for 'source: {self.name}'")
+        if path is not None and not path.strip():
+            raise UserError(f"dataset.path: is empty; set it to {self.path_content}")
         if path is not None and "\0" in path:
             raise UserError(f"dataset.path: '{path}' contains a NUL character; remove it")
 

@@ -103,7 +103,7 @@ def _for_photographs(folder: Path, photographs: Path | None, name: str) -> NewSt
         problem = neither if folder.is_dir() else "is neither a folder nor a file of weights"
         remedy = "pass a folder with one subfolder of photographs per class, or one of checkpoints"
         if folder.suffix.lower() in ARCHIVES:
-            problem, remedy = "is an archive", "unpack it, and pass the folder"
+            problem, remedy = "is an archive", "unpack it, and pass the folder; a study also reads a zip (dataset.path)"
         raise UserError(f"'{folder}' {problem}; {remedy}")
     moved = [] if found.path == folder else [f"The class folders are in '{found.path}', so the study uses that."]
     left_out = [f"Left out: {what}." for what in found.left_out]

@@ -17,7 +17,12 @@ from dreambirds.config.checkpoints import list_checkpoints
 from dreambirds.config.runs import check_weights
 from dreambirds.errors import MAX_LENGTH, UserError
 from dreambirds.models.checkpoint_facts import read_facts
-from tests.unit.test_formats import OTHER, STATE, WRONG, below, loaded, network, saved
+from tests.faults.test_formats import OTHER, STATE, WRONG, below, loaded, network, saved
+
+
+@pytest.fixture(autouse=True)
+def _count(counted):
+    counted("files of weights refused")
 
 
 def zipped(*names: str) -> bytes:

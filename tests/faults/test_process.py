@@ -13,12 +13,15 @@ import pytest
 
 from dreambirds.errors import UserError
 from dreambirds.log import escape_unencodable
-from dreambirds.runtime import surroundings
-from dreambirds.runtime.surroundings import CACHES, complete_environment, is_plain, use_plain_interpreter
+from dreambirds.runtime import process
+from dreambirds.runtime.process import CACHES, complete_environment, is_plain, use_plain_interpreter
 
-CODE = (
-    "import sys; from dreambirds.runtime.surroundings import use_plain_interpreter as use; use(); print(sys.executable)"
-)
+CODE = "import sys; from dreambirds.runtime.process import use_plain_interpreter as use; use(); print(sys.executable)"
+
+
+@pytest.fixture(autouse=True)
+def _count(counted):
+    counted("processes completed that lack a name, a home or a plain path")
 
 
 @pytest.fixture
@@ -102,9 +105,16 @@ def test_a_plain_path_is_kept_and_a_folder_for_the_link_is_needed(monkeypatch, t
     def refuse(**_):
         raise OSError("read-only file system")
 
-    monkeypatch.setattr(surroundings.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(process.tempfile, "mkdtemp", refuse)
     with pytest.raises(UserError, match=r"does not quote spaces .*move the project to a folder with a plain name"):
         use_plain_interpreter()
+
+
+def test_closed_streams_are_the_null_device_also_of_child_processes():
+    code = "import os, subprocess; from dreambirds.runtime.process import open_streams as use; use(); "
+    code += "subprocess.run(['test', '-c', '/proc/self/fd/0', '-a', '-c', '/proc/self/fd/2'], check=True); print(1)"
+    run = subprocess.run(["sh", "-c", 'exec "$0" -c "$1" <&- 2>&-', sys.executable, code], stdout=subprocess.PIPE)
+    assert (run.returncode, run.stdout) == (0, b"1\n")
 
 
 def test_streams_escape_what_their_encoding_lacks(monkeypatch):

@@ -23,6 +23,11 @@ from tests.helpers.profiles import HEIC
 JPEG = encoded(scene(), "JPEG")
 
 
+@pytest.fixture(autouse=True)
+def _count(counted):
+    counted("layouts of folders understood or refused")
+
+
 def put(root: Path, *folders: str, each: int = 2, ending: str = ".jpg") -> Path:
     """Write photographs into folders, and return their root."""
     for folder in folders:
@@ -116,7 +121,7 @@ def test_the_only_folder_with_the_classes_is_found(tmp_path, wrapped):
     (tmp_path / "__MACOSX").mkdir()
     (tmp_path / "readme.txt").write_text("text")
     assert folders(tmp_path) == ["auk", "crane"]
-    assert left_out(settings("folder", tmp_path))[0] == f"they are in '{tmp_path / wrapped}'"
+    assert left_out(settings("folder", tmp_path))[0] == f"the class folders are in '{tmp_path / wrapped}'"
     if wrapped == "birds":
         put(tmp_path, "fish/cod", "fish/tuna")
         assert "contains several data sets ('birds', 'fish'); set the path to one" in refused(
@@ -132,6 +137,33 @@ def test_classes_one_level_deeper_are_named(tmp_path):
     put(tmp_path, "auk", "crane")
     (told,) = left_out(settings("folder", tmp_path))
     assert "left out 3 classes with no photograph: 'Songbirds', 'Waders', 'a', whose photographs are in folders" in told
+
+
+def test_parts_that_do_not_fit_are_named(tmp_path):
+    put(tmp_path, "imagenet/train/auk", "imagenet/train/crane", "imagenet/val")
+    error = refused(settings("folder", tmp_path / "imagenet"))
+    assert "val' contains photographs, but no class folders, unlike 'train'; sort them into such folders" in error
+    put(tmp_path, "few/train/auk", "few/train/crane", "few/val/auk")
+    (told,) = left_out(settings("folder", tmp_path / "few"))
+    assert told == "1 class without photographs for validation: 'crane'"
+    assert left_out(settings("folder", tmp_path / "few", split="random")) == []
+
+
+def test_a_path_that_is_no_folder_of_classes_gets_a_hint(tmp_path):
+    put(tmp_path, "flat")
+    assert "put the photographs of each class into a subfolder" in refused(settings("folder", tmp_path / "flat"))
+    (tmp_path / "zipped").mkdir()
+    (tmp_path / "zipped/birds.zip").write_bytes(b"PK")
+    assert "contains 'birds.zip': unpack it, or set the path to it" in refused(settings("folder", tmp_path / "zipped"))
+    put(tmp_path, "loop/auk", "loop/crane")
+    (tmp_path / "loop/all").symlink_to(tmp_path / "loop")
+    (told,) = left_out(settings("folder", tmp_path / "loop"))
+    assert told == "left out 1 class with no photograph: 'all'; add some to use it"
+    for path, problem in {
+        "https://birds.org/a.zip": "is an address; download the data",
+        " ": "is empty; set it to a",
+    }.items():
+        assert problem in refused(settings("folder", path))
 
 
 @pytest.mark.parametrize("other", ["Auk", "AUK"])

@@ -1,4 +1,11 @@
-"""Surroundings of a process that libraries rely on: a user's name, a folder for caches, and a path of Python.
+"""What happens first in every process: it gets what the libraries rely on and what the system may lack.
+
+`prepare_process` is called by each process that runs this project's code:
+
+- Snakemake, before it reads the config, by ``profiles/default/config.yaml``, and again by `startup.start`, for a run
+  without that profile. `startup.start` also limits the run's cores and memory to those of the machine.
+- a job, by `runtime.job`, whether Snakemake started it or it was forked.
+- the command ``dreambirds``, by `dreambirds.cli`.
 
 Containers run processes with user ids that have no name and no home folder. What is set here, child processes inherit.
 """
@@ -16,8 +23,21 @@ from pathlib import Path
 
 from dreambirds.errors import UserError
 from dreambirds.io import exists
+from dreambirds.log import escape_unencodable
+from dreambirds.runtime.fork_client import open_streams
 
 CACHES = Path("results/.cache")  # of libraries, if the home folder cannot have them
+
+
+def prepare_process() -> None:
+    """Prepare this process: its streams, its environment, and the interpreter that starts its jobs.
+
+    A second call changes nothing. Raises UserError if no interpreter can start jobs.
+    """
+    open_streams()
+    escape_unencodable()
+    complete_environment()
+    use_plain_interpreter()
 
 
 def complete_environment() -> None:

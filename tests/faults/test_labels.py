@@ -2,7 +2,10 @@
 
 # ruff: noqa: RUF001
 
+import os
 import re
+import subprocess
+import sys
 import unicodedata
 from types import SimpleNamespace
 
@@ -33,6 +36,11 @@ NAMES = st.lists(
     st.text(st.sampled_from("aAéÉß鵲鹊喜麻马雀かがيهम् _-.!\u0301\u3099\u200d\u202e\udcff🐦"), max_size=6), unique=True
 )
 WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+
+
+@pytest.fixture(autouse=True)
+def _count(counted):
+    counted("names in any script compared or made into labels")
 
 
 def labels_by_name(*names: str) -> dict[str, str]:
@@ -218,3 +226,12 @@ def test_display_names_are_composed_and_keep_what_joins_letters():
     assert readable(unicodedata.normalize("NFD", "Möwe_까치")) == "Möwe 까치"
     assert readable("🐦\u200d⬛ می\u200cروم") == "🐦\u200d⬛ می\u200cروم"
     assert readable("a\u202eb\udcff\ud800\x1b") == r"a\u202eb\xff\ud800\x1b"
+
+
+def test_names_of_files_are_the_same_in_any_locale():
+    name = "os.fsdecode(bytes([229, 150, 156]))"
+    code = f"import os; from dreambirds.data.names import of_file; print(ascii(of_file({name})))"
+    for locale in ({"PYTHONUTF8": "1"}, {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}):
+        command, env = [sys.executable, "-c", code], {**os.environ, **locale}
+        done = subprocess.run(command, env=env, capture_output=True, check=True, encoding="utf-8")
+        assert done.stdout.strip() == ascii("喜")
