@@ -9,6 +9,26 @@ import pytest
 from dreambirds.log import log_to
 from tests.helpers.studies import Study, tiny
 
+# the row of the table in which each test of a file counts
+ROWS = {
+    "test_colors": "photographs of any mode and color profile read",
+    "test_folders": "layouts of folders understood or refused",
+    "test_fonts": "figures with names in any script written",
+    "test_formats": "files of weights read",
+    "test_formats_refused": "files of weights refused",
+    "test_labels": "names in any script compared or made into labels",
+    "test_machine_limits": "limits of containers respected",
+    "test_process": "processes completed that lack a name, a home or a plain path",
+    "test_second_store": "stores of another user used",
+}
+
+
+@pytest.fixture(autouse=True)
+def count_test(request, counted):
+    """Count a test of one of the files of `ROWS`."""
+    if row := ROWS.get(request.path.stem):
+        counted(row)
+
 
 @pytest.fixture
 def fresh(tmp_path) -> Study:

@@ -14,11 +14,6 @@ from tests.helpers.profiles import HEIC, P3, SRGB, display_p3, inks, linear_gray
 SIDES = (48, 32)
 
 
-@pytest.fixture(autouse=True)
-def _count(counted):
-    counted("photographs of any mode and color profile read")
-
-
 def decoded(values: np.ndarray) -> np.ndarray:
     """Return linear values of sRGB values from 0 to 255 (IEC 61966-2-1)."""
     values = values / 255

@@ -16,16 +16,12 @@ from dreambirds.data.sources.catalog import count_others, left_out, list_labels,
 from dreambirds.data.tables import read_labels
 from dreambirds.errors import UserError
 from dreambirds.plan.plan import make_plan
+from tests.helpers import layouts
 from tests.helpers.hostile import encoded, scene
 from tests.helpers.layouts import photographs, refused, settings
 from tests.helpers.profiles import HEIC
 
 JPEG = encoded(scene(), "JPEG")
-
-
-@pytest.fixture(autouse=True)
-def _count(counted):
-    counted("layouts of folders understood or refused")
 
 
 def put(root: Path, *folders: str, each: int = 2, ending: str = ".jpg") -> Path:
@@ -137,6 +133,16 @@ def test_classes_one_level_deeper_are_named(tmp_path):
     put(tmp_path, "auk", "crane")
     (told,) = left_out(settings("folder", tmp_path))
     assert "left out 3 classes with no photograph: 'Songbirds', 'Waders', 'a', whose photographs are in folders" in told
+
+
+def test_two_validation_folders_are_rejected_and_a_train_without_one_is_split(tmp_path):
+    root = layouts.train_and_val(tmp_path)
+    shutil.copytree(root / "val", root / "valid")
+    assert "contains both 'val' and 'valid'; keep one" in refused(settings("folder", root))
+    shutil.rmtree(root / "val")
+    shutil.rmtree(root / "valid")
+    assert {photograph.part for photograph in photographs(settings("folder", root))} == {""}
+    assert left_out(settings("folder", root)) == [f"the class folders are in '{root}/train'"]
 
 
 def test_parts_that_do_not_fit_are_named(tmp_path):

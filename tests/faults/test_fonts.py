@@ -20,11 +20,6 @@ from dreambirds.figures.text import PAPER, Face, font, save_figure, shorten, wri
 UNITS = 1000
 
 
-@pytest.fixture(autouse=True)
-def _count(counted):
-    counted("figures with names in any script written")
-
-
 def make_font(family: str, characters: str, style: str = "Regular") -> FontBuilder:
     """Return a font whose characters are black squares of a full em."""
     pen = TTGlyphPen(None)

@@ -26,11 +26,6 @@ FIELD |= {"f": collections.defaultdict(list, a=[1]), "g": collections.deque([1],
 FIELD |= {"i": types.SimpleNamespace(a=1), "j": argparse.Namespace(b=2), "k": range(3), "l": {"set"}, "m": 2**70}
 
 
-@pytest.fixture(autouse=True)
-def _count(counted):
-    counted("files of weights read")
-
-
 def network(seed: int = 0, name: str = MODEL, classes: int = CLASSES, **options) -> nn.Module:
     """Return a network in eval mode whose batch-norm statistics are not those of a new one."""
     torch.manual_seed(seed)

@@ -20,11 +20,6 @@ from dreambirds.models.checkpoint_facts import read_facts
 from tests.faults.test_formats import OTHER, STATE, WRONG, below, loaded, network, saved
 
 
-@pytest.fixture(autouse=True)
-def _count(counted):
-    counted("files of weights refused")
-
-
 def zipped(*names: str) -> bytes:
     """Return a zip archive with empty files."""
     file = io.BytesIO()

@@ -38,11 +38,6 @@ NAMES = st.lists(
 WINDOWS = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
 
 
-@pytest.fixture(autouse=True)
-def _count(counted):
-    counted("names in any script compared or made into labels")
-
-
 def labels_by_name(*names: str) -> dict[str, str]:
     """Return the label of each class of a folder by the name of its subfolder."""
     return {label.folder: label.label for label in labels_of(*names)}

@@ -24,11 +24,6 @@ V1_UNLIMITED |= {"memory/memory.limit_in_bytes": "9223372036854771712", "memory/
 V1_LINES = "4:memory:/docker/1f\n3:cpu,cpuacct:/docker/1f\n1:name=systemd:/\n0::/"
 
 
-@pytest.fixture(autouse=True)
-def _count(counted):
-    counted("limits of containers respected")
-
-
 @pytest.fixture
 def group(tmp_path, monkeypatch):
     """Return a function that writes the files of control groups and this process's group, on a host of 64 cores."""

@@ -19,11 +19,6 @@ from dreambirds.runtime.process import CACHES, complete_environment, is_plain, u
 CODE = "import sys; from dreambirds.runtime.process import use_plain_interpreter as use; use(); print(sys.executable)"
 
 
-@pytest.fixture(autouse=True)
-def _count(counted):
-    counted("processes completed that lack a name, a home or a plain path")
-
-
 @pytest.fixture
 def environment(monkeypatch, tmp_path):
     """Return a function that replaces the environment; the working directory is a temporary folder."""

@@ -19,11 +19,6 @@ KEY, OTHER = "ab" * 20, "cd" * 20
 PIXELS = {"raw.png": b"pixels"}
 
 
-@pytest.fixture(autouse=True)
-def _count(counted):
-    counted("stores of another user used")
-
-
 @pytest.fixture
 def shared(tmp_path, monkeypatch):
     """Return a store, and a function that takes the right to write to it; the working directory is another folder."""

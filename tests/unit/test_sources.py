@@ -57,16 +57,6 @@ def test_a_class_that_is_only_in_val_requires_a_random_split(tmp_path):
     assert told in left_out(settings("folder", root))
 
 
-def test_two_validation_folders_are_rejected_and_a_train_without_one_is_split(tmp_path):
-    root = layouts.train_and_val(tmp_path)
-    shutil.copytree(root / "val", root / "valid")
-    assert "contains both 'val' and 'valid'; keep one" in refused(settings("folder", root))
-    shutil.rmtree(root / "val")
-    shutil.rmtree(root / "valid")
-    assert {photograph.part for photograph in photographs(settings("folder", root))} == {""}
-    assert left_out(settings("folder", root)) == [f"the class folders are in '{root}/train'"]
-
-
 @pytest.mark.parametrize("direct", ["train", "val"])
 def test_classes_may_be_named_train_and_val(tmp_path, direct):
     root = layouts.train_and_val(tmp_path)

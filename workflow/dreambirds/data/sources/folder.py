@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dreambirds.data.labels import Label, make_labels
 from dreambirds.data.names import escaped, folded, of_file, readable
+from dreambirds.data.sources.classes import shortened
 from dreambirds.data.sources.source import Photograph, Source, source
 from dreambirds.data.sources.tree import Tree, find_below, open_archive
 from dreambirds.errors import UserError, counted
@@ -13,7 +14,6 @@ TRAIN = ("train", "training")
 VALIDATION = ("val", "valid", "validation", "dev", "eval")
 TEST = ("test", "testing")
 PARTS = ("train", "validation")
-MOST_LISTED = 5  # names in a sentence
 DEEPEST = 3  # folders in one another above those of the classes, as zips unpack
 
 
@@ -118,9 +118,8 @@ class Folder(Source):
         elif parts and tests:
             found.append(f"'{tests[0]}' is not used: a study needs only training and validation")
         if parts and dataset["split"] == "given" and (without := _without_validation(tree)):
-            names = ", ".join(f"'{escaped(name)}'" for name in without[:MOST_LISTED])
-            more = f" and {len(without) - MOST_LISTED} more" if without[MOST_LISTED:] else ""
-            found.append(f"{counted(len(without), 'class')} without photographs for validation: {names}{more}")
+            names = shortened([f"'{escaped(name)}'" for name in without])
+            found.append(f"{counted(len(without), 'class')} without photographs for validation: {names}")
         for folder in parts.values() or [""]:
             folders, files = tree.listing(folder)
             junk = [name for name in folders if name[:1] != "." and name not in tree.folders(folder)]
